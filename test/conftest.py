@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the tests share: where real sensor data lies, and which tests need a GPU."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope='session')
+def data_dir() -> Path:
+    """Folder of real sensor data; tests that need it skip where it is absent."""
+    root = Path(__file__).resolve().parents[1]
+    folder = Path(os.environ.get('TINY_BEV_DATA', root.parent / 'shared' / 'data'))
+    if not folder.is_dir():
+        pytest.skip(f'no sensor data in {folder} (set TINY_BEV_DATA)')
+    return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    gpu_items = [item for item in items if item.get_closest_marker('gpu')]
+    if not gpu_items:
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        for item in gpu_items:
+            item.add_marker(pytest.mark.skip(reason='no CUDA device'))

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The metric grid under a bird's-eye-view map.
+
+Axes follow REP-103: x forward, y left, z up, in metres. A map is stored as the
+PointPillars canvas: rows run along y, columns along x, so that ``map[row, col]`` lies at
+``y = y_min + (row + 0.5) * cell`` and ``x = x_min + (col + 0.5) * cell``.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tiny_bev_ros.errors import TinyBevError
+
+# 2**24 cells hold a 64-channel float32 canvas of 4 GiB: beyond it is a typing error.
+MAX_CELLS = 2**24
+# How far, in cells, a range may be from a whole number of cells (0.1333 is a third).
+_WHOLE = 1e-3
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One metric axis of a map.
+
+    Attributes:
+        origin: lower edge of cell 0, in metres.
+        step: size of one cell, in metres; positive.
+    """
+
+    origin: float
+    step: float
+
+    def __post_init__(self) -> None:
+        for name in ('origin', 'step'):
+            value = float(getattr(self, name))
+            if not math.isfinite(value):
+                raise TinyBevError(f'axis {name} is {value}; expected a finite number of metres')
+            object.__setattr__(self, name, value)
+        if self.step <= 0:
+            raise TinyBevError(f'axis step is {self.step:g} m; expected more than 0')
+
+    def index(self, metres: Any) -> Any:
+        """Cell index (an integral float) of a place; below 0 or too high when outside.
+
+        Takes and returns a float, a NumPy array or a torch tensor.
+        """
+        cells = (metres - self.origin) / self.step
+        return cells.floor() if hasattr(cells, 'floor') else np.floor(cells)
+
+    def centre(self, index: Any) -> Any:
+        """Metres of a cell's centre; takes a number, a NumPy array or a torch tensor."""
+        return (index + 0.5) * self.step + self.origin
+
+    def strided(self, stride: int) -> Axis:
+        """The axis of a map that a network has made ``stride`` times coarser.
+
+        The lower edge stays and the cells grow. (A stride-2 convolution with padding 1
+        centres output i on input cell 2i, half an input cell below the centre named
+        here; this is the convention of OpenPCDet and mmdetection3d, and their weights.)
+        """
+        return Axis(self.origin, self.step * stride)
+
+
+@dataclass(frozen=True)
+class BevGrid:
+    """Which box of space a bird's-eye-view map covers, and how finely.
+
+    Attributes:
+        x_range, y_range, z_range: lower and upper end in metres; a point on the upper
+            end of x or y is outside.
+        cell: side of a square cell in metres. The x and y ranges must be a whole number
+            of cells.
+
+    Raises:
+        TinyBevError: a range is inverted, not finite or no whole number of cells, or the
+            cell size is not positive.
+    """
+
+    x_range: tuple[float, float]
+    y_range: tuple[float, float]
+    z_range: tuple[float, float]
+    cell: float
+
+    def __post_init__(self) -> None:
+        cell = float(self.cell)
+        if not math.isfinite(cell) or cell <= 0:
+            raise TinyBevError(f'cell is {cell:g} m; expected a finite number above 0')
+        object.__setattr__(self, 'cell', cell)
+        for name in ('x_range', 'y_range', 'z_range'):
+            low, high = _checked_range(name, getattr(self, name))
+            object.__setattr__(self, name, (low, high))
+            cells = (high - low) / cell
+            if name != 'z_range' and (abs(cells - round(cells)) > _WHOLE or round(cells) < 1):
+                raise TinyBevError(
+                    f'{name} is [{low:g}, {high:g}] m, {cells:.6g} cells of {cell:g} m; '
+                    'expected a whole number of cells'
+                )
+        rows, cols = self.shape
+        if rows * cols > MAX_CELLS:
+            raise TinyBevError(
+                f'cell is {cell:g} m, which makes {rows} x {cols} cells; '
+                f'expected at most {MAX_CELLS} in all'
+            )
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(H, W): rows along y, columns along x."""
+        (x_low, x_high), (y_low, y_high) = self.x_range, self.y_range
+        return round((y_high - y_low) / self.cell), round((x_high - x_low) / self.cell)
+
+    @property
+    def x_axis(self) -> Axis:
+        """The axis of the columns."""
+        return Axis(self.x_range[0], self.cell)
+
+    @property
+    def y_axis(self) -> Axis:
+        """The axis of the rows."""
+        return Axis(self.y_range[0], self.cell)
+
+    def strided(self, stride: int) -> BevGrid:
+        """The grid of a map ``stride`` times coarser; an odd last cell counts in full."""
+        rows, cols = (-(-size // stride) for size in self.shape)
+        cell = self.cell * stride
+        x_low, y_low = self.x_range[0], self.y_range[0]
+        return BevGrid(
+            (x_low, x_low + cols * cell), (y_low, y_low + rows * cell), self.z_range, cell
+        )
+
+
+def _checked_range(name: str, value: Any) -> tuple[float, float]:
+    try:
+        low, high = (float(end) for end in value)
+    except (TypeError, ValueError):
+        raise TinyBevError(f'{name} is {value!r}; expected two numbers, [min, max]') from None
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise TinyBevError(f'{name} is [{low:g}, {high:g}] m; expected finite numbers')
+    if low >= high:
+        raise TinyBevError(f'{name} is [{low:g}, {high:g}] m; expected min below max')
+    return low, high
