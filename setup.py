@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+PACKAGE = 'tiny_bev_ros'
+SHARE = f'share/{PACKAGE}'
+
+
+def files(pattern: str) -> list[str]:
+    return sorted(str(path) for path in Path().glob(pattern))
+
+
+setup(
+    name=PACKAGE,
+    version='0.1.0',
+    packages=find_packages(include=[PACKAGE, f'{PACKAGE}.*']),
+    package_data={PACKAGE: ['py.typed']},
+    data_files=[
+        ('share/ament_index/resource_index/packages', [f'resource/{PACKAGE}']),
+        (SHARE, ['package.xml']),
+        (f'{SHARE}/launch', files('launch/*.launch.py')),
+        (f'{SHARE}/config', files('config/*.yaml')),
+    ],
+    # PyTorch and NumPy come from rosdep or from requirements/: a build tool that resolved
+    # them here would pull gigabytes behind the user's back.
+    install_requires=['setuptools'],
+    extras_require={'test': ['pytest', 'hypothesis']},
+    zip_safe=False,
+    maintainer='tiny_bev_ros maintainers',
+    maintainer_email='maintainers@tiny-bev-ros.invalid',
+    description="Bird's-eye-view features from LiDAR for ROS 2, on small GPUs or none",
+    license='Apache-2.0',
+    entry_points={
+        'console_scripts': [
+            'pfn_node = tiny_bev_ros.nodes.executables:pfn_node',
+            'backbone_node = tiny_bev_ros.nodes.executables:backbone_node',
+            'pipeline_node = tiny_bev_ros.nodes.executables:pipeline_node',
+            'bag_player = tiny_bev_ros.tools.bag_player:main',
+            'make_street_bag = tiny_bev_ros.tools.street_bag:main',
+            'demo = tiny_bev_ros.tools.demo:main',
+        ],
+    },
+)

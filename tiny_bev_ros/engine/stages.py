@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The two stages from points to features, as nodes, scripts and tests call them."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.grid import BevGrid
+from tiny_bev_ros.models import PillarFeatureNet, scatter
+
+
+class PillarStage:
+    """Points to a dense pseudo-image.
+
+    Args:
+        pfn: the pillar feature net; is put into eval mode on ``device``.
+        grid: where the canvas lies.
+        device: where it is computed.
+    """
+
+    def __init__(self, pfn: PillarFeatureNet, grid: BevGrid, device: torch.device) -> None:
+        self.pfn = pfn.to(device).eval()
+        self.grid = grid
+        self.device = device
+
+    @torch.inference_mode()
+    def __call__(self, points: np.ndarray) -> torch.Tensor:
+        """Points (N,4) or (N,5) float32 [x,y,z,intensity(,time)] to (1,C,H,W) float32."""
+        features, cells = self.pfn(torch.from_numpy(points).to(self.device), self.grid)
+        return scatter(features, cells, self.grid.shape)
+
+
+class BackboneStage:
+    """A pseudo-image to features, by any backbone of the registry.
+
+    Args:
+        backbone: is put into eval mode on ``device``.
+        device: where it is computed.
+    """
+
+    def __init__(self, backbone: torch.nn.Module, device: torch.device) -> None:
+        self.backbone = backbone.to(device).eval()
+        self.device = device
+        # The last feature is the map that is published.
+        self.stride = int(backbone.feature_info[-1].stride)  # type: ignore[index, union-attr]
+        self.in_channels = int(backbone.in_channels)  # type: ignore[arg-type]
+
+    @torch.inference_mode()
+    def __call__(self, pseudo_image: torch.Tensor) -> torch.Tensor:
+        """(B,C,H,W) of any float dtype, on any device, to (B,C_out,h,w) float32.
+
+        Raises:
+            TinyBevError: the channels are not those of the backbone.
+        """
+        channels = pseudo_image.shape[1]
+        if channels != self.in_channels:
+            raise TinyBevError(
+                f'channel size is {channels}; expected {self.in_channels}, as the backbone has'
+            )
+        return self.backbone(pseudo_image.to(self.device, torch.float32))

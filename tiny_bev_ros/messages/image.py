@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""sensor_msgs/Image to rgb pictures and back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+
+from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.messages.cv_bridge_adapter import ENCODINGS, image_message, rgb_pixels
+
+
+def encode_image(rgb: np.ndarray, stamp: tuple[int, int], frame_id: str) -> Image:
+    """An Image with encoding rgb8 and unpadded rows.
+
+    Args:
+        rgb: (H, W, 3) uint8.
+        stamp: seconds and nanoseconds.
+        frame_id: coordinate frame.
+
+    Raises:
+        TinyBevError: rgb has another shape or type, or no pixels.
+    """
+    if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.size == 0 or rgb.dtype != np.uint8:
+        raise TinyBevError(
+            f'rgb is {rgb.shape} {rgb.dtype}; expected (H, W, 3) uint8 with H and W above 0'
+        )
+    msg = image_message(rgb)
+    msg.header = Header(stamp=Time(sec=stamp[0], nanosec=stamp[1]), frame_id=frame_id)
+    return msg
+
+
+def decode_image(msg: Any) -> np.ndarray:
+    """The picture of an Image, with any row padding, as (H, W, 3) uint8 rgb.
+
+    Encodings rgb8, bgr8, rgba8, bgra8 (alpha is left out) and mono8 (three equal
+    channels) are read. The picture may be a view of the message's data.
+
+    Args:
+        msg: a sensor_msgs/Image of rclpy, or an object with the same attributes;
+            ``data`` is anything with the buffer protocol.
+
+    Raises:
+        TinyBevError: another encoding, no pixels, a step too small for the width, or
+            fewer data than the sizes ask for.
+    """
+    if msg.encoding not in ENCODINGS:
+        raise TinyBevError(f'encoding is {msg.encoding!r}; expected one of {", ".join(ENCODINGS)}')
+    height, width, step = int(msg.height), int(msg.width), int(msg.step)
+    for name, value in (('height', height), ('width', width)):
+        if value == 0:
+            raise TinyBevError(f'{name} is 0; expected at least 1')
+    row = width * ENCODINGS[msg.encoding][0]
+    if step < row:
+        raise TinyBevError(
+            f'step is {step}; expected at least {row} (width {width}, {msg.encoding})'
+        )
+    try:
+        size = memoryview(msg.data).cast('B').nbytes
+    except TypeError:
+        raise TinyBevError(
+            f'data is a {type(msg.data).__name__}; expected contiguous bytes'
+        ) from None
+    needed = (height - 1) * step + row
+    if size < needed:
+        raise TinyBevError(
+            f'data has {size} bytes; expected at least {needed} '
+            f'(height {height}, step {step}, width {width}, {msg.encoding})'
+        )
+    return rgb_pixels(msg)

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A subscription that takes what the publishers on its topic offer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, QoSReliabilityPolicy
+
+_LOOK_EVERY_S = 0.2
+
+
+class AdaptiveSubscription:
+    """Subscribes with the reliability, and the one of several types, that is on offer.
+
+    A reliable subscription gets nothing from a best-effort publisher, which is what most
+    sensor drivers are; a best-effort one loses parts of large messages. So this one does
+    as the publishers do, and looks again five times a second.
+
+    Args:
+        node: which subscribes.
+        topic: relative name.
+        types: message classes by ROS type name; the first is used until a publisher of
+            another one shows up.
+        callback: gets each message.
+        reliability: auto, reliable or best_effort.
+        depth: messages that wait.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        topic: str,
+        types: dict[str, type],
+        callback: Callable[[Any], None],
+        reliability: str,
+        depth: int,
+    ) -> None:
+        self._node, self._topic, self._types, self._callback = node, topic, types, callback
+        self._fixed = None if reliability == 'auto' else reliability
+        self._depth = depth
+        self._now = (next(iter(types)), self._fixed or 'reliable')
+        self._subscription = self._subscribe()
+        self._resolved = self._subscription.topic_name
+        self._timer = node.create_timer(_LOOK_EVERY_S, self._look)
+        self._look()
+
+    def _subscribe(self) -> Any:
+        type_name, reliability = self._now
+        profile = QoSProfile(depth=self._depth)
+        profile.reliability = getattr(QoSReliabilityPolicy, reliability.upper())
+        return self._node.create_subscription(
+            self._types[type_name], self._topic, self._callback, profile
+        )
+
+    def _look(self) -> None:
+        wanted = choose(
+            self._node.get_publishers_info_by_topic(self._resolved),
+            tuple(self._types),
+            self._now,
+            self._fixed,
+        )
+        if wanted == self._now:
+            return
+        self._now = wanted
+        self._node.destroy_subscription(self._subscription)
+        self._subscription = self._subscribe()
+        self._node.get_logger().info(
+            f'subscribed to {self._resolved} as {wanted[0]}, {wanted[1]}, like its publishers'
+        )
+
+
+def choose(
+    publishers: list[Any], types: tuple[str, ...], now: tuple[str, str], fixed: str | None
+) -> tuple[str, str]:
+    """Type name and reliability to subscribe with.
+
+    Args:
+        publishers: TopicEndpointInfo of each.
+        types: ROS type names that the node understands.
+        now: what the subscription has; kept while there is no publisher.
+        fixed: the reliability that a parameter demands, if any.
+    """
+    offers = [offer for offer in publishers if offer.topic_type in types]
+    if not offers:
+        return now
+    on_offer = [offer.topic_type for offer in offers]
+    type_name = now[0] if now[0] in on_offer else on_offer[0]
+    best_effort = any(
+        offer.qos_profile.reliability == QoSReliabilityPolicy.BEST_EFFORT
+        for offer in offers
+        if offer.topic_type == type_name
+    )
+    return type_name, fixed or ('best_effort' if best_effort else 'reliable')

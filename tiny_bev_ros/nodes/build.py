@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Grid, networks and options as the parameters of a node ask for them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from tiny_bev_ros.engine.stages import BackboneStage, PillarStage
+from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.grid import BevGrid
+from tiny_bev_ros.messages.cloud import CloudOptions
+from tiny_bev_ros.models import (
+    PillarFeatureNet,
+    build_backbone,
+    load_backbone,
+    load_pfn,
+    resolve_device,
+    seeded,
+)
+
+
+def make_device(values: dict[str, Any], logger: Any) -> torch.device:
+    """The device that is asked for; says which one `auto` found."""
+    device = resolve_device(values['device'])
+    if values['num_threads']:
+        torch.set_num_threads(values['num_threads'])
+    if values['device'] == 'auto':
+        found = 'there is no CUDA device' if device.type == 'cpu' else 'found by device: auto'
+        logger.info(f'computing on {device} ({found})')
+    else:
+        logger.info(f'computing on {device}')
+    return device
+
+
+def make_cloud_options(values: dict[str, Any]) -> CloudOptions:
+    """How clouds are read; the time column is read when the network takes one."""
+    return CloudOptions(
+        **{
+            name.removeprefix('cloud.'): value
+            for name, value in values.items()
+            if name.startswith('cloud.')
+        }
+    )
+
+
+def check_channels(values: dict[str, Any]) -> None:
+    """Refuses a backbone that does not take what the pillar feature net gives."""
+    given, taken = values['pfn.out_channels'], values['backbone.in_channels']
+    if given != taken:
+        raise TinyBevError(
+            f'parameter backbone.in_channels is {taken}; expected {given}, as pfn.out_channels'
+        )
+
+
+def make_pillar_stage(values: dict[str, Any], device: torch.device, logger: Any) -> PillarStage:
+    """Points to pseudo-image: `grid.*` and `pfn.*`."""
+    grid = BevGrid(
+        tuple(values['grid.x_range']),
+        tuple(values['grid.y_range']),
+        tuple(values['grid.z_range']),
+        values['grid.cell'],
+    )
+    with seeded(values['seed']):
+        pfn = PillarFeatureNet(
+            values['pfn.in_channels'],
+            values['pfn.out_channels'],
+            max_points=values['pfn.max_points'] or None,
+            legacy_offsets=values['pfn.legacy_offsets'],
+        )
+    _load(load_pfn, pfn, 'pfn.checkpoint', values, logger)
+    rows, cols = grid.shape
+    logger.info(f'grid: {rows} x {cols} cells of {grid.cell:g} m')
+    return PillarStage(pfn, grid, device)
+
+
+def make_backbone_stage(
+    values: dict[str, Any], device: torch.device, logger: Any
+) -> BackboneStage:
+    """Pseudo-image to features: `backbone.*`."""
+    with seeded(values['seed']):
+        backbone = build_backbone(
+            values['backbone.name'],
+            in_channels=values['backbone.in_channels'],
+            mid_channels=values['backbone.mid_channels'],
+            out_channels=values['backbone.out_channels'],
+        )
+    _load(load_backbone, backbone, 'backbone.checkpoint', values, logger)
+    return BackboneStage(backbone, device)
+
+
+def _load(loader: Any, model: torch.nn.Module, name: str, values: dict[str, Any], logger: Any) -> None:
+    path = values[name]
+    if path:
+        logger.info(f'{name}: {path} ({loader(model, path)})')
+    else:
+        logger.warning(
+            f'{name} is empty: the weights are random (seed {values["seed"]}) and UNTRAINED, '
+            'the output means nothing yet'
+        )

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the nodes publish: tensors, and a picture of them for rqt_image_view."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import Image
+
+from tiny_bev_ros.messages.bev_image import bev_image
+from tiny_bev_ros.messages.image import encode_image
+from tiny_bev_ros.messages.tensor import MESSAGE_TYPES, TensorLabels, encode_tensor
+
+
+class TensorOutput:
+    """A reliable publisher of labelled tensors that refills one kept message.
+
+    Args:
+        node: which publishes.
+        topic: relative name.
+        values: the node's parameters; output_encoding and output_depth are used.
+    """
+
+    def __init__(self, node: Node, topic: str, values: dict[str, Any]) -> None:
+        self._encoding = values['output_encoding']
+        self._message: Any = None
+        self._publisher = node.create_publisher(
+            MESSAGE_TYPES[self._encoding], topic, QoSProfile(depth=values['output_depth'])
+        )
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody subscribes."""
+        return self._publisher.get_subscription_count() > 0
+
+    def publish(self, array: np.ndarray, labels: TensorLabels) -> None:
+        """Publishes (B,C,H,W)."""
+        self._message = encode_tensor(array, labels, self._encoding, self._message)
+        self._publisher.publish(self._message)
+
+
+class FeatureOutput:
+    """`bev_features` and, for those who look, `bev_image`.
+
+    Args:
+        node: which publishes.
+        values: the node's parameters.
+    """
+
+    def __init__(self, node: Node, values: dict[str, Any]) -> None:
+        self._node = node
+        self._tensor = TensorOutput(node, 'bev_features', values)
+        self._picture = node.create_publisher(Image, 'bev_image', QoSProfile(depth=1))
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody subscribes to either."""
+        return self._tensor.wanted or self._picture.get_subscription_count() > 0
+
+    def publish(self, features: torch.Tensor, labels: TensorLabels) -> None:
+        """Publishes features (B,C,H,W), and the picture of the first of the batch."""
+        array = features.cpu().numpy()
+        if self._tensor.wanted:
+            self._tensor.publish(array, labels)
+        if self._picture.get_subscription_count() > 0:
+            channel = self._node.get_parameter('bev_image.channel').value
+            picture = bev_image(array[0], channel)
+            self._picture.publish(encode_image(picture, labels.stamp, labels.frame_id))
