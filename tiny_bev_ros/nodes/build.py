@@ -90,7 +90,9 @@ def make_backbone_stage(
     return BackboneStage(backbone, device)
 
 
-def _load(loader: Any, model: torch.nn.Module, name: str, values: dict[str, Any], logger: Any) -> None:
+def _load(
+    loader: Any, model: torch.nn.Module, name: str, values: dict[str, Any], logger: Any
+) -> None:
     path = values[name]
     if path:
         logger.info(f'{name}: {path} ({loader(model, path)})')

@@ -246,7 +246,10 @@ def _check_changes(
 
 def _warn_of_unknown(node: Node) -> None:
     """Tells of names in the YAML that no node of the package has: most are misspelt."""
-    known = {parameter.name for parameter in ALL} | {'use_sim_time', 'start_type_description_service'}
+    known = {parameter.name for parameter in ALL} | {
+        'use_sim_time',
+        'start_type_description_service',
+    }
     for name in getattr(node, '_parameter_overrides', {}):
         if name in known or name.startswith('qos_overrides.'):
             continue

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Points to features, in one process or in two."""
+
+from __future__ import annotations
+
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument
+from tiny_bev_ros.tools import launching
+
+INPUT = {'points': 'input_topic'}
+OUTPUT = {'bev_features': 'output_topic'}
+PFN = {'device': 'device', 'pfn.checkpoint': 'pfn_checkpoint'}
+BACKBONE = {'device': 'device', 'backbone.checkpoint': 'backbone_checkpoint'}
+
+
+def actions(context: LaunchContext) -> list:
+    if launching.argument_value(context, 'composed') == 'true':
+        nodes = [launching.node(context, 'pipeline_node', INPUT | OUTPUT, PFN | BACKBONE)]
+    else:
+        nodes = [
+            launching.node(context, 'pfn_node', INPUT, PFN),
+            launching.node(context, 'backbone_node', OUTPUT, BACKBONE),
+        ]
+    return [*nodes, *launching.bag_player(context)]
+
+
+def generate_launch_description() -> LaunchDescription:
+    arguments = (
+        DeclareLaunchArgument(
+            'composed',
+            default_value='true',
+            choices=['true', 'false'],
+            description='true: one process; false: pfn_node and backbone_node',
+        ),
+        launching.topic('input_topic', 'points', 'clouds, sensor_msgs/PointCloud2'),
+        launching.topic('output_topic', 'bev_features', 'features, multi-array (1,C,H/2,W/2)'),
+        launching.checkpoint('pfn_checkpoint', 'the pillar feature net'),
+        launching.checkpoint('backbone_checkpoint', 'the backbone'),
+        launching.GRID,
+    )
+    return launching.description(arguments, actions)

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Random weights that are the same every time."""
+
+from __future__ import annotations
+
+import torch
+
+from tiny_bev_ros.models import PillarFeatureNet, seeded
+
+
+def weights(seed):
+    with seeded(seed):
+        return PillarFeatureNet().linear.weight
+
+
+def test_the_seed_decides_the_weights():
+    assert torch.equal(weights(5), weights(5))
+    assert not torch.equal(weights(5), weights(6))
+
+
+def test_random_numbers_outside_do_not_change():
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    weights(5)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_the_generator_is_restored_after_an_error():
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    try:
+        with seeded(5):
+            raise KeyError
+    except KeyError:
+        pass
+    assert torch.equal(torch.rand(3), expected)

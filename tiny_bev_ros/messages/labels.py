@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the dimension labels of a tensor message say: order, stamp, frame, metric grid.
+
+The grammar is written down in docs/tensor_message.md.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import reprlib
+import string
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+from urllib.parse import quote, unquote
+
+from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.grid import Axis
+
+# The dimensions in the order of a tensor's axes.
+AXES = ('batch', 'channel', 'height', 'width')
+BYTE_LABEL = 'byte;dtype=float16'
+
+_NAMES = {name: name for name in (*AXES, 'byte')} | {
+    'n': 'batch', 'b': 'batch', 'c': 'channel',
+    'h': 'height', 'y': 'height', 'w': 'width', 'x': 'width',
+}  # fmt: skip
+_KEYS = {'stamp': ('batch',), 'frame_id': ('batch',), 'dtype': ('byte',)} | dict.fromkeys(
+    ('origin', 'step'), ('height', 'width')
+)
+
+_MAX_SEC = 2**31 - 1  # builtin_interfaces/Time has an int32
+_STAMP = re.compile(r'([0-9]{1,10})\.([0-9]{9})')
+# float() alone would take '1_0', ' 1 ', 'nan' and the digits of every script.
+_NUMBER = re.compile(r'[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?')
+_BAD_ESCAPE = re.compile(r'%(?![0-9A-Fa-f]{2})')
+_PLAIN = ''.join(sorted(set(string.punctuation) - set(';=%')))
+
+# A label comes from another node: it may be long, and the log wants one line.
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = 100
+
+
+@dataclass(frozen=True)
+class TensorLabels:
+    """What travels with a tensor beside its numbers; None is "not said".
+
+    Attributes:
+        stamp: (sec, nanosec) of the measurement.
+        frame_id: coordinate frame of the axes.
+        y_axis: metric axis of the rows.
+        x_axis: metric axis of the columns.
+
+    Raises:
+        TinyBevError: the stamp is outside of builtin_interfaces/Time or negative, or the
+            frame is no text that UTF-8 can carry.
+    """
+
+    stamp: tuple[int, int] | None = None
+    frame_id: str | None = None
+    y_axis: Axis | None = None
+    x_axis: Axis | None = None
+
+    def __post_init__(self) -> None:
+        if self.stamp is not None:
+            sec, nanosec = self.stamp
+            if not (0 <= sec <= _MAX_SEC and 0 <= nanosec < 10**9):
+                raise TinyBevError(
+                    f'stamp is ({sec}, {nanosec}); expected sec in 0..{_MAX_SEC} '
+                    'and nanosec in 0..999999999'
+                )
+        if self.frame_id is not None:
+            try:
+                self.frame_id.encode()
+            except UnicodeEncodeError:
+                raise TinyBevError(
+                    f'frame_id is {_SHORT.repr(self.frame_id)}; expected text that UTF-8 can carry'
+                ) from None
+
+
+class _Label(NamedTuple):
+    where: str  # how an error begins
+    name: str  # of AXES, 'byte', or '' for an empty label
+    values: dict[str, str]
+
+
+def write_labels(labels: TensorLabels) -> list[str]:
+    """Texts of the labels of batch, channel, height and width."""
+    pairs: dict[str, dict[str, str]] = {name: {} for name in AXES}
+    if labels.stamp is not None:
+        sec, nanosec = labels.stamp
+        pairs['batch']['stamp'] = f'{sec}.{nanosec:09d}'
+    if labels.frame_id is not None:
+        pairs['batch']['frame_id'] = quote(labels.frame_id, safe=_PLAIN)
+    for name, axis in (('height', labels.y_axis), ('width', labels.x_axis)):
+        if axis is not None:
+            # repr is the shortest text that reads back as the same float.
+            pairs[name] = {'origin': repr(axis.origin), 'step': repr(axis.step)}
+    return [
+        ';'.join([name, *(f'{key}={value}' for key, value in pairs[name].items())])
+        for name in AXES
+    ]
+
+
+def parse_labels(texts: Sequence[str], *, float16: bool = False) -> tuple[list[str], TensorLabels]:
+    """Reads the labels of a message's dimensions.
+
+    Args:
+        texts: the labels in the order of the dimensions.
+        float16: whether the last dimension must be the two bytes of a float16; otherwise
+            there must be no such dimension.
+
+    Returns:
+        The name (of ``AXES``) of each dimension, without the byte dimension, and what the
+        labels say. Empty labels name (batch,) channel, height, width in this order.
+
+    Raises:
+        TinyBevError: a label is unknown, missing, repeated or malformed.
+    """
+    least, most = (4, 5) if float16 else (3, 4)
+    if len(texts) > 5:
+        raise TinyBevError(f'layout.dim has {len(texts)} entries; expected {least} or {most}')
+    labels = [_split(index, text) for index, text in enumerate(texts)]
+    if float16:
+        if not labels or labels[-1].values.get('dtype') != 'float16':
+            last = _SHORT.repr(texts[-1]) if texts else 'missing'
+            raise TinyBevError(
+                f'label of the last layout.dim is {last}; expected {BYTE_LABEL!r}, '
+                'which a UInt8MultiArray needs'
+            )
+        labels.pop()
+    for label in labels:
+        if label.name == 'byte':
+            raise TinyBevError(
+                f'{label.where}; expected no byte dimension here: '
+                'it is the last one of a UInt8MultiArray'
+            )
+    if len(labels) not in (3, 4):
+        raise TinyBevError(f'layout.dim has {len(texts)} entries; expected {least} or {most}')
+
+    expected = AXES[-len(labels) :]
+    names = [label.name for label in labels]
+    if not any(names):
+        return list(expected), TensorLabels()
+    if sorted(names) != sorted(expected):
+        raise TinyBevError(
+            f'layout.dim labels are {names}; expected each of {list(expected)} once, or all empty'
+        )
+    by_name = {label.name: label for label in labels}
+    batch = by_name.get('batch')
+    return names, TensorLabels(
+        stamp=_stamp(batch) if batch else None,
+        frame_id=batch.values.get('frame_id') if batch else None,
+        y_axis=_axis(by_name['height']),
+        x_axis=_axis(by_name['width']),
+    )
+
+
+def _split(index: int, text: str) -> _Label:
+    where = f'layout.dim[{index}].label is {_SHORT.repr(text)}'
+    if not text:
+        return _Label(where, '', {})
+    head, *pairs = text.split(';')
+    name = _NAMES.get(head.lower())
+    if name is None:
+        raise TinyBevError(f'{where}; expected it to begin with one of {sorted(_NAMES)}')
+    values: dict[str, str] = {}
+    for pair in pairs:
+        key, *rest = pair.split('=')
+        if len(rest) != 1 or not key or key in values:
+            raise TinyBevError(
+                f'{where}, with {_SHORT.repr(pair)}; expected key=value, each key once'
+            )
+        if name not in _KEYS.get(key, (name,)):
+            raise TinyBevError(f'{where}; expected {key} only on {" and ".join(_KEYS[key])}')
+        values[key] = _unquoted(rest[0], f'{where}, with {key}')
+    return _Label(where, name, values)
+
+
+def _unquoted(value: str, where: str) -> str:
+    # unquote() on its own keeps a broken escape and replaces broken UTF-8.
+    try:
+        if not _BAD_ESCAPE.search(value):
+            return unquote(value, errors='strict')
+    except UnicodeDecodeError:
+        pass
+    raise TinyBevError(f'{where} {_SHORT.repr(value)}; expected percent-encoded UTF-8')
+
+
+def _stamp(label: _Label) -> tuple[int, int] | None:
+    text = label.values.get('stamp')
+    if text is None:
+        return None
+    match = _STAMP.fullmatch(text)
+    if match is None or int(match[1]) > _MAX_SEC:
+        raise TinyBevError(
+            f'{label.where}, with stamp {_SHORT.repr(text)}; expected <sec>.<nanosec> '
+            f'with sec in 0..{_MAX_SEC} and nine digits of nanosec'
+        )
+    return int(match[1]), int(match[2])
+
+
+def _axis(label: _Label) -> Axis | None:
+    given = [key for key in ('origin', 'step') if key in label.values]
+    if not given:
+        return None
+    if len(given) == 1:
+        raise TinyBevError(f'{label.where}, with {given[0]} alone; expected origin and step')
+    numbers = {}
+    for key in given:
+        text = label.values[key]
+        value = float(text) if _NUMBER.fullmatch(text) else math.nan
+        if not math.isfinite(value) or (key == 'step' and value <= 0):
+            wanted = 'a finite number' + (' above 0' if key == 'step' else '')
+            raise TinyBevError(f'{label.where}, with {key} {_SHORT.repr(text)}; expected {wanted}')
+        numbers[key] = value
+    return Axis(**numbers)

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The networks, in plain PyTorch; usable without ROS."""
+
+from tiny_bev_ros.models.backbone import TinyBEVBackbone
+from tiny_bev_ros.models.checkpoint import load_backbone, load_pfn
+from tiny_bev_ros.models.device import resolve_device
+from tiny_bev_ros.models.pillar_feature_net import PillarFeatureNet
+from tiny_bev_ros.models.pillars import scatter
+from tiny_bev_ros.models.registry import (
+    FeatureInfo,
+    build_backbone,
+    list_backbones,
+    register_backbone,
+)
+from tiny_bev_ros.models.seeding import seeded
+from tiny_bev_ros.models.tokens import from_tokens, position_encoding, to_tokens
+
+__all__ = [
+    'FeatureInfo',
+    'PillarFeatureNet',
+    'TinyBEVBackbone',
+    'build_backbone',
+    'from_tokens',
+    'list_backbones',
+    'load_backbone',
+    'load_pfn',
+    'position_encoding',
+    'register_backbone',
+    'resolve_device',
+    'scatter',
+    'seeded',
+    'to_tokens',
+]

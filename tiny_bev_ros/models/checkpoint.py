@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Weights from files, strictly checked, of this package and of the code bases around it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from tiny_bev_ros.errors import TinyBevError
+
+_CONTAINERS = ('state_dict', 'model_state', 'model', 'model_state_dict')
+_PFN_STYLES = {
+    'pfn.': 'tiny_bev_ros',
+    'vfe.': 'OpenPCDet',
+    'pillar_vfe.': 'OpenCOOD',
+    'voxel_encoder.': 'mmdetection3d',
+    'pts_voxel_encoder.': 'mmdetection3d',
+    'reader.': 'det3d',
+}
+_FIRST_LAYER = 'pfn_layers.0.'
+
+
+def load_pfn(model: nn.Module, path: str | Path) -> str:
+    """Loads the weights of a pillar feature net.
+
+    The file holds a state_dict, or a dict with one under ``state_dict``,
+    ``model_state``, ``model`` or ``model_state_dict``; ``module.`` before every key is
+    ignored. Recognised are ``linear.weight`` and ``norm.*``, alone or below ``pfn.``,
+    ``pfn_layers.0.``, ``vfe.pfn_layers.0.`` (OpenPCDet),
+    ``pillar_vfe.pfn_layers.0.`` (OpenCOOD), ``voxel_encoder.pfn_layers.0.`` or
+    ``pts_voxel_encoder.pfn_layers.0.`` (mmdetection3d) and ``reader.pfn_layers.0.``
+    (det3d); with such a prefix other parts of the model may be in the file.
+
+    Names do not tell everything. Networks from these code bases need ``max_points`` as
+    they were trained (32 for KITTI, 20 for nuScenes). mmdetection3d's networks need
+    ``legacy_offsets=True`` if their config does not set ``legacy=False`` (the KITTI ones
+    do not). A det3d network of 10 channels has other decorations and is refused; one of
+    mmdetection3d before 1.0 with a time column has those too, and cannot be told apart.
+
+    Args:
+        model: a PillarFeatureNet, on any device.
+        path: ``.safetensors``, ``.pt`` or ``.pth``.
+
+    Returns:
+        Which names were recognised, for a log.
+
+    Raises:
+        TinyBevError: the file cannot be read, holds more than tensors, or its tensors
+            are not those of the model; the model is unchanged then.
+    """
+    weights = _read(path)
+    prefix = _only_prefix(path, weights, ('linear.', 'norm.', 'pfn_layers.'), _PFN_STYLES)
+    part = _below(weights, prefix)
+    if any(re.match(r'pfn_layers\.[1-9]', key) for key in part):
+        raise TinyBevError(f'{path} holds a PFN of several layers; expected one layer')
+    if any(key.startswith(_FIRST_LAYER) for key in part):
+        part = {key.removeprefix(_FIRST_LAYER): value for key, value in part.items()}
+    linear = part.get('linear.weight')
+    if isinstance(linear, Tensor) and linear.ndim > 2 and set(linear.shape[2:]) == {1}:
+        # A 1x1 convolution is the same layer.
+        linear = part['linear.weight'] = linear.flatten(1)
+    if prefix == 'reader.' and isinstance(linear, Tensor) and linear.shape[1:] == (10,):
+        raise TinyBevError(
+            f'{path} holds a det3d PFN of 10 channels, which are x, y, z, intensity, time and '
+            '5 offsets; expected 9'
+        )
+    _load(model, part, prefix, path)
+    return f'{_PFN_STYLES.get(prefix, "bare")} key names, {prefix or "no prefix"}'
+
+
+def load_backbone(model: nn.Module, path: str | Path) -> str:
+    """Loads the weights of a backbone of the registry.
+
+    The file is as for `load_pfn`; recognised are the model's own key names, alone or
+    below ``backbone.``.
+
+    Args:
+        model: the backbone, on any device.
+        path: ``.safetensors``, ``.pt`` or ``.pth``.
+
+    Returns:
+        Which names were recognised, for a log.
+
+    Raises:
+        TinyBevError: as for `load_pfn`.
+    """
+    weights = _read(path)
+    own = tuple(f'{name}.' for name, _ in model.named_children())
+    prefix = _only_prefix(path, weights, own, ('backbone.',))
+    _load(model, _below(weights, prefix), prefix, path)
+    return f'tiny_bev_ros key names, {prefix or "no prefix"}'
+
+
+def _read(path: str | Path) -> dict[str, Any]:
+    """The state_dict in a file, on the CPU, without containers and ``module.``."""
+    path = Path(path)
+    if path.suffix not in ('.safetensors', '.pt', '.pth'):
+        raise TinyBevError(f'checkpoint is {path}; expected a .safetensors, .pt or .pth file')
+    if not path.is_file():
+        raise TinyBevError(f'checkpoint is {path}, which is no file; expected an existing one')
+    try:
+        if path.suffix == '.safetensors':
+            weights: Any = safetensors.torch.load_file(path)
+        else:
+            weights = torch.load(path, map_location='cpu', weights_only=True)
+    except Exception as error:  # what broken bytes raise is not documented
+        raise TinyBevError(f'{path} cannot be read: {_reason(error)}') from None
+    weights = _unwrapped(path, weights)
+    if all(key.startswith('module.') for key in weights):
+        weights = {key.removeprefix('module.'): value for key, value in weights.items()}
+    return weights
+
+
+def _reason(error: Exception) -> str:
+    """One line. PyTorch's own goes on about loading untrusted pickles after all."""
+    refused = re.search(r'GLOBAL (\S+)', str(error))
+    if refused:
+        return f'it holds {refused[1]}, which may run code; expected tensors only'
+    first = str(error).strip().partition('\n')[0]
+    if not first or first.startswith('Weights only'):
+        first = type(error).__name__
+    return f'{first}; expected a complete file of tensors'
+
+
+def _unwrapped(path: Path, weights: Any) -> dict[str, Any]:
+    while isinstance(weights, Mapping):
+        found = [name for name in _CONTAINERS if isinstance(weights.get(name), Mapping)]
+        if len(found) > 1:
+            raise TinyBevError(f'{path} holds {" and ".join(found)}; expected one of them')
+        if not found:
+            return {str(key): value for key, value in weights.items()}
+        weights = weights[found[0]]
+    raise TinyBevError(f'{path} holds a {type(weights).__name__}; expected a state_dict')
+
+
+def _only_prefix(
+    path: str | Path, weights: Mapping[str, Any], own: tuple[str, ...], prefixes: Iterable[str]
+) -> str:
+    """The one prefix under which the file has the model's keys; '' when they are bare."""
+    found = [prefix for prefix in prefixes if any(key.startswith(prefix) for key in weights)]
+    if any(key.startswith(own) for key in weights):
+        found.append('')
+    if len(found) != 1:
+        known = f'keys below {", ".join(prefixes)} or {", ".join(own)}'
+        some = ', '.join(sorted({key.partition('.')[0] for key in weights})[:8])
+        amount = 'several of the' if found else 'none of the'
+        raise TinyBevError(f'{path} has keys below {some or "nothing"}: {amount} expected {known}')
+    return found[0]
+
+
+def _below(weights: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    return {
+        key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)
+    }
+
+
+def _load(model: nn.Module, weights: dict[str, Any], prefix: str, path: str | Path) -> None:
+    own = model.state_dict()
+    for key, value in own.items():
+        # A mere counter, which older files lack and evaluation does not use.
+        if key.endswith('num_batches_tracked'):
+            weights.setdefault(key, value)
+    faults = [f'missing {prefix}{key}' for key in own if key not in weights]
+    faults += [f'unexpected {prefix}{key}' for key in weights if key not in own]
+    for key in own.keys() & weights.keys():
+        fault = _fault(weights[key], own[key])
+        if fault:
+            faults.append(f'{prefix}{key} {fault}')
+    if faults:
+        raise TinyBevError(f'{path} does not fit the model: {"; ".join(sorted(faults))}')
+    model.load_state_dict(weights)
+
+
+def _fault(value: Any, own: Tensor) -> str:
+    """What is wrong with the value of a key; '' for nothing."""
+    if not isinstance(value, Tensor):
+        return f'is a {type(value).__name__}; expected a tensor'
+    if value.shape != own.shape:
+        return f'has shape {tuple(value.shape)}; expected {tuple(own.shape)}'
+    if value.is_floating_point() != own.is_floating_point():
+        return f'is {value.dtype}; expected {own.dtype}'
+    if not value.double().isfinite().all():
+        return 'holds NaN or Inf; expected finite numbers'
+    return ''

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The backbones that can be asked for by name.
+
+A backbone is a ``torch.nn.Module`` that takes (B, in_channels, H, W) to
+(B, out_channels, h, w) and has the attributes
+
+- ``in_channels``, ``out_channels``: int;
+- ``feature_info``: tuple of FeatureInfo, finest first; the last one describes what
+  ``forward`` returns, with h = ceil(H / stride) and w = ceil(W / stride).
+
+The keyword arguments of its constructor are its configuration.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from torch import nn
+
+from tiny_bev_ros.errors import TinyBevError
+
+_Class = TypeVar('_Class', bound=type[nn.Module])
+_BACKBONES: dict[str, type[nn.Module]] = {}
+
+
+@dataclass(frozen=True)
+class FeatureInfo:
+    """What a backbone says of one of its maps.
+
+    Attributes:
+        name: of the submodule that computes it.
+        channels: size of its channel dimension.
+        stride: input cells per output cell, along both axes.
+    """
+
+    name: str
+    channels: int
+    stride: int
+
+
+def register_backbone(name: str) -> Callable[[_Class], _Class]:
+    """Class decorator that makes a backbone known to `build_backbone`.
+
+    Raises:
+        TinyBevError: the name is taken.
+    """
+
+    def register(backbone: _Class) -> _Class:
+        if name in _BACKBONES:
+            raise TinyBevError(f'backbone name is {name!r}, which is taken; expected a new one')
+        _BACKBONES[name] = backbone
+        return backbone
+
+    return register
+
+
+def list_backbones() -> list[str]:
+    """Names that `build_backbone` knows, sorted."""
+    return sorted(_BACKBONES)
+
+
+def build_backbone(name: str, **config: Any) -> nn.Module:
+    """A backbone with freshly initialised weights.
+
+    Args:
+        name: one of `list_backbones`.
+        **config: keyword arguments of its constructor; the rest keep their defaults.
+
+    Raises:
+        TinyBevError: the name or a keyword is not known, or a value is not allowed.
+    """
+    if name not in _BACKBONES:
+        raise TinyBevError(_unknown('backbone name', name, list_backbones()))
+    backbone = _BACKBONES[name]
+    keywords = list(inspect.signature(backbone).parameters)
+    for keyword in config:
+        if keyword not in keywords:
+            raise TinyBevError(_unknown(f'option of backbone {name!r}', keyword, keywords))
+    return backbone(**config)
+
+
+def _unknown(what: str, given: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(str(given), list(known), n=1)
+    hint = f' (did you mean {close[0]}?)' if close else ''
+    return f'{what} is {given!r}; expected one of {", ".join(known)}{hint}'

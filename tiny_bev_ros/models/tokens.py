@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Maps as sequences of tokens, and where each token lies."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.grid import BevGrid
+
+
+def to_tokens(bev: Tensor) -> Tensor:
+    """(B, C, H, W) to (B, H*W, C), row by row."""
+    return bev.flatten(2).transpose(1, 2)
+
+
+def from_tokens(tokens: Tensor, shape: tuple[int, int]) -> Tensor:
+    """(B, H*W, C) back to (B, C, H, W).
+
+    Raises:
+        TinyBevError: the tokens do not fill ``shape`` (H, W).
+    """
+    rows, cols = shape
+    if tokens.shape[1] != rows * cols:
+        raise TinyBevError(
+            f'tokens are {tokens.shape[1]}; expected {rows * cols} for a map of {rows} x {cols}'
+        )
+    return tokens.transpose(1, 2).unflatten(2, (rows, cols))
+
+
+def position_encoding(
+    grid: BevGrid, channels: int, wavelengths: tuple[float, float] = (4.0, 400.0)
+) -> Tensor:
+    """Where each cell lies, as sines and cosines of its centre in metres.
+
+    It depends on places and not on indices, so that maps of different resolution or
+    extent agree on it. The first half of the channels tells y and the second x, each as
+    sine, cosine, sine, ... of ever longer waves, as in DETR (Carion et al., 2020), after
+    Vaswani et al., "Attention Is All You Need", 2017.
+
+    Args:
+        grid: of the map that the tokens come from (``grid.strided(stride)`` for the
+            output of a backbone).
+        channels: size of a token; a multiple of 4.
+        wavelengths: shortest and longest wave in metres, with geometric steps between.
+            The defaults suit LiDAR: cells of up to 2 m sample the shortest wave, and no
+            two places within 200 m of the sensor share the phase of the longest.
+
+    Returns:
+        (1, H*W, channels) float32 on the CPU.
+
+    Raises:
+        TinyBevError: ``channels`` is no positive multiple of 4, or the wavelengths are
+            not finite, positive and ascending.
+    """
+    if channels < 4 or channels % 4:
+        raise TinyBevError(f'channels is {channels}; expected a positive multiple of 4')
+    shortest, longest = wavelengths
+    if not 0 < shortest < longest < math.inf:
+        raise TinyBevError(
+            f'wavelengths are {wavelengths} m; expected two finite numbers, 0 < min < max'
+        )
+    rows, cols = grid.shape
+    # In float64: a float32 angle of many turns has lost the digits that matter.
+    waves = torch.logspace(
+        math.log10(shortest), math.log10(longest), channels // 4, dtype=torch.float64
+    )
+    y = _waves_of(grid.y_axis.centre(torch.arange(rows, dtype=torch.float64)), waves)
+    x = _waves_of(grid.x_axis.centre(torch.arange(cols, dtype=torch.float64)), waves)
+    encoding = torch.cat(
+        [y[:, None].expand(rows, cols, -1), x[None, :].expand(rows, cols, -1)], dim=2
+    )
+    return encoding.flatten(0, 1).unsqueeze(0).float()
+
+
+def _waves_of(metres: Tensor, waves: Tensor) -> Tensor:
+    """(N,) places and (K,) wavelengths to (N, 2K): sine, cosine, sine, ..."""
+    angle = 2 * math.pi * metres[:, None] / waves
+    return torch.stack([angle.sin(), angle.cos()], dim=2).flatten(1)

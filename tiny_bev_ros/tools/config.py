@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the package's YAML files are installed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ament_index_python.packages import get_package_prefix, get_package_share_directory
+
+PACKAGE = 'tiny_bev_ros'
+GRIDS = ('kitti', 'square_200', 'surround')
+
+
+def config_file(name: str = 'tiny_bev') -> str:
+    """Path of one of config/*.yaml: tiny_bev has every parameter, grid_<preset> a grid."""
+    return str(Path(get_package_share_directory(PACKAGE)) / 'config' / f'{name}.yaml')
+
+
+def executable(name: str) -> str:
+    """Path of one of the package's executables, where ros2 run would find it."""
+    return str(Path(get_package_prefix(PACKAGE)) / 'lib' / PACKAGE / name)

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the launch files of the package share; needs launch and launch_ros."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
+
+from tiny_bev_ros.tools.config import GRIDS, config_file
+
+# A launch argument that is left empty leaves the parameter to the YAML file.
+COMMON = (
+    DeclareLaunchArgument(
+        'params_file', default_value=config_file(), description='YAML file with the parameters'
+    ),
+    DeclareLaunchArgument('namespace', default_value='', description='namespace of the nodes'),
+    DeclareLaunchArgument(
+        'device',
+        default_value='',
+        description='auto, cpu, cuda or cuda:N; empty: as in params_file',
+    ),
+    DeclareLaunchArgument(
+        'use_sim_time',
+        default_value='false',
+        choices=['true', 'false'],
+        description='take the time from /clock; a bag played here then publishes it',
+    ),
+    DeclareLaunchArgument(
+        'log_level',
+        default_value='info',
+        choices=['debug', 'info', 'warn', 'error', 'fatal'],
+        description='how much the nodes tell',
+    ),
+    DeclareLaunchArgument(
+        'bag', default_value='', description='rosbag2 folder to replay beside the nodes'
+    ),
+    DeclareLaunchArgument('rate', default_value='1.0', description='speed of the replay'),
+    DeclareLaunchArgument(
+        'loop',
+        default_value='false',
+        choices=['true', 'false'],
+        description='replay again and again',
+    ),
+)
+GRID = DeclareLaunchArgument(
+    'grid',
+    default_value='',
+    choices=['', *GRIDS],
+    description='preset of the map; empty: as in params_file',
+)
+
+
+def checkpoint(name: str, of: str) -> DeclareLaunchArgument:
+    """The argument that names the weights of one network."""
+    return DeclareLaunchArgument(
+        name, default_value='', description=f'weights of {of}; empty: as in params_file'
+    )
+
+
+def topic(name: str, default: str, what: str) -> DeclareLaunchArgument:
+    """The argument that renames a topic."""
+    return DeclareLaunchArgument(name, default_value=default, description=what)
+
+
+def node(
+    context: LaunchContext, executable: str, remappings: dict[str, str], overrides: dict[str, str]
+) -> Node:
+    """One node of the package with the common arguments applied.
+
+    Args:
+        context: of the launch.
+        executable: also the node's name.
+        remappings: topic name in the node to launch argument with its new name.
+        overrides: parameter name to the launch argument that overrides it when not empty.
+    """
+    values: dict[str, Any] = {
+        parameter: ParameterValue(value, value_type=str)
+        for parameter, argument in overrides.items()
+        if (value := argument_value(context, argument))
+    }
+    values['use_sim_time'] = argument_value(context, 'use_sim_time') == 'true'
+    files = [argument_value(context, 'params_file')]
+    grid = context.launch_configurations.get('grid', '')
+    if grid:
+        files.append(config_file(f'grid_{grid}'))
+    return Node(
+        package='tiny_bev_ros',
+        executable=executable,
+        name=executable,
+        namespace=LaunchConfiguration('namespace'),
+        parameters=[*files, values],
+        remappings=[
+            (inside, argument_value(context, argument)) for inside, argument in remappings.items()
+        ],
+        arguments=['--ros-args', '--log-level', LaunchConfiguration('log_level')],
+        output='screen',
+    )
+
+
+def bag_player(context: LaunchContext) -> list[ExecuteProcess]:
+    """`ros2 bag play` of the `bag` argument, or nothing when it is empty."""
+    bag = argument_value(context, 'bag')
+    if not bag:
+        return []
+    # Without the delay the first large messages leave before anybody has subscribed, and
+    # without the wait the last ones are cut off.
+    command = ['ros2', 'bag', 'play', str(Path(bag).expanduser())]
+    command += ['--rate', argument_value(context, 'rate')]
+    command += ['--delay', '4', '--wait-for-all-acked', '5000']
+    if argument_value(context, 'loop') == 'true':
+        command.append('--loop')
+    if argument_value(context, 'use_sim_time') == 'true':
+        command.append('--clock')
+    return [ExecuteProcess(cmd=command, output='screen')]
+
+
+def argument_value(context: LaunchContext, name: str) -> str:
+    """What a launch argument was set to."""
+    return LaunchConfiguration(name).perform(context)
+
+
+def description(arguments: tuple[DeclareLaunchArgument, ...], actions: Any) -> LaunchDescription:
+    """Arguments, and the actions that a function makes of their values."""
+    return LaunchDescription([*arguments, *COMMON, OpaqueFunction(function=actions)])

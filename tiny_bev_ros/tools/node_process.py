@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An executable of the package as a child process with a log file."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from pathlib import Path
+from types import TracebackType
+
+from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.tools.config import executable
+
+_GRACE_S = 10.0
+
+
+class NodeProcess:
+    """Runs an executable until the `with` block ends, then stops it with SIGINT.
+
+    Args:
+        name: of the executable.
+        ros_args: what follows `--ros-args`.
+        log: file that gets its output.
+    """
+
+    def __init__(self, name: str, ros_args: list[str], log: Path) -> None:
+        self.name, self.log = name, log
+        with log.open('wb') as output:
+            self._process = subprocess.Popen(  # noqa: S603 - our own executable
+                [executable(name), '--ros-args', *ros_args],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    def check(self) -> None:
+        """Raises TinyBevError, with the end of its log, when the process has ended."""
+        code = self._process.poll()
+        if code is not None:
+            said = self.log.read_text(errors='replace').strip().splitlines()
+            raise TinyBevError(
+                f'{self.name} ended with exit code {code}: {said[-1] if said else "no output"} '
+                f'(all of it in {self.log})'
+            )
+
+    def stop(self) -> int:
+        """Stops the process and returns its exit code."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
+        try:
+            return self._process.wait(_GRACE_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return self._process.wait()
+
+    def __enter__(self) -> NodeProcess:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
