@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from launch import LaunchContext, LaunchDescription
+
 from tiny_bev_ros.tools import launching
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument
+
 from tiny_bev_ros.tools import launching
 
 INPUT = {'points': 'input_topic'}

@@ -4,9 +4,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from ros_graph import RosGraph
 
 
 @pytest.fixture(scope='session')
@@ -17,6 +22,21 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f'no sensor data in {folder} (set TINY_BEV_DATA)')
     return folder
+
+
+@pytest.fixture
+def graph(tmp_path: Path) -> Iterator[RosGraph]:
+    """A ROS graph of real processes; needs the built package."""
+    from ament_index_python.packages import PackageNotFoundError, get_package_prefix
+    from ros_graph import RosGraph
+
+    try:
+        get_package_prefix('tiny_bev_ros')
+    except PackageNotFoundError:
+        pytest.skip('tiny_bev_ros is not built, or its install/local_setup.bash not sourced')
+    graph = RosGraph(tmp_path)
+    yield graph
+    graph.close()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 
@@ -28,6 +30,8 @@ class PillarStage:
     @torch.inference_mode()
     def __call__(self, points: np.ndarray) -> torch.Tensor:
         """Points (N,4) or (N,5) float32 [x,y,z,intensity(,time)] to (1,C,H,W) float32."""
+        if not points.flags.writeable:  # a view of received bytes; PyTorch takes none
+            points = points.copy()
         features, cells = self.pfn(torch.from_numpy(points).to(self.device), self.grid)
         return scatter(features, cells, self.grid.shape)
 
@@ -43,9 +47,9 @@ class BackboneStage:
     def __init__(self, backbone: torch.nn.Module, device: torch.device) -> None:
         self.backbone = backbone.to(device).eval()
         self.device = device
-        # The last feature is the map that is published.
-        self.stride = int(backbone.feature_info[-1].stride)  # type: ignore[index, union-attr]
-        self.in_channels = int(backbone.in_channels)  # type: ignore[arg-type]
+        described: Any = backbone  # by the attributes that the registry asks for
+        self.stride: int = described.feature_info[-1].stride
+        self.in_channels: int = described.in_channels
 
     @torch.inference_mode()
     def __call__(self, pseudo_image: torch.Tensor) -> torch.Tensor:

@@ -119,8 +119,6 @@ def parse_labels(texts: Sequence[str], *, float16: bool = False) -> tuple[list[s
         TinyBevError: a label is unknown, missing, repeated or malformed.
     """
     least, most = (4, 5) if float16 else (3, 4)
-    if len(texts) > 5:
-        raise TinyBevError(f'layout.dim has {len(texts)} entries; expected {least} or {most}')
     labels = [_split(index, text) for index, text in enumerate(texts)]
     if float16:
         if not labels or labels[-1].values.get('dtype') != 'float16':

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 
@@ -106,15 +105,28 @@ def _read(path: str | Path) -> dict[str, Any]:
         raise TinyBevError(f'checkpoint is {path}, which is no file; expected an existing one')
     try:
         if path.suffix == '.safetensors':
-            weights: Any = safetensors.torch.load_file(path)
+            weights: Any = _load_safetensors(path)
         else:
             weights = torch.load(path, map_location='cpu', weights_only=True)
+    except TinyBevError:
+        raise
     except Exception as error:  # what broken bytes raise is not documented
         raise TinyBevError(f'{path} cannot be read: {_reason(error)}') from None
     weights = _unwrapped(path, weights)
     if all(key.startswith('module.') for key in weights):
         weights = {key.removeprefix('module.'): value for key, value in weights.items()}
     return weights
+
+
+def _load_safetensors(path: Path) -> dict[str, Tensor]:
+    # Not among the packages that rosdep knows, so it may be absent on a ROS machine.
+    try:
+        from safetensors.torch import load_file
+    except ImportError:
+        raise TinyBevError(
+            f'{path} needs the package safetensors: pip install safetensors'
+        ) from None
+    return load_file(path)
 
 
 def _reason(error: Exception) -> str:

@@ -11,6 +11,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 
+from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.messages.bev_image import bev_image
 from tiny_bev_ros.messages.image import encode_image
 from tiny_bev_ros.messages.tensor import MESSAGE_TYPES, TensorLabels, encode_tensor
@@ -37,8 +38,11 @@ class TensorOutput:
         """Whether anybody subscribes."""
         return self._publisher.get_subscription_count() > 0
 
-    def publish(self, array: np.ndarray, labels: TensorLabels) -> None:
-        """Publishes (B,C,H,W)."""
+    def publish(self, tensor: torch.Tensor, labels: TensorLabels) -> None:
+        """Publishes (B,C,H,W), of any device."""
+        if self._encoding == 'float16':
+            tensor = tensor.half()  # NumPy rounds ten times slower
+        array = tensor.cpu().numpy()
         self._message = encode_tensor(array, labels, self._encoding, self._message)
         self._publisher.publish(self._message)
 
@@ -63,10 +67,17 @@ class FeatureOutput:
 
     def publish(self, features: torch.Tensor, labels: TensorLabels) -> None:
         """Publishes features (B,C,H,W), and the picture of the first of the batch."""
-        array = features.cpu().numpy()
         if self._tensor.wanted:
-            self._tensor.publish(array, labels)
+            self._tensor.publish(features, labels)
         if self._picture.get_subscription_count() > 0:
-            channel = self._node.get_parameter('bev_image.channel').value
-            picture = bev_image(array[0], channel)
-            self._picture.publish(encode_image(picture, labels.stamp, labels.frame_id))
+            self._publish_picture(features[0].cpu().numpy(), labels)
+
+    def _publish_picture(self, features: np.ndarray, labels: TensorLabels) -> None:
+        channel = self._node.get_parameter('bev_image.channel').value
+        try:
+            picture = bev_image(features, channel)
+        except TinyBevError as error:
+            # The features are out already: this is no fault of the input.
+            self._node.get_logger().error(f'bev_image: {error}', throttle_duration_sec=10.0)
+            return
+        self._picture.publish(encode_image(picture, labels.stamp or (0, 0), labels.frame_id or ''))

@@ -189,7 +189,7 @@ NODES: dict[str, tuple[Parameter, ...]] = {
     'backbone_node': BACKBONE + COMPUTE + INPUT + TENSOR_INPUT + OUTPUT + PICTURE,
     'pipeline_node': GRID + CLOUD + PFN + BACKBONE + COMPUTE + INPUT + OUTPUT + PICTURE,
 }
-ALL = tuple(dict.fromkeys(parameter for group in NODES.values() for parameter in group))
+ALL = {parameter.name: parameter for group in NODES.values() for parameter in group}
 
 
 def declare(node: Node, parameters: tuple[Parameter, ...]) -> dict[str, Any]:
@@ -246,10 +246,7 @@ def _check_changes(
 
 def _warn_of_unknown(node: Node) -> None:
     """Tells of names in the YAML that no node of the package has: most are misspelt."""
-    known = {parameter.name for parameter in ALL} | {
-        'use_sim_time',
-        'start_type_description_service',
-    }
+    known = {*ALL, 'use_sim_time', 'start_type_description_service'}
     for name in getattr(node, '_parameter_overrides', {}):
         if name in known or name.startswith('qos_overrides.'):
             continue

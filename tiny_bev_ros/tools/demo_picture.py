@@ -5,15 +5,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
 
 from tiny_bev_ros.messages.bev_image import bev_image
 from tiny_bev_ros.messages.tensor import BevTensor
-
-mpl.use('Agg')
-
-import matplotlib.pyplot as plt  # noqa: E402 - the backend comes first: there may be no screen
-import numpy as np  # noqa: E402
 
 
 def draw(points: np.ndarray, features: BevTensor, title: str, path: Path) -> None:
@@ -33,9 +29,9 @@ def draw(points: np.ndarray, features: BevTensor, title: str, path: Path) -> Non
     rows, cols = features.array.shape[-2:]
     x_low, x_high = x_axis.origin, x_axis.origin + cols * x_axis.step
     y_low, y_high = y_axis.origin, y_axis.origin + rows * y_axis.step
-    figure, (left, right) = plt.subplots(
-        1, 2, figsize=(13, 7), sharex=True, sharey=True, layout='constrained'
-    )
+    # A Figure of its own needs no screen, and nothing to be closed.
+    figure = Figure(figsize=(13, 7), layout='constrained')
+    left, right = figure.subplots(1, 2, sharex=True, sharey=True)
     x, y, z = points[:, 0], points[:, 1], points[:, 2]
     inside = (x >= x_low) & (x < x_high) & (y >= y_low) & (y < y_high)
     low, high = np.percentile(z[inside], (2, 98)) if inside.any() else (0.0, 1.0)
@@ -58,4 +54,3 @@ def draw(points: np.ndarray, features: BevTensor, title: str, path: Path) -> Non
     left.set_facecolor('#111111')
     figure.suptitle(title)
     figure.savefig(path, dpi=110)
-    plt.close(figure)

@@ -11,6 +11,7 @@ from types import TracebackType
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.tools.config import executable
 
+_START_S = 60.0
 _GRACE_S = 10.0
 
 
@@ -42,10 +43,14 @@ class NodeProcess:
                 f'(all of it in {self.log})'
             )
 
-    def stop(self) -> int:
-        """Stops the process and returns its exit code."""
+    def wait(self) -> int:
+        """Waits for the process to end by itself and returns its exit code."""
+        return self._process.wait(_START_S)
+
+    def stop(self, number: signal.Signals = signal.SIGINT) -> int:
+        """Stops the process with a signal and returns its exit code."""
         if self._process.poll() is None:
-            self._process.send_signal(signal.SIGINT)
+            self._process.send_signal(number)
         try:
             return self._process.wait(_GRACE_S)
         except subprocess.TimeoutExpired:

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.grid import Axis
+from tiny_bev_ros.messages.labels import TensorLabels, parse_labels, write_labels
+
+FULL = TensorLabels((1700000000, 5), 'map 1;=%ü', Axis(-39.68, 0.16), Axis(0.0, 1 / 3))
+PLAIN = ['batch', 'channel', 'height', 'width']
+
+
+def parse_one(index: int, text: str) -> TensorLabels:
+    texts = list(PLAIN)
+    texts[index] = text
+    return parse_labels(texts)[1]
+
+
+def test_written_text_is_the_documented_one():
+    assert write_labels(FULL) == [
+        'batch;stamp=1700000000.000000005;frame_id=map%201%3B%3D%25%C3%BC',
+        'channel',
+        'height;origin=-39.68;step=0.16',
+        'width;origin=0.0;step=0.3333333333333333',
+    ]
+
+
+def test_what_is_not_known_is_left_out():
+    assert write_labels(TensorLabels()) == PLAIN
+    assert parse_labels(PLAIN) == (PLAIN, TensorLabels())
+
+
+@pytest.mark.parametrize(
+    'labels',
+    [
+        FULL,
+        TensorLabels(stamp=(0, 0), frame_id=''),
+        TensorLabels(stamp=(2**31 - 1, 999_999_999)),
+        TensorLabels(frame_id='/robot_1/lidar+front\n\t\0'),
+        TensorLabels(x_axis=Axis(1e300, 5e-324)),
+        TensorLabels(y_axis=Axis(-0.1 - 0.2, math.pi)),
+    ],
+)
+def test_round_trip(labels):
+    assert parse_labels(write_labels(labels)) == (PLAIN, labels)
+
+
+def test_usual_frames_stay_readable():
+    label = write_labels(TensorLabels(frame_id='robot_1/velo+dyne-2.0:a'))[0]
+    assert label == 'batch;frame_id=robot_1/velo+dyne-2.0:a'
+
+
+@pytest.mark.parametrize(
+    'texts, names',
+    [
+        (['', '', '', ''], PLAIN),
+        (['', '', ''], PLAIN[1:]),
+        (['n', 'c', 'h', 'w'], PLAIN),
+        (['B', 'C', 'Y', 'X'], PLAIN),
+        (['BATCH', 'Height', 'w', 'channel'], ['batch', 'height', 'width', 'channel']),
+        (['h', 'w', 'c'], ['height', 'width', 'channel']),
+    ],
+)
+def test_names_of_plain_messages(texts, names):
+    assert parse_labels(texts) == (names, TensorLabels())
+
+
+def test_pairs_follow_a_short_name_and_another_order():
+    names, labels = parse_labels(['x;origin=1;step=2', 'c', 'n;frame_id=m', 'y;step=.5;origin=-3'])
+    assert names == ['width', 'channel', 'batch', 'height']
+    assert labels == TensorLabels(None, 'm', Axis(-3, 0.5), Axis(1, 2))
+
+
+def test_unknown_keys_are_ignored():
+    assert parse_one(0, 'batch;colour=red;frame_id=m') == TensorLabels(frame_id='m')
+
+
+def test_byte_dimension_is_checked_and_left_out():
+    for axes in (PLAIN, PLAIN[1:], [''] * 4):
+        names, _ = parse_labels([*axes, 'byte;dtype=float16'], float16=True)
+        assert names == PLAIN[-len(axes) :]
+
+
+@pytest.mark.parametrize(
+    'texts',
+    [
+        PLAIN,
+        [],
+        [*PLAIN, ''],
+        [*PLAIN, 'byte'],
+        [*PLAIN, 'byte;dtype=bfloat16'],
+        ['byte;dtype=float16', *PLAIN],
+    ],
+)
+def test_float16_needs_its_byte_dimension(texts):
+    with pytest.raises(TinyBevError, match='byte;dtype=float16'):
+        parse_labels(texts, float16=True)
+
+
+def test_byte_dimension_elsewhere():
+    with pytest.raises(TinyBevError, match=r'dim\[3\].*no byte dimension'):
+        parse_labels(['channel', 'height', 'width', 'byte;dtype=float16'])
+    byte = 'byte;dtype=float16'
+    with pytest.raises(TinyBevError, match=r'dim\[0\].*no byte dimension'):
+        parse_labels([byte, 'channel', 'height', 'width', byte], float16=True)
+
+
+@pytest.mark.parametrize(
+    'texts, message',
+    [
+        ([], 'has 0 entries; expected 3 or 4'),
+        (['', ''], 'has 2 entries; expected 3 or 4'),
+        ([''] * 5, 'has 5 entries; expected 3 or 4'),
+        ([''] * 1000, 'has 1000 entries; expected 3 or 4'),
+        (['batch', '', 'height', 'width'], 'labels are'),
+        (['batch', 'channel', 'height', 'height'], 'labels are'),
+        (['batch', 'height', 'width'], 'labels are'),
+        (['batch', 'channels', 'height', 'width'], r"dim\[1\].label is 'channels'"),
+        (['batch', 'channel', 'height', ' width'], r"dim\[3\].label is ' width'"),
+        (['batch', 'channel', ';origin=1;step=1', 'width'], r'dim\[2\].label'),
+    ],
+)
+def test_refused_names(texts, message):
+    with pytest.raises(TinyBevError, match=message):
+        parse_labels(texts)
+
+
+@pytest.mark.parametrize(
+    'index, text, message',
+    [
+        (0, 'batch;', "with ''; expected key=value"),
+        (0, 'batch;stamp', "with 'stamp'; expected key=value"),
+        (0, 'batch;frame_id=a=b', 'expected key=value'),
+        (0, 'batch;=a', 'expected key=value'),
+        (0, 'batch;frame_id=a;frame_id=a', 'each key once'),
+        (0, 'batch;frame_id=%zz', 'with frame_id .*percent-encoded'),
+        (0, 'batch;frame_id=a%2', 'with frame_id .*percent-encoded'),
+        (0, 'batch;frame_id=%ff', 'with frame_id .*percent-encoded'),
+        (0, 'batch;origin=1;step=1', 'expected origin only on height and width'),
+        (2, 'height;stamp=1.000000000', 'expected stamp only on batch'),
+        (1, 'channel;dtype=float16', 'expected dtype only on byte'),
+        (0, 'batch;stamp=', 'with stamp'),
+        (0, 'batch;stamp=1.5', 'with stamp'),
+        (0, 'batch;stamp=-1.000000000', 'with stamp'),
+        (0, 'batch;stamp=1.0000000000', 'with stamp'),
+        (0, 'batch;stamp=2147483648.000000000', 'with stamp'),
+        (0, 'batch;stamp=1,000000000', 'with stamp'),
+        (0, 'batch;stamp=\u0661.000000000', 'with stamp'),
+        (2, 'height;origin=1', 'with origin alone'),
+        (3, 'width;step=1', 'with step alone'),
+        (2, 'height;origin=abc;step=1', 'with origin .*finite number'),
+        (2, 'height;origin=nan;step=1', 'with origin .*finite number'),
+        (2, 'height;origin=1e999;step=1', 'with origin .*finite number'),
+        (2, 'height;origin=1_0;step=1', 'with origin .*finite number'),
+        (3, 'width;origin=0;step=0', 'with step .*above 0'),
+        (3, 'width;origin=0;step=-1', 'with step .*above 0'),
+        (3, 'width;origin=0;step=1e-999', 'with step .*above 0'),
+        (3, 'width;origin=0;step=inf', 'with step .*above 0'),
+        (3, 'width;origin=0;step=', 'with step .*above 0'),
+    ],
+)
+def test_refused_pairs(index, text, message):
+    with pytest.raises(TinyBevError, match=rf'layout.dim\[{index}\].label is .*{message}'):
+        parse_one(index, text)
+
+
+def test_an_error_is_one_short_line():
+    with pytest.raises(TinyBevError) as caught:
+        parse_one(0, 'batch\n\u2028' + 'x' * 10**6)
+    assert len(str(caught.value).splitlines()) == 1
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize('stamp', [(-1, 0), (2**31, 0), (0, 10**9), (0, -1)])
+def test_refused_stamps(stamp):
+    with pytest.raises(TinyBevError, match='stamp is'):
+        TensorLabels(stamp=stamp)
+
+
+def test_refused_frame():
+    with pytest.raises(TinyBevError, match='frame_id is'):
+        TensorLabels(frame_id='\ud800')

@@ -1,0 +1,336 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The nodes as processes over the real middleware."""
+
+from __future__ import annotations
+
+import re
+import signal
+
+import numpy as np
+import pytest
+import torch
+from ros_graph import RosGraph
+from sensor_msgs.msg import Image, PointCloud2
+from std_msgs.msg import Float32MultiArray, MultiArrayDimension, UInt8MultiArray
+
+from tiny_bev_ros.grid import Axis, BevGrid
+from tiny_bev_ros.messages.cloud import encode_cloud
+from tiny_bev_ros.messages.tensor import TensorLabels, decode_tensor, encode_tensor
+from tiny_bev_ros.models import PillarFeatureNet, TinyBEVBackbone, build_backbone, scatter, seeded
+
+pytestmark = [pytest.mark.dds, pytest.mark.timeout(120)]
+
+SMALL = {
+    'grid__x_range': '[0.0, 16.0]',
+    'grid__y_range': '[-8.0, 8.0]',
+    'grid__z_range': '[-3.0, 1.0]',
+    'grid__cell': 0.5,
+}
+SMALL_GRID = BevGrid((0, 16), (-8, 8), (-3, 1), 0.5)
+KITTI_GRID = BevGrid((0, 69.12), (-39.68, 39.68), (-3, 1), 0.16)
+
+
+def cloud_of(count: int, seed: int = 1) -> np.ndarray:
+    points = np.random.default_rng(seed).uniform([0, -8, -3, 0], [16, 8, 1, 1], (count, 4))
+    return points.astype(np.float32)
+
+
+def expected_pseudo_image(points: np.ndarray, grid: BevGrid) -> torch.Tensor:
+    with seeded(0):
+        pfn = PillarFeatureNet().eval()
+    with torch.no_grad():
+        return scatter(*pfn(torch.from_numpy(points), grid), grid.shape)
+
+
+def expected_features(pseudo_image: torch.Tensor) -> np.ndarray:
+    with seeded(0):
+        backbone = TinyBEVBackbone().eval()
+    with torch.no_grad():
+        return backbone(pseudo_image).numpy()
+
+
+def small_pseudo_image() -> np.ndarray:
+    return np.random.default_rng(2).random((1, 64, 6, 8), dtype=np.float32)
+
+
+def test_a_kitti_frame_through_both_nodes_gives_what_pytorch_gives(graph: RosGraph, data_dir):
+    points = np.fromfile(data_dir / 'kitti/velodyne/000008.bin', np.float32).reshape(-1, 4)
+    graph.start('pfn_node')
+    graph.start('backbone_node')
+    features = graph.collect(Float32MultiArray, 'bev_features')
+    pseudo_images = graph.collect(Float32MultiArray, 'pseudo_image')
+    clouds = graph.publisher(PointCloud2, 'points')
+    graph.spin_until(lambda: graph.node.count_publishers('bev_features') == 1)
+    graph.spin_until(lambda: graph.node.count_subscribers('pseudo_image') == 2)
+    graph.spin_for(0.5)
+    clouds.publish(encode_cloud(points, (1700000000, 123456789), 'velo_link'))
+    graph.spin_until(lambda: features and pseudo_images)
+
+    pseudo_image = decode_tensor(pseudo_images[0])
+    wanted = expected_pseudo_image(points, KITTI_GRID)
+    assert np.abs(pseudo_image.array - wanted.numpy()).max() < 1e-4
+    assert pseudo_image.labels == TensorLabels(
+        (1700000000, 123456789), 'velo_link', Axis(-39.68, 0.16), Axis(0.0, 0.16)
+    )
+    feature_map = decode_tensor(features[0])
+    assert feature_map.array.shape == (1, 128, 248, 216)
+    wanted_features = expected_features(torch.from_numpy(pseudo_image.array))
+    assert np.abs(wanted_features).max() > 0.1
+    assert np.abs(feature_map.array - wanted_features).max() < 1e-4
+    assert feature_map.labels == TensorLabels(
+        (1700000000, 123456789), 'velo_link', Axis(-39.68, 0.32), Axis(0.0, 0.32)
+    )
+
+
+@pytest.mark.parametrize('encoding', ['float32', 'float16'])
+def test_pipeline_node_gives_features_and_what_else_is_asked_for(graph: RosGraph, encoding: str):
+    message_type = {'float32': Float32MultiArray, 'float16': UInt8MultiArray}[encoding]
+    graph.start('pipeline_node', output_encoding=encoding, **SMALL)
+    features = graph.collect(message_type, 'bev_features')
+    pseudo_images = graph.collect(message_type, 'pseudo_image')
+    pictures = graph.collect(Image, 'bev_image')
+    clouds = graph.publisher(PointCloud2, 'points', reliable=False)
+    points = cloud_of(500)
+    clouds.publish(encode_cloud(points, (5, 6), 'lidar'))
+    graph.spin_until(lambda: features and pseudo_images and pictures)
+
+    pseudo_image = expected_pseudo_image(points, SMALL_GRID)
+    tolerance = {'float32': 1e-4, 'float16': 5e-3}[encoding]
+    got = decode_tensor(pseudo_images[0]).array
+    assert np.abs(got - pseudo_image.numpy()).max() < tolerance
+    feature_map = decode_tensor(features[0])
+    assert np.abs(feature_map.array - expected_features(pseudo_image)).max() < tolerance
+    assert feature_map.labels == TensorLabels((5, 6), 'lidar', Axis(-8.0, 1.0), Axis(0.0, 1.0))
+    assert (pictures[0].height, pictures[0].width, pictures[0].encoding) == (16, 16, 'rgb8')
+    assert pictures[0].header.frame_id == 'lidar'
+    assert len(set(bytes(pictures[0].data))) > 10
+
+
+def test_backbone_node_follows_the_type_of_its_input(graph: RosGraph):
+    graph.start('backbone_node')
+    features = graph.collect(Float32MultiArray, 'bev_features')
+    publisher = graph.node.create_publisher(UInt8MultiArray, 'pseudo_image', 10)
+    graph.spin_until(lambda: publisher.get_subscription_count() > 0)
+    graph.spin_for(0.5)
+    array = small_pseudo_image()
+    publisher.publish(encode_tensor(array, TensorLabels((7, 8), 'f'), 'float16'))
+    graph.spin_until(lambda: features)
+    wanted = expected_features(torch.from_numpy(array.astype(np.float16).astype(np.float32)))
+    assert np.abs(decode_tensor(features[0]).array - wanted).max() < 1e-4
+
+
+def test_input_without_header_gets_receive_time_and_frame(graph: RosGraph):
+    graph.start('backbone_node', frame_id='base_link')
+    features = graph.collect(Float32MultiArray, 'bev_features')
+    publisher = graph.publisher(Float32MultiArray, 'pseudo_image')
+    before = graph.node.get_clock().now().nanoseconds
+    publisher.publish(encode_tensor(small_pseudo_image(), TensorLabels()))
+    graph.spin_until(lambda: features)
+    after = graph.node.get_clock().now().nanoseconds
+    labels = decode_tensor(features[0]).labels
+    sec, nanosec = labels.stamp
+    assert before <= sec * 10**9 + nanosec <= after
+    assert (labels.frame_id, labels.x_axis, labels.y_axis) == ('base_link', None, None)
+
+
+def wrong(name: str) -> Float32MultiArray | UInt8MultiArray:
+    """A pseudo-image message that is wrong in one way."""
+    message = encode_tensor(small_pseudo_image(), TensorLabels((1, 2), 'f'))
+    dims = message.layout.dim
+    if name == 'data is too short':
+        message.data = message.data[:-1]
+    elif name == 'stride leaves the data':
+        dims[1].stride *= 2
+        dims[0].stride *= 2
+    elif name == 'offset leaves the data':
+        message.layout.data_offset = 5
+    elif name == 'zero dimension':
+        dims[2].size = 0
+    elif name == 'channels':
+        message = encode_tensor(small_pseudo_image()[:, :63], TensorLabels((1, 2), 'f'))
+    elif name == 'nan':
+        message.data[17] = float('nan')
+    elif name == 'infinite':
+        message.data[18] = float('inf')
+    elif name == 'too large':
+        message = encode_tensor(np.zeros((1, 64, 80, 80), np.float32), TensorLabels((1, 2), 'f'))
+    elif name == 'unknown label':
+        dims[3].label = 'depth'
+    elif name == 'stamp':
+        dims[0].label = 'batch;stamp=yesterday'
+    elif name == 'grid':
+        dims[2].label = 'height;origin=0.0;step=-1.0'
+    elif name == 'rank':
+        message.layout.dim = dims[:2]
+    elif name == 'repeated label':
+        dims[3] = MultiArrayDimension(label='height', size=dims[3].size, stride=dims[3].stride)
+    return message
+
+
+WRONGS = {
+    'data is too short': 'data has 3071 elements',
+    'stride leaves the data': 'layout.dim[0].stride 6144',
+    'offset leaves the data': 'data_offset 5',
+    'zero dimension': 'dim[2].size is 0',
+    'channels': '63 channels; expected 64',
+    'nan': 'holds nan',
+    'infinite': 'holds inf',
+    'too large': 'bytes; expected at most 1048576',
+    'unknown label': "'depth'",
+    'stamp': "'yesterday'",
+    'grid': "step '-1.0'",
+    'rank': 'layout.dim has 2 entries',
+    'repeated label': 'labels are',
+}
+
+
+def test_each_wrong_pseudo_image_is_told_once_and_the_next_good_one_is_worked_on(graph: RosGraph):
+    process = graph.start('backbone_node', max_message_mb=1, input_depth=100)
+    features = graph.collect(Float32MultiArray, 'bev_features')
+    publisher = graph.publisher(Float32MultiArray, 'pseudo_image')
+    good = encode_tensor(small_pseudo_image(), TensorLabels((1, 2), 'f'))
+    for count, name in enumerate(WRONGS, 1):
+        publisher.publish(wrong(name))
+        publisher.publish(wrong(name))
+        publisher.publish(good)
+        graph.spin_until(lambda count=count: len(features) == count)
+    assert process.stop() == 0
+    errors = [line for line in process.log.read_text().splitlines() if '[ERROR]' in line]
+    for name, reason in WRONGS.items():
+        told = [line for line in errors if reason in line]
+        assert len(told) == 1, f'{name}: {errors}'
+    assert len(errors) == len(WRONGS)
+    count = len(WRONGS)
+    summary = f'received {3 * count}, published {count}, skipped 0, rejected {2 * count}'
+    assert summary in process.log.read_text()
+
+
+def test_a_wrong_cloud_is_told_once_and_the_next_good_one_is_worked_on(graph: RosGraph):
+    process = graph.start('pfn_node', **SMALL)
+    pseudo_images = graph.collect(Float32MultiArray, 'pseudo_image')
+    publisher = graph.publisher(PointCloud2, 'points')
+    good = encode_cloud(cloud_of(100), (1, 0), 'lidar')
+    short = encode_cloud(cloud_of(100), (1, 0), 'lidar')
+    short.data = short.data[:-1]
+    blind = encode_cloud(cloud_of(100), (1, 0), 'lidar')
+    blind.fields = blind.fields[1:]
+    flat = encode_cloud(cloud_of(100), (1, 0), 'lidar')
+    flat.point_step = 0
+    far = encode_cloud(cloud_of(100), (1, 0), 'lidar')
+    far.fields[3].offset = 14
+    for count, bad in enumerate((short, blind, flat, far), 1):
+        publisher.publish(bad)
+        graph.spin_for(0.1)
+        publisher.publish(good)
+        graph.spin_until(lambda count=count: len(pseudo_images) == count)
+    assert process.stop() == 0
+    log = process.log.read_text()
+    assert len(re.findall(r'\[ERROR\].*points rejected', log)) == 4
+    assert 'received 8, published 4, skipped 0, rejected 4' in log
+
+
+def test_points_that_are_not_finite_are_left_out_and_told(graph: RosGraph):
+    process = graph.start('pfn_node', **SMALL)
+    pseudo_images = graph.collect(Float32MultiArray, 'pseudo_image')
+    publisher = graph.publisher(PointCloud2, 'points')
+    points = cloud_of(100)
+    holes = points.copy()
+    holes[::10, 0] = np.nan
+    holes[5, 2] = np.inf
+    publisher.publish(encode_cloud(holes, (1, 0), 'lidar'))
+    graph.spin_until(lambda: pseudo_images)
+    kept = np.isfinite(holes).all(1)
+    wanted = expected_pseudo_image(points[kept], SMALL_GRID).numpy()
+    assert np.abs(decode_tensor(pseudo_images[0]).array - wanted).max() < 1e-4
+    assert 'left out 11 points' in process.log.read_text()
+
+
+def test_empty_cloud_gives_an_empty_map(graph: RosGraph):
+    graph.start('pfn_node', **SMALL)
+    pseudo_images = graph.collect(Float32MultiArray, 'pseudo_image')
+    publisher = graph.publisher(PointCloud2, 'points')
+    publisher.publish(encode_cloud(np.zeros((0, 4), np.float32), (1, 0), 'lidar'))
+    graph.spin_until(lambda: pseudo_images)
+    assert not decode_tensor(pseudo_images[0]).array.any()
+
+
+def test_work_is_skipped_while_nobody_subscribes(graph: RosGraph):
+    process = graph.start('pfn_node', **SMALL)
+    publisher = graph.publisher(PointCloud2, 'points')
+    for _ in range(3):
+        publisher.publish(encode_cloud(cloud_of(10), (1, 0), 'lidar'))
+        graph.spin_for(0.3)
+    assert process.stop() == 0
+    assert 'received 3, published 0, skipped 3, rejected 0' in process.log.read_text()
+
+
+def test_checkpoints_are_loaded(graph: RosGraph, tmp_path):
+    backbone = build_backbone('tiny')
+    torch.save(backbone.state_dict(), tmp_path / 'backbone.pt')
+    process = graph.start('backbone_node', backbone__checkpoint=tmp_path / 'backbone.pt')
+    features = graph.collect(Float32MultiArray, 'bev_features')
+    publisher = graph.publisher(Float32MultiArray, 'pseudo_image')
+    array = small_pseudo_image()
+    publisher.publish(encode_tensor(array, TensorLabels((1, 2), 'f')))
+    graph.spin_until(lambda: features)
+    with torch.no_grad():
+        wanted = backbone.eval()(torch.from_numpy(array)).numpy()
+    assert np.abs(decode_tensor(features[0]).array - wanted).max() < 1e-4
+    assert 'UNTRAINED' not in process.log.read_text()
+
+
+def test_without_a_checkpoint_the_node_says_that_weights_are_random(graph: RosGraph):
+    process = graph.start('backbone_node')
+    graph.spin_until(lambda: graph.node.count_publishers('bev_features') == 1)
+    assert re.search(r'\[WARN\].*UNTRAINED', process.log.read_text())
+
+
+@pytest.mark.parametrize('executable', ['pfn_node', 'backbone_node', 'pipeline_node'])
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_signals_end_a_node_cleanly(graph: RosGraph, executable: str, number: signal.Signals):
+    process = graph.start(executable)
+    topic = 'pseudo_image' if executable == 'pfn_node' else 'bev_features'
+    graph.spin_until(lambda: graph.node.count_publishers(topic) == 1)
+    assert process.stop(number) == 0
+    assert 'Traceback' not in process.log.read_text()
+
+
+@pytest.mark.parametrize(
+    ('parameters', 'reason'),
+    [
+        ({'device': 'cuda:99'}, "device is 'cuda:99'"),
+        ({'device': 'gpu'}, "device is 'gpu'; expected auto, cpu, cuda or cuda:N"),
+        ({'device': 3}, 'device is 3 (INTEGER); expected STRING'),
+        ({'grid__cell': 0.0}, 'cell is 0 m'),
+        ({'grid__cell': 1}, 'grid.cell is 1 (INTEGER); expected DOUBLE'),
+        ({'grid__x_range': '[0.0, 10.03]'}, 'expected a whole number of cells'),
+        ({'grid__x_range': '[0.0]'}, 'expected two numbers'),
+        ({'pfn__in_channels': 12}, 'pfn.in_channels is 12; expected one of 9, 10, 11'),
+        ({'pfn__max_points': -1}, 'pfn.max_points is -1; expected 0 to 1024'),
+        ({'backbone__name': 'tinny'}, 'did you mean tiny?'),
+        ({'backbone__in_channels': 32}, 'expected 64, as pfn.out_channels'),
+        (
+            {'backbone__checkpoint': '/nowhere/x.pt'},
+            'checkpoint is /nowhere/x.pt, which is no file',
+        ),
+        ({'output_encoding': 'float64'}, 'expected one of float32, float16'),
+        ({'input_reliability': 'maybe'}, 'expected one of auto, reliable, best_effort'),
+        ({'num_threads': 1000}, 'num_threads is 1000; expected 0 to 256'),
+    ],
+)
+def test_a_wrong_parameter_stops_the_node_with_one_line(graph: RosGraph, parameters, reason):
+    process = graph.start('pipeline_node', **parameters)
+    assert process.wait() == 1
+    log = process.log.read_text()
+    assert 'Traceback' not in log
+    fatal = [line for line in log.splitlines() if '[FATAL]' in line]
+    assert len(fatal) == 1
+    assert reason in fatal[0]
+
+
+def test_a_misspelt_parameter_is_told(graph: RosGraph):
+    process = graph.start('backbone_node', devise='cpu')
+    graph.spin_until(lambda: graph.node.count_publishers('bev_features') == 1)
+    assert 'parameter devise is not known and has no effect; did you mean device?' in (
+        process.log.read_text()
+    )

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What all nodes of the package do with parameters, input and errors."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import rclpy
+from rclpy.node import Node
+
+from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.nodes import build, parameters
+from tiny_bev_ros.nodes.adaptive_subscription import AdaptiveSubscription
+from tiny_bev_ros.nodes.tally import Tally
+
+
+class BevNode(Node):
+    """One input topic, outputs that somebody may want, and a tally of what happened.
+
+    Attributes:
+        values: the parameters of the node by name.
+        device: where it computes.
+        tally: what became of its input.
+
+    Args:
+        name: of the node; a key of parameters.NODES.
+        **node_options: of rclpy's Node.
+    """
+
+    def __init__(self, name: str, **node_options: Any) -> None:
+        super().__init__(name, **node_options)
+        self.values = parameters.declare(self, parameters.NODES[name])
+        self.device = build.make_device(self.values, self.get_logger())
+        self.tally = Tally(self.get_logger(), time.monotonic_ns)
+
+    def listen(self, topic: str, types: dict[str, type]) -> None:
+        """Subscribes; call it last, when the node can work."""
+        self._topic = topic
+        self._input = AdaptiveSubscription(
+            self,
+            topic,
+            types,
+            self._receive,
+            self.values['input_reliability'],
+            self.values['input_depth'],
+        )
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody subscribes to what the node publishes."""
+        raise NotImplementedError
+
+    def work(self, message: Any) -> None:
+        """Makes outputs of one message, or raises TinyBevError when it is wrong."""
+        raise NotImplementedError
+
+    def _receive(self, message: Any) -> None:
+        self.tally.received += 1
+        if not self.wanted:
+            self.tally.skipped += 1
+            return
+        try:
+            self.work(message)
+        except TinyBevError as error:
+            self.tally.reject(self._topic, error)
+        else:
+            self.tally.published += 1
+
+    def destroy_node(self) -> None:
+        """Says what became of the input, and ends."""
+        # Not the node's own logger, whose topic is gone when a signal has come.
+        rclpy.logging.get_logger(f'{self.get_name()}.summary').info(str(self.tally))
+        super().destroy_node()
