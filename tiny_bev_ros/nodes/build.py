@@ -35,7 +35,14 @@ def make_device(values: dict[str, Any], logger: Any) -> torch.device:
 
 
 def make_cloud_options(values: dict[str, Any]) -> CloudOptions:
-    """How clouds are read; the time column is read when the network takes one."""
+    """How clouds are read: `cloud.*`, which must fit `pfn.in_channels`."""
+    channels, time_field = values['pfn.in_channels'], values['cloud.time_field']
+    if (channels == 11) != bool(time_field):
+        expected = 'the name of a field' if channels == 11 else "''"
+        raise TinyBevError(
+            f'parameter cloud.time_field is {time_field!r}; '
+            f'expected {expected} with pfn.in_channels {channels}'
+        )
     return CloudOptions(
         **{
             name.removeprefix('cloud.'): value

@@ -48,5 +48,6 @@ class Tally:
     def __str__(self) -> str:
         return (
             f'received {self.received}, published {self.published}, '
-            f'skipped {self.skipped}, rejected {self.rejected}'
+            f'skipped {self.skipped}, rejected {self.rejected}; '
+            f'{self.points_dropped} points were not finite'
         )

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import rclpy
+import yaml
+from rclpy.parameter import Parameter as RosParameter
+
+from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.grid import BevGrid
+from tiny_bev_ros.nodes import parameters
+from tiny_bev_ros.nodes.backbone_node import BackboneNode
+from tiny_bev_ros.nodes.pipeline_node import PipelineNode
+from tiny_bev_ros.tools.config import GRIDS
+
+CONFIG = Path(__file__).resolve().parents[1] / 'config'
+
+
+@pytest.fixture(scope='module')
+def context() -> Iterator[rclpy.Context]:
+    context = rclpy.Context()
+    context.init(domain_id=101)
+    yield context
+    context.try_shutdown()
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Parameters by their dotted names."""
+    content = yaml.safe_load(path.read_text())
+    assert list(content) == ['/**']  # else they do not reach a node of another name
+    assert list(content['/**']) == ['ros__parameters']
+
+    def flat(tree: dict[str, Any], prefix: str) -> dict[str, Any]:
+        values = {}
+        for key, value in tree.items():
+            name = f'{prefix}{key}'
+            values |= flat(value, f'{name}.') if isinstance(value, dict) else {name: value}
+        return values
+
+    return flat(content['/**']['ros__parameters'], '')
+
+
+def test_the_yaml_file_holds_every_parameter_with_its_default():
+    defaults = {name: parameter.default for name, parameter in parameters.ALL.items()}
+    assert read_yaml(CONFIG / 'tiny_bev.yaml') == defaults
+    assert {name: type(value) for name, value in read_yaml(CONFIG / 'tiny_bev.yaml').items()} == {
+        name: type(default) for name, default in defaults.items()
+    }
+
+
+def test_every_line_of_the_yaml_file_has_a_comment():
+    lines = (CONFIG / 'tiny_bev.yaml').read_text().splitlines()
+    for line in lines:
+        assert '#' in line or not line.strip() or line.rstrip().endswith(':'), line
+
+
+@pytest.mark.parametrize('name', GRIDS)
+def test_presets_hold_a_grid_and_nothing_else(name: str):
+    values = read_yaml(CONFIG / f'grid_{name}.yaml')
+    assert set(values) == {parameter.name for parameter in parameters.GRID}
+    grid = BevGrid(*(values[parameter.name] for parameter in parameters.GRID))
+    shapes = {'kitti': (496, 432), 'square_200': (200, 200), 'surround': (512, 512)}
+    assert grid.shape == shapes[name]
+
+
+def test_a_name_means_the_same_in_every_node():
+    for group in parameters.NODES.values():
+        for parameter in group:
+            assert parameters.ALL[parameter.name] == parameter
+
+
+def test_defaults_are_allowed_values():
+    for parameter in parameters.ALL.values():
+        parameter.check(parameter.default)
+        assert parameter.description
+
+
+def test_describe_tells_meaning_range_choices_and_whether_it_can_change(context):
+    node = BackboneNode(context=context)
+    described = {
+        d.name: d for d in node.describe_parameters(['seed', 'device', 'bev_image.channel'])
+    }
+    assert described['seed'].description == 'of random weights'
+    assert described['seed'].integer_range[0].to_value == 2**31 - 1
+    assert described['seed'].read_only
+    assert not described['bev_image.channel'].read_only
+    encoding = node.describe_parameter('output_encoding')
+    assert encoding.additional_constraints == 'one of float32, float16'
+    node.destroy_node()
+
+
+def test_changes_at_run_time(context):
+    node = BackboneNode(context=context)
+    good = node.set_parameters([RosParameter('bev_image.channel', value=5)])[0]
+    assert good.successful
+    assert node.get_parameter('bev_image.channel').value == 5
+    outside = node.set_parameters([RosParameter('bev_image.channel', value=-2)])[0]
+    assert not outside.successful
+    fixed = node.set_parameters([RosParameter('seed', value=5)])[0]
+    assert not fixed.successful
+    assert node.get_parameter('seed').value == 0
+    node.destroy_node()
+
+
+@pytest.mark.parametrize(
+    ('name', 'value', 'reason'),
+    [
+        ('device', 'cuda:99', "device is 'cuda:99'"),
+        ('device', 'gpu', "device is 'gpu'; expected auto, cpu, cuda or cuda:N"),
+        ('device', 3, 'device is 3 (INTEGER); expected STRING'),
+        ('grid.cell', 0.0, 'cell is 0 m'),
+        ('grid.cell', 1, 'grid.cell is 1 (INTEGER); expected DOUBLE'),
+        ('grid.x_range', [0.0, 10.03], 'expected a whole number of cells'),
+        ('grid.x_range', [0.0], 'expected two numbers'),
+        ('grid.y_range', [5.0, -5.0], 'y_range is [5, -5] m; expected min below max'),
+        ('pfn.in_channels', 12, 'pfn.in_channels is 12; expected one of 9, 10, 11'),
+        ('pfn.max_points', -1, 'pfn.max_points is -1; expected 0 to 1024'),
+        ('backbone.name', 'tinny', 'did you mean tiny?'),
+        ('backbone.in_channels', 32, 'expected 64, as pfn.out_channels'),
+        ('backbone.checkpoint', '/nowhere/x.pt', 'checkpoint is /nowhere/x.pt, which is no file'),
+        ('output_encoding', 'float64', 'expected one of float32, float16'),
+        ('input_reliability', 'maybe', 'expected one of auto, reliable, best_effort'),
+        ('num_threads', 1000, 'num_threads is 1000; expected 0 to 256'),
+        ('cloud.intensity_scale', -1.0, 'intensity_scale is -1'),
+        ('cloud.missing_intensity', 'one', 'expected one of zero, error'),
+    ],
+)
+def test_a_wrong_value_is_one_clear_error(context, name: str, value: Any, reason: str):
+    with pytest.raises(TinyBevError) as caught:
+        PipelineNode(context=context, parameter_overrides=[RosParameter(name, value=value)])
+    assert reason in str(caught.value)
+    assert '\n' not in str(caught.value)
+
+
+def test_eleven_channels_need_a_time_field(context):
+    eleven = RosParameter('pfn.in_channels', value=11)
+    with pytest.raises(TinyBevError, match=r"cloud\.time_field is ''; expected the name of"):
+        PipelineNode(context=context, parameter_overrides=[eleven])
+    time_field = RosParameter('cloud.time_field', value='t')
+    with pytest.raises(TinyBevError, match=r"cloud\.time_field is 't'; expected ''"):
+        PipelineNode(context=context, parameter_overrides=[time_field])
+    PipelineNode(context=context, parameter_overrides=[eleven, time_field]).destroy_node()

@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Lint, format and types, where the tools are installed."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.mark.parametrize(
+    'command',
+    [('ruff', 'check', '.'), ('ruff', 'format', '--check', '.'), ('mypy',)],
+    ids=['lint', 'format', 'types'],
+)
+def test_quality(command: tuple[str, ...]):
+    if importlib.util.find_spec(command[0]) is None:
+        pytest.skip(f'{command[0]} is not installed')
+    done = subprocess.run(
+        [sys.executable, '-m', *command], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
