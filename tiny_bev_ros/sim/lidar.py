@@ -101,7 +101,7 @@ def _directions(elevation: np.ndarray, azimuth: np.ndarray) -> np.ndarray:
 
 def _window(
     solid: Solid, origin: np.ndarray, elevation: np.ndarray, begin: float, lidar: Lidar
-) -> tuple | None:
+) -> tuple[slice, slice | np.ndarray] | None:
     """Index of the rays that may meet the solid; None where there are none.
 
     Most solids fill a few degrees of the turn: testing only those is what makes a sweep
@@ -116,15 +116,16 @@ def _window(
     near, far = middle - radius, middle + radius
     if near > lidar.max_range:
         return None
-    rows, columns = slice(None), slice(None)
+    rows: slice = slice(None)
+    columns: slice | np.ndarray = slice(None)
     if near > 0.1:
         slopes = np.array([low, high])[:, None] - origin[2]
         slopes = slopes / np.array([near, far])
         tangent = np.tan(elevation)
-        rows = np.nonzero((tangent >= slopes.min()) & (tangent <= slopes.max()))[0]
-        if not rows.size:
+        beams = np.nonzero((tangent >= slopes.min()) & (tangent <= slopes.max()))[0]
+        if not beams.size:
             return None
-        rows = slice(rows[0], rows[-1] + 1)
+        rows = slice(beams[0], beams[-1] + 1)
     heading = np.arctan2(centre[1], centre[0])
     angles = np.arctan2(outline[:, 1], outline[:, 0]) - heading
     angles = (angles + np.pi) % (2 * np.pi) - np.pi

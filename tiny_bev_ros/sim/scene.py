@@ -102,8 +102,8 @@ class Box(Solid):
     ) -> tuple[np.ndarray, np.ndarray]:
         """See :meth:`Solid.intersect`; slab method (Kay and Kajiya, 1986)."""
         cos, sin = np.float32(np.cos(self.yaw)), np.float32(np.sin(self.yaw))
-        start = origin - np.asarray(self.centre, np.float32)
-        start = (cos * start[0] + sin * start[1], cos * start[1] - sin * start[0], start[2])
+        dx, dy, dz = origin - np.asarray(self.centre, np.float32)
+        start = (cos * dx + sin * dy, cos * dy - sin * dx, dz)
         x, y, z = directions[..., 0], directions[..., 1], directions[..., 2]
         ray = (cos * x + sin * y, cos * y - sin * x, z)
         enter = np.full(x.shape, -np.inf, np.float32)
@@ -129,8 +129,8 @@ class Box(Solid):
         along = np.array([np.cos(self.yaw), np.sin(self.yaw)]) * length
         across = np.array([-np.sin(self.yaw), np.cos(self.yaw)]) * width
         corners = np.array([along + across, along - across, -along - across, -along + across])
-        x, y, z = self.centre
-        return corners + (x, y), z - height, z + height
+        *place, z = self.centre
+        return corners + np.array(place), z - height, z + height
 
 
 @dataclass(frozen=True, kw_only=True)

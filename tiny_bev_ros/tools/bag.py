@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from rosbags.interfaces import (
+    ConnectionExtRosbag2,
     Qos,
     QosDurability,
     QosHistory,
@@ -141,7 +142,8 @@ class Bag:
     def _read_topics(self) -> dict[str, BagTopic]:
         topics = {}
         for name, info in sorted(self._reader.topics.items()):
-            formats = {c.ext.serialization_format for c in info.connections}
+            recorded = [cast('ConnectionExtRosbag2', c.ext) for c in info.connections]
+            formats = {one.serialization_format for one in recorded}
             if formats != {'cdr'}:
                 raise TinyBevError(
                     f'topic {name} of {self.path} is serialized as {_listed(sorted(formats))}; '
@@ -150,7 +152,7 @@ class Bag:
             if info.msgtype is None:
                 types = _listed(sorted({c.msgtype for c in info.connections}))
                 raise TinyBevError(f'topic {name} of {self.path} is {types}; expected one type')
-            profiles = [qos for c in info.connections for qos in c.ext.offered_qos_profiles]
+            profiles = [qos for one in recorded for qos in one.offered_qos_profiles]
             name = absolute_name(name)  # noqa: PLW2901
             topics[name] = BagTopic(name, info.msgtype, info.msgcount, _join(profiles))
         return topics

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 import time
 from contextlib import ExitStack
@@ -35,7 +36,7 @@ from tiny_bev_ros.tools.config import GRIDS, config_file
 from tiny_bev_ros.tools.demo_picture import draw
 from tiny_bev_ros.tools.node_process import NodeProcess
 
-PLAY_S = 40.0
+PLAY_S = 35.0
 _START_S = 60.0
 _ANSWER_S = 10.0
 
@@ -134,6 +135,7 @@ def run(options: argparse.Namespace) -> None:
     else:
         path = folder / 'street'
         print(f'no bag given: simulating a street into {path}')
+        shutil.rmtree(path, ignore_errors=True)  # of an earlier run
         make_street_bag(path)
     namespace = f'/tiny_bev_demo_{os.getpid()}'
     arguments = ['-r', f'__ns:={namespace}', '--params-file', config_file()]

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip('rclpy')
+
+from rclpy.serialization import deserialize_message
+from sensor_msgs.msg import PointCloud2
+
+from tiny_bev_ros.messages.cloud import decode_cloud
+from tiny_bev_ros.sim import Lidar, scan, street
+from tiny_bev_ros.tools import street_bag
+from tiny_bev_ros.tools.bag import Bag, find_cloud_topic
+
+
+def test_bag_holds_the_drive(tmp_path: Path) -> None:
+    street_bag.make_street_bag(tmp_path / 'street', count=3, seed=7)
+    with Bag(tmp_path / 'street') as bag:
+        assert find_cloud_topic(bag) == '/points'
+        messages = list(bag.messages())
+    assert [m.time_ns - messages[0].time_ns for m in messages] == [0, 10**8, 2 * 10**8]
+    for index, message in enumerate(messages):
+        cloud = deserialize_message(message.data, PointCloud2)
+        stamp = cloud.header.stamp.sec * 10**9 + cloud.header.stamp.nanosec
+        assert (stamp, cloud.header.frame_id) == (message.time_ns, 'lidar')
+        assert (cloud.point_step, [f.name for f in cloud.fields]) == (
+            16,
+            ['x', 'y', 'z', 'intensity'],
+        )
+        seconds = index / 10
+        expected = scan(street(7).at(seconds), Lidar(), (8 * seconds, -2.0, 0.0), 7 + index)
+        np.testing.assert_array_equal(decode_cloud(cloud).points, expected)
+
+
+def command(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    monkeypatch.setattr('sys.argv', ['make_street_bag', *words])
+    return street_bag.main()
+
+
+def test_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(tmp_path / 'street')
+    assert command(monkeypatch, out, '--sweeps', '1') == 0
+    assert capsys.readouterr().out == f'1 sweeps on /points in {out}\n'
+    assert command(monkeypatch, out) == 1
+    assert f'bag is {out}, which exists' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('words', [[], ['x', '--sweeps', '0'], ['x', '--seed', '-1']])
+def test_wrong_arguments(
+    monkeypatch: pytest.MonkeyPatch, words: list[str], tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as caught:
+        command(monkeypatch, *words)
+    assert caught.value.code == 2
+    assert not list(tmp_path.iterdir())
