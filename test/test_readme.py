@@ -18,6 +18,8 @@ def test_table_of_parameters():
     table = README.split('## Parameters')[1].split('##')[0]
     told: dict[str, set[str]] = {}
     for line in table.splitlines():
+        if not line.startswith('| `'):
+            continue
         cells = [cell.strip() for cell in line.strip('|').split('|')]
         for name in re.findall(r'`([^`]+)`', cells[0]):
             told[name] = {LETTERS[letter] for letter in cells[2].split()}
