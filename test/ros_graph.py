@@ -61,8 +61,8 @@ class RosGraph:
         """A publisher that has a subscriber by the time it is returned."""
         publisher = self.node.create_publisher(message_type, topic, quality(reliable, 10))
         self.spin_until(lambda: publisher.get_subscription_count() > 0)
-        # The other end learns of us at about the same time.
-        self.spin_for(0.5)
+        # The other end learns of our subscriptions at about the same time.
+        self.spin_for(1.0)
         return publisher
 
     def spin_until(self, done: Callable[[], bool], seconds: float = WAIT_S) -> None:

@@ -62,8 +62,13 @@ def test_a_kitti_frame_through_both_nodes_gives_what_pytorch_gives(graph: RosGra
     clouds = graph.publisher(PointCloud2, 'points')
     graph.spin_until(lambda: graph.node.count_publishers('bev_features') == 1)
     graph.spin_until(lambda: graph.node.count_subscribers('pseudo_image') == 2)
-    graph.spin_for(0.5)
-    clouds.publish(encode_cloud(points, (1700000000, 123456789), 'velo_link'))
+    cloud = encode_cloud(points, (1700000000, 123456789), 'velo_link')
+    for _ in range(5):
+        # The two nodes may not have found each other when the first one comes.
+        clouds.publish(cloud)
+        graph.spin_for(4.0)
+        if features and pseudo_images:
+            break
     graph.spin_until(lambda: features and pseudo_images)
 
     pseudo_image = decode_tensor(pseudo_images[0])

@@ -116,6 +116,7 @@ def test_range_limits_noise_and_dropout() -> None:
     assert 0.45 < len(lossy) / len(exact) < 0.55
     glass = Scene((Box(surface=Surface(1.0, dropout=1.0), centre=(10, 0, 2), size=(1, 8, 4)),))
     assert len(scan(glass, EXACT, (0, 0, 0))) == 0
+    assert scan(Scene(()), EXACT, (0, 0, 0)).shape == (0, 4)
 
 
 def test_scene_moves_with_its_velocities() -> None:

@@ -119,7 +119,7 @@ def decode_cloud(msg: Any, options: CloudOptions = _DEFAULTS) -> DecodedCloud:
     names = [field.name if field else None for field in wanted]
     unique = {field.name: field for field in wanted if field}
     dtype = cloud_dtype(list(unique.values())).newbyteorder('>' if msg.is_bigendian else '<')
-    records = np.ndarray((height, width), dtype, data, strides=(row_step, point_step))
+    records: np.ndarray = np.ndarray((height, width), dtype, data, strides=(row_step, point_step))
     points = np.empty((height, width, columns), np.float32)
     # What overflows float32 becomes infinite here and is dropped as such.
     with np.errstate(over='ignore', invalid='ignore'):

@@ -90,7 +90,7 @@ def _message(rgb: np.ndarray) -> Image:
 
 def _pixels(msg: Any) -> np.ndarray:
     size, order = ENCODINGS[msg.encoding]
-    pixels = np.ndarray(
+    pixels: np.ndarray = np.ndarray(
         (msg.height, msg.width, size), np.uint8, memoryview(msg.data), strides=(msg.step, size, 1)
     )
     return np.stack([pixels[..., channel] for channel in order], axis=-1)

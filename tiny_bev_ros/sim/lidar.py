@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tiny_bev_ros.sim.scene import Scene, Solid
+from tiny_bev_ros.sim.scene import Scene, Solid, Surface
 
 # Beam elevations of an HDL-64E, from the top: 32 narrow steps, then 32 wide ones.
 _HDL_64E = tuple(np.linspace(2, -8.33, 32).tolist() + np.linspace(-8.83, -24.8, 32).tolist())
@@ -63,7 +63,8 @@ def scan(
     shape = directions.shape[:2]
     distance = np.full(shape, np.inf, np.float32)
     cosine = np.zeros(shape, np.float32)
-    owner = np.zeros(shape, np.intp)
+    # -1, the last of the surfaces below, stands for the sky.
+    owner = np.full(shape, -1)
     for index, solid in enumerate(scene.solids):
         window = _window(solid, origin, elevation, azimuth[0] + yaw, lidar)
         if window is None:
@@ -74,11 +75,12 @@ def scan(
         cosine[window] = np.where(closer, hit_cosine, cosine[window])
         owner[window] = np.where(closer, index, owner[window])
 
-    reflectivity = np.array([solid.surface.reflectivity for solid in scene.solids])[owner]
+    surfaces = [solid.surface for solid in scene.solids] + [Surface(0.0)]
+    reflectivity = np.array([surface.reflectivity for surface in surfaces])[owner]
     returned = (distance > lidar.min_range) & (distance < lidar.max_range)
     faintness = np.where(returned, distance, 1) ** 2 * _FAINT
     kept = 1 - np.exp(-reflectivity * cosine / faintness)
-    kept *= 1 - np.array([solid.surface.dropout for solid in scene.solids])[owner]
+    kept *= 1 - np.array([surface.dropout for surface in surfaces])[owner]
     kept *= 1 - lidar.dropout
     returned &= random.random(shape) < kept
 

@@ -62,7 +62,7 @@ def _lane_marks() -> list[Solid]:
     """Dashes of 3 m, 6 m apart, in the range in which paint is seen."""
     return [
         Box(surface=_PAINT, centre=(x, 0.0, 0.003), size=(3.0, 0.15, 0.006))
-        for x in np.arange(-40.0, 70.0, 9.0)
+        for x in np.arange(-40.0, 70.0, 9.0).tolist()
     ]
 
 
@@ -123,7 +123,7 @@ def _garden(random: np.random.Generator, side: int, begin: float, end: float) ->
     if random.random() < 0.4:
         centre = ((begin + end) / 2, side * _HOUSE_Y, 0.5)
         return [Box(surface=_STONE, centre=centre, size=(end - begin, 0.25, 1.0))]
-    places = np.arange(begin + 0.5, end - 0.5, random.uniform(1.0, 1.8))
+    places = np.arange(begin + 0.5, end - 0.5, random.uniform(1.0, 1.8)).tolist()
     return [
         _leaves(random, (x, side * (_HOUSE_Y + 0.4), 0.8), (0.55, 0.4, 0.6), 14) for x in places
     ]

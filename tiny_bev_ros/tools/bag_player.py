@@ -30,9 +30,9 @@ from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.tools.bag import Bag, BagTopic, RecordedQos
 from tiny_bev_ros.tools.playback import Pulse, Schedule, parse_remap, select
 
-# A fresh publisher has no subscribers until both have found each other. Without this
-# wait the first messages would go nowhere.
-_DISCOVERY_S = 3.0
+# A fresh publisher has no subscribers until both have found each other, which takes Fast
+# DDS 0.1 to 3 s on one machine. Without this wait the first messages would go nowhere.
+_DISCOVERY_S = 5.0
 _SETTLE_S = 0.5
 # Between two loops of a bag with one message.
 _LONE_GAP_NS = 100_000_000

@@ -25,16 +25,16 @@ from rclpy.serialization import deserialize_message
 from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Float32MultiArray
-from tiny_bev_ros.tools.bag import Bag, find_cloud_topic
-from tiny_bev_ros.tools.street_bag import make_street_bag
 from tqdm import tqdm
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.messages.cloud import decode_cloud
 from tiny_bev_ros.messages.tensor import BevTensor, decode_tensor
+from tiny_bev_ros.tools.bag import Bag, find_cloud_topic
 from tiny_bev_ros.tools.config import GRIDS, config_file
 from tiny_bev_ros.tools.demo_picture import draw
 from tiny_bev_ros.tools.node_process import NodeProcess
+from tiny_bev_ros.tools.street_bag import make_street_bag
 
 PLAY_S = 35.0
 _START_S = 60.0
