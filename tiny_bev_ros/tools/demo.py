@@ -9,13 +9,13 @@ latencies are the nodes' own and not those of a queue.
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import shutil
 import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import rclpy
@@ -39,6 +39,7 @@ from tiny_bev_ros.tools.street_bag import make_street_bag
 PLAY_S = 35.0
 _START_S = 60.0
 _ANSWER_S = 10.0
+_TRIES = 3
 
 
 class Probe(Node):
@@ -68,8 +69,14 @@ class Probe(Node):
             if time.monotonic() > end:
                 raise TinyBevError(f'the nodes were not up after {_START_S:g} s; see their logs')
             rclpy.spin_once(self, timeout_sec=0.1)
-        # The two nodes find each other when we find them, give or take this.
-        self.spin_for(1.0)
+
+    def warm_up(self, cloud: bytes, nodes: list[NodeProcess]) -> None:
+        """Sends a cloud, and again if need be, until the nodes have found each other."""
+        for _ in range(_TRIES):
+            if self.send(cloud, nodes):
+                break
+        self.sent.clear()
+        self.latencies.clear()
 
     def spin_for(self, seconds: float) -> None:
         """Handles what arrives for a while."""
@@ -77,8 +84,10 @@ class Probe(Node):
         while (left := end - time.monotonic()) > 0:
             rclpy.spin_once(self, timeout_sec=left)
 
-    def send(self, cloud: bytes, stamp: tuple[int, int], nodes: list[NodeProcess]) -> bool:
+    def send(self, cloud: bytes, nodes: list[NodeProcess]) -> bool:
         """Publishes a stored cloud; whether its features came."""
+        header = deserialize_message(cloud, PointCloud2).header
+        stamp = (header.stamp.sec, header.stamp.nanosec)
         self.sent[stamp] = time.monotonic()
         self._points.publish(cloud)
         end = time.monotonic() + _ANSWER_S
@@ -97,7 +106,7 @@ class Probe(Node):
             self.features = features
 
 
-def play(bag: Bag, topic: str, probe: Probe, nodes: list[NodeProcess]) -> tuple[int, Any]:
+def play(bag: Bag, topic: str, probe: Probe, nodes: list[NodeProcess]) -> tuple[int, bytes | None]:
     """Sends the bag's clouds for PLAY_S at most; how many, and the last answered one."""
     count = bag.topics[topic].count
     sent, last = 0, None
@@ -109,10 +118,8 @@ def play(bag: Bag, topic: str, probe: Probe, nodes: list[NodeProcess]) -> tuple[
             first = message.time_ns if first is None else first
             due = start + (message.time_ns - first) / 1e9
             probe.spin_for(due - time.monotonic())
-            cloud = deserialize_message(message.data, PointCloud2)
-            stamp = (cloud.header.stamp.sec, cloud.header.stamp.nanosec)
-            if probe.send(message.data, stamp, nodes):
-                last = cloud
+            if probe.send(message.data, nodes):
+                last = message.data
             sent += 1
             bar.update()
     if sent < count:
@@ -152,6 +159,8 @@ def run(options: argparse.Namespace) -> None:
         probe = Probe(namespace)
         stack.callback(probe.destroy_node)
         probe.wait_for_nodes(nodes)
+        for message in itertools.islice(bag.messages([topic]), 1):
+            probe.warm_up(message.data, nodes)
         begin = time.monotonic()
         sent, cloud = play(bag, topic, probe, nodes)
         seconds = time.monotonic() - begin
@@ -179,7 +188,7 @@ def run(options: argparse.Namespace) -> None:
     picture = folder / 'demo.png'
     stamp = probe.features.labels.stamp or (0, 0)
     draw(
-        decode_cloud(cloud).points,
+        decode_cloud(deserialize_message(cloud, PointCloud2)).points,
         probe.features,
         f'{path.name} {topic} at {stamp[0]}.{stamp[1]:09d} s (untrained weights)',
         picture,
