@@ -31,7 +31,7 @@ def generate_launch_description() -> LaunchDescription:
             'composed',
             default_value='true',
             choices=['true', 'false'],
-            description='true: one process; false: pfn_node and backbone_node',
+            description='true: pipeline_node, one process; false: pfn_node and backbone_node',
         ),
         launching.topic('input_topic', 'points', 'clouds, sensor_msgs/PointCloud2'),
         launching.topic('output_topic', 'bev_features', 'features, multi-array (1,C,H/2,W/2)'),

@@ -98,7 +98,7 @@ def load_backbone(model: nn.Module, path: str | Path) -> str:
 
 def _read(path: str | Path) -> dict[str, Any]:
     """The state_dict in a file, on the CPU, without containers and ``module.``."""
-    path = Path(path)
+    path = Path(path).expanduser()
     if path.suffix not in ('.safetensors', '.pt', '.pth'):
         raise TinyBevError(f'checkpoint is {path}; expected a .safetensors, .pt or .pth file')
     if not path.is_file():

@@ -7,6 +7,7 @@ node cleanly in that second, too.
 
 from __future__ import annotations
 
+import signal
 import sys
 from importlib import import_module
 
@@ -27,7 +28,10 @@ def run(module: str, name: str) -> int:
         The exit code: 0 after a clean end, 1 when a parameter or file was wrong.
     """
     node = None
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _end_once)
     try:
+        # rclpy's own handlers go before these, and wake the executor.
         rclpy.init()
         node_class = getattr(import_module(f'tiny_bev_ros.nodes.{module}'), name)
         node = node_class()
@@ -49,6 +53,14 @@ def run(module: str, name: str) -> int:
             node.destroy_node()
         rclpy.try_shutdown()
     return 0
+
+
+def _end_once(number: int, frame: object) -> None:
+    # A terminal sends Ctrl-C to every process, and ros2 launch may send it once more in the
+    # midst of the clean end.
+    for every in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(every, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def pfn_node() -> None:

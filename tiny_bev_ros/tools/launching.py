@@ -3,23 +3,34 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 from launch import LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction
+from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction, TimerAction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
+from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.tools.config import GRIDS, config_file
+
+# A bag waits this long for the nodes, which load PyTorch first.
+_NODES_START_S = 4.0
 
 # A launch argument that is left empty leaves the parameter to the YAML file.
 COMMON = (
     DeclareLaunchArgument(
-        'params_file', default_value=config_file(), description='YAML file with the parameters'
+        'params_file',
+        default_value=config_file(),
+        description='YAML file with the parameters; start from a copy of the default one',
     ),
-    DeclareLaunchArgument('namespace', default_value='', description='namespace of the nodes'),
+    DeclareLaunchArgument(
+        'namespace',
+        default_value='',
+        description='of the nodes, and of topics without a leading /',
+    ),
     DeclareLaunchArgument(
         'device',
         default_value='',
@@ -27,9 +38,10 @@ COMMON = (
     ),
     DeclareLaunchArgument(
         'use_sim_time',
-        default_value='false',
-        choices=['true', 'false'],
-        description='take the time from /clock; a bag played here then publishes it',
+        default_value='',
+        choices=['', 'true', 'false'],
+        description='true: time comes from /clock, which a bag played here then publishes; '
+        'empty: as in params_file',
     ),
     DeclareLaunchArgument(
         'log_level',
@@ -38,14 +50,16 @@ COMMON = (
         description='how much the nodes tell',
     ),
     DeclareLaunchArgument(
-        'bag', default_value='', description='rosbag2 folder to replay beside the nodes'
+        'bag',
+        default_value='',
+        description='rosbag2 to play beside the nodes; name its topic in input_topic',
     ),
-    DeclareLaunchArgument('rate', default_value='1.0', description='speed of the replay'),
+    DeclareLaunchArgument('rate', default_value='1.0', description='speed of the bag'),
     DeclareLaunchArgument(
         'loop',
         default_value='false',
         choices=['true', 'false'],
-        description='replay again and again',
+        description='play the bag again and again',
     ),
 )
 GRID = DeclareLaunchArgument(
@@ -82,19 +96,26 @@ def node(
     values: dict[str, Any] = {
         parameter: ParameterValue(value, value_type=str)
         for parameter, argument in overrides.items()
-        if (value := argument_value(context, argument))
+        if (value := path_value(context, argument))
     }
-    values['use_sim_time'] = argument_value(context, 'use_sim_time') == 'true'
-    files = [argument_value(context, 'params_file')]
+    if use_sim_time := argument_value(context, 'use_sim_time'):
+        values['use_sim_time'] = use_sim_time == 'true'
+    params_file = path_value(context, 'params_file')
+    if not Path(params_file).is_file():
+        # launch_ros would go on without it.
+        raise TinyBevError(f'params_file is {params_file}, which is no file')
+    parameters: list[Any] = [params_file]
     grid = context.launch_configurations.get('grid', '')
     if grid:
-        files.append(config_file(f'grid_{grid}'))
+        parameters.append(config_file(f'grid_{grid}'))
+    if values:
+        parameters.append(values)
     return Node(
         package='tiny_bev_ros',
         executable=executable,
         name=executable,
         namespace=LaunchConfiguration('namespace'),
-        parameters=[*files, values],
+        parameters=parameters,
         remappings=[
             (inside, argument_value(context, argument)) for inside, argument in remappings.items()
         ],
@@ -103,26 +124,31 @@ def node(
     )
 
 
-def bag_player(context: LaunchContext) -> list[ExecuteProcess]:
+def bag_player(context: LaunchContext) -> list[TimerAction]:
     """`ros2 bag play` of the `bag` argument, or nothing when it is empty."""
-    bag = argument_value(context, 'bag')
-    if not bag:
+    if not argument_value(context, 'bag'):
         return []
-    # Without the delay the first large messages leave before anybody has subscribed, and
-    # without the wait the last ones are cut off.
-    command = ['ros2', 'bag', 'play', str(Path(bag).expanduser())]
+    command = ['ros2', 'bag', 'play', path_value(context, 'bag')]
     command += ['--rate', argument_value(context, 'rate')]
-    command += ['--delay', '4', '--wait-for-all-acked', '5000']
+    # Without the delay, which each loop repeats, the first large messages leave before
+    # anybody has subscribed; without the wait the last ones are cut off.
+    command += ['--delay', '1', '--wait-for-all-acked', '5000']
     if argument_value(context, 'loop') == 'true':
         command.append('--loop')
     if argument_value(context, 'use_sim_time') == 'true':
         command.append('--clock')
-    return [ExecuteProcess(cmd=command, output='screen')]
+    player = ExecuteProcess(cmd=command, output='screen')
+    return [TimerAction(period=_NODES_START_S, actions=[player])]
 
 
 def argument_value(context: LaunchContext, name: str) -> str:
     """What a launch argument was set to."""
     return LaunchConfiguration(name).perform(context)
+
+
+def path_value(context: LaunchContext, name: str) -> str:
+    """The same with ~ expanded, which shells leave as it is after `:=`."""
+    return os.path.expanduser(argument_value(context, name))  # noqa: PTH111 - Path('') is '.'
 
 
 def description(arguments: tuple[DeclareLaunchArgument, ...], actions: Any) -> LaunchDescription:

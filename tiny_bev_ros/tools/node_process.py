@@ -47,10 +47,11 @@ class NodeProcess:
         """Waits for the process to end by itself and returns its exit code."""
         return self._process.wait(_START_S)
 
-    def stop(self, number: signal.Signals = signal.SIGINT) -> int:
+    def stop(self, number: signal.Signals = signal.SIGINT, times: int = 1) -> int:
         """Stops the process with a signal and returns its exit code."""
-        if self._process.poll() is None:
-            self._process.send_signal(number)
+        for _ in range(times):
+            if self._process.poll() is None:
+                self._process.send_signal(number)
         try:
             return self._process.wait(_GRACE_S)
         except subprocess.TimeoutExpired:

@@ -1,0 +1,332 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The launch files, under the real launch."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+# Not plain 'launch': the folder of that name beside the package passes for one.
+pytest.importorskip('launch.actions')
+pytest.importorskip('launch_ros.actions')
+
+import yaml
+from ament_index_python.packages import PackageNotFoundError, get_package_prefix
+from launch import LaunchContext, LaunchDescription, LaunchService
+from launch.actions import RegisterEventHandler, SetLaunchConfiguration
+from launch.event_handlers import OnProcessStart
+from launch.launch_description_sources import get_launch_description_from_python_launch_file
+from ros_graph import RosGraph
+from sensor_msgs.msg import PointCloud2
+from std_msgs.msg import Float32MultiArray
+
+from tiny_bev_ros.messages.cloud import encode_cloud
+from tiny_bev_ros.messages.tensor import TensorLabels, decode_tensor, encode_tensor
+from tiny_bev_ros.tools.config import config_file
+
+try:
+    get_package_prefix('tiny_bev_ros')
+except PackageNotFoundError:
+    pytest.skip('tiny_bev_ros is not built or sourced', allow_module_level=True)
+
+from tiny_bev_ros.tools import launching
+
+LAUNCH_FILES = {
+    name: str(Path(__file__).parents[1] / 'launch' / f'{name}.launch.py')
+    for name in ('backbone', 'pipeline')
+}
+COMMON = ['params_file', 'namespace', 'device', 'use_sim_time', 'log_level']
+BAG = ['bag', 'rate', 'loop']
+ARGUMENTS = {
+    'backbone': ['input_topic', 'output_topic', 'checkpoint', *COMMON, *BAG],
+    'pipeline': [
+        'composed',
+        'input_topic',
+        'output_topic',
+        'pfn_checkpoint',
+        'backbone_checkpoint',
+        'grid',
+        *COMMON,
+        *BAG,
+    ],
+}
+
+
+def load(name: str) -> LaunchDescription:
+    return get_launch_description_from_python_launch_file(LAUNCH_FILES[name])
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, list[str]]]:
+    """Runs a launch file with `true` before each of its commands.
+
+    Returns a function of launch file and arguments to the command lines, by executable.
+    """
+    monkeypatch.setattr(launching, '_NODES_START_S', 0.1)
+
+    def run(name: str, **arguments: str) -> dict[str, list[str]]:
+        lines: dict[str, list[str]] = {}
+
+        def on_start(event: Any, context: LaunchContext) -> None:
+            _, *line = event.cmd
+            lines[Path(line[0]).name] = line
+
+        service = LaunchService(noninteractive=True)
+        entities = [
+            SetLaunchConfiguration('launch-prefix', 'true'),
+            *(SetLaunchConfiguration(*argument) for argument in arguments.items()),
+            RegisterEventHandler(OnProcessStart(on_start=on_start)),
+            *load(name).entities,
+        ]
+        service.include_launch_description(LaunchDescription(entities))
+        assert service.run() == 0
+        return lines
+
+    return run
+
+
+def values_of(line: list[str], option: str) -> list[str]:
+    return [line[i + 1] for i, word in enumerate(line) if word == option]
+
+
+def overrides(line: list[str]) -> dict[str, Any]:
+    """The parameters that the launch file itself sets, which come last."""
+    (content,) = yaml.safe_load(Path(values_of(line, '--params-file')[-1]).read_text()).values()
+    return content['ros__parameters']
+
+
+@pytest.mark.parametrize('name', LAUNCH_FILES)
+def test_each_argument_is_described(name: str):
+    arguments = load(name).get_launch_arguments()
+    assert [argument.name for argument in arguments] == ARGUMENTS[name]
+    for argument in arguments:
+        assert argument.description != 'no description given'
+        assert argument.default_value is not None
+
+
+def test_defaults_leave_everything_to_the_yaml_file(started):
+    (line,) = started('backbone').values()
+    assert values_of(line, '--params-file') == [config_file()]
+    assert values_of(line, '--log-level') == ['info']
+    assert values_of(line, '-r') == [
+        '__node:=backbone_node',
+        '__ns:=/',
+        'pseudo_image:=pseudo_image',
+        'bev_features:=bev_features',
+    ]
+
+
+def test_backbone_arguments_reach_the_node(started, tmp_path: Path):
+    params_file = tmp_path / 'mine.yaml'
+    params_file.touch()
+    (line,) = started(
+        'backbone',
+        params_file=str(params_file),
+        namespace='car',
+        input_topic='/images',
+        output_topic='map',
+        device='cuda:1',
+        checkpoint='/weights.pt',
+        use_sim_time='true',
+        log_level='warn',
+    ).values()
+    assert values_of(line, '--log-level') == ['warn']
+    assert values_of(line, '-r') == [
+        '__node:=backbone_node',
+        '__ns:=/car',
+        'pseudo_image:=/images',
+        'bev_features:=map',
+    ]
+    assert values_of(line, '--params-file')[0] == str(params_file)
+    assert overrides(line) == {
+        'device': 'cuda:1',
+        'backbone.checkpoint': '/weights.pt',
+        'use_sim_time': True,
+    }
+
+
+PIPELINE = {
+    'input_topic': '/lidar/points',
+    'output_topic': 'map',
+    'pfn_checkpoint': '/pfn.pt',
+    'backbone_checkpoint': '/backbone.pt',
+    'device': 'cpu',
+    'use_sim_time': 'false',
+    'grid': 'surround',
+}
+
+
+def test_pipeline_in_one_process(started):
+    lines = started('pipeline', **PIPELINE)
+    assert list(lines) == ['pipeline_node']
+    line = lines['pipeline_node']
+    assert values_of(line, '-r')[2:] == ['points:=/lidar/points', 'bev_features:=map']
+    assert overrides(line) == {
+        'device': 'cpu',
+        'pfn.checkpoint': '/pfn.pt',
+        'backbone.checkpoint': '/backbone.pt',
+        'use_sim_time': False,
+    }
+
+
+def test_pipeline_in_two_processes(started):
+    lines = started('pipeline', composed='false', **PIPELINE)
+    assert sorted(lines) == ['backbone_node', 'pfn_node']
+    pfn, backbone = lines['pfn_node'], lines['backbone_node']
+    assert values_of(pfn, '-r')[2:] == ['points:=/lidar/points']
+    assert values_of(backbone, '-r')[2:] == ['bev_features:=map']
+    common = {'device': 'cpu', 'use_sim_time': False}
+    assert overrides(pfn) == {'pfn.checkpoint': '/pfn.pt', **common}
+    assert overrides(backbone) == {'backbone.checkpoint': '/backbone.pt', **common}
+
+
+def test_grid_preset_comes_after_the_params_file(started):
+    (line,) = started('pipeline', grid='surround').values()
+    assert values_of(line, '--params-file') == [config_file(), config_file('grid_surround')]
+
+
+def test_home_is_expanded(started, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv('HOME', str(tmp_path))
+    (tmp_path / 'mine.yaml').touch()
+    lines = started('backbone', params_file='~/mine.yaml', checkpoint='~/x.pt', bag='~/bag')
+    line = lines['backbone_node']
+    assert values_of(line, '--params-file')[0] == str(tmp_path / 'mine.yaml')
+    assert overrides(line) == {'backbone.checkpoint': str(tmp_path / 'x.pt')}
+    assert lines['ros2'][3] == str(tmp_path / 'bag')
+
+
+@pytest.mark.parametrize('name', LAUNCH_FILES)
+def test_a_bag_is_played(started, name: str):
+    careful = '--delay 1 --wait-for-all-acked 5000'
+    assert ' '.join(started(name, bag='/a/bag')['ros2']) == (
+        f'ros2 bag play /a/bag --rate 1.0 {careful}'
+    )
+    lines = started(name, bag='/a/bag', rate='0.5', loop='true', use_sim_time='true')
+    assert ' '.join(lines['ros2']) == f'ros2 bag play /a/bag --rate 0.5 {careful} --loop --clock'
+
+
+LAUNCHER = """
+import sys
+from launch import LaunchDescription, LaunchService
+from launch.actions import IncludeLaunchDescription
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+
+arguments = [word.split(':=') for word in sys.argv[2:]]
+include = IncludeLaunchDescription(
+    PythonLaunchDescriptionSource(sys.argv[1]), launch_arguments=arguments
+)
+service = LaunchService(noninteractive=True)
+service.include_launch_description(LaunchDescription([include]))
+sys.exit(service.run())
+"""
+
+
+class Launch:
+    """A launch file in a process of its own, as `ros2 launch` runs it."""
+
+    def __init__(self, graph: RosGraph, name: str, **arguments: str) -> None:
+        self.log = graph.folder / f'{name}.log'
+        words = [f'{key}:={value}' for key, value in arguments.items()]
+        with self.log.open('wb') as output:
+            self._process = subprocess.Popen(
+                [sys.executable, '-c', LAUNCHER, LAUNCH_FILES[name], *words],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        graph.processes[name] = self
+
+    def check(self) -> None:
+        assert self._process.poll() is None, self.log.read_text()
+
+    def stop(self) -> int:
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
+        return self.wait()
+
+    def wait(self) -> int:
+        # Longer than launch itself waits before it kills a node.
+        return self._process.wait(30)
+
+
+def small_params(folder: Path) -> str:
+    grid = {'x_range': [0.0, 16.0], 'y_range': [-8.0, 8.0], 'z_range': [-3.0, 1.0], 'cell': 0.5}
+    path = folder / 'small.yaml'
+    path.write_text(yaml.safe_dump({'/**': {'ros__parameters': {'grid': grid, 'seed': 3}}}))
+    return str(path)
+
+
+@pytest.mark.dds
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(
+    ('name', 'composition'),
+    [('backbone', {}), ('pipeline', {'composed': 'true'}), ('pipeline', {'composed': 'false'})],
+)
+def test_launched_nodes_give_features_and_end_cleanly(
+    graph: RosGraph, tmp_path: Path, name: str, composition: dict[str, str]
+):
+    launch = Launch(
+        graph,
+        name,
+        namespace=graph.namespace,
+        params_file=small_params(tmp_path),
+        device='cpu',
+        input_topic='lidar/input',
+        output_topic='map',
+        **composition,
+    )
+    features = graph.collect(Float32MultiArray, 'map')
+    if name == 'backbone':
+        publisher = graph.publisher(Float32MultiArray, 'lidar/input')
+        pseudo_image = np.ones((1, 64, 32, 32), np.float32)
+        message = encode_tensor(pseudo_image, TensorLabels((5, 6), 'lidar'))
+    else:
+        publisher = graph.publisher(PointCloud2, 'lidar/input')
+        message = encode_cloud(np.ones((100, 4), np.float32), (5, 6), 'lidar')
+    graph.spin_until(lambda: graph.node.count_publishers('map') == 1)
+    graph.spin_until(
+        lambda: (
+            composition.get('composed') != 'false'
+            or graph.node.count_subscribers('pseudo_image') == 1
+        )
+    )
+    graph.spin_for(0.5)
+    publisher.publish(message)
+    graph.spin_until(lambda: features)
+    tensor = decode_tensor(features[0])
+    assert tensor.array.shape == (1, 128, 16, 16)
+    assert (tensor.labels.stamp, tensor.labels.frame_id) == ((5, 6), 'lidar')
+
+    assert launch.stop() == 0
+    log = launch.log.read_text()
+    count = 2 if composition.get('composed') == 'false' else 1
+    assert len(re.findall('process has finished cleanly', log)) == count, log
+    assert 'seed 3' in log
+    assert 'Traceback' not in log
+
+
+@pytest.mark.dds
+@pytest.mark.timeout(120)
+def test_a_node_with_a_wrong_parameter_says_so_and_the_launch_ends(graph: RosGraph):
+    launch = Launch(graph, 'backbone', namespace=graph.namespace, checkpoint='/nowhere/x.pt')
+    assert launch.wait() == 0
+    log = launch.log.read_text()
+    assert len(re.findall(r'\[FATAL\].*checkpoint is /nowhere/x\.pt', log)) == 1, log
+    assert 'Traceback' not in log
+
+
+@pytest.mark.dds
+def test_a_params_file_that_is_absent_is_refused_in_one_line(graph: RosGraph):
+    launch = Launch(graph, 'backbone', params_file='/nowhere/mine.yaml')
+    assert launch.wait() == 1
+    log = launch.log.read_text()
+    assert 'params_file is /nowhere/mine.yaml, which is no file' in log
+    assert 'Traceback' not in log
+    assert 'process started' not in log
