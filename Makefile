@@ -21,14 +21,14 @@ setup:
 	@scripts/setup.sh "$(PYTHON)"
 
 build: setup
-	@scripts/with_env.sh python -m colcon --log-base log build --symlink-install --packages-select tiny_bev_ros
+	@scripts/with_env.sh python -m colcon --log-level error build --symlink-install --packages-select tiny_bev_ros
 
 demo: build
 	@scripts/with_env.sh install/tiny_bev_ros/lib/tiny_bev_ros/demo \
 	    $(if $(BAG),--bag "$(BAG)") $(if $(TOPIC),--topic "$(TOPIC)") $(if $(GRID),--grid "$(GRID)")
 
 test: build
-	@scripts/with_env.sh python -m colcon test --packages-select tiny_bev_ros \
+	@scripts/with_env.sh python -m colcon --log-level error test --packages-select tiny_bev_ros \
 	    --event-handlers console_direct+ --return-code-on-test-failure
 
 clean:

@@ -30,7 +30,7 @@ wanted="$ros, Python $version, $(cat requirements/*.txt | sha256sum | cut -c1-16
 [ "$(cat .venv/installed 2>/dev/null)" = "$wanted" ] && exit 0
 
 echo "Setting up .venv with $ros and Python $version; this happens once and takes some minutes."
-rm -rf .venv build install
+rm -rf .venv build/tiny_bev_ros install
 "$python" -m venv "${options[@]}" .venv ||
   fail "'$python -m venv' failed; on Debian or Ubuntu: sudo apt install python3-venv"
 .venv/bin/pip install --disable-pip-version-check "${requirements[@]}" ||

@@ -277,3 +277,13 @@ def test_a_model_on_cuda_stays_there(tmp_path, name):
     load_pfn(target, save(tmp_path, source.cuda().state_dict(), name))
     assert target.linear.weight.is_cuda
     assert same(source, target)
+
+
+def test_tensors_of_other_kinds_and_impossible_variances_are_refused(tmp_path):
+    model = PillarFeatureNet()
+    good = model.state_dict()
+    sparse = {**good, 'linear.weight': good['linear.weight'].to_sparse()}
+    assert 'linear.weight is sparse' in refusal(load_pfn, model, save(tmp_path, sparse, 'a.pt'))
+    negative = {**good, 'norm.running_var': -good['norm.running_var']}
+    said = refusal(load_pfn, model, save(tmp_path, negative, 'b.pt'))
+    assert 'norm.running_var holds a negative variance' in said

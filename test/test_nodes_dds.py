@@ -11,7 +11,7 @@ import pytest
 import torch
 from ros_graph import RosGraph
 from sensor_msgs.msg import Image, PointCloud2
-from std_msgs.msg import Float32MultiArray, MultiArrayDimension, UInt8MultiArray
+from std_msgs.msg import Float32MultiArray, MultiArrayDimension, String, UInt8MultiArray
 
 from tiny_bev_ros.grid import Axis, BevGrid
 from tiny_bev_ros.messages.cloud import encode_cloud
@@ -325,6 +325,48 @@ def test_a_wrong_parameter_stops_the_node_with_one_line(graph: RosGraph, paramet
     fatal = [line for line in log.splitlines() if '[FATAL]' in line]
     assert len(fatal) == 1
     assert reason in fatal[0]
+
+
+def test_a_broken_parameter_file_stops_the_node_with_one_line(graph: RosGraph):
+    broken = graph.folder / 'broken.yaml'
+    broken.write_text('/**: {ros__parameters: {grid: {x_range: [0, 69.12]}}}')
+    for path, reason in ((broken, 'line_num'), (graph.folder / 'nowhere.yaml', 'nowhere.yaml')):
+        process = graph.start('pfn_node', '--params-file', str(path))
+        assert process.wait() == 1
+        log = process.log.read_text()
+        assert 'Traceback' not in log
+        assert reason in log
+
+
+def test_input_is_found_while_simulated_time_stands_still(graph: RosGraph):
+    graph.start('pfn_node', use_sim_time=True, **SMALL)
+    pseudo_images = graph.collect(Float32MultiArray, 'pseudo_image')
+    publisher = graph.publisher(PointCloud2, 'points', reliable=False)
+    publisher.publish(encode_cloud(cloud_of(50), (1, 0), 'lidar'))
+    graph.spin_until(lambda: pseudo_images)
+
+
+def test_an_empty_frame_stays_empty(graph: RosGraph):
+    graph.start('backbone_node', frame_id='base_link')
+    features = graph.collect(Float32MultiArray, 'bev_features')
+    publisher = graph.publisher(Float32MultiArray, 'pseudo_image')
+    publisher.publish(encode_tensor(small_pseudo_image(), TensorLabels((0, 0), '')))
+    graph.spin_until(lambda: features)
+    assert decode_tensor(features[0]).labels == TensorLabels((0, 0), '')
+
+
+def test_a_publisher_of_another_type_is_told(graph: RosGraph):
+    process = graph.start('backbone_node')
+    graph.collect(Float32MultiArray, 'bev_features')
+    graph.publisher(Float32MultiArray, 'pseudo_image')
+    # Fast DDS allows one type per topic and participant.
+    context = rclpy.Context()
+    context.init()
+    other = rclpy.create_node('other', namespace=graph.namespace, context=context)
+    other.create_publisher(String, 'pseudo_image', 1)
+    graph.spin_until(
+        lambda: 'std_msgs/msg/String, which gets no hearing' in process.log.read_text()
+    )
 
 
 def test_a_misspelt_parameter_is_told(graph: RosGraph):

@@ -100,6 +100,10 @@ def test_changes_at_run_time(context):
     assert node.get_parameter('bev_image.channel').value == 5
     outside = node.set_parameters([RosParameter('bev_image.channel', value=-2)])[0]
     assert not outside.successful
+    too_high = node.set_parameters([RosParameter('bev_image.channel', value=128)])[0]
+    assert not too_high.successful
+    assert too_high.reason == 'parameter bev_image.channel is 128; expected -1 to 127'
+    assert node.get_parameter('bev_image.channel').value == 5
     fixed = node.set_parameters([RosParameter('seed', value=5)])[0]
     assert not fixed.successful
     assert node.get_parameter('seed').value == 0
@@ -112,20 +116,22 @@ def test_changes_at_run_time(context):
         ('device', 'cuda:99', "device is 'cuda:99'"),
         ('device', 'gpu', "device is 'gpu'; expected auto, cpu, cuda or cuda:N"),
         ('device', 3, 'device is 3 (INTEGER); expected STRING'),
-        ('grid.cell', 0.0, 'cell is 0 m'),
+        ('grid.cell', 0.0, 'grid.cell is 0.0; expected 0.001 to 1000'),
         ('grid.cell', 1, 'grid.cell is 1 (INTEGER); expected DOUBLE'),
-        ('grid.x_range', [0.0, 10.03], 'expected a whole number of cells'),
-        ('grid.x_range', [0.0], 'expected two numbers'),
-        ('grid.y_range', [5.0, -5.0], 'y_range is [5, -5] m; expected min below max'),
+        ('grid.x_range', [0.0, 10.03], 'parameter grid.x_range is [0, 10.03] m'),
+        ('grid.x_range', [0.0], 'parameter grid.x_range is (0.0,); expected two numbers'),
+        ('grid.y_range', [5.0, -5.0], 'grid.y_range is [5, -5] m; expected min below max'),
         ('pfn.in_channels', 12, 'pfn.in_channels is 12; expected one of 9, 10, 11'),
         ('pfn.max_points', -1, 'pfn.max_points is -1; expected 0 to 1024'),
-        ('backbone.name', 'tinny', 'did you mean tiny?'),
+        ('backbone.name', 'tinny', 'parameter backbone.name: '),
         ('backbone.in_channels', 32, 'expected 64, as pfn.out_channels'),
         ('backbone.checkpoint', '/nowhere/x.pt', 'checkpoint is /nowhere/x.pt, which is no file'),
         ('output_encoding', 'float64', 'expected one of float32, float16'),
         ('input_reliability', 'maybe', 'expected one of auto, reliable, best_effort'),
         ('num_threads', 1000, 'num_threads is 1000; expected 0 to 256'),
-        ('cloud.intensity_scale', -1.0, 'intensity_scale is -1'),
+        ('cloud.intensity_scale', -1.0, 'cloud.intensity_scale is -1.0; expected 1e-09 to 1e+09'),
+        ('cloud.intensity_field', '', "cloud.intensity_field is ''"),
+        ('bev_image.channel', 128, 'bev_image.channel is 128; expected -1 to 127'),
         ('cloud.missing_intensity', 'one', 'expected one of zero, error'),
     ],
 )

@@ -64,3 +64,23 @@ def test_wrong_channels_are_refused():
     stage = BackboneStage(TinyBEVBackbone(8, 8, 16), torch.device('cpu'))
     with pytest.raises(TinyBevError, match='channel size is 4; expected 8'):
         stage(torch.zeros(1, 4, 6, 6))
+
+
+def test_a_lack_of_memory_is_one_line():
+    class Greedy(TinyBEVBackbone):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.empty(2**60)
+
+    stage = BackboneStage(Greedy(8, 8, 16), torch.device('cpu'))
+    with pytest.raises(TinyBevError, match=r'not enough memory for .*\(1, 8, 6, 6\)'):
+        stage(torch.zeros(1, 8, 6, 6))
+
+
+def test_another_error_of_pytorch_stays_what_it_is():
+    class Broken(TinyBEVBackbone):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x[..., :3] @ x
+
+    stage = BackboneStage(Broken(8, 8, 16), torch.device('cpu'))
+    with pytest.raises(RuntimeError, match='Expected size'):
+        stage(torch.zeros(1, 8, 6, 6))

@@ -27,11 +27,22 @@ def test_each_reason_is_told_once_in_ten_seconds_and_every_one_counted():
     assert tally.rejected == 7
 
 
+def test_the_same_fault_with_other_numbers_is_told_a_few_times():
+    log = Recorder()
+    tally = Tally(log, lambda: 0)
+    for cell in range(30):
+        tally.reject('points', ValueError(f'data holds nan at row {cell}, {cell / 7}'))
+    tally.reject('points', ValueError('data holds inf at row 3, 0.5'))
+    assert len(log.lines) == 5 + 1
+    assert tally.rejected == 31
+
+
 def test_reasons_that_never_repeat_take_bounded_memory():
     tally = Tally(Recorder(), lambda: 0)
     for number in range(5000):
-        tally.reject('points', ValueError(str(number)))
-    assert len(tally._said) <= 1000
+        name = ''.join(chr(ord('a') + int(digit)) for digit in str(number))
+        tally.reject('points', ValueError(name))
+    assert len(tally._told) <= 200
 
 
 def test_dropped_points_are_told_once_and_counted():

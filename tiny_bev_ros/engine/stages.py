@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -29,11 +31,16 @@ class PillarStage:
 
     @torch.inference_mode()
     def __call__(self, points: np.ndarray) -> torch.Tensor:
-        """Points (N,4) or (N,5) float32 [x,y,z,intensity(,time)] to (1,C,H,W) float32."""
+        """Points (N,4) or (N,5) float32 [x,y,z,intensity(,time)] to (1,C,H,W) float32.
+
+        Raises:
+            TinyBevError: the points are not those of the network, or memory is short.
+        """
         if not points.flags.writeable:  # a view of received bytes; PyTorch takes none
             points = points.copy()
-        features, cells = self.pfn(torch.from_numpy(points).to(self.device), self.grid)
-        return scatter(features, cells, self.grid.shape)
+        with _enough_memory(f'{len(points)} points'):
+            features, cells = self.pfn(torch.from_numpy(points).to(self.device), self.grid)
+            return scatter(features, cells, self.grid.shape)
 
 
 class BackboneStage:
@@ -49,6 +56,7 @@ class BackboneStage:
         self.device = device
         described: Any = backbone  # by the attributes that the registry asks for
         self.stride: int = described.feature_info[-1].stride
+        self.channels: int = described.feature_info[-1].channels
         self.in_channels: int = described.in_channels
 
     @torch.inference_mode()
@@ -56,11 +64,25 @@ class BackboneStage:
         """(B,C,H,W) of any float dtype, on any device, to (B,C_out,h,w) float32.
 
         Raises:
-            TinyBevError: the channels are not those of the backbone.
+            TinyBevError: the channels are not those of the backbone, or memory is short.
         """
         channels = pseudo_image.shape[1]
         if channels != self.in_channels:
             raise TinyBevError(
                 f'channel size is {channels}; expected {self.in_channels}, as the backbone has'
             )
-        return self.backbone(pseudo_image.to(self.device, torch.float32))
+        with _enough_memory(f'a pseudo-image of {tuple(pseudo_image.shape)}'):
+            return self.backbone(pseudo_image.to(self.device, torch.float32))
+
+
+@contextmanager
+def _enough_memory(what: str) -> Iterator[None]:
+    """Makes one line of PyTorch's out of memory: one large input must not end a node."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        # On the CPU it is a plain RuntimeError of the allocator.
+        if not isinstance(error, MemoryError) and 'memory' not in str(error):
+            raise
+        reason = str(error).strip().partition('\n')[0]
+        raise TinyBevError(f'there is not enough memory for {what}: {reason}') from None

@@ -181,7 +181,7 @@ def _load(model: nn.Module, weights: dict[str, Any], prefix: str, path: str | Pa
     faults = [f'missing {prefix}{key}' for key in own if key not in weights]
     faults += [f'unexpected {prefix}{key}' for key in weights if key not in own]
     for key in own.keys() & weights.keys():
-        fault = _fault(weights[key], own[key])
+        fault = _fault(key, weights[key], own[key])
         if fault:
             faults.append(f'{prefix}{key} {fault}')
     if faults:
@@ -189,14 +189,22 @@ def _load(model: nn.Module, weights: dict[str, Any], prefix: str, path: str | Pa
     model.load_state_dict(weights)
 
 
-def _fault(value: Any, own: Tensor) -> str:
+def _fault(key: str, value: Any, own: Tensor) -> str:
     """What is wrong with the value of a key; '' for nothing."""
     if not isinstance(value, Tensor):
         return f'is a {type(value).__name__}; expected a tensor'
+    if value.layout != torch.strided or value.is_nested or value.is_meta:
+        return 'is sparse, nested or without data; expected an ordinary tensor'
     if value.shape != own.shape:
         return f'has shape {tuple(value.shape)}; expected {tuple(own.shape)}'
     if value.is_floating_point() != own.is_floating_point():
         return f'is {value.dtype}; expected {own.dtype}'
+    return _bad_values(key, value)
+
+
+def _bad_values(key: str, value: Tensor) -> str:
     if not value.double().isfinite().all():
         return 'holds NaN or Inf; expected finite numbers'
+    if key.endswith('running_var') and (value < 0).any():
+        return 'holds a negative variance; expected 0 or more'
     return ''

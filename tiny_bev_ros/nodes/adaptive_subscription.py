@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 
@@ -43,8 +44,11 @@ class AdaptiveSubscription:
         self._depth = depth
         self._now = (next(iter(types)), self._fixed or 'reliable')
         self._subscription = self._subscribe()
+        self._ignored: set[str] = set()
         self._resolved = self._subscription.topic_name
-        self._timer = node.create_timer(_LOOK_EVERY_S, self._look)
+        # Steady: simulated time may stand still, or not be there yet.
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._timer = node.create_timer(_LOOK_EVERY_S, self._look, clock=steady)
         self._look()
 
     def _subscribe(self) -> Any:
@@ -56,12 +60,15 @@ class AdaptiveSubscription:
         )
 
     def _look(self) -> None:
-        wanted = choose(
-            self._node.get_publishers_info_by_topic(self._resolved),
-            tuple(self._types),
-            self._now,
-            self._fixed,
-        )
+        publishers = self._node.get_publishers_info_by_topic(self._resolved)
+        wanted = choose(publishers, tuple(self._types), self._now, self._fixed)
+        ignored = {publisher.topic_type for publisher in publishers} - {wanted[0]}
+        for type_name in sorted(ignored - self._ignored):
+            self._node.get_logger().warning(
+                f'{self._resolved} also has a publisher of {type_name}, which gets no hearing: '
+                f'subscribed as {wanted[0]}'
+            )
+        self._ignored = ignored
         if wanted == self._now:
             return
         self._now = wanted

@@ -25,7 +25,7 @@ class BackboneNode(BevNode):
     def __init__(self, **node_options: Any) -> None:
         super().__init__('backbone_node', **node_options)
         self._to_features = build.make_backbone_stage(self.values, self.device, self.get_logger())
-        self._output = FeatureOutput(self, self.values)
+        self._output = FeatureOutput(self, self.values, self._to_features.channels)
         self.listen('pseudo_image', TENSOR_TYPES)
 
     @property
@@ -60,8 +60,8 @@ def feature_labels(
         frame_id: for input that names none.
     """
     return TensorLabels(
-        labels.stamp or received,
-        labels.frame_id or frame_id,
+        received if labels.stamp is None else labels.stamp,
+        frame_id if labels.frame_id is None else labels.frame_id,
         labels.y_axis and labels.y_axis.strided(stride),
         labels.x_axis and labels.x_axis.strided(stride),
     )

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -43,13 +45,14 @@ def make_cloud_options(values: dict[str, Any]) -> CloudOptions:
             f'parameter cloud.time_field is {time_field!r}; '
             f'expected {expected} with pfn.in_channels {channels}'
         )
-    return CloudOptions(
-        **{
-            name.removeprefix('cloud.'): value
-            for name, value in values.items()
-            if name.startswith('cloud.')
-        }
-    )
+    with _naming('cloud.'):
+        return CloudOptions(
+            **{
+                name.removeprefix('cloud.'): value
+                for name, value in values.items()
+                if name.startswith('cloud.')
+            }
+        )
 
 
 def check_channels(values: dict[str, Any]) -> None:
@@ -63,12 +66,13 @@ def check_channels(values: dict[str, Any]) -> None:
 
 def make_pillar_stage(values: dict[str, Any], device: torch.device, logger: Any) -> PillarStage:
     """Points to pseudo-image: `grid.*` and `pfn.*`."""
-    grid = BevGrid(
-        tuple(values['grid.x_range']),
-        tuple(values['grid.y_range']),
-        tuple(values['grid.z_range']),
-        values['grid.cell'],
-    )
+    with _naming('grid.'):
+        grid = BevGrid(
+            tuple(values['grid.x_range']),
+            tuple(values['grid.y_range']),
+            tuple(values['grid.z_range']),
+            values['grid.cell'],
+        )
     with seeded(values['seed']):
         pfn = PillarFeatureNet(
             values['pfn.in_channels'],
@@ -86,7 +90,7 @@ def make_backbone_stage(
     values: dict[str, Any], device: torch.device, logger: Any
 ) -> BackboneStage:
     """Pseudo-image to features: `backbone.*`."""
-    with seeded(values['seed']):
+    with _naming('backbone.name: '), seeded(values['seed']):
         backbone = build_backbone(
             values['backbone.name'],
             in_channels=values['backbone.in_channels'],
@@ -102,9 +106,19 @@ def _load(
 ) -> None:
     path = values[name]
     if path:
-        logger.info(f'{name}: {path} ({loader(model, path)})')
+        with _naming(f'{name}: '):
+            logger.info(f'{name}: {path} ({loader(model, path)})')
     else:
         logger.warning(
             f'{name} is empty: the weights are random (seed {values["seed"]}) and UNTRAINED, '
             'the output means nothing yet'
         )
+
+
+@contextmanager
+def _naming(prefix: str) -> Iterator[None]:
+    """Lets an error begin with the parameter that it is about."""
+    try:
+        yield
+    except TinyBevError as error:
+        raise TinyBevError(f'parameter {prefix}{error}') from None

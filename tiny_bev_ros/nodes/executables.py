@@ -33,6 +33,12 @@ def run(module: str, name: str) -> int:
     try:
         # rclpy's own handlers go before these, and wake the executor.
         rclpy.init()
+    except KeyboardInterrupt:
+        return 0
+    except Exception as error:  # of several kinds, for a wrong argument or parameter file
+        print(f'{module}: {" ".join(str(error).split())}', file=sys.stderr)
+        return 1
+    try:
         node_class = getattr(import_module(f'tiny_bev_ros.nodes.{module}'), name)
         node = node_class()
         executor = SingleThreadedExecutor()

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 
@@ -15,6 +17,8 @@ from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.messages.bev_image import bev_image
 from tiny_bev_ros.messages.image import encode_image
 from tiny_bev_ros.messages.tensor import MESSAGE_TYPES, TensorLabels, encode_tensor
+
+CHANNEL = 'bev_image.channel'
 
 
 class TensorOutput:
@@ -43,7 +47,11 @@ class TensorOutput:
         if self._encoding == 'float16':
             tensor = tensor.half()  # NumPy rounds ten times slower
         array = tensor.cpu().numpy()
-        self._message = encode_tensor(array, labels, self._encoding, self._message)
+        try:
+            self._message = encode_tensor(array, labels, self._encoding, self._message)
+        except TinyBevError as error:
+            # Finite input, so it is the network that went too far.
+            raise TinyBevError(f'{self._publisher.topic_name} cannot be sent: {error}') from None
         self._publisher.publish(self._message)
 
 
@@ -53,10 +61,16 @@ class FeatureOutput:
     Args:
         node: which publishes.
         values: the node's parameters.
+        channels: of the features.
+
+    Raises:
+        TinyBevError: bev_image.channel is none of them.
     """
 
-    def __init__(self, node: Node, values: dict[str, Any]) -> None:
-        self._node = node
+    def __init__(self, node: Node, values: dict[str, Any], channels: int) -> None:
+        self._node, self._channels = node, channels
+        self._check_channel(values[CHANNEL])
+        node.add_on_set_parameters_callback(self._check_change)
         self._tensor = TensorOutput(node, 'bev_features', values)
         self._picture = node.create_publisher(Image, 'bev_image', QoSProfile(depth=1))
 
@@ -73,11 +87,20 @@ class FeatureOutput:
             self._publish_picture(features[0].cpu().numpy(), labels)
 
     def _publish_picture(self, features: np.ndarray, labels: TensorLabels) -> None:
-        channel = self._node.get_parameter('bev_image.channel').value
-        try:
-            picture = bev_image(features, channel)
-        except TinyBevError as error:
-            # The features are out already: this is no fault of the input.
-            self._node.get_logger().error(f'bev_image: {error}', throttle_duration_sec=10.0)
-            return
+        picture = bev_image(features, self._node.get_parameter(CHANNEL).value)
         self._picture.publish(encode_image(picture, labels.stamp or (0, 0), labels.frame_id or ''))
+
+    def _check_channel(self, channel: int) -> None:
+        if channel >= self._channels:
+            raise TinyBevError(
+                f'parameter {CHANNEL} is {channel}; expected -1 to {self._channels - 1}'
+            )
+
+    def _check_change(self, changes: list[Parameter]) -> SetParametersResult:
+        try:
+            for change in changes:
+                if change.name == CHANNEL:
+                    self._check_channel(change.value)
+        except TinyBevError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)

@@ -79,7 +79,9 @@ GRID = (
     Parameter('grid.x_range', [0.0, 69.12], 'forward extent of the map [min, max], m'),
     Parameter('grid.y_range', [-39.68, 39.68], 'leftward extent of the map [min, max], m'),
     Parameter('grid.z_range', [-3.0, 1.0], 'heights that count [min, max], m'),
-    Parameter('grid.cell', 0.16, 'side of a pillar, m; both extents are a multiple of it'),
+    Parameter(
+        'grid.cell', 0.16, 'side of a pillar, m; the extents are multiples of it', 1e-3, 1e3
+    ),
 )
 CLOUD = (
     Parameter(
@@ -91,6 +93,8 @@ CLOUD = (
         'cloud.intensity_scale',
         1.0,
         'factor on the intensity; 0.00392 brings 0..255 to the 0..1 of KITTI',
+        1e-9,
+        1e9,
     ),
     Parameter(
         'cloud.missing_intensity',
@@ -101,7 +105,9 @@ CLOUD = (
     Parameter(
         'cloud.time_field', '', "field with each point's time, for pfn.in_channels 11; '' for none"
     ),
-    Parameter('cloud.time_scale', 1.0, 'factor on the time; 1e-9 brings nanoseconds to s'),
+    Parameter(
+        'cloud.time_scale', 1.0, 'factor on the time; 1e-9 brings nanoseconds to s', 1e-12, 1e12
+    ),
 )
 PFN = (
     Parameter(

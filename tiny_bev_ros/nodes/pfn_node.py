@@ -36,11 +36,10 @@ class PfnNode(BevNode):
 
     def work(self, message: PointCloud2) -> None:
         """Publishes the pseudo-image of one cloud."""
+        labels = cloud_labels(message, self._to_pseudo_image.grid)
         cloud = decode_cloud(message, self._options)
         self.tally.drop_points(cloud.dropped)
-        pseudo_image = self._to_pseudo_image(cloud.points)
-        labels = cloud_labels(message, self._to_pseudo_image.grid)
-        self._output.publish(pseudo_image, labels)
+        self._output.publish(self._to_pseudo_image(cloud.points), labels)
 
 
 def cloud_labels(message: PointCloud2, grid: BevGrid) -> TensorLabels:

@@ -29,7 +29,7 @@ class PipelineNode(BevNode):
         )
         self._to_features = build.make_backbone_stage(self.values, self.device, self.get_logger())
         self._pseudo_output = TensorOutput(self, 'pseudo_image', self.values)
-        self._output = FeatureOutput(self, self.values)
+        self._output = FeatureOutput(self, self.values, self._to_features.channels)
         self.listen('points', CLOUD_TYPES)
 
     @property
@@ -39,12 +39,13 @@ class PipelineNode(BevNode):
 
     def work(self, message: PointCloud2) -> None:
         """Publishes what is wanted of one cloud."""
+        grid = self._to_pseudo_image.grid
+        labels = cloud_labels(message, grid)
         cloud = decode_cloud(message, self._options)
         self.tally.drop_points(cloud.dropped)
         pseudo_image = self._to_pseudo_image(cloud.points)
-        grid = self._to_pseudo_image.grid
         if self._pseudo_output.wanted:
-            self._pseudo_output.publish(pseudo_image, cloud_labels(message, grid))
+            self._pseudo_output.publish(pseudo_image, labels)
         if self._output.wanted:
             features = self._to_features(pseudo_image)
             labels = cloud_labels(message, grid.strided(self._to_features.stride))

@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 _REPEAT_NS = 10 * 10**9
-_MAX_REASONS = 1000
+_MAX_KINDS = 200
+_MAX_LIKE = 5
+# nan and inf stay: they are kinds of faults.
+_NUMBERS = re.compile(r'[-+]?[0-9][0-9.]*(e[-+]?[0-9]+)?')
 
 
 class Tally:
@@ -26,17 +30,25 @@ class Tally:
         self.points_dropped = 0
         self._logger = logger
         self._now_ns = now_ns
-        self._said: dict[str, int] = {}
+        self._told: dict[str, tuple[int, set[str]]] = {}
 
     def reject(self, topic: str, error: Exception) -> None:
-        """Counts a wrong message and logs why; a repeated reason only every 10 s."""
+        """Counts a wrong message and logs why, a reason once in 10 s.
+
+        The same fault at ever other places, or with other values, is told a few times.
+        """
         self.rejected += 1
         reason, now = str(error), self._now_ns()
-        if now - self._said.get(reason, -_REPEAT_NS) < _REPEAT_NS:
+        kind = _NUMBERS.sub('#', reason)
+        since, told = self._told.get(kind, (now - _REPEAT_NS, set()))
+        if now - since >= _REPEAT_NS:
+            since, told = now, set()
+        if reason in told or len(told) >= _MAX_LIKE:
             return
-        if len(self._said) >= _MAX_REASONS:
-            self._said.clear()
-        self._said[reason] = now
+        told.add(reason)
+        if len(self._told) >= _MAX_KINDS:
+            self._told.clear()
+        self._told[kind] = since, told
         self._logger.error(f'{topic} rejected ({self.rejected} so far): {reason}')
 
     def drop_points(self, count: int) -> None:

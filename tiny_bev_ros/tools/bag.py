@@ -11,19 +11,23 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, cast
 
-from rosbags.interfaces import (
-    ConnectionExtRosbag2,
-    Qos,
-    QosDurability,
-    QosHistory,
-    QosLiveliness,
-    QosReliability,
-    QosTime,
-)
-from rosbags.rosbag2 import Reader, StoragePlugin, Writer
-from rosbags.typesys import Stores, get_typestore
-
 from tiny_bev_ros.errors import TinyBevError
+
+try:
+    from rosbags.interfaces import (
+        ConnectionExtRosbag2,
+        Qos,
+        QosDurability,
+        QosHistory,
+        QosLiveliness,
+        QosReliability,
+        QosTime,
+    )
+    from rosbags.rosbag2 import Reader, StoragePlugin, Writer
+    from rosbags.typesys import Stores, get_typestore
+except ImportError as error:
+    # Not among the packages that rosdep knows; it is needed by the tools alone.
+    raise SystemExit(f'{error}: bags are read with rosbags, pip install rosbags') from None
 
 CLOUD_TYPE = 'sensor_msgs/msg/PointCloud2'
 _EXPECTED = 'expected a rosbag2 folder, .mcap or .db3 file'

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import rclpy
+from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rclpy.serialization import deserialize_message
@@ -117,6 +118,8 @@ def play(bag: Bag, topic: str, probe: Probe, nodes: list[NodeProcess]) -> tuple[
                 break
             first = message.time_ns if first is None else first
             due = start + (message.time_ns - first) / 1e9
+            if due - start > PLAY_S:
+                break
             probe.spin_for(due - time.monotonic())
             if probe.send(message.data, nodes):
                 last = message.data
@@ -210,7 +213,7 @@ def main() -> None:
     except TinyBevError as error:
         print(f'demo: {error}', file=sys.stderr)
         sys.exit(1)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, ExternalShutdownException):
         print('demo: interrupted', file=sys.stderr)
         sys.exit(130)
     finally:
