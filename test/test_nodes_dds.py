@@ -8,6 +8,7 @@ import signal
 
 import numpy as np
 import pytest
+import rclpy
 import torch
 from ros_graph import RosGraph
 from sensor_msgs.msg import Image, PointCloud2
@@ -364,9 +365,10 @@ def test_a_publisher_of_another_type_is_told(graph: RosGraph):
     context.init()
     other = rclpy.create_node('other', namespace=graph.namespace, context=context)
     other.create_publisher(String, 'pseudo_image', 1)
-    graph.spin_until(
-        lambda: 'std_msgs/msg/String, which gets no hearing' in process.log.read_text()
-    )
+    told = 'std_msgs/msg/String, which gets no hearing'
+    graph.spin_until(lambda: told in process.log.read_text())
+    other.destroy_node()
+    context.try_shutdown()
 
 
 def test_a_misspelt_parameter_is_told(graph: RosGraph):
