@@ -6,7 +6,6 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import rclpy
 from rclpy.node import Node
 
 from tiny_bev_ros.errors import TinyBevError
@@ -69,6 +68,5 @@ class BevNode(Node):
 
     def destroy_node(self) -> None:
         """Says what became of the input, and ends."""
-        # Not the node's own logger, whose topic is gone when a signal has come.
-        rclpy.logging.get_logger(f'{self.get_name()}.summary').info(str(self.tally))
+        self.get_logger().info(str(self.tally))
         super().destroy_node()

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Entry points of the executables, and how a node starts, spins and ends.
 
-The nodes, and PyTorch with them, are imported once rclpy catches signals: Ctrl-C ends a
-node cleanly in that second, too.
+A signal sets a flag and nothing else: it may come at any time and, where ros2 launch passes on
+the Ctrl-C that the terminal has sent already, several times. What is being worked on is finished.
+For the same reason rclpy, and PyTorch with the nodes, are imported after that is arranged.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ from __future__ import annotations
 import signal
 import sys
 from importlib import import_module
-
-import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from threading import Event
 
 from tiny_bev_ros.errors import TinyBevError
+
+# How soon a signal is seen while nothing else happens.
+_WAKE_S = 0.2
 
 
 def run(module: str, name: str) -> int:
@@ -25,48 +27,36 @@ def run(module: str, name: str) -> int:
         name: the node class in it.
 
     Returns:
-        The exit code: 0 after a clean end, 1 when a parameter or file was wrong.
+        The exit code: 0 after a clean end, 1 when an argument, parameter or file was wrong.
     """
-    node = None
+    ended = Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _end_once)
+        signal.signal(number, lambda *_: ended.set())
+
+    import rclpy
+    from rclpy.executors import SingleThreadedExecutor
+    from rclpy.signals import SignalHandlerOptions
+
     try:
-        # rclpy's own handlers go before these, and wake the executor.
-        rclpy.init()
-    except KeyboardInterrupt:
-        return 0
+        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     except Exception as error:  # of several kinds, for a wrong argument or parameter file
         print(f'{module}: {" ".join(str(error).split())}', file=sys.stderr)
         return 1
+    node = None
     try:
-        node_class = getattr(import_module(f'tiny_bev_ros.nodes.{module}'), name)
-        node = node_class()
+        node = getattr(import_module(f'tiny_bev_ros.nodes.{module}'), name)()
         executor = SingleThreadedExecutor()
         executor.add_node(node)
-        executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
+        while not ended.is_set():
+            executor.spin_once(timeout_sec=_WAKE_S)
     except TinyBevError as error:
         rclpy.logging.get_logger(module).fatal(str(error))
         return 1
-    except Exception:
-        # A signal that arrives while something is constructed makes rclpy raise from
-        # there; that is the clean end that was asked for.
-        if rclpy.ok():
-            raise
     finally:
         if node is not None:
             node.destroy_node()
         rclpy.try_shutdown()
     return 0
-
-
-def _end_once(number: int, frame: object) -> None:
-    # A terminal sends Ctrl-C to every process, and ros2 launch may send it once more in the
-    # midst of the clean end.
-    for every in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(every, signal.SIG_IGN)
-    raise KeyboardInterrupt
 
 
 def pfn_node() -> None:
