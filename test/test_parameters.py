@@ -63,7 +63,12 @@ def test_presets_hold_a_grid_and_nothing_else(name: str):
     values = read_yaml(CONFIG / f'grid_{name}.yaml')
     assert set(values) == {parameter.name for parameter in parameters.GRID}
     grid = BevGrid(*(values[parameter.name] for parameter in parameters.GRID))
-    shapes = {'kitti': (496, 432), 'square_200': (200, 200), 'surround': (512, 512)}
+    shapes = {
+        'kitti': (496, 432),
+        'square_200': (200, 200),
+        'surround': (512, 512),
+        'close': (200, 200),
+    }
     assert grid.shape == shapes[name]
 
 

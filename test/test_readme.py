@@ -30,13 +30,19 @@ def test_table_of_parameters():
     assert told == there
 
 
-@pytest.mark.parametrize('number', range(2))
+@pytest.mark.parametrize('number', range(3))
 def test_python_examples_are_correct(number: int):
     example = re.findall(r'```python\n(.*?)```', README, re.DOTALL)[number]
     if 'rclpy.spin' in example:
         compile(example, 'README.md', 'exec')
-    else:
+    elif 'BackboneEngine' in example:
+        pytest.importorskip('numba')
         scope: dict = {}
+        exec(example, scope)
+        assert scope['bev'].shape == (1, 128, 248, 216)
+        assert scope['engine'].statistics.path == 'sparse'
+    else:
+        scope = {}
         exec(example, scope)
         assert scope['tokens'].shape == (1, 10000, 128)
         assert sum(p.numel() for p in scope['backbone'].parameters()) == 300_352

@@ -24,8 +24,8 @@ class BackboneNode(BevNode):
 
     def __init__(self, **node_options: Any) -> None:
         super().__init__('backbone_node', **node_options)
-        self._to_features = build.make_backbone_stage(self.values, self.device, self.get_logger())
-        self._output = FeatureOutput(self, self.values, self._to_features.channels)
+        self._engine = build.make_backbone_engine(self.values, self.device, self.get_logger())
+        self._output = FeatureOutput(self, self.values, self._engine.channels)
         self.listen('pseudo_image', TENSOR_TYPES)
 
     @property
@@ -38,14 +38,15 @@ class BackboneNode(BevNode):
         received = self.get_clock().now().seconds_nanoseconds()
         pseudo_image = decode_tensor(
             message,
-            channels=self._to_features.in_channels,
+            channels=self._engine.in_channels,
             max_bytes=self.values['max_message_mb'] * 2**20,
         )
-        features = self._to_features(torch.from_numpy(pseudo_image.array))
+        features = self._engine(torch.from_numpy(pseudo_image.array))
         labels = feature_labels(
-            pseudo_image.labels, self._to_features.stride, received, self.values['frame_id']
+            pseudo_image.labels, self._engine.stride, received, self.values['frame_id']
         )
         self._output.publish(features, labels)
+        self.tally.computed(self._engine.statistics.path)
 
 
 def feature_labels(

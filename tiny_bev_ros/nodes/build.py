@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from tiny_bev_ros.engine.stages import BackboneStage, PillarStage
+from tiny_bev_ros.engine.engine import BackboneEngine
+from tiny_bev_ros.engine.stages import PillarStage
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.messages.cloud import CloudOptions
@@ -86,9 +87,9 @@ def make_pillar_stage(values: dict[str, Any], device: torch.device, logger: Any)
     return PillarStage(pfn, grid, device)
 
 
-def make_backbone_stage(
+def make_backbone_engine(
     values: dict[str, Any], device: torch.device, logger: Any
-) -> BackboneStage:
+) -> BackboneEngine:
     """Pseudo-image to features: `backbone.*`."""
     with _naming('backbone.name: '), seeded(values['seed']):
         backbone = build_backbone(
@@ -96,9 +97,19 @@ def make_backbone_stage(
             in_channels=values['backbone.in_channels'],
             mid_channels=values['backbone.mid_channels'],
             out_channels=values['backbone.out_channels'],
-        )
+        ).eval()
     _load(load_backbone, backbone, 'backbone.checkpoint', values, logger)
-    return BackboneStage(backbone, device)
+    with _naming('backbone.'):
+        engine = BackboneEngine(
+            backbone,
+            device,
+            precision=values['backbone.precision'],
+            sparsity=values['backbone.sparsity'],
+            threads=values['num_threads'],
+        )
+    if engine.why_dense and values['backbone.sparsity'] == 'auto':
+        logger.warning(f'the whole map is computed, not only where points are: {engine.why_dense}')
+    return engine
 
 
 def _load(

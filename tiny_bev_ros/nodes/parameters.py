@@ -20,6 +20,7 @@ from rclpy.exceptions import ParameterException
 from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
+from tiny_bev_ros.engine.engine import PRECISIONS, SPARSITIES
 from tiny_bev_ros.errors import TinyBevError
 
 Value = bool | int | float | str | list[float]
@@ -144,6 +145,20 @@ BACKBONE = (
         "weights (.safetensors, .pt, .pth); '' for random, untrained ones",
     ),
 )
+ENGINE = (
+    Parameter(
+        'backbone.precision',
+        'float32',
+        'of the products; the features are float32 all the same',
+        choices=PRECISIONS,
+    ),
+    Parameter(
+        'backbone.sparsity',
+        'auto',
+        'compute only where points are: when cheaper, always (on), never (off)',
+        choices=SPARSITIES,
+    ),
+)
 COMPUTE = (
     Parameter('device', 'auto', 'auto, cpu, cuda or cuda:N; auto takes CUDA where there is one'),
     Parameter('num_threads', 0, "PyTorch's CPU threads; 0 leaves its default", 0, 256),
@@ -192,8 +207,8 @@ PICTURE = (
 
 NODES: dict[str, tuple[Parameter, ...]] = {
     'pfn_node': GRID + CLOUD + PFN + COMPUTE + INPUT + OUTPUT,
-    'backbone_node': BACKBONE + COMPUTE + INPUT + TENSOR_INPUT + OUTPUT + PICTURE,
-    'pipeline_node': GRID + CLOUD + PFN + BACKBONE + COMPUTE + INPUT + OUTPUT + PICTURE,
+    'backbone_node': BACKBONE + ENGINE + COMPUTE + INPUT + TENSOR_INPUT + OUTPUT + PICTURE,
+    'pipeline_node': GRID + CLOUD + PFN + BACKBONE + ENGINE + COMPUTE + INPUT + OUTPUT + PICTURE,
 }
 ALL = {parameter.name: parameter for group in NODES.values() for parameter in group}
 

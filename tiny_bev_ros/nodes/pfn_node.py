@@ -23,9 +23,7 @@ class PfnNode(BevNode):
     def __init__(self, **node_options: Any) -> None:
         super().__init__('pfn_node', **node_options)
         self._options = build.make_cloud_options(self.values)
-        self._to_pseudo_image = build.make_pillar_stage(
-            self.values, self.device, self.get_logger()
-        )
+        self._stage = build.make_pillar_stage(self.values, self.device, self.get_logger())
         self._output = TensorOutput(self, 'pseudo_image', self.values)
         self.listen('points', CLOUD_TYPES)
 
@@ -36,10 +34,11 @@ class PfnNode(BevNode):
 
     def work(self, message: PointCloud2) -> None:
         """Publishes the pseudo-image of one cloud."""
-        labels = cloud_labels(message, self._to_pseudo_image.grid)
+        labels = cloud_labels(message, self._stage.grid)
         cloud = decode_cloud(message, self._options)
         self.tally.drop_points(cloud.dropped)
-        self._output.publish(self._to_pseudo_image(cloud.points), labels)
+        pillars = self._stage.pillars(cloud.points)
+        self._output.publish(self._stage.lay_out(pillars), labels)
 
 
 def cloud_labels(message: PointCloud2, grid: BevGrid) -> TensorLabels:

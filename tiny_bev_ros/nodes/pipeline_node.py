@@ -17,19 +17,19 @@ from tiny_bev_ros.nodes.pfn_node import CLOUD_TYPES, cloud_labels
 class PipelineNode(BevNode):
     """`points` (PointCloud2) to `bev_features`, with `pseudo_image` for those who ask.
 
-    The pseudo-image goes from one network to the other as it is, without a message.
+    The pillars go from one network to the other as they are: a pseudo-image is laid out only
+    for those who subscribe to it.
     """
 
     def __init__(self, **node_options: Any) -> None:
         super().__init__('pipeline_node', **node_options)
         build.check_channels(self.values)
         self._options = build.make_cloud_options(self.values)
-        self._to_pseudo_image = build.make_pillar_stage(
-            self.values, self.device, self.get_logger()
-        )
-        self._to_features = build.make_backbone_stage(self.values, self.device, self.get_logger())
+        self._stage = build.make_pillar_stage(self.values, self.device, self.get_logger())
+        self._engine = build.make_backbone_engine(self.values, self.device, self.get_logger())
         self._pseudo_output = TensorOutput(self, 'pseudo_image', self.values)
-        self._output = FeatureOutput(self, self.values, self._to_features.channels)
+        self._output = FeatureOutput(self, self.values, self._engine.channels)
+        self._engine.warm_up(self._stage.grid.shape)
         self.listen('points', CLOUD_TYPES)
 
     @property
@@ -39,14 +39,15 @@ class PipelineNode(BevNode):
 
     def work(self, message: PointCloud2) -> None:
         """Publishes what is wanted of one cloud."""
-        grid = self._to_pseudo_image.grid
+        grid = self._stage.grid
         labels = cloud_labels(message, grid)
         cloud = decode_cloud(message, self._options)
         self.tally.drop_points(cloud.dropped)
-        pseudo_image = self._to_pseudo_image(cloud.points)
+        pillars = self._stage.pillars(cloud.points)
         if self._pseudo_output.wanted:
-            self._pseudo_output.publish(pseudo_image, labels)
+            self._pseudo_output.publish(self._stage.lay_out(pillars), labels)
         if self._output.wanted:
-            features = self._to_features(pseudo_image)
-            labels = cloud_labels(message, grid.strided(self._to_features.stride))
+            features = self._engine.from_pillars(*pillars, grid.shape)
+            labels = cloud_labels(message, grid.strided(self._engine.stride))
             self._output.publish(features, labels)
+            self.tally.computed(self._engine.statistics.path)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -23,11 +24,13 @@ class Tally:
         skipped: nobody had subscribed to the result.
         rejected: the message was wrong.
         points_dropped: points that were not finite.
+        paths: features by how they were computed, sparse or dense.
     """
 
     def __init__(self, logger: Any, now_ns: Callable[[], int]) -> None:
         self.received = self.published = self.skipped = self.rejected = 0
         self.points_dropped = 0
+        self.paths: Counter[str] = Counter()
         self._logger = logger
         self._now_ns = now_ns
         self._told: dict[str, tuple[int, set[str]]] = {}
@@ -51,6 +54,10 @@ class Tally:
         self._told[kind] = since, told
         self._logger.error(f'{topic} rejected ({self.rejected} so far): {reason}')
 
+    def computed(self, path: str) -> None:
+        """Counts by which path of the engine features were computed."""
+        self.paths[path] += 1
+
     def drop_points(self, count: int) -> None:
         """Counts points that were left out of a cloud, and tells of the first ones."""
         if count and not self.points_dropped:
@@ -58,8 +65,9 @@ class Tally:
         self.points_dropped += count
 
     def __str__(self) -> str:
+        paths = ''.join(f', {count} {path}' for path, count in sorted(self.paths.items()))
         return (
             f'received {self.received}, published {self.published}, '
             f'skipped {self.skipped}, rejected {self.rejected}; '
-            f'{self.points_dropped} points were not finite'
+            f'{self.points_dropped} points were not finite{paths}'
         )

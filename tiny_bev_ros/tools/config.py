@@ -8,7 +8,7 @@ from pathlib import Path
 from ament_index_python.packages import get_package_prefix, get_package_share_directory
 
 PACKAGE = 'tiny_bev_ros'
-GRIDS = ('kitti', 'square_200', 'surround')
+GRIDS = ('kitti', 'square_200', 'surround', 'close')
 
 
 def config_file(name: str = 'tiny_bev') -> str:

@@ -41,6 +41,7 @@ PLAY_S = 35.0
 _START_S = 60.0
 _ANSWER_S = 10.0
 _TRIES = 3
+_CLOSE_M = 8.0
 
 
 class Probe(Node):
@@ -190,13 +191,16 @@ def run(options: argparse.Namespace) -> None:
     )
     picture = folder / 'demo.png'
     stamp = probe.features.labels.stamp or (0, 0)
+    points = decode_cloud(deserialize_message(cloud, PointCloud2)).points
     draw(
-        decode_cloud(deserialize_message(cloud, PointCloud2)).points,
+        points,
         probe.features,
         f'{path.name} {topic} at {stamp[0]}.{stamp[1]:09d} s (untrained weights)',
         picture,
     )
     print(f'picture: {picture}')
+    if np.ptp(points[:, :2], axis=0).max() < _CLOSE_M and not options.grid:
+        print(f'the cloud is less than {_CLOSE_M:g} m wide: GRID=close shows more of it')
 
 
 def main() -> None:

@@ -31,7 +31,7 @@ def draw(points: np.ndarray, features: BevTensor, title: str, path: Path) -> Non
     x_low, x_high = x_axis.origin, x_axis.origin + cols * x_axis.step
     y_low, y_high = y_axis.origin, y_axis.origin + rows * y_axis.step
     # A Figure of its own needs no screen, and nothing to be closed.
-    figure = Figure(figsize=(12, 7), layout='constrained')
+    figure = Figure(figsize=(12, 7.8), layout='constrained')
     left, right = figure.subplots(1, 2, sharex=True, sharey=True)
     x, y, z = points[:, 0], points[:, 1], points[:, 2]
     inside = (x >= x_low) & (x < x_high) & (y >= y_low) & (y < y_high)

@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The engine gives what the dense network gives, whatever it is fed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_chain import Residual, shaken
+from torch import nn
+
+from tiny_bev_ros.engine.background import backgrounds
+from tiny_bev_ros.engine.chain import as_chain
+from tiny_bev_ros.engine.engine import BackboneEngine, dense_work
+from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.grid import BevGrid
+from tiny_bev_ros.models import (
+    FeatureInfo,
+    PillarFeatureNet,
+    TinyBEVBackbone,
+    build_backbone,
+    list_backbones,
+    scatter,
+    seeded,
+)
+
+pytest.importorskip('numba')
+CPU = torch.device('cpu')
+TOLERANCE = 1e-5
+KITTI = BevGrid((0, 69.12), (-39.68, 39.68), (-3, 1), 0.16)
+
+
+def backbone(seed: int = 0, channels: tuple[int, int, int] = (6, 5, 7)) -> nn.Module:
+    with seeded(seed):
+        return shaken(TinyBEVBackbone(*channels), seed)
+
+
+def pillars(
+    shape: tuple[int, int], share: float, channels: int, seed: int = 0
+) -> tuple[torch.Tensor, torch.Tensor]:
+    random = np.random.default_rng(seed)
+    rows, cols = np.nonzero(random.random(shape) < share)
+    features = random.normal(size=(len(rows), channels)).astype(np.float32)
+    return torch.from_numpy(features), torch.from_numpy(np.stack([rows, cols], 1))
+
+
+def difference(got: torch.Tensor, network: nn.Module, canvas: torch.Tensor) -> float:
+    """Greatest difference as part of the greatest magnitude."""
+    with torch.no_grad():
+        wanted = network(canvas)
+    assert got.shape == wanted.shape
+    return float((got - wanted).abs().max() / wanted.abs().max().clamp(min=1e-12))
+
+
+@pytest.mark.parametrize('name', list_backbones())
+@pytest.mark.parametrize('shape', [(200, 200), (63, 130)])
+def test_every_backbone_of_the_registry(name: str, shape: tuple[int, int]):
+    with seeded(1):
+        network = shaken(build_backbone(name))
+    engine = BackboneEngine(network, CPU)
+    features, cells = pillars(shape, 0.04, engine.in_channels)
+    canvas = scatter(features, cells, shape)
+    assert difference(engine(canvas).clone(), network, canvas) < TOLERANCE
+    got = engine.from_pillars(features, cells, shape).clone()
+    assert difference(got, network, canvas) < TOLERANCE
+
+
+@given(
+    rows=st.integers(1, 50),
+    cols=st.integers(1, 50),
+    share=st.sampled_from([0.0, 0.005, 0.05, 0.3, 1.0]),
+    seed=st.integers(0, 1000),
+)
+@settings(max_examples=80, deadline=None, derandomize=True)
+def test_any_size_occupancy_and_weights(rows: int, cols: int, share: float, seed: int):
+    network = backbone(seed)
+    features, cells = pillars((rows, cols), share, 6, seed)
+    canvas = scatter(features, cells, (rows, cols))
+    engine = BackboneEngine(network, CPU, sparsity='on', threads=1)
+    assert difference(engine(canvas), network, canvas) < TOLERANCE
+    assert engine.statistics.path == 'sparse'
+    # The same buffers again, and the other pair of them.
+    for again in range(3):
+        features, cells = pillars((rows, cols), share, 6, seed + again)
+        canvas = scatter(features, cells, (rows, cols))
+        got = engine.from_pillars(features, cells, (rows, cols))
+        assert difference(got, network, canvas) < TOLERANCE
+
+
+@pytest.mark.parametrize(
+    'place', [(0, 0), (0, 40), (36, 0), (36, 40), (0, 20), (18, 40), (18, 20)]
+)
+@pytest.mark.parametrize('shape', [(37, 41), (36, 42)])
+def test_one_pillar_in_corners_and_on_borders(place: tuple[int, int], shape: tuple[int, int]):
+    row, col = min(place[0], shape[0] - 1), min(place[1], shape[1] - 1)
+    network = backbone()
+    cells = torch.tensor([[row, col]])
+    features = torch.randn(1, 6)
+    engine = BackboneEngine(network, CPU, sparsity='on')
+    got = engine.from_pillars(features, cells, shape)
+    assert difference(got, network, scatter(features, cells, shape)) < TOLERANCE
+
+
+@pytest.mark.parametrize('shape', [(200, 200), (101, 64), (5, 90), (1, 1)])
+def test_the_background_is_the_answer_to_an_empty_map(shape: tuple[int, int]):
+    network = backbone()
+    layers = as_chain(network)
+    x = torch.zeros(1, 6, *shape)
+    for layer, background in zip(layers, backgrounds(layers, shape), strict=True):
+        x = layer(x)
+        torch.testing.assert_close(torch.from_numpy(background.full()), x[0], atol=1e-5, rtol=0)
+
+
+def test_batches():
+    network = backbone()
+    engine = BackboneEngine(network, CPU, sparsity='on')
+    canvas = torch.cat([scatter(*pillars((30, 40), 0.1, 6, seed), (30, 40)) for seed in range(3)])
+    assert difference(engine(canvas), network, canvas) < TOLERANCE
+
+
+def test_a_result_outlives_the_next_call():
+    network = backbone()
+    engine = BackboneEngine(network, CPU, sparsity='on')
+    canvases = [scatter(*pillars((30, 40), 0.1, 6, seed), (30, 40)) for seed in range(2)]
+    first = engine(canvases[0])
+    kept = first.clone()
+    engine(canvases[1])
+    assert torch.equal(first, kept)
+
+
+def test_other_chains_run_sparse_too():
+    class Other(nn.Sequential):
+        in_channels, out_channels = 4, 3
+        feature_info = (FeatureInfo('3', 3, 4),)
+
+    with seeded(0):
+        network = shaken(
+            Other(
+                nn.Conv2d(4, 8, 3, 2, 1, bias=False),
+                nn.BatchNorm2d(8),
+                nn.ReLU(),
+                nn.Conv2d(8, 3, 3, 2, 1),
+            )
+        )
+    engine = BackboneEngine(network, CPU, sparsity='on')
+    for shape in ((40, 40), (41, 42), (43, 39)):
+        features, cells = pillars(shape, 0.05, 4)
+        got = engine.from_pillars(features, cells, shape)
+        assert difference(got, network, scatter(features, cells, shape)) < TOLERANCE
+
+
+def test_what_is_no_chain_runs_dense_and_says_so():
+    network = Residual().eval()
+    network.in_channels, network.feature_info = 4, (FeatureInfo('conv', 4, 1),)
+    engine = BackboneEngine(network, CPU)
+    canvas = torch.randn(2, 4, 8, 9)
+    assert difference(engine(canvas), network, canvas) < TOLERANCE
+    assert engine.statistics.path == 'dense'
+    assert 'convolutions in a row' in engine.why_dense
+    with pytest.raises(TinyBevError, match='sparsity is on, but'):
+        BackboneEngine(network, CPU, sparsity='on')
+
+
+def test_auto_takes_dense_for_a_full_map_and_sparse_for_an_empty_one():
+    network = backbone(channels=(64, 64, 128))
+    engine = BackboneEngine(network, CPU)
+    empty = torch.zeros(1, 64, 128, 128)
+    assert difference(engine(empty), network, empty) < TOLERANCE
+    assert engine.statistics.path == 'sparse'
+    assert engine.statistics.active_share == engine.statistics.work_share == 0.0
+    paths = engine._paths((128, 128))
+    paths.dense_seconds = paths.sparse_seconds(paths.dense_macs // 2)
+    full = torch.rand(1, 64, 128, 128)
+    assert difference(engine(full), network, full) < TOLERANCE
+    assert engine.statistics.path == 'dense'
+    assert engine.statistics.active_share == 1.0
+
+
+@pytest.mark.parametrize('sparsity', ['on', 'off'])
+def test_changed_weights_are_noticed(sparsity: str):
+    network = backbone()
+    engine = BackboneEngine(network, CPU, sparsity=sparsity)
+    canvas = scatter(*pillars((30, 40), 0.1, 6), (30, 40))
+    engine(canvas)
+    network.load_state_dict(backbone(seed=5).state_dict())
+    assert difference(engine(canvas), network, canvas) < TOLERANCE
+    with torch.no_grad():
+        network.down[1].running_var.mul_(2)
+    assert difference(engine(canvas), network, canvas) < TOLERANCE
+
+
+def test_train_mode_and_wrong_arguments_are_refused():
+    with pytest.raises(TinyBevError, match='precision is'):
+        BackboneEngine(backbone(), CPU, precision='int8')
+    with pytest.raises(TinyBevError, match='sparsity is'):
+        BackboneEngine(backbone(), CPU, sparsity='maybe')
+    engine = BackboneEngine(backbone(), CPU)
+    with pytest.raises(TinyBevError, match='channel size is 5; expected 6'):
+        engine(torch.zeros(1, 5, 8, 8))
+    engine._network.train()
+    with pytest.raises(TinyBevError, match='train mode'):
+        engine(torch.zeros(1, 6, 8, 8))
+
+
+@pytest.mark.parametrize('precision', ['bfloat16', 'float16'])
+@pytest.mark.parametrize('sparsity', ['on', 'off'])
+def test_lower_precision_is_close(precision: str, sparsity: str):
+    network = backbone(channels=(64, 64, 128))
+    engine = BackboneEngine(network, CPU, precision=precision, sparsity=sparsity)
+    canvas = scatter(*pillars((60, 60), 0.1, 64), (60, 60))
+    with torch.no_grad():
+        wanted = network(canvas)
+    got = engine(canvas)
+    assert got.dtype == torch.float32
+    assert (got - wanted).norm() / wanted.norm() < 0.01
+
+
+@pytest.mark.parametrize('threads', [1, 2, 3])
+def test_threads_do_not_change_the_result(threads: int):
+    network = backbone(channels=(64, 64, 128))
+    canvas = scatter(*pillars((90, 90), 0.2, 64), (90, 90))
+    engine = BackboneEngine(network, CPU, sparsity='on', threads=threads)
+    before = torch.get_num_threads()
+    assert difference(engine(canvas), network, canvas) < TOLERANCE
+    assert torch.get_num_threads() == before
+
+
+def test_real_sweeps(data_dir):
+    with seeded(0):
+        pfn, network = PillarFeatureNet().eval(), shaken(TinyBEVBackbone())
+    engine = BackboneEngine(network, CPU, sparsity='on')
+    sweeps = sorted((data_dir / 'kitti' / 'velodyne').glob('*.bin'))
+    for sweep in sweeps:
+        points = torch.from_numpy(np.fromfile(sweep, np.float32).reshape(-1, 4))
+        with torch.no_grad():
+            features, cells = pfn(points, KITTI)
+        got = engine.from_pillars(features, cells, KITTI.shape)
+        assert difference(got, network, scatter(features, cells, KITTI.shape)) < TOLERANCE
+        assert 0.01 < engine.statistics.work_share < 0.4
+    assert len(sweeps) >= 7
+
+
+def test_work_of_the_dense_network():
+    assert dense_work(as_chain(build_backbone('tiny').eval()), (496, 432)) == 28_523_888_640
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize('precision', ['float32', 'float16'])
+def test_cuda(precision: str):
+    network = backbone(channels=(64, 64, 128))
+    canvas = scatter(*pillars((60, 60), 0.1, 64), (60, 60))
+    with torch.no_grad():
+        wanted = network(canvas)
+    engine = BackboneEngine(network, torch.device('cuda'), precision=precision)
+    got = engine(canvas).cpu()
+    assert (got - wanted).norm() / wanted.norm() < 0.01
+    assert 'does not run on cuda' in engine.why_dense

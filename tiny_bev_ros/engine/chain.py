@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A network as a chain of convolutions, with batch norm folded in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from tiny_bev_ros.errors import TinyBevError
+
+# Each layer of a chain rounds once; another wiring differs by far more than this.
+_SAME = 1e-4
+
+
+@dataclass(frozen=True)
+class ConvLayer:
+    """A convolution and, after it, perhaps ReLU.
+
+    Attributes:
+        weight: (C_out, C_in, k, k) float32, batch norm folded in.
+        bias: (C_out,) float32.
+        stride: along both axes; the padding is k // 2.
+        relu: whether ReLU follows.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    stride: int
+    relu: bool
+
+    @property
+    def kernel(self) -> int:
+        """Side of the kernel."""
+        return self.weight.shape[-1]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """(B, C_in, H, W) to (B, C_out, ceil(H/stride), ceil(W/stride)), ReLU included."""
+        y = self.before_relu(x)
+        return y.relu_() if self.relu else y
+
+    def before_relu(self, x: Tensor) -> Tensor:
+        """The same without ReLU, in the dtype of x."""
+        weight, bias = self.weight.to(x), self.bias.to(x)
+        return nn.functional.conv2d(x, weight, bias, self.stride, self.kernel // 2)
+
+
+def as_chain(network: nn.Module) -> tuple[ConvLayer, ...]:
+    """The layers of a network that is a chain of convolution, batch norm and ReLU.
+
+    Args:
+        network: in eval mode; its modules must be registered in the order in which they
+            run. That they do run so is tried on a random input.
+
+    Raises:
+        TinyBevError: it is no such chain; the message says why.
+    """
+    if network.training:
+        raise TinyBevError('the network is in train mode; expected eval mode')
+    layers: list[ConvLayer] = []
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Conv2d):
+            layers.append(_from_conv(name, module))
+        elif isinstance(module, nn.BatchNorm2d) and layers and not layers[-1].relu:
+            layers[-1] = _fold(layers[-1], module)
+        elif isinstance(module, nn.ReLU) and layers:
+            layers[-1] = ConvLayer(
+                layers[-1].weight, layers[-1].bias, layers[-1].stride, relu=True
+            )
+        elif not any(module.children()):
+            raise TinyBevError(
+                f'{name} is a {type(module).__name__}; expected Conv2d, BatchNorm2d, ReLU'
+            )
+    _check_wiring(network, layers)
+    return tuple(layers)
+
+
+def _from_conv(name: str, conv: nn.Conv2d) -> ConvLayer:
+    kernel, stride = conv.kernel_size[0], conv.stride[0]
+    plain = (
+        conv.kernel_size == (kernel, kernel)
+        and kernel in (1, 3)
+        and conv.stride == (stride, stride)
+        and conv.padding == (kernel // 2, kernel // 2)
+        and conv.dilation == (1, 1)
+        and conv.groups == 1
+        and conv.padding_mode == 'zeros'
+    )
+    if not plain:
+        raise TinyBevError(f'{name} is {conv}; expected a 1x1 or 3x3 with padding to equal size')
+    weight = conv.weight.detach().float()
+    bias = conv.bias.detach().float() if conv.bias is not None else weight.new_zeros(len(weight))
+    return ConvLayer(weight, bias, stride, relu=False)
+
+
+def _fold(layer: ConvLayer, norm: nn.BatchNorm2d) -> ConvLayer:
+    if norm.running_mean is None or norm.running_var is None:
+        raise TinyBevError('a BatchNorm2d has no running statistics; expected some')
+    scale = 1 / (norm.running_var.double() + norm.eps).sqrt()
+    shift = -norm.running_mean.double() * scale
+    if norm.affine:
+        scale, shift = (
+            scale * norm.weight.double(),
+            shift * norm.weight.double() + norm.bias.double(),
+        )
+    weight = layer.weight.double() * scale[:, None, None, None]
+    bias = layer.bias.double() * scale + shift
+    return ConvLayer(
+        weight.detach().float().contiguous(), bias.detach().float(), layer.stride, relu=False
+    )
+
+
+@torch.no_grad()
+def _check_wiring(network: nn.Module, layers: list[ConvLayer]) -> None:
+    weight = layers[0].weight
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(1, weight.shape[1], 16, 16, generator=generator).to(weight)
+    wanted, y = network(x), x
+    for layer in layers:
+        y = layer(y)
+    if not isinstance(wanted, Tensor) or wanted.shape != y.shape:
+        raise TinyBevError('the network does not give what its convolutions in a row give')
+    if (wanted - y).abs().max() > _SAME * wanted.abs().max().clamp(min=1e-6):
+        raise TinyBevError('the network does not give what its convolutions in a row give')
