@@ -1,5 +1,6 @@
 # make demo   plays a street through the nodes and draws what they see
 # make test   lint, types and every test, on a fresh machine too
+# make bench  the engine beside the dense network and its peers, on this CPU (THREADS=1)
 # make clean  removes the build, and the virtual environment with it
 #
 # PYTHON=python3.10   another interpreter (3.10 to 3.14)
@@ -7,15 +8,16 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test clean
+.PHONY: help setup build demo test bench clean
 
 PYTHON ?= python3
 BAG ?=
 TOPIC ?=
 GRID ?=
+THREADS ?= 1
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | sed -n '1,6p'
+	@sed -n 's/^# \{0,1\}//p' Makefile | sed -n '1,7p'
 
 setup:
 	@scripts/setup.sh "$(PYTHON)"
@@ -30,6 +32,12 @@ demo: build
 test: build
 	@scripts/with_env.sh python -m colcon --log-level error test --packages-select tiny_bev_ros \
 	    --event-handlers console_direct+ --return-code-on-test-failure
+
+# Large activations would else be mapped and unmapped, page by page, on every call.
+bench: build
+	@.venv/bin/pip install --disable-pip-version-check -q -r requirements/bench.txt -c requirements/constraints.txt
+	@MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=8589934592 \
+	    scripts/with_env.sh install/tiny_bev_ros/lib/tiny_bev_ros/bench --threads $(THREADS)
 
 clean:
 	rm -rf .venv build install log

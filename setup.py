@@ -38,6 +38,7 @@ setup(
             'pipeline_node = tiny_bev_ros.nodes.executables:pipeline_node',
             'bag_player = tiny_bev_ros.tools.bag_player:main',
             'make_street_bag = tiny_bev_ros.tools.street_bag:main',
+            'bench = tiny_bev_ros.tools.bench:main',
             'demo = tiny_bev_ros.tools.demo:main',
         ],
     },

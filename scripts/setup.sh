@@ -26,7 +26,7 @@ else
 fi
 
 # What was installed, for whom: a change of either asks for a new environment.
-wanted="$ros, Python $version, $(cat requirements/*.txt | sha256sum | cut -c1-16)"
+wanted="$ros, Python $version, $(cat requirements/{base,constraints,ros-wheels}.txt | sha256sum | cut -c1-16)"
 [ "$(cat .venv/installed 2>/dev/null)" = "$wanted" ] && exit 0
 
 echo "Setting up .venv with $ros and Python $version; this happens once and takes some minutes."

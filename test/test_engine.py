@@ -191,6 +191,15 @@ def test_changed_weights_are_noticed(sparsity: str):
     assert difference(engine(canvas), network, canvas) < TOLERANCE
 
 
+def test_a_network_built_in_inference_mode():
+    with torch.inference_mode():
+        network = backbone()
+        engine = BackboneEngine(network, CPU, sparsity='on')
+        canvas = scatter(*pillars((30, 40), 0.1, 6), (30, 40))
+        for _ in range(3):
+            assert difference(engine(canvas), network, canvas) < TOLERANCE
+
+
 def test_train_mode_and_wrong_arguments_are_refused():
     with pytest.raises(TinyBevError, match='precision is'):
         BackboneEngine(backbone(), CPU, precision='int8')

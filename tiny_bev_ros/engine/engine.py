@@ -155,9 +155,12 @@ class BackboneEngine:
             self._build()
 
     def _fingerprint(self) -> tuple[tuple[int, int], ...]:
-        """Changes whenever a weight does."""
+        """Changes whenever a weight does (inference tensors, which nobody may change, aside)."""
         tensors = [*self._network.parameters(), *self._network.buffers()]
-        return tuple((tensor.data_ptr(), tensor._version) for tensor in tensors)
+        return tuple(
+            (tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version)
+            for tensor in tensors
+        )
 
     def _build(self) -> None:
         self._built_from = self._fingerprint()
