@@ -14,10 +14,11 @@ import pytest
 if TYPE_CHECKING:
     from ros_graph import RosGraph
 
-# Not among the packages that rosdep knows, so perhaps absent on a ROS machine.
+# Optional, and perhaps absent on a ROS machine.
 _BY_PACKAGE = {
     'rosbags': ['test_bag.py', 'test_bag_player.py', 'test_street_bag.py'],
     'safetensors': ['test_checkpoint.py'],
+    'numba': ['test_engine.py'],
 }
 _MISSING = [name for name in _BY_PACKAGE if importlib.util.find_spec(name) is None]
 collect_ignore = [file for name in _MISSING for file in _BY_PACKAGE[name]]

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from test_chain import Residual, shaken
 from torch import nn
 
+from tiny_bev_ros.engine import kernels
 from tiny_bev_ros.engine.background import backgrounds
 from tiny_bev_ros.engine.chain import as_chain
 from tiny_bev_ros.engine.engine import BackboneEngine, dense_work
@@ -26,7 +27,6 @@ from tiny_bev_ros.models import (
     seeded,
 )
 
-pytest.importorskip('numba')
 CPU = torch.device('cpu')
 TOLERANCE = 1e-5
 KITTI = BevGrid((0, 69.12), (-39.68, 39.68), (-3, 1), 0.16)
@@ -189,6 +189,23 @@ def test_changed_weights_are_noticed(sparsity: str):
     with torch.no_grad():
         network.down[1].running_var.mul_(2)
     assert difference(engine(canvas), network, canvas) < TOLERANCE
+
+
+@pytest.mark.parametrize('name', ['count_groups', 'gather', 'update_map'])
+def test_a_frame_that_fails_half_way_leaves_no_trace(monkeypatch, name: str):
+    network = backbone()
+    engine = BackboneEngine(network, CPU, sparsity='on', threads=1)
+    canvases = [scatter(*pillars((30, 40), 0.1, 6, seed), (30, 40)) for seed in range(2)]
+    engine(canvases[0])
+
+    def fail(*_):
+        raise MemoryError('none left')
+
+    with monkeypatch.context() as patch:
+        patch.setattr(kernels, name, fail)
+        with pytest.raises(TinyBevError, match='not enough memory'):
+            engine(canvases[0])
+    assert difference(engine(canvases[1]), network, canvases[1]) < TOLERANCE
 
 
 def test_a_network_built_in_inference_mode():

@@ -211,6 +211,20 @@ class BackboneEngine:
         if shape is None:
             assert isinstance(dense_input, Tensor)
             shape = (dense_input.shape[2], dense_input.shape[3])
+        try:
+            return self._either(features, cells, dense_input, shape)
+        except Exception:
+            # Kept buffers may be half written: the next frame begins with new ones.
+            self._by_shape.clear()
+            raise
+
+    def _either(
+        self,
+        features: Tensor,
+        cells: np.ndarray,
+        dense_input: Tensor | Callable[[], Tensor],
+        shape: tuple[int, int],
+    ) -> Tensor:
         paths = self._paths(shape)
         macs = paths.sparse.find(cells)
         work_share = macs / paths.dense_macs

@@ -15,7 +15,7 @@ from tiny_bev_ros.models import PillarFeatureNet, scatter
 
 
 class PillarStage:
-    """Points to a dense pseudo-image.
+    """Points to pillars, and pillars to a dense pseudo-image.
 
     Args:
         pfn: the pillar feature net; is put into eval mode on ``device``.
