@@ -78,7 +78,7 @@ def test_any_size_occupancy_and_weights(rows: int, cols: int, share: float, seed
     network = backbone(seed)
     features, cells = pillars((rows, cols), share, 6, seed)
     canvas = scatter(features, cells, (rows, cols))
-    engine = BackboneEngine(network, CPU, sparsity='on', threads=1)
+    engine = BackboneEngine(network, CPU, sparsity='always', threads=1)
     assert difference(engine(canvas), network, canvas) < TOLERANCE
     assert engine.statistics.path == 'sparse'
     # The same buffers again, and the other pair of them.
@@ -98,7 +98,7 @@ def test_one_pillar_in_corners_and_on_borders(place: tuple[int, int], shape: tup
     network = backbone()
     cells = torch.tensor([[row, col]])
     features = torch.randn(1, 6)
-    engine = BackboneEngine(network, CPU, sparsity='on')
+    engine = BackboneEngine(network, CPU, sparsity='always')
     got = engine.from_pillars(features, cells, shape)
     assert difference(got, network, scatter(features, cells, shape)) < TOLERANCE
 
@@ -115,14 +115,14 @@ def test_the_background_is_the_answer_to_an_empty_map(shape: tuple[int, int]):
 
 def test_batches():
     network = backbone()
-    engine = BackboneEngine(network, CPU, sparsity='on')
+    engine = BackboneEngine(network, CPU, sparsity='always')
     canvas = torch.cat([scatter(*pillars((30, 40), 0.1, 6, seed), (30, 40)) for seed in range(3)])
     assert difference(engine(canvas), network, canvas) < TOLERANCE
 
 
 def test_a_result_outlives_the_next_call():
     network = backbone()
-    engine = BackboneEngine(network, CPU, sparsity='on')
+    engine = BackboneEngine(network, CPU, sparsity='always')
     canvases = [scatter(*pillars((30, 40), 0.1, 6, seed), (30, 40)) for seed in range(2)]
     first = engine(canvases[0])
     kept = first.clone()
@@ -144,7 +144,7 @@ def test_other_chains_run_sparse_too():
                 nn.Conv2d(8, 3, 3, 2, 1),
             )
         )
-    engine = BackboneEngine(network, CPU, sparsity='on')
+    engine = BackboneEngine(network, CPU, sparsity='always')
     for shape in ((40, 40), (41, 42), (43, 39)):
         features, cells = pillars(shape, 0.05, 4)
         got = engine.from_pillars(features, cells, shape)
@@ -159,8 +159,8 @@ def test_what_is_no_chain_runs_dense_and_says_so():
     assert difference(engine(canvas), network, canvas) < TOLERANCE
     assert engine.statistics.path == 'dense'
     assert 'convolutions in a row' in engine.why_dense
-    with pytest.raises(TinyBevError, match='sparsity is on, but'):
-        BackboneEngine(network, CPU, sparsity='on')
+    with pytest.raises(TinyBevError, match='sparsity is always, but'):
+        BackboneEngine(network, CPU, sparsity='always')
 
 
 def test_auto_takes_dense_for_a_full_map_and_sparse_for_an_empty_one():
@@ -178,7 +178,7 @@ def test_auto_takes_dense_for_a_full_map_and_sparse_for_an_empty_one():
     assert engine.statistics.active_share == 1.0
 
 
-@pytest.mark.parametrize('sparsity', ['on', 'off'])
+@pytest.mark.parametrize('sparsity', ['always', 'never'])
 def test_changed_weights_are_noticed(sparsity: str):
     network = backbone()
     engine = BackboneEngine(network, CPU, sparsity=sparsity)
@@ -194,7 +194,7 @@ def test_changed_weights_are_noticed(sparsity: str):
 @pytest.mark.parametrize('name', ['count_groups', 'gather', 'update_map'])
 def test_a_frame_that_fails_half_way_leaves_no_trace(monkeypatch, name: str):
     network = backbone()
-    engine = BackboneEngine(network, CPU, sparsity='on', threads=1)
+    engine = BackboneEngine(network, CPU, sparsity='always', threads=1)
     canvases = [scatter(*pillars((30, 40), 0.1, 6, seed), (30, 40)) for seed in range(2)]
     engine(canvases[0])
 
@@ -211,7 +211,7 @@ def test_a_frame_that_fails_half_way_leaves_no_trace(monkeypatch, name: str):
 def test_a_network_built_in_inference_mode():
     with torch.inference_mode():
         network = backbone()
-        engine = BackboneEngine(network, CPU, sparsity='on')
+        engine = BackboneEngine(network, CPU, sparsity='always')
         canvas = scatter(*pillars((30, 40), 0.1, 6), (30, 40))
         for _ in range(3):
             assert difference(engine(canvas), network, canvas) < TOLERANCE
@@ -231,7 +231,7 @@ def test_train_mode_and_wrong_arguments_are_refused():
 
 
 @pytest.mark.parametrize('precision', ['bfloat16', 'float16'])
-@pytest.mark.parametrize('sparsity', ['on', 'off'])
+@pytest.mark.parametrize('sparsity', ['always', 'never'])
 def test_lower_precision_is_close(precision: str, sparsity: str):
     network = backbone(channels=(64, 64, 128))
     engine = BackboneEngine(network, CPU, precision=precision, sparsity=sparsity)
@@ -247,7 +247,7 @@ def test_lower_precision_is_close(precision: str, sparsity: str):
 def test_threads_do_not_change_the_result(threads: int):
     network = backbone(channels=(64, 64, 128))
     canvas = scatter(*pillars((90, 90), 0.2, 64), (90, 90))
-    engine = BackboneEngine(network, CPU, sparsity='on', threads=threads)
+    engine = BackboneEngine(network, CPU, sparsity='always', threads=threads)
     before = torch.get_num_threads()
     assert difference(engine(canvas), network, canvas) < TOLERANCE
     assert torch.get_num_threads() == before
@@ -256,7 +256,7 @@ def test_threads_do_not_change_the_result(threads: int):
 def test_real_sweeps(data_dir):
     with seeded(0):
         pfn, network = PillarFeatureNet().eval(), shaken(TinyBEVBackbone())
-    engine = BackboneEngine(network, CPU, sparsity='on')
+    engine = BackboneEngine(network, CPU, sparsity='always')
     sweeps = sorted((data_dir / 'kitti' / 'velodyne').glob('*.bin'))
     for sweep in sweeps:
         points = torch.from_numpy(np.fromfile(sweep, np.float32).reshape(-1, 4))

@@ -72,6 +72,12 @@ def test_presets_hold_a_grid_and_nothing_else(name: str):
     assert grid.shape == shapes[name]
 
 
+def test_no_choice_is_a_word_that_yaml_takes_for_a_truth_value():
+    for parameter in parameters.ALL.values():
+        for choice in parameter.choices:
+            assert yaml.safe_load(str(choice)) == choice, parameter.name
+
+
 def test_a_name_means_the_same_in_every_node():
     for group in parameters.NODES.values():
         for parameter in group:

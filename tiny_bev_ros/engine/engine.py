@@ -20,7 +20,8 @@ from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.models import scatter
 
 PRECISIONS = ('float32', 'bfloat16', 'float16')
-SPARSITIES = ('auto', 'on', 'off')
+# Not on and off, which YAML takes for true and false.
+SPARSITIES = ('auto', 'always', 'never')
 # Random maps by which the cost of the sparse path is measured, as shares of active cells.
 _TRIAL_SHARES = (0.002, 0.03)
 _TRIALS = 3
@@ -52,7 +53,7 @@ class BackboneEngine:
         backbone: of the registry, in eval mode; is moved to the device.
         device: where to compute.
         precision: of the products: float32, bfloat16 or float16. Output is float32.
-        sparsity: auto takes the cheaper path frame by frame; on and off force one.
+        sparsity: auto takes the cheaper path frame by frame; always and never force one.
         threads: of the sparse path; 0 for as many as PyTorch has.
 
     Attributes:
@@ -61,7 +62,7 @@ class BackboneEngine:
         statistics: of the last frame.
 
     Raises:
-        TinyBevError: an argument is none of these, or sparsity is on but not possible.
+        TinyBevError: an argument is none of these, or sparsity is always but not possible.
     """
 
     def __init__(
@@ -89,8 +90,8 @@ class BackboneEngine:
         self.stride: int = described.feature_info[-1].stride
         self.statistics = FrameStatistics('dense', 1.0, 1.0)
         self._build()
-        if sparsity == 'on' and self.why_dense:
-            raise TinyBevError(f'sparsity is on, but {self.why_dense}; expected auto or off')
+        if sparsity == 'always' and self.why_dense:
+            raise TinyBevError(f'sparsity is always, but {self.why_dense}; expected auto or never')
 
     @torch.inference_mode()
     def __call__(self, pseudo_image: Tensor) -> Tensor:
@@ -142,7 +143,7 @@ class BackboneEngine:
 
     @property
     def _sparse_is_possible(self) -> bool:
-        return not self.why_dense and self._sparsity != 'off'
+        return not self.why_dense and self._sparsity != 'never'
 
     def _check(self, channels: int) -> None:
         if channels != self.in_channels:

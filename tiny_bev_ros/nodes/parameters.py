@@ -155,7 +155,7 @@ ENGINE = (
     Parameter(
         'backbone.sparsity',
         'auto',
-        'compute only where points are: when cheaper, always (on), never (off)',
+        'compute only where points are: when that is cheaper (auto), always, never',
         choices=SPARSITIES,
     ),
 )

@@ -112,7 +112,7 @@ def end_to_end(points: np.ndarray, network: nn.Module, threads: int, rounds: int
     engines = {}
     for precision in ('float32', 'bfloat16'):
         engines[precision] = BackboneEngine(
-            network, CPU, precision=precision, sparsity='on', threads=threads
+            network, CPU, precision=precision, sparsity='always', threads=threads
         )
     message = encode_cloud(points, (0, 0), 'lidar')
     decoded = decode_cloud(message).points
@@ -147,7 +147,7 @@ def growth(network: nn.Module, threads: int, rounds: int) -> dict[str, list[dict
     random = np.random.default_rng(0)
     engines = {
         sparsity: BackboneEngine(network, CPU, sparsity=sparsity, threads=threads)
-        for sparsity in ('on', 'auto', 'off')
+        for sparsity in ('always', 'auto', 'never')
     }
 
     def measure(shape: tuple[int, int], count: int) -> dict[str, list[float]]:
@@ -223,7 +223,7 @@ def markdown(result: dict[str, Any]) -> str:
         lines += [f'| {unit} | sparse | auto | dense |', '|---|---|---|---|']
         for row in result['growth'][name]:
             ms = row['ms']
-            figures = ' | '.join(f'{median(ms[way]):.1f}' for way in ('on', 'auto', 'off'))
+            figures = ' | '.join(f'{median(ms[way]):.1f}' for way in ('always', 'auto', 'never'))
             lines.append(f'| {row[key]:g} | {figures} |')
     return '\n'.join(lines) + '\n'
 
@@ -237,7 +237,7 @@ def plot(result: dict[str, Any], path: Path) -> None:
         (right, 'range', 'metres', f'side of the map [m], {PILLARS} pillars'),
     ):
         rows = result['growth'][name]
-        for way, legend in (('off', 'dense'), ('on', 'sparse'), ('auto', 'auto')):
+        for way, legend in (('never', 'dense'), ('always', 'sparse'), ('auto', 'auto')):
             style = '--' if way == 'auto' else '-'
             values = [median(row['ms'][way]) for row in rows]
             axes.plot([row[key] for row in rows], values, f'o{style}', label=legend)

@@ -60,10 +60,10 @@ def contenders(network: nn.Module, shape: tuple[int, int], threads: int) -> dict
     """
     found: dict[str, Contender] = {'eager': network}
     for name, precision, sparsity in (
-        ('folded float32', 'float32', 'off'),
-        ('folded bfloat16', 'bfloat16', 'off'),
-        ('engine float32', 'float32', 'on'),
-        ('engine bfloat16', 'bfloat16', 'on'),
+        ('folded float32', 'float32', 'never'),
+        ('folded bfloat16', 'bfloat16', 'never'),
+        ('engine float32', 'float32', 'always'),
+        ('engine bfloat16', 'bfloat16', 'always'),
         ('engine auto', 'float32', 'auto'),
     ):
         engine = BackboneEngine(
