@@ -109,7 +109,8 @@ class BackboneEngine:
             if not self._sparse_is_possible:
                 return self._dense(pseudo_image, FrameStatistics('dense', 1.0, 1.0))
             if len(pseudo_image) == 1:
-                return self._frame(*_active(pseudo_image[0]), pseudo_image)
+                shape = (pseudo_image.shape[2], pseudo_image.shape[3])
+                return self._frame(*_active(pseudo_image[0]), shape, lambda: pseudo_image)
             return torch.cat([self(frame[None]).clone() for frame in pseudo_image])
 
     @torch.inference_mode()
@@ -130,7 +131,7 @@ class BackboneEngine:
                 canvas = scatter(features, cells, shape)
                 return self._dense(canvas, FrameStatistics('dense', 1.0, 1.0))
             return self._frame(
-                features, cells.numpy(), lambda: scatter(features, cells, shape), shape=shape
+                features, cells.numpy(), shape, lambda: scatter(features, cells, shape)
             )
 
     @torch.inference_mode()
@@ -206,14 +207,11 @@ class BackboneEngine:
         self,
         features: Tensor,
         cells: np.ndarray,
-        dense_input: Tensor | Callable[[], Tensor],
-        shape: tuple[int, int] | None = None,
+        shape: tuple[int, int],
+        canvas: Callable[[], Tensor],
     ) -> Tensor:
-        if shape is None:
-            assert isinstance(dense_input, Tensor)
-            shape = (dense_input.shape[2], dense_input.shape[3])
         try:
-            return self._either(features, cells, dense_input, shape)
+            return self._either(features, cells, shape, canvas)
         except Exception:
             # Kept buffers may be half written: the next frame begins with new ones.
             self._by_shape.clear()
@@ -223,16 +221,15 @@ class BackboneEngine:
         self,
         features: Tensor,
         cells: np.ndarray,
-        dense_input: Tensor | Callable[[], Tensor],
         shape: tuple[int, int],
+        canvas: Callable[[], Tensor],
     ) -> Tensor:
         paths = self._paths(shape)
         macs = paths.sparse.find(cells)
         work_share = macs / paths.dense_macs
         active_share = len(cells) / (shape[0] * shape[1])
         if self._sparsity == 'auto' and paths.sparse_seconds(macs) > paths.dense_seconds:
-            canvas = dense_input if isinstance(dense_input, Tensor) else dense_input()
-            return self._dense(canvas, FrameStatistics('dense', active_share, work_share))
+            return self._dense(canvas(), FrameStatistics('dense', active_share, work_share))
         self.statistics = FrameStatistics('sparse', active_share, work_share)
         return paths.sparse.compute(features)[None]
 
