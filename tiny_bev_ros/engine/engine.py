@@ -110,7 +110,8 @@ class BackboneEngine:
                 return self._dense(pseudo_image, FrameStatistics('dense', 1.0, 1.0))
             if len(pseudo_image) == 1:
                 shape = (pseudo_image.shape[2], pseudo_image.shape[3])
-                return self._frame(*_active(pseudo_image[0]), shape, lambda: pseudo_image)
+                features, cells = self._paths(shape).sparse.active(pseudo_image[0])
+                return self._frame(features, cells, shape, lambda: pseudo_image)
             return torch.cat([self(frame[None]).clone() for frame in pseudo_image])
 
     @torch.inference_mode()
@@ -130,9 +131,7 @@ class BackboneEngine:
             if not self._sparse_is_possible:
                 canvas = scatter(features, cells, shape)
                 return self._dense(canvas, FrameStatistics('dense', 1.0, 1.0))
-            return self._frame(
-                features, cells.numpy(), shape, lambda: scatter(features, cells, shape)
-            )
+            return self._frame(features, cells, shape, lambda: scatter(features, cells, shape))
 
     @torch.inference_mode()
     def warm_up(self, shape: tuple[int, int]) -> None:
@@ -206,7 +205,7 @@ class BackboneEngine:
     def _frame(
         self,
         features: Tensor,
-        cells: np.ndarray,
+        cells: Tensor,
         shape: tuple[int, int],
         canvas: Callable[[], Tensor],
     ) -> Tensor:
@@ -220,7 +219,7 @@ class BackboneEngine:
     def _either(
         self,
         features: Tensor,
-        cells: np.ndarray,
+        cells: Tensor,
         shape: tuple[int, int],
         canvas: Callable[[], Tensor],
     ) -> Tensor:
@@ -252,7 +251,7 @@ class BackboneEngine:
         costs = []
         for share in _TRIAL_SHARES:
             flat = np.flatnonzero(random.random(shape[0] * shape[1]) < share)
-            cells = np.stack([flat // shape[1], flat % shape[1]], axis=1)
+            cells = torch.from_numpy(np.stack([flat // shape[1], flat % shape[1]], axis=1))
             features = torch.rand(len(cells), self.in_channels)
             seconds, macs = _median_seconds(
                 functools.partial(_find_and_compute, sparse, cells, features)
@@ -290,7 +289,7 @@ def dense_work(layers: tuple[ConvLayer, ...], shape: tuple[int, int]) -> int:
     return total
 
 
-def _find_and_compute(sparse: Any, cells: np.ndarray, features: Tensor) -> int:
+def _find_and_compute(sparse: Any, cells: Tensor, features: Tensor) -> int:
     macs = sparse.find(cells)
     sparse.compute(features)
     return macs
@@ -304,17 +303,3 @@ def _median_seconds(work: Callable[[], Any]) -> tuple[float, Any]:
         result = work()
         times.append(time.perf_counter() - begin)
     return sorted(times)[_TRIALS // 2], result
-
-
-def _active(canvas: Tensor) -> tuple[Tensor, np.ndarray]:
-    """Features (N,C) and cells (N,2) of the places of a (C,H,W) map that are not all zero."""
-    from tiny_bev_ros.engine import kernels
-
-    channels, rows, cols = canvas.shape
-    flat = canvas.contiguous().view(channels, -1).numpy()
-    seen = np.empty(rows * cols, np.uint32)
-    count = kernels.nonzero_cells(flat.view(np.uint32), seen)
-    cells = np.empty((count, 2), np.int32)
-    features = np.empty((count, channels), np.float32)
-    kernels.take_cells(flat, seen, cols, cells, features)
-    return torch.from_numpy(features), cells

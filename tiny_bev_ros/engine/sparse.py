@@ -15,11 +15,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from tiny_bev_ros.engine import kernels
-from tiny_bev_ros.engine.background import backgrounds
+from tiny_bev_ros.engine.background import Background, backgrounds
 from tiny_bev_ros.engine.chain import ConvLayer
-from tiny_bev_ros.engine.sparse_layer import Sites, SparseLayer
+from tiny_bev_ros.engine.direct_layer import DirectLayer
+from tiny_bev_ros.engine.kernels import maps
+from tiny_bev_ros.engine.kernels import sites as site_kernels
+from tiny_bev_ros.engine.sites import Sites
+from tiny_bev_ros.engine.tile_layer import TileLayer
 
 
 class SparseChain:
@@ -40,13 +44,15 @@ class SparseChain:
         threads: int,
     ) -> None:
         self._input = Sites(layers[0].weight.shape[1], dtype)
-        self._layers = []
+        self._layers: list[Any] = []
+        self._channels = layers[0].weight.shape[1]
         size: tuple[int, int] = shape
         for index, (layer, background) in enumerate(
             zip(layers, backgrounds(layers, shape), strict=True)
         ):
-            last = index == len(layers) - 1
-            self._layers.append(SparseLayer(layer, background, size, dtype, last))
+            tiled = layer.kernel == 3 and layer.stride == 1 and dtype != torch.float16
+            kind, last = TileLayer if tiled else DirectLayer, index == len(layers) - 1
+            self._layers.append(kind(layer, background, size, dtype, last))
             size = (len(background.row), len(background.col))
         # Each thread multiplies alone: PyTorch's own threads would be a second pool on the
         # same cores. Its thread count is a setting of each thread.
@@ -55,14 +61,43 @@ class SparseChain:
             if threads > 1
             else None
         )
-        self._outputs = [_Output(self._layers[-1]) for _ in range(2)]
+        self._outputs = [_Output(background) for _ in range(2)]
+        self._bands = range(2 * threads)
         self._blocks: list[Any] = []
+        self._shape = shape
+        # As large as the map, but the system gives memory only to what is written.
+        self._cells = np.empty((shape[0] * shape[1], 2), np.int32)
+        self._features = np.empty((shape[0] * shape[1], self._channels), np.float32)
 
     @torch.inference_mode(False)  # the buffers outlive a caller's inference mode
-    def find(self, cells: np.ndarray) -> int:
+    def active(self, canvas: Tensor) -> tuple[Tensor, Tensor]:
+        """Features (N,C) and cells (N,2) of the places of a (C,H,W) map that are not all zero.
+
+        They are overwritten by the next call.
+        """
+        height, width = self._shape
+        flat = canvas.contiguous().view(len(canvas), -1).numpy()
+        edges = [height * width * i // len(self._bands) for i in range(len(self._bands) + 1)]
+        counts = [0] * len(self._bands)
+
+        def scan(band: int) -> None:
+            counts[band] = maps.active_cells(
+                flat, width, edges[band], edges[band + 1], self._cells, self._features
+            )
+
+        self._run(scan, self._bands)
+        end = counts[0]
+        for begin, count in zip(edges[1:], counts[1:], strict=False):
+            self._cells[end : end + count] = self._cells[begin : begin + count]
+            self._features[end : end + count] = self._features[begin : begin + count]
+            end += count
+        return torch.from_numpy(self._features[:end]), torch.from_numpy(self._cells[:end])
+
+    @torch.inference_mode(False)
+    def find(self, cells: Tensor) -> int:
         """Takes the active cells (N,2) [row, col]; returns the multiplications to come."""
         self._input.resize(len(cells))
-        self._input.cells[1 : len(cells) + 1] = cells
+        self._input.cells[1 : len(cells) + 1] = cells.numpy()
         sites, macs = self._input, 0
         self._blocks = []
         for layer in self._layers:
@@ -78,13 +113,13 @@ class SparseChain:
         Returns:
             (C_out, h, w) float32, overwritten by the second next call.
         """
-        self._input.rows[1 : len(features) + 1] = features
+        self._input.rows[1 : len(features) + 1, : self._channels] = features
         sites = self._input
         for layer, blocks in zip(self._layers, self._blocks, strict=True):
             layer.compute(sites, blocks, self._run)
             sites = layer.sites
         self._outputs.reverse()
-        return self._outputs[0].write()
+        return self._outputs[0].write(sites, self._run, self._bands)
 
     def _run(self, work: Any, blocks: Any) -> None:
         if self._pool is None:
@@ -97,23 +132,28 @@ class SparseChain:
 class _Output:
     """A (C,h,w) map that is the background but where sites were written."""
 
-    def __init__(self, layer: SparseLayer) -> None:
-        self._layer = layer
-        self._map = layer.background.full()
+    def __init__(self, background: Background) -> None:
+        self._background = background
+        self._map = background.full()
         self._was = np.zeros(self._map.shape[1:], np.bool_)
         self._numbers = np.zeros(np.add(self._was.shape, 2), np.int32)
 
-    def write(self) -> torch.Tensor:
-        background, sites = self._layer.background, self._layer.sites
-        kernels.number_sites(sites.cells, sites.count, self._numbers)
-        kernels.update_map(
-            sites.rows.numpy(),
-            self._numbers,
-            self._was,
-            background.row,
-            background.col,
-            background.after,
-            self._map,
+    def write(self, sites: Sites, run: Any, bands: range) -> Tensor:
+        background, height = self._background, len(self._was)
+        site_kernels.number_sites(sites.cells, sites.count, self._numbers)
+        run(
+            lambda band: maps.update_map(
+                sites.rows.numpy(),
+                self._numbers,
+                self._was,
+                background.row,
+                background.col,
+                background.after,
+                self._map,
+                height * band // len(bands),
+                height * (band + 1) // len(bands),
+            ),
+            bands,
         )
-        kernels.clear_sites(sites.cells, sites.count, self._numbers)
+        site_kernels.clear_sites(sites.cells, sites.count, self._numbers)
         return torch.from_numpy(self._map)

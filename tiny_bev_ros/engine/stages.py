@@ -3,19 +3,27 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
 
+from tiny_bev_ros.engine.fingerprint import fingerprint
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.models import PillarFeatureNet, scatter
 
+_NUMBA = importlib.util.find_spec('numba') is not None
+
 
 class PillarStage:
     """Points to pillars, and pillars to a dense pseudo-image.
+
+    On the CPU it takes one pass over the points, where the package numba is installed. It
+    follows the weights of the net.
 
     Args:
         pfn: the pillar feature net; is put into eval mode on ``device``.
@@ -27,6 +35,8 @@ class PillarStage:
         self.pfn = pfn.to(device).eval()
         self.grid = grid
         self.device = device
+        self._one_pass: Any = None
+        self._built_from: Any = None
 
     @torch.inference_mode()
     def pillars(self, points: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
@@ -44,7 +54,19 @@ class PillarStage:
         if not points.flags.writeable:  # a view of received bytes; PyTorch takes none
             points = points.copy()
         with enough_memory(f'{len(points)} points'):
-            return self.pfn(torch.from_numpy(points).to(self.device), self.grid)
+            cloud = torch.from_numpy(points)
+            if self.device.type != 'cpu' or not _NUMBA or self.pfn.training:
+                return self.pfn(cloud.to(self.device), self.grid)
+            self.pfn.check(cloud)
+            return self._compiled()(points)
+
+    def _compiled(self) -> Any:
+        built_from = fingerprint(self.pfn)
+        if built_from != self._built_from:
+            from tiny_bev_ros.engine.one_pass_pfn import OnePassPfn
+
+            self._one_pass, self._built_from = OnePassPfn(self.pfn, self.grid), built_from
+        return self._one_pass
 
     @torch.inference_mode()
     def lay_out(self, pillars: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:

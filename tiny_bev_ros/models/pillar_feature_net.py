@@ -64,7 +64,7 @@ class PillarFeatureNet(nn.Module):
         self.out_channels = out_channels
         self.max_points = max_points
         self.legacy_offsets = legacy_offsets
-        self.point_values, self._centre_axes = _LAYOUTS[in_channels]
+        self.point_values, self.centre_axes = _LAYOUTS[in_channels]
 
         self.linear = nn.Linear(in_channels, out_channels, bias=False)
         # The numbers of every published PointPillars, not PyTorch's defaults.
@@ -86,14 +86,14 @@ class PillarFeatureNet(nn.Module):
         Raises:
             TinyBevError: the points have another shape or dtype, or are not finite.
         """
-        self._check(points)
+        self.check(points)
         pillars = group(points, grid)
         if self.max_points is not None:
             pillars = keep_first(pillars, self.max_points)
         rows = decorate(
             pillars,
             grid,
-            centre_axes=self._centre_axes,
+            centre_axes=self.centre_axes,
             legacy_offsets=self.legacy_offsets,
         )
         pillar = pillars.pillar
@@ -130,7 +130,8 @@ class PillarFeatureNet(nn.Module):
             empty = empty.clamp(max=1)
         return torch.arange(len(counts), device=counts.device).repeat_interleave(empty)
 
-    def _check(self, points: Tensor) -> None:
+    def check(self, points: Tensor) -> None:
+        """Refuses points that `forward` would refuse, with its TinyBevError."""
         if points.ndim != 2 or points.shape[1] != self.point_values:
             raise TinyBevError(
                 f'points have shape {tuple(points.shape)}; expected (N, {self.point_values}) '
