@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 _BY_PACKAGE = {
     'rosbags': ['test_bag.py', 'test_bag_player.py', 'test_street_bag.py'],
     'safetensors': ['test_checkpoint.py'],
-    'numba': ['test_engine.py'],
+    'numba': [
+        'test_engine.py',
+        'test_maps.py',
+        'test_one_pass_pfn.py',
+        'test_simd.py',
+        'test_winograd.py',
+    ],
 }
 _MISSING = [name for name in _BY_PACKAGE if importlib.util.find_spec(name) is None]
 collect_ignore = [file for name in _MISSING for file in _BY_PACKAGE[name]]

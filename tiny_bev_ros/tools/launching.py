@@ -14,6 +14,7 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.tools.allocator import allocator_environment
 from tiny_bev_ros.tools.config import GRIDS, config_file
 
 # A bag waits this long for the nodes, which load PyTorch first.
@@ -120,6 +121,7 @@ def node(
             (inside, argument_value(context, argument)) for inside, argument in remappings.items()
         ],
         arguments=['--ros-args', '--log-level', LaunchConfiguration('log_level')],
+        additional_env=allocator_environment(),
         output='screen',
     )
 

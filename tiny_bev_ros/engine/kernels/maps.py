@@ -38,7 +38,7 @@ def active_cells(
                 seen[i] |= line[i]
         found = at
         for cell in range(first, last):
-            if seen[cell - first] << np.uint32(1):  # -0.0 is 0
+            if seen[cell - first] & np.uint32(0x7FFFFFFF):  # -0.0 is 0
                 cells[at, 0] = cell // width
                 cells[at, 1] = cell % width
                 at += 1
