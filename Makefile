@@ -1,6 +1,6 @@
 # make demo   plays a street through the nodes and draws what they see
 # make test   lint, types and every test, on a fresh machine too
-# make bench  the engine beside the dense network and its peers, on this CPU (THREADS=1)
+# make bench  the engine beside the dense network and its peers, on this CPU (THREADS="1 2")
 # make clean  removes the build, and the virtual environment with it
 #
 # PYTHON=python3.10   another interpreter (3.10 to 3.14)

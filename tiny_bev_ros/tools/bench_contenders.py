@@ -3,110 +3,122 @@
 
 from __future__ import annotations
 
-import tempfile
+import copy
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from tiny_bev_ros.engine.engine import BackboneEngine
+from tiny_bev_ros.tools.bench_inputs import CPU
+from tiny_bev_ros.tools.bench_peers import (
+    Contender,
+    OnnxRuntime,
+    PointPillarsBackbone,
+    compiled,
+)
+from tiny_bev_ros.tools.bench_timing import interleaved
 
-Contender = Callable[[Tensor], Tensor]
-CPU = torch.device('cpu')
-
-
-class PointPillarsBackbone(nn.Module):
-    """The 2-D backbone of PointPillars as OpenPCDet and mmdetection3d configure it for KITTI.
-
-    Three stages of stride 2 with 3, 5 and 5 further convolutions of 64, 128 and 256 channels,
-    each brought to stride 2 and 128 channels: (B,64,H,W) to (B,384,H/2,W/2).
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stages, self.ups = nn.ModuleList(), nn.ModuleList()
-        channels = 64
-        for width, further, scale in ((64, 3, 1), (128, 5, 2), (256, 5, 4)):
-            layers = _conv(channels, width, 2)
-            for _ in range(further):
-                layers += _conv(width, width, 1)
-            self.stages.append(nn.Sequential(*layers))
-            up = nn.ConvTranspose2d(width, 128, scale, scale, bias=False)
-            self.ups.append(nn.Sequential(up, nn.BatchNorm2d(128, eps=1e-3), nn.ReLU()))
-            channels = width
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B,64,H,W), H and W multiples of 8, to (B,384,H/2,W/2)."""
-        maps = []
-        for stage, up in zip(self.stages, self.ups, strict=True):
-            x = stage(x)
-            maps.append(up(x))
-        return torch.cat(maps, 1)
+POINTPILLARS = 'PointPillars backbone (OpenPCDet, mmdetection3d)'
+# A precision that the processor has not got would take most of the benchmark's time.
+_TOO_SLOW = 2.0
+_ENGINES = {
+    'folded float32': ('float32', 'never'),
+    'folded bfloat16': ('bfloat16', 'never'),
+    'engine float32': ('float32', 'always'),
+    'engine bfloat16': ('bfloat16', 'always'),
+    'engine float16': ('float16', 'always'),
+    'engine auto float32': ('float32', 'auto'),
+    'engine auto bfloat16': ('bfloat16', 'auto'),
+}
 
 
-def _conv(channels: int, width: int, stride: int) -> list[nn.Module]:
-    conv = nn.Conv2d(channels, width, 3, stride, 1, bias=False)
-    return [conv, nn.BatchNorm2d(width, eps=1e-3), nn.ReLU()]
-
-
-def contenders(network: nn.Module, shape: tuple[int, int], threads: int) -> dict[str, Contender]:
-    """By name, the network as its author wrote it first.
+def builders(
+    network: nn.Module, shape: tuple[int, int], threads: int, models: Path
+) -> dict[str, Callable[[], Contender]]:
+    """What makes each contender, by name; the network as its author wrote it first.
 
     Args:
         network: the backbone, in eval mode.
         shape: (H,W) of the pseudo-images.
         threads: of each contender.
+        models: folder with what `bench_peers.export_onnx` writes, or nothing.
     """
-    found: dict[str, Contender] = {'eager': network}
-    for name, precision, sparsity in (
-        ('folded float32', 'float32', 'never'),
-        ('folded bfloat16', 'bfloat16', 'never'),
-        ('engine float32', 'float32', 'always'),
-        ('engine bfloat16', 'bfloat16', 'always'),
-        ('engine auto', 'float32', 'auto'),
-    ):
-        engine = BackboneEngine(
+
+    def engine(precision: str, sparsity: str) -> Contender:
+        made = BackboneEngine(
             network, CPU, precision=precision, sparsity=sparsity, threads=threads
         )
-        engine.warm_up(shape)
-        found[name] = engine
-    found |= onnx_runtime(network, shape, threads)
-    found['PointPillars backbone'] = PointPillarsBackbone().eval()
-    return found
+        made.warm_up(shape)
+        return made
+
+    return {
+        'eager': lambda: network,
+        'torch.compile': partial(compiled, network, threads),
+        **{
+            f'ONNX Runtime {path.stem}': partial(OnnxRuntime, path, threads)
+            for path in (models / 'float32.onnx', models / 'int8.onnx')
+            if path.exists()
+        },
+        POINTPILLARS: lambda: PointPillarsBackbone().eval(),
+        **{name: partial(engine, *way) for name, way in _ENGINES.items()},
+    }
 
 
-def onnx_runtime(network: nn.Module, shape: tuple[int, int], threads: int) -> dict[str, Contender]:
-    """The same network in ONNX Runtime, float32 and int8; empty where it is not installed."""
-    try:
-        import onnx  # noqa: F401 - the exporter needs it
-        import onnxruntime
-        from onnxruntime.quantization import QuantType, quantize_dynamic
-    except ImportError:
-        return {}
-    onnxruntime.set_default_logger_severity(3)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+def build(
+    makers: dict[str, Callable[[], Contender]], example: Tensor
+) -> tuple[dict[str, Contender], list[str]]:
+    """Makes the contenders and runs each, so that it compiles what it compiles.
+
+    Args:
+        makers: from `builders`.
+        example: (1,64,H,W).
+
+    Returns:
+        By name those that work and are not far slower than the first, and a line about each
+        that is left out.
+    """
     found: dict[str, Contender] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        plain, quantized = Path(folder) / 'float32.onnx', Path(folder) / 'int8.onnx'
-        x = torch.zeros(1, 64, *shape)
-        torch.onnx.export(
-            network, (x,), plain, dynamo=False, input_names=['x'], output_names=['y']
-        )
-        quantize_dynamic(plain, quantized, weight_type=QuantType.QUInt8)
-        for name, path in (('ONNX Runtime float32', plain), ('ONNX Runtime int8', quantized)):
-            session = onnxruntime.InferenceSession(
-                path, options, providers=['CPUExecutionProvider']
-            )
-            found[name] = _Session(session)
-    return found
+    left_out: list[str] = []
+    first = 0.0
+    for name, make in makers.items():
+        try:
+            contender = make()
+            (ms,) = interleaved({'': partial(contender, example)}, 1)['']
+        except Exception as error:  # what a missing compiler or package raises is not ours
+            if name in _ENGINES:
+                raise
+            left_out.append(f'{name} is left out: {one_line(error)}')
+            continue
+        first = first or ms
+        if ms > _TOO_SLOW * first:
+            times = f'{ms / first:.1f} times those of {next(iter(found))}'
+            left_out.append(f'{name} is left out: a frame took {ms:.0f} ms, {times}')
+        else:
+            found[name] = contender
+    return found, left_out
 
 
-class _Session:
-    def __init__(self, session: object) -> None:
-        self._session = session
+def one_line(error: Exception) -> str:
+    """Its type and the first line of its message."""
+    return f'{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}'
 
-    def __call__(self, x: Tensor) -> Tensor:
-        (y,) = self._session.run(None, {'x': x.numpy()})  # type: ignore[attr-defined]
-        return torch.from_numpy(y)
+
+def multiplications(network: nn.Module, shape: tuple[int, int]) -> int:
+    """Of the convolutions of a network on a map of (H,W), without computing them."""
+    with FlopCounterMode(display=False) as counter:
+        copy.deepcopy(network).to('meta')(torch.empty(1, 64, *shape, device='meta'))
+    return counter.get_total_flops() // 2
+
+
+def work_share(contender: Contender, network: nn.Module, shape: tuple[int, int]) -> float:
+    """Multiplications of the last run as part of those of the dense network."""
+    if isinstance(contender, BackboneEngine):
+        statistics = contender.statistics
+        return statistics.work_share if statistics.path == 'sparse' else 1.0
+    if isinstance(contender, PointPillarsBackbone):
+        return multiplications(contender, shape) / multiplications(network, shape)
+    return 1.0

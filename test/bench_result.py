@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A small result of the benchmark, as its report and its pictures take it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def result() -> dict[str, Any]:
+    def row(contender: str, label: str, ms: float, **more: float) -> dict[str, Any]:
+        values = {'active_share': 0.02, 'work_share': 1.0, **more}
+        return {'input': label, 'contender': contender, 'ms': [ms, 2 * ms, ms], **values}
+
+    exact = {'max_error': 0.0, 'mean_error': 0.0, 'l2_error': 0.0}
+    close = {'max_error': 3e-7, 'mean_error': 1e-8, 'l2_error': 2e-7, 'work_share': 0.1}
+    rows = []
+    for label, ms in (('sweep 1', 10.0), ('sweep 2', 20.0), ('random 0', 40.0)):
+        rows += [
+            row('eager', label, 40.0, **exact),
+            row('PointPillars backbone', label, 80.0),
+            row('engine float32', label, ms, **close),
+        ]
+    ways = {'always': [1.0], 'auto': [2.0], 'never': [9.0]}
+    ends = {
+        'straightforward: padded PFN, canvas, eager': 100.0,
+        'straightforward: capped PFN without padding, canvas, eager': 50.0,
+        'pillars to engine, float32': 10.0,
+    }
+    run = {
+        'fma_peak': 1e10,
+        'rows': rows,
+        'end_to_end': [
+            *[{'name': name, 'whole': True, 'ms': [ms]} for name, ms in ends.items()],
+            {'name': 'engine: pillars', 'whole': False, 'ms': [3.0]},
+        ],
+        'untuned': {'untuned': [60.0], 'tuned': [40.0]},
+    }
+    return {
+        'machine': {'cores': 2},
+        'left_out': ['torch.compile is left out: no compiler'],
+        'alone_input': 'sweep 1',
+        'dense_multiplications': 10**8,
+        'runs': [{'threads': 1, **run}, {'threads': 2, **run}],
+        'memory': {'eager': 200.0},
+        'nodes': {'never': [700.0], 'auto': [150.0]},
+        'growth': {
+            'occupancy': [{'share': 0.1, 'ms': ways}, {'share': 0.5, 'ms': ways}],
+            'range': [
+                {'metres': metres, 'sweep_pillars': 7000, 'ms': {**ways, 'sweep': [5.0]}}
+                for metres in (50.0, 90.0)
+            ],
+        },
+    }

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.tools import bench_alone
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    path = tmp_path / 'image.npy'
+    np.save(path, np.ones((1, 64, 160, 200), np.float32))
+    return path
+
+
+def test_a_process_of_its_own_tells_memory_and_times(image: Path, tmp_path: Path):
+    found = bench_alone.alone('eager', image, tmp_path, threads=1, rounds=2)
+    # Its two full activations of 8 MB, at least, and no whole PyTorch.
+    assert 16 < found['peak_mb'] < 400
+    assert len(found['ms']) == 2
+    assert min(found['ms']) > 0
+
+
+def test_what_fails_alone_is_left_out_with_a_line(image: Path, tmp_path: Path):
+    found, (line,) = bench_alone.peak_memory(['nobody'], image, tmp_path, 1)
+    assert found == {}
+    assert line.startswith('Peak memory of nobody is left out: nobody failed alone: KeyError')
+
+
+@pytest.mark.parametrize('tuned', [True, False])
+def test_the_allocator_of_the_process(monkeypatch, tuned: bool):
+    seen = {}
+
+    def run(command, *, env, **_):
+        seen.update(env)
+        raise bench_alone.subprocess.TimeoutExpired(command, 1)
+
+    for name in bench_alone.ALLOCATOR:
+        monkeypatch.setenv(name, '1')
+    monkeypatch.setattr(bench_alone.subprocess, 'run', run)
+    with pytest.raises(TinyBevError, match='took more than'):
+        bench_alone.alone('eager', Path(), Path(), threads=1, tuned=tuned)
+    kept = {name: seen.get(name) for name in bench_alone.ALLOCATOR}
+    assert kept == (bench_alone.ALLOCATOR if tuned else dict.fromkeys(bench_alone.ALLOCATOR))
+
+
+def test_untuned_and_tuned_take_turns(monkeypatch):
+    order = []
+
+    def alone(*_, tuned: bool, **__):
+        order.append(tuned)
+        return {'ms': [10.0 if tuned else 15.0]}
+
+    monkeypatch.setattr(bench_alone, 'alone', alone)
+    times = bench_alone.untuned_eager(Path(), Path(), 1, 1)
+    assert order == [False, True, False, True]
+    assert times == {'untuned': [15.0, 15.0], 'tuned': [10.0, 10.0]}
+    line = bench_alone.untuned_line(times)
+    assert '15.0 ms (15.0..15.0), 1.50 times the 10.0 ms of tuned eager' in line

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A padded pillar feature net, as OpenPCDet and mmdetection3d write it, to compare with."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from tiny_bev_ros.grid import BevGrid
+from tiny_bev_ros.models import PillarFeatureNet
+from tiny_bev_ros.models.pillars import group
+
+MAX_POINTS = 32
+
+
+def voxelise(points: Tensor, grid: BevGrid) -> tuple[Tensor, Tensor, Tensor]:
+    """Points of each pillar in an array that is filled up with zeros.
+
+    Args:
+        points: (N,F) float32.
+        grid: where the pillars stand.
+
+    Returns:
+        Voxels (P,32,F) float32, how many points each has, (P,) int64, at most 32, and cells
+        (P,2) int64 [row, col].
+    """
+    pillars = group(points, grid)
+    first = pillars.counts.cumsum(0) - pillars.counts
+    rank = torch.arange(len(pillars.pillar)) - first[pillars.pillar]
+    kept = rank < MAX_POINTS
+    voxels = points.new_zeros(len(pillars.counts), MAX_POINTS, points.shape[1])
+    voxels[pillars.pillar[kept], rank[kept]] = pillars.points[kept]
+    return voxels, pillars.counts.clamp(max=MAX_POINTS), pillars.cells
+
+
+def encode(
+    network: PillarFeatureNet, voxels: Tensor, counts: Tensor, cells: Tensor, grid: BevGrid
+) -> Tensor:
+    """Features (P,C) of voxels, through all of their rows, empty or not.
+
+    Args:
+        network: whose weights; of 10 channels.
+        voxels: (P,32,4), with `counts` (P,) and `cells` (P,2) from `voxelise`.
+        counts: see there.
+        cells: see there.
+        grid: the same.
+    """
+    xyz = voxels[:, :, :3]
+    to_mean = xyz - (xyz.sum(1) / counts[:, None])[:, None]
+    row, col = cells.to(xyz.dtype).unbind(1)
+    z_middle = torch.full_like(row, sum(grid.z_range) / 2)
+    centre = torch.stack([grid.x_axis.centre(col), grid.y_axis.centre(row), z_middle], 1)
+    rows = torch.cat([voxels, to_mean, xyz - centre[:, None]], 2)
+    rows *= (torch.arange(MAX_POINTS) < counts[:, None])[:, :, None]
+    features = network.norm(network.linear(rows.flatten(0, 1))).relu()
+    return features.unflatten(0, (-1, MAX_POINTS)).amax(1)

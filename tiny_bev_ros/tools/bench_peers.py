@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Other ways to compute a backbone, and another backbone, for the benchmark."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+Contender = Callable[[Tensor], Tensor]
+
+
+class PointPillarsBackbone(nn.Module):
+    """The 2-D backbone of PointPillars as OpenPCDet and mmdetection3d configure it for KITTI.
+
+    Three stages of stride 2 with 3, 5 and 5 further convolutions of 64, 128 and 256 channels,
+    each brought to stride 2 and 128 channels: (B,64,H,W) to (B,384,H/2,W/2).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stages, self.ups = nn.ModuleList(), nn.ModuleList()
+        channels = 64
+        for width, further, scale in ((64, 3, 1), (128, 5, 2), (256, 5, 4)):
+            layers = _conv(channels, width, 2)
+            for _ in range(further):
+                layers += _conv(width, width, 1)
+            self.stages.append(nn.Sequential(*layers))
+            up = nn.ConvTranspose2d(width, 128, scale, scale, bias=False)
+            self.ups.append(nn.Sequential(up, nn.BatchNorm2d(128, eps=1e-3), nn.ReLU()))
+            channels = width
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B,64,H,W), H and W multiples of 8, to (B,384,H/2,W/2)."""
+        maps = []
+        for stage, up in zip(self.stages, self.ups, strict=True):
+            x = stage(x)
+            maps.append(up(x))
+        return torch.cat(maps, 1)
+
+
+def _conv(channels: int, width: int, stride: int) -> list[nn.Module]:
+    conv = nn.Conv2d(channels, width, 3, stride, 1, bias=False)
+    return [conv, nn.BatchNorm2d(width, eps=1e-3), nn.ReLU()]
+
+
+def compiled(network: nn.Module, threads: int) -> Contender:
+    """The network through torch.compile (inductor), weights folded in; compiles when run."""
+    # Compilers that wait in a pool of processes would disturb what is timed after them.
+    os.environ['TORCHINDUCTOR_COMPILE_THREADS'] = '1'
+    torch.compiler.reset()
+    run: Any = torch.compile(network, options={'freezing': True, 'cpp.threads': threads})
+    return run
+
+
+class OnnxRuntime:
+    """A stored network in ONNX Runtime.
+
+    Args:
+        path: of the .onnx file.
+        threads: how many.
+    """
+
+    def __init__(self, path: Path, threads: int) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        self._session = onnxruntime.InferenceSession(
+            path, options, providers=['CPUExecutionProvider']
+        )
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """(1,64,H,W) to (1,128,H/2,W/2)."""
+        (y,) = self._session.run(None, {'x': x.numpy()})
+        return torch.from_numpy(y)
+
+
+def export_onnx(network: nn.Module, calibration: list[Tensor], folder: Path) -> None:
+    """Writes float32.onnx and int8.onnx.
+
+    Args:
+        network: in eval mode.
+        calibration: pseudo-images (1,64,H,W), whose activations set the scales of int8.
+        folder: where to.
+    """
+    # onnx: the exporter asks for it, late.
+    import onnx  # noqa: F401
+    import onnxruntime
+    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    onnxruntime.set_default_logger_severity(3)
+    plain, prepared = folder / 'float32.onnx', folder / 'prepared.onnx'
+    torch.onnx.export(
+        network,
+        (torch.zeros_like(calibration[0]),),
+        plain,
+        dynamo=False,
+        input_names=['x'],
+        output_names=['y'],
+    )
+    quant_pre_process(plain, prepared, skip_symbolic_shape=True)
+    quantize_static(
+        prepared,
+        folder / 'int8.onnx',
+        _Reader(calibration),
+        quant_format=QuantFormat.QDQ,
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+        per_channel=True,
+    )
+
+
+class _Reader:
+    """A calibration data reader; ONNX Runtime's own base class is not there before its import."""
+
+    def __init__(self, images: list[Tensor]) -> None:
+        self._rest = iter(images)
+
+    def get_next(self) -> dict[str, Any] | None:
+        image = next(self._rest, None)
+        return None if image is None else {'x': image.numpy()}
