@@ -3,20 +3,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+import importlib
+import importlib.util
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_chain import Residual, shaken
 from torch import nn
 
+from tiny_bev_ros.engine import choice
+from tiny_bev_ros.engine import engine as engine_module
 from tiny_bev_ros.engine.background import backgrounds
 from tiny_bev_ros.engine.chain import as_chain
-from tiny_bev_ros.engine.engine import BackboneEngine, dense_work
-from tiny_bev_ros.engine.kernels import direct, maps, sites, winograd
+from tiny_bev_ros.engine.crossover import Costs
+from tiny_bev_ros.engine.engine import BackboneEngine
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.models import (
@@ -32,6 +36,23 @@ from tiny_bev_ros.models import (
 CPU = torch.device('cpu')
 TOLERANCE = 1e-5
 KITTI = BevGrid((0, 69.12), (-39.68, 39.68), (-3, 1), 0.16)
+_NUMBA = importlib.util.find_spec('numba') is not None
+CHAINS = [
+    pytest.param('numba', marks=pytest.mark.skipif(not _NUMBA, reason='numba is missing')),
+    'torch',
+]
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch):
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
+
+
+@pytest.fixture(params=CHAINS)
+def chain(request, monkeypatch) -> str:
+    """Which sparse path engines on the CPU have."""
+    monkeypatch.setattr(choice, '_NUMBA', request.param == 'numba')
+    return request.param
 
 
 def backbone(seed: int = 0, channels: tuple[int, int, int] = (6, 5, 7)) -> nn.Module:
@@ -56,6 +77,7 @@ def difference(got: torch.Tensor, network: nn.Module, canvas: torch.Tensor) -> f
     return float((got - wanted).abs().max() / wanted.abs().max().clamp(min=1e-12))
 
 
+@pytest.mark.usefixtures('chain')
 @pytest.mark.parametrize('name', list_backbones())
 @pytest.mark.parametrize('shape', [(200, 200), (63, 130)])
 def test_every_backbone_of_the_registry(name: str, shape: tuple[int, int]):
@@ -69,13 +91,19 @@ def test_every_backbone_of_the_registry(name: str, shape: tuple[int, int]):
     assert difference(got, network, canvas) < TOLERANCE
 
 
+@pytest.mark.usefixtures('chain')
 @given(
     rows=st.integers(1, 50),
     cols=st.integers(1, 50),
     share=st.sampled_from([0.0, 0.005, 0.05, 0.3, 1.0]),
     seed=st.integers(0, 1000),
 )
-@settings(max_examples=80, deadline=None, derandomize=True)
+@settings(
+    max_examples=80,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 def test_any_size_occupancy_and_weights(rows: int, cols: int, share: float, seed: int):
     network = backbone(seed)
     features, cells = pillars((rows, cols), share, 6, seed)
@@ -91,6 +119,7 @@ def test_any_size_occupancy_and_weights(rows: int, cols: int, share: float, seed
         assert difference(got, network, canvas) < TOLERANCE
 
 
+@pytest.mark.usefixtures('chain')
 @pytest.mark.parametrize(
     'place', [(0, 0), (0, 40), (36, 0), (36, 40), (0, 20), (18, 40), (18, 20)]
 )
@@ -115,6 +144,7 @@ def test_the_background_is_the_answer_to_an_empty_map(shape: tuple[int, int]):
         torch.testing.assert_close(torch.from_numpy(background.full()), x[0], atol=1e-5, rtol=0)
 
 
+@pytest.mark.usefixtures('chain')
 def test_batches():
     network = backbone()
     engine = BackboneEngine(network, CPU, sparsity='always')
@@ -122,6 +152,7 @@ def test_batches():
     assert difference(engine(canvas), network, canvas) < TOLERANCE
 
 
+@pytest.mark.usefixtures('chain')
 def test_a_result_outlives_the_next_call():
     network = backbone()
     engine = BackboneEngine(network, CPU, sparsity='always')
@@ -132,6 +163,7 @@ def test_a_result_outlives_the_next_call():
     assert torch.equal(first, kept)
 
 
+@pytest.mark.usefixtures('chain')
 def test_other_chains_run_sparse_too():
     class Other(nn.Sequential):
         in_channels, out_channels = 4, 3
@@ -165,6 +197,7 @@ def test_what_is_no_chain_runs_dense_and_says_so():
         BackboneEngine(network, CPU, sparsity='always')
 
 
+@pytest.mark.usefixtures('chain')
 def test_auto_takes_dense_for_a_full_map_and_sparse_for_an_empty_one():
     network = backbone(channels=(64, 64, 128))
     engine = BackboneEngine(network, CPU)
@@ -172,14 +205,15 @@ def test_auto_takes_dense_for_a_full_map_and_sparse_for_an_empty_one():
     assert difference(engine(empty), network, empty) < TOLERANCE
     assert engine.statistics.path == 'sparse'
     assert engine.statistics.active_share == engine.statistics.work_share == 0.0
-    paths = engine._paths((128, 128))
-    paths.dense_seconds = paths.sparse_seconds(paths.dense_macs // 8)
+    found = engine._choice((128, 128))
+    found.costs = Costs(0.0, 1.0, float(found.dense_macs // 8))
     full = torch.rand(1, 64, 128, 128)
     assert difference(engine(full), network, full) < TOLERANCE
     assert engine.statistics.path == 'dense'
     assert engine.statistics.active_share == 1.0
 
 
+@pytest.mark.usefixtures('chain')
 @pytest.mark.parametrize('sparsity', ['always', 'never'])
 def test_changed_weights_are_noticed(sparsity: str):
     network = backbone()
@@ -193,17 +227,46 @@ def test_changed_weights_are_noticed(sparsity: str):
     assert difference(engine(canvas), network, canvas) < TOLERANCE
 
 
+@pytest.mark.parametrize('chain', CHAINS, indirect=True)
+@pytest.mark.parametrize('path', ['sparse', 'dense'])
+def test_costs_are_measured_once_per_machine(monkeypatch, chain: str, path: str):
+    measured = []
+
+    def measure(*_):
+        measured.append(chain)
+        return Costs(1.0, 1e-12, 1e9 if path == 'sparse' else 0.5)
+
+    monkeypatch.setattr(choice, 'measure', measure)
+    for _ in range(2):
+        engine = BackboneEngine(backbone(), CPU)
+        engine.warm_up((30, 40))
+        engine(torch.zeros(1, 6, 30, 40))
+        assert engine.statistics.path == path
+    assert measured == [chain]
+
+
 @pytest.mark.parametrize(
-    ('module', 'name'),
+    ('chain', 'module', 'name'),
     [
-        (sites, 'count_groups'),
-        (direct, 'gather'),
-        (winograd, 'count_tiles'),
-        (winograd, 'transform_output'),
-        (maps, 'update_map'),
+        *(
+            pytest.param('numba', f'kernels.{module}', name, marks=CHAINS[0].marks)
+            for module, name in (
+                ('sites', 'count_groups'),
+                ('direct', 'gather'),
+                ('winograd', 'count_tiles'),
+                ('winograd', 'transform_output'),
+                ('maps', 'update_map'),
+            )
+        ),
+        ('torch', 'torch_layer', 'TorchLayer.find'),
+        ('torch', 'torch_layer', 'TorchGround.classes'),
+        ('torch', 'torch_chain', '_Output._put'),
     ],
+    indirect=['chain'],
 )
-def test_a_frame_that_fails_half_way_leaves_no_trace(monkeypatch, module: Any, name: str):
+def test_a_frame_that_fails_half_way_leaves_no_trace(
+    monkeypatch, chain: str, module: str, name: str
+):
     network = backbone()
     engine = BackboneEngine(network, CPU, sparsity='always', threads=1)
     canvases = [scatter(*pillars((30, 40), 0.1, 6, seed), (30, 40)) for seed in range(2)]
@@ -212,13 +275,15 @@ def test_a_frame_that_fails_half_way_leaves_no_trace(monkeypatch, module: Any, n
     def fail(*_):
         raise MemoryError('none left')
 
+    importlib.import_module(f'tiny_bev_ros.engine.{module}')
     with monkeypatch.context() as patch:
-        patch.setattr(module, name, fail)
+        patch.setattr(f'tiny_bev_ros.engine.{module}.{name}', fail)
         with pytest.raises(TinyBevError, match='not enough memory'):
             engine(canvases[0])
     assert difference(engine(canvases[1]), network, canvases[1]) < TOLERANCE
 
 
+@pytest.mark.usefixtures('chain')
 def test_a_network_built_in_inference_mode():
     with torch.inference_mode():
         network = backbone()
@@ -239,19 +304,34 @@ def test_train_mode_and_wrong_arguments_are_refused():
     engine._network.train()
     with pytest.raises(TinyBevError, match='train mode'):
         engine(torch.zeros(1, 6, 8, 8))
+    with pytest.raises(TinyBevError, match='train mode'):
+        BackboneEngine(backbone().train(), CPU)
 
 
+@pytest.mark.usefixtures('chain')
 @pytest.mark.parametrize('precision', ['bfloat16', 'float16'])
 @pytest.mark.parametrize('sparsity', ['always', 'never'])
-def test_lower_precision_is_close(precision: str, sparsity: str):
+def test_lower_precision_is_close(monkeypatch, precision: str, sparsity: str):
+    monkeypatch.setattr(engine_module, 'reason_for_float32', lambda _: '')
     network = backbone(channels=(64, 64, 128))
     engine = BackboneEngine(network, CPU, precision=precision, sparsity=sparsity)
     canvas = scatter(*pillars((60, 60), 0.1, 64), (60, 60))
-    with torch.no_grad():
-        wanted = network(canvas)
     got = engine(canvas)
     assert got.dtype == torch.float32
-    assert (got - wanted).norm() / wanted.norm() < 0.01
+    with torch.no_grad():
+        wanted = network(canvas)
+    assert 1e-6 < (got - wanted).norm() / wanted.norm() < 0.01
+    assert engine.why_float32 == ''
+
+
+@pytest.mark.parametrize('sparsity', ['always', 'never'])
+def test_a_precision_that_is_slower_here_gives_way_to_float32(monkeypatch, sparsity: str):
+    monkeypatch.setattr(engine_module, 'reason_for_float32', lambda dtype: f'{dtype} is slow')
+    network = backbone()
+    engine = BackboneEngine(network, CPU, precision='float16', sparsity=sparsity)
+    assert engine.why_float32 == 'torch.float16 is slow'
+    canvas = scatter(*pillars((30, 40), 0.1, 6), (30, 40))
+    assert difference(engine(canvas), network, canvas) < TOLERANCE
 
 
 @pytest.mark.parametrize('threads', [1, 2, 3])
@@ -264,12 +344,12 @@ def test_threads_do_not_change_the_result(threads: int):
     assert torch.get_num_threads() == before
 
 
-def test_real_sweeps(data_dir):
+def test_real_sweeps(data_dir, chain: str):
     with seeded(0):
         pfn, network = PillarFeatureNet().eval(), shaken(TinyBEVBackbone())
     engine = BackboneEngine(network, CPU, sparsity='always')
     sweeps = sorted((data_dir / 'kitti' / 'velodyne').glob('*.bin'))
-    for sweep in sweeps:
+    for sweep in sweeps if chain == 'numba' else sweeps[::3]:
         points = torch.from_numpy(np.fromfile(sweep, np.float32).reshape(-1, 4))
         with torch.no_grad():
             features, cells = pfn(points, KITTI)
@@ -279,18 +359,18 @@ def test_real_sweeps(data_dir):
     assert len(sweeps) >= 7
 
 
-def test_work_of_the_dense_network():
-    assert dense_work(as_chain(build_backbone('tiny').eval()), (496, 432)) == 28_523_888_640
-
-
 @pytest.mark.gpu
 @pytest.mark.parametrize('precision', ['float32', 'float16'])
-def test_cuda(precision: str):
+@pytest.mark.parametrize('sparsity', ['auto', 'always', 'never'])
+def test_cuda(precision: str, sparsity: str):
     network = backbone(channels=(64, 64, 128))
-    canvas = scatter(*pillars((60, 60), 0.1, 64), (60, 60))
+    found = [pillars((60, 60), 0.1, 64, seed) for seed in range(3)]
+    canvases = [scatter(*one, (60, 60)) for one in found]
     with torch.no_grad():
-        wanted = network(canvas)
-    engine = BackboneEngine(network, torch.device('cuda'), precision=precision)
-    got = engine(canvas).cpu()
-    assert (got - wanted).norm() / wanted.norm() < 0.01
-    assert 'does not run on cuda' in engine.why_dense
+        wanted = [network(canvas) for canvas in canvases]
+    engine = BackboneEngine(network, torch.device('cuda'), precision=precision, sparsity=sparsity)
+    engine.warm_up((60, 60))
+    assert engine.why_dense == engine.why_no_graph == engine.why_float32 == ''
+    for one, canvas, right in zip(found, canvases, wanted, strict=True):
+        for got in (engine(canvas).cpu(), engine.from_pillars(*one, (60, 60)).cpu()):
+            assert (got - right).norm() / right.norm() < 0.01

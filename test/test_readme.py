@@ -36,7 +36,6 @@ def test_python_examples_are_correct(number: int):
     if 'rclpy.spin' in example:
         compile(example, 'README.md', 'exec')
     elif 'BackboneEngine' in example:
-        pytest.importorskip('numba')
         scope: dict = {}
         exec(example, scope)
         assert scope['bev'].shape == (1, 128, 248, 216)

@@ -3,18 +3,21 @@
 
 from __future__ import annotations
 
-import functools
-import importlib.util
-import time
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from tiny_bev_ros.engine.chain import ConvLayer, as_chain
+from tiny_bev_ros.engine.choice import Choice
+from tiny_bev_ros.engine.crossover import run_sparse, trial_pillars
+from tiny_bev_ros.engine.dense import DensePath, cuda_graph
+from tiny_bev_ros.engine.fingerprint import fingerprint
+from tiny_bev_ros.engine.precision import reason_for_float32
 from tiny_bev_ros.engine.stages import enough_memory
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.models import scatter
@@ -22,9 +25,8 @@ from tiny_bev_ros.models import scatter
 PRECISIONS = ('float32', 'bfloat16', 'float16')
 # Not on and off, which YAML takes for true and false.
 SPARSITIES = ('auto', 'always', 'never')
-# Random maps by which the cost of the sparse path is measured, as shares of active cells.
-_TRIAL_SHARES = (0.002, 0.03)
-_TRIALS = 3
+# Of the cells of a map by which an engine is warmed up.
+_TRIAL_SHARE = 0.03
 
 
 @dataclass(frozen=True)
@@ -45,24 +47,28 @@ class FrameStatistics:
 class BackboneEngine:
     """A backbone in eval mode, sparse where that is cheaper, with the result of the dense one.
 
-    The sparse path needs a network that is a chain of convolution, batch norm and ReLU, the
-    CPU, and numba; `why_dense` says what is missing, and then every frame runs dense. It
-    follows its weights: when they are changed in place or loaded anew, it is built again.
+    The sparse path needs a network that is a chain of convolution, batch norm and ReLU; where
+    it is none every frame runs dense. On the CPU it is made with numba, on CUDA and where numba
+    is missing with PyTorch. The engine follows its weights: when they are changed in place or
+    loaded anew, it is built again.
 
     Args:
         backbone: of the registry, in eval mode; is moved to the device.
         device: where to compute.
         precision: of the products: float32, bfloat16 or float16. Output is float32.
         sparsity: auto takes the cheaper path frame by frame; always and never force one.
-        threads: of the sparse path; 0 for as many as PyTorch has.
+        threads: of the sparse path, where numba makes it; 0 for as many as PyTorch has.
 
     Attributes:
         in_channels, channels, stride: of input and output, and cells in per cell out.
         why_dense: '' or why there is no sparse path.
+        why_float32: '' or why the products are float32 although another precision was asked
+            for: on this CPU that would be slower.
         statistics: of the last frame.
 
     Raises:
-        TinyBevError: an argument is none of these, or sparsity is always but not possible.
+        TinyBevError: an argument is none of these, the backbone is in train mode, or sparsity
+            is always but not possible.
     """
 
     def __init__(
@@ -83,12 +89,16 @@ class BackboneEngine:
         self._network = backbone.to(device)
         self._device, self._sparsity = device, sparsity
         self._dtype: torch.dtype = getattr(torch, precision)
+        self.why_float32 = reason_for_float32(self._dtype) if device.type == 'cpu' else ''
+        if self.why_float32:
+            self._dtype = torch.float32
         self._threads = threads or torch.get_num_threads()
         described: Any = backbone  # by the attributes that the registry asks for
         self.in_channels: int = described.in_channels
         self.channels: int = described.feature_info[-1].channels
         self.stride: int = described.feature_info[-1].stride
         self.statistics = FrameStatistics('dense', 1.0, 1.0)
+        self._refuse_train_mode()
         self._build()
         if sparsity == 'always' and self.why_dense:
             raise TinyBevError(f'sparsity is always, but {self.why_dense}; expected auto or never')
@@ -107,10 +117,10 @@ class BackboneEngine:
         with enough_memory(f'a pseudo-image of {tuple(pseudo_image.shape)}'):
             pseudo_image = pseudo_image.to(self._device, torch.float32)
             if not self._sparse_is_possible:
-                return self._dense(pseudo_image, FrameStatistics('dense', 1.0, 1.0))
+                return self._all_dense(pseudo_image)
             if len(pseudo_image) == 1:
                 shape = (pseudo_image.shape[2], pseudo_image.shape[3])
-                features, cells = self._paths(shape).sparse.active(pseudo_image[0])
+                features, cells = self._choice(shape).sparse.active(pseudo_image[0])
                 return self._frame(features, cells, shape, lambda: pseudo_image)
             return torch.cat([self(frame[None]).clone() for frame in pseudo_image])
 
@@ -119,8 +129,8 @@ class BackboneEngine:
         """The same for a pseudo-image that was never laid out.
 
         Args:
-            features: (P,C) float32 of the pillars that are not empty.
-            cells: (P,2) int64 [row, col] of each, each place once.
+            features: (P,C) float32 of the pillars that are not empty, on any device.
+            cells: (P,2) int64 [row, col] of each, each place once, on any device.
             shape: (H,W) of the map.
 
         Returns:
@@ -128,18 +138,27 @@ class BackboneEngine:
         """
         self._check(features.shape[1])
         with enough_memory(f'a map of {shape}'):
+            features, cells = features.to(self._device), cells.to(self._device)
             if not self._sparse_is_possible:
-                canvas = scatter(features, cells, shape)
-                return self._dense(canvas, FrameStatistics('dense', 1.0, 1.0))
+                return self._all_dense(scatter(features, cells, shape))
             return self._frame(features, cells, shape, lambda: scatter(features, cells, shape))
 
     @torch.inference_mode()
     def warm_up(self, shape: tuple[int, int]) -> None:
-        """Allocates for a map of (H,W) and measures both paths, so that no frame has to."""
+        """Runs, for a map of (H,W), what frames may run, so that none is late.
+
+        Unless this machine has done so before, it measures which path is cheaper.
+        """
         if self._sparse_is_possible:
-            self._paths(shape)
-        else:
-            self._run_dense(torch.zeros(1, self.in_channels, *shape, device=self._device))
+            trial = trial_pillars(_TRIAL_SHARE, self.in_channels, shape, self._device)
+            run_sparse(self._choice(shape).sparse, *trial)
+        if not self._sparse_is_possible or self._sparsity == 'auto':
+            self._dense(torch.zeros(1, self.in_channels, *shape, device=self._device))
+
+    @property
+    def why_no_graph(self) -> str:
+        """'' or why the dense path launches each operation anew; known after `warm_up`."""
+        return self._dense.why_no_graph
 
     @property
     def _sparse_is_possible(self) -> bool:
@@ -150,57 +169,28 @@ class BackboneEngine:
             raise TinyBevError(
                 f'channel size is {channels}; expected {self.in_channels}, as the backbone has'
             )
-        if self._network.training:
-            raise TinyBevError('the backbone is in train mode; expected eval mode')
-        if self._fingerprint() != self._built_from:
+        self._refuse_train_mode()
+        if fingerprint(self._network) != self._built_from:
             self._build()
 
-    def _fingerprint(self) -> tuple[tuple[int, int], ...]:
-        """Changes whenever a weight does (inference tensors, which nobody may change, aside)."""
-        tensors = [*self._network.parameters(), *self._network.buffers()]
-        return tuple(
-            (tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version)
-            for tensor in tensors
-        )
+    def _refuse_train_mode(self) -> None:
+        if self._network.training:
+            raise TinyBevError('the backbone is in train mode; expected eval mode')
 
     def _build(self) -> None:
-        self._built_from = self._fingerprint()
+        self._built_from = fingerprint(self._network)
         self._layers: tuple[ConvLayer, ...] = ()
-        self._by_shape: dict[tuple[int, int], _Paths] = {}
+        self._by_shape: dict[tuple[int, int], Choice] = {}
         self.why_dense = ''
+        on_cpu = self._device.type == 'cpu'
+        # A GPU may round products (TF32) by more than a chain may differ from its network.
+        network = self._network if on_cpu else copy.deepcopy(self._network).cpu()
         try:
-            self._layers = as_chain(self._network)
+            self._layers = as_chain(network)
         except TinyBevError as error:
             self.why_dense = str(error)
-        if self._device.type != 'cpu':
-            self.why_dense = f'the sparse path does not run on {self._device.type}'
-        elif importlib.util.find_spec('numba') is None:
-            self.why_dense = 'the package numba is not installed'
-        layout = torch.channels_last if self._device.type == 'cuda' else torch.contiguous_format
-        self._dense_layers = [
-            ConvLayer(
-                layer.weight.to(self._dtype).contiguous(memory_format=layout),
-                layer.bias.to(self._dtype),
-                layer.stride,
-                layer.relu,
-            )
-            for layer in self._layers
-        ]
-
-    def _run_dense(self, pseudo_image: Tensor) -> Tensor:
-        if not self._dense_layers:
-            with torch.autocast(
-                self._device.type, self._dtype, enabled=self._dtype != torch.float32
-            ):
-                return self._network(pseudo_image).float()
-        x = pseudo_image.to(self._dtype)
-        for layer in self._dense_layers:
-            x = layer(x)
-        return x.float()
-
-    def _dense(self, pseudo_image: Tensor, statistics: FrameStatistics) -> Tensor:
-        self.statistics = statistics
-        return self._run_dense(pseudo_image)
+        capture = None if on_cpu else partial(cuda_graph, self._device)
+        self._dense = DensePath(self._network, self._layers, self._device, self._dtype, capture)
 
     def _frame(
         self,
@@ -209,97 +199,34 @@ class BackboneEngine:
         shape: tuple[int, int],
         canvas: Callable[[], Tensor],
     ) -> Tensor:
+        choice = self._choice(shape)
         try:
-            return self._either(features, cells, shape, canvas)
+            macs = choice.sparse.find(cells)
+            active_share = len(cells) / (shape[0] * shape[1])
+            work_share = macs / choice.dense_macs
+            if not choice.is_sparse(macs):
+                self.statistics = FrameStatistics('dense', active_share, work_share)
+                return self._dense(canvas())
+            self.statistics = FrameStatistics('sparse', active_share, work_share)
+            return choice.sparse.compute(features)[None]
         except Exception:
             # Kept buffers may be half written: the next frame begins with new ones.
             self._by_shape.clear()
             raise
 
-    def _either(
-        self,
-        features: Tensor,
-        cells: Tensor,
-        shape: tuple[int, int],
-        canvas: Callable[[], Tensor],
-    ) -> Tensor:
-        paths = self._paths(shape)
-        macs = paths.sparse.find(cells)
-        work_share = macs / paths.dense_macs
-        active_share = len(cells) / (shape[0] * shape[1])
-        if self._sparsity == 'auto' and paths.sparse_seconds(macs) > paths.dense_seconds:
-            return self._dense(canvas(), FrameStatistics('dense', active_share, work_share))
-        self.statistics = FrameStatistics('sparse', active_share, work_share)
-        return paths.sparse.compute(features)[None]
+    def _all_dense(self, canvas: Tensor) -> Tensor:
+        self.statistics = FrameStatistics('dense', 1.0, 1.0)
+        return self._dense(canvas)
 
-    def _paths(self, shape: tuple[int, int]) -> _Paths:
+    def _choice(self, shape: tuple[int, int]) -> Choice:
         if shape not in self._by_shape:
             self._by_shape.clear()  # a stream has one size; buffers of the last one are large
-            self._by_shape[shape] = self._measure(shape)
-        return self._by_shape[shape]
-
-    def _measure(self, shape: tuple[int, int]) -> _Paths:
-        """Builds the sparse path for a size, and times both if there is a choice."""
-        from tiny_bev_ros.engine.sparse import SparseChain
-
-        with torch.inference_mode(False):
-            sparse = SparseChain(self._layers, shape, self._dtype, self._threads)
-        paths = _Paths(sparse, dense_work(self._layers, shape))
-        if self._sparsity != 'auto':
-            return paths
-        random = np.random.default_rng(0)
-        costs = []
-        for share in _TRIAL_SHARES:
-            flat = np.flatnonzero(random.random(shape[0] * shape[1]) < share)
-            cells = torch.from_numpy(np.stack([flat // shape[1], flat % shape[1]], axis=1))
-            features = torch.rand(len(cells), self.in_channels)
-            seconds, macs = _median_seconds(
-                functools.partial(_find_and_compute, sparse, cells, features)
+            self._by_shape[shape] = Choice(
+                self._layers,
+                shape,
+                self._dtype,
+                self._device,
+                self._threads,
+                self._dense if self._sparsity == 'auto' else None,
             )
-            costs.append((macs, seconds))
-        (few, quick), (many, slow) = costs
-        paths.seconds_per_mac = max(slow - quick, 0.0) / max(many - few, 1)
-        paths.fixed_seconds = max(quick - paths.seconds_per_mac * few, 0.0)
-        canvas = torch.zeros(1, self.in_channels, *shape)
-        paths.dense_seconds, _ = _median_seconds(lambda: self._run_dense(canvas))
-        return paths
-
-
-@dataclass
-class _Paths:
-    """Both ways for one size of map, and what they cost."""
-
-    sparse: Any
-    dense_macs: int
-    seconds_per_mac: float = 0.0
-    fixed_seconds: float = 0.0
-    dense_seconds: float = float('inf')
-
-    def sparse_seconds(self, macs: int) -> float:
-        return self.fixed_seconds + macs * self.seconds_per_mac
-
-
-def dense_work(layers: tuple[ConvLayer, ...], shape: tuple[int, int]) -> int:
-    """Multiplications of a chain on a map of (H,W)."""
-    rows, cols = shape
-    total = 0
-    for layer in layers:
-        rows, cols = -(-rows // layer.stride), -(-cols // layer.stride)
-        total += rows * cols * layer.weight.numel()
-    return total
-
-
-def _find_and_compute(sparse: Any, cells: Tensor, features: Tensor) -> int:
-    macs = sparse.find(cells)
-    sparse.compute(features)
-    return macs
-
-
-def _median_seconds(work: Callable[[], Any]) -> tuple[float, Any]:
-    work()
-    times = []
-    for _ in range(_TRIALS):
-        begin = time.perf_counter()
-        result = work()
-        times.append(time.perf_counter() - begin)
-    return sorted(times)[_TRIALS // 2], result
+        return self._by_shape[shape]

@@ -2,7 +2,7 @@
 """A 3x3 convolution of stride 1 on those tiles of 4x4 outputs that hold active sites.
 
 Winograd's F(4x4, 3x3) takes 36 products for a tile. LiDAR fills enough of a tile that this is
-3 to 3.7 products for an active site, where its neighbours alone are 4.3 to 8.
+2.7 to 3.8 products for an active site, where its neighbours alone are 4.3 to 8.
 """
 
 from __future__ import annotations

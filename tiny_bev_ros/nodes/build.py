@@ -109,6 +109,11 @@ def make_backbone_engine(
         )
     if engine.why_dense and values['backbone.sparsity'] == 'auto':
         logger.warning(f'the whole map is computed, not only where points are: {engine.why_dense}')
+    if engine.why_float32:
+        logger.warning(
+            f'parameter backbone.precision is {values["backbone.precision"]}, but products are '
+            f'float32: {engine.why_float32}'
+        )
     return engine
 
 

@@ -87,6 +87,9 @@ def build(
     for name, make in makers.items():
         try:
             contender = make()
+            if why := getattr(contender, 'why_float32', ''):
+                left_out.append(f'{name} is left out, as it computes in float32: {why}')
+                continue
             (ms,) = interleaved({'': partial(contender, example)}, 1)['']
         except Exception as error:  # what a missing compiler or package raises is not ours
             if name in _ENGINES:

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The sparse path for one size of map, and whether a frame should take it."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import TYPE_CHECKING
+
+import torch
+
+from tiny_bev_ros.engine.chain import ConvLayer
+from tiny_bev_ros.engine.crossover import Costs, measure
+from tiny_bev_ros.engine.dense import DensePath, dense_work
+from tiny_bev_ros.engine.remembered import machine_key, remembered
+from tiny_bev_ros.engine.torch_chain import TorchChain
+
+if TYPE_CHECKING:
+    from tiny_bev_ros.engine.sparse import SparseChain
+
+_NUMBA = importlib.util.find_spec('numba') is not None
+
+
+class Choice:
+    """Made with numba on the CPU, with PyTorch on CUDA and where numba is missing.
+
+    Args:
+        layers: the chain.
+        shape: (H,W) of the map.
+        dtype: of the products.
+        device: where to compute.
+        threads: of the path with numba.
+        dense: what else a frame could take; None if it always takes the sparse path.
+
+    Attributes:
+        sparse: the path.
+        dense_macs: multiplications of the dense one.
+        costs: of both, or None.
+    """
+
+    @torch.inference_mode(False)  # the buffers outlive a caller's inference mode
+    def __init__(
+        self,
+        layers: tuple[ConvLayer, ...],
+        shape: tuple[int, int],
+        dtype: torch.dtype,
+        device: torch.device,
+        threads: int,
+        dense: DensePath | None,
+    ) -> None:
+        path = 'numba' if _NUMBA and device.type == 'cpu' else 'torch'
+        self.sparse: SparseChain | TorchChain
+        if path == 'numba':
+            from tiny_bev_ros.engine.sparse import SparseChain
+
+            self.sparse = SparseChain(layers, shape, dtype, threads)
+        else:
+            self.sparse = TorchChain(layers, shape, dtype, device)
+        self.dense_macs = dense_work(layers, shape)
+        self.costs: Costs | None = None
+        if dense:
+            self.costs = remembered(
+                machine_key(layers, shape, dtype, device, threads, path),
+                lambda: measure(self.sparse, dense, layers[0].weight.shape[1], shape, device),
+            )
+
+    def is_sparse(self, macs: int) -> bool:
+        """Whether a frame of so many multiplications should take the sparse path."""
+        return self.costs is None or self.costs.sparse_is_cheaper(macs)
