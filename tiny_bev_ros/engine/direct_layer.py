@@ -85,7 +85,7 @@ class DirectLayer:
 
     def _compute_block(self, sites: Sites, group: int, begin: int, end: int) -> None:
         (weight, offsets), count = self._part(group), end - begin
-        gathered, product = self._block_buffers()
+        gathered, product, flat_gathered, flat_product = self._block_buffers()
         cells, layer = self.sites.cells, self._layer
         direct.gather(
             sites.flat,
@@ -96,12 +96,12 @@ class DirectLayer:
             end,
             layer.stride,
             offsets,
-            as_numpy(gathered),
+            flat_gathered,
         )
         rows = gathered[: count * len(weight)].view(count, len(weight))
         torch.mm(rows, weight, out=product[:count])
         direct.finish(
-            as_numpy(product),
+            flat_product,
             self.sites.channels,
             cells,
             begin,
@@ -122,11 +122,12 @@ class DirectLayer:
             self._parts[group] = weight, np.array(places, np.int64)
         return self._parts[group]
 
-    def _block_buffers(self) -> tuple[Tensor, Tensor]:
-        """Gathered neighbours (flat), and their product; one pair per thread."""
+    def _block_buffers(self) -> tuple[Tensor, Tensor, np.ndarray, np.ndarray]:
+        """Gathered neighbours (flat) and their product, and both for kernels; one per thread."""
         kept = self._buffers
-        if not hasattr(kept, 'gathered'):
+        if not hasattr(kept, 'all'):
             taps, channels, _ = self._packed.shape
-            kept.gathered = torch.empty(BLOCK * taps * channels, dtype=self._dtype)
-            kept.product = torch.empty(BLOCK, self.sites.channels, dtype=self._dtype)
-        return kept.gathered, kept.product
+            gathered = torch.empty(BLOCK * taps * channels, dtype=self._dtype)
+            product = torch.empty(BLOCK, self.sites.channels, dtype=self._dtype)
+            kept.all = gathered, product, as_numpy(gathered), as_numpy(product)
+        return kept.all

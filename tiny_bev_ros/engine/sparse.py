@@ -10,6 +10,7 @@ of the dense network.
 
 from __future__ import annotations
 
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -56,6 +57,7 @@ class SparseChain:
             size = (len(background.row), len(background.col))
         # Each thread multiplies alone: PyTorch's own threads would be a second pool on the
         # same cores. Its thread count is a setting of each thread.
+        self._threads = threads
         self._pool = (
             ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
             if threads > 1
@@ -113,7 +115,13 @@ class SparseChain:
         Returns:
             (C_out, h, w) float32, overwritten by the second next call.
         """
-        self._input.rows[1 : len(features) + 1, : self._channels] = features
+        rows = self._input.rows[1 : len(features) + 1, : self._channels]
+        # Not by this thread: the helpers that PyTorch would give it go on spinning for a while.
+        bands = len(self._bands)
+        self._run(
+            lambda band: rows[band::bands].copy_(features[band::bands]),
+            self._bands,
+        )
         sites = self._input
         for layer, blocks in zip(self._layers, self._blocks, strict=True):
             layer.compute(sites, blocks, self._run)
@@ -125,8 +133,20 @@ class SparseChain:
         if self._pool is None:
             for block in blocks:
                 work(block)
-        else:
-            list(self._pool.map(work, blocks))
+            return
+        waiting = deque(blocks)
+
+        def work_off() -> None:
+            while waiting:
+                try:
+                    block = waiting.popleft()
+                except IndexError:  # another thread took the last one
+                    return
+                work(block)
+
+        # A task for each thread, not for each block: the caller, too, would wake for each.
+        for task in [self._pool.submit(work_off) for _ in range(self._threads)]:
+            task.result()
 
 
 class _Output:

@@ -83,27 +83,22 @@ class TileLayer:
         site_kernels.clear_sites(sites.cells, sites.count, self._numbers)
 
     def _compute_block(self, sites: Sites, begin: int, end: int) -> None:
-        (inputs, products), count = self._block_buffers(), end - begin
-        channels_in, channels_out = self._weight.shape[1:]
+        inputs, products, flat_inputs, flat_products = self._block_buffers(end - begin)
         winograd.transform_input(
             sites.flat,
-            channels_in,
+            sites.channels,
             self._numbers,
             self._tiles,
             begin,
             end,
-            as_numpy(inputs),
-            inputs.shape[1],
+            flat_inputs,
+            self._room * sites.channels,
         )
-        torch.bmm(
-            inputs[:, : count * channels_in].unflatten(1, (count, channels_in)),
-            self._weight,
-            out=products[:, : count * channels_out].unflatten(1, (count, channels_out)),
-        )
+        torch.bmm(inputs, self._weight, out=products)
         winograd.transform_output(
-            as_numpy(products),
-            products.shape[1],
-            channels_out,
+            flat_products,
+            self._room * self.sites.channels,
+            self.sites.channels,
             self._tiles,
             begin,
             end,
@@ -113,12 +108,20 @@ class TileLayer:
             self.sites.flat,
         )
 
-    def _block_buffers(self) -> tuple[Tensor, Tensor]:
-        """Transformed inputs and their products, 36 times (tiles, channels); one per thread."""
+    def _block_buffers(self, count: int) -> tuple[Tensor, Tensor, np.ndarray, np.ndarray]:
+        """Transformed inputs and their products (36, count, channels), and both as they lie.
+
+        Each thread has its own. Views are kept: making them takes Python's lock, for which
+        other threads would wait.
+        """
         kept = self._buffers
-        if not hasattr(kept, 'inputs'):
-            kept.inputs, kept.products = (
-                torch.empty(36, self._room * channels, dtype=self._dtype)
+        if not hasattr(kept, 'views'):
+            kept.views = {}
+            kept.whole = [
+                torch.empty(36, self._room, channels, dtype=self._dtype)
                 for channels in self._weight.shape[1:]
-            )
-        return kept.inputs, kept.products
+            ]
+        if count not in kept.views:
+            views = (whole[:, :count] for whole in kept.whole)
+            kept.views[count] = *views, *map(as_numpy, kept.whole)
+        return kept.views[count]

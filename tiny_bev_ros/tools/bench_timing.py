@@ -12,13 +12,19 @@ import torch
 
 _SIDE = 2048
 _TRIES = 5
+_PAUSE_S = 0.05
 
 
 def interleaved(work: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
-    """Milliseconds of each, taken in turn after one round that does not count."""
+    """Milliseconds of each, taken in turn after one round that does not count.
+
+    Between two of them is a pause: idle threads of the one before go on spinning for a while,
+    and would take a core from the next.
+    """
     times: dict[str, list[float]] = {name: [] for name in work}
     for number in range(rounds + 1):
         for name, run in work.items():
+            time.sleep(_PAUSE_S)
             begin = time.perf_counter()
             run()
             if number:
