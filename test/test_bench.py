@@ -8,7 +8,7 @@ import numpy as np
 from torch import nn
 
 from tiny_bev_ros.tools import bench
-from tiny_bev_ros.tools.bench_alone import ALLOCATOR
+from tiny_bev_ros.tools.allocator import ALLOCATOR
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -8,6 +8,7 @@ import pytest
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.tools import bench_alone
+from tiny_bev_ros.tools.allocator import ALLOCATOR
 
 
 @pytest.fixture
@@ -39,13 +40,13 @@ def test_the_allocator_of_the_process(monkeypatch, tuned: bool):
         seen.update(env)
         raise bench_alone.subprocess.TimeoutExpired(command, 1)
 
-    for name in bench_alone.ALLOCATOR:
+    for name in ALLOCATOR:
         monkeypatch.setenv(name, '1')
     monkeypatch.setattr(bench_alone.subprocess, 'run', run)
     with pytest.raises(TinyBevError, match='took more than'):
         bench_alone.alone('eager', Path(), Path(), threads=1, tuned=tuned)
-    kept = {name: seen.get(name) for name in bench_alone.ALLOCATOR}
-    assert kept == (bench_alone.ALLOCATOR if tuned else dict.fromkeys(bench_alone.ALLOCATOR))
+    kept = {name: seen.get(name) for name in ALLOCATOR}
+    assert kept == (ALLOCATOR if tuned else dict.fromkeys(ALLOCATOR))
 
 
 def test_untuned_and_tuned_take_turns(monkeypatch):

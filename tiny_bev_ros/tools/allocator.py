@@ -12,9 +12,9 @@ from __future__ import annotations
 import os
 
 # Beyond any activation; and memory that is free is kept for the next frame.
-_SETTINGS = {'MALLOC_MMAP_THRESHOLD_': str(4 * 2**30), 'MALLOC_TRIM_THRESHOLD_': str(8 * 2**30)}
+ALLOCATOR = {'MALLOC_MMAP_THRESHOLD_': str(4 * 2**30), 'MALLOC_TRIM_THRESHOLD_': str(8 * 2**30)}
 
 
 def allocator_environment() -> dict[str, str]:
     """Environment variables for a node, less those that the user has set."""
-    return {name: value for name, value in _SETTINGS.items() if name not in os.environ}
+    return {name: value for name, value in ALLOCATOR.items() if name not in os.environ}

@@ -22,7 +22,8 @@ import torch
 from torch import nn
 
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.tools.bench_alone import ALLOCATOR, peak_memory, untuned_eager
+from tiny_bev_ros.tools.allocator import ALLOCATOR
+from tiny_bev_ros.tools.bench_alone import peak_memory, untuned_eager
 from tiny_bev_ros.tools.bench_compare import compare
 from tiny_bev_ros.tools.bench_contenders import build, builders, multiplications, one_line
 from tiny_bev_ros.tools.bench_end_to_end import end_to_end

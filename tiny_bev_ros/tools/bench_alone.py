@@ -20,15 +20,11 @@ import numpy as np
 import torch
 
 from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.tools.allocator import ALLOCATOR
 from tiny_bev_ros.tools.bench_contenders import builders
 from tiny_bev_ros.tools.bench_inputs import backbone
 from tiny_bev_ros.tools.bench_timing import interleaved, median
 
-# So that large activations stay mapped from call to call.
-ALLOCATOR = {
-    'MALLOC_MMAP_THRESHOLD_': '4294967296',
-    'MALLOC_TRIM_THRESHOLD_': '8589934592',
-}
 _LIMIT_S = 180.0
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tiny_bev_ros.engine.kernels.simd import WIDTH, jit, larger, load, splat, store
+from tiny_bev_ros.engine.kernels.epilogue import settle
+from tiny_bev_ros.engine.kernels.simd import WIDTH, jit, load, store
 
 
 @jit
@@ -79,9 +80,9 @@ def finish(
         of = (row[cells[i, 0]] * width + col[cells[i, 1]]) * channels
         for channel in range(0, channels, WIDTH):
             value = load(product, (i - begin) * channels + channel)
-            value = value + load(flat_before, of + channel)
-            if relu:
-                value = larger(value, splat(0))
-            if delta:
-                value = value - load(flat_after, of + channel)
+            before_relu, after_relu = (
+                load(flat_before, of + channel),
+                load(flat_after, of + channel),
+            )
+            value = settle(value, before_relu, after_relu, relu, delta)
             store(out, i * channels + channel, value)

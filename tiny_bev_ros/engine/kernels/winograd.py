@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from tiny_bev_ros.engine.kernels.simd import WIDTH, jit, larger, load, splat, store
+from tiny_bev_ros.engine.kernels.epilogue import settle
+from tiny_bev_ros.engine.kernels.simd import WIDTH, jit, load, splat, store
 
 TILE = 4
 A, B = 0.75, 1.5
@@ -273,10 +274,12 @@ def transform_output(
                 for j in range(TILE):
                     if line >> j & 1:
                         ground = (row[y + i] * width + col[x + j]) * n + c
-                        value = load(full, j * WIDTH) + load(flat_before, ground)
-                        if relu:
-                            value = larger(value, splat(0))
-                        if delta:
-                            value = value - load(flat_after, ground)
+                        value = settle(
+                            load(full, j * WIDTH),
+                            load(flat_before, ground),
+                            load(flat_after, ground),
+                            relu,
+                            delta,
+                        )
                         store(out, site * n + c, value)
                         site += 1
