@@ -33,11 +33,9 @@ test: build
 	@scripts/with_env.sh python -m colcon --log-level error test --packages-select tiny_bev_ros \
 	    --event-handlers console_direct+ --return-code-on-test-failure
 
-# Large activations would else be mapped and unmapped, page by page, on every call.
 bench: build
 	@.venv/bin/pip install --disable-pip-version-check -q -r requirements/bench.txt -c requirements/constraints.txt
-	@MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=8589934592 \
-	    scripts/with_env.sh install/tiny_bev_ros/lib/tiny_bev_ros/bench --threads $(THREADS)
+	@scripts/with_env.sh install/tiny_bev_ros/lib/tiny_bev_ros/bench --threads $(THREADS)
 
 clean:
 	rm -rf .venv build install log

@@ -20,7 +20,7 @@ setup(
         ('share/ament_index/resource_index/packages', [f'resource/{PACKAGE}']),
         (SHARE, ['package.xml']),
         (f'{SHARE}/launch', files('launch/*.launch.py')),
-        (f'{SHARE}/config', files('config/*.yaml')),
+        (f'{SHARE}/config', [*files('config/*.yaml'), *files('config/*.xml')]),
     ],
     # PyTorch and NumPy come from rosdep or from requirements/: a build tool that resolved
     # them here would pull gigabytes behind the user's back.

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from rclpy.qos import QoSReliabilityPolicy
 
-from tiny_bev_ros.nodes.adaptive_subscription import choose
+from tiny_bev_ros.transport.adaptive_subscription import choose
 
 A, B = 'std_msgs/msg/Float32MultiArray', 'std_msgs/msg/UInt8MultiArray'
 

@@ -8,9 +8,6 @@ import numpy as np
 from torch import nn
 
 from tiny_bev_ros.tools import bench
-from tiny_bev_ros.tools.allocator import ALLOCATOR
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 def without(monkeypatch, package: str) -> None:
@@ -23,11 +20,6 @@ def without(monkeypatch, package: str) -> None:
         return real(name, *arguments, **keywords)
 
     monkeypatch.setattr(builtins, '__import__', importing)
-
-
-def test_make_sets_the_allocator_as_the_benchmark_does():
-    makefile = (ROOT / 'Makefile').read_text()
-    assert all(f'{name}={value}' in makefile for name, value in ALLOCATOR.items())
 
 
 def test_without_onnx_the_report_says_so(monkeypatch, tmp_path: Path):

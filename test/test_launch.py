@@ -28,9 +28,9 @@ from ros_graph import RosGraph
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Float32MultiArray
 
+from tiny_bev_ros.config import config_file
 from tiny_bev_ros.messages.cloud import encode_cloud
 from tiny_bev_ros.messages.tensor import TensorLabels, decode_tensor, encode_tensor
-from tiny_bev_ros.tools.config import config_file
 
 try:
     get_package_prefix('tiny_bev_ros')
@@ -190,7 +190,7 @@ def test_pipeline_in_two_processes(started):
 
 def test_grid_preset_comes_after_the_params_file(started):
     (line,) = started('pipeline', grid='surround').values()
-    assert values_of(line, '--params-file') == [config_file(), config_file('grid_surround')]
+    assert values_of(line, '--params-file') == [config_file(), config_file('grid_surround.yaml')]
 
 
 def test_home_is_expanded(started, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -10,12 +10,12 @@ import rclpy
 import yaml
 from rclpy.parameter import Parameter as RosParameter
 
+from tiny_bev_ros.config import GRIDS
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.nodes import parameters
 from tiny_bev_ros.nodes.backbone_node import BackboneNode
 from tiny_bev_ros.nodes.pipeline_node import PipelineNode
-from tiny_bev_ros.tools.config import GRIDS
 
 CONFIG = Path(__file__).resolve().parents[1] / 'config'
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-from tiny_bev_ros.nodes.tally import Tally
+from tiny_bev_ros.transport.tally import Tally
 
 
 class Recorder:

@@ -129,7 +129,7 @@ class BackboneEngine:
         """The same for a pseudo-image that was never laid out.
 
         Args:
-            features: (P,C) float32 of the pillars that are not empty, on any device.
+            features: (P,C) of the pillars that are not empty, on any device, of any float dtype.
             cells: (P,2) int64 [row, col] of each, each place once, on any device.
             shape: (H,W) of the map.
 
@@ -138,7 +138,7 @@ class BackboneEngine:
         """
         self._check(features.shape[1])
         with enough_memory(f'a map of {shape}'):
-            features, cells = features.to(self._device), cells.to(self._device)
+            features, cells = features.to(self._device, torch.float32), cells.to(self._device)
             if not self._sparse_is_possible:
                 return self._all_dense(scatter(features, cells, shape))
             return self._frame(features, cells, shape, lambda: scatter(features, cells, shape))

@@ -6,6 +6,7 @@ The grammar is written down in docs/tensor_message.md.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 import reprlib
@@ -20,19 +21,23 @@ from tiny_bev_ros.grid import Axis
 
 # The dimensions in the order of a tensor's axes.
 AXES = ('batch', 'channel', 'height', 'width')
+PILLAR_AXES = ('pillar', *AXES[1:])
 BYTE_LABEL = 'byte;dtype=float16'
 
-_NAMES = {name: name for name in (*AXES, 'byte')} | {
+_NAMES = {name: name for name in (*AXES, 'pillar', 'byte')} | {
     'n': 'batch', 'b': 'batch', 'c': 'channel',
     'h': 'height', 'y': 'height', 'w': 'width', 'x': 'width',
 }  # fmt: skip
-_KEYS = {'stamp': ('batch',), 'frame_id': ('batch',), 'dtype': ('byte',)} | dict.fromkeys(
-    ('origin', 'step'), ('height', 'width')
+_KEYS = (
+    {'dtype': ('byte',)}
+    | dict.fromkeys(('stamp', 'frame_id'), ('batch', 'pillar'))
+    | dict.fromkeys(('origin', 'step', 'cells'), ('height', 'width'))
 )
 
 _MAX_SEC = 2**31 - 1  # builtin_interfaces/Time has an int32
 _STAMP = re.compile(r'([0-9]{1,10})\.([0-9]{9})')
 # float() alone would take '1_0', ' 1 ', 'nan' and the digits of every script.
+_COUNT = re.compile(r'[1-9][0-9]{0,8}')
 _NUMBER = re.compile(r'[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?')
 _BAD_ESCAPE = re.compile(r'%(?![0-9A-Fa-f]{2})')
 _PLAIN = ''.join(sorted(set(string.punctuation) - set(';=%')))
@@ -78,6 +83,14 @@ class TensorLabels:
                     f'frame_id is {_SHORT.repr(self.frame_id)}; expected text that UTF-8 can carry'
                 ) from None
 
+    def strided(self, stride: int) -> TensorLabels:
+        """Of a map that a network has made ``stride`` times coarser."""
+        return dataclasses.replace(
+            self,
+            y_axis=self.y_axis and self.y_axis.strided(stride),
+            x_axis=self.x_axis and self.x_axis.strided(stride),
+        )
+
 
 class _Label(NamedTuple):
     where: str  # how an error begins
@@ -85,26 +98,35 @@ class _Label(NamedTuple):
     values: dict[str, str]
 
 
-def write_labels(labels: TensorLabels) -> list[str]:
-    """Texts of the labels of batch, channel, height and width."""
-    pairs: dict[str, dict[str, str]] = {name: {} for name in AXES}
+def write_labels(labels: TensorLabels, canvas: tuple[int, int] | None = None) -> list[str]:
+    """Texts of the labels of a tensor's four dimensions.
+
+    Args:
+        labels: what they say.
+        canvas: (H,W) of the map on which pillars are, whose first dimension is then pillar;
+            None for a dense tensor, which begins with batch.
+    """
+    names = AXES if canvas is None else PILLAR_AXES
+    pairs: dict[str, dict[str, str]] = {name: {} for name in names}
     if labels.stamp is not None:
         sec, nanosec = labels.stamp
-        pairs['batch']['stamp'] = f'{sec}.{nanosec:09d}'
+        pairs[names[0]]['stamp'] = f'{sec}.{nanosec:09d}'
     if labels.frame_id is not None:
-        pairs['batch']['frame_id'] = quote(labels.frame_id, safe=_PLAIN)
+        pairs[names[0]]['frame_id'] = quote(labels.frame_id, safe=_PLAIN)
+    if canvas is not None:
+        pairs['height']['cells'], pairs['width']['cells'] = map(str, canvas)
     for name, axis in (('height', labels.y_axis), ('width', labels.x_axis)):
         if axis is not None:
             # repr is the shortest text that reads back as the same float.
-            pairs[name] = {'origin': repr(axis.origin), 'step': repr(axis.step)}
+            pairs[name] |= {'origin': repr(axis.origin), 'step': repr(axis.step)}
     return [
         ';'.join([name, *(f'{key}={value}' for key, value in pairs[name].items())])
-        for name in AXES
+        for name in names
     ]
 
 
 def parse_labels(texts: Sequence[str], *, float16: bool = False) -> tuple[list[str], TensorLabels]:
-    """Reads the labels of a message's dimensions.
+    """Reads the labels of the dimensions of a dense tensor.
 
     Args:
         texts: the labels in the order of the dimensions.
@@ -118,7 +140,29 @@ def parse_labels(texts: Sequence[str], *, float16: bool = False) -> tuple[list[s
     Raises:
         TinyBevError: a label is unknown, missing, repeated or malformed.
     """
-    least, most = (4, 5) if float16 else (3, 4)
+    labels = _split_all(texts, (3, 4), float16)
+    expected = AXES[-len(labels) :]
+    names = [label.name for label in labels]
+    if not any(names):
+        return list(expected), TensorLabels()
+    return names, _meaning(_by_name(labels, expected))
+
+
+def parse_pillar_labels(
+    texts: Sequence[str], *, float16: bool = False
+) -> tuple[list[str], TensorLabels, tuple[int, int]]:
+    """The same for a tensor of pillars, each label of which must be named.
+
+    Returns:
+        The name (of ``PILLAR_AXES``) of each dimension, what the labels say, and (H,W) of
+        the canvas.
+    """
+    by_name = _by_name(_split_all(texts, (4,), float16), PILLAR_AXES)
+    canvas = _cells(by_name['height']), _cells(by_name['width'])
+    return list(by_name), _meaning(by_name), canvas
+
+
+def _split_all(texts: Sequence[str], ranks: tuple[int, ...], float16: bool) -> list[_Label]:
     labels = [_split(index, text) for index, text in enumerate(texts)]
     if float16:
         if not labels or labels[-1].values.get('dtype') != 'float16':
@@ -134,22 +178,27 @@ def parse_labels(texts: Sequence[str], *, float16: bool = False) -> tuple[list[s
                 f'{label.where}; expected no byte dimension here: '
                 'it is the last one of a UInt8MultiArray'
             )
-    if len(labels) not in (3, 4):
-        raise TinyBevError(f'layout.dim has {len(texts)} entries; expected {least} or {most}')
+    if len(labels) not in ranks:
+        wanted = ' or '.join(str(rank + float16) for rank in ranks)
+        raise TinyBevError(f'layout.dim has {len(texts)} entries; expected {wanted}')
+    return labels
 
-    expected = AXES[-len(labels) :]
+
+def _by_name(labels: list[_Label], expected: tuple[str, ...]) -> dict[str, _Label]:
     names = [label.name for label in labels]
-    if not any(names):
-        return list(expected), TensorLabels()
     if sorted(names) != sorted(expected):
+        or_empty = '' if 'pillar' in expected else ', or all empty'
         raise TinyBevError(
-            f'layout.dim labels are {names}; expected each of {list(expected)} once, or all empty'
+            f'layout.dim labels are {names}; expected each of {list(expected)} once{or_empty}'
         )
-    by_name = {label.name: label for label in labels}
-    batch = by_name.get('batch')
-    return names, TensorLabels(
-        stamp=_stamp(batch) if batch else None,
-        frame_id=batch.values.get('frame_id') if batch else None,
+    return {label.name: label for label in labels}
+
+
+def _meaning(by_name: dict[str, _Label]) -> TensorLabels:
+    first = by_name.get('batch') or by_name.get('pillar')
+    return TensorLabels(
+        stamp=_stamp(first) if first else None,
+        frame_id=first.values.get('frame_id') if first else None,
         y_axis=_axis(by_name['height']),
         x_axis=_axis(by_name['width']),
     )
@@ -214,3 +263,11 @@ def _axis(label: _Label) -> Axis | None:
             raise TinyBevError(f'{label.where}, with {key} {_SHORT.repr(text)}; expected {wanted}')
         numbers[key] = value
     return Axis(**numbers)
+
+
+def _cells(label: _Label) -> int:
+    text = label.values.get('cells')
+    if text is None or not _COUNT.fullmatch(text):
+        said = 'without cells' if text is None else f'with cells {_SHORT.repr(text)}'
+        raise TinyBevError(f'{label.where}, {said}; expected cells, a whole number above 0')
+    return int(text)

@@ -1,68 +1,66 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pseudo-images in, bird's-eye-view features out."""
+"""Pseudo-images, dense or as pillars, in, bird's-eye-view features out."""
 
 from __future__ import annotations
 
+import dataclasses
+from functools import partial
 from typing import Any
 
 import torch
-from std_msgs.msg import Float32MultiArray, UInt8MultiArray
 
-from tiny_bev_ros.messages.tensor import TensorLabels, decode_tensor
+from tiny_bev_ros.client import BevSubscriber
+from tiny_bev_ros.messages.labels import TensorLabels
+from tiny_bev_ros.messages.pillars import PillarTensor, decode_pillars
+from tiny_bev_ros.messages.tensor import BevTensor, decode_tensor
 from tiny_bev_ros.nodes import build
 from tiny_bev_ros.nodes.bev_node import BevNode
 from tiny_bev_ros.nodes.outputs import FeatureOutput
 
-TENSOR_TYPES = {
-    'std_msgs/msg/Float32MultiArray': Float32MultiArray,
-    'std_msgs/msg/UInt8MultiArray': UInt8MultiArray,
+# Topic and reader for each value of the parameter `input`.
+_INPUTS: dict[str, tuple[str, Any]] = {
+    'dense': ('pseudo_image', decode_tensor),
+    'pillars': ('pillars', decode_pillars),
 }
 
 
 class BackboneNode(BevNode):
-    """`pseudo_image` (multi-array) to `bev_features` (multi-array) and `bev_image`."""
+    """`pseudo_image` or `pillars` (multi-arrays) to `bev_features` and `bev_image`."""
 
     def __init__(self, **node_options: Any) -> None:
         super().__init__('backbone_node', **node_options)
         self._engine = build.make_backbone_engine(self.values, self.device, self.get_logger())
         self._output = FeatureOutput(self, self.values, self._engine.channels)
-        self.listen('pseudo_image', TENSOR_TYPES)
+        topic, decode = _INPUTS[self.values['input']]
+        limits = {
+            'channels': self._engine.in_channels,
+            'max_bytes': self.values['max_message_mb'] * 2**20,
+        }
+        self._input = BevSubscriber(
+            self, topic, self.work, decode=partial(decode, **limits), **self.input_options()
+        )
 
     @property
     def wanted(self) -> bool:
         """Whether anybody subscribes to features or picture."""
         return self._output.wanted
 
-    def work(self, message: Float32MultiArray | UInt8MultiArray) -> None:
+    def work(self, image: BevTensor | PillarTensor) -> None:
         """Publishes the features of one pseudo-image."""
-        received = self.get_clock().now().seconds_nanoseconds()
-        pseudo_image = decode_tensor(
-            message,
-            channels=self._engine.in_channels,
-            max_bytes=self.values['max_message_mb'] * 2**20,
-        )
-        features = self._engine(torch.from_numpy(pseudo_image.array))
-        labels = feature_labels(
-            pseudo_image.labels, self._engine.stride, received, self.values['frame_id']
-        )
-        self._output.publish(features, labels)
+        labels = self._complete(image.labels).strided(self._engine.stride)
+        if isinstance(image, PillarTensor):
+            features, cells = torch.from_numpy(image.features), torch.from_numpy(image.cells)
+            bev = self._engine.from_pillars(features, cells, image.canvas)
+        else:
+            bev = self._engine(image.tensor)
+        self._output.publish(bev, labels)
         self.tally.computed(self._engine.statistics.path)
 
-
-def feature_labels(
-    labels: TensorLabels, stride: int, received: tuple[int, int], frame_id: str
-) -> TensorLabels:
-    """Labels of a map that a network has made ``stride`` times coarser.
-
-    Args:
-        labels: of the network's input.
-        stride: of its output.
-        received: stamp (s, ns) for input that carries none.
-        frame_id: for input that names none.
-    """
-    return TensorLabels(
-        received if labels.stamp is None else labels.stamp,
-        frame_id if labels.frame_id is None else labels.frame_id,
-        labels.y_axis and labels.y_axis.strided(stride),
-        labels.x_axis and labels.x_axis.strided(stride),
-    )
+    def _complete(self, labels: TensorLabels) -> TensorLabels:
+        """With the time of arrival and the parameter frame_id where the message says none."""
+        if labels.stamp is None:
+            received = self.get_clock().now().seconds_nanoseconds()
+            labels = dataclasses.replace(labels, stamp=received)
+        if labels.frame_id is None:
+            labels = dataclasses.replace(labels, frame_id=self.values['frame_id'])
+        return labels

@@ -8,10 +8,8 @@ from typing import Any
 
 from rclpy.node import Node
 
-from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.nodes import build, parameters
-from tiny_bev_ros.nodes.adaptive_subscription import AdaptiveSubscription
-from tiny_bev_ros.nodes.tally import Tally
+from tiny_bev_ros.transport.tally import Tally
 
 
 class BevNode(Node):
@@ -33,38 +31,19 @@ class BevNode(Node):
         self.device = build.make_device(self.values, self.get_logger())
         self.tally = Tally(self.get_logger(), time.monotonic_ns)
 
-    def listen(self, topic: str, types: dict[str, type]) -> None:
-        """Subscribes; call it last, when the node can work."""
-        self._topic = topic
-        self._input = AdaptiveSubscription(
-            self,
-            topic,
-            types,
-            self._receive,
-            self.values['input_reliability'],
-            self.values['input_depth'],
-        )
+    def input_options(self) -> dict[str, Any]:
+        """Of an Input: the parameters, the tally, and to look only at what is wanted."""
+        return {
+            'reliability': self.values['input_reliability'],
+            'depth': self.values['input_depth'],
+            'wanted': lambda: self.wanted,
+            'tally': self.tally,
+        }
 
     @property
     def wanted(self) -> bool:
         """Whether anybody subscribes to what the node publishes."""
         raise NotImplementedError
-
-    def work(self, message: Any) -> None:
-        """Makes outputs of one message, or raises TinyBevError when it is wrong."""
-        raise NotImplementedError
-
-    def _receive(self, message: Any) -> None:
-        self.tally.received += 1
-        if not self.wanted:
-            self.tally.skipped += 1
-            return
-        try:
-            self.work(message)
-        except TinyBevError as error:
-            self.tally.reject(self._topic, error)
-        else:
-            self.tally.published += 1
 
     def destroy_node(self) -> None:
         """Says what became of the input, and ends."""

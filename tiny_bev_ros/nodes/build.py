@@ -14,6 +14,7 @@ from tiny_bev_ros.engine.stages import PillarStage
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.messages.cloud import CloudOptions
+from tiny_bev_ros.messages.region import Region
 from tiny_bev_ros.models import (
     PillarFeatureNet,
     build_backbone,
@@ -115,6 +116,12 @@ def make_backbone_engine(
             f'float32: {engine.why_float32}'
         )
     return engine
+
+
+def make_region(values: dict[str, Any]) -> Region:
+    """The part of the map that is published: `region.*`."""
+    with _naming('region.'):
+        return Region(tuple(values['region.x_range']), tuple(values['region.y_range']))
 
 
 def _load(

@@ -14,6 +14,7 @@ from importlib import import_module
 from threading import Event
 
 from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.transport.tuning import tune_process
 
 # How soon a signal is seen while nothing else happens.
 _WAKE_S = 0.2
@@ -33,6 +34,7 @@ def run(module: str, name: str) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
 
+    shortage = tune_process()
     import rclpy
     from rclpy.executors import SingleThreadedExecutor
     from rclpy.signals import SignalHandlerOptions
@@ -42,6 +44,8 @@ def run(module: str, name: str) -> int:
     except Exception as error:  # of several kinds, for a wrong argument or parameter file
         print(f'{module}: {" ".join(str(error).split())}', file=sys.stderr)
         return 1
+    if shortage:
+        rclpy.logging.get_logger(module).warning(shortage)
     node = None
     try:
         node = getattr(import_module(f'tiny_bev_ros.nodes.{module}'), name)()

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the nodes publish: tensors, and a picture of them for rqt_image_view."""
+"""What the nodes publish: pillars, features, and a picture of them for rqt_image_view."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.node import Node
@@ -13,50 +12,55 @@ from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 
+from tiny_bev_ros.engine.stages import PillarStage
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.messages.bev_image import bev_image
 from tiny_bev_ros.messages.image import encode_image
-from tiny_bev_ros.messages.tensor import MESSAGE_TYPES, TensorLabels, encode_tensor
+from tiny_bev_ros.messages.pillars import check_canvas
+from tiny_bev_ros.messages.tensor import TensorLabels
+from tiny_bev_ros.nodes import build
+from tiny_bev_ros.transport.tensor_publisher import TensorPublisher
 
 CHANNEL = 'bev_image.channel'
 
 
-class TensorOutput:
-    """A reliable publisher of labelled tensors that refills one kept message.
+class PillarOutput:
+    """`pseudo_image` and `pillars`, the same thing dense and sparse, each for those who listen.
 
     Args:
         node: which publishes.
-        topic: relative name.
-        values: the node's parameters; output_encoding and output_depth are used.
+        values: the node's parameters.
+        stage: which makes the pillars.
+
+    Raises:
+        TinyBevError: output_encoding cannot count the cells of the grid.
     """
 
-    def __init__(self, node: Node, topic: str, values: dict[str, Any]) -> None:
-        self._encoding = values['output_encoding']
-        self._message: Any = None
-        self._publisher = node.create_publisher(
-            MESSAGE_TYPES[self._encoding], topic, QoSProfile(depth=values['output_depth'])
-        )
+    def __init__(self, node: Node, values: dict[str, Any], stage: PillarStage) -> None:
+        self._stage = stage
+        encoding, depth = values['output_encoding'], values['output_depth']
+        try:
+            check_canvas(stage.grid.shape, encoding)
+        except TinyBevError as error:
+            raise TinyBevError(f'parameter output_encoding is {encoding}: {error}') from None
+        self._dense = TensorPublisher(node, 'pseudo_image', encoding, depth)
+        self._sparse = TensorPublisher(node, 'pillars', encoding, depth)
 
     @property
     def wanted(self) -> bool:
-        """Whether anybody subscribes."""
-        return self._publisher.get_subscription_count() > 0
+        """Whether anybody subscribes to either."""
+        return self._dense.wanted or self._sparse.wanted
 
-    def publish(self, tensor: torch.Tensor, labels: TensorLabels) -> None:
-        """Publishes (B,C,H,W), of any device."""
-        if self._encoding == 'float16':
-            tensor = tensor.half()  # NumPy rounds ten times slower
-        array = tensor.cpu().numpy()
-        try:
-            self._message = encode_tensor(array, labels, self._encoding, self._message)
-        except TinyBevError as error:
-            # Finite input, so it is the network that went too far.
-            raise TinyBevError(f'{self._publisher.topic_name} cannot be sent: {error}') from None
-        self._publisher.publish(self._message)
+    def publish(self, pillars: tuple[torch.Tensor, torch.Tensor], labels: TensorLabels) -> None:
+        """Publishes features (P,C) and cells (P,2)."""
+        if self._sparse.wanted:
+            self._sparse.publish_pillars(*pillars, self._stage.grid.shape, labels)
+        if self._dense.wanted:
+            self._dense.publish(self._stage.lay_out(pillars), labels)
 
 
 class FeatureOutput:
-    """`bev_features` and, for those who look, `bev_image`.
+    """`bev_features` and `bev_image`, each for those who look, of the region that they need.
 
     Args:
         node: which publishes.
@@ -64,14 +68,17 @@ class FeatureOutput:
         channels: of the features.
 
     Raises:
-        TinyBevError: bev_image.channel is none of them.
+        TinyBevError: bev_image.channel is none of them, or a range of the region is inverted.
     """
 
     def __init__(self, node: Node, values: dict[str, Any], channels: int) -> None:
         self._node, self._channels = node, channels
         self._check_channel(values[CHANNEL])
         node.add_on_set_parameters_callback(self._check_change)
-        self._tensor = TensorOutput(node, 'bev_features', values)
+        self._region = build.make_region(values)
+        self._tensor = TensorPublisher(
+            node, 'bev_features', values['output_encoding'], values['output_depth']
+        )
         self._picture = node.create_publisher(Image, 'bev_image', QoSProfile(depth=1))
 
     @property
@@ -81,14 +88,14 @@ class FeatureOutput:
 
     def publish(self, features: torch.Tensor, labels: TensorLabels) -> None:
         """Publishes features (B,C,H,W), and the picture of the first of the batch."""
+        features, labels = self._region.crop(features, labels)
         if self._tensor.wanted:
             self._tensor.publish(features, labels)
         if self._picture.get_subscription_count() > 0:
-            self._publish_picture(features[0].cpu().numpy(), labels)
-
-    def _publish_picture(self, features: np.ndarray, labels: TensorLabels) -> None:
-        picture = bev_image(features, self._node.get_parameter(CHANNEL).value)
-        self._picture.publish(encode_image(picture, labels.stamp or (0, 0), labels.frame_id or ''))
+            channel = self._node.get_parameter(CHANNEL).value
+            picture = bev_image(features[0].cpu().numpy(), channel)
+            stamp, frame_id = labels.stamp or (0, 0), labels.frame_id or ''
+            self._picture.publish(encode_image(picture, stamp, frame_id))
 
     def _check_channel(self, channel: int) -> None:
         if channel >= self._channels:

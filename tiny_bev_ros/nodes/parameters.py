@@ -7,6 +7,7 @@ config/tiny_bev.yaml lists the same; a test keeps the two equal.
 from __future__ import annotations
 
 import difflib
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -180,8 +181,14 @@ INPUT = (
     ),
 )
 TENSOR_INPUT = (
+    Parameter(
+        'input',
+        'dense',
+        'the topic that is read: pseudo_image (dense) or pillars, a thirtieth of its size',
+        choices=('dense', 'pillars'),
+    ),
     Parameter('frame_id', 'lidar', 'frame of input that names none'),
-    Parameter('max_message_mb', 256, 'refuse larger tensors, MiB', 1, 4096),
+    Parameter('max_message_mb', 256, 'refuse larger pseudo-images, MiB', 1, 4096),
 )
 OUTPUT = (
     Parameter(
@@ -194,7 +201,17 @@ OUTPUT = (
         'output_depth', 1, 'published messages kept for a slow reliable subscriber', 1, 1000
     ),
 )
-PICTURE = (
+MAP_OUTPUT = (
+    Parameter(
+        'region.x_range',
+        [-math.inf, math.inf],
+        'forward extent of what is published of the map [min, max], m',
+    ),
+    Parameter(
+        'region.y_range',
+        [-math.inf, math.inf],
+        'leftward extent of what is published of the map [min, max], m',
+    ),
     Parameter(
         'bev_image.channel',
         -1,
@@ -207,8 +224,10 @@ PICTURE = (
 
 NODES: dict[str, tuple[Parameter, ...]] = {
     'pfn_node': GRID + CLOUD + PFN + COMPUTE + INPUT + OUTPUT,
-    'backbone_node': BACKBONE + ENGINE + COMPUTE + INPUT + TENSOR_INPUT + OUTPUT + PICTURE,
-    'pipeline_node': GRID + CLOUD + PFN + BACKBONE + ENGINE + COMPUTE + INPUT + OUTPUT + PICTURE,
+    'backbone_node': BACKBONE + ENGINE + COMPUTE + INPUT + TENSOR_INPUT + OUTPUT + MAP_OUTPUT,
+    'pipeline_node': (
+        GRID + CLOUD + PFN + BACKBONE + ENGINE + COMPUTE + INPUT + OUTPUT + MAP_OUTPUT
+    ),
 }
 ALL = {parameter.name: parameter for group in NODES.values() for parameter in group}
 

@@ -5,17 +5,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from sensor_msgs.msg import PointCloud2
-
-from tiny_bev_ros.messages.cloud import decode_cloud
 from tiny_bev_ros.nodes import build
 from tiny_bev_ros.nodes.bev_node import BevNode
-from tiny_bev_ros.nodes.outputs import FeatureOutput, TensorOutput
-from tiny_bev_ros.nodes.pfn_node import CLOUD_TYPES, cloud_labels
+from tiny_bev_ros.nodes.cloud_input import CloudInput, LabelledCloud
+from tiny_bev_ros.nodes.outputs import FeatureOutput, PillarOutput
 
 
 class PipelineNode(BevNode):
-    """`points` (PointCloud2) to `bev_features`, with `pseudo_image` for those who ask.
+    """`points` (PointCloud2) to `bev_features`; `pseudo_image` and `pillars` for who asks.
 
     The pillars go from one network to the other as they are: a pseudo-image is laid out only
     for those who subscribe to it.
@@ -24,30 +21,23 @@ class PipelineNode(BevNode):
     def __init__(self, **node_options: Any) -> None:
         super().__init__('pipeline_node', **node_options)
         build.check_channels(self.values)
-        self._options = build.make_cloud_options(self.values)
         self._stage = build.make_pillar_stage(self.values, self.device, self.get_logger())
         self._engine = build.make_backbone_engine(self.values, self.device, self.get_logger())
-        self._pseudo_output = TensorOutput(self, 'pseudo_image', self.values)
+        self._pillar_output = PillarOutput(self, self.values, self._stage)
         self._output = FeatureOutput(self, self.values, self._engine.channels)
         self._engine.warm_up(self._stage.grid.shape)
-        self.listen('points', CLOUD_TYPES)
+        self._input = CloudInput(self, self._stage.grid, self.work)
 
     @property
     def wanted(self) -> bool:
-        """Whether anybody subscribes to features, picture or pseudo-image."""
-        return self._output.wanted or self._pseudo_output.wanted
+        """Whether anybody subscribes to features, picture or pillars."""
+        return self._output.wanted or self._pillar_output.wanted
 
-    def work(self, message: PointCloud2) -> None:
+    def work(self, cloud: LabelledCloud) -> None:
         """Publishes what is wanted of one cloud."""
-        grid = self._stage.grid
-        labels = cloud_labels(message, grid)
-        cloud = decode_cloud(message, self._options)
-        self.tally.drop_points(cloud.dropped)
         pillars = self._stage.pillars(cloud.points)
-        if self._pseudo_output.wanted:
-            self._pseudo_output.publish(self._stage.lay_out(pillars), labels)
+        self._pillar_output.publish(pillars, cloud.labels)
         if self._output.wanted:
-            features = self._engine.from_pillars(*pillars, grid.shape)
-            labels = cloud_labels(message, grid.strided(self._engine.stride))
-            self._output.publish(features, labels)
+            features = self._engine.from_pillars(*pillars, self._stage.grid.shape)
+            self._output.publish(features, cloud.labels.strided(self._engine.stride))
             self.tally.computed(self._engine.statistics.path)

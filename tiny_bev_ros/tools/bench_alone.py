@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import subprocess
 import sys
@@ -20,10 +19,10 @@ import numpy as np
 import torch
 
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.tools.allocator import ALLOCATOR
 from tiny_bev_ros.tools.bench_contenders import builders
 from tiny_bev_ros.tools.bench_inputs import backbone
 from tiny_bev_ros.tools.bench_timing import interleaved, median
+from tiny_bev_ros.transport.allocator import keep_memory
 
 _LIMIT_S = 180.0
 
@@ -47,14 +46,13 @@ def alone(
     Raises:
         TinyBevError: the process failed; the message is its last line.
     """
-    environment = {key: value for key, value in os.environ.items() if key not in ALLOCATOR}
-    if tuned:
-        environment |= ALLOCATOR
     command = [sys.executable, '-m', __name__, contender, str(image), str(models)]
     command += ['--threads', str(threads), '--rounds', str(rounds)]
+    if tuned:
+        command.append('--tuned')
     try:
         done = subprocess.run(  # noqa: S603 - this very module
-            command, env=environment, capture_output=True, text=True, timeout=_LIMIT_S, check=False
+            command, capture_output=True, text=True, timeout=_LIMIT_S, check=False
         )
     except subprocess.TimeoutExpired:
         raise TinyBevError(f'{contender} took more than {_LIMIT_S:g} s alone') from None
@@ -116,7 +114,10 @@ def main() -> None:
     parser.add_argument('models', type=Path)
     parser.add_argument('--threads', type=int)
     parser.add_argument('--rounds', type=int)
+    parser.add_argument('--tuned', action='store_true')
     options = parser.parse_args()
+    if options.tuned:
+        keep_memory()
     torch.set_num_threads(options.threads)
     image = torch.from_numpy(np.load(options.image))
     shape = (image.shape[2], image.shape[3])

@@ -16,10 +16,10 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Float32MultiArray
 
+from tiny_bev_ros.config import config_file
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.messages.cloud import encode_cloud
 from tiny_bev_ros.tools.bench_timing import interleaved
-from tiny_bev_ros.tools.config import config_file
 from tiny_bev_ros.tools.node_process import NodeProcess
 
 SPARSITIES = ('never', 'auto')

@@ -28,11 +28,11 @@ from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Float32MultiArray
 from tqdm import tqdm
 
+from tiny_bev_ros.config import GRIDS, config_file
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.messages.cloud import decode_cloud
 from tiny_bev_ros.messages.tensor import BevTensor, decode_tensor
 from tiny_bev_ros.tools.bag import Bag, find_cloud_topic
-from tiny_bev_ros.tools.config import GRIDS, config_file
 from tiny_bev_ros.tools.demo_picture import draw
 from tiny_bev_ros.tools.node_process import NodeProcess
 from tiny_bev_ros.tools.street_bag import make_street_bag
@@ -151,7 +151,7 @@ def run(options: argparse.Namespace) -> None:
     namespace = f'/tiny_bev_demo_{os.getpid()}'
     arguments = ['-r', f'__ns:={namespace}', '--params-file', config_file()]
     if options.grid:
-        arguments += ['--params-file', config_file(f'grid_{options.grid}')]
+        arguments += ['--params-file', config_file(f'grid_{options.grid}.yaml')]
     with ExitStack() as stack:
         bag = stack.enter_context(Bag(path))
         topic = find_cloud_topic(bag, options.topic)

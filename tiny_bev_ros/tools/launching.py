@@ -13,9 +13,9 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
+from tiny_bev_ros.config import GRIDS, config_file
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.tools.allocator import allocator_environment
-from tiny_bev_ros.tools.config import GRIDS, config_file
+from tiny_bev_ros.transport.shared_memory import profile_environment, shortage
 
 # A bag waits this long for the nodes, which load PyTorch first.
 _NODES_START_S = 4.0
@@ -108,7 +108,7 @@ def node(
     parameters: list[Any] = [params_file]
     grid = context.launch_configurations.get('grid', '')
     if grid:
-        parameters.append(config_file(f'grid_{grid}'))
+        parameters.append(config_file(f'grid_{grid}.yaml'))
     if values:
         parameters.append(values)
     return Node(
@@ -121,7 +121,6 @@ def node(
             (inside, argument_value(context, argument)) for inside, argument in remappings.items()
         ],
         arguments=['--ros-args', '--log-level', LaunchConfiguration('log_level')],
-        additional_env=allocator_environment(),
         output='screen',
     )
 
@@ -139,7 +138,9 @@ def bag_player(context: LaunchContext) -> list[TimerAction]:
         command.append('--loop')
     if argument_value(context, 'use_sim_time') == 'true':
         command.append('--clock')
-    player = ExecuteProcess(cmd=command, output='screen')
+    # It sends clouds of megabytes, and has no profile of its own.
+    profile = {} if shortage() else profile_environment()
+    player = ExecuteProcess(cmd=command, additional_env=profile, output='screen')
     return [TimerAction(period=_NODES_START_S, actions=[player])]
 
 

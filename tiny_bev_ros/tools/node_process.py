@@ -3,15 +3,13 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 from pathlib import Path
 from types import TracebackType
 
+from tiny_bev_ros.config import executable
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.tools.allocator import allocator_environment
-from tiny_bev_ros.tools.config import executable
 
 _START_S = 60.0
 _GRACE_S = 10.0
@@ -31,7 +29,6 @@ class NodeProcess:
         with log.open('wb') as output:
             self._process = subprocess.Popen(  # noqa: S603 - our own executable
                 [executable(name), '--ros-args', *ros_args],
-                env=os.environ | allocator_environment(),
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the package's YAML files are installed."""
+"""Where the package's files are installed."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ PACKAGE = 'tiny_bev_ros'
 GRIDS = ('kitti', 'square_200', 'surround', 'close')
 
 
-def config_file(name: str = 'tiny_bev') -> str:
-    """Path of one of config/*.yaml: tiny_bev has every parameter, grid_<preset> a grid."""
-    return str(Path(get_package_share_directory(PACKAGE)) / 'config' / f'{name}.yaml')
+def config_file(name: str = 'tiny_bev.yaml') -> str:
+    """Path of a file of config/: tiny_bev.yaml has every parameter, grid_<preset>.yaml a grid."""
+    return str(Path(get_package_share_directory(PACKAGE)) / 'config' / name)
 
 
 def executable(name: str) -> str:

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""For consumers: subscribe to `bev_features`, `pseudo_image` or `pillars` of any encoding."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.node import Node
+from std_msgs.msg import Float32MultiArray, UInt8MultiArray
+
+from tiny_bev_ros.messages.pillars import PillarTensor, decode_pillars
+from tiny_bev_ros.messages.tensor import BevTensor, decode_tensor
+from tiny_bev_ros.transport.input import Input
+from tiny_bev_ros.transport.tally import Tally
+from tiny_bev_ros.transport.tuning import tune_process
+
+__all__ = [
+    'BevSubscriber',
+    'BevTensor',
+    'PillarTensor',
+    'decode_pillars',
+    'decode_tensor',
+    'tune_process',
+]
+
+_TYPES = {
+    'std_msgs/msg/Float32MultiArray': Float32MultiArray,
+    'std_msgs/msg/UInt8MultiArray': UInt8MultiArray,
+}
+
+
+class BevSubscriber(Input):
+    """Hands each tensor of a topic to a callback, and stays up when one is wrong.
+
+    It subscribes with the type and the reliability that the publisher has. A wrong message is
+    refused with one line in the node's log and counted.
+
+    Args:
+        node: which subscribes.
+        topic: relative name, such as 'bev_features'.
+        callback: gets a BevTensor: its array is a view of the message, so that nothing is
+            copied, and belongs to the callback.
+        decode: what makes it of a message; `decode_pillars` for the topic `pillars`.
+        reliability: auto (as the publishers do), reliable or best_effort.
+        depth: messages that wait while the callback works.
+        wanted: a message is neither read nor handed on while this is false.
+        tally: counts what became of each message; by default one of its own.
+
+    Attributes:
+        tally: the same.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        topic: str,
+        callback: Callable[[Any], None],
+        *,
+        decode: Callable[[Any], Any] = decode_tensor,
+        reliability: str = 'auto',
+        depth: int = 1,
+        wanted: Callable[[], bool] = lambda: True,
+        tally: Tally | None = None,
+    ) -> None:
+        self.tally = tally or Tally(node.get_logger(), time.monotonic_ns)
+        super().__init__(
+            node,
+            topic,
+            _TYPES,
+            decode,
+            callback,
+            reliability=reliability,
+            depth=depth,
+            wanted=wanted,
+            tally=self.tally,
+        )

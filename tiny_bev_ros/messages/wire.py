@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Arrays in the data of std_msgs multi-arrays, whatever their dimensions mean."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from std_msgs.msg import Float32MultiArray, MultiArrayDimension, MultiArrayLayout, UInt8MultiArray
+
+from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.messages.labels import BYTE_LABEL
+
+MESSAGE_TYPES = {'float32': Float32MultiArray, 'float16': UInt8MultiArray}
+
+# Bytes of float16 have an order of their own on the wire; float32 is the middleware's.
+_DTYPES: dict[str, np.dtype[Any]] = {'float32': np.dtype(np.float32), 'float16': np.dtype('<f2')}
+_MAX_UINT32 = 2**32 - 1
+_FLOAT16_MAX = 65504.0
+# Values looked at in one go: small beside the tensor, large beside the cost of a call.
+_CHUNK = 2**18
+
+
+def check_encoding(encoding: str) -> None:
+    """Raises TinyBevError when it is none of MESSAGE_TYPES."""
+    if encoding not in MESSAGE_TYPES:
+        raise TinyBevError(f'encoding is {encoding!r}; expected one of {list(MESSAGE_TYPES)}')
+
+
+def check_dtype(name: str, array: Any) -> None:
+    """Raises TinyBevError when an array or PyTorch tensor is neither float32 nor float16."""
+    dtype = str(array.dtype).removeprefix('torch.')
+    if dtype not in _DTYPES:
+        raise TinyBevError(f'{name} dtype is {dtype}; expected float32 or float16')
+
+
+def message_for(
+    shape: Sequence[int], texts: Sequence[str], encoding: str, out: Any
+) -> tuple[Any, np.ndarray]:
+    """A message of an array's size and its data as that array, yet to be filled.
+
+    Args:
+        shape: of the array.
+        texts: a label for each dimension.
+        encoding: a key of MESSAGE_TYPES.
+        out: a message that is taken if it has the right type and size, or None.
+
+    Raises:
+        TinyBevError: the array is too large for the uint32 fields of the layout.
+    """
+    texts, sizes = list(texts), list(shape)
+    if encoding == 'float16':
+        texts, sizes = [*texts, BYTE_LABEL], [*sizes, 2]
+    length = math.prod(sizes)
+    if length > _MAX_UINT32:
+        raise TinyBevError(
+            f'array shape is {tuple(shape)}, {length} elements of data; '
+            f'expected at most {_MAX_UINT32}'
+        )
+    message_type = MESSAGE_TYPES[encoding]
+    if isinstance(out, message_type) and len(out.data) == length:
+        message = out
+    else:
+        message = message_type()
+        # Grown in place: to repeat one zero is the cheapest way to a given length, and an
+        # array that is assigned may be copied by the message class.
+        data = message.data
+        data.append(0)
+        data *= length
+    message.layout = MultiArrayLayout(
+        dim=[
+            MultiArrayDimension(label=text, size=size, stride=stride)
+            for text, size, stride in zip(texts, sizes, _dense_strides(sizes), strict=True)
+        ]
+    )
+    return message, np.frombuffer(message.data, _DTYPES[encoding]).reshape(shape)
+
+
+def fill(values: np.ndarray, source: Any) -> None:
+    """Copies an array, or a PyTorch tensor of any device, and rounds it where need be."""
+    if isinstance(source, np.ndarray):
+        with np.errstate(over='ignore'):  # what float16 cannot hold becomes inf
+            values[...] = source
+        return
+    import torch  # here, as those who only read need not wait for it
+
+    torch.from_numpy(values).copy_(source)
+
+
+def flat(data: Any) -> np.ndarray:
+    """A message's data as a 1-D float32 or uint8 array that shares its memory."""
+    try:
+        view = memoryview(data)
+    except (TypeError, ValueError):
+        view = None
+    if view is None or view.format not in ('f', 'B') or view.ndim != 1 or not view.contiguous:
+        kind = type(data).__name__ + (f' of {view.format!r}' if view is not None else '')
+        raise TinyBevError(f'data is {kind}; expected a flat array of float32 or uint8')
+    return np.asarray(view)
+
+
+def stored_values(msg: Any, names: Sequence[str], max_bytes: int) -> np.ndarray:
+    """The array in a message's data, with the dimensions of its layout.
+
+    Args:
+        msg: a multi-array.
+        names: of its dimensions, without the bytes of a float16.
+        max_bytes: how large the array, and the data that holds it, may be.
+
+    Returns:
+        A view of the data; of float16 perhaps one that is not aligned.
+
+    Raises:
+        TinyBevError: the layout contradicts itself, the data or max_bytes.
+    """
+    data = flat(msg.data)
+    sizes = [int(dim.size) for dim in msg.layout.dim]
+    offset = int(msg.layout.data_offset)
+    _check_sizes(names, sizes, data.itemsize, max_bytes)
+    strides = _strides(sizes, [int(dim.stride) for dim in msg.layout.dim])
+    if offset < 0 or offset + strides[0] != data.size or data.nbytes > max_bytes:
+        raise TinyBevError(
+            f'data has {data.size} elements; expected layout.data_offset {offset} + '
+            f'layout.dim[0].stride {strides[0]} of them, in at most {max_bytes} bytes'
+        )
+    # std_msgs: one step along dimension i is dim[i + 1].stride elements, along the last 1.
+    # The byte dimension is inside the value.
+    steps = [stride * data.itemsize for stride in (*strides[1:], 1)]
+    dtype = _DTYPES['float32' if data.dtype == np.float32 else 'float16']
+    rank = len(names)
+    return np.ndarray(sizes[:rank], dtype, data, offset * data.itemsize, steps[:rank])
+
+
+def all_finite(array: np.ndarray) -> bool:
+    """One pass without a temporary of the array's size."""
+    if array.flags.c_contiguous:
+        array = array.reshape(-1)
+    if array.ndim > 1 and array.size > _CHUNK:
+        return all(all_finite(part) for part in array)
+    if array.ndim > 1:
+        return _chunk_finite(array)
+    return all(_chunk_finite(array[i : i + _CHUNK]) for i in range(0, array.size, _CHUNK))
+
+
+def not_finite(
+    field: str, axes: Sequence[str], values: Any, stored: np.ndarray | None = None
+) -> TinyBevError:
+    """The error for the first value that is not finite as it is stored.
+
+    Args:
+        field: that holds it.
+        axes: names of the dimensions.
+        values: an array or PyTorch tensor as it was given.
+        stored: the same as float16; None where that is ``values`` itself.
+    """
+    stored = values if stored is None else stored
+    place = np.unravel_index(int(np.isfinite(stored).argmin()), stored.shape)
+    value = float(values[place])
+    where = ', '.join(f'{name} {int(i)}' for name, i in zip(axes, place, strict=True))
+    wanted = 'a finite number'
+    if math.isfinite(value):
+        wanted = f'at most {_FLOAT16_MAX:g} in size, the range of float16'
+    return TinyBevError(f'{field} holds {value:g} at {where}; expected {wanted}')
+
+
+def _dense_strides(sizes: Sequence[int]) -> list[int]:
+    return [math.prod(sizes[index:]) for index in range(len(sizes))]
+
+
+def _check_sizes(
+    names: Sequence[str], sizes: Sequence[int], itemsize: int, max_bytes: int
+) -> None:
+    for index, size in enumerate(sizes):
+        may_be_empty = names[index : index + 1] == ['pillar']
+        if size < 0 or (size == 0 and not may_be_empty):
+            wanted = '0 or more' if may_be_empty else 'more than 0'
+            raise TinyBevError(f'layout.dim[{index}].size is {size}; expected {wanted}')
+    if len(sizes) > len(names) and sizes[-1] != 2:
+        raise TinyBevError(
+            f'layout.dim[{len(names)}].size is {sizes[-1]}; expected the 2 bytes of a float16'
+        )
+    size = math.prod(sizes) * itemsize
+    if size > max_bytes:
+        raise TinyBevError(
+            f'layout.dim sizes are {list(sizes)}, {size} bytes; expected at most {max_bytes}'
+        )
+
+
+def _strides(sizes: Sequence[int], strides: Sequence[int]) -> list[int]:
+    """The strides, all of them filled in, once it is sure that no two values overlap."""
+    if not any(strides):
+        return _dense_strides(sizes)
+    for index, (size, stride) in enumerate(zip(sizes, strides, strict=True)):
+        step = strides[index + 1] if index + 1 < len(strides) else 1
+        if stride < size * step:
+            raise TinyBevError(
+                f'layout.dim[{index}].stride is {stride}; expected at least {size * step} '
+                f'(size {size} x {step}), or 0 in every dimension'
+            )
+    return list(strides)
+
+
+def _chunk_finite(chunk: np.ndarray) -> bool:
+    if chunk.dtype == np.float32:
+        return bool(np.isfinite(chunk).all())
+    # isfinite of float16 is ten times slower than looking for an exponent of all ones.
+    exponent = np.bitwise_and(chunk.view('<u2'), 0x7C00)
+    return not exponent.size or bool(exponent.max() != 0x7C00)

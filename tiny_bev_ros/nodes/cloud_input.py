@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The subscription to `points` that the nodes share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from sensor_msgs.msg import PointCloud2
+
+from tiny_bev_ros.grid import BevGrid
+from tiny_bev_ros.messages.cloud import decode_cloud
+from tiny_bev_ros.messages.labels import TensorLabels
+from tiny_bev_ros.nodes import build
+from tiny_bev_ros.nodes.bev_node import BevNode
+from tiny_bev_ros.transport.input import Input
+
+_TYPES = {'sensor_msgs/msg/PointCloud2': PointCloud2}
+
+
+class LabelledCloud(NamedTuple):
+    """A cloud, and what a map that is made of it is labelled with.
+
+    Attributes:
+        points: (N,4) or (N,5) float32 [x,y,z,intensity(,time)], all finite.
+        labels: stamp and frame of the cloud, axes of the grid.
+    """
+
+    points: np.ndarray
+    labels: TensorLabels
+
+
+class CloudInput(Input):
+    """Reads clouds as the parameters `cloud.*` of a node say, and counts what is left out.
+
+    Args:
+        node: which subscribes.
+        grid: of the map that is made of a cloud.
+        callback: gets each cloud.
+    """
+
+    def __init__(
+        self, node: BevNode, grid: BevGrid, callback: Callable[[LabelledCloud], None]
+    ) -> None:
+        self._options = build.make_cloud_options(node.values)
+        self._grid = grid
+        super().__init__(node, 'points', _TYPES, self._read, callback, **node.input_options())
+
+    def _read(self, message: PointCloud2) -> LabelledCloud:
+        stamp, grid = message.header.stamp, self._grid
+        labels = TensorLabels(
+            (stamp.sec, stamp.nanosec), message.header.frame_id, grid.y_axis, grid.x_axis
+        )
+        cloud = decode_cloud(message, self._options)
+        self._tally.drop_points(cloud.dropped)
+        return LabelledCloud(cloud.points, labels)
