@@ -2,12 +2,18 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import Axis
-from tiny_bev_ros.messages.labels import TensorLabels, parse_labels, write_labels
+from tiny_bev_ros.messages.labels import (
+    TensorLabels,
+    parse_labels,
+    parse_pillar_labels,
+    write_labels,
+)
 
 FULL = TensorLabels((1700000000, 5), 'map 1;=%ü', Axis(-39.68, 0.16), Axis(0.0, 1 / 3))
 PLAIN = ['batch', 'channel', 'height', 'width']
@@ -183,3 +189,49 @@ def test_refused_stamps(stamp):
 def test_refused_frame():
     with pytest.raises(TinyBevError, match='frame_id is'):
         TensorLabels(frame_id='\ud800')
+
+
+# Pillars
+
+PILLAR_TEXTS = [
+    'pillar;stamp=1700000000.000000005;frame_id=map%201%3B%3D%25%C3%BC',
+    'channel',
+    'height;cells=496;origin=-39.68;step=0.16',
+    'width;cells=432;origin=0.0;step=0.3333333333333333',
+]
+
+
+def test_labels_of_pillars():
+    assert write_labels(FULL, (496, 432)) == PILLAR_TEXTS
+    names, labels, canvas = parse_pillar_labels(PILLAR_TEXTS)
+    assert names == ['pillar', 'channel', 'height', 'width']
+    assert (labels, canvas) == (FULL, (496, 432))
+    again = parse_pillar_labels([*reversed(PILLAR_TEXTS), 'byte;dtype=float16'], float16=True)
+    assert again == (names[::-1], FULL, (496, 432))
+
+
+@pytest.mark.parametrize(
+    ('texts', 'reason'),
+    [
+        (PILLAR_TEXTS[:3], 'layout.dim has 3 entries; expected 4'),
+        ([*PILLAR_TEXTS, 'pillar'], 'layout.dim has 5 entries; expected 4'),
+        (['', '', '', ''], "labels are ['', '', '', '']; expected each of ['pillar', "),
+        ([*PILLAR_TEXTS[:2], 'height', 'width'], "'height', without cells"),
+    ],
+)
+def test_refused_labels_of_pillars(texts, reason):
+    with pytest.raises(TinyBevError, match=re.escape(reason)):
+        parse_pillar_labels(texts)
+
+
+def test_a_float16_counts_its_bytes():
+    with pytest.raises(TinyBevError, match=r'layout.dim has 4 entries; expected 5'):
+        parse_pillar_labels([*PILLAR_TEXTS[:3], 'byte;dtype=float16'], float16=True)
+
+
+def test_a_coarser_map():
+    coarser = FULL.strided(2)
+    assert coarser == TensorLabels(
+        FULL.stamp, FULL.frame_id, Axis(-39.68, 0.32), Axis(0.0, 2 * (1 / 3))
+    )
+    assert TensorLabels((1, 2)).strided(2) == TensorLabels((1, 2))

@@ -3,8 +3,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +20,9 @@ from std_msgs.msg import Float32MultiArray, MultiArrayDimension, String, UInt8Mu
 
 from tiny_bev_ros.grid import Axis, BevGrid
 from tiny_bev_ros.messages.cloud import encode_cloud
+from tiny_bev_ros.messages.pillars import decode_pillars, encode_pillars
 from tiny_bev_ros.messages.tensor import TensorLabels, decode_tensor, encode_tensor
+from tiny_bev_ros.messages.wire import MESSAGE_TYPES
 from tiny_bev_ros.models import PillarFeatureNet, TinyBEVBackbone, build_backbone, scatter, seeded
 
 pytestmark = [pytest.mark.dds, pytest.mark.timeout(120)]
@@ -28,6 +34,7 @@ SMALL = {
     'grid__cell': 0.5,
 }
 SMALL_GRID = BevGrid((0, 16), (-8, 8), (-3, 1), 0.5)
+DOCUMENT = Path(__file__).resolve().parents[1] / 'docs/tensor_message.md'
 KITTI_GRID = BevGrid((0, 69.12), (-39.68, 39.68), (-3, 1), 0.16)
 
 
@@ -377,3 +384,191 @@ def test_a_misspelt_parameter_is_told(graph: RosGraph):
     assert 'parameter devise is not known and has no effect; did you mean device?' in (
         process.log.read_text()
     )
+
+
+def sent_and_answered(graph: RosGraph, message, topic: str, outputs: list) -> None:
+    """Publishes, again if need be: two nodes may not have found each other at first."""
+    publisher = graph.publisher(type(message), topic)
+    for _ in range(10):
+        publisher.publish(message)
+        graph.spin_for(1.0)
+        if outputs:
+            return
+    pytest.fail(f'no output for {topic}\n{graph.logs()}')
+
+
+@pytest.mark.parametrize('encoding', ['float32', 'float16'])
+def test_pillars_from_node_to_node_give_what_the_dense_way_gives(graph: RosGraph, encoding: str):
+    graph.start('pfn_node', output_encoding=encoding, **SMALL)
+    process = graph.start(
+        'backbone_node', input='pillars', backbone__sparsity='always', input_reliability='auto'
+    )
+    features = graph.collect(Float32MultiArray, 'bev_features')
+    pillars = graph.collect(MESSAGE_TYPES[encoding], 'pillars')
+    graph.spin_until(lambda: graph.node.count_subscribers('pillars') == 2)
+    points = cloud_of(500)
+    sent_and_answered(graph, encode_cloud(points, (5, 6), 'lidar'), 'points', features)
+
+    pseudo_image = expected_pseudo_image(points, SMALL_GRID)
+    tolerance = {'float32': 1e-4, 'float16': 5e-3}[encoding]
+    received = decode_pillars(pillars[0])
+    assert received.canvas == (32, 32)
+    assert received.labels == TensorLabels((5, 6), 'lidar', Axis(-8.0, 0.5), Axis(0.0, 0.5))
+    laid_out = scatter(
+        torch.from_numpy(received.features).float(), torch.from_numpy(received.cells), (32, 32)
+    )
+    assert (laid_out - pseudo_image).abs().max() < tolerance
+    feature_map = decode_tensor(features[0])
+    assert np.abs(feature_map.array - expected_features(pseudo_image)).max() < tolerance
+    assert feature_map.labels == TensorLabels((5, 6), 'lidar', Axis(-8.0, 1.0), Axis(0.0, 1.0))
+    assert process.stop() == 0
+    assert re.search(r'rejected 0; .* [1-9]\d* sparse', process.log.read_text())
+
+
+def test_pillars_of_an_empty_cloud(graph: RosGraph):
+    graph.start('pipeline_node', **SMALL)
+    graph.start('backbone_node', input='pillars')
+    pillars = graph.collect(Float32MultiArray, 'pillars')
+    empty = encode_cloud(np.zeros((0, 4), np.float32), (1, 0), 'lidar')
+    sent_and_answered(graph, empty, 'points', pillars)
+    received = decode_pillars(pillars[0], channels=64)
+    assert received.features.shape == (0, 64)
+    assert received.canvas == (32, 32)
+    features = graph.collect(Float32MultiArray, 'bev_features')
+    sent_and_answered(graph, pillars[0], 'pillars', features)
+    wanted = expected_features(torch.zeros(1, 64, 32, 32))
+    assert np.abs(decode_tensor(features[0]).array - wanted).max() < 1e-4
+
+
+def test_wrong_pillars_are_told_and_the_next_good_ones_are_worked_on(graph: RosGraph):
+    process = graph.start('backbone_node', input='pillars', input_depth=10)
+    features = graph.collect(Float32MultiArray, 'bev_features')
+    publisher = graph.publisher(Float32MultiArray, 'pillars')
+    cells = torch.tensor([[0, 1], [7, 7]])
+    good = encode_pillars(torch.rand(2, 64), cells, (8, 8), TensorLabels((1, 2), 'f'))
+    outside = encode_pillars(torch.rand(2, 64), cells, (8, 7), TensorLabels((1, 2), 'f'))
+    narrow = encode_pillars(torch.rand(2, 9), cells, (8, 8), TensorLabels((1, 2), 'f'))
+    huge = encode_pillars(torch.rand(2, 64), cells, (8, 2**20), TensorLabels((1, 2), 'f'))
+    dense = encode_tensor(small_pseudo_image(), TensorLabels((1, 2), 'f'))
+    for message in (outside, narrow, huge, dense, good):
+        publisher.publish(message)
+    graph.spin_until(lambda: features)
+    assert process.stop() == 0
+    log = process.log.read_text()
+    for reason in (
+        'row 7, column 7 at pillar 1; expected whole numbers from 0 to below 8 and 7',
+        'are (2, 11, 1, 1); expected (P, 2 + 64, 1, 1)',
+        '8 x 1048576 cells of 64 channels, 2147483648 bytes when laid out',
+        "expected each of ['pillar', 'channel', 'height', 'width'] once",
+    ):
+        assert len([line for line in log.splitlines() if reason in line]) == 1, log
+    assert 'received 5, published 1, skipped 0, rejected 4' in log
+
+
+def test_a_region_is_cut_out_of_what_is_published(graph: RosGraph):
+    region = {'region__x_range': '[4.0, 9.5]', 'region__y_range': '[-.inf, 0.0]'}
+    graph.start('pipeline_node', **SMALL, **region)
+    features = graph.collect(Float32MultiArray, 'bev_features')
+    pictures = graph.collect(Image, 'bev_image')
+    points = cloud_of(500)
+    sent_and_answered(graph, encode_cloud(points, (5, 6), 'lidar'), 'points', features)
+    graph.spin_until(lambda: pictures)
+    feature_map = decode_tensor(features[0])
+    wanted = expected_features(expected_pseudo_image(points, SMALL_GRID))[:, :, :8, 4:10]
+    assert feature_map.array.shape == (1, 128, 8, 6)
+    assert np.abs(feature_map.array - wanted).max() < 1e-4
+    assert feature_map.labels == TensorLabels((5, 6), 'lidar', Axis(-8.0, 1.0), Axis(4.0, 1.0))
+    assert (pictures[0].height, pictures[0].width) == (6, 8)
+
+
+def test_a_region_beside_the_map_is_told(graph: RosGraph):
+    process = graph.start('pipeline_node', region__x_range='[20.0, 30.0]', **SMALL)
+    graph.collect(Float32MultiArray, 'bev_features')
+    clouds = graph.publisher(PointCloud2, 'points')
+    clouds.publish(encode_cloud(cloud_of(50), (5, 6), 'lidar'))
+    told = 'points rejected (1 so far): region x_range is [20, 30] m; expected part of the map'
+    graph.spin_until(lambda: told in process.log.read_text())
+
+
+READER = """
+import json
+import sys
+import numpy as np
+import rclpy
+from rclpy.qos import QoSProfile, QoSReliabilityPolicy
+from std_msgs.msg import Float32MultiArray, UInt8MultiArray
+
+{document}
+
+rclpy.init()
+node = rclpy.create_node('reader', namespace=sys.argv[1])
+quality = QoSProfile(depth=1, reliability=QoSReliabilityPolicy.BEST_EFFORT)
+
+def show(topic):
+    def callback(msg):
+        array, info = read(msg)
+        if topic == 'pillars':
+            array = lay_out(array, info)
+        print(json.dumps([topic, str(array.dtype), array.shape,
+                          float(abs(array.astype(float)).sum()),
+                          info['width']['origin'], info['width']['step']]), flush=True)
+    return callback
+
+kind = {{'float32': Float32MultiArray, 'float16': UInt8MultiArray}}[sys.argv[2]]
+for topic in ('pillars', 'pseudo_image', 'bev_features'):
+    node.create_subscription(kind, topic, show(topic), quality)
+assert not [name for name in sys.modules if name.startswith(('tiny_bev_ros', 'torch'))]
+rclpy.spin(node)
+"""
+
+
+@pytest.mark.parametrize('encoding', ['float32', 'float16'])
+def test_a_reader_made_of_the_document_alone_reads_every_form(graph: RosGraph, encoding: str):
+    """In a process without this package, with the best effort of a sensor's consumer."""
+    code = re.findall(r'```python\n(.*?)```', DOCUMENT.read_text(encoding='utf-8'), re.DOTALL)
+    script = graph.folder / 'reader.py'
+    script.write_text(READER.format(document='\n'.join(code)))
+    graph.start('pipeline_node', output_encoding=encoding, **SMALL)
+    told, log = graph.folder / 'reader.txt', graph.folder / 'reader.log'
+    with told.open('wb') as output, log.open('wb') as errors:
+        reader = subprocess.Popen(
+            [sys.executable, str(script), graph.namespace, encoding],
+            stdout=output,
+            stderr=errors,
+        )
+    try:
+        points = cloud_of(500)
+        clouds = graph.publisher(PointCloud2, 'points')
+        topics = ('pillars', 'pseudo_image', 'bev_features')
+        graph.spin_until(lambda: all(graph.node.count_subscribers(topic) for topic in topics))
+
+        def said() -> list[str]:
+            clouds.publish(encode_cloud(points, (5, 6), 'lidar'))
+            graph.spin_for(0.3)
+            assert reader.poll() is None, log.read_text()
+            return told.read_text().splitlines()
+
+        graph.spin_until(lambda: {json.loads(line)[0] for line in said()} >= set(topics))
+    finally:
+        reader.kill()
+        reader.wait()
+    pseudo_image = expected_pseudo_image(points, SMALL_GRID)
+    sums = dict.fromkeys(topics[:2], float(pseudo_image.abs().sum()))
+    sums['bev_features'] = float(np.abs(expected_features(pseudo_image)).sum())
+    for line in told.read_text().splitlines():
+        topic, dtype, shape, total, origin, step = json.loads(line)
+        assert dtype == encoding
+        assert shape == ([1, 128, 16, 16] if topic == 'bev_features' else [1, 64, 32, 32])
+        assert total == pytest.approx(sums[topic], rel=2e-3)
+        assert (origin, step) == ('0.0', '1.0' if topic == 'bev_features' else '0.5')
+
+
+@pytest.mark.parametrize('reliable', [True, False])
+def test_a_pseudo_image_of_55_mb_arrives_without_any_setting(graph: RosGraph, reliable: bool):
+    """As shipped, best effort gets none of them."""
+    graph.start('pipeline_node')
+    pseudo_images = graph.collect(Float32MultiArray, 'pseudo_image', reliable=reliable)
+    points = np.random.default_rng(1).uniform([0, -39, -3, 0], [69, 39, 1, 1], (20000, 4))
+    cloud = encode_cloud(points.astype(np.float32), (1, 0), 'lidar')
+    sent_and_answered(graph, cloud, 'points', pseudo_images)
+    assert decode_tensor(pseudo_images[0]).array.shape == (1, 64, 496, 432)

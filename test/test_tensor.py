@@ -10,10 +10,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from std_msgs.msg import Float32MultiArray, MultiArrayDimension, MultiArrayLayout, UInt8MultiArray
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import Axis
+from tiny_bev_ros.messages.pillars import encode_pillars
 from tiny_bev_ros.messages.tensor import (
     MESSAGE_TYPES,
     BevTensor,
@@ -165,6 +167,26 @@ def test_float16_rounds_to_nearest():
     assert tensor.array.ravel().tolist() == [65504, -65504, 1, 0]
 
 
+@pytest.mark.parametrize('encoding', MESSAGE_TYPES)
+@pytest.mark.parametrize('dtype', ['float32', 'float16'])
+def test_torch_tensors_of_any_strides(encoding, dtype):
+    array = ramp(1, 2, 3, 8)
+    tensor = torch.from_numpy(array).to(getattr(torch, dtype))[..., ::2]
+    assert memory(encode_tensor(tensor, LABELS, encoding)).tobytes() == (
+        memory(encode_tensor(array[..., ::2], LABELS, encoding)).tobytes()
+    )
+    tensor[0, 1, 2, 3] = float('nan')
+    with pytest.raises(TinyBevError, match='nan at batch 0, channel 1, height 2, width 3'):
+        encode_tensor(tensor, LABELS, encoding)
+
+
+def test_torch_tensors_beyond_float16_are_refused():
+    with pytest.raises(TinyBevError, match=r'holds 70000 at .* the range of float16'):
+        encode_tensor(torch.full((1, 1, 2, 2), 7e4), LABELS, 'float16')
+    with pytest.raises(TinyBevError, match='array dtype is bfloat16; expected float32 or'):
+        encode_tensor(torch.zeros(1, 1, 2, 2, dtype=torch.bfloat16), LABELS)
+
+
 # Decoding
 
 
@@ -218,12 +240,10 @@ def test_float16_bytes_with_offset(labels, offset):
 
 
 def test_torch_takes_the_result():
-    torch = pytest.importorskip('torch')
     for encoding in MESSAGE_TYPES:
         tensor = decode_tensor(encode_tensor(ramp(1, 2, 3, 4), LABELS, encoding))
-        assert torch.equal(
-            torch.from_numpy(tensor.array).float(), torch.from_numpy(ramp(1, 2, 3, 4))
-        )
+        assert torch.equal(tensor.tensor.float(), torch.from_numpy(ramp(1, 2, 3, 4)))
+        assert tensor.tensor.data_ptr() == tensor.array.ctypes.data
 
 
 @pytest.mark.parametrize('encoding', MESSAGE_TYPES)
@@ -391,8 +411,14 @@ def test_reader_of_the_document(encoding):
 def test_dump_of_the_document():
     labels = TensorLabels((1317046429, 104921000), 'velodyne', Axis(-39.68, 0.32), Axis(0, 0.32))
     array = np.broadcast_to(np.float32(0), (1, 128, 248, 216))
-    dumped = re.findall(
-        r'- \{label: (.*?), size: (\d+), stride: (\d+)\}', DOCUMENT.read_text(encoding='utf-8')
-    )
-    expected = dims_of(encode_tensor(array, labels))
-    assert [(label, int(size), int(stride)) for label, size, stride in dumped] == expected
+    features, pillars = re.findall(r'```yaml\n(.*?)```', DOCUMENT.read_text(), re.DOTALL)
+    assert dumped_dims(features) == dims_of(encode_tensor(array, labels))
+    finer = TensorLabels(labels.stamp, 'velodyne', Axis(-39.68, 0.16), Axis(0, 0.16))
+    places = torch.stack([torch.arange(7000) // 432, torch.arange(7000) % 432], 1)
+    message = encode_pillars(torch.zeros(7000, 64), places, (496, 432), finer)
+    assert dumped_dims(pillars) == dims_of(message)
+
+
+def dumped_dims(text: str) -> list[tuple[str, int, int]]:
+    found = re.findall(r'- \{label: (.*?), size: (\d+), stride: (\d+)\}', text)
+    return [(label, int(size), int(stride)) for label, size, stride in found]

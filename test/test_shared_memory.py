@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from tiny_bev_ros.transport import shared_memory
+from tiny_bev_ros.transport.tuning import tune_process
+
+CONFIG = Path(__file__).resolve().parents[1] / 'config'
+MIB = 2**20
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[SimpleNamespace]:
+    """A machine with 512 MiB of shared memory, where the user has set nothing."""
+    found = SimpleNamespace(free=512 * MIB, folder=tmp_path)
+    for name in ('RMW_IMPLEMENTATION', 'FASTDDS_BUILTIN_TRANSPORTS', *shared_memory.VARIABLES):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(shared_memory, '_FOLDER', tmp_path)
+    monkeypatch.setattr(shared_memory, 'config_file', lambda name: str(CONFIG / name))
+    monkeypatch.setattr(shutil, 'disk_usage', lambda _: SimpleNamespace(free=found.free))
+    with monkeypatch.context() as environment:
+        # What is set in a test must not stay for the next.
+        environment.setattr(os, 'environ', dict(os.environ))
+        yield found
+
+
+def profiles() -> list[str | None]:
+    return [os.environ.get(name) for name in shared_memory.VARIABLES]
+
+
+def test_the_segment_holds_the_largest_tensor_of_the_default_grid(machine):
+    assert 64 * 496 * 432 * 4 < shared_memory.segment_size() == 64 * MIB
+
+
+def test_the_profile_is_set_for_every_release(machine):
+    assert tune_process() == ''
+    assert profiles() == [str(CONFIG / 'fastdds.xml')] * 2
+
+
+@pytest.mark.parametrize('name', [*shared_memory.VARIABLES, 'FASTDDS_BUILTIN_TRANSPORTS'])
+def test_what_the_user_has_set_stays(machine, name: str):
+    os.environ[name] = 'mine'
+    machine.free = 0
+    assert shared_memory.enlarge_shared_memory() == ''
+    assert profiles() == [
+        'mine' if name == variable else None for variable in shared_memory.VARIABLES
+    ]
+
+
+def test_another_middleware_is_left_alone(machine):
+    os.environ['RMW_IMPLEMENTATION'] = 'rmw_cyclonedds_cpp'
+    machine.free = 0
+    assert shared_memory.enlarge_shared_memory() == ''
+    assert profiles() == [None, None]
+
+
+def test_too_little_room_is_told_with_the_remedy(machine):
+    machine.free = 64 * MIB
+    assert shared_memory.enlarge_shared_memory() == (
+        f'{machine.folder} has 64 MiB free; expected 128 or more: large tensors will be slow, '
+        'and lost with best effort. In Docker: --shm-size=512m'
+    )
+    assert profiles() == [None, None]
+
+
+def test_no_shared_memory_at_all_is_not_ours_to_judge(machine, tmp_path: Path):
+    machine.free = 0
+    shared_memory._FOLDER.rmdir()
+    assert shared_memory.shortage() == ''
