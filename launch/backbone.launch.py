@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The backbone alone: pseudo_image to bev_features."""
+"""The backbone alone: pseudo_image or pillars to bev_features."""
 
 from __future__ import annotations
 
 from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument
 
 from tiny_bev_ros.tools import launching
 
@@ -13,8 +14,12 @@ def actions(context: LaunchContext) -> list:
         launching.node(
             context,
             'backbone_node',
-            {'pseudo_image': 'input_topic', 'bev_features': 'output_topic'},
-            {'device': 'device', 'backbone.checkpoint': 'checkpoint'},
+            {
+                'pseudo_image': 'input_topic',
+                'pillars': 'input_topic',
+                'bev_features': 'output_topic',
+            },
+            {'device': 'device', 'input': 'input', 'backbone.checkpoint': 'checkpoint'},
         ),
         *launching.bag_player(context),
     ]
@@ -22,7 +27,13 @@ def actions(context: LaunchContext) -> list:
 
 def generate_launch_description() -> LaunchDescription:
     arguments = (
-        launching.topic('input_topic', 'pseudo_image', 'pseudo-images, multi-array (B,C,H,W)'),
+        DeclareLaunchArgument(
+            'input',
+            default_value='',
+            choices=['', 'dense', 'pillars'],
+            description='whether pseudo_image or pillars is read; empty: as in params_file',
+        ),
+        launching.topic('input_topic', '', 'of the input; empty: pseudo_image or pillars'),
         launching.topic('output_topic', 'bev_features', 'features, multi-array (B,C,H/2,W/2)'),
         launching.checkpoint('checkpoint', 'the backbone'),
     )

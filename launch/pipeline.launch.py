@@ -20,7 +20,7 @@ def actions(context: LaunchContext) -> list:
     else:
         nodes = [
             launching.node(context, 'pfn_node', INPUT, PFN),
-            launching.node(context, 'backbone_node', OUTPUT, BACKBONE),
+            launching.node(context, 'backbone_node', OUTPUT, BACKBONE, input='pillars'),
         ]
     return [*nodes, *launching.bag_player(context)]
 
@@ -31,7 +31,8 @@ def generate_launch_description() -> LaunchDescription:
             'composed',
             default_value='true',
             choices=['true', 'false'],
-            description='true: pipeline_node, one process; false: pfn_node and backbone_node',
+            description='true: pipeline_node, one process; false: pfn_node and backbone_node, '
+            'with pillars between them',
         ),
         launching.topic('input_topic', 'points', 'clouds, sensor_msgs/PointCloud2'),
         launching.topic('output_topic', 'bev_features', 'features, multi-array (1,C,H/2,W/2)'),

@@ -46,7 +46,7 @@ LAUNCH_FILES = {
 COMMON = ['params_file', 'namespace', 'device', 'use_sim_time', 'log_level']
 BAG = ['bag', 'rate', 'loop']
 ARGUMENTS = {
-    'backbone': ['input_topic', 'output_topic', 'checkpoint', *COMMON, *BAG],
+    'backbone': ['input', 'input_topic', 'output_topic', 'checkpoint', *COMMON, *BAG],
     'pipeline': [
         'composed',
         'input_topic',
@@ -119,7 +119,6 @@ def test_defaults_leave_everything_to_the_yaml_file(started):
     assert values_of(line, '-r') == [
         '__node:=backbone_node',
         '__ns:=/',
-        'pseudo_image:=pseudo_image',
         'bev_features:=bev_features',
     ]
 
@@ -131,6 +130,7 @@ def test_backbone_arguments_reach_the_node(started, tmp_path: Path):
         'backbone',
         params_file=str(params_file),
         namespace='car',
+        input='pillars',
         input_topic='/images',
         output_topic='map',
         device='cuda:1',
@@ -143,11 +143,13 @@ def test_backbone_arguments_reach_the_node(started, tmp_path: Path):
         '__node:=backbone_node',
         '__ns:=/car',
         'pseudo_image:=/images',
+        'pillars:=/images',
         'bev_features:=map',
     ]
     assert values_of(line, '--params-file')[0] == str(params_file)
     assert overrides(line) == {
         'device': 'cuda:1',
+        'input': 'pillars',
         'backbone.checkpoint': '/weights.pt',
         'use_sim_time': True,
     }
@@ -185,7 +187,8 @@ def test_pipeline_in_two_processes(started):
     assert values_of(backbone, '-r')[2:] == ['bev_features:=map']
     common = {'device': 'cpu', 'use_sim_time': False}
     assert overrides(pfn) == {'pfn.checkpoint': '/pfn.pt', **common}
-    assert overrides(backbone) == {'backbone.checkpoint': '/backbone.pt', **common}
+    between = {'input': 'pillars', 'backbone.checkpoint': '/backbone.pt'}
+    assert overrides(backbone) == {**between, **common}
 
 
 def test_grid_preset_comes_after_the_params_file(started):
@@ -293,8 +296,7 @@ def test_launched_nodes_give_features_and_end_cleanly(
     graph.spin_until(lambda: graph.node.count_publishers('map') == 1)
     graph.spin_until(
         lambda: (
-            composition.get('composed') != 'false'
-            or graph.node.count_subscribers('pseudo_image') == 1
+            composition.get('composed') != 'false' or graph.node.count_subscribers('pillars') == 1
         )
     )
     graph.spin_for(0.5)

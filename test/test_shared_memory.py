@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from ament_index_python.packages import PackageNotFoundError
 
 from tiny_bev_ros.transport import shared_memory
 from tiny_bev_ros.transport.tuning import tune_process
@@ -74,3 +75,12 @@ def test_no_shared_memory_at_all_is_not_ours_to_judge(machine, tmp_path: Path):
     machine.free = 0
     shared_memory._FOLDER.rmdir()
     assert shared_memory.shortage() == ''
+
+
+def test_a_checkout_that_is_not_installed_has_no_profile(machine, monkeypatch):
+    def absent(name: str) -> str:
+        raise PackageNotFoundError('tiny_bev_ros')
+
+    monkeypatch.setattr(shared_memory, 'config_file', absent)
+    assert tune_process() == ''
+    assert profiles() == [None, None]

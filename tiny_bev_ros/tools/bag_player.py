@@ -29,6 +29,7 @@ from tqdm import tqdm
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.tools.bag import Bag, BagTopic, RecordedQos
 from tiny_bev_ros.tools.playback import Pulse, Schedule, parse_remap, select
+from tiny_bev_ros.transport.tuning import tune_process
 
 # A fresh publisher has no subscribers until both have found each other, which takes Fast
 # DDS 0.1 to 3 s on one machine. Without this wait the first messages would go nowhere.
@@ -280,6 +281,8 @@ def main(arguments: list[str] | None = None) -> int:
         try:
             own, ros = split_ros_args(sys.argv[1:] if arguments is None else arguments)
             options = parser.parse_args(own)
+            if shortage := tune_process():
+                tell(shortage)
             rclpy.init(args=ros, signal_handler_options=SignalHandlerOptions.NO)
         except RuntimeError as error:
             parser.error(f'ROS arguments: {one_line(error)}')

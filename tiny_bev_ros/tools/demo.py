@@ -25,13 +25,13 @@ from rclpy.qos import QoSProfile
 from rclpy.serialization import deserialize_message
 from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import PointCloud2
-from std_msgs.msg import Float32MultiArray
 from tqdm import tqdm
 
+from tiny_bev_ros.client import BevSubscriber, tune_process
 from tiny_bev_ros.config import GRIDS, config_file
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.messages.cloud import decode_cloud
-from tiny_bev_ros.messages.tensor import BevTensor, decode_tensor
+from tiny_bev_ros.messages.tensor import BevTensor
 from tiny_bev_ros.tools.bag import Bag, find_cloud_topic
 from tiny_bev_ros.tools.demo_picture import draw
 from tiny_bev_ros.tools.node_process import NodeProcess
@@ -53,17 +53,15 @@ class Probe(Node):
         self.latencies: list[float] = []
         self.features: BevTensor | None = None
         self._points = self.create_publisher(PointCloud2, 'points', QoSProfile(depth=1))
-        self.create_subscription(
-            Float32MultiArray, 'bev_features', self._on_features, QoSProfile(depth=10)
-        )
+        self._features = BevSubscriber(self, 'bev_features', self._on_features)
 
     def wait_for_nodes(self, nodes: list[NodeProcess]) -> None:
-        """Returns when cloud, pseudo-image and features have both their ends."""
+        """Returns when clouds, pillars and features have both their ends."""
         end = time.monotonic() + _START_S
         while not (
             self.count_subscribers('points')
-            and self.count_publishers('pseudo_image')
-            and self.count_subscribers('pseudo_image')
+            and self.count_publishers('pillars')
+            and self.count_subscribers('pillars')
             and self.count_publishers('bev_features')
         ):
             for node in nodes:
@@ -99,9 +97,8 @@ class Probe(Node):
             rclpy.spin_once(self, timeout_sec=0.2)
         return stamp not in self.sent
 
-    def _on_features(self, message: Float32MultiArray) -> None:
+    def _on_features(self, features: BevTensor) -> None:
         arrived = time.monotonic()
-        features = decode_tensor(message)
         stamp = features.labels.stamp
         if stamp in self.sent:
             self.latencies.append(arrived - self.sent.pop(stamp))
@@ -156,8 +153,8 @@ def run(options: argparse.Namespace) -> None:
         bag = stack.enter_context(Bag(path))
         topic = find_cloud_topic(bag, options.topic)
         nodes = [
-            stack.enter_context(NodeProcess(name, arguments, folder / f'{name}.log'))
-            for name in ('pfn_node', 'backbone_node')
+            stack.enter_context(NodeProcess(name, [*arguments, *more], folder / f'{name}.log'))
+            for name, more in (('pfn_node', []), ('backbone_node', ['-p', 'input:=pillars']))
         ]
         print(f'starting pfn_node and backbone_node (logs in {folder}); weights are untrained')
         probe = Probe(namespace)
@@ -211,6 +208,8 @@ def main() -> None:
     parser.add_argument('--grid', default='', choices=['', *GRIDS], help='preset of the map')
     parser.add_argument('--output', default='build/demo', help='folder for picture and logs')
     options = parser.parse_args(remove_ros_args(sys.argv)[1:])
+    if shortage := tune_process():
+        print(f'demo: {shortage}', file=sys.stderr)
     try:
         rclpy.init()
         run(options)

@@ -84,17 +84,22 @@ def topic(name: str, default: str, what: str) -> DeclareLaunchArgument:
 
 
 def node(
-    context: LaunchContext, executable: str, remappings: dict[str, str], overrides: dict[str, str]
+    context: LaunchContext,
+    executable: str,
+    remappings: dict[str, str],
+    overrides: dict[str, str],
+    **fixed: str,
 ) -> Node:
     """One node of the package with the common arguments applied.
 
     Args:
         context: of the launch.
         executable: also the node's name.
-        remappings: topic name in the node to launch argument with its new name.
+        remappings: topic name in the node to launch argument with its new name; empty: as it is.
         overrides: parameter name to the launch argument that overrides it when not empty.
+        **fixed: parameters that the launch file sets whatever the YAML file says.
     """
-    values: dict[str, Any] = {
+    values: dict[str, Any] = fixed | {
         parameter: ParameterValue(value, value_type=str)
         for parameter, argument in overrides.items()
         if (value := path_value(context, argument))
@@ -118,7 +123,9 @@ def node(
         namespace=LaunchConfiguration('namespace'),
         parameters=parameters,
         remappings=[
-            (inside, argument_value(context, argument)) for inside, argument in remappings.items()
+            (inside, outside)
+            for inside, argument in remappings.items()
+            if (outside := argument_value(context, argument))
         ],
         arguments=['--ros-args', '--log-level', LaunchConfiguration('log_level')],
         output='screen',

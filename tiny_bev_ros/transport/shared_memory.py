@@ -26,10 +26,13 @@ _SEGMENTS = 2
 
 
 def profile_environment() -> dict[str, str]:
-    """Variables that make the profile Fast DDS's; none where the user has set some of his own."""
+    """Variables that make the profile Fast DDS's; none where users have set their own."""
     if any(name in os.environ for name in (*VARIABLES, *_ALSO_THE_USERS)):
         return {}
-    return dict.fromkeys(VARIABLES, config_file(PROFILE))
+    try:
+        return dict.fromkeys(VARIABLES, config_file(PROFILE))
+    except (LookupError, OSError):  # run from a checkout that is not installed
+        return {}
 
 
 def enlarge_shared_memory() -> str:
