@@ -21,7 +21,12 @@ MIB = 2**20
 def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[SimpleNamespace]:
     """A machine with 512 MiB of shared memory, where the user has set nothing."""
     found = SimpleNamespace(free=512 * MIB, folder=tmp_path)
-    for name in ('RMW_IMPLEMENTATION', 'FASTDDS_BUILTIN_TRANSPORTS', *shared_memory.VARIABLES):
+    for name in (
+        'ROS_DISTRO',
+        'RMW_IMPLEMENTATION',
+        'FASTDDS_BUILTIN_TRANSPORTS',
+        *shared_memory.VARIABLES,
+    ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(shared_memory, '_FOLDER', tmp_path)
     monkeypatch.setattr(shared_memory, 'config_file', lambda name: str(CONFIG / name))
@@ -40,9 +45,22 @@ def test_the_segment_holds_the_largest_tensor_of_the_default_grid(machine):
     assert 64 * 496 * 432 * 4 < shared_memory.segment_size() == 64 * MIB
 
 
-def test_the_profile_is_set_for_every_release(machine):
+@pytest.mark.parametrize(
+    ('distro', 'name'),
+    [
+        (None, 'FASTRTPS_DEFAULT_PROFILES_FILE'),
+        ('humble', 'FASTRTPS_DEFAULT_PROFILES_FILE'),
+        ('jazzy', 'FASTRTPS_DEFAULT_PROFILES_FILE'),
+        ('kilted', 'FASTDDS_DEFAULT_PROFILES_FILE'),
+        ('rolling', 'FASTDDS_DEFAULT_PROFILES_FILE'),
+    ],
+)
+def test_the_profile_is_set_as_the_release_knows_it(machine, distro: str | None, name: str):
+    if distro:
+        os.environ['ROS_DISTRO'] = distro
     assert tune_process() == ''
-    assert profiles() == [str(CONFIG / 'fastdds.xml')] * 2
+    found = {key: os.environ[key] for key in shared_memory.VARIABLES if key in os.environ}
+    assert found == {name: str(CONFIG / 'fastdds.xml')}
 
 
 @pytest.mark.parametrize('name', [*shared_memory.VARIABLES, 'FASTDDS_BUILTIN_TRANSPORTS'])

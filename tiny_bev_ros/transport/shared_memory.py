@@ -16,8 +16,9 @@ from xml.etree import ElementTree
 from tiny_bev_ros.config import config_file
 
 PROFILE = 'fastdds.xml'
-# Up to Jazzy, and from Kilted on.
+# Its name until Jazzy, and since Kilted, which warns of the former.
 VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
+_FORMER = ('humble', 'iron', 'jazzy')
 _ALSO_THE_USERS = ('FASTDDS_BUILTIN_TRANSPORTS',)
 _FOLDER = Path('/dev/shm')  # noqa: S108 - it is where Fast DDS has its segments
 # Segments for which there must be room: Fast DDS takes the memory of each at once, and nodes
@@ -26,11 +27,13 @@ _SEGMENTS = 2
 
 
 def profile_environment() -> dict[str, str]:
-    """Variables that make the profile Fast DDS's; none where users have set their own."""
+    """The variable that makes the profile Fast DDS's; none where users have set their own."""
     if any(name in os.environ for name in (*VARIABLES, *_ALSO_THE_USERS)):
         return {}
     try:
-        return dict.fromkeys(VARIABLES, config_file(PROFILE))
+        # Where no ROS is sourced it is Jazzy, from wheels.
+        former = os.environ.get('ROS_DISTRO', 'jazzy') in _FORMER
+        return {VARIABLES[0 if former else 1]: config_file(PROFILE)}
     except (LookupError, OSError):  # run from a checkout that is not installed
         return {}
 
