@@ -15,7 +15,7 @@ import sys
 # malloc.h
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 # By which users tune it themselves; see mallopt(3).
-_VARIABLES = (
+VARIABLES = (
     'MALLOC_MMAP_MAX_',
     'MALLOC_MMAP_THRESHOLD_',
     'MALLOC_TOP_PAD_',
@@ -31,7 +31,7 @@ def keep_memory() -> bool:
         tunables, nor where there is no glibc.
     """
     tuned = 'glibc.malloc' in os.environ.get('GLIBC_TUNABLES', '')
-    if tuned or any(name in os.environ for name in _VARIABLES) or sys.platform != 'linux':
+    if tuned or any(name in os.environ for name in VARIABLES) or sys.platform != 'linux':
         return False
     mallopt = getattr(ctypes.CDLL(None), 'mallopt', None)  # other C libraries have none
     if mallopt is None:
