@@ -1,6 +1,6 @@
 # make demo   plays a street through the nodes and draws what they see
 # make test   lint, types and every test, on a fresh machine too
-# make bench  the engine beside the dense network and its peers, on this CPU (THREADS="1 2")
+# make bench  engine and transport beside their peers (THREADS="1 2" ONLY=engine|transport)
 # make clean  removes the build, and the virtual environment with it
 #
 # PYTHON=python3.10   another interpreter (3.10 to 3.14)
@@ -15,6 +15,7 @@ BAG ?=
 TOPIC ?=
 GRID ?=
 THREADS ?= 1
+ONLY ?=
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | sed -n '1,7p'
@@ -35,7 +36,7 @@ test: build
 
 bench: build
 	@.venv/bin/pip install --disable-pip-version-check -q -r requirements/bench.txt -c requirements/constraints.txt
-	@scripts/with_env.sh install/tiny_bev_ros/lib/tiny_bev_ros/bench --threads $(THREADS)
+	@scripts/with_env.sh install/tiny_bev_ros/lib/tiny_bev_ros/bench --threads $(THREADS) $(if $(ONLY),--only $(ONLY))
 
 clean:
 	rm -rf .venv build install log

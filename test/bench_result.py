@@ -35,14 +35,12 @@ def result() -> dict[str, Any]:
         ],
         'untuned': {'untuned': [60.0], 'tuned': [40.0]},
     }
-    return {
-        'machine': {'cores': 2},
+    engine = {
         'left_out': ['torch.compile is left out: no compiler'],
         'alone_input': 'sweep 1',
         'dense_multiplications': 10**8,
         'runs': [{'threads': 1, **run}, {'threads': 2, **run}],
         'memory': {'eager': 200.0},
-        'nodes': {'never': [700.0], 'auto': [150.0]},
         'growth': {
             'occupancy': [{'share': 0.1, 'ms': ways}, {'share': 0.5, 'ms': ways}],
             'range': [
@@ -50,4 +48,26 @@ def result() -> dict[str, Any]:
                 for metres in (50.0, 90.0)
             ],
         },
+    }
+    return {'machine': {'cores': 2}, 'engine': engine, 'transport': transport()}
+
+
+def transport() -> dict[str, Any]:
+    def array(name: str, hz: float, ms: list[float], **more: Any) -> dict[str, Any]:
+        known = {'size': '10 MB', 'shape': [1, 64, 200, 200], 'reliable': True}
+        ends = {'sent': 4, 'cpu_ms': [[2.0, 4.0], [5.0]], 'encoding': 'float32'}
+        return {'name': name, 'hz': hz, 'ms': ms, **known, **ends, **more}
+
+    stream = {'name': 'pipeline_node, float16', 'reliability': 'reliable'}
+    return {
+        'left_out': [],
+        'latencies': {'pipeline_node': [150.0, 100.0, 200.0]},
+        'streams': [{**stream, 'ms': [100.0, 120.0, 140.0], 'lost': 1}],
+        'arrays': [
+            array('kept array.array', 10.0, [50.0, 60.0]),
+            array('tiny_bev_ros', 10.0, [11.0] * 4),
+            array('tiny_bev_ros', 30.0, [33.0] * 4),
+            array('kept array.array', 10.0, [], reliable=False),
+            array('tiny_bev_ros', 10.0, [9.0], size='pillars', shape=[7000, 64]),
+        ],
     }

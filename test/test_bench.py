@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import argparse
 import builtins
 from pathlib import Path
 
@@ -32,9 +33,12 @@ def test_without_onnx_the_report_says_so(monkeypatch, tmp_path: Path):
 
 def test_without_ros_the_report_says_so(monkeypatch, tmp_path: Path):
     without(monkeypatch, 'bench_node')
-    nodes, (line,) = bench.try_nodes(np.zeros((0, 4), np.float32), 1, 1, tmp_path)
-    assert nodes == {}
-    assert line.startswith('pipeline_node is left out: ModuleNotFoundError')
+    options = argparse.Namespace(threads=[1], rounds=1)
+    points = {'sweep 1': np.zeros((0, 4), np.float32)}
+    result = bench.try_transport(points, 'sweep 1', options, tmp_path)
+    (line,) = result.pop('left_out')
+    assert result == {}
+    assert line.startswith('The transport is left out: ModuleNotFoundError')
 
 
 def test_the_processor_has_a_name():

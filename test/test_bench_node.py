@@ -6,25 +6,55 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rclpy
+from ros_graph import RosGraph
 
-pytestmark = pytest.mark.dds
+from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.tools import bench_node
+
+pytestmark = [pytest.mark.dds, pytest.mark.timeout(180)]
+ROUTES = (
+    'pipeline_node, float16',
+    'two processes, pillars, float16',
+)
 
 
-def test_both_nodes_answer_in_turn_and_leave_the_environment(tmp_path: Path):
-    rclpy = pytest.importorskip('rclpy')
-    from ament_index_python.packages import get_package_prefix
-
-    try:
-        get_package_prefix('tiny_bev_ros')
-    except (LookupError, OSError):  # not in the index; no index at all
-        pytest.skip('tiny_bev_ros is not built, or its install/local_setup.bash not sourced')
-    from tiny_bev_ros.tools.bench_node import SPARSITIES, nodes
-
-    before = dict(os.environ)
+@pytest.fixture
+def points() -> np.ndarray:
     points = np.random.default_rng(0).uniform((1, -30, -2, 0), (60, 30, 0, 1), (500, 4))
-    times = nodes(points.astype(np.float32), 1, 2, tmp_path)
-    assert list(times) == list(SPARSITIES)
+    return points.astype(np.float32)
+
+
+@pytest.fixture(autouse=True)
+def _two_routes(graph: RosGraph, monkeypatch: pytest.MonkeyPatch) -> None:
+    routes = {name: bench_node.ROUTES[name] for name in ROUTES}
+    monkeypatch.setattr(bench_node, 'ROUTES', routes)
+    monkeypatch.setattr(bench_node, 'STREAMED', ROUTES)
+    monkeypatch.setattr(bench_node, '_TURNS', 1)
+
+
+def test_routes_answer_in_turn_and_leave_the_environment(points, tmp_path: Path):
+    before = dict(os.environ)
+    times = bench_node.latencies(points, 1, 2, tmp_path)
+    assert tuple(times) == ROUTES
     assert all(len(ms) == 2 and min(ms) > 0 for ms in times.values())
     assert dict(os.environ) == before
-    assert len(list(tmp_path.glob('pipeline_node_*.log'))) == 2
+    assert len(list(tmp_path.glob('route_*.log'))) == 3
     assert not rclpy.ok()
+
+
+def test_streams_count_what_is_lost(points, tmp_path: Path):
+    rows = bench_node.streams([points, points[:100]], 1, tmp_path)
+    assert [(row['name'], row['reliability']) for row in rows] == [
+        (name, reliability) for reliability in ('reliable', 'best_effort') for name in ROUTES
+    ]
+    for row in rows:
+        assert len(row['ms']) + row['lost'] == 10
+        assert row['ms'], row
+
+
+def test_a_node_that_does_not_start_is_told(points, tmp_path: Path, monkeypatch):
+    wrong = {'x': {'pipeline_node': ['backbone.name:=tinny']}}
+    monkeypatch.setattr(bench_node, 'ROUTES', wrong)
+    with pytest.raises(TinyBevError, match=r'pipeline_node ended with exit code 1: .*tinny'):
+        bench_node.latencies(points, 1, 1, tmp_path)

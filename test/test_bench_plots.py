@@ -10,7 +10,7 @@ from tiny_bev_ros.tools import bench_plots
 
 
 def test_growth(tmp_path: Path):
-    bench_plots.plot_growth(result()['growth'], tmp_path / 'growth.png')
+    bench_plots.plot_growth(result()['engine']['growth'], tmp_path / 'growth.png')
     assert (tmp_path / 'growth.png').read_bytes().startswith(b'\x89PNG')
 
 
@@ -23,7 +23,7 @@ def test_contenders_have_a_panel_per_thread_count_and_readable_names(monkeypatch
         save(figure, *arguments, **keywords)
 
     monkeypatch.setattr(Figure, 'savefig', kept)
-    bench_plots.plot_contenders(result()['runs'], tmp_path / 'contenders.png')
+    bench_plots.plot_contenders(result()['engine']['runs'], tmp_path / 'contenders.png')
     assert (tmp_path / 'contenders.png').read_bytes().startswith(b'\x89PNG')
     (figure,) = figures
     assert [axes.get_title() for axes in figure.axes] == [

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import pytest
 from bench_result import result
 
 from tiny_bev_ros.tools.bench_report import markdown
@@ -32,7 +33,6 @@ def test_everything_around_them():
     assert 'eager, allocator untuned: 60.0 ms (60.0..60.0), 1.50 times' in text
     assert lines_of(text, 'pillars to engine, float32')[0].endswith('| 10.00 | 5.00 |')
     assert lines_of(text, 'engine: pillars')[0].endswith('| 3.0 | 3.0..3.0 |')
-    assert lines_of(text, 'auto') == ['| auto | 150.0 | 150.0..150.0 |']
     assert lines_of(text, '0.1') == ['| 0.1 | 1.0 | 2.0 | 9.0 |']
     assert lines_of(text, '90') == ['| 90 | 1.0 | 2.0 | 9.0 |', '| 90 | 7000 | 5.0 |']
     assert '\n\n\n' not in text
@@ -48,6 +48,13 @@ def test_every_row_of_a_table_has_the_cells_of_its_head():
     assert len(widths) > 10
 
 
-def test_without_nodes_there_is_no_table_of_them():
-    text = markdown({**result(), 'nodes': {}})
-    assert 'points published' not in text
+@pytest.mark.parametrize(
+    ('missing', 'present'), [('engine', 'transport'), ('transport', 'engine')]
+)
+def test_each_part_alone(missing: str, present: str):
+    parts = result()
+    del parts[missing]
+    words = {'engine': '## Cost against occupancy', 'transport': '## Nodes from outside'}
+    text = markdown(parts)
+    assert words[present] in text
+    assert words[missing] not in text

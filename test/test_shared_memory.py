@@ -102,3 +102,12 @@ def test_a_checkout_that_is_not_installed_has_no_profile(machine, monkeypatch):
     monkeypatch.setattr(shared_memory, 'config_file', absent)
     assert tune_process() == ''
     assert profiles() == [None, None]
+
+
+def test_idle_threads_sleep_unless_the_user_wants_them_awake(machine):
+    os.environ.pop('OMP_WAIT_POLICY', None)
+    tune_process()
+    assert os.environ['OMP_WAIT_POLICY'] == 'PASSIVE'
+    os.environ['OMP_WAIT_POLICY'] = 'ACTIVE'
+    tune_process()
+    assert os.environ['OMP_WAIT_POLICY'] == 'ACTIVE'

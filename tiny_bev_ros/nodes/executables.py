@@ -8,7 +8,6 @@ For the same reason rclpy, and PyTorch with the nodes, are imported after that i
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from importlib import import_module
@@ -36,8 +35,6 @@ def run(module: str, name: str) -> int:
         signal.signal(number, lambda *_: ended.set())
 
     shortage = tune_process()
-    # PyTorch's idle threads would spin for a while, on the cores of the next node.
-    os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
     import rclpy
     from rclpy.executors import SingleThreadedExecutor
     from rclpy.signals import SignalHandlerOptions

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measures the engine beside the dense network and its peers, on this machine's CPU.
+"""Measures engine and transport beside their peers, on this machine's CPU.
 
 Writes Markdown, JSON and PNG; the report says how each figure was taken.
 """
@@ -37,16 +37,18 @@ from tiny_bev_ros.transport.allocator import keep_memory
 _CALIBRATION_SWEEPS = 2
 
 
-def measure(options: argparse.Namespace, folder: Path, scratch: Path) -> dict[str, Any]:
-    """Everything that is in the report.
+def measure_engine(
+    points: dict[str, np.ndarray], one: str, options: argparse.Namespace, scratch: Path
+) -> dict[str, Any]:
+    """The engine beside its peers.
 
     Args:
-        options: threads, rounds and data, as `main` reads them.
-        folder: for the nodes' logs.
+        points: clouds by label.
+        one: the label of the one that is measured alone.
+        options: threads and rounds, as `main` reads them.
         scratch: an empty folder for what child processes read.
     """
-    network, points = backbone(), clouds(Path(options.data))
-    one = next((label for label in points if '000008' in label), next(iter(points)))
+    network = backbone()
     example = next(image for _, image in pseudo_images({one: points[one]}))
     image = scratch / 'image.npy'
     np.save(image, example.numpy())
@@ -71,24 +73,36 @@ def measure(options: argparse.Namespace, folder: Path, scratch: Path) -> dict[st
     torch.set_num_threads(threads)
     names = list(dict.fromkeys(row['contender'] for row in runs[0]['rows']))
     memory, missing = peak_memory(names, image, scratch, threads)
-    left_out += missing
-    nodes, missing = try_nodes(points[one], threads, options.rounds, folder)
-    left_out += missing
     return {
-        'machine': {
-            'processor': processor(),
-            'cores': os.cpu_count(),
-            'PyTorch': torch.__version__,
-            'allocator': 'tuned' if options.tuned else 'as shipped, or as the user has tuned it',
-        },
-        'left_out': left_out,
+        'left_out': left_out + missing,
         'alone_input': one,
         'dense_multiplications': multiplications(network, KITTI.shape),
         'runs': runs,
         'memory': memory,
-        'nodes': nodes,
         'growth': growth(network, points[one], threads, max(options.rounds // 2, 1)),
     }
+
+
+def try_transport(
+    points: dict[str, np.ndarray], one: str, options: argparse.Namespace, folder: Path
+) -> dict[str, Any]:
+    """Nodes and tensors as processes of their own; only a line why not, where there is no ROS."""
+    try:
+        from tiny_bev_ros.tools.bench_node import latencies, streams
+        from tiny_bev_ros.tools.bench_transport import transport
+
+        threads, rounds = options.threads[0], options.rounds
+        kind = one.split(maxsplit=1)[0]
+        sweeps = [cloud for label, cloud in points.items() if label.split()[0] == kind]
+        return {
+            'left_out': [],
+            'latencies': latencies(points[one], threads, rounds, folder),
+            'streams': streams(sweeps, rounds, folder),
+            'arrays': transport(rounds, folder),
+        }
+    except (ImportError, LookupError, OSError, TinyBevError) as error:
+        # LookupError: the package is not installed; OSError: no ROS environment is sourced.
+        return {'left_out': [f'The transport is left out: {one_line(error)}']}
 
 
 def try_export(network: nn.Module, folder: Path) -> list[str]:
@@ -100,19 +114,6 @@ def try_export(network: nn.Module, folder: Path) -> list[str]:
     except Exception as error:  # an exporter fails in many ways, and is a peer only
         return [f'ONNX Runtime is left out: {one_line(error)}']
     return []
-
-
-def try_nodes(
-    points: np.ndarray, threads: int, rounds: int, folder: Path
-) -> tuple[dict[str, list[float]], list[str]]:
-    """`bench_node.nodes`; empty, and a line why, where there is no ROS."""
-    try:
-        from tiny_bev_ros.tools.bench_node import nodes
-
-        return nodes(points, threads, rounds, folder), []
-    except (ImportError, LookupError, OSError, TinyBevError) as error:
-        # LookupError: the package is not installed; OSError: no ROS environment is sourced.
-        return {}, [f'pipeline_node is left out: {one_line(error)}']
 
 
 def processor() -> str:
@@ -138,18 +139,34 @@ def main() -> None:
         default=os.environ.get('TINY_BEV_DATA', '../shared/data'),
         help='folder with kitti/velodyne/*.bin; where it is absent a street is simulated',
     )
+    parser.add_argument(
+        '--only', choices=['engine', 'transport'], help='one part; default: both of them'
+    )
     options = parser.parse_args()
     warnings.filterwarnings('ignore', category=DeprecationWarning)
     logging.getLogger().setLevel(logging.ERROR)  # the quantizer warns about its own steps
-    options.tuned = keep_memory()
+    tuned = keep_memory()
     folder = Path(options.output)
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as scratch:
-        result = measure(options, folder, Path(scratch))
+    points = clouds(Path(options.data))
+    one = next((label for label in points if '000008' in label), next(iter(points)))
+    result: dict[str, Any] = {
+        'machine': {
+            'processor': processor(),
+            'cores': os.cpu_count(),
+            'PyTorch': torch.__version__,
+            'allocator': 'tuned' if tuned else 'as shipped, or as the user has tuned it',
+        },
+    }
+    if options.only != 'transport':
+        with tempfile.TemporaryDirectory() as scratch:
+            result['engine'] = measure_engine(points, one, options, Path(scratch))
+        plot_contenders(result['engine']['runs'], folder / 'contenders.png')
+        plot_growth(result['engine']['growth'], folder / 'growth.png')
+    if options.only != 'engine':
+        result['transport'] = try_transport(points, one, options, folder)
     text = markdown(result)
     (folder / 'bench.json').write_text(json.dumps(result))
     (folder / 'bench.md').write_text(text)
-    plot_contenders(result['runs'], folder / 'contenders.png')
-    plot_growth(result['growth'], folder / 'growth.png')
     print(text)
-    print(f'written: {folder}/bench.md, bench.json, contenders.png, growth.png')
+    print(f'written: {folder}/bench.md, bench.json and pictures')

@@ -8,7 +8,9 @@ from typing import Any
 from tiny_bev_ros.tools.bench_alone import untuned_line
 from tiny_bev_ros.tools.bench_end_to_end import CAPPED, PADDED
 from tiny_bev_ros.tools.bench_growth import PILLARS
+from tiny_bev_ros.tools.bench_tables import as_table, spread
 from tiny_bev_ros.tools.bench_timing import median
+from tiny_bev_ros.tools.bench_transport_report import transport_tables
 
 _METHOD = """\
 How it was measured: contenders of a table ran in one process and in turn, A B C A B C, with as
@@ -27,9 +29,18 @@ OURS = ('folded', 'engine')
 
 
 def markdown(result: dict[str, Any]) -> str:
-    """All tables of what `bench.measure` returns."""
+    """All tables of the parts that were measured."""
     machine = ', '.join(f'{key} {value}' for key, value in result['machine'].items())
-    parts = ['# Benchmark', machine, _METHOD, *[f'- {line}' for line in result['left_out']]]
+    parts = ['# Benchmark', machine]
+    if 'engine' in result:
+        parts += _engine(result['engine'])
+    if 'transport' in result:
+        parts += transport_tables(result['transport'])
+    return '\n\n'.join(part.strip() for part in parts) + '\n'
+
+
+def _engine(result: dict[str, Any]) -> list[str]:
+    parts = [_METHOD, *[f'- {line}' for line in result['left_out']]]
     parts += ['## Inputs', _inputs(result['runs'][0]['rows'])]
     for run in result['runs']:
         threads = f'{run["threads"]} thread{"s" if run["threads"] > 1 else ""}'
@@ -45,9 +56,6 @@ def markdown(result: dict[str, Any]) -> str:
         parts += [f'## PointCloud2 to features, {threads} ({result["alone_input"]})']
         parts += _end_to_end(run['end_to_end'])
     threads = f'threads {result["runs"][0]["threads"]}'
-    if result['nodes']:
-        parts.append(f'## pipeline_node from outside, {threads}')
-        parts.append(_nodes(result['nodes']))
     growth = result['growth']
     parts.append(f'## Cost against occupancy, median ms, {threads} (random places)')
     parts.append(_growth(growth['occupancy'], 'share of 496 x 432 cells', 'share'))
@@ -55,7 +63,7 @@ def markdown(result: dict[str, Any]) -> str:
     parts.append(_growth(growth['range'], 'side, m', 'metres'))
     parts.append(f'The same with {result["alone_input"]}, whose pillars lie as in a street:')
     parts.append(_sweep_growth(growth['range']))
-    return '\n\n'.join(part.strip() for part in parts) + '\n'
+    return parts
 
 
 def kinds(rows: list[dict[str, Any]]) -> list[str]:
@@ -68,22 +76,13 @@ def of_kind(rows: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
     return [row for row in rows if row['input'].split()[0] == kind]
 
 
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ['---'] * len(head), *rows]
-    return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)
-
-
-def _spread(values: list[float], form: str) -> list[str]:
-    return [format(median(values), form), f'{min(values):{form}}..{max(values):{form}}']
-
-
 def _inputs(rows: list[dict[str, Any]]) -> str:
     table = []
     for kind in kinds(rows):
         by_input = {row['input']: row['active_share'] for row in of_kind(rows, kind)}
         shares = list(by_input.values())
-        table.append([kind, str(len(shares)), *_spread(shares, '.2%')])
-    return _table(['kind', 'inputs', 'active share of cells: median', 'least..greatest'], table)
+        table.append([kind, str(len(shares)), *spread(shares, '.2%')])
+    return as_table(['kind', 'inputs', 'active share of cells: median', 'least..greatest'], table)
 
 
 def _by_contender(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
@@ -96,7 +95,7 @@ def _contenders(rows: list[dict[str, Any]], run: dict[str, Any], result: dict[st
     head = ['', 'median ms', 'least..greatest', 'max error', 'mean error', 'rel. L2', 'work']
     table = []
     for name, mine in _by_contender(rows).items():
-        cells = [name, *_spread([ms for row in mine for ms in row['ms']], '.1f')]
+        cells = [name, *spread([ms for row in mine for ms in row['ms']], '.1f')]
         for key in ('max_error', 'mean_error', 'l2_error'):
             errors = [row[key] for row in mine if key in row]
             cells.append(f'{max(errors):.1e}' if errors else _NOT_ENGINE)
@@ -109,7 +108,7 @@ def _contenders(rows: list[dict[str, Any]], run: dict[str, Any], result: dict[st
         memory = result['memory'].get(name)
         cells.append('' if memory is None else f'{memory:.0f}')
         table.append(cells)
-    return _table([*head, 'of FMA peak', 'peak memory, MB'], table)
+    return as_table([*head, 'of FMA peak', 'peak memory, MB'], table)
 
 
 def _ratios(rows: list[dict[str, Any]]) -> str:
@@ -120,7 +119,7 @@ def _ratios(rows: list[dict[str, Any]]) -> str:
         if name.startswith(OURS):
             ratios = [_times_faster(by_name[peer], mine) for peer in peers]
             table.append([name, *ratios])
-    return _table(['', *peers], table)
+    return as_table(['', *peers], table)
 
 
 def _times_faster(theirs: list[dict[str, Any]], ours: list[dict[str, Any]]) -> str:
@@ -133,30 +132,23 @@ def _times_faster(theirs: list[dict[str, Any]], ours: list[dict[str, Any]]) -> s
 def _end_to_end(rows: list[dict[str, Any]]) -> list[str]:
     ms = {row['name']: median(row['ms']) for row in rows}
     head = ['', 'median ms', 'least..greatest']
-    table = {row['name']: [row['name'], *_spread(row['ms'], '.1f')] for row in rows}
+    table = {row['name']: [row['name'], *spread(row['ms'], '.1f')] for row in rows}
     whole = [row['name'] for row in rows if row['whole']]
     compared = [
         [*table.pop(name), *[f'{ms[way] / ms[name]:.2f}' for way in (PADDED, CAPPED)]]
         for name in whole
     ]
     return [
-        _table([*head, 'times faster than padded', 'than capped'], compared),
+        as_table([*head, 'times faster than padded', 'than capped'], compared),
         'Its stages (the straightforward ways take 32 points of a pillar, the engine all):',
-        _table(head, list(table.values())),
+        as_table(head, list(table.values())),
     ]
-
-
-def _nodes(times: dict[str, list[float]]) -> str:
-    head = ['backbone.sparsity', 'points published -> features received, median ms']
-    return _table(
-        [*head, 'least..greatest'], [[name, *_spread(ms, '.1f')] for name, ms in times.items()]
-    )
 
 
 def _growth(rows: list[dict[str, Any]], unit: str, key: str) -> str:
     ways = ('always', 'auto', 'never')
     table = [[f'{row[key]:g}', *[f'{median(row["ms"][way]):.1f}' for way in ways]] for row in rows]
-    return _table([unit, 'sparse', 'auto', 'dense'], table)
+    return as_table([unit, 'sparse', 'auto', 'dense'], table)
 
 
 def _sweep_growth(rows: list[dict[str, Any]]) -> str:
@@ -164,4 +156,4 @@ def _sweep_growth(rows: list[dict[str, Any]]) -> str:
         [f'{row["metres"]:g}', str(row['sweep_pillars']), f'{median(row["ms"]["sweep"]):.1f}']
         for row in rows
     ]
-    return _table(['side, m', 'pillars', 'sparse'], table)
+    return as_table(['side, m', 'pillars', 'sparse'], table)

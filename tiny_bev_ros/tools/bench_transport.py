@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.tools.bench_transport_ways import ARRAY, KEPT, LIST, MEMCPY, NDARRAY, OURS, RAW
+from tiny_bev_ros.tools.bench_transport_report import KEPT, OURS
+from tiny_bev_ros.tools.bench_transport_ways import ARRAY, LIST, MEMCPY, NDARRAY, RAW
 from tiny_bev_ros.tools.private_graph import private_graph
 from tiny_bev_ros.transport.allocator import VARIABLES as ALLOCATOR
 from tiny_bev_ros.transport.shared_memory import VARIABLES as PROFILES
@@ -42,9 +43,9 @@ class Peer:
     """
 
     def __init__(self, role: str, tuned: bool, log: Path) -> None:
-        own = (*PROFILES, *ALLOCATOR, 'FASTDDS_BUILTIN_TRANSPORTS')
+        own = (*PROFILES, *ALLOCATOR, 'FASTDDS_BUILTIN_TRANSPORTS', 'OMP_WAIT_POLICY')
         environment = {name: value for name, value in os.environ.items() if name not in own}
-        if tuned:
+        if tuned:  # read when PyTorch is loaded, which is before it tunes itself
             environment['OMP_WAIT_POLICY'] = 'PASSIVE'
         command = [sys.executable, '-m', 'tiny_bev_ros.tools.bench_transport_peer', role]
         self._log = log

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The transport's measurements as Markdown."""
+"""What was measured of nodes and tensors as processes, as Markdown."""
 
 from __future__ import annotations
 
@@ -7,30 +7,35 @@ from typing import Any
 
 import numpy as np
 
+from tiny_bev_ros.tools.bench_tables import as_table, spread
 from tiny_bev_ros.tools.bench_timing import median
-from tiny_bev_ros.tools.bench_transport_ways import KEPT, OURS
 
-_METHOD = """\
+_NODES = """\
+A process publishes clouds and receives features; the nodes are processes of their own, all of them
+up and asked in turn, one cloud at a time.
+"""
+_STREAMS = """\
+Clouds at 10 Hz, however long the nodes take, one route after the other and again; with as many
+threads as PyTorch takes.
+"""
+_ARRAYS = """\
 Two processes, keep last 1; milliseconds from before an array is filled in until the other end has
 a NumPy view of it. All but tiny_bev_ros runs as ROS 2 is shipped: neither a Fast DDS profile nor a
 tuned allocator. "Plain reader" is a subscription of rclpy in such a process. Every way had its
 turn, and then a second one. CPU time is that of one array, in each of the two processes.
 """
-_HEAD = ['', 'QoS', 'Hz', 'median ms', '95 % ms', 'lost', 'CPU ms, sender', 'CPU ms, reader']
+_END_HEAD = ['median ms', '95 % ms', 'lost']
+OURS, KEPT = 'tiny_bev_ros', 'kept array.array'
 
 
-def markdown(rows: list[dict[str, Any]]) -> str:
-    """Tables of what `bench_transport.transport` returns."""
-    parts = ['## Arrays between two processes', _METHOD]
-    for size in dict.fromkeys(row['size'] for row in rows):
-        mine = [row for row in rows if row['size'] == size]
-        shape = ' x '.join(map(str, mine[0]['shape']))
-        lines = [_HEAD, ['---'] * len(_HEAD), *[_line(row) for row in mine]]
-        parts.append(f'### {size} ({shape})')
-        parts.append('\n'.join('| ' + ' | '.join(line) + ' |' for line in lines))
-        if ratio := ratio_to_plain(mine):
-            parts.append(f'{OURS} takes {ratio:.2f} of the time of the best plain way ({KEPT}).')
-    return '\n\n'.join(part.strip() for part in parts)
+def transport_tables(result: dict[str, Any]) -> list[str]:
+    """Tables of what `bench.try_transport` returns."""
+    parts = [f'- {line}' for line in result['left_out']]
+    if 'latencies' in result:
+        parts += ['## Nodes from outside', _NODES, _latencies(result['latencies'])]
+        parts += ['## Nodes under way', _STREAMS, _streams(result['streams'])]
+        parts += ['## Arrays between two processes', _ARRAYS, *_arrays(result['arrays'])]
+    return parts
 
 
 def ratio_to_plain(rows: list[dict[str, Any]]) -> float | None:
@@ -45,15 +50,44 @@ def ratio_to_plain(rows: list[dict[str, Any]]) -> float | None:
     return medians[OURS] / medians[KEPT]
 
 
-def _line(row: dict[str, Any]) -> list[str]:
-    ms = row['ms']
-    name = f'{row["name"]}, {row["encoding"]}' if row['size'] == 'pillars' else row['name']
-    times = [f'{median(ms):.1f}', f'{np.percentile(ms, 95):.1f}'] if ms else ['-', '-']
+def _latencies(times: dict[str, list[float]]) -> str:
+    head = ['', 'points published -> features received, median ms', 'least..greatest']
+    return as_table(head, [[name, *spread(ms, '.1f')] for name, ms in times.items()])
+
+
+def _streams(rows: list[dict[str, Any]]) -> str:
+    return as_table(
+        ['', 'QoS', *_END_HEAD],
+        [
+            [row['name'], row['reliability'], *_end(row['ms'], len(row['ms']) + row['lost'])]
+            for row in rows
+        ],
+    )
+
+
+def _arrays(rows: list[dict[str, Any]]) -> list[str]:
+    parts = []
+    for size in dict.fromkeys(row['size'] for row in rows):
+        mine = [row for row in rows if row['size'] == size]
+        head = ['', 'QoS', 'Hz', *_END_HEAD, 'CPU ms, sender', 'CPU ms, reader']
+        shape = ' x '.join(map(str, mine[0]['shape']))
+        parts += [f'### {size} ({shape})', as_table(head, [_array(row) for row in mine])]
+        if ratio := ratio_to_plain(mine):
+            parts.append(f'{OURS} takes {ratio:.2f} of the time of the best plain way ({KEPT}).')
+    return parts
+
+
+def _array(row: dict[str, Any]) -> list[str]:
     return [
-        name,
+        f'{row["name"]}, {row["encoding"]}' if row['name'] == OURS else row['name'],
         'reliable' if row['reliable'] else 'best effort',
         f'{row["hz"]:g}',
-        *times,
-        f'{row["sent"] - len(ms)} of {row["sent"]}',
+        *_end(row['ms'], row['sent']),
         *[f'{median(end):.1f}' for end in row['cpu_ms']],
     ]
+
+
+def _end(ms: list[float], sent: int) -> list[str]:
+    """Median, 95 % and losses."""
+    times = [f'{median(ms):.1f}', f'{np.percentile(ms, 95):.1f}'] if ms else ['-', '-']
+    return [*times, f'{sent - len(ms)} of {sent}']

@@ -22,11 +22,11 @@ from std_msgs.msg import Float32MultiArray
 from tiny_bev_ros.client import BevSubscriber, PillarTensor, decode_pillars
 from tiny_bev_ros.messages.labels import TensorLabels
 from tiny_bev_ros.messages.tensor import BevTensor, decode_tensor
+from tiny_bev_ros.tools.bench_transport_report import KEPT, OURS
 from tiny_bev_ros.transport.tensor_publisher import TensorPublisher
 
 LIST, NDARRAY, ARRAY = 'msg.data = list', 'msg.data = ndarray', 'msg.data = new array.array'
-KEPT, RAW = 'kept array.array', 'serialized bytes, raw subscription'
-OURS, MEMCPY = 'tiny_bev_ros', 'memcpy through shared memory'
+RAW, MEMCPY = 'serialized bytes, raw subscription', 'memcpy through shared memory'
 CANVAS = (496, 432)
 _LABELS = TensorLabels((1, 0), 'lidar')
 

@@ -9,14 +9,18 @@ from contextlib import contextmanager
 
 import rclpy
 
+from tiny_bev_ros.transport.tuning import tune_process
+
 
 @contextmanager
 def private_graph() -> Iterator[rclpy.Context]:
     """A context, and an environment for child processes, on a domain that hardly anybody shares.
 
-    The environment is as before when the block ends, and the context is shut down.
+    This process is tuned for large tensors, as the nodes are. The environment is as before when
+    the block ends, and the context is shut down.
     """
     saved = dict(os.environ)
+    tune_process()
     os.environ['ROS_DOMAIN_ID'] = str(1 + os.getpid() % 100)
     if os.environ.get('ROS_DISTRO') == 'humble':
         os.environ['ROS_LOCALHOST_ONLY'] = '1'

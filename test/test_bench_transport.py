@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from ros_graph import RosGraph
+
+from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.tools import bench_transport
+from tiny_bev_ros.tools.bench_transport import Peer, transport
+
+pytestmark = [pytest.mark.dds, pytest.mark.timeout(120)]
+
+
+def test_every_way_carries_its_arrays(graph: RosGraph, tmp_path: Path, monkeypatch):
+    shapes = {'10 MB': (1, 4, 20, 20), 'pillars': (50, 4)}
+    monkeypatch.setattr(bench_transport, 'SHAPES', shapes)
+    monkeypatch.setattr(bench_transport, '_TURNS', 1)
+    monkeypatch.setattr(bench_transport, '_SLOW_HZ', 10.0)
+    before = dict(os.environ)
+    rows = transport(1, tmp_path)
+    assert dict(os.environ) == before
+    assert not list(tmp_path.glob('bench_*')), 'pipes are left'
+    assert len({row['name'] for row in rows}) == 8
+    for row in rows:
+        assert row['sent'] == row['count']
+        assert len(row['cpu_ms'][0]) == len(row['cpu_ms'][1]) == 1
+        # Small ones arrive with best effort as well.
+        assert len(row['ms']) == row['sent'], row
+        assert min(row['ms']) > 0
+
+
+def test_a_process_that_ends_is_told(tmp_path: Path):
+    peer = Peer('receive', tuned=False, log=tmp_path / 'log')
+    peer.ask({'way': 'memcpy through shared memory'})
+    with pytest.raises(TinyBevError, match='it ended with exit code 1; see '):
+        peer.answer()
+    assert "KeyError: 'memory'" in (tmp_path / 'log').read_text()
