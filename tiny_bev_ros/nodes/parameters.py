@@ -174,7 +174,7 @@ INPUT = (
     ),
     Parameter(
         'input_depth',
-        2,
+        3,
         'messages that wait while one is worked on; older ones give way',
         1,
         1000,
