@@ -32,7 +32,8 @@ ROS = (
     'visualization_msgs',
 )
 ABOVE_MODELS = tuple(f'tiny_bev_ros.{name}' for name in ('messages', 'engine', 'sim'))
-TOP = ('tiny_bev_ros.nodes', 'tiny_bev_ros.tools')
+NODES = ('tiny_bev_ros.nodes', 'tiny_bev_ros.tools')
+TOP = (*NODES, 'tiny_bev_ros.transport', 'tiny_bev_ros.client', 'tiny_bev_ros.config')
 # What the files below a path must not import.
 RULES = {
     'grid.py': (*ROS, 'torch', 'tiny_bev_ros.models', *ABOVE_MODELS, *TOP),
@@ -41,6 +42,8 @@ RULES = {
     'messages': ('rclpy', 'launch', 'launch_ros', *TOP),
     'engine': ('rclpy', 'launch', 'launch_ros', *TOP),
     'sim': (*ROS, 'torch', 'tiny_bev_ros.models', 'tiny_bev_ros.messages', *TOP),
+    'transport': ('launch', 'launch_ros', 'tiny_bev_ros.client', 'tiny_bev_ros.engine', *NODES),
+    'client.py': ('launch', 'launch_ros', 'torch', 'tiny_bev_ros.engine', *NODES),
 }
 
 
