@@ -482,12 +482,17 @@ def test_a_region_is_cut_out_of_what_is_published(graph: RosGraph):
 
 
 def test_a_region_beside_the_map_is_told(graph: RosGraph):
-    process = graph.start('pipeline_node', region__x_range='[20.0, 30.0]', **SMALL)
+    process = graph.start('backbone_node', region__x_range='[20.0, 30.0]')
     graph.collect(Float32MultiArray, 'bev_features')
-    clouds = graph.publisher(PointCloud2, 'points')
-    clouds.publish(encode_cloud(cloud_of(50), (5, 6), 'lidar'))
-    told = 'points rejected (1 so far): region x_range is [20, 30] m; expected part of the map'
-    graph.spin_until(lambda: told in process.log.read_text())
+    publisher = graph.publisher(Float32MultiArray, 'pseudo_image')
+    axes = {'y_axis': Axis(0.0, 1.0), 'x_axis': Axis(0.0, 1.0)}
+    publisher.publish(encode_tensor(small_pseudo_image(), TensorLabels((1, 2), 'f', **axes)))
+    publisher.publish(encode_tensor(small_pseudo_image(), TensorLabels((1, 2), 'f')))
+    told = (
+        'pseudo_image rejected (1 so far): region.x_range is [20, 30] m; expected part of the map',
+        'pseudo_image rejected (2 so far): the map has no origin and step, so the region cannot',
+    )
+    graph.spin_until(lambda: all(line in process.log.read_text() for line in told))
 
 
 READER = """

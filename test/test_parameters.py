@@ -15,6 +15,7 @@ from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.nodes import parameters
 from tiny_bev_ros.nodes.backbone_node import BackboneNode
+from tiny_bev_ros.nodes.pfn_node import PfnNode
 from tiny_bev_ros.nodes.pipeline_node import PipelineNode
 
 CONFIG = Path(__file__).resolve().parents[1] / 'config'
@@ -144,6 +145,8 @@ def test_changes_at_run_time(context):
         ('cloud.intensity_field', '', "cloud.intensity_field is ''"),
         ('bev_image.channel', 128, 'bev_image.channel is 128; expected -1 to 127'),
         ('cloud.missing_intensity', 'one', 'expected one of zero, error'),
+        ('region.x_range', [3.0, 3.0], 'parameter region.x_range is [3.0, 3.0] m; expected [min'),
+        ('region.x_range', [70.0, 80.0], 'parameter region.x_range is [70, 80] m; expected part'),
     ],
 )
 def test_a_wrong_value_is_one_clear_error(context, name: str, value: Any, reason: str):
@@ -161,3 +164,20 @@ def test_eleven_channels_need_a_time_field(context):
     with pytest.raises(TinyBevError, match=r"cloud\.time_field is 't'; expected ''"):
         PipelineNode(context=context, parameter_overrides=[time_field])
     PipelineNode(context=context, parameter_overrides=[eleven, time_field]).destroy_node()
+
+
+def test_a_grid_that_float16_cannot_count_has_no_pillars(context):
+    overrides = [
+        RosParameter('grid.x_range', value=[0.0, 205.0]),
+        RosParameter('grid.y_range', value=[-1.0, 1.0]),
+        RosParameter('grid.cell', value=0.1),
+    ]
+    there = {}
+    for encoding in ('float32', 'float16'):
+        node = PfnNode(
+            context=context,
+            parameter_overrides=[*overrides, RosParameter('output_encoding', value=encoding)],
+        )
+        there[encoding] = node.count_publishers('pillars'), node.count_publishers('pseudo_image')
+        node.destroy_node()
+    assert there == {'float32': (1, 1), 'float16': (0, 1)}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.grid import Axis
+from tiny_bev_ros.grid import Axis, BevGrid
 from tiny_bev_ros.messages.labels import TensorLabels
 
 # How far, in cells, an end may reach into a cell that is left out (0.3 m are 3 cells of 0.1 m).
@@ -62,10 +62,17 @@ class Region:
                 'the map has no origin and step, so the region cannot be cut out; expected them '
                 'in the labels of height and width'
             )
-        rows, y_axis = _cut('y_range', self.y_range, labels.y_axis, tensor.shape[2])
-        cols, x_axis = _cut('x_range', self.x_range, labels.x_axis, tensor.shape[3])
+        height, width = tensor.shape[2:]
+        rows, y_axis = _cut('y_range', self.y_range, labels.y_axis, height)
+        cols, x_axis = _cut('x_range', self.x_range, labels.x_axis, width)
         labels = dataclasses.replace(labels, y_axis=y_axis, x_axis=x_axis)
         return tensor[:, :, rows, cols], labels
+
+    def check(self, grid: BevGrid) -> None:
+        """Raises TinyBevError when a map on the grid has no part in the region."""
+        rows, cols = grid.shape
+        _cut('y_range', self.y_range, grid.y_axis, rows)
+        _cut('x_range', self.x_range, grid.x_axis, cols)
 
 
 def _cut(name: str, ends: tuple[float, float], axis: Axis, cells: int) -> tuple[slice, Axis]:
@@ -75,7 +82,7 @@ def _cut(name: str, ends: tuple[float, float], axis: Axis, cells: int) -> tuple[
     if not 0 <= first < last:
         upper = axis.origin + cells * axis.step
         raise TinyBevError(
-            f'region {name} is [{ends[0]:g}, {ends[1]:g}] m; '
+            f'region.{name} is [{ends[0]:g}, {ends[1]:g}] m; '
             f'expected part of the map, which is [{axis.origin:g}, {upper:g}] m'
         )
     return slice(first, last), Axis(axis.origin + first * axis.step, axis.step)

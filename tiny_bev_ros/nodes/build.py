@@ -118,10 +118,14 @@ def make_backbone_engine(
     return engine
 
 
-def make_region(values: dict[str, Any]) -> Region:
-    """The part of the map that is published: `region.*`."""
+def make_region(values: dict[str, Any], grid: BevGrid | None = None) -> Region:
+    """The part of the map that is published, `region.*`; of this grid, where it is known."""
     with _naming('region.'):
-        return Region(tuple(values['region.x_range']), tuple(values['region.y_range']))
+        region = Region(tuple(values['region.x_range']), tuple(values['region.y_range']))
+    if grid:
+        with _naming(''):
+            region.check(grid)
+    return region
 
 
 def _load(

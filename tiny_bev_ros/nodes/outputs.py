@@ -14,6 +14,7 @@ from sensor_msgs.msg import Image
 
 from tiny_bev_ros.engine.stages import PillarStage
 from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.messages.bev_image import bev_image
 from tiny_bev_ros.messages.image import encode_image
 from tiny_bev_ros.messages.pillars import check_canvas
@@ -27,33 +28,33 @@ CHANNEL = 'bev_image.channel'
 class PillarOutput:
     """`pseudo_image` and `pillars`, the same thing dense and sparse, each for those who listen.
 
+    There are no `pillars` where output_encoding cannot count the cells of the grid.
+
     Args:
         node: which publishes.
         values: the node's parameters.
         stage: which makes the pillars.
-
-    Raises:
-        TinyBevError: output_encoding cannot count the cells of the grid.
     """
 
     def __init__(self, node: Node, values: dict[str, Any], stage: PillarStage) -> None:
         self._stage = stage
         encoding, depth = values['output_encoding'], values['output_depth']
+        self._dense = TensorPublisher(node, 'pseudo_image', encoding, depth)
+        self._sparse: TensorPublisher | None = None
         try:
             check_canvas(stage.grid.shape, encoding)
+            self._sparse = TensorPublisher(node, 'pillars', encoding, depth)
         except TinyBevError as error:
-            raise TinyBevError(f'parameter output_encoding is {encoding}: {error}') from None
-        self._dense = TensorPublisher(node, 'pseudo_image', encoding, depth)
-        self._sparse = TensorPublisher(node, 'pillars', encoding, depth)
+            node.get_logger().warning(f'there is no topic pillars: {error}')
 
     @property
     def wanted(self) -> bool:
         """Whether anybody subscribes to either."""
-        return self._dense.wanted or self._sparse.wanted
+        return self._dense.wanted or (self._sparse is not None and self._sparse.wanted)
 
     def publish(self, pillars: tuple[torch.Tensor, torch.Tensor], labels: TensorLabels) -> None:
         """Publishes features (P,C) and cells (P,2)."""
-        if self._sparse.wanted:
+        if self._sparse is not None and self._sparse.wanted:
             self._sparse.publish_pillars(*pillars, self._stage.grid.shape, labels)
         if self._dense.wanted:
             self._dense.publish(self._stage.lay_out(pillars), labels)
@@ -66,16 +67,20 @@ class FeatureOutput:
         node: which publishes.
         values: the node's parameters.
         channels: of the features.
+        grid: of the features, if it is known beforehand.
 
     Raises:
-        TinyBevError: bev_image.channel is none of them, or a range of the region is inverted.
+        TinyBevError: bev_image.channel is none of them, a range of the region is inverted, or
+            none of the grid is in it.
     """
 
-    def __init__(self, node: Node, values: dict[str, Any], channels: int) -> None:
+    def __init__(
+        self, node: Node, values: dict[str, Any], channels: int, grid: BevGrid | None = None
+    ) -> None:
         self._node, self._channels = node, channels
         self._check_channel(values[CHANNEL])
         node.add_on_set_parameters_callback(self._check_change)
-        self._region = build.make_region(values)
+        self._region = build.make_region(values, grid)
         self._tensor = TensorPublisher(
             node, 'bev_features', values['output_encoding'], values['output_depth']
         )

@@ -24,7 +24,8 @@ class PipelineNode(BevNode):
         self._stage = build.make_pillar_stage(self.values, self.device, self.get_logger())
         self._engine = build.make_backbone_engine(self.values, self.device, self.get_logger())
         self._pillar_output = PillarOutput(self, self.values, self._stage)
-        self._output = FeatureOutput(self, self.values, self._engine.channels)
+        grid = self._stage.grid.strided(self._engine.stride)
+        self._output = FeatureOutput(self, self.values, self._engine.channels, grid)
         self._engine.warm_up(self._stage.grid.shape)
         self._input = CloudInput(self, self._stage.grid, self.work)
 

@@ -34,12 +34,17 @@ ROUTES: dict[str, dict[str, list[str]]] = {
         'pfn_node': [_FLOAT16],
         'backbone_node': [_FLOAT16, 'input:=pillars'],
     },
+    'two processes, pillars, float16, products in bfloat16': {
+        'pfn_node': [_FLOAT16],
+        'backbone_node': [_FLOAT16, 'input:=pillars', 'backbone.precision:=bfloat16'],
+    },
     'two processes, dense, float16': {'pfn_node': [_FLOAT16], 'backbone_node': [_FLOAT16]},
     'two processes, dense, float32': {'pfn_node': [], 'backbone_node': []},
 }
 STREAMED = (
     'pipeline_node, float16',
     'two processes, pillars, float16',
+    'two processes, pillars, float16, products in bfloat16',
     'two processes, dense, float16',
 )
 HZ = 10.0
