@@ -24,25 +24,27 @@ from tiny_bev_ros.tools.bench_timing import interleaved
 from tiny_bev_ros.tools.node_process import NodeProcess
 from tiny_bev_ros.tools.private_graph import private_graph
 
-_FLOAT16 = 'output_encoding:=float16'
+_FLOAT16, _BFLOAT16 = 'output_encoding:=float16', 'backbone.precision:=bfloat16'
 # Executables, each with its parameters, by what the report calls them.
 ROUTES: dict[str, dict[str, list[str]]] = {
     'pipeline_node, dense network': {'pipeline_node': ['backbone.sparsity:=never']},
     'pipeline_node': {'pipeline_node': []},
     'pipeline_node, float16': {'pipeline_node': [_FLOAT16]},
+    'pipeline_node, float16, products in bfloat16': {'pipeline_node': [_FLOAT16, _BFLOAT16]},
     'two processes, pillars, float16': {
         'pfn_node': [_FLOAT16],
         'backbone_node': [_FLOAT16, 'input:=pillars'],
     },
     'two processes, pillars, float16, products in bfloat16': {
         'pfn_node': [_FLOAT16],
-        'backbone_node': [_FLOAT16, 'input:=pillars', 'backbone.precision:=bfloat16'],
+        'backbone_node': [_FLOAT16, 'input:=pillars', _BFLOAT16],
     },
     'two processes, dense, float16': {'pfn_node': [_FLOAT16], 'backbone_node': [_FLOAT16]},
     'two processes, dense, float32': {'pfn_node': [], 'backbone_node': []},
 }
 STREAMED = (
     'pipeline_node, float16',
+    'pipeline_node, float16, products in bfloat16',
     'two processes, pillars, float16',
     'two processes, pillars, float16, products in bfloat16',
     'two processes, dense, float16',
