@@ -176,9 +176,10 @@ def test_a_grid_that_float16_cannot_count_has_no_pillars(context):
     for encoding in ('float32', 'float16'):
         node = PfnNode(
             context=context,
+            namespace=encoding,  # Fast DDS allows one type per topic and context
             parameter_overrides=[*overrides, RosParameter('output_encoding', value=encoding)],
         )
-        there[encoding] = {publisher.topic_name for publisher in node.publishers}
+        there[encoding] = {Path(publisher.topic_name).name for publisher in node.publishers}
         node.destroy_node()
-    assert there['float32'] - there['float16'] == {'/pillars'}
-    assert '/pseudo_image' in there['float16']
+    assert there['float32'] - there['float16'] == {'pillars'}
+    assert 'pseudo_image' in there['float16']
