@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -101,3 +104,26 @@ def test_what_is_not_wanted_is_not_read(graph, consumer):
 
     graph.spin_until(arrived)
     assert subscriber.tally.skipped == subscriber.tally.received
+
+
+LOADING = """
+import os
+import sys
+from tiny_bev_ros.client import BevSubscriber, tune_process
+assert 'torch' not in sys.modules, 'it is loaded before the process is tuned'
+tune_process()
+assert os.environ['OMP_WAIT_POLICY'] == 'PASSIVE'
+import rclpy
+rclpy.init()
+subscriber = BevSubscriber(rclpy.create_node('consumer'), 'bev_features', print)
+assert 'torch' in sys.modules, 'the first callback would wait for it'
+rclpy.shutdown()
+"""
+
+
+def test_pytorch_is_loaded_after_tuning_and_before_the_first_message(graph: RosGraph):
+    bare = {name: value for name, value in os.environ.items() if name != 'OMP_WAIT_POLICY'}
+    done = subprocess.run(
+        [sys.executable, '-c', LOADING], env=bare, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

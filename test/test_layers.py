@@ -43,7 +43,7 @@ RULES = {
     'engine': ('rclpy', 'launch', 'launch_ros', *TOP),
     'sim': (*ROS, 'torch', 'tiny_bev_ros.models', 'tiny_bev_ros.messages', *TOP),
     'transport': ('launch', 'launch_ros', 'tiny_bev_ros.client', 'tiny_bev_ros.engine', *NODES),
-    'client.py': ('launch', 'launch_ros', 'torch', 'tiny_bev_ros.engine', *NODES),
+    'client.py': ('launch', 'launch_ros', 'tiny_bev_ros.engine', *NODES),
 }
 
 

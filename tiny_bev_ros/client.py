@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 from rclpy.node import Node
@@ -44,7 +45,7 @@ class BevSubscriber(Input):
             copied, and belongs to the callback.
         decode: what makes it of a message; `decode_pillars` for the topic `pillars`.
         reliability: auto (as the publishers do), reliable or best_effort.
-        depth: messages that wait while the callback works.
+        depth: messages that wait while the callback works; 1 for the newest at any price.
         wanted: a message is neither read nor handed on while this is false.
         tally: counts what became of each message; by default one of its own.
 
@@ -60,10 +61,13 @@ class BevSubscriber(Input):
         *,
         decode: Callable[[Any], Any] = decode_tensor,
         reliability: str = 'auto',
-        depth: int = 1,
+        depth: int = 3,
         wanted: Callable[[], bool] = lambda: True,
         tally: Tally | None = None,
     ) -> None:
+        # Else the first callback would wait for it, and messages be lost meanwhile. Not above: it
+        # must come after tune_process().
+        import_module('torch')
         self.tally = tally or Tally(node.get_logger(), time.monotonic_ns)
         super().__init__(
             node,

@@ -159,7 +159,9 @@ def subscribe(node: Node, job: dict[str, Any], arrived: Callable[[int], None]) -
             arrived(int(values.flat[0]))
 
         reliability = 'reliable' if job['reliable'] else 'best_effort'
-        return BevSubscriber(node, topic, on_tensor, decode=decode, reliability=reliability)
+        return BevSubscriber(
+            node, topic, on_tensor, decode=decode, reliability=reliability, depth=1
+        )
 
     def on_message(message: Any) -> None:
         if raw:
