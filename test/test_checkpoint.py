@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.models import (
     PillarFeatureNet,
     TinyBEVBackbone,
+    checkpoint,
     load_backbone,
     load_pfn,
     seeded,
@@ -80,7 +83,7 @@ def refusal(loader, model, path):
 def test_key_names_of_a_pfn(tmp_path, prefix, style, name):
     source, target = make_pfn(1, in_channels=9), make_pfn(2, in_channels=9)
     path = save(tmp_path, below(prefix, source.state_dict()), name)
-    assert load_pfn(target, str(path)).startswith(style)
+    assert load_pfn(target, str(path)).names.startswith(style)
     assert same(source, target)
 
 
@@ -90,7 +93,7 @@ def test_containers_and_the_rest_of_a_model(tmp_path, container):
     state = below('module.vfe.pfn_layers.0.', source.state_dict())
     state['module.backbone_2d.blocks.0.1.weight'] = torch.zeros(3)
     path = save(tmp_path, {container: state, 'epoch': 80, 'optimizer_state': {'lr': 0.1}})
-    assert load_pfn(target, path) == 'OpenPCDet key names, vfe.'
+    assert load_pfn(target, path).names == 'OpenPCDet key names, vfe.'
     assert same(source, target)
 
 
@@ -110,7 +113,7 @@ def test_a_whole_model_of_ours_serves_both(tmp_path):
 def test_key_names_of_a_backbone(tmp_path, prefix, name):
     source, target = make_backbone(1), make_backbone(2)
     path = save(tmp_path, below(prefix, source.state_dict()), name)
-    assert load_backbone(target, path).startswith('tiny_bev_ros key names')
+    assert load_backbone(target, path).names.startswith('tiny_bev_ros key names')
     assert same(source, target)
 
 
@@ -287,3 +290,54 @@ def test_tensors_of_other_kinds_and_impossible_variances_are_refused(tmp_path):
     negative = {**good, 'norm.running_var': -good['norm.running_var']}
     said = refusal(load_pfn, model, save(tmp_path, negative, 'b.pt'))
     assert 'norm.running_var holds a negative variance' in said
+
+
+@pytest.mark.parametrize('name', ['weights.pt', 'weights.safetensors'])
+def test_the_digest_is_that_of_the_file(tmp_path, name):
+    path = save(tmp_path, make_pfn(1).state_dict(), name)
+    assert load_pfn(make_pfn(2), path).digest == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize('name', ['weights.pt', 'weights.safetensors'])
+def test_a_file_that_is_too_large_is_refused_before_it_is_parsed(tmp_path, name, monkeypatch):
+    path = save(tmp_path, make_pfn().state_dict(), name)
+    monkeypatch.setattr(checkpoint, 'MAX_BYTES', path.stat().st_size - 1)
+    monkeypatch.setattr(torch, 'load', pytest.fail)
+    message = refusal(load_pfn, make_pfn(2), path)
+    assert f'is larger than {path.stat().st_size - 1} bytes' in message
+
+
+def test_a_file_that_would_unpack_to_too_much_is_refused_before(tmp_path, monkeypatch):
+    path = save(tmp_path, {'linear.weight': torch.zeros(2**20)})
+    packed = tmp_path / 'packed.pt'
+    with zipfile.ZipFile(path) as source, zipfile.ZipFile(packed, 'w') as target:
+        for entry in source.infolist():
+            target.writestr(entry.filename, source.read(entry), zipfile.ZIP_DEFLATED)
+    assert packed.stat().st_size < 2**17
+    monkeypatch.setattr(checkpoint, 'MAX_BYTES', 2**18)
+    monkeypatch.setattr(torch, 'load', pytest.fail)
+    assert 'expected at most 262144' in refusal(load_pfn, make_pfn(2), packed)
+
+
+def test_files_of_old_pytorch_are_read(tmp_path):
+    source, target = make_pfn(1), make_pfn(2)
+    path = tmp_path / 'old.pth'
+    torch.save(source.state_dict(), path, _use_new_zipfile_serialization=False)
+    load_pfn(target, path)
+    assert same(source, target)
+
+
+def test_a_dict_that_holds_itself_is_refused(tmp_path):
+    inside: dict = {}
+    inside['model'] = inside
+    assert 'expected a state_dict' in refusal(load_pfn, make_pfn(), save(tmp_path, inside))
+
+
+def test_a_file_that_may_not_be_read_is_refused(tmp_path, monkeypatch):
+    path = save(tmp_path, make_pfn().state_dict())
+
+    def refuse(*_):
+        raise PermissionError(13, 'Permission denied')
+
+    monkeypatch.setattr(Path, 'open', refuse)
+    assert 'cannot be read: Permission denied' in refusal(load_pfn, make_pfn(2), path)

@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import re
+import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -23,9 +26,23 @@ _PFN_STYLES = {
     'reader.': 'det3d',
 }
 _FIRST_LAYER = 'pfn_layers.0.'
+# Of a file, and of what is packed in it: far above any detector's, below a robot's memory.
+MAX_BYTES = 2**30
 
 
-def load_pfn(model: nn.Module, path: str | Path) -> str:
+class Loaded(NamedTuple):
+    """What became of a file.
+
+    Attributes:
+        names: which key names were recognised, for a log.
+        digest: SHA-256 of the bytes that were loaded, as 64 hexadecimal digits.
+    """
+
+    names: str
+    digest: str
+
+
+def load_pfn(model: nn.Module, path: str | Path) -> Loaded:
     """Loads the weights of a pillar feature net.
 
     The file holds a state_dict, or a dict with one under ``state_dict``,
@@ -46,14 +63,11 @@ def load_pfn(model: nn.Module, path: str | Path) -> str:
         model: a PillarFeatureNet, on any device.
         path: ``.safetensors``, ``.pt`` or ``.pth``.
 
-    Returns:
-        Which names were recognised, for a log.
-
     Raises:
-        TinyBevError: the file cannot be read, holds more than tensors, or its tensors
-            are not those of the model; the model is unchanged then.
+        TinyBevError: the file cannot be read, is larger than MAX_BYTES, holds more than
+            tensors, or its tensors are not those of the model; the model is unchanged then.
     """
-    weights = _read(path)
+    weights, digest = _read(path)
     prefix = _only_prefix(path, weights, ('linear.', 'norm.', 'pfn_layers.'), _PFN_STYLES)
     part = _below(weights, prefix)
     if any(re.match(r'pfn_layers\.[1-9]', key) for key in part):
@@ -70,10 +84,10 @@ def load_pfn(model: nn.Module, path: str | Path) -> str:
             '5 offsets; expected 9'
         )
     _load(model, part, prefix, path)
-    return f'{_PFN_STYLES.get(prefix, "bare")} key names, {prefix or "no prefix"}'
+    return Loaded(f'{_PFN_STYLES.get(prefix, "bare")} key names, {prefix or "no prefix"}', digest)
 
 
-def load_backbone(model: nn.Module, path: str | Path) -> str:
+def load_backbone(model: nn.Module, path: str | Path) -> Loaded:
     """Loads the weights of a backbone of the registry.
 
     The file is as for `load_pfn`; recognised are the model's own key names, alone or
@@ -83,31 +97,31 @@ def load_backbone(model: nn.Module, path: str | Path) -> str:
         model: the backbone, on any device.
         path: ``.safetensors``, ``.pt`` or ``.pth``.
 
-    Returns:
-        Which names were recognised, for a log.
-
     Raises:
         TinyBevError: as for `load_pfn`.
     """
-    weights = _read(path)
+    weights, digest = _read(path)
     own = tuple(f'{name}.' for name, _ in model.named_children())
     prefix = _only_prefix(path, weights, own, ('backbone.',))
     _load(model, _below(weights, prefix), prefix, path)
-    return f'tiny_bev_ros key names, {prefix or "no prefix"}'
+    return Loaded(f'tiny_bev_ros key names, {prefix or "no prefix"}', digest)
 
 
-def _read(path: str | Path) -> dict[str, Any]:
-    """The state_dict in a file, on the CPU, without containers and ``module.``."""
+def _read(path: str | Path) -> tuple[dict[str, Any], str]:
+    """The state_dict in a file, on the CPU, without containers and ``module.``, and its digest."""
     path = Path(path).expanduser()
     if path.suffix not in ('.safetensors', '.pt', '.pth'):
         raise TinyBevError(f'checkpoint is {path}; expected a .safetensors, .pt or .pth file')
     if not path.is_file():
         raise TinyBevError(f'checkpoint is {path}, which is no file; expected an existing one')
+    # All of it at once: whoever replaces or truncates a file that is mapped ends the process.
+    content = _content(path)
     try:
         if path.suffix == '.safetensors':
-            weights: Any = _load_safetensors(path)
+            weights: Any = _load_safetensors(path, content)
         else:
-            weights = torch.load(path, map_location='cpu', weights_only=True)
+            _check_unpacked(path, content)
+            weights = torch.load(io.BytesIO(content), map_location='cpu', weights_only=True)
     except TinyBevError:
         raise
     except Exception as error:  # what broken bytes raise is not documented
@@ -115,18 +129,41 @@ def _read(path: str | Path) -> dict[str, Any]:
     weights = _unwrapped(path, weights)
     if all(key.startswith('module.') for key in weights):
         weights = {key.removeprefix('module.'): value for key, value in weights.items()}
-    return weights
+    return weights, hashlib.sha256(content).hexdigest()
 
 
-def _load_safetensors(path: Path) -> dict[str, Tensor]:
+def _content(path: Path) -> bytes:
+    try:
+        with path.open('rb') as file:
+            # One more than allowed: a file may grow while it is read.
+            content = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise TinyBevError(f'{path} cannot be read: {error.strerror}') from None
+    if len(content) > MAX_BYTES:
+        raise TinyBevError(f'{path} is larger than {MAX_BYTES} bytes; expected at most that')
+    return content
+
+
+def _check_unpacked(path: Path, content: bytes) -> None:
+    """Refuses an archive that would become larger than any file may be."""
+    file = io.BytesIO(content)
+    if not zipfile.is_zipfile(file):  # of PyTorch before 1.6: not packed
+        return
+    with zipfile.ZipFile(file) as archive:
+        size = sum(entry.file_size for entry in archive.infolist())
+    if size > MAX_BYTES:
+        raise TinyBevError(f'{path} unpacks to {size} bytes; expected at most {MAX_BYTES}')
+
+
+def _load_safetensors(path: Path, content: bytes) -> dict[str, Tensor]:
     # Not among the packages that rosdep knows, so it may be absent on a ROS machine.
     try:
-        from safetensors.torch import load_file
+        from safetensors.torch import load
     except ImportError:
         raise TinyBevError(
             f'{path} needs the package safetensors: pip install safetensors'
         ) from None
-    return load_file(path)
+    return load(content)
 
 
 def _reason(error: Exception) -> str:
@@ -141,14 +178,19 @@ def _reason(error: Exception) -> str:
 
 
 def _unwrapped(path: Path, weights: Any) -> dict[str, Any]:
-    while isinstance(weights, Mapping):
+    # A container in each other one at most: a pickle may hold itself.
+    for _ in range(len(_CONTAINERS) + 1):
+        if not isinstance(weights, Mapping):
+            break
         found = [name for name in _CONTAINERS if isinstance(weights.get(name), Mapping)]
         if len(found) > 1:
             raise TinyBevError(f'{path} holds {" and ".join(found)}; expected one of them')
         if not found:
             return {str(key): value for key, value in weights.items()}
         weights = weights[found[0]]
-    raise TinyBevError(f'{path} holds a {type(weights).__name__}; expected a state_dict')
+    raise TinyBevError(
+        f'{path} holds a {type(weights).__name__}; expected a state_dict, or a dict with one'
+    )
 
 
 def _only_prefix(
