@@ -83,10 +83,14 @@ class DensePath:
         self._outputs.reverse()
         return self._outputs[0].copy_(result)
 
+    def release(self) -> None:
+        """Lets go of buffers and of the recording."""
+        self._shape, self._recorded, self._outputs = None, None, []
+        self._run = self._forward
+
     def _prepare(self, shape: torch.Size) -> None:
         """Makes the buffers of a shape; those of the last go, as a stream has one shape."""
-        self._shape, self._recorded, self._outputs = None, None, []
-        self._run = self._forward  # lets go of the last recording
+        self.release()
         self._run = self._make_run(shape)
         self._shape = shape
 

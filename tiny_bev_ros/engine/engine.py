@@ -17,8 +17,8 @@ from tiny_bev_ros.engine.choice import Choice
 from tiny_bev_ros.engine.crossover import run_sparse, trial_pillars
 from tiny_bev_ros.engine.dense import DensePath, cuda_graph
 from tiny_bev_ros.engine.fingerprint import fingerprint
+from tiny_bev_ros.engine.memory import enough_memory
 from tiny_bev_ros.engine.precision import reason_for_float32
-from tiny_bev_ros.engine.stages import enough_memory
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.models import scatter
 
@@ -149,6 +149,15 @@ class BackboneEngine:
 
         Unless this machine has done so before, it measures which path is cheaper.
         """
+        with enough_memory(f'a map of {shape}'):
+            self._run_once(shape)
+
+    def release(self) -> None:
+        """Lets go of kept buffers and recordings; the next frame makes them anew."""
+        self._by_shape.clear()
+        self._dense.release()
+
+    def _run_once(self, shape: tuple[int, int]) -> None:
         if self._sparse_is_possible:
             trial = trial_pillars(_TRIAL_SHARE, self.in_channels, shape, self._device)
             run_sparse(self._choice(shape).sparse, *trial)

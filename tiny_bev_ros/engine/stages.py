@@ -4,15 +4,13 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 
 from tiny_bev_ros.engine.fingerprint import fingerprint
-from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.engine.memory import enough_memory
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.models import PillarFeatureNet, scatter
 
@@ -73,16 +71,3 @@ class PillarStage:
         """Features and cells, as from `pillars`, to a dense pseudo-image (1,C,H,W)."""
         with enough_memory('a pseudo-image'):
             return scatter(*pillars, self.grid.shape)
-
-
-@contextmanager
-def enough_memory(what: str) -> Iterator[None]:
-    """Makes one line of PyTorch's out of memory: one large input must not end a node."""
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        # On the CPU it is a plain RuntimeError of the allocator.
-        if not isinstance(error, MemoryError) and 'memory' not in str(error):
-            raise
-        reason = str(error).strip().partition('\n')[0]
-        raise TinyBevError(f'there is not enough memory for {what}: {reason}') from None
