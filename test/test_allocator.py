@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tiny_bev_ros.transport.allocator import keep_memory
+from tiny_bev_ros.transport.allocator import give_back, keep_memory
 
 _FAULTS = """
 import resource, torch
@@ -53,3 +53,33 @@ def test_large_activations_no_longer_fault():
 def test_what_the_user_has_set_stays(monkeypatch: pytest.MonkeyPatch, name: str, value: str):
     monkeypatch.setenv(name, value)
     assert not keep_memory()
+
+
+_GIVE_BACK = """
+from pathlib import Path
+from tiny_bev_ros.transport.allocator import give_back, keep_memory
+assert keep_memory()
+pages = lambda: int(Path('/proc/self/statm').read_text().split()[1])
+blocks = [bytearray(b'x' * 2**20) for _ in range(200)]
+full = pages()
+blocks.clear()
+kept = pages()
+give_back()
+print(full, kept, pages())
+"""
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='glibc is where this is about')
+def test_kept_memory_can_be_given_back():
+    bare = {name: value for name, value in os.environ.items() if not name.startswith('MALLOC_')}
+    ran = subprocess.run(
+        [sys.executable, '-c', _GIVE_BACK], env=bare, capture_output=True, text=True, check=True
+    )
+    full, kept, given_back = (int(word) for word in ran.stdout.split())
+    if kept < full * 0.9:
+        pytest.skip('another allocator than glibc')
+    assert given_back < full / 2
+
+
+def test_giving_back_where_nothing_is_kept_is_nothing():
+    give_back()

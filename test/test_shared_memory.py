@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -111,3 +112,34 @@ def test_idle_threads_sleep_unless_the_user_wants_them_awake(machine):
     os.environ['OMP_WAIT_POLICY'] = 'ACTIVE'
     tune_process()
     assert os.environ['OMP_WAIT_POLICY'] == 'ACTIVE'
+
+
+def segment(folder: Path, name: str, age_s: float) -> tuple[Path, Path]:
+    """A segment and its lock, as Fast DDS makes them."""
+    paths = folder / name, folder / f'{name}_el'
+    for path in paths:
+        path.write_bytes(b'')
+        then = path.stat().st_mtime - age_s
+        os.utime(path, (then, then))
+    return paths
+
+
+def test_segments_of_processes_that_are_gone_are_removed(machine):
+    gone = segment(machine.folder, 'fastrtps_0123456789abcdef', 60)
+    alive = segment(machine.folder, 'fastrtps_0123456789abcde0', 60)
+    new = segment(machine.folder, 'fastrtps_0123456789abcde1', 0)
+    port = segment(machine.folder, 'fastrtps_port7410', 60)
+    other = segment(machine.folder, 'my_own_0123456789abcdef', 60)
+    lost = machine.folder / 'fastrtps_0123456789abcde2'  # without a lock: nobody knows
+    lost.write_bytes(b'')
+    with alive[1].open('rb') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert shared_memory.remove_abandoned() == 1
+    assert not any(path.exists() for path in gone)
+    assert all(path.exists() for path in (*alive, *new, *port, *other, lost))
+
+
+def test_they_are_removed_before_room_is_looked_for(machine):
+    gone = segment(machine.folder, 'fastrtps_0123456789abcdef', 60)
+    tune_process()
+    assert not gone[0].exists()

@@ -26,7 +26,8 @@ __all__ = [
     'tune_process',
 ]
 
-_TYPES = {
+# Of tensors, by ROS type name.
+TENSOR_TYPES: dict[str, type] = {
     'std_msgs/msg/Float32MultiArray': Float32MultiArray,
     'std_msgs/msg/UInt8MultiArray': UInt8MultiArray,
 }
@@ -72,7 +73,7 @@ class BevSubscriber(Input):
         super().__init__(
             node,
             topic,
-            _TYPES,
+            TENSOR_TYPES,
             decode,
             callback,
             reliability=reliability,

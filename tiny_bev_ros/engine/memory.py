@@ -191,7 +191,7 @@ class MemoryLadder(Generic[Some]):
         self._failures = 0
         self._good += 1
         if self._good % self._FREE_AGAIN_AFTER == 0:
-            self.steps = tuple(step for step in self.steps if step != _CACHES)
+            self._undo({_CACHES})
         return result
 
     def prepare(self, build: Callable[[Settings], Some], **changes: Any) -> Callable[[], None]:
@@ -199,7 +199,7 @@ class MemoryLadder(Generic[Some]):
 
         Args:
             build: makes them.
-            **changes: of the settings.
+            **changes: of the settings: precision, sparsity.
 
         Returns:
             What puts them in the place of those of now; call it between two inputs.
@@ -213,8 +213,8 @@ class MemoryLadder(Generic[Some]):
         def adopt() -> None:
             old, self._networks = self._networks, networks
             self._build, self.settings = build, settings
-            if settings.precision == 'float32':
-                self.steps = tuple(step for step in self.steps if step != _LOWER)
+            undone = {'precision': _LOWER, 'sparsity': _SPARSE}
+            self._undo({undone[name] for name in changes})
             if old is not None:
                 old.release()
 
@@ -226,6 +226,9 @@ class MemoryLadder(Generic[Some]):
             self._networks.release()
         self._networks = None
         free_caches(self.settings.device)
+
+    def _undo(self, steps: set[str]) -> None:
+        self.steps = tuple(step for step in self.steps if step not in steps)
 
     def _descending(self, work: Callable[[Some], Result]) -> Result:
         while True:

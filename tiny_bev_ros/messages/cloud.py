@@ -79,7 +79,9 @@ class DecodedCloud:
 _DEFAULTS = CloudOptions()
 
 
-def decode_cloud(msg: Any, options: CloudOptions = _DEFAULTS) -> DecodedCloud:
+def decode_cloud(
+    msg: Any, options: CloudOptions = _DEFAULTS, *, max_bytes: int | None = None
+) -> DecodedCloud:
     """The points of a PointCloud2, whatever its layout.
 
     Fields may come in any order, with any padding, unaligned and in both byte orders;
@@ -96,10 +98,11 @@ def decode_cloud(msg: Any, options: CloudOptions = _DEFAULTS) -> DecodedCloud:
         msg: a sensor_msgs/PointCloud2 of rclpy, or an object with the same attributes;
             ``data`` is anything with the buffer protocol.
         options: which fields to take, and how.
+        max_bytes: how large the data, and the points as float32, may be; None for any size.
 
     Raises:
-        TinyBevError: the fields, the steps and the data contradict each other, or a
-            field that is needed is absent, doubled or of a type that is not read.
+        TinyBevError: the fields, the steps and the data contradict each other, a field that is
+            needed is absent, doubled or of a type that is not read, or the cloud is too large.
     """
     columns = 5 if options.time_field else 4
     height, width = int(msg.height), int(msg.width)
@@ -109,6 +112,7 @@ def decode_cloud(msg: Any, options: CloudOptions = _DEFAULTS) -> DecodedCloud:
     _check_fields(msg.fields, point_step)
     wanted = _wanted_fields(msg.fields, options)
     data, row_step = _checked_data(msg, height, width, point_step)
+    _check_size(height * width * columns * 4, data.nbytes, max_bytes)
 
     if _is_packed(wanted, width, point_step, row_step) and not (
         msg.is_bigendian or options.time_field or options.intensity_scale != 1
@@ -133,6 +137,12 @@ def decode_cloud(msg: Any, options: CloudOptions = _DEFAULTS) -> DecodedCloud:
             earliest = times.min(where=usable, initial=math.inf)
             points[..., 4] = (times - earliest) * options.time_scale
     return _finite(points.reshape(-1, columns))
+
+
+def _check_size(points_bytes: int, data_bytes: int, max_bytes: int | None) -> None:
+    size = max(points_bytes, data_bytes)
+    if max_bytes is not None and size > max_bytes:
+        raise TinyBevError(f'the cloud has {size} bytes; expected at most {max_bytes}')
 
 
 def encode_cloud(points: np.ndarray, stamp: tuple[int, int], frame_id: str) -> PointCloud2:

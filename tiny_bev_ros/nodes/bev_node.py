@@ -1,24 +1,65 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What all nodes of the package do with parameters, input and errors."""
+"""What all nodes of the package do: their life, their parameters, input and errors.
+
+States and transitions are those of managed nodes: design.ros2.org/articles/node_lifecycle.html
+"""
 
 from __future__ import annotations
 
 import time
-from typing import Any
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Lock
+from typing import Any, TypeVar
 
-from rclpy.node import Node
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
+from tiny_bev_ros.engine.engine import FrameStatistics
+from tiny_bev_ros.engine.memory import (
+    MemoryLadder,
+    NotEnoughMemoryError,
+    Settings,
+    limit_device_memory,
+)
+from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.nodes import build, parameters
+from tiny_bev_ros.nodes.managed import answer_wrong_transitions
+from tiny_bev_ros.nodes.node_parameters import NodeParameters
+from tiny_bev_ros.nodes.telemetry import Telemetry
+from tiny_bev_ros.transport.allocator import give_back
+from tiny_bev_ros.transport.frame_times import FrameTimes
+from tiny_bev_ros.transport.freshness import Freshness, Stamp
 from tiny_bev_ros.transport.tally import Tally
 
+_Result = TypeVar('_Result')
+# Parameters on which the networks depend that may change while they run.
+_OF_NETWORKS = {
+    'pfn.checkpoint',
+    'backbone.checkpoint',
+    'backbone.precision',
+    'backbone.sparsity',
+}
 
-class BevNode(Node):
-    """One input topic, outputs that somebody may want, and a tally of what happened.
+
+class BevNode(LifecycleNode):
+    """A managed node with one input, some outputs, and networks between them.
+
+    configure loads weights, makes the networks and warms them up; activate subscribes;
+    deactivate ends the subscription and frees buffers; cleanup gives everything back. What
+    goes wrong while the node is active, and does not go away, leads through error processing
+    to unconfigured.
+
+    Callbacks are in three groups: the input, diagnostics, and all the rest. With threads for
+    each the node answers while it computes.
 
     Attributes:
-        values: the parameters of the node by name.
-        device: where it computes.
         tally: what became of its input.
+        state: of the lifecycle, by name.
+        fault: '' or why the node is not active.
+        weights, ladder: the networks, and what runs them; None while unconfigured.
+        statistics: of the last frame, of nodes with a backbone.
 
     Args:
         name: of the node; a key of parameters.NODES.
@@ -27,25 +68,241 @@ class BevNode(Node):
 
     def __init__(self, name: str, **node_options: Any) -> None:
         super().__init__(name, **node_options)
-        self.values = parameters.declare(self, parameters.NODES[name])
-        self.device = build.make_device(self.values, self.get_logger())
+        answer_wrong_transitions(self)
+        self.state, self.fault = 'unconfigured', ''
         self.tally = Tally(self.get_logger(), time.monotonic_ns)
+        self.freshness = Freshness(lambda: self.get_clock().now().nanoseconds, self.tally)
+        self.weights: build.Weights | None = None
+        self.ladder: MemoryLadder[Any] | None = None
+        self.statistics: FrameStatistics | None = None
+        self._outputs: list[Any] = []
+        self._input: Any = None
+        self._input_group = MutuallyExclusiveCallbackGroup()
+        self._frame_lock = Lock()
+        self._times, self._stamp = FrameTimes(0), (0, 0)
+        self._alarm = self.create_guard_condition(self._break_down)
+        self._parameters_of_node = NodeParameters(
+            self, parameters.NODES[name], lambda: self.ladder is not None, self._apply
+        )
+        self.telemetry = Telemetry(self)
 
-    def input_options(self) -> dict[str, Any]:
-        """Of an Input: the parameters, the tally, and to look only at what is wanted."""
-        return {
-            'reliability': self.values['input_reliability'],
-            'depth': self.values['input_depth'],
-            'wanted': lambda: self.wanted,
-            'tally': self.tally,
-        }
+    # What a node is made of.
+
+    def load(self, values: dict[str, Any]) -> build.Weights:
+        """The networks and their weights."""
+        raise NotImplementedError
+
+    def make_outputs(self, values: dict[str, Any], networks: Any) -> list[Any]:
+        """What the node publishes: objects with `wanted`, `prepare` and `destroy`."""
+        raise NotImplementedError
+
+    def make_input(self, values: dict[str, Any]) -> Any:
+        """The subscription; ends with `destroy`."""
+        raise NotImplementedError
+
+    def map_shape(self) -> tuple[int, int] | None:
+        """(H,W) of the maps that come, if it is known."""
+        raise NotImplementedError
+
+    # For the nodes' use.
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The parameters by name."""
+        return self._parameters_of_node.values
 
     @property
     def wanted(self) -> bool:
         """Whether anybody subscribes to what the node publishes."""
-        raise NotImplementedError
+        return any(output.wanted for output in self._outputs)
+
+    def input_options(self) -> dict[str, Any]:
+        """Of a NewestInput."""
+        return {
+            'reliability': self.values['input_reliability'],
+            'wanted': lambda: self.wanted,
+            'tally': self.tally,
+            'group': self._input_group,
+            'frame': self._frame,
+        }
+
+    def run(self, stage: str, work: Callable[[Any], _Result]) -> _Result:
+        """Does work on the networks, with less memory if need be, and times it."""
+        assert self.ladder is not None
+        with self._times.stage(stage):
+            return self.ladder.run(work)
+
+    def begin(self, stamp: Stamp) -> None:
+        """Is to be called with the stamp of an input; refuses one that is not fresh."""
+        self._stamp = stamp
+        self.freshness.begin(stamp)
+
+    def computed(self) -> None:
+        """Is to be called when a backbone has computed: notes how."""
+        assert self.ladder is not None
+        statistics: FrameStatistics = self.ladder.networks.engine.statistics
+        self.statistics = statistics
+        self.tally.computed(statistics.path)
+
+    @contextmanager
+    def publishing(self) -> Iterator[None]:
+        """Is to be around what is published of an input; refuses what is no longer fresh."""
+        self.freshness.check(self._stamp)
+        with self._times.stage('publish'):
+            yield
+
+    # Transitions.
+
+    def start(self) -> bool:
+        """Configures and activates; whether both succeeded."""
+        success = TransitionCallbackReturn.SUCCESS
+        return self.trigger_configure() == success and self.trigger_activate() == success
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Loads, builds, warms up; on failure says why, and leaves nothing behind."""
+        done = self._transition(self._configure, 'inactive')
+        if done != TransitionCallbackReturn.SUCCESS:
+            self._release()
+        return done
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Subscribes."""
+        return self._transition(self._activate, 'active')
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Ends the subscription after the input that is worked on, and frees buffers."""
+        if self.fault:
+            return TransitionCallbackReturn.ERROR
+        return self._transition(self._deactivate, 'inactive')
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Gives networks, publishers and device memory back."""
+        return self._transition(self._release, 'unconfigured')
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """The same, for good."""
+        return self._transition(self._release, 'finalized')
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """The same, so that configure may be tried again."""
+        fault = self.fault
+        done = self._transition(self._release, 'unconfigured')
+        self.fault = fault or self.fault
+        self.get_logger().error(f'unconfigured after an error: {self.fault}')
+        return done
 
     def destroy_node(self) -> None:
         """Says what became of the input, and ends."""
+        self._transition(self._release, 'finalized')
         self.get_logger().info(str(self.tally))
+        self.telemetry.destroy()
         super().destroy_node()
+
+    def _transition(self, work: Callable[[], None], state: str) -> TransitionCallbackReturn:
+        # rclpy says nothing of what a transition raises.
+        try:
+            work()
+        except TinyBevError as error:
+            self.fault = str(error)
+            self.get_logger().error(self.fault)
+            return TransitionCallbackReturn.FAILURE
+        except Exception as error:
+            self.fault = f'{type(error).__name__}: {error}'
+            self.get_logger().error(traceback.format_exc().strip())
+            return TransitionCallbackReturn.ERROR
+        self.state, self.fault = state, ''
+        return TransitionCallbackReturn.SUCCESS
+
+    def _configure(self) -> None:
+        self._parameters_of_node.check()
+        values = self.values
+        device = build.make_device(values, self.get_logger())
+        limit_device_memory(device, values['memory_budget_mb'])
+        self.weights = self.load(values)
+        self.ladder = MemoryLadder(
+            self._builder(self.weights, values),
+            Settings(
+                device,
+                values.get('backbone.precision', 'float32'),
+                values.get('backbone.sparsity', 'never'),
+            ),
+            self.get_logger().warning,
+            allow_lower_precision=values.get('when_memory_is_short.bfloat16', False),
+            allow_cpu=values['when_memory_is_short.cpu'],
+        )
+        self._outputs = self.make_outputs(values, self.ladder.networks)
+        self.freshness.max_age_ms = values['max_age_ms']
+
+    def _activate(self) -> None:
+        assert self.ladder is not None
+        self.ladder.run(lambda networks: None)  # builds them again after a deactivation
+        self.telemetry.activate()
+        self._input = self.make_input(self.values)
+
+    def _deactivate(self) -> None:
+        if self._input is not None:
+            # Gone even if it does not come to an end, which destroy tells.
+            ended, self._input = self._input, None
+            ended.destroy()
+        if self.ladder is not None:
+            self.ladder.release()
+        give_back()
+
+    def _release(self) -> None:
+        try:
+            self._deactivate()
+        finally:
+            for output in self._outputs:
+                output.destroy()
+            self._outputs, self.ladder, self.weights = [], None, None
+            give_back()
+
+    # Inputs, in the thread that works on them.
+
+    @contextmanager
+    def _frame(self, times: FrameTimes) -> Iterator[None]:
+        with self._frame_lock, self.telemetry.frame(times):
+            self._times = times
+            try:
+                yield
+            except NotEnoughMemoryError:
+                if self.ladder is not None and self.ladder.exhausted:
+                    self.fault = self.ladder.exhausted
+                    self._alarm.trigger()
+                raise
+            self.telemetry.published(self._stamp)
+
+    def _break_down(self) -> None:
+        # Not by the thread that works on inputs: its end is waited for.
+        if self.fault and self.state == 'active':
+            self.trigger_deactivate()
+
+    # Changes at run time.
+
+    def _apply(self, values: dict[str, Any], names: set[str]) -> None:
+        """Makes everything new first, so that a change that is refused changes nothing."""
+        assert self.ladder is not None
+        adopt: list[Callable[[], None]] = [
+            each for output in self._outputs for each in output.prepare(values, names)
+        ]
+        weights = self.weights
+        if names & _OF_NETWORKS:
+            weights = self.load(values)
+            settings = {
+                name: values[f'backbone.{name}']
+                for name in ('precision', 'sparsity')
+                if f'backbone.{name}' in names
+            }
+            adopt.append(self.ladder.prepare(self._builder(weights, values), **settings))
+        with self._frame_lock:
+            for each in adopt:
+                each()
+            self.weights = weights
+            self.freshness.max_age_ms = values['max_age_ms']
+
+    def _builder(
+        self, weights: build.Weights, values: dict[str, Any]
+    ) -> Callable[[Settings], Any]:
+        return lambda settings: build.make_networks(
+            weights, settings, values, self.get_logger(), self.map_shape()
+        )

@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from tiny_bev_ros.engine.engine import BackboneEngine
+from tiny_bev_ros.engine.memory import Settings, enough_memory
+from tiny_bev_ros.engine.networks import BackboneNetworks, PfnNetworks, PipelineNetworks
 from tiny_bev_ros.engine.stages import PillarStage
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
@@ -23,6 +27,8 @@ from tiny_bev_ros.models import (
     resolve_device,
     seeded,
 )
+
+AnyNetworks = PfnNetworks | BackboneNetworks | PipelineNetworks
 
 
 def make_device(values: dict[str, Any], logger: Any) -> torch.device:
@@ -66,53 +72,104 @@ def check_channels(values: dict[str, Any]) -> None:
         )
 
 
-def make_pillar_stage(values: dict[str, Any], device: torch.device, logger: Any) -> PillarStage:
-    """Points to pseudo-image: `grid.*` and `pfn.*`."""
+@dataclass(frozen=True)
+class Weights:
+    """Networks with their weights, on the CPU, and what is told of them.
+
+    Attributes:
+        pfn, backbone: those that the node has.
+        grid: of the pillars, where the node makes them.
+        digests: parameter of a file to its SHA-256, or 'random, seed N'.
+    """
+
+    pfn: PillarFeatureNet | None
+    backbone: torch.nn.Module | None
+    grid: BevGrid | None
+    digests: dict[str, str]
+
+
+def load_weights(
+    values: dict[str, Any], logger: Any, *, pfn: bool = False, backbone: bool = False
+) -> Weights:
+    """The networks that are asked for, as `pfn.*` and `backbone.*` say, from their files."""
+    digests: dict[str, str] = {}
+    grid = made_pfn = made_backbone = None
+    if pfn:
+        grid = make_grid(values)
+        with seeded(values['seed']):
+            made_pfn = PillarFeatureNet(
+                values['pfn.in_channels'],
+                values['pfn.out_channels'],
+                max_points=values['pfn.max_points'] or None,
+                legacy_offsets=values['pfn.legacy_offsets'],
+            )
+        digests |= _load(load_pfn, made_pfn, 'pfn.checkpoint', values, logger)
+    if backbone:
+        with _naming('backbone.name: '), seeded(values['seed']):
+            made_backbone = build_backbone(
+                values['backbone.name'],
+                in_channels=values['backbone.in_channels'],
+                mid_channels=values['backbone.mid_channels'],
+                out_channels=values['backbone.out_channels'],
+            ).eval()
+        digests |= _load(load_backbone, made_backbone, 'backbone.checkpoint', values, logger)
+    return Weights(made_pfn, made_backbone, grid, digests)
+
+
+def make_grid(values: dict[str, Any]) -> BevGrid:
+    """Where the map lies: `grid.*`."""
     with _naming('grid.'):
-        grid = BevGrid(
+        return BevGrid(
             tuple(values['grid.x_range']),
             tuple(values['grid.y_range']),
             tuple(values['grid.z_range']),
             values['grid.cell'],
         )
-    with seeded(values['seed']):
-        pfn = PillarFeatureNet(
-            values['pfn.in_channels'],
-            values['pfn.out_channels'],
-            max_points=values['pfn.max_points'] or None,
-            legacy_offsets=values['pfn.legacy_offsets'],
-        )
-    _load(load_pfn, pfn, 'pfn.checkpoint', values, logger)
-    rows, cols = grid.shape
-    logger.info(f'grid: {rows} x {cols} cells of {grid.cell:g} m')
-    return PillarStage(pfn, grid, device)
 
 
-def make_backbone_engine(
-    values: dict[str, Any], device: torch.device, logger: Any
+def make_networks(
+    weights: Weights,
+    settings: Settings,
+    values: dict[str, Any],
+    logger: Any,
+    shape: tuple[int, int] | None,
+) -> AnyNetworks:
+    """The networks ready to run on a device; warmed up for a map of (H,W), if it is known.
+
+    The weights stay as they are: those that run are copies, so that networks with others can
+    be made beside them.
+    """
+    with enough_memory('the networks'):
+        stage = engine = None
+        if weights.pfn is not None and weights.grid is not None:
+            stage = PillarStage(copy.deepcopy(weights.pfn), weights.grid, settings.device)
+        if weights.backbone is not None:
+            backbone = copy.deepcopy(weights.backbone)
+            engine = _make_engine(backbone, settings, values, logger)
+            if shape is not None:
+                engine.warm_up(shape)
+    if engine is None:
+        assert stage is not None
+        return PfnNetworks(stage)
+    return BackboneNetworks(engine) if stage is None else PipelineNetworks(stage, engine)
+
+
+def _make_engine(
+    backbone: torch.nn.Module, settings: Settings, values: dict[str, Any], logger: Any
 ) -> BackboneEngine:
-    """Pseudo-image to features: `backbone.*`."""
-    with _naming('backbone.name: '), seeded(values['seed']):
-        backbone = build_backbone(
-            values['backbone.name'],
-            in_channels=values['backbone.in_channels'],
-            mid_channels=values['backbone.mid_channels'],
-            out_channels=values['backbone.out_channels'],
-        ).eval()
-    _load(load_backbone, backbone, 'backbone.checkpoint', values, logger)
     with _naming('backbone.'):
         engine = BackboneEngine(
             backbone,
-            device,
-            precision=values['backbone.precision'],
-            sparsity=values['backbone.sparsity'],
+            settings.device,
+            precision=settings.precision,
+            sparsity=settings.sparsity,
             threads=values['num_threads'],
         )
-    if engine.why_dense and values['backbone.sparsity'] == 'auto':
+    if engine.why_dense and settings.sparsity == 'auto':
         logger.warning(f'the whole map is computed, not only where points are: {engine.why_dense}')
     if engine.why_float32:
         logger.warning(
-            f'parameter backbone.precision is {values["backbone.precision"]}, but products are '
+            f'parameter backbone.precision is {settings.precision}, but products are '
             f'float32: {engine.why_float32}'
         )
     return engine
@@ -130,16 +187,18 @@ def make_region(values: dict[str, Any], grid: BevGrid | None = None) -> Region:
 
 def _load(
     loader: Any, model: torch.nn.Module, name: str, values: dict[str, Any], logger: Any
-) -> None:
+) -> dict[str, str]:
     path = values[name]
-    if path:
-        with _naming(f'{name}: '):
-            logger.info(f'{name}: {path} ({loader(model, path)})')
-    else:
+    if not path:
         logger.warning(
             f'{name} is empty: the weights are random (seed {values["seed"]}) and UNTRAINED, '
             'the output means nothing yet'
         )
+        return {name: f'random, seed {values["seed"]}'}
+    with _naming(f'{name}: '):
+        loaded = loader(model, path)
+    logger.info(f'{name}: {path} ({loaded.names}; sha256 {loaded.digest[:12]})')
+    return {name: loaded.digest}
 
 
 @contextmanager

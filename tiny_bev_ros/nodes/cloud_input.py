@@ -14,7 +14,7 @@ from tiny_bev_ros.messages.cloud import decode_cloud
 from tiny_bev_ros.messages.labels import TensorLabels
 from tiny_bev_ros.nodes import build
 from tiny_bev_ros.nodes.bev_node import BevNode
-from tiny_bev_ros.transport.input import Input
+from tiny_bev_ros.transport.input import NewestInput
 
 _TYPES = {'sensor_msgs/msg/PointCloud2': PointCloud2}
 
@@ -31,7 +31,7 @@ class LabelledCloud(NamedTuple):
     labels: TensorLabels
 
 
-class CloudInput(Input):
+class CloudInput(NewestInput):
     """Reads clouds as the parameters `cloud.*` of a node say, and counts what is left out.
 
     Args:
@@ -44,6 +44,7 @@ class CloudInput(Input):
         self, node: BevNode, grid: BevGrid, callback: Callable[[LabelledCloud], None]
     ) -> None:
         self._options = build.make_cloud_options(node.values)
+        self._max_bytes = node.values['max_message_mb'] * 2**20
         self._grid = grid
         super().__init__(node, 'points', _TYPES, self._read, callback, **node.input_options())
 
@@ -52,6 +53,6 @@ class CloudInput(Input):
         labels = TensorLabels(
             (stamp.sec, stamp.nanosec), message.header.frame_id, grid.y_axis, grid.x_axis
         )
-        cloud = decode_cloud(message, self._options)
+        cloud = decode_cloud(message, self._options, max_bytes=self._max_bytes)
         self._tally.drop_points(cloud.dropped)
         return LabelledCloud(cloud.points, labels)

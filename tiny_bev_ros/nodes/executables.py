@@ -10,14 +10,18 @@ from __future__ import annotations
 
 import signal
 import sys
+import time
+import traceback
 from importlib import import_module
 from threading import Event
+from typing import Any
 
-from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.transport.tuning import tune_process
 
 # How soon a signal is seen while nothing else happens.
 _WAKE_S = 0.2
+# For the input, for diagnostics, and for all the rest.
+_THREADS = 3
 
 
 def run(module: str, name: str) -> int:
@@ -28,7 +32,8 @@ def run(module: str, name: str) -> int:
         name: the node class in it.
 
     Returns:
-        The exit code: 0 after a clean end, 1 when an argument, parameter or file was wrong.
+        The exit code: 0 after a clean end, 1 when an argument or a parameter file was wrong.
+        With a wrong value of a parameter the node stays, unconfigured.
     """
     ended = Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -36,7 +41,7 @@ def run(module: str, name: str) -> int:
 
     shortage = tune_process()
     import rclpy
-    from rclpy.executors import SingleThreadedExecutor
+    from rclpy.executors import MultiThreadedExecutor
     from rclpy.signals import SignalHandlerOptions
 
     try:
@@ -46,21 +51,31 @@ def run(module: str, name: str) -> int:
         return 1
     if shortage:
         rclpy.logging.get_logger(module).warning(shortage)
-    node = None
+    node = executor = None
     try:
         node = getattr(import_module(f'tiny_bev_ros.nodes.{module}'), name)()
-        executor = SingleThreadedExecutor()
+        executor = MultiThreadedExecutor(_THREADS)
         executor.add_node(node)
+        if node.values['autostart'] and not ended.is_set():
+            node.start()
         while not ended.is_set():
-            executor.spin_once(timeout_sec=_WAKE_S)
-    except TinyBevError as error:
-        rclpy.logging.get_logger(module).fatal(str(error))
-        return 1
+            _spin_once(executor, node)
     finally:
+        if executor is not None:
+            executor.shutdown(timeout_sec=_WAKE_S)
         if node is not None:
             node.destroy_node()
         rclpy.try_shutdown()
     return 0
+
+
+def _spin_once(executor: Any, node: Any) -> None:
+    """Handles what is due; whatever a callback raises, the node goes on."""
+    try:
+        executor.spin_once(timeout_sec=_WAKE_S)
+    except Exception:
+        node.get_logger().error(traceback.format_exc().strip())
+        time.sleep(_WAKE_S)  # not to fill the log, should it be raised again and again
 
 
 def pfn_node() -> None:

@@ -3,26 +3,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from rcl_interfaces.msg import SetParametersResult
 from rclpy.node import Node
-from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 
-from tiny_bev_ros.engine.stages import PillarStage
+from tiny_bev_ros.engine.memory import enough_memory
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.messages.bev_image import bev_image
 from tiny_bev_ros.messages.image import encode_image
 from tiny_bev_ros.messages.pillars import check_canvas
 from tiny_bev_ros.messages.tensor import TensorLabels
+from tiny_bev_ros.models import scatter
 from tiny_bev_ros.nodes import build
 from tiny_bev_ros.transport.tensor_publisher import TensorPublisher
 
 CHANNEL = 'bev_image.channel'
+ENCODING = 'output_encoding'
+# What a change does when it is made.
+Adopt = Callable[[], None]
 
 
 class PillarOutput:
@@ -33,31 +36,53 @@ class PillarOutput:
     Args:
         node: which publishes.
         values: the node's parameters.
-        stage: which makes the pillars.
+        grid: of the pillars.
     """
 
-    def __init__(self, node: Node, values: dict[str, Any], stage: PillarStage) -> None:
-        self._stage = stage
-        encoding, depth = values['output_encoding'], values['output_depth']
+    def __init__(self, node: Node, values: dict[str, Any], grid: BevGrid) -> None:
+        self._node, self._grid = node, grid
+        encoding, depth = values[ENCODING], values['output_depth']
         self._dense = TensorPublisher(node, 'pseudo_image', encoding, depth)
-        self._sparse: TensorPublisher | None = None
-        try:
-            check_canvas(stage.grid.shape, encoding)
-            self._sparse = TensorPublisher(node, 'pillars', encoding, depth)
-        except TinyBevError as error:
-            node.get_logger().warning(f'there is no topic pillars: {error}')
+        self._sparse = TensorPublisher(node, 'pillars', encoding, depth)
+        self._why_no_pillars = self._check(encoding)
 
     @property
     def wanted(self) -> bool:
         """Whether anybody subscribes to either."""
-        return self._dense.wanted or (self._sparse is not None and self._sparse.wanted)
+        return self._dense.wanted or (self._sparse.wanted and not self._why_no_pillars)
 
     def publish(self, pillars: tuple[torch.Tensor, torch.Tensor], labels: TensorLabels) -> None:
         """Publishes features (P,C) and cells (P,2)."""
-        if self._sparse is not None and self._sparse.wanted:
-            self._sparse.publish_pillars(*pillars, self._stage.grid.shape, labels)
+        if self._sparse.wanted and not self._why_no_pillars:
+            self._sparse.publish_pillars(*pillars, self._grid.shape, labels)
         if self._dense.wanted:
-            self._dense.publish(self._stage.lay_out(pillars), labels)
+            with enough_memory('a pseudo-image'):
+                pseudo_image = scatter(*pillars, self._grid.shape)
+            self._dense.publish(pseudo_image, labels)
+
+    def prepare(self, values: dict[str, Any], names: set[str]) -> list[Adopt]:
+        """What is to be done for these parameters to hold."""
+        if ENCODING not in names:
+            return []
+        return [lambda: self._change_encoding(values[ENCODING])]
+
+    def destroy(self) -> None:
+        """Ends the publishers."""
+        self._dense.destroy()
+        self._sparse.destroy()
+
+    def _change_encoding(self, encoding: str) -> None:
+        self._dense.change_encoding(encoding)
+        self._sparse.change_encoding(encoding)
+        self._why_no_pillars = self._check(encoding)
+
+    def _check(self, encoding: str) -> str:
+        try:
+            check_canvas(self._grid.shape, encoding)
+        except TinyBevError as error:
+            self._node.get_logger().warning(f'nothing is published on pillars: {error}')
+            return str(error)
+        return ''
 
 
 class FeatureOutput:
@@ -77,12 +102,11 @@ class FeatureOutput:
     def __init__(
         self, node: Node, values: dict[str, Any], channels: int, grid: BevGrid | None = None
     ) -> None:
-        self._node, self._channels = node, channels
-        self._check_channel(values[CHANNEL])
-        node.add_on_set_parameters_callback(self._check_change)
+        self._node, self._channels, self._grid = node, channels, grid
         self._region = build.make_region(values, grid)
+        self._channel = self._checked_channel(values)
         self._tensor = TensorPublisher(
-            node, 'bev_features', values['output_encoding'], values['output_depth']
+            node, 'bev_features', values[ENCODING], values['output_depth']
         )
         self._picture = node.create_publisher(Image, 'bev_image', QoSProfile(depth=1))
 
@@ -97,22 +121,34 @@ class FeatureOutput:
         if self._tensor.wanted:
             self._tensor.publish(features, labels)
         if self._picture.get_subscription_count() > 0:
-            channel = self._node.get_parameter(CHANNEL).value
-            picture = bev_image(features[0].cpu().numpy(), channel)
+            picture = bev_image(features[0].cpu().numpy(), self._channel)
             stamp, frame_id = labels.stamp or (0, 0), labels.frame_id or ''
             self._picture.publish(encode_image(picture, stamp, frame_id))
 
-    def _check_channel(self, channel: int) -> None:
+    def prepare(self, values: dict[str, Any], names: set[str]) -> list[Adopt]:
+        """What is to be done for these parameters to hold.
+
+        Raises:
+            TinyBevError: as at first.
+        """
+        region, channel = build.make_region(values, self._grid), self._checked_channel(values)
+
+        def adopt() -> None:
+            if ENCODING in names:
+                self._tensor.change_encoding(values[ENCODING])
+            self._region, self._channel = region, channel
+
+        return [adopt]
+
+    def destroy(self) -> None:
+        """Ends the publishers."""
+        self._tensor.destroy()
+        self._node.destroy_publisher(self._picture)
+
+    def _checked_channel(self, values: dict[str, Any]) -> int:
+        channel: int = values[CHANNEL]
         if channel >= self._channels:
             raise TinyBevError(
                 f'parameter {CHANNEL} is {channel}; expected -1 to {self._channels - 1}'
             )
-
-    def _check_change(self, changes: list[Parameter]) -> SetParametersResult:
-        try:
-            for change in changes:
-                if change.name == CHANNEL:
-                    self._check_channel(change.value)
-        except TinyBevError as error:
-            return SetParametersResult(successful=False, reason=str(error))
-        return SetParametersResult(successful=True)
+        return channel

@@ -6,20 +6,11 @@ config/tiny_bev.yaml lists the same; a test keeps the two equal.
 
 from __future__ import annotations
 
-import difflib
 import math
 from dataclasses import dataclass
 from typing import Any
 
-from rcl_interfaces.msg import (
-    FloatingPointRange,
-    IntegerRange,
-    ParameterDescriptor,
-    SetParametersResult,
-)
-from rclpy.exceptions import ParameterException
-from rclpy.node import Node
-from rclpy.parameter import Parameter as RosParameter
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 
 from tiny_bev_ros.engine.engine import PRECISIONS, SPARSITIES
 from tiny_bev_ros.errors import TinyBevError
@@ -35,7 +26,7 @@ class Parameter:
         default: its type is the parameter's type.
         low, high: inclusive ends of a number's range.
         choices: the values that a string or integer may have; empty for any.
-        read_only: cannot change while the node runs.
+        changes: when it may: 'never' while the node runs, while it is 'unconfigured', 'always'.
     """
 
     name: str
@@ -44,15 +35,19 @@ class Parameter:
     low: float | None = None
     high: float | None = None
     choices: tuple[Any, ...] = ()
-    read_only: bool = True
+    changes: str = 'unconfigured'
 
     def descriptor(self) -> ParameterDescriptor:
         """The form in which ``ros2 param describe`` shows it."""
+        constraints = [f'one of {_listed(self.choices)}'] if self.choices else []
+        if self.changes == 'unconfigured':
+            constraints.append('changes only while the node is unconfigured')
         descriptor = ParameterDescriptor(
-            name=self.name, description=self.description, read_only=self.read_only
+            name=self.name,
+            description=self.description,
+            read_only=self.changes == 'never',
+            additional_constraints='; '.join(constraints),
         )
-        if self.choices:
-            descriptor.additional_constraints = f'one of {_listed(self.choices)}'
         if self.low is None or self.high is None:
             return descriptor
         if isinstance(self.default, int):
@@ -132,7 +127,10 @@ PFN = (
         "centre offsets in place of x, y, z: mmdetection3d's legacy=True, its KITTI default",
     ),
     Parameter(
-        'pfn.checkpoint', '', "weights (.safetensors, .pt, .pth); '' for random, untrained ones"
+        'pfn.checkpoint',
+        '',
+        "weights (.safetensors, .pt, .pth); '' for random, untrained ones; set again to reload",
+        changes='always',
     ),
 )
 BACKBONE = (
@@ -143,7 +141,8 @@ BACKBONE = (
     Parameter(
         'backbone.checkpoint',
         '',
-        "weights (.safetensors, .pt, .pth); '' for random, untrained ones",
+        "weights (.safetensors, .pt, .pth); '' for random, untrained ones; set again to reload",
+        changes='always',
     ),
 )
 ENGINE = (
@@ -152,18 +151,37 @@ ENGINE = (
         'float32',
         'of the products; the features are float32 all the same',
         choices=PRECISIONS,
+        changes='always',
     ),
     Parameter(
         'backbone.sparsity',
         'auto',
         'compute only where points are: when that is cheaper (auto), always, never',
         choices=SPARSITIES,
+        changes='always',
     ),
 )
 COMPUTE = (
     Parameter('device', 'auto', 'auto, cpu, cuda or cuda:N; auto takes CUDA where there is one'),
     Parameter('num_threads', 0, "PyTorch's CPU threads; 0 leaves its default", 0, 256),
     Parameter('seed', 0, 'of random weights', 0, 2**31 - 1),
+    Parameter(
+        'memory_budget_mb',
+        0,
+        'MiB of a CUDA device that PyTorch may take; 0 for all there is',
+        0,
+        2**20,
+    ),
+    Parameter(
+        'when_memory_is_short.cpu', True, 'compute on the CPU where that of the device is short'
+    ),
+)
+PRECISION_WHEN_SHORT = (
+    Parameter(
+        'when_memory_is_short.bfloat16',
+        False,
+        'compute in bfloat16 where memory is short for float32',
+    ),
 )
 INPUT = (
     Parameter(
@@ -173,12 +191,14 @@ INPUT = (
         choices=('auto', 'reliable', 'best_effort'),
     ),
     Parameter(
-        'input_depth',
-        3,
-        'messages that wait while one is worked on; older ones give way',
-        1,
-        1000,
+        'max_age_ms',
+        0.0,
+        'input older by its own stamp, or further ahead, is dropped, ms; 0 for any age',
+        0.0,
+        1e9,
+        changes='always',
     ),
+    Parameter('max_message_mb', 256, 'refuse larger input, MiB', 1, 4096),
 )
 TENSOR_INPUT = (
     Parameter(
@@ -188,7 +208,6 @@ TENSOR_INPUT = (
         choices=('dense', 'pillars'),
     ),
     Parameter('frame_id', 'lidar', 'frame of input that names none'),
-    Parameter('max_message_mb', 256, 'refuse larger pseudo-images, MiB', 1, 4096),
 )
 OUTPUT = (
     Parameter(
@@ -196,6 +215,7 @@ OUTPUT = (
         'float32',
         'of published tensors; float16 halves their size and travels as bytes',
         choices=('float32', 'float16'),
+        changes='always',
     ),
     Parameter(
         'output_depth', 1, 'published messages kept for a slow reliable subscriber', 1, 1000
@@ -206,11 +226,13 @@ MAP_OUTPUT = (
         'region.x_range',
         [-math.inf, math.inf],
         'forward extent of what is published of the map [min, max], m',
+        changes='always',
     ),
     Parameter(
         'region.y_range',
         [-math.inf, math.inf],
         'leftward extent of what is published of the map [min, max], m',
+        changes='always',
     ),
     Parameter(
         'bev_image.channel',
@@ -218,86 +240,106 @@ MAP_OUTPUT = (
         'channel that bev_image shows; -1 for the activation strength over all',
         -1,
         1023,
-        read_only=False,
+        changes='always',
+    ),
+)
+LIFE = (
+    Parameter(
+        'autostart',
+        True,
+        'configure and activate at the start; false where a lifecycle manager does it',
+        changes='never',
+    ),
+)
+HEALTH = (
+    Parameter(
+        'diagnostics.input_timeout_s',
+        2.0,
+        'without input for longer is an error, s; 0 for any time',
+        0.0,
+        1e6,
+        changes='always',
+    ),
+    Parameter(
+        'diagnostics.latency_warn_ms',
+        0.0,
+        'from arrival to output at 95 %, above which is a warning, ms; 0 for none',
+        0.0,
+        1e6,
+        changes='always',
+    ),
+    Parameter(
+        'diagnostics.latency_error_ms',
+        0.0,
+        'the same, above which is an error, ms; 0 for none',
+        0.0,
+        1e6,
+        changes='always',
+    ),
+    Parameter(
+        'diagnostics.rate_warn_hz',
+        0.0,
+        'outputs a second below which is a warning, while somebody subscribes, Hz; 0 for none',
+        0.0,
+        1e4,
+        changes='always',
+    ),
+    Parameter(
+        'diagnostics.rate_error_hz',
+        0.0,
+        'the same, below which is an error, Hz; 0 for none',
+        0.0,
+        1e4,
+        changes='always',
+    ),
+    Parameter(
+        'diagnostics.dropped_warn_share',
+        0.5,
+        'share of wanted input that is dropped, above which is a warning; 1 for none',
+        0.0,
+        1.0,
+        changes='always',
+    ),
+    Parameter(
+        'diagnostics.dropped_error_share',
+        0.95,
+        'the same, above which is an error; 1 for none',
+        0.0,
+        1.0,
+        changes='always',
     ),
 )
 
 NODES: dict[str, tuple[Parameter, ...]] = {
-    'pfn_node': GRID + CLOUD + PFN + COMPUTE + INPUT + OUTPUT,
-    'backbone_node': BACKBONE + ENGINE + COMPUTE + INPUT + TENSOR_INPUT + OUTPUT + MAP_OUTPUT,
+    'pfn_node': GRID + CLOUD + PFN + COMPUTE + INPUT + OUTPUT + LIFE + HEALTH,
+    'backbone_node': (
+        BACKBONE
+        + ENGINE
+        + COMPUTE
+        + PRECISION_WHEN_SHORT
+        + INPUT
+        + TENSOR_INPUT
+        + OUTPUT
+        + MAP_OUTPUT
+        + LIFE
+        + HEALTH
+    ),
     'pipeline_node': (
-        GRID + CLOUD + PFN + BACKBONE + ENGINE + COMPUTE + INPUT + OUTPUT + MAP_OUTPUT
+        GRID
+        + CLOUD
+        + PFN
+        + BACKBONE
+        + ENGINE
+        + COMPUTE
+        + PRECISION_WHEN_SHORT
+        + INPUT
+        + OUTPUT
+        + MAP_OUTPUT
+        + LIFE
+        + HEALTH
     ),
 }
 ALL = {parameter.name: parameter for group in NODES.values() for parameter in group}
-
-
-def declare(node: Node, parameters: tuple[Parameter, ...]) -> dict[str, Any]:
-    """Declares parameters on a node and returns their values.
-
-    Args:
-        node: gets them with description, range and read-only flag, and refuses wrong
-            changes at run time.
-        parameters: one of NODES.
-
-    Raises:
-        TinyBevError: a value is of the wrong type or not allowed.
-    """
-    values = {}
-    for parameter in parameters:
-        # The range is ours to check first: rclpy's own words do not name it.
-        overrides = getattr(node, '_parameter_overrides', {})
-        if parameter.name in overrides:
-            _check_override(parameter, overrides[parameter.name])
-        try:
-            declared = node.declare_parameter(
-                parameter.name, parameter.default, parameter.descriptor()
-            )
-        except ParameterException as error:
-            raise TinyBevError(f'parameter {parameter.name}: {error}') from None
-        values[parameter.name] = _plain(declared.value)
-    by_name = {parameter.name: parameter for parameter in parameters}
-    node.add_on_set_parameters_callback(lambda changes: _check_changes(by_name, changes))
-    _warn_of_unknown(node)
-    return values
-
-
-def _check_override(parameter: Parameter, override: RosParameter) -> None:
-    wanted = RosParameter.Type.from_parameter_value(parameter.default)
-    if override.type_ != wanted:
-        raise TinyBevError(
-            f'parameter {parameter.name} is {_plain(override.value)!r} ({override.type_.name}); '
-            f'expected {wanted.name}, as in {parameter.default!r}'
-        )
-    parameter.check(override.value)
-
-
-def _check_changes(
-    by_name: dict[str, Parameter], changes: list[RosParameter]
-) -> SetParametersResult:
-    try:
-        for change in changes:
-            if change.name in by_name:
-                by_name[change.name].check(change.value)
-    except TinyBevError as error:
-        return SetParametersResult(successful=False, reason=str(error))
-    return SetParametersResult(successful=True)
-
-
-def _warn_of_unknown(node: Node) -> None:
-    """Tells of names in the YAML that no node of the package has: most are misspelt."""
-    known = {*ALL, 'use_sim_time', 'start_type_description_service'}
-    for name in getattr(node, '_parameter_overrides', {}):
-        if name in known or name.startswith('qos_overrides.'):
-            continue
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f'; did you mean {close[0]}?' if close else ''
-        node.get_logger().warning(f'parameter {name} is not known and has no effect{hint}')
-
-
-def _plain(value: Any) -> Any:
-    """Arrays as lists; everything else as it is."""
-    return list(value) if hasattr(value, 'typecode') else value
 
 
 def _listed(choices: tuple[Any, ...]) -> str:

@@ -16,15 +16,27 @@ class PfnNode(BevNode):
 
     def __init__(self, **node_options: Any) -> None:
         super().__init__('pfn_node', **node_options)
-        self._stage = build.make_pillar_stage(self.values, self.device, self.get_logger())
-        self._output = PillarOutput(self, self.values, self._stage)
-        self._input = CloudInput(self, self._stage.grid, self.work)
 
-    @property
-    def wanted(self) -> bool:
-        """Whether anybody subscribes to either."""
-        return self._output.wanted
+    def load(self, values: dict[str, Any]) -> build.Weights:
+        """The pillar feature net."""
+        return build.load_weights(values, self.get_logger(), pfn=True)
+
+    def make_outputs(self, values: dict[str, Any], networks: Any) -> list[Any]:
+        """Pseudo-images and pillars."""
+        self._output = PillarOutput(self, values, networks.stage.grid)
+        return [self._output]
+
+    def make_input(self, values: dict[str, Any]) -> CloudInput:
+        """Clouds."""
+        return CloudInput(self, build.make_grid(values), self.work)
+
+    def map_shape(self) -> tuple[int, int]:
+        """That of the grid."""
+        return build.make_grid(self.values).shape
 
     def work(self, cloud: LabelledCloud) -> None:
         """Publishes the pillars of one cloud."""
-        self._output.publish(self._stage.pillars(cloud.points), cloud.labels)
+        self.begin(cloud.labels.stamp or (0, 0))
+        pillars = self.run('pillars', lambda networks: networks.stage.pillars(cloud.points))
+        with self.publishing():
+            self._output.publish(pillars, cloud.labels)

@@ -20,25 +20,40 @@ class PipelineNode(BevNode):
 
     def __init__(self, **node_options: Any) -> None:
         super().__init__('pipeline_node', **node_options)
-        build.check_channels(self.values)
-        self._stage = build.make_pillar_stage(self.values, self.device, self.get_logger())
-        self._engine = build.make_backbone_engine(self.values, self.device, self.get_logger())
-        self._pillar_output = PillarOutput(self, self.values, self._stage)
-        grid = self._stage.grid.strided(self._engine.stride)
-        self._output = FeatureOutput(self, self.values, self._engine.channels, grid)
-        self._engine.warm_up(self._stage.grid.shape)
-        self._input = CloudInput(self, self._stage.grid, self.work)
 
-    @property
-    def wanted(self) -> bool:
-        """Whether anybody subscribes to features, picture or pillars."""
-        return self._output.wanted or self._pillar_output.wanted
+    def load(self, values: dict[str, Any]) -> build.Weights:
+        """Pillar feature net and backbone, which must fit each other."""
+        build.check_channels(values)
+        return build.load_weights(values, self.get_logger(), pfn=True, backbone=True)
+
+    def make_outputs(self, values: dict[str, Any], networks: Any) -> list[Any]:
+        """Pillars, features and picture."""
+        self._grid, self._stride = networks.stage.grid, networks.engine.stride
+        self._pillars = PillarOutput(self, values, self._grid)
+        grid = self._grid.strided(self._stride)
+        self._features = FeatureOutput(self, values, networks.engine.channels, grid)
+        return [self._pillars, self._features]
+
+    def make_input(self, values: dict[str, Any]) -> CloudInput:
+        """Clouds."""
+        return CloudInput(self, self._grid, self.work)
+
+    def map_shape(self) -> tuple[int, int]:
+        """That of the grid."""
+        return build.make_grid(self.values).shape
 
     def work(self, cloud: LabelledCloud) -> None:
         """Publishes what is wanted of one cloud."""
-        pillars = self._stage.pillars(cloud.points)
-        self._pillar_output.publish(pillars, cloud.labels)
-        if self._output.wanted:
-            features = self._engine.from_pillars(*pillars, self._stage.grid.shape)
-            self._output.publish(features, cloud.labels.strided(self._engine.stride))
-            self.tally.computed(self._engine.statistics.path)
+        self.begin(cloud.labels.stamp or (0, 0))
+        pillars = self.run('pillars', lambda networks: networks.stage.pillars(cloud.points))
+        if self._pillars.wanted:
+            with self.publishing():
+                self._pillars.publish(pillars, cloud.labels)
+        if self._features.wanted:
+            shape = self._grid.shape
+            features = self.run(
+                'backbone', lambda networks: networks.engine.from_pillars(*pillars, shape)
+            )
+            self.computed()
+            with self.publishing():
+                self._features.publish(features, cloud.labels.strided(self._stride))

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from rclpy.callback_groups import CallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy
@@ -28,6 +29,7 @@ class AdaptiveSubscription:
         callback: gets each message.
         reliability: auto, reliable or best_effort.
         depth: messages that wait.
+        group: of callbacks; None for the node's own.
     """
 
     def __init__(
@@ -38,25 +40,35 @@ class AdaptiveSubscription:
         callback: Callable[[Any], None],
         reliability: str,
         depth: int,
+        group: CallbackGroup | None = None,
     ) -> None:
         self._node, self._topic, self._types, self._callback = node, topic, types, callback
         self._fixed = None if reliability == 'auto' else reliability
-        self._depth = depth
+        self._depth, self._group = depth, group
         self._now = (next(iter(types)), self._fixed or 'reliable')
         self._subscription = self._subscribe()
         self._ignored: set[str] = set()
         self._resolved = self._subscription.topic_name
         # Steady: simulated time may stand still, or not be there yet.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self._timer = node.create_timer(_LOOK_EVERY_S, self._look, clock=steady)
+        self._timer = node.create_timer(_LOOK_EVERY_S, self._look, group, clock=steady)
         self._look()
+
+    def destroy(self) -> None:
+        """Ends it."""
+        self._node.destroy_timer(self._timer)
+        self._node.destroy_subscription(self._subscription)
 
     def _subscribe(self) -> Any:
         type_name, reliability = self._now
         profile = QoSProfile(depth=self._depth)
         profile.reliability = getattr(QoSReliabilityPolicy, reliability.upper())
         return self._node.create_subscription(
-            self._types[type_name], self._topic, self._callback, profile
+            self._types[type_name],
+            self._topic,
+            self._callback,
+            profile,
+            callback_group=self._group,
         )
 
     def _look(self) -> None:

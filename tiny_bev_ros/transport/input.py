@@ -3,14 +3,26 @@
 
 from __future__ import annotations
 
+import time
+import traceback
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
+from rclpy.callback_groups import CallbackGroup
 from rclpy.node import Node
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.transport.adaptive_subscription import AdaptiveSubscription
+from tiny_bev_ros.transport.frame_times import FrameTimes
+from tiny_bev_ros.transport.freshness import NotFreshError
+from tiny_bev_ros.transport.newest import NewestOnly
 from tiny_bev_ros.transport.tally import Tally
+
+# Of messages that the thread of the callbacks has not taken yet, which it does at once.
+_DEPTH = 5
+# A frame that takes longer will not end.
+_LONGEST_FRAME_S = 30.0
 
 
 class Input:
@@ -26,6 +38,7 @@ class Input:
         depth: messages that wait while one is worked on.
         wanted: whether it is worth while to look at a message.
         tally: counts what became of each.
+        group: of callbacks; None for the node's own.
     """
 
     def __init__(
@@ -40,21 +53,84 @@ class Input:
         depth: int,
         wanted: Callable[[], bool],
         tally: Tally,
+        group: CallbackGroup | None = None,
     ) -> None:
         self._topic, self._decode, self._callback = topic, decode, callback
         self._wanted, self._tally = wanted, tally
         self._subscription = AdaptiveSubscription(
-            node, topic, types, self._receive, reliability, depth
+            node, topic, types, self._receive, reliability, depth, group
         )
 
+    def destroy(self) -> None:
+        """Ends the subscription."""
+        self._subscription.destroy()
+
     def _receive(self, message: Any) -> None:
-        self._tally.received += 1
-        if not self._wanted():
-            self._tally.skipped += 1
-            return
+        self._tally.receive()
+        if self._wanted():
+            self._handle(message)
+        else:
+            self._tally.drop('unwanted')
+
+    def _handle(self, message: Any) -> None:
         try:
             self._callback(self._decode(message))
         except TinyBevError as error:
             self._tally.reject(self._topic, error)
         else:
-            self._tally.published += 1
+            self._tally.publish()
+
+
+class NewestInput(Input):
+    """The same for a node that must not fall behind: it works on the newest message only.
+
+    It does so in a thread of its own, one message at a time, so that the node goes on to
+    answer meanwhile. Whatever goes wrong, the thread goes on.
+
+    Args:
+        *arguments: of Input.
+        frame: a context in which each message is decoded and worked on.
+        **options: of Input, without depth.
+    """
+
+    def __init__(
+        self,
+        *arguments: Any,
+        frame: Callable[[FrameTimes], AbstractContextManager[None]],
+        **options: Any,
+    ) -> None:
+        self._frame = frame
+        self._newest: NewestOnly[tuple[Any, int]] = NewestOnly(
+            self._work, lambda _, cause: self._tally.drop(cause), f'{arguments[1]} worker'
+        )
+        super().__init__(*arguments, depth=_DEPTH, **options)
+
+    def destroy(self) -> None:
+        """Ends the subscription, and the thread after what it works on.
+
+        Raises:
+            TinyBevError: it does not come to an end.
+        """
+        super().destroy()
+        if not self._newest.stop(_LONGEST_FRAME_S):
+            raise TinyBevError(f'{self._topic} is worked on for more than {_LONGEST_FRAME_S:g} s')
+
+    def _handle(self, message: Any) -> None:
+        self._newest.put((message, time.monotonic_ns()))
+
+    def _work(self, item: tuple[Any, int]) -> None:
+        message, received_ns = item
+        times = FrameTimes(received_ns)
+        try:
+            with self._frame(times):
+                with times.stage('decode'):
+                    decoded = self._decode(message)
+                self._callback(decoded)
+        except NotFreshError as error:
+            self._tally.miss(self._topic, error.cause, str(error))
+        except TinyBevError as error:
+            self._tally.reject(self._topic, error)
+        except Exception:
+            self._tally.fail(self._topic, traceback.format_exc().strip())
+        else:
+            self._tally.publish()

@@ -29,11 +29,37 @@ class TensorPublisher:
     """
 
     def __init__(self, node: Node, topic: str, encoding: str, depth: int) -> None:
+        self._node, self._topic, self._depth = node, topic, depth
+        self._create(encoding)
+
+    def _create(self, encoding: str) -> None:
         self._encoding = encoding
         self._message: Any = None
-        self._publisher = node.create_publisher(
-            MESSAGE_TYPES[encoding], topic, QoSProfile(depth=depth)
+        self._publisher = self._node.create_publisher(
+            MESSAGE_TYPES[encoding], self._topic, QoSProfile(depth=self._depth)
         )
+
+    def change_encoding(self, encoding: str) -> None:
+        """Publishes in another encoding from now on, that is with another type.
+
+        Raises:
+            TinyBevError: the middleware refuses; the old encoding stays.
+        """
+        old = self._encoding
+        if encoding == old:
+            return
+        self.destroy()  # Fast DDS allows one type per topic and participant
+        try:
+            self._create(encoding)
+        except Exception as error:  # of the middleware, of several kinds
+            self._create(old)
+            raise TinyBevError(
+                f'{self._topic} cannot be published as {encoding}: {str(error).splitlines()[0]}'
+            ) from None
+
+    def destroy(self) -> None:
+        """Ends the publisher."""
+        self._node.destroy_publisher(self._publisher)
 
     @property
     def wanted(self) -> bool:

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Parameters on a running node: declared, checked, and changed or refused at run time."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from typing import Any
+
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.node import Node
+from rclpy.parameter import Parameter as RosParameter
+
+from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.nodes.parameters import ALL, Parameter
+
+# Of rclpy itself.
+_ALSO_KNOWN = ('use_sim_time', 'start_type_description_service')
+
+
+class NodeParameters:
+    """The parameters of a node, with their descriptions and ranges.
+
+    A start value of the wrong type, or one that is not allowed, does not stop the node: it is
+    kept as a fault until a right one is set.
+
+    Args:
+        node: gets them.
+        parameters: one of parameters.NODES.
+        is_configured: whether only those may change that may do so always.
+        apply: is called with all values, and the names of those set, when a configured node
+            is changed; what it refuses with a TinyBevError is not set.
+
+    Attributes:
+        values: by name.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        parameters: tuple[Parameter, ...],
+        is_configured: Callable[[], bool],
+        apply: Callable[[dict[str, Any], set[str]], None],
+    ) -> None:
+        self._by_name = {parameter.name: parameter for parameter in parameters}
+        self._is_configured, self._apply = is_configured, apply
+        self._faults: dict[str, str] = {}
+        # Named so in all releases; there is no public way to see a value before it is declared.
+        overrides: dict[str, RosParameter] = getattr(node, '_parameter_overrides', {})
+        self.values: dict[str, Any] = {}
+        for parameter in parameters:
+            override = overrides.get(parameter.name)
+            fault = _fault(parameter, override) if override else ''
+            if fault:
+                self._faults[parameter.name] = fault
+            declared = node.declare_parameter(
+                parameter.name,
+                parameter.default,
+                parameter.descriptor(),
+                ignore_override=bool(fault),
+            )
+            self.values[parameter.name] = _plain(declared.value)
+        node.add_on_set_parameters_callback(self._change)
+        _warn_of_unknown(node, overrides)
+
+    def check(self) -> None:
+        """Raises TinyBevError for a start value that is wrong."""
+        for reason in self._faults.values():
+            raise TinyBevError(reason)
+
+    def _change(self, changes: list[RosParameter]) -> SetParametersResult:
+        known = {change.name: change for change in changes if change.name in self._by_name}
+        values = {**self.values, **{name: _plain(each.value) for name, each in known.items()}}
+        try:
+            for name, change in known.items():
+                self._check_change(self._by_name[name], change)
+            if known and self._is_configured():
+                self._apply(values, set(known))
+        except TinyBevError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        self.values = values
+        for name in known:
+            self._faults.pop(name, None)
+        return SetParametersResult(successful=True)
+
+    def _check_change(self, parameter: Parameter, change: RosParameter) -> None:
+        fault = _fault(parameter, change)
+        if fault:
+            raise TinyBevError(fault)
+        same = _plain(change.value) == self.values[parameter.name]
+        if parameter.changes != 'always' and self._is_configured() and not same:
+            raise TinyBevError(
+                f'parameter {parameter.name} changes only while the node is unconfigured; '
+                'deactivate and clean it up first'
+            )
+
+
+def _fault(parameter: Parameter, given: RosParameter) -> str:
+    """Why a value is not allowed; '' if it is."""
+    wanted = RosParameter.Type.from_parameter_value(parameter.default)
+    if given.type_ != wanted:
+        return (
+            f'parameter {parameter.name} is {_plain(given.value)!r} ({given.type_.name}); '
+            f'expected {wanted.name}, as in {parameter.default!r}'
+        )
+    try:
+        parameter.check(_plain(given.value))
+    except TinyBevError as error:
+        return str(error)
+    return ''
+
+
+def _warn_of_unknown(node: Node, overrides: dict[str, RosParameter]) -> None:
+    """Tells of names in the YAML that no node of the package has: most are misspelt."""
+    known = {*ALL, *_ALSO_KNOWN}
+    for name in overrides:
+        if name in known or name.startswith('qos_overrides.'):
+            continue
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f'; did you mean {close[0]}?' if close else ''
+        node.get_logger().warning(f'parameter {name} is not known and has no effect{hint}')
+
+
+def _plain(value: Any) -> Any:
+    """Arrays as lists; everything else as it is."""
+    return list(value) if hasattr(value, 'typecode') else value

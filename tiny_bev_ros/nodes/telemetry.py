@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a node tells of itself: /diagnostics, and times for Autoware's tools."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.clock import Clock, ClockType
+from rclpy.qos import QoSProfile
+from std_msgs.msg import Float64
+
+from tiny_bev_ros.engine.memory import device_memory_mb
+from tiny_bev_ros.transport.frame_times import FrameTimes, Percentiles
+from tiny_bev_ros.transport.freshness import Stamp
+from tiny_bev_ros.transport.health import Condition, Rates, Since, Thresholds, judge
+
+if TYPE_CHECKING:
+    from tiny_bev_ros.nodes.bev_node import BevNode
+
+_PERIOD_S = 1.0
+# Stamped numbers, as Autoware's tools read them: of today, of its releases for Humble.
+_STAMPED = ('autoware_internal_debug_msgs', 'tier4_debug_msgs')
+STAGES = ('wait', 'decode', 'pillars', 'backbone', 'publish')
+
+
+class Telemetry:
+    """Publishes diagnostics once a second, in all states, and times of each input.
+
+    Args:
+        node: whose.
+    """
+
+    def __init__(self, node: BevNode) -> None:
+        self._node = node
+        self._latency, self._age = Percentiles(), Percentiles()
+        self._rates = Rates(node.tally, time.monotonic_ns())
+        self._last_received, self._silent_since = 0, time.monotonic()
+        self._frame: FrameTimes | None = None
+        self._debug_type = _debug_type()
+        names = ['processing_time_ms', 'pipeline_latency_ms']
+        names += [f'processing_time/{stage}_ms' for stage in STAGES]
+        self._debug = {
+            name: node.create_publisher(self._debug_type, f'~/debug/{name}', QoSProfile(depth=1))
+            for name in names
+        }
+        self._diagnostics = node.create_publisher(
+            DiagnosticArray, '/diagnostics', QoSProfile(depth=10)
+        )
+        # Steady, as simulated time may stand still.
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._timer = node.create_timer(
+            _PERIOD_S, self._tell, MutuallyExclusiveCallbackGroup(), clock=steady
+        )
+
+    def destroy(self) -> None:
+        """Ends the timer."""
+        self._node.destroy_timer(self._timer)
+
+    def activate(self) -> None:
+        """Forgets the times of before: from now on input is expected."""
+        self._latency.clear()
+        self._age.clear()
+        self._silent_since = time.monotonic()
+
+    @contextmanager
+    def frame(self, times: FrameTimes) -> Iterator[None]:
+        """Is to be around the work on an input."""
+        self._frame = times
+        try:
+            yield
+        finally:
+            self._frame = None
+        self._publish_times(times)
+
+    def published(self, stamp: Stamp) -> None:
+        """Is to be called when there is an output of the input that is worked on."""
+        if self._frame is not None:
+            self._latency.add(self._frame.latency_ms())
+        age = self._node.freshness.age_ms(stamp)
+        self._age.add(age)
+        self._publish_debug('pipeline_latency_ms', age)
+
+    def status(self) -> DiagnosticStatus:
+        """How the node is now, with what happened since the last call."""
+        node, now = self._node, time.monotonic()
+        since = self._rates.since(time.monotonic_ns())
+        if node.tally.received != self._last_received:
+            self._last_received, self._silent_since = node.tally.received, now
+        frame, values = self._frame, node.values
+        latency = self._latency.at(50, 95, 99)
+        level, message = judge(
+            Condition(
+                state=node.state,
+                fault=node.fault,
+                silent_s=now - self._silent_since,
+                wanted=node.wanted,
+                latency_ms=latency[1],
+                rate_hz=since.rate_out_hz,
+                received=since.received,
+                dropped=since.dropped,
+                busy_s=frame.processing_ms() / 1e3 if frame else 0.0,
+                warnings=tuple(self._warnings()),
+            ),
+            Thresholds(
+                **{name: values[f'diagnostics.{name}'] for name in Thresholds.__dataclass_fields__}
+            ),
+        )
+        ladder = node.ladder
+        pairs = self._pairs(since, latency)
+        return DiagnosticStatus(
+            level=bytes([level]),
+            name=f"{node.get_fully_qualified_name().lstrip('/')}: bird's-eye view",
+            message=message,
+            hardware_id=str(ladder.settings.device) if ladder else '',
+            values=[KeyValue(key=key, value=value) for key, value in pairs.items()],
+        )
+
+    def _warnings(self) -> Iterator[str]:
+        node = self._node
+        if node.ladder is not None and node.ladder.steps:
+            yield f'memory was short: computing {", ".join(node.ladder.steps)}'
+        own = (node.get_name(), node.get_namespace())
+        if node.get_node_names_and_namespaces().count(own) > 1:
+            yield 'another node has the same name'
+
+    def _pairs(self, since: Since, latency: list[float]) -> dict[str, str]:
+        node, tally = self._node, self._node.tally
+        pairs = {
+            'state': node.state,
+            'received': f'{tally.received}',
+            'published': f'{tally.published}',
+            **{f'dropped, {cause}': f'{count}' for cause, count in tally.dropped.items()},
+            'pending': f'{tally.pending}',
+            'stamps that went back': f'{tally.backwards}',
+            'points that were not finite': f'{tally.points_dropped}',
+            'rate in, Hz': f'{since.rate_in_hz:.1f}',
+            'rate out, Hz': f'{since.rate_out_hz:.1f}',
+        }
+        for percent, value in zip((50, 95, 99), latency, strict=True):
+            pairs[f'latency {percent} %, ms'] = f'{value:.1f}'
+        for percent, value in zip((50, 95), self._age.at(50, 95), strict=True):
+            pairs[f'age of output {percent} %, ms'] = f'{value:.1f}'
+        if node.ladder is not None:
+            settings = node.ladder.settings
+            pairs |= {
+                'device': str(settings.device),
+                'device memory, MiB': f'{device_memory_mb(settings.device):.0f}',
+                'when memory was short': ', '.join(node.ladder.steps) or 'nothing',
+            }
+        if node.weights is not None:
+            pairs |= {
+                name.replace('.', ' '): digest[:12] if len(digest) == 64 else digest
+                for name, digest in node.weights.digests.items()
+            }
+        statistics = node.statistics
+        if statistics is not None and node.ladder is not None:
+            pairs |= {
+                'precision': node.ladder.settings.precision,
+                'path': statistics.path,
+                'active share': f'{statistics.active_share:.4f}',
+                'work share': f'{statistics.work_share:.4f}',
+                **{f'frames {path}': f'{count}' for path, count in sorted(tally.paths.items())},
+            }
+        return pairs
+
+    def _tell(self) -> None:
+        message = DiagnosticArray(status=[self.status()])
+        message.header.stamp = self._node.get_clock().now().to_msg()
+        self._diagnostics.publish(message)
+
+    def _publish_times(self, times: FrameTimes) -> None:
+        self._publish_debug('processing_time_ms', times.processing_ms())
+        for stage, spent in times.stages_ms.items():
+            self._publish_debug(f'processing_time/{stage}_ms', spent)
+
+    def _publish_debug(self, name: str, value: float) -> None:
+        publisher = self._debug[name]
+        if publisher.get_subscription_count() == 0:
+            return
+        message = self._debug_type(data=value)
+        if hasattr(message, 'stamp'):
+            message.stamp = self._node.get_clock().now().to_msg()
+        publisher.publish(message)
+
+
+def _debug_type() -> Any:
+    """A stamped number where Autoware's messages are installed, else a plain one."""
+    for package in _STAMPED:
+        try:
+            return import_module(f'{package}.msg').Float64Stamped
+        except ImportError:
+            continue
+    return Float64

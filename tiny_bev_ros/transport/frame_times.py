@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the time of an input goes, and how times of many are summed up."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+
+class FrameTimes:
+    """The times of one input.
+
+    Args:
+        received_ns: when it arrived, by the monotonic clock.
+        now_ns: that clock.
+
+    Attributes:
+        stages_ms: by name, in the order in which they began; 'wait' is the time from its
+            arrival until somebody took it up.
+    """
+
+    def __init__(self, received_ns: int, now_ns: Callable[[], int] = time.monotonic_ns) -> None:
+        self._now_ns = now_ns
+        self._received_ns, self._begun_ns = received_ns, now_ns()
+        self.stages_ms = {'wait': (self._begun_ns - received_ns) / 1e6}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Times what is done inside; the same name twice adds up."""
+        begin = self._now_ns()
+        try:
+            yield
+        finally:
+            spent = (self._now_ns() - begin) / 1e6
+            self.stages_ms[name] = self.stages_ms.get(name, 0.0) + spent
+
+    def processing_ms(self) -> float:
+        """Since it was taken up."""
+        return (self._now_ns() - self._begun_ns) / 1e6
+
+    def latency_ms(self) -> float:
+        """Since it arrived."""
+        return (self._now_ns() - self._received_ns) / 1e6
+
+
+class Percentiles:
+    """Of the latest values."""
+
+    def __init__(self, size: int = 600) -> None:
+        self._values: deque[float] = deque(maxlen=size)
+
+    def add(self, value: float) -> None:
+        """One more; the oldest gives way."""
+        self._values.append(value)
+
+    def clear(self) -> None:
+        """Forgets all."""
+        self._values.clear()
+
+    def at(self, *percents: float) -> list[float]:
+        """The percentiles asked for; NaN where there is no value yet."""
+        values = list(self._values)  # as another thread may add one meanwhile
+        if not values:
+            return [float('nan')] * len(percents)
+        return [float(value) for value in np.percentile(values, percents)]
