@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,9 @@ import pytest
 import rclpy
 import yaml
 from rclpy.parameter import Parameter as RosParameter
+from std_msgs.msg import Float32MultiArray, UInt8MultiArray
 
 from tiny_bev_ros.config import GRIDS
-from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.nodes import parameters
 from tiny_bev_ros.nodes.backbone_node import BackboneNode
@@ -93,32 +94,80 @@ def test_defaults_are_allowed_values():
 
 def test_describe_tells_meaning_range_choices_and_whether_it_can_change(context):
     node = BackboneNode(context=context)
-    described = {
-        d.name: d for d in node.describe_parameters(['seed', 'device', 'bev_image.channel'])
-    }
+    names = ['seed', 'device', 'bev_image.channel', 'autostart']
+    described = {d.name: d for d in node.describe_parameters(names)}
     assert described['seed'].description == 'of random weights'
     assert described['seed'].integer_range[0].to_value == 2**31 - 1
-    assert described['seed'].read_only
-    assert not described['bev_image.channel'].read_only
+    assert described['autostart'].read_only
+    assert not described['seed'].read_only
+    unconfigured = 'changes only while the node is unconfigured'
+    assert described['seed'].additional_constraints == unconfigured
+    assert described['bev_image.channel'].additional_constraints == ''
     encoding = node.describe_parameter('output_encoding')
     assert encoding.additional_constraints == 'one of float32, float16'
+    reliability = node.describe_parameter('input_reliability')
+    assert reliability.additional_constraints == (
+        f'one of auto, reliable, best_effort; {unconfigured}'
+    )
     node.destroy_node()
+
+
+def change(node: Any, **values: Any) -> str:
+    """Sets parameters, `a__b` for a.b, all or none; '' or why not."""
+    result = node.set_parameters_atomically(
+        [RosParameter(name.replace('__', '.'), value=value) for name, value in values.items()]
+    )
+    assert result.successful != bool(result.reason)
+    return result.reason
 
 
 def test_changes_at_run_time(context):
     node = BackboneNode(context=context)
-    good = node.set_parameters([RosParameter('bev_image.channel', value=5)])[0]
-    assert good.successful
+    assert node.start()
+    assert change(node, bev_image__channel=5) == ''
     assert node.get_parameter('bev_image.channel').value == 5
-    outside = node.set_parameters([RosParameter('bev_image.channel', value=-2)])[0]
-    assert not outside.successful
-    too_high = node.set_parameters([RosParameter('bev_image.channel', value=128)])[0]
-    assert not too_high.successful
-    assert too_high.reason == 'parameter bev_image.channel is 128; expected -1 to 127'
-    assert node.get_parameter('bev_image.channel').value == 5
-    fixed = node.set_parameters([RosParameter('seed', value=5)])[0]
-    assert not fixed.successful
-    assert node.get_parameter('seed').value == 0
+    assert change(node, bev_image__channel=-2)
+    reason = change(node, bev_image__channel=128, max_age_ms=50.0)
+    assert reason == 'parameter bev_image.channel is 128; expected -1 to 127'
+    assert node.get_parameter('bev_image.channel').value == node.values['bev_image.channel'] == 5
+    assert node.freshness.max_age_ms == node.values['max_age_ms'] == 0
+    assert change(node, max_age_ms=50.0) == ''
+    assert node.freshness.max_age_ms == 50
+    node.destroy_node()
+
+
+def test_what_is_fixed_changes_only_while_the_node_is_unconfigured(context):
+    node = BackboneNode(context=context)
+    assert change(node, seed=3) == ''
+    assert node.start()
+    assert change(node, seed=3) == ''  # as when a whole file is loaded
+    assert change(node, seed=5) == (
+        'parameter seed changes only while the node is unconfigured; '
+        'deactivate and clean it up first'
+    )
+    assert node.get_parameter('seed').value == node.values['seed'] == 3
+    node.trigger_deactivate()
+    assert 'unconfigured' in change(node, seed=5)
+    node.trigger_cleanup()
+    assert change(node, seed=5) == ''
+    assert change(node, autostart=False)
+    node.destroy_node()
+
+
+def test_a_wrong_start_value_can_be_mended(context):
+    wrong = [RosParameter('device', value=3), RosParameter('backbone.name', value='tinny')]
+    node = PipelineNode(context=context, parameter_overrides=wrong)
+    assert not node.start()
+    assert (node.state, node.fault) == (
+        'unconfigured',
+        "parameter device is 3 (INTEGER); expected STRING, as in 'auto'",
+    )
+    assert change(node, device='cpu') == ''
+    assert not node.start()
+    assert node.fault.startswith('parameter backbone.name: ')
+    assert change(node, backbone__name='tiny') == ''
+    assert node.start()
+    assert (node.state, node.fault) == ('active', '')
     node.destroy_node()
 
 
@@ -150,20 +199,25 @@ def test_changes_at_run_time(context):
     ],
 )
 def test_a_wrong_value_is_one_clear_error(context, name: str, value: Any, reason: str):
-    with pytest.raises(TinyBevError) as caught:
-        PipelineNode(context=context, parameter_overrides=[RosParameter(name, value=value)])
-    assert reason in str(caught.value)
-    assert '\n' not in str(caught.value)
+    node = PipelineNode(context=context, parameter_overrides=[RosParameter(name, value=value)])
+    assert not node.start()
+    assert reason in node.fault
+    assert '\n' not in node.fault
+    assert node.state == 'unconfigured'
+    node.destroy_node()
 
 
 def test_eleven_channels_need_a_time_field(context):
-    eleven = RosParameter('pfn.in_channels', value=11)
-    with pytest.raises(TinyBevError, match=r"cloud\.time_field is ''; expected the name of"):
-        PipelineNode(context=context, parameter_overrides=[eleven])
-    time_field = RosParameter('cloud.time_field', value='t')
-    with pytest.raises(TinyBevError, match=r"cloud\.time_field is 't'; expected ''"):
-        PipelineNode(context=context, parameter_overrides=[time_field])
-    PipelineNode(context=context, parameter_overrides=[eleven, time_field]).destroy_node()
+    node = PipelineNode(context=context)
+    assert change(node, pfn__in_channels=11) == ''
+    assert not node.start()
+    assert "cloud.time_field is ''; expected the name of" in node.fault
+    assert change(node, pfn__in_channels=10, cloud__time_field='t') == ''
+    assert not node.start()
+    assert "cloud.time_field is 't'; expected ''" in node.fault
+    assert change(node, pfn__in_channels=11) == ''
+    assert node.start()
+    node.destroy_node()
 
 
 def test_a_grid_that_float16_cannot_count_has_no_pillars(context):
@@ -172,14 +226,21 @@ def test_a_grid_that_float16_cannot_count_has_no_pillars(context):
         RosParameter('grid.y_range', value=[-1.0, 1.0]),
         RosParameter('grid.cell', value=0.1),
     ]
-    there = {}
-    for encoding in ('float32', 'float16'):
-        node = PfnNode(
-            context=context,
-            namespace=encoding,  # Fast DDS allows one type per topic and context
-            parameter_overrides=[*overrides, RosParameter('output_encoding', value=encoding)],
-        )
-        there[encoding] = {Path(publisher.topic_name).name for publisher in node.publishers}
-        node.destroy_node()
-    assert there['float32'] - there['float16'] == {'pillars'}
-    assert 'pseudo_image' in there['float16']
+    node = PfnNode(context=context, parameter_overrides=overrides)
+    assert node.start()
+    output = node._output
+    subscription = node.create_subscription(Float32MultiArray, 'pillars', lambda _: None, 1)
+    assert wait_for(lambda: output.wanted)
+    node.destroy_subscription(subscription)
+    assert change(node, output_encoding='float16') == ''
+    node.create_subscription(UInt8MultiArray, 'pillars', lambda _: None, 1)
+    assert wait_for(lambda: output._sparse.wanted)
+    assert not output.wanted
+    node.destroy_node()
+
+
+def wait_for(done: Callable[[], bool]) -> bool:
+    end = time.monotonic() + 5
+    while not done() and time.monotonic() < end:
+        time.sleep(0.01)
+    return done()

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-from tiny_bev_ros.transport.tally import Tally
+from threading import Thread
+
+from tiny_bev_ros.transport.tally import CAUSES, Tally
 
 
 class Recorder:
@@ -24,7 +26,7 @@ def test_each_reason_is_told_once_in_ten_seconds_and_every_one_counted():
     now[0] = 10 * 10**9
     tally.reject('points', ValueError('a'))
     assert log.lines[2:] == ['points rejected (7 so far): a']
-    assert tally.rejected == 7
+    assert tally.dropped['rejected'] == 7
 
 
 def test_the_same_fault_with_other_numbers_is_told_a_few_times():
@@ -34,7 +36,7 @@ def test_the_same_fault_with_other_numbers_is_told_a_few_times():
         tally.reject('points', ValueError(f'data holds nan at row {cell}, {cell / 7}'))
     tally.reject('points', ValueError('data holds inf at row 3, 0.5'))
     assert len(log.lines) == 5 + 1
-    assert tally.rejected == 31
+    assert tally.dropped['rejected'] == 31
 
 
 def test_reasons_that_never_repeat_take_bounded_memory():
@@ -54,9 +56,60 @@ def test_dropped_points_are_told_once_and_counted():
     assert tally.points_dropped == 7
 
 
+def test_inputs_at_the_wrong_time_and_our_own_faults_are_told_like_wrong_ones():
+    log = Recorder()
+    tally = Tally(log, lambda: 0)
+    for _ in range(2):
+        tally.miss('points', 'stale', 'stamp is 7 ms old')
+        tally.fail('points', 'Traceback')
+        tally.go_back('the stamp went back by 3 s')
+    assert log.lines == [
+        'points dropped as stale (1 so far): stamp is 7 ms old',
+        'points could not be worked on (1 so far): Traceback',
+        'the stamp went back by 3 s (1 so far)',
+    ]
+    assert (tally.dropped['stale'], tally.dropped['failed'], tally.backwards) == (2, 2, 2)
+
+
+def test_every_input_is_accounted_for():
+    tally = Tally(Recorder(), lambda: 0)
+    for _ in range(len(CAUSES) + 3):
+        tally.receive()
+    tally.publish()
+    for cause in CAUSES:
+        tally.drop(cause)
+    assert tally.pending == 2
+    assert set(tally.dropped) == set(CAUSES)
+
+
+def test_counts_from_several_threads_add_up():
+    tally = Tally(Recorder(), lambda: 0)
+
+    def count() -> None:
+        for _ in range(2000):
+            tally.receive()
+            tally.drop('replaced')
+
+    threads = [Thread(target=count) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert tally.received == tally.dropped['replaced'] == 8000
+    assert tally.pending == 0
+
+
 def test_summary():
     tally = Tally(Recorder(), lambda: 0)
-    tally.received, tally.published, tally.skipped, tally.rejected = 6, 3, 2, 1
+    for _ in range(6):
+        tally.receive()
+    for _ in range(3):
+        tally.publish()
+    assert str(tally) == 'received 6, published 3, dropped 0; 0 points were not finite'
+    for cause in ('rejected', 'unwanted', 'unwanted'):
+        tally.drop(cause)
+    tally.computed('sparse')
     assert str(tally) == (
-        'received 6, published 3, skipped 2, rejected 1; 0 points were not finite'
+        'received 6, published 3, dropped 3 (2 unwanted, 1 rejected); '
+        '0 points were not finite, 1 sparse'
     )

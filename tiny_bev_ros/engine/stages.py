@@ -58,6 +58,13 @@ class PillarStage:
             self.pfn.check(cloud)
             return self._compiled()(points)
 
+    def warm_up(self) -> None:
+        """Runs once, on a few points, so that the first cloud is not late."""
+        points = np.zeros((8, self.pfn.point_values), np.float32)
+        points[:, 0], points[:, 1] = self.grid.x_axis.origin, self.grid.y_axis.origin
+        points[:, 2] = self.grid.z_range[0]
+        self.pillars(points)
+
     def _compiled(self) -> Any:
         built_from = fingerprint(self.pfn)
         if built_from != self._built_from:

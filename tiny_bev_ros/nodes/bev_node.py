@@ -295,8 +295,14 @@ class BevNode(LifecycleNode):
             }
             adopt.append(self.ladder.prepare(self._builder(weights, values), **settings))
         with self._frame_lock:
-            for each in adopt:
-                each()
+            try:
+                for each in adopt:
+                    each()
+            except TinyBevError:
+                for output in self._outputs:
+                    for undo in output.prepare(self.values, names):
+                        undo()
+                raise
             self.weights = weights
             self.freshness.max_age_ms = values['max_age_ms']
 

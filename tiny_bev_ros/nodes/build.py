@@ -143,6 +143,7 @@ def make_networks(
         stage = engine = None
         if weights.pfn is not None and weights.grid is not None:
             stage = PillarStage(copy.deepcopy(weights.pfn), weights.grid, settings.device)
+            stage.warm_up()
         if weights.backbone is not None:
             backbone = copy.deepcopy(weights.backbone)
             engine = _make_engine(backbone, settings, values, logger)

@@ -72,8 +72,13 @@ class PillarOutput:
         self._sparse.destroy()
 
     def _change_encoding(self, encoding: str) -> None:
+        before = self._dense.encoding
         self._dense.change_encoding(encoding)
-        self._sparse.change_encoding(encoding)
+        try:
+            self._sparse.change_encoding(encoding)
+        except TinyBevError:
+            self._dense.change_encoding(before)
+            raise
         self._why_no_pillars = self._check(encoding)
 
     def _check(self, encoding: str) -> str:

@@ -19,6 +19,7 @@ class PfnNode(BevNode):
 
     def load(self, values: dict[str, Any]) -> build.Weights:
         """The pillar feature net."""
+        build.make_cloud_options(values)  # is wrong now rather than with the first cloud
         return build.load_weights(values, self.get_logger(), pfn=True)
 
     def make_outputs(self, values: dict[str, Any], networks: Any) -> list[Any]:

@@ -24,6 +24,7 @@ class PipelineNode(BevNode):
     def load(self, values: dict[str, Any]) -> build.Weights:
         """Pillar feature net and backbone, which must fit each other."""
         build.check_channels(values)
+        build.make_cloud_options(values)  # is wrong now rather than with the first cloud
         return build.load_weights(values, self.get_logger(), pfn=True, backbone=True)
 
     def make_outputs(self, values: dict[str, Any], networks: Any) -> list[Any]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import torch
@@ -13,6 +14,8 @@ from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.messages.pillars import encode_pillars
 from tiny_bev_ros.messages.tensor import TensorLabels, encode_tensor
 from tiny_bev_ros.messages.wire import MESSAGE_TYPES
+
+_LETTING_GO_S = 1.0
 
 
 class TensorPublisher:
@@ -26,6 +29,9 @@ class TensorPublisher:
         topic: relative name.
         encoding: float32 or float16.
         depth: messages kept for a slow reliable subscriber.
+
+    Attributes:
+        encoding: of now.
     """
 
     def __init__(self, node: Node, topic: str, encoding: str, depth: int) -> None:
@@ -33,7 +39,7 @@ class TensorPublisher:
         self._create(encoding)
 
     def _create(self, encoding: str) -> None:
-        self._encoding = encoding
+        self.encoding = encoding
         self._message: Any = None
         self._publisher = self._node.create_publisher(
             MESSAGE_TYPES[encoding], self._topic, QoSProfile(depth=self._depth)
@@ -45,17 +51,26 @@ class TensorPublisher:
         Raises:
             TinyBevError: the middleware refuses; the old encoding stays.
         """
-        old = self._encoding
+        old = self.encoding
         if encoding == old:
             return
-        self.destroy()  # Fast DDS allows one type per topic and participant
-        try:
-            self._create(encoding)
-        except Exception as error:  # of the middleware, of several kinds
-            self._create(old)
-            raise TinyBevError(
-                f'{self._topic} cannot be published as {encoding}: {str(error).splitlines()[0]}'
-            ) from None
+        self.destroy()
+        # Fast DDS allows one type per topic and participant, and an executor that waits in
+        # another thread lets go of the old publisher a moment later.
+        end = time.monotonic() + _LETTING_GO_S
+        while True:
+            try:
+                self._create(encoding)
+            except Exception as error:  # of the middleware, of several kinds
+                if time.monotonic() < end:
+                    time.sleep(_LETTING_GO_S / 100)
+                    continue
+                self._create(old)
+                reason = str(error).splitlines()[0]
+                raise TinyBevError(
+                    f'{self._topic} cannot be published as {encoding}: {reason}'
+                ) from None
+            return
 
     def destroy(self) -> None:
         """Ends the publisher."""
@@ -69,7 +84,7 @@ class TensorPublisher:
     def publish(self, tensor: torch.Tensor, labels: TensorLabels) -> None:
         """Publishes (B,C,H,W), of any device."""
         try:
-            self._message = encode_tensor(tensor, labels, self._encoding, self._message)
+            self._message = encode_tensor(tensor, labels, self.encoding, self._message)
         except TinyBevError as error:
             raise self._cannot(error) from None
         self._publisher.publish(self._message)
@@ -83,7 +98,7 @@ class TensorPublisher:
     ) -> None:
         """Publishes features (P,C) and cells (P,2) of pillars on a canvas (H,W)."""
         try:
-            message = encode_pillars(features, cells, canvas, labels, self._encoding)
+            message = encode_pillars(features, cells, canvas, labels, self.encoding)
         except TinyBevError as error:
             raise self._cannot(error) from None
         self._publisher.publish(message)
