@@ -11,6 +11,8 @@ from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 
+from tiny_bev_ros.transport.letting_go import when_let_go
+
 _LOOK_EVERY_S = 0.2
 
 
@@ -46,7 +48,7 @@ class AdaptiveSubscription:
         self._fixed = None if reliability == 'auto' else reliability
         self._depth, self._group = depth, group
         self._now = (next(iter(types)), self._fixed or 'reliable')
-        self._subscription = self._subscribe()
+        self._subscription: Any = self._subscribe(self._now)
         self._ignored: set[str] = set()
         self._resolved = self._subscription.topic_name
         # Steady: simulated time may stand still, or not be there yet.
@@ -57,10 +59,11 @@ class AdaptiveSubscription:
     def destroy(self) -> None:
         """Ends it."""
         self._node.destroy_timer(self._timer)
-        self._node.destroy_subscription(self._subscription)
+        if self._subscription is not None:
+            self._node.destroy_subscription(self._subscription)
 
-    def _subscribe(self) -> Any:
-        type_name, reliability = self._now
+    def _subscribe(self, wanted: tuple[str, str]) -> Any:
+        type_name, reliability = wanted
         profile = QoSProfile(depth=self._depth)
         profile.reliability = getattr(QoSReliabilityPolicy, reliability.upper())
         return self._node.create_subscription(
@@ -81,11 +84,13 @@ class AdaptiveSubscription:
                 f'subscribed as {wanted[0]}'
             )
         self._ignored = ignored
-        if wanted == self._now:
+        if wanted == self._now and self._subscription is not None:
             return
+        if self._subscription is not None:
+            self._node.destroy_subscription(self._subscription)
+            self._subscription = None  # until there is another one, perhaps at the next look
+        self._subscription = when_let_go(lambda: self._subscribe(wanted))
         self._now = wanted
-        self._node.destroy_subscription(self._subscription)
-        self._subscription = self._subscribe()
         self._node.get_logger().info(
             f'subscribed to {self._resolved} as {wanted[0]}, {wanted[1]}, like its publishers'
         )

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import torch
@@ -14,8 +13,7 @@ from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.messages.pillars import encode_pillars
 from tiny_bev_ros.messages.tensor import TensorLabels, encode_tensor
 from tiny_bev_ros.messages.wire import MESSAGE_TYPES
-
-_LETTING_GO_S = 1.0
+from tiny_bev_ros.transport.letting_go import when_let_go
 
 
 class TensorPublisher:
@@ -55,22 +53,14 @@ class TensorPublisher:
         if encoding == old:
             return
         self.destroy()
-        # Fast DDS allows one type per topic and participant, and an executor that waits in
-        # another thread lets go of the old publisher a moment later.
-        end = time.monotonic() + _LETTING_GO_S
-        while True:
-            try:
-                self._create(encoding)
-            except Exception as error:  # of the middleware, of several kinds
-                if time.monotonic() < end:
-                    time.sleep(_LETTING_GO_S / 100)
-                    continue
-                self._create(old)
-                reason = str(error).splitlines()[0]
-                raise TinyBevError(
-                    f'{self._topic} cannot be published as {encoding}: {reason}'
-                ) from None
-            return
+        try:
+            when_let_go(lambda: self._create(encoding))
+        except Exception as error:  # of the middleware, of several kinds
+            self._create(old)
+            reason = str(error).splitlines()[0]
+            raise TinyBevError(
+                f'{self._topic} cannot be published as {encoding}: {reason}'
+            ) from None
 
     def destroy(self) -> None:
         """Ends the publisher."""
