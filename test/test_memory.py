@@ -157,9 +157,24 @@ def test_building_networks_takes_steps_as_well():
     told: list[str] = []
     ladder = MemoryLadder(build, START, told.append, allow_lower_precision=False, allow_cpu=True)
     assert ladder.settings.device == CPU
-    assert ladder.steps == (ALL_STEPS[0], ALL_STEPS[3])
+    assert ladder.steps == (*ALL_STEPS[:2], ALL_STEPS[3])
     with pytest.raises(NotEnoughMemoryError):
         MemoryLadder(build, START, told.append, allow_lower_precision=False, allow_cpu=False)
+
+
+def test_networks_that_turn_out_not_to_be_sparse_take_the_next_step():
+    def build(settings: Settings) -> FakeNetworks:
+        if settings.sparsity == 'always':
+            raise TinyBevError('sparsity is always, but it is no chain')
+        with enough_memory('the networks'):
+            if settings.precision == 'float32':
+                raise MemoryError
+        return FakeNetworks(Machine(10, can_be_sparse=False), settings)
+
+    told: list[str] = []
+    ladder = MemoryLadder(build, START, told.append, allow_lower_precision=True, allow_cpu=True)
+    assert ladder.settings == Settings(CUDA, 'bfloat16', 'auto')
+    assert ladder.steps == (ALL_STEPS[0], ALL_STEPS[2])
 
 
 def test_other_networks_are_made_beside_those_of_now_and_take_their_place():

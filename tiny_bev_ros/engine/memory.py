@@ -161,6 +161,7 @@ class MemoryLadder(Generic[Some]):
         self.steps: tuple[str, ...] = ()
         self.exhausted = ''
         self._failures = self._good = 0
+        self._can_be_sparse = True
         self._networks: Some | None = None
         self._descending(lambda networks: None)
 
@@ -169,6 +170,7 @@ class MemoryLadder(Generic[Some]):
         """The networks for the settings of now."""
         if self._networks is None:
             self._networks = self._build(self.settings)
+            self._can_be_sparse = self._networks.can_be_sparse
         return self._networks
 
     def run(self, work: Callable[[Some], Result]) -> Result:
@@ -212,6 +214,7 @@ class MemoryLadder(Generic[Some]):
 
         def adopt() -> None:
             old, self._networks = self._networks, networks
+            self._can_be_sparse = networks.can_be_sparse
             self._build, self.settings = build, settings
             undone = {'precision': _LOWER, 'sparsity': _SPARSE}
             self._undo({undone[name] for name in changes})
@@ -233,12 +236,20 @@ class MemoryLadder(Generic[Some]):
     def _descending(self, work: Callable[[Some], Result]) -> Result:
         while True:
             try:
-                return work(self.networks)
+                with enough_memory('an input'):
+                    return work(self.networks)
             except NotEnoughMemoryError as error:
                 step = self._next_step()
                 if step is None:
                     raise
                 reason = str(error)
+            except TinyBevError:
+                if self._networks is not None or self.steps[-1:] != (_SPARSE,):
+                    raise
+                # Only built networks tell whether they can be sparse; these cannot.
+                self._can_be_sparse, self.steps = False, self.steps[:-1]
+                self.settings = replace(self.settings, sparsity='auto')
+                continue
             # Outside the handler: an exception keeps alive what its frames hold.
             name, changes = step
             self._tell(f'{reason}; now {name}')
@@ -248,10 +259,9 @@ class MemoryLadder(Generic[Some]):
 
     def _next_step(self) -> tuple[str, dict[str, Any]] | None:
         now = self.settings
-        can_be_sparse = self._networks is not None and self._networks.can_be_sparse
         steps: list[tuple[str, bool, dict[str, Any]]] = [
             (_CACHES, True, {}),
-            (_SPARSE, can_be_sparse and now.sparsity == 'auto', {'sparsity': 'always'}),
+            (_SPARSE, self._can_be_sparse and now.sparsity == 'auto', {'sparsity': 'always'}),
             (
                 _LOWER,
                 self._allow_lower_precision and now.precision == 'float32',

@@ -1,0 +1,412 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The life of a node, in this process: states, errors, shortage of memory, changes, leaks."""
+
+from __future__ import annotations
+
+import gc
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rclpy
+import torch
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
+from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.parameter import Parameter as RosParameter
+from sensor_msgs.msg import PointCloud2
+from std_msgs.msg import Float32MultiArray
+
+from tiny_bev_ros.engine.engine import BackboneEngine
+from tiny_bev_ros.messages.cloud import encode_cloud
+from tiny_bev_ros.messages.tensor import TensorLabels, decode_tensor, encode_tensor
+from tiny_bev_ros.models import build_backbone, seeded
+from tiny_bev_ros.nodes.backbone_node import BackboneNode
+from tiny_bev_ros.nodes.bev_node import BevNode
+from tiny_bev_ros.nodes.pfn_node import PfnNode
+from tiny_bev_ros.nodes.pipeline_node import PipelineNode
+from tiny_bev_ros.transport.allocator import give_back
+
+pytestmark = pytest.mark.timeout(300)
+
+SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
+NODES = {
+    PfnNode: ('points', 'pseudo_image'),
+    BackboneNode: ('pseudo_image', 'bev_features'),
+    PipelineNode: ('points', 'bev_features'),
+}
+SMALL = {
+    'grid.x_range': [0.0, 16.0],
+    'grid.y_range': [-8.0, 8.0],
+    'grid.z_range': [-3.0, 1.0],
+    'grid.cell': 0.5,
+    'device': 'cpu',
+}
+
+
+class Bench:
+    """A node that is spun, with a publisher and a subscriber of another participant."""
+
+    def __init__(self, node_class: type[BevNode], number: int, **values: Any) -> None:
+        topic, result = NODES[node_class]
+        namespace = f'/bench_{os.getpid()}_{number}'
+        overrides = [RosParameter(name, value=value) for name, value in values.items()]
+        self.contexts = [rclpy.Context() for _ in range(2)]
+        for context in self.contexts:
+            context.init(domain_id=102)
+        self.node = node_class(
+            context=self.contexts[0], namespace=namespace, parameter_overrides=overrides
+        )
+        self.other = rclpy.create_node('other', context=self.contexts[1], namespace=namespace)
+        self.results: list[Any] = []
+        self.other.create_subscription(Float32MultiArray, result, self.results.append, 10)
+        self.is_cloud = topic == 'points'
+        self.publisher = self.other.create_publisher(
+            PointCloud2 if self.is_cloud else Float32MultiArray, topic, 1
+        )
+        self.executors = [
+            MultiThreadedExecutor(3, context=self.contexts[0]),
+            SingleThreadedExecutor(context=self.contexts[1]),
+        ]
+        for executor, node in zip(self.executors, (self.node, self.other), strict=True):
+            executor.add_node(node)
+            threading.Thread(target=executor.spin, daemon=True).start()
+
+    def message(self, seconds: int = 1) -> Any:
+        generator = np.random.default_rng(seconds)
+        if self.is_cloud:
+            points = generator.uniform([0, -8, -3, 0], [16, 8, 1, 1], (500, 4))
+            return encode_cloud(points.astype(np.float32), (seconds, 0), 'lidar')
+        image = generator.random((1, 64, 6, 8), dtype=np.float32)
+        return encode_tensor(image, TensorLabels((seconds, 0), 'lidar'))
+
+    def frame(self, seconds: int = 1) -> np.ndarray:
+        """Publishes until there is a result of this stamp."""
+        end = time.monotonic() + 20
+        while time.monotonic() < end:
+            if self.publisher.get_subscription_count():
+                self.publisher.publish(self.message(seconds))
+            time.sleep(0.05)
+            for result in list(self.results):
+                tensor = decode_tensor(result)
+                if tensor.labels.stamp == (seconds, 0):
+                    return tensor.array
+        pytest.fail(f'no result; {self.node.state}, {self.node.fault}, {self.node.tally}')
+
+    def change(self, **values: Any) -> str:
+        """Sets parameters, `a__b` for a.b; '' or why not."""
+        changes = [RosParameter(name.replace('__', '.'), value=x) for name, x in values.items()]
+        return self.node.set_parameters_atomically(changes).reason
+
+    def close(self) -> None:
+        for executor in self.executors:
+            executor.shutdown(timeout_sec=1)
+        self.node.destroy_node()
+        self.other.destroy_node()
+        for context in self.contexts:
+            context.try_shutdown()
+
+
+@pytest.fixture
+def bench() -> Iterator[Callable[..., Bench]]:
+    made: list[Bench] = []
+
+    def make(node_class: type[BevNode], **values: Any) -> Bench:
+        known = SMALL if node_class is not BackboneNode else {'device': 'cpu'}
+        made.append(Bench(node_class, len(made), **known, **values))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+def until(done: Callable[[], bool], seconds: float = 10) -> None:
+    end = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize('node_class', NODES)
+def test_every_node_goes_through_its_states(bench, node_class):
+    made = bench(node_class)
+    node = made.node
+    assert node.state == 'unconfigured'
+    for _ in range(2):
+        assert node.trigger_configure() == SUCCESS
+        assert node.state == 'inactive'
+        assert made.publisher.get_subscription_count() == 0
+        for _ in range(2):
+            assert node.trigger_activate() == SUCCESS
+            assert node.state == 'active'
+            made.results.clear()
+            assert np.abs(made.frame()).max() > 0
+            assert node.trigger_deactivate() == SUCCESS
+            assert node.state == 'inactive'
+        assert node.trigger_cleanup() == SUCCESS
+        assert node.state == 'unconfigured'
+        assert node.ladder is None
+    assert node.trigger_shutdown() == SUCCESS
+    assert node.state == 'finalized'
+
+
+def test_the_states_are_those_that_a_lifecycle_manager_sees(bench):
+    made = bench(PfnNode)
+    changer = made.other.create_client(ChangeState, 'pfn_node/change_state')
+    reader = made.other.create_client(GetState, 'pfn_node/get_state')
+    assert changer.wait_for_service(10)
+    assert reader.wait_for_service(10)
+
+    def ask(client: Any, request: Any) -> Any:
+        future = client.call_async(request)
+        until(future.done)
+        return future.result()
+
+    def change(number: int) -> bool:
+        return ask(changer, ChangeState.Request(transition=Transition(id=number))).success
+
+    def state() -> str:
+        label = ask(reader, GetState.Request()).current_state.label
+        assert label == made.node.state
+        return label
+
+    assert change(Transition.TRANSITION_CONFIGURE)
+    assert state() == 'inactive'
+    for impossible in (Transition.TRANSITION_CONFIGURE, 250):
+        assert not change(impossible)
+        assert state() == 'inactive'
+    assert change(Transition.TRANSITION_ACTIVATE)
+    assert state() == 'active'
+    assert made.frame().shape == (1, 64, 32, 32)
+    assert change(Transition.TRANSITION_ACTIVE_SHUTDOWN)
+    assert state() == 'finalized'
+
+
+def test_a_weight_file_that_is_wrong_can_be_put_right(bench, tmp_path):
+    path = tmp_path / 'weights.pt'
+    made = bench(BackboneNode, **{'backbone.checkpoint': str(path)})
+    node = made.node
+    assert not node.start()
+    assert 'which is no file' in node.fault
+    path.write_bytes(b'nonsense')
+    assert node.trigger_configure() == FAILURE
+    assert 'cannot be read' in node.fault
+    assert node.state == 'unconfigured'
+    torch.save(build_backbone('tiny').state_dict(), path)
+    assert node.start()
+    assert node.fault == ''
+    assert made.frame().shape == (1, 128, 3, 4)
+
+
+def test_a_bug_in_configuring_leads_back_to_unconfigured(bench, monkeypatch):
+    made = bench(PipelineNode)
+    with monkeypatch.context() as patch:
+        patch.setattr(PipelineNode, 'make_outputs', lambda *_: 1 / 0)
+        assert not made.node.start()
+    assert made.node.state == 'unconfigured'
+    assert made.node.fault == 'ZeroDivisionError: division by zero'
+    assert made.node.start()
+    made.frame()
+
+
+def test_a_bug_in_a_frame_is_counted_and_the_next_one_is_worked_on(bench, monkeypatch):
+    made = bench(PipelineNode)
+    made.node.start()
+    made.frame(1)
+    with monkeypatch.context() as patch:
+        patch.setattr(BackboneEngine, 'from_pillars', lambda *_: 1 / 0)
+        made.publisher.publish(made.message(2))
+        until(lambda: made.node.tally.dropped['failed'] == 1)
+    made.frame(3)
+    assert made.node.state == 'active'
+    level = made.node.telemetry.status().level
+    assert level == b'\x02'
+
+
+def out_of_memory(*_: Any) -> None:
+    raise torch.cuda.OutOfMemoryError('CUDA out of memory. Tried to allocate 1 GiB')
+
+
+def values_of(node: BevNode) -> dict[str, str]:
+    return {pair.key: pair.value for pair in node.telemetry.status().values}
+
+
+def test_a_shortage_of_memory_makes_frames_sparse_and_is_shown(bench, monkeypatch):
+    made = bench(BackboneNode)
+    made.node.start()
+    whole = made.frame(1)
+    monkeypatch.setattr('tiny_bev_ros.engine.dense.DensePath.__call__', out_of_memory)
+    # A frame that is full enough takes the dense way, for which there is no memory now.
+    monkeypatch.setattr(
+        'tiny_bev_ros.engine.choice.Choice.is_sparse', lambda self, _: self.costs is None
+    )
+    made.results.clear()
+    again = made.frame(1)
+    assert np.abs(again - whole).max() < 1e-4
+    assert values_of(made.node)['when memory was short'] == 'with caches freed, sparse only'
+    assert made.node.telemetry.status().level == b'\x01'
+
+
+def test_when_memory_stays_short_the_node_is_unconfigured_and_can_be_configured(
+    bench, monkeypatch
+):
+    made = bench(BackboneNode)
+    node = made.node
+    node.start()
+    made.frame(1)
+    with monkeypatch.context() as patch:
+        patch.setattr(BackboneEngine, '__call__', out_of_memory)
+        until_gone = time.monotonic() + 20
+        while node.state == 'active' and time.monotonic() < until_gone:
+            made.publisher.publish(made.message(2))
+            time.sleep(0.05)
+        until(lambda: node.state == 'unconfigured')
+    assert 'CUDA out of memory' in node.fault
+    status = node.telemetry.status()
+    assert status.level == b'\x02'
+    assert 'unconfigured: ' in status.message
+    assert node.start()
+    made.results.clear()
+    made.frame(3)
+
+
+def test_one_input_that_is_too_large_is_refused_and_changes_nothing(bench, monkeypatch):
+    made = bench(PipelineNode)
+    made.node.start()
+    made.frame(1)
+    with monkeypatch.context() as patch:
+        patch.setattr(BackboneEngine, 'from_pillars', out_of_memory)
+        made.publisher.publish(made.message(2))
+        until(lambda: made.node.tally.dropped['rejected'] == 1)
+    made.frame(3)
+    assert made.node.state == 'active'
+    assert values_of(made.node)['when memory was short'] == 'nothing'
+
+
+def test_weights_are_reloaded_without_a_gap(bench, tmp_path):
+    path = tmp_path / 'weights.pt'
+    states = []
+    for seed in range(2):
+        with seeded(seed):
+            backbone = build_backbone('tiny')
+        states.append(backbone.state_dict())
+    torch.save(states[0], path)
+    made = bench(BackboneNode, **{'backbone.checkpoint': str(path)})
+    node = made.node
+    node.start()
+    first = made.frame(1)
+    digest = node.weights.digests['backbone.checkpoint']
+
+    path.write_bytes(path.read_bytes()[:5000])
+    assert 'cannot be read' in made.change(backbone__checkpoint=str(path))
+    assert node.weights.digests['backbone.checkpoint'] == digest
+    made.results.clear()
+    assert (made.frame(1) == first).all()
+
+    torch.save(states[1], path)
+    slow = threading.Event()
+    load = node.load
+
+    def slowly(values: dict[str, Any]) -> Any:
+        slow.set()
+        time.sleep(1.0)
+        return load(values)
+
+    node.load = slowly
+    thread = threading.Thread(target=lambda: made.change(backbone__checkpoint=str(path)))
+    thread.start()
+    assert slow.wait(5)
+    made.results.clear()
+    during = 0
+    while thread.is_alive():
+        made.publisher.publish(made.message(1))
+        time.sleep(0.05)
+        during = len(made.results)
+    assert during > 5  # of some 20 in this second
+    made.results.clear()
+    other = made.frame(1)
+    with torch.no_grad():
+        with seeded(1):
+            backbone = build_backbone('tiny').eval()
+        wanted = backbone(torch.from_numpy(decode_tensor(made.message(1)).array.copy()))
+    assert np.abs(other - wanted.numpy()).max() < 1e-4
+    assert np.abs(other - first).max() > 1e-3
+    assert node.weights.digests['backbone.checkpoint'] != digest
+
+
+def test_precision_encoding_and_region_change_between_frames(bench):
+    made = bench(PipelineNode)
+    node = made.node
+    node.start()
+    whole = made.frame(1)
+    assert made.change(backbone__precision='bfloat16', backbone__sparsity='never') == ''
+    made.results.clear()
+    rounded = made.frame(1)
+    assert node.ladder.settings.precision == 'bfloat16'
+    assert 0 < np.abs(rounded - whole).max() < 0.1
+    assert made.change(backbone__precision='float32', region__x_range=[4.0, 8.0]) == ''
+    made.results.clear()
+    part = made.frame(1)
+    assert np.abs(part - whole[..., 4:8]).max() < 1e-4
+    assert 'expected part of the map' in made.change(
+        region__x_range=[100.0, 200.0], output_encoding='float16'
+    )
+    assert node.values['output_encoding'] == 'float32'
+    made.results.clear()
+    assert made.frame(1).shape == part.shape
+
+
+def test_input_of_another_time_is_dropped_and_counted(bench):
+    made = bench(PfnNode, max_age_ms=5000.0)
+    made.node.start()
+    until(lambda: made.publisher.get_subscription_count() > 0)
+    now = time.time()
+    for stamp in (now - 20, now + 20, now):
+        message = made.message()
+        message.header.stamp.sec, message.header.stamp.nanosec = int(stamp), 0
+        made.publisher.publish(message)
+        time.sleep(0.2)
+    tally = made.node.tally
+    until(lambda: tally.pending == 0)
+    assert (tally.dropped['stale'], tally.dropped['future'], tally.published) == (1, 1, 1)
+    assert tally.backwards == 1
+
+
+def open_files() -> int:
+    return len(list(Path('/proc/self/fd').iterdir()))
+
+
+def resident_mb() -> float:
+    gc.collect()
+    give_back()
+    pages = int(Path('/proc/self/statm').read_text().split()[1])
+    return pages * os.sysconf('SC_PAGE_SIZE') / 2**20
+
+
+@pytest.mark.skipif(not Path('/proc/self/fd').is_dir(), reason='Linux counts these things')
+@pytest.mark.parametrize('node_class', NODES)
+def test_a_hundred_lives_leak_nothing(bench, node_class):
+    made = bench(node_class)
+    node = made.node
+    before = (0.0, 0, 0)
+    for life in range(100):
+        assert node.trigger_configure() == SUCCESS
+        assert node.trigger_activate() == SUCCESS
+        if life % 10 == 0:
+            made.results.clear()
+            made.frame()
+        assert node.trigger_deactivate() == SUCCESS
+        assert node.trigger_cleanup() == SUCCESS
+        if life == 30:  # by then caches of PyTorch, numba and the middleware are filled
+            before = resident_mb(), threading.active_count(), open_files()
+    memory, threads, files = resident_mb(), threading.active_count(), open_files()
+    assert threads == before[1]
+    assert files <= before[2] + 1
+    assert memory < before[0] * 1.02 + 2, (before[0], memory)
