@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -22,13 +23,16 @@ class NodeProcess:
         name: of the executable.
         ros_args: what follows `--ros-args`.
         log: file that gets its output.
+        wrapper: command that runs it, if any.
     """
 
-    def __init__(self, name: str, ros_args: list[str], log: Path) -> None:
+    def __init__(
+        self, name: str, ros_args: list[str], log: Path, wrapper: Sequence[str] = ()
+    ) -> None:
         self.name, self.log = name, log
         with log.open('wb') as output:
             self._process = subprocess.Popen(  # noqa: S603 - our own executable
-                [executable(name), '--ros-args', *ros_args],
+                [*wrapper, executable(name), '--ros-args', *ros_args],
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
@@ -46,6 +50,10 @@ class NodeProcess:
     def wait(self) -> int:
         """Waits for the process to end by itself and returns its exit code."""
         return self._process.wait(_START_S)
+
+    def send(self, number: signal.Signals) -> None:
+        """Sends a signal."""
+        self._process.send_signal(number)
 
     def stop(self, number: signal.Signals = signal.SIGINT, times: int = 1) -> int:
         """Stops the process with a signal and returns its exit code."""
