@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -15,53 +16,74 @@ from tiny_bev_ros.tools.fault_rig import Rig, cloud
 
 _SHM = Path('/dev/shm')  # noqa: S108 - it is where Fast DDS has its segments
 _LEFT = 2**20
+# A /dev/shm of one's own, where the system lets us.
+_MOUNT = 'mount -t tmpfs -o size={size} tmpfs /dev/shm && exec "$@"'
+_SLOW_STARTS = 5
 
 
-@case('shared memory full when the node starts')
-def full(rig: Rig, tries: int) -> Outcome:
-    """In a mount namespace with a /dev/shm of its own, where the system lets us."""
-    outcome = Outcome()
-    wrapper = ['unshare', '-Urm', 'sh', '-c', 'mount -t tmpfs -o size=4m tmpfs /dev/shm && "$@"']
-    allowed = (
-        shutil.which('unshare')
-        and not subprocess.run(  # noqa: S603 - our own words
-            [*wrapper, '-', 'true'], check=False, capture_output=True
-        ).returncode
+def _inside(rig: Rig, tries: int, name: str, size: str) -> Outcome:
+    """Tries a fault of this file in a process with a small /dev/shm, with all that it starts."""
+    wrapper = ['unshare', '-Urm', 'sh', '-c', _MOUNT.format(size=size), '-']
+    if not shutil.which('unshare') or _run([*wrapper, 'true']).returncode:
+        return Outcome(did='not tried: this system allows no mount namespaces')
+    folder = rig.folder / size
+    command = [executable('faults'), '--only', name, '--tries', str(min(tries, _SLOW_STARTS))]
+    ran = _run([*wrapper, *command, '--json', '--output', str(folder)])
+    try:
+        outcome = Outcome(**json.loads(ran.stdout)[name])
+    except (ValueError, KeyError):
+        rig.problems.append(f'no outcome: {ran.stderr[-300:]}')
+        return Outcome()
+    rig.problems += outcome.problems
+    return outcome
+
+
+def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(  # noqa: S603 - our own words
+        command, check=False, capture_output=True, text=True, timeout=300
     )
-    if not allowed:
-        outcome.did = 'not tried: this system allows no mount namespaces'
-        return outcome
-    said = 0
-    for _ in range(min(tries, 5)):
-        rig.spawn(wrapper=[*wrapper, '-'])
+
+
+@case('shared memory full when the nodes start')
+def full(rig: Rig, tries: int) -> Outcome:
+    """4 MiB for all."""
+    return _inside(rig, tries, '(in 4 MiB of shared memory)', '4m')
+
+
+@case('shared memory filled up while the nodes run')
+def filled(rig: Rig, tries: int) -> Outcome:
+    """By somebody else, to the last MiB of 512."""
+    return _inside(rig, tries, '(in 512 MiB of shared memory)', '512m')
+
+
+@case('(in 4 MiB of shared memory)')
+def inside_full(rig: Rig, tries: int) -> Outcome:
+    """Starts a node again and again."""
+    outcome, said = Outcome(), 0
+    for _ in range(tries):
+        process = rig.spawn()
         outcome.tried(rig)
-        assert rig.process is not None
-        said += '--shm-size' in rig.process.log.read_text()
-        rig.process.stop()
+        said += '--shm-size' in process.log.read_text()
+        process.stop()
     rig.process = None
-    outcome.did = f'went over UDP, said what helps {said} of {outcome.tries} times'
-    if said < outcome.tries:
+    outcome.did = f'went over UDP, said what helps {said} of {tries} times'
+    if said < tries:
         rig.problems.append(outcome.did)
     return outcome
 
 
-@case('shared memory filled up while the node runs')
-def filled(rig: Rig, tries: int) -> Outcome:
-    """By somebody else, to the last MiB, if that takes less than 4 GiB."""
+@case('(in 512 MiB of shared memory)')
+def inside_filled(rig: Rig, tries: int) -> Outcome:
+    """Fills what is left, and frees it again."""
     rig.start()
     outcome = Outcome()
-    free = shutil.disk_usage(_SHM).free
-    if free > 2**32:
-        outcome.did = f'not tried: there are {free >> 30} GiB to fill'
-        return outcome
-    for _ in range(min(tries, 5)):
-        file = _SHM / f'tiny_bev_ros_faults_{os.getpid()}'
-        try:
-            with file.open('wb') as filler:
-                os.posix_fallocate(filler.fileno(), 0, shutil.disk_usage(_SHM).free - _LEFT)
-            outcome.tried(rig)
-        finally:
-            file.unlink(missing_ok=True)
+    for _ in range(tries):
+        file = _SHM / 'filler'
+        with file.open('wb') as filler:
+            os.posix_fallocate(filler.fileno(), 0, shutil.disk_usage(_SHM).free - _LEFT)
+        outcome.tried(rig)
+        outcome.lost += rig.stream(0.5)
+        file.unlink()
     outcome.did = 'went on in the memory that it has'
     return outcome
 
@@ -90,19 +112,8 @@ def bags(rig: Rig, tries: int) -> Outcome:
                 message = _serialized(index)
                 writer.write(connection, index * 10**7, message)
         _break(folder, number)
-        player = subprocess.run(  # noqa: S603 - our own executable
-            [
-                executable('bag_player'),
-                str(folder),
-                '--ros-args',
-                '-r',
-                f'__ns:={rig.namespace}',
-            ],
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+        names = ['--ros-args', '-r', f'__ns:={rig.namespace}']
+        player = _run([executable('bag_player'), str(folder), *names])
         refused += player.returncode == 1
         if 'Traceback' in player.stderr or player.returncode not in (0, 1):
             rig.problems.append(f'bag_player, {player.returncode}: {player.stderr[-300:]}')
