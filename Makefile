@@ -1,6 +1,8 @@
 # make demo   plays a street through the nodes and draws what they see
 # make test   lint, types and every test, on a fresh machine too
 # make bench  engine and transport beside their peers (THREADS="1 2" ONLY=engine|transport)
+# make faults tries faults on running nodes and writes the table of docs/reliability.md (20 min)
+# make soak   a node under good and bad input for MINUTES=30, and whether anything grows
 # make clean  removes the build, and the virtual environment with it
 #
 # PYTHON=python3.10   another interpreter (3.10 to 3.14)
@@ -8,7 +10,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test bench clean
+.PHONY: help setup build demo test bench faults soak clean
 
 PYTHON ?= python3
 BAG ?=
@@ -16,9 +18,10 @@ TOPIC ?=
 GRID ?=
 THREADS ?= 1
 ONLY ?=
+MINUTES ?= 30
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | sed -n '1,7p'
+	@sed -n 's/^# \{0,1\}//p' Makefile | sed -n '1,9p'
 
 setup:
 	@scripts/setup.sh "$(PYTHON)"
@@ -37,6 +40,12 @@ test: build
 bench: build
 	@.venv/bin/pip install --disable-pip-version-check -q -r requirements/bench.txt -c requirements/constraints.txt
 	@scripts/with_env.sh install/tiny_bev_ros/lib/tiny_bev_ros/bench --threads $(THREADS) $(if $(ONLY),--only $(ONLY))
+
+faults: build
+	@scripts/with_env.sh install/tiny_bev_ros/lib/tiny_bev_ros/faults --document docs/reliability.md
+
+soak: build
+	@scripts/with_env.sh install/tiny_bev_ros/lib/tiny_bev_ros/soak --minutes $(MINUTES)
 
 clean:
 	rm -rf .venv build install log

@@ -39,6 +39,7 @@ setup(
             'bag_player = tiny_bev_ros.tools.bag_player:main',
             'make_street_bag = tiny_bev_ros.tools.street_bag:main',
             'bench = tiny_bev_ros.tools.bench:main',
+            'soak = tiny_bev_ros.tools.soak:main',
             'faults = tiny_bev_ros.tools.faults:main',
             'demo = tiny_bev_ros.tools.demo:main',
         ],

@@ -118,10 +118,10 @@ def weights(rig: Rig, tries: int) -> Outcome:
     outcome, refused, taken = Outcome(), 0, 0
     for number in range(tries):
         path.write_bytes(whole[: len(whole) * (number % 7) // 8])
-        refused += not _set(rig, 'backbone.checkpoint', str(path))
+        refused += not set_parameter(rig, 'backbone.checkpoint', str(path))
         outcome.tried(rig)
         path.write_bytes(whole)
-        taken += _set(rig, 'backbone.checkpoint', str(path))
+        taken += set_parameter(rig, 'backbone.checkpoint', str(path))
         outcome.lost += rig.stream(0.2)
     outcome.did = (
         f'{refused} of {tries} truncated ones refused, {taken} of {tries} whole ones taken'
@@ -131,8 +131,8 @@ def weights(rig: Rig, tries: int) -> Outcome:
     return outcome
 
 
-def _set(rig: Rig, name: str, value: object) -> bool:
-    """Sets a parameter through the node's service, while clouds are sent."""
+def set_parameter(rig: Rig, name: str, value: object) -> bool:
+    """Sets a parameter through the node's service; whether the node took it."""
     client = rig.node.create_client(
         SetParametersAtomically, 'pipeline_node/set_parameters_atomically'
     )

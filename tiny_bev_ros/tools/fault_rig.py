@@ -57,6 +57,7 @@ class Rig:
         answers: outputs of good clouds.
         allowed: stamps of other clouds, of which there may be an output.
         twins: whether there is a second node, so that each output comes twice.
+        ages: of outputs of good clouds, s, each with the monotonic time at which it came.
         folder: the same.
     """
 
@@ -67,6 +68,7 @@ class Rig:
         self.process: NodeProcess | None = None
         self.answers = 0
         self.twins = False
+        self.ages: list[tuple[float, float]] = []
         self.allowed: set[tuple[int, int]] = set()
         self.namespace = f'/faults_{next(self._numbers)}'
         self.node = rclpy.create_node('rig', namespace=self.namespace, context=context)
@@ -212,6 +214,7 @@ class Rig:
             self.problems.append('a wrong output')
         self._last = stamp
         self.answers += 1
+        self.ages.append((time.monotonic(), age))
 
     # Time, and what the node tells.
 

@@ -13,6 +13,7 @@ from tiny_bev_ros.config import executable
 from tiny_bev_ros.messages.cloud import encode_cloud
 from tiny_bev_ros.tools.fault_registry import Outcome, case
 from tiny_bev_ros.tools.fault_rig import Rig, cloud
+from tiny_bev_ros.transport.shared_memory import VARIABLES
 
 _SHM = Path('/dev/shm')  # noqa: S108 - it is where Fast DDS has its segments
 _LEFT = 2**20
@@ -39,8 +40,10 @@ def _inside(rig: Rig, tries: int, name: str, size: str) -> Outcome:
 
 
 def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
+    # Without the profile of this process, as a user would start it.
+    bare = {name: value for name, value in os.environ.items() if name not in VARIABLES}
     return subprocess.run(  # noqa: S603 - our own words
-        command, check=False, capture_output=True, text=True, timeout=300
+        command, check=False, capture_output=True, text=True, timeout=300, env=bare
     )
 
 

@@ -37,6 +37,11 @@ class NodeProcess:
                 stderr=subprocess.STDOUT,
             )
 
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._process.pid
+
     def check(self) -> None:
         """Raises TinyBevError, with the end of its log, when the process has ended."""
         code = self._process.poll()
