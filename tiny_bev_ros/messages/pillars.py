@@ -129,9 +129,7 @@ def decode_pillars(
         )
     if not wire.all_finite(stored):
         raise wire.not_finite('data', PILLAR_AXES, array)
-    table = array[:, :, 0, 0]
-    if not table.flags.aligned:
-        table = table.copy()
+    table = wire.aligned(array[:, :, 0, 0])
     return PillarTensor(table[:, _PLACE:], _places(table, canvas), canvas, labels)
 
 

@@ -109,6 +109,4 @@ def decode_tensor(
         array = array[np.newaxis]
     if not wire.all_finite(stored):
         raise wire.not_finite('data', AXES, array)
-    if not array.flags.aligned:
-        array = array.copy()
-    return BevTensor(array, labels)
+    return BevTensor(wire.aligned(array), labels)

@@ -133,6 +133,16 @@ def stored_values(msg: Any, names: Sequence[str], max_bytes: int) -> np.ndarray:
     return np.ndarray(sizes[:rank], dtype, data, offset * data.itemsize, steps[:rank])
 
 
+def aligned(array: np.ndarray) -> np.ndarray:
+    """The array, or a copy where its values or steps are not whole multiples of its itemsize.
+
+    NumPy does not mind such a step along a dimension of size 1; PyTorch does.
+    """
+    if array.flags.aligned and not any(step % array.itemsize for step in array.strides):
+        return array
+    return array.copy()
+
+
 def all_finite(array: np.ndarray) -> bool:
     """One pass without a temporary of the array's size."""
     if array.flags.c_contiguous:
