@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
@@ -43,7 +44,15 @@ LAUNCH_FILES = {
     name: str(Path(__file__).parents[1] / 'launch' / f'{name}.launch.py')
     for name in ('backbone', 'pipeline')
 }
-COMMON = ['params_file', 'namespace', 'device', 'use_sim_time', 'log_level']
+COMMON = [
+    'params_file',
+    'namespace',
+    'device',
+    'use_sim_time',
+    'autostart',
+    'respawn',
+    'log_level',
+]
 BAG = ['bag', 'rate', 'loop']
 ARGUMENTS = {
     'backbone': ['input', 'input_topic', 'output_topic', 'checkpoint', *COMMON, *BAG],
@@ -316,12 +325,37 @@ def test_launched_nodes_give_features_and_end_cleanly(
 
 @pytest.mark.dds
 @pytest.mark.timeout(120)
-def test_a_node_with_a_wrong_parameter_says_so_and_the_launch_ends(graph: RosGraph):
+def test_a_node_with_a_wrong_parameter_says_so_and_stays_unconfigured(graph: RosGraph):
     launch = Launch(graph, 'backbone', namespace=graph.namespace, checkpoint='/nowhere/x.pt')
-    assert launch.wait() == 0
-    log = launch.log.read_text()
-    assert len(re.findall(r'\[FATAL\].*checkpoint is /nowhere/x\.pt', log)) == 1, log
-    assert 'Traceback' not in log
+    told = r'\[ERROR\].*checkpoint is /nowhere/x\.pt'
+    graph.spin_until(lambda: re.search(told, launch.log.read_text()))
+    assert graph.node.count_publishers('bev_features') == 0
+    assert launch.stop() == 0
+    assert 'Traceback' not in launch.log.read_text()
+
+
+@pytest.mark.dds
+@pytest.mark.timeout(120)
+def test_a_node_that_is_killed_is_started_again(graph: RosGraph):
+    launch = Launch(graph, 'pipeline', namespace=graph.namespace, respawn='true', device='cpu')
+    graph.spin_until(lambda: graph.node.count_publishers('bev_features') == 1)
+    (pid,) = re.findall(r'process started with pid \[(\d+)\]', launch.log.read_text())
+    os.kill(int(pid), signal.SIGKILL)
+    graph.spin_until(lambda: launch.log.read_text().count('process started with pid') == 2)
+    up = 'computing on cpu'
+    graph.spin_until(lambda: launch.log.read_text().count(up) == 2)
+    assert launch.stop() == 0
+
+
+@pytest.mark.dds
+@pytest.mark.timeout(120)
+def test_without_autostart_a_node_waits(graph: RosGraph):
+    launch = Launch(graph, 'pipeline', namespace=graph.namespace, autostart='false')
+    name = ('pipeline_node', graph.namespace)
+    graph.spin_until(lambda: name in graph.node.get_node_names_and_namespaces())
+    graph.spin_for(1.0)
+    assert graph.node.count_publishers('bev_features') == 0
+    assert launch.stop() == 0
 
 
 @pytest.mark.dds

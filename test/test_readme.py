@@ -7,8 +7,11 @@ import re
 from pathlib import Path
 
 import pytest
+import rclpy
 
+from tiny_bev_ros.engine.engine import FrameStatistics
 from tiny_bev_ros.nodes import parameters
+from tiny_bev_ros.nodes.pipeline_node import PipelineNode
 
 README = (Path(__file__).resolve().parents[1] / 'README.md').read_text()
 LETTERS = {'F': 'pfn_node', 'B': 'backbone_node', 'P': 'pipeline_node'}
@@ -28,6 +31,43 @@ def test_table_of_parameters():
         for name, parameter in parameters.ALL.items()
     }
     assert told == there
+
+
+def test_stars_of_parameters():
+    table = README.split('## Parameters')[1].split('##')[0]
+    rows = [line.strip('|').split('|') for line in table.splitlines() if line.startswith('| `')]
+    starred = {
+        name for row in rows for name in re.findall(r'`([^`]+)`', row[0]) if '*' in row[3][:3]
+    }
+    always = {name for name, each in parameters.ALL.items() if each.changes == 'always'}
+    assert starred == always
+    yaml = (Path(__file__).resolve().parents[1] / 'config/tiny_bev.yaml').read_text()
+    lines = [line for line in yaml.splitlines() if '# *' in line]
+    assert len(lines) == len(always)
+    assert {line.split(':')[0].strip() for line in lines} == {n.split('.')[-1] for n in always}
+
+
+def test_table_of_diagnostics_has_the_keys_of_a_node():
+    table = README.split('| key | value |')[1].split('\n\n')[0]
+    told = set(
+        re.findall(r'`([^`]+)`', ''.join(row.split('|')[1] for row in table.splitlines()[2:]))
+    )
+    context = rclpy.Context()
+    context.init(domain_id=104)
+    node = PipelineNode(context=context)
+    try:
+        assert node.start()
+        node.statistics = FrameStatistics('sparse', 0.1, 0.1)
+        for path in ('sparse', 'dense'):
+            node.tally.computed(path)
+        keys = {pair.key for pair in node.telemetry.status().values}
+    finally:
+        node.destroy_node()
+        context.try_shutdown()
+    causes = {key for key in keys if key.startswith('dropped, ')}
+    assert told == keys - causes | {'dropped, CAUSE'}
+    (row,) = [row for row in table.splitlines() if 'CAUSE' in row]
+    assert causes == {f'dropped, {cause}' for cause in row.split(':')[1].strip(' |').split(', ')}
 
 
 @pytest.mark.parametrize('number', range(3))

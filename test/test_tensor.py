@@ -424,12 +424,13 @@ def dumped_dims(text: str) -> list[tuple[str, int, int]]:
     return [(label, int(size), int(stride)) for label, size, stride in found]
 
 
-def test_a_float16_with_an_odd_step_along_a_single_row_is_for_pytorch_as_well():
+def test_a_float16_with_an_odd_step_along_a_single_batch_is_for_pytorch_as_well():
     message = encode_tensor(ramp(1, 2, 1, 3), TensorLabels(), 'float16')
     wanted = decode_tensor(message).array.copy()
     dims = message.layout.dim
-    # Two channels of one row: a byte is left out at the end of the only batch.
+    # A byte is left out at the end of the only batch.
     dims[0].stride += 1
+    dims[1].stride += 1
     message.data.append(0)
     decoded = decode_tensor(message)
     assert torch.equal(decoded.tensor, torch.from_numpy(wanted))

@@ -19,6 +19,8 @@ from tiny_bev_ros.transport.shared_memory import profile_environment, shortage
 
 # A bag waits this long for the nodes, which load PyTorch first.
 _NODES_START_S = 4.0
+# Not to try at full speed what fails at once.
+_RESPAWN_S = 2.0
 
 # A launch argument that is left empty leaves the parameter to the YAML file.
 COMMON = (
@@ -43,6 +45,19 @@ COMMON = (
         choices=['', 'true', 'false'],
         description='true: time comes from /clock, which a bag played here then publishes; '
         'empty: as in params_file',
+    ),
+    DeclareLaunchArgument(
+        'autostart',
+        default_value='',
+        choices=['', 'true', 'false'],
+        description='false: a lifecycle manager configures and activates the nodes; '
+        'empty: as in params_file',
+    ),
+    DeclareLaunchArgument(
+        'respawn',
+        default_value='false',
+        choices=['true', 'false'],
+        description='true: a node that ends by itself, or is killed, is started again',
     ),
     DeclareLaunchArgument(
         'log_level',
@@ -106,6 +121,8 @@ def node(
     }
     if use_sim_time := argument_value(context, 'use_sim_time'):
         values['use_sim_time'] = use_sim_time == 'true'
+    if autostart := argument_value(context, 'autostart'):
+        values['autostart'] = autostart == 'true'
     params_file = path_value(context, 'params_file')
     if not Path(params_file).is_file():
         # launch_ros would go on without it.
@@ -129,6 +146,8 @@ def node(
         ],
         arguments=['--ros-args', '--log-level', LaunchConfiguration('log_level')],
         output='screen',
+        respawn=argument_value(context, 'respawn') == 'true',
+        respawn_delay=_RESPAWN_S,
     )
 
 
