@@ -192,6 +192,19 @@ def test_other_networks_are_made_beside_those_of_now_and_take_their_place():
     assert ladder.steps == ALL_STEPS[:2]
 
 
+def test_a_step_that_is_taken_meanwhile_holds_for_other_networks_as_well():
+    machine, other = Machine(10), Machine(10)
+    ladder = machine.ladder()
+    adopt = ladder.prepare(other.build)
+    ladder.run(lambda networks: networks(20))
+    adopt()
+    assert other.built == [START]
+    wanted = Settings(CUDA, 'float32', 'always')
+    assert ladder.run(lambda networks: networks(20)) == wanted
+    assert other.built == [START, wanted]
+    assert ladder.steps == ALL_STEPS[:2]
+
+
 def test_when_there_is_no_room_for_other_networks_those_of_now_stay():
     machine = Machine(10)
     ladder = machine.ladder()

@@ -209,13 +209,15 @@ class MemoryLadder(Generic[Some]):
         Raises:
             NotEnoughMemoryError: there is not enough for both.
         """
-        settings = replace(self.settings, **changes)
-        networks = build(settings)
+        before = self.settings
+        networks = build(replace(before, **changes))
 
         def adopt() -> None:
-            old, self._networks = self._networks, networks
+            old = self._networks
+            # A step that was taken meanwhile holds for them as well: they are built once more.
+            self._networks = networks if self.settings == before else None
             self._can_be_sparse = networks.can_be_sparse
-            self._build, self.settings = build, settings
+            self._build, self.settings = build, replace(self.settings, **changes)
             undone = {'precision': _LOWER, 'sparsity': _SPARSE}
             self._undo({undone[name] for name in changes})
             if old is not None:

@@ -16,9 +16,15 @@ from tiny_bev_ros.tools.fault_rig import Rig, cloud, now
 _MUTATIONS_A_TRY = 500
 
 
-def _inputs(rig: Rig, tries: int, make: Callable[[int], PointCloud2], may_answer: bool) -> Outcome:
+def _inputs(
+    rig: Rig,
+    tries: int,
+    make: Callable[[int], PointCloud2],
+    may_answer: bool,
+    parameters: dict[str, str] | None = None,
+) -> Outcome:
     """Sends clouds that are wrong or odd, each followed by good ones."""
-    rig.start()
+    rig.start(parameters)
     before, outcome = rig.counts(), Outcome()
     for number in range(tries):
         rig.send(make(number), may_answer)
@@ -100,14 +106,13 @@ def huge(rig: Rig, tries: int) -> Outcome:
 @case('cloud larger than max_message_mb')
 def too_large(rig: Rig, tries: int) -> Outcome:
     """2 MB where 1 MiB is allowed."""
-    rig.start({'max_message_mb': '1'})
-    before, outcome = rig.counts(), Outcome()
-    for number in range(tries):
-        rig.send(encode_cloud(cloud(number, 125_000), now(), 'lidar'))
-        rig.spin_for(0.1)
-        outcome.tried(rig)
-    outcome.did = difference(before, rig.counts(), tries)
-    return outcome
+    return _inputs(
+        rig,
+        tries,
+        lambda number: encode_cloud(cloud(number, 125_000), now(), 'lidar'),
+        may_answer=False,
+        parameters={'max_message_mb': '1'},
+    )
 
 
 @case('stamp 10 s old, or 10 s ahead')
@@ -126,12 +131,13 @@ def other_time(rig: Rig, tries: int) -> Outcome:
 @case('stamps that go back 100 years, no max_age_ms')
 def backwards(rig: Rig, tries: int) -> Outcome:
     """As when a bag begins again; the outputs keep those stamps."""
-    rig.start({'max_age_ms': '0.0'})
-    outcome = Outcome()
-    for number in range(tries):
-        rig.send(encode_cloud(cloud(number), (number, 0), 'lidar'), may_answer=True)
-        rig.spin_for(0.05)
-        outcome.tried(rig)
+    outcome = _inputs(
+        rig,
+        tries,
+        lambda number: encode_cloud(cloud(number), (number, 0), 'lidar'),
+        may_answer=True,
+        parameters={'max_age_ms': '0.0'},
+    )
     told = {pair.key: pair.value for pair in rig.status().values}['stamps that went back']
     outcome.did = f'{told} of {tries} told, published under their own stamp'
     return outcome
