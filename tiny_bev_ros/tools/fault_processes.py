@@ -16,6 +16,7 @@ from tiny_bev_ros.messages.cloud import encode_cloud
 from tiny_bev_ros.models import build_backbone, seeded
 from tiny_bev_ros.tools.fault_registry import Outcome, case, difference
 from tiny_bev_ros.tools.fault_rig import Rig, cloud, now
+from tiny_bev_ros.tools.node_process import NodeProcess
 
 
 @case('publisher of another type on the topic')
@@ -190,6 +191,10 @@ def storm(rig: Rig, tries: int) -> Outcome:
     return outcome
 
 
+def _ended(process: NodeProcess) -> bool:
+    return not process.running
+
+
 def _all_done(futures: list[Any]) -> bool:
     return all(future.done() for future in futures)
 
@@ -206,8 +211,10 @@ def twins(rig: Rig, tries: int) -> Outcome:
         # Both tell it, but for one that is not active yet.
         told += any('another node has the same name' in rig.status().message for _ in range(5))
         outcome.tried(rig)
-        second.stop()
-        rig.spin_for(0.5)  # what it has still sent
+        second.send(signal.SIGINT)
+        # What it has still sent is looked at as it comes.
+        rig.spin_until(partial(_ended, second), 10.0)
+        rig.spin_for(0.5)
         rig.twins = False
         rig.process = first
         outcome.tried(rig)

@@ -42,6 +42,11 @@ class NodeProcess:
         """Of the process."""
         return self._process.pid
 
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended yet."""
+        return self._process.poll() is None
+
     def check(self) -> None:
         """Raises TinyBevError, with the end of its log, when the process has ended."""
         code = self._process.poll()
