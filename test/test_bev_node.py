@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 import threading
 import time
+import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,16 +23,18 @@ from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter as RosParameter
 from sensor_msgs.msg import PointCloud2
-from std_msgs.msg import Float32MultiArray
+from std_msgs.msg import Float32MultiArray, Float64
 
 from tiny_bev_ros.engine.engine import BackboneEngine
 from tiny_bev_ros.messages.cloud import encode_cloud
 from tiny_bev_ros.messages.tensor import TensorLabels, decode_tensor, encode_tensor
 from tiny_bev_ros.models import build_backbone, seeded
+from tiny_bev_ros.nodes import telemetry
 from tiny_bev_ros.nodes.backbone_node import BackboneNode
 from tiny_bev_ros.nodes.bev_node import BevNode
 from tiny_bev_ros.nodes.pfn_node import PfnNode
 from tiny_bev_ros.nodes.pipeline_node import PipelineNode
+from tiny_bev_ros.nodes.telemetry import STAGES
 from tiny_bev_ros.transport.allocator import give_back
 
 pytestmark = pytest.mark.timeout(300)
@@ -377,6 +381,51 @@ def test_input_of_another_time_is_dropped_and_counted(bench):
     until(lambda: tally.pending == 0)
     assert (tally.dropped['stale'], tally.dropped['future'], tally.published) == (1, 1, 1)
     assert tally.backwards == 1
+
+
+def test_times_of_each_input_are_published_for_who_listens(bench):
+    made = bench(PipelineNode)
+    got: dict[str, list[float]] = {}
+    names = ['processing_time_ms', 'pipeline_latency_ms']
+    names += [f'processing_time/{stage}_ms' for stage in STAGES]
+    for name in names:
+        got[name] = []
+        made.other.create_subscription(
+            Float64,
+            f'pipeline_node/debug/{name}',
+            lambda message, name=name: got[name].append(message.data),
+            10,
+        )
+    made.node.start()
+    end = time.monotonic() + 20
+    while not all(got.values()) and time.monotonic() < end:
+        made.frame(1)
+    assert all(got.values()), got
+    stages = [got[f'processing_time/{stage}_ms'][-1] for stage in STAGES]
+    assert all(spent >= 0 for spent in stages)
+    assert 0 < got['processing_time_ms'][-1] < 10_000
+    # The stamp is of 1970.
+    assert got['pipeline_latency_ms'][-1] > 1e12
+
+
+@pytest.mark.parametrize('package', ['autoware_internal_debug_msgs', 'tier4_debug_msgs'])
+def test_autowares_numbers_are_taken_where_they_are_installed(monkeypatch, package):
+    module = types.ModuleType(f'{package}.msg')
+    module.Float64Stamped = type('Float64Stamped', (), {})
+    monkeypatch.setitem(sys.modules, package, types.ModuleType(package))
+    monkeypatch.setitem(sys.modules, f'{package}.msg', module)
+    assert telemetry._debug_type() is module.Float64Stamped
+
+
+def test_a_silent_input_is_an_error(bench):
+    made = bench(PfnNode, **{'diagnostics.input_timeout_s': 0.2})
+    made.node.start()
+    made.frame(1)
+    assert made.node.telemetry.status().level == b'\x00'
+    time.sleep(0.3)
+    status = made.node.telemetry.status()
+    assert status.level == b'\x02'
+    assert status.message.startswith('no input for 0.')
 
 
 def open_files() -> int:
