@@ -327,7 +327,7 @@ def test_launched_nodes_give_features_and_end_cleanly(
 @pytest.mark.timeout(120)
 def test_a_node_with_a_wrong_parameter_says_so_and_stays_unconfigured(graph: RosGraph):
     launch = Launch(graph, 'backbone', namespace=graph.namespace, checkpoint='/nowhere/x.pt')
-    told = r'\[ERROR\].*checkpoint is /nowhere/x\.pt'
+    told = r'\[ERROR\].*not inactive: .*checkpoint is /nowhere/x\.pt'
     graph.spin_until(lambda: re.search(told, launch.log.read_text()))
     assert graph.node.count_publishers('bev_features') == 0
     assert launch.stop() == 0

@@ -18,6 +18,7 @@ from ros_graph import RosGraph
 from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import Float32MultiArray, MultiArrayDimension, String, UInt8MultiArray
 
+from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import Axis, BevGrid
 from tiny_bev_ros.messages.cloud import encode_cloud
 from tiny_bev_ros.messages.pillars import decode_pillars, encode_pillars
@@ -329,7 +330,8 @@ def test_repeated_signals_at_any_time_end_a_node_cleanly(graph: RosGraph, wait: 
 )
 def test_a_wrong_parameter_leaves_the_node_unconfigured(graph: RosGraph, parameters, reason):
     process = graph.start('pipeline_node', **parameters)
-    graph.spin_until(lambda: '[ERROR]' in process.log.read_text())
+    with pytest.raises(TinyBevError, match=f'is not configured: .*{re.escape(reason)}'):
+        graph.spin_until(lambda: False)
     graph.spin_for(0.5)
     assert process.stop() == 0
     log = process.log.read_text()

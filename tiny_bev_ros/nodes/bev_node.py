@@ -204,7 +204,7 @@ class BevNode(LifecycleNode):
             work()
         except TinyBevError as error:
             self.fault = str(error)
-            self.get_logger().error(self.fault)
+            self.get_logger().error(f'not {state}: {self.fault}')
             return TransitionCallbackReturn.FAILURE
         except Exception as error:
             self.fault = f'{type(error).__name__}: {error}'

@@ -14,6 +14,8 @@ from tiny_bev_ros.errors import TinyBevError
 
 _START_S = 60.0
 _GRACE_S = 10.0
+# What a node says that does not become inactive, the state before active.
+_NOT_CONFIGURED = ': not inactive: '
 
 
 class NodeProcess:
@@ -48,10 +50,14 @@ class NodeProcess:
         return self._process.poll() is None
 
     def check(self) -> None:
-        """Raises TinyBevError, with the end of its log, when the process has ended."""
+        """Raises TinyBevError, with its log, when the process has ended or is not configured."""
+        told = self.log.read_text(errors='replace')
+        if _NOT_CONFIGURED in told:
+            reason = told.partition(_NOT_CONFIGURED)[2].partition('\n')[0]
+            raise TinyBevError(f'{self.name} is not configured: {reason}')
         code = self._process.poll()
         if code is not None:
-            said = self.log.read_text(errors='replace').strip().splitlines()
+            said = told.strip().splitlines()
             raise TinyBevError(
                 f'{self.name} ended with exit code {code}: {said[-1] if said else "no output"} '
                 f'(all of it in {self.log})'
