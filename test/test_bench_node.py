@@ -56,5 +56,5 @@ def test_streams_count_what_is_lost(points, tmp_path: Path):
 def test_a_node_that_does_not_start_is_told(points, tmp_path: Path, monkeypatch):
     wrong = {'x': {'pipeline_node': ['backbone.name:=tinny']}}
     monkeypatch.setattr(bench_node, 'ROUTES', wrong)
-    with pytest.raises(TinyBevError, match='pipeline_node is not configured: .*tinny'):
+    with pytest.raises(TinyBevError, match=r'pipeline_node is not configured: .*tinny'):
         bench_node.latencies(points, 1, 1, tmp_path)
