@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import gc
 import warnings
+import weakref
 from functools import partial
 
 import pytest
@@ -12,6 +14,7 @@ from test_chain import Residual, shaken
 
 from tiny_bev_ros.engine.chain import as_chain
 from tiny_bev_ros.engine.dense import Capture, DensePath, cuda_graph, dense_work
+from tiny_bev_ros.engine.engine import BackboneEngine
 from tiny_bev_ros.models import TinyBEVBackbone, build_backbone, seeded
 
 CPU = torch.device('cpu')
@@ -159,3 +162,17 @@ def test_cuda_graph(dtype: torch.dtype):
         x = canvas(seed, shape)
         assert error(run(x.to(device)).cpu(), x) < 0.01
     assert run.why_no_graph == ''
+
+
+def test_nothing_waits_for_the_garbage_collector():
+    network = build_backbone('tiny', in_channels=4, mid_channels=4, out_channels=6).eval()
+    engine = BackboneEngine(network, CPU)
+    engine(torch.zeros(1, 4, 10, 12))
+    kept = weakref.ref(network)
+    gc.collect()
+    gc.disable()
+    try:
+        del engine, network
+        assert kept() is None
+    finally:
+        gc.enable()

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -62,8 +61,11 @@ class DensePath:
             )
             for layer in layers
         ]
+        # Not methods of its own: an object in such a circle lives, with all the weights, until
+        # the garbage collector comes.
         self._shape: torch.Size | None = None
-        self._run: Callable[[Tensor], Tensor] = self._forward
+        self._kept: Tensor | None = None
+        self._replay: Callable[[], None] | None = None
         self._recorded: Tensor | None = None
         self._outputs: list[Tensor] = []
 
@@ -85,33 +87,33 @@ class DensePath:
 
     def release(self) -> None:
         """Lets go of buffers and of the recording."""
-        self._shape, self._recorded, self._outputs = None, None, []
-        self._run = self._forward
+        self._shape, self._kept, self._outputs = None, None, []
+        self._replay = self._recorded = None
 
     def _prepare(self, shape: torch.Size) -> None:
         """Makes the buffers of a shape; those of the last go, as a stream has one shape."""
         self.release()
-        self._run = self._make_run(shape)
-        self._shape = shape
-
-    def _make_run(self, shape: torch.Size) -> Callable[[Tensor], Tensor]:
         dtype = self._dtype if self._layers else torch.float32
         capture = None if self.why_no_graph else self._capture
-        if dtype == torch.float32 and self._layout == torch.contiguous_format and not capture:
-            return self._forward
-        kept = torch.zeros(shape, dtype=dtype, device=self._device).contiguous(
-            memory_format=self._layout
-        )
-        if capture:
+        if dtype != torch.float32 or self._layout != torch.contiguous_format or capture:
+            self._kept = torch.zeros(shape, dtype=dtype, device=self._device).contiguous(
+                memory_format=self._layout
+            )
+        if capture and self._kept is not None:
+            kept = self._kept
             try:
-                replay, recorded = capture(lambda: self._forward(kept))
+                self._replay, self._recorded = capture(lambda: self._forward(kept))
             except RuntimeError as error:
                 self.why_no_graph = str(error).strip().partition('\n')[0]
                 warnings.warn(f'no CUDA graph: {self.why_no_graph}', stacklevel=2)
-            else:
-                self._recorded = recorded
-                return partial(_repeat, kept, replay, recorded)
-        return lambda pseudo_image: self._forward(kept.copy_(pseudo_image))
+        self._shape = shape
+
+    def _run(self, pseudo_image: Tensor) -> Tensor:
+        x = pseudo_image if self._kept is None else self._kept.copy_(pseudo_image)
+        if self._replay is None or self._recorded is None:
+            return self._forward(x)
+        self._replay()
+        return self._recorded
 
     def _forward(self, x: Tensor) -> Tensor:
         if not self._layers:
@@ -126,12 +128,6 @@ class DensePath:
         for layer in self._layers:
             x = layer(x)
         return x
-
-
-def _repeat(kept: Tensor, replay: Callable[[], None], result: Tensor, x: Tensor) -> Tensor:
-    kept.copy_(x)
-    replay()
-    return result
 
 
 def cuda_graph(

@@ -305,6 +305,9 @@ class BevNode(LifecycleNode):
                 raise
             self.weights = weights
             self.freshness.max_age_ms = values['max_age_ms']
+        adopt.clear()  # with what it holds of the old ones
+        if names & _OF_NETWORKS:
+            give_back()  # what they have left, in pieces between the new ones
 
     def _builder(
         self, weights: build.Weights, values: dict[str, Any]
