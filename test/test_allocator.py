@@ -83,3 +83,37 @@ def test_kept_memory_can_be_given_back():
 
 def test_giving_back_where_nothing_is_kept_is_nothing():
     give_back()
+
+
+_ARENAS = """
+import ctypes, threading
+from tiny_bev_ros.transport.allocator import keep_memory
+{keep}
+libc = ctypes.CDLL(None)
+both = threading.Barrier(4)
+def work():
+    libc.malloc(5000)
+    both.wait()
+threads = [threading.Thread(target=work) for _ in range(4)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+libc.malloc_info(0, ctypes.c_void_p.in_dll(libc, 'stdout'))
+libc.fflush(None)
+"""
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='glibc is where this is about')
+@pytest.mark.parametrize('keep', [True, False])
+def test_threads_share_what_they_free(keep: bool):
+    bare = {name: value for name, value in os.environ.items() if not name.startswith('MALLOC_')}
+    ran = subprocess.run(
+        [sys.executable, '-c', _ARENAS.format(keep='assert keep_memory()' if keep else '')],
+        env=bare,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    arenas = ran.stdout.count('<heap nr=')
+    if not keep and arenas < 2:
+        pytest.skip('another allocator than glibc')
+    assert (arenas == 1) == keep

@@ -13,7 +13,7 @@ import os
 import sys
 
 # malloc.h
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+_M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
 # By which users tune it themselves; see mallopt(3).
 VARIABLES = (
     'MALLOC_MMAP_MAX_',
@@ -36,7 +36,11 @@ def keep_memory() -> bool:
     mallopt = getattr(ctypes.CDLL(None), 'mallopt', None)  # other C libraries have none
     if mallopt is None:
         return False
-    return bool(mallopt(_M_MMAP_MAX, 0) and mallopt(_M_TRIM_THRESHOLD, -1))
+    # One arena for all threads: what one of them has freed serves the others. Else a node whose
+    # networks are made now in this thread, now in that, grows for hours.
+    return bool(
+        mallopt(_M_MMAP_MAX, 0) and mallopt(_M_TRIM_THRESHOLD, -1) and mallopt(_M_ARENA_MAX, 1)
+    )
 
 
 def give_back() -> None:
