@@ -27,16 +27,21 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 _PAGES = 5 * 48 * 496 * 432 * 4 // resource.getpagesize()
 
 
-def faults(keep: bool) -> int:
+def printed(code: str, keep: bool = True) -> str:
+    """What code prints in a process where nobody has tuned glibc, unless `keep` does."""
     bare = {name: value for name, value in os.environ.items() if not name.startswith('MALLOC_')}
     ran = subprocess.run(
-        [sys.executable, '-c', _FAULTS.format(keep='assert keep_memory()' if keep else '')],
+        [sys.executable, '-c', code.replace('{keep}', 'assert keep_memory()' if keep else '')],
         env=bare,
         capture_output=True,
         text=True,
         check=True,
     )
-    return int(ran.stdout.split()[-1])
+    return ran.stdout
+
+
+def faults(keep: bool) -> int:
+    return int(printed(_FAULTS, keep).split()[-1])
 
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='glibc is where this is about')
@@ -58,7 +63,7 @@ def test_what_the_user_has_set_stays(monkeypatch: pytest.MonkeyPatch, name: str,
 _GIVE_BACK = """
 from pathlib import Path
 from tiny_bev_ros.transport.allocator import give_back, keep_memory
-assert keep_memory()
+{keep}
 pages = lambda: int(Path('/proc/self/statm').read_text().split()[1])
 blocks = [bytearray(b'x' * 2**20) for _ in range(200)]
 full = pages()
@@ -71,11 +76,7 @@ print(full, kept, pages())
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='glibc is where this is about')
 def test_kept_memory_can_be_given_back():
-    bare = {name: value for name, value in os.environ.items() if not name.startswith('MALLOC_')}
-    ran = subprocess.run(
-        [sys.executable, '-c', _GIVE_BACK], env=bare, capture_output=True, text=True, check=True
-    )
-    full, kept, given_back = (int(word) for word in ran.stdout.split())
+    full, kept, given_back = (int(word) for word in printed(_GIVE_BACK).split())
     if kept < full * 0.9:
         pytest.skip('another allocator than glibc')
     assert given_back < full / 2
@@ -105,15 +106,7 @@ libc.fflush(None)
 @pytest.mark.skipif(sys.platform != 'linux', reason='glibc is where this is about')
 @pytest.mark.parametrize('keep', [True, False])
 def test_threads_share_what_they_free(keep: bool):
-    bare = {name: value for name, value in os.environ.items() if not name.startswith('MALLOC_')}
-    ran = subprocess.run(
-        [sys.executable, '-c', _ARENAS.format(keep='assert keep_memory()' if keep else '')],
-        env=bare,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    arenas = ran.stdout.count('<heap nr=')
+    arenas = printed(_ARENAS, keep).count('<heap nr=')
     if not keep and arenas < 2:
         pytest.skip('another allocator than glibc')
     assert (arenas == 1) == keep

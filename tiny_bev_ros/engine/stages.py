@@ -76,5 +76,14 @@ class PillarStage:
     @torch.inference_mode()
     def lay_out(self, pillars: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
         """Features and cells, as from `pillars`, to a dense pseudo-image (1,C,H,W)."""
-        with enough_memory('a pseudo-image'):
-            return scatter(*pillars, self.grid.shape)
+        return lay_out(pillars, self.grid.shape)
+
+
+def lay_out(pillars: tuple[torch.Tensor, torch.Tensor], shape: tuple[int, int]) -> torch.Tensor:
+    """Features and cells of pillars to a dense pseudo-image (1,C,H,W).
+
+    Raises:
+        TinyBevError: memory is short.
+    """
+    with enough_memory('a pseudo-image'):
+        return scatter(*pillars, shape)

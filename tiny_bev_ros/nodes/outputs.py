@@ -11,14 +11,13 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 
-from tiny_bev_ros.engine.memory import enough_memory
+from tiny_bev_ros.engine.stages import lay_out
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.messages.bev_image import bev_image
 from tiny_bev_ros.messages.image import encode_image
 from tiny_bev_ros.messages.pillars import check_canvas
 from tiny_bev_ros.messages.tensor import TensorLabels
-from tiny_bev_ros.models import scatter
 from tiny_bev_ros.nodes import build
 from tiny_bev_ros.transport.tensor_publisher import TensorPublisher
 
@@ -56,9 +55,7 @@ class PillarOutput:
         if self._sparse.wanted and not self._why_no_pillars:
             self._sparse.publish_pillars(*pillars, self._grid.shape, labels)
         if self._dense.wanted:
-            with enough_memory('a pseudo-image'):
-                pseudo_image = scatter(*pillars, self._grid.shape)
-            self._dense.publish(pseudo_image, labels)
+            self._dense.publish(lay_out(pillars, self._grid.shape), labels)
 
     def prepare(self, values: dict[str, Any], names: set[str]) -> list[Adopt]:
         """What is to be done for these parameters to hold."""

@@ -157,9 +157,7 @@ def mutations(rig: Rig, tries: int) -> Outcome:
             rig.send(mutated(good, random), may_answer=True)
             rig.spin_for(0.003)
             outcome.tries += 1
-        lost, seconds = rig.recover()
-        outcome.lost += lost
-        outcome.seconds = max(outcome.seconds, seconds)
+        outcome.recovered(rig)
         after = rig.counts()
         # The others were replaced before anybody looked at them.
         looked_at = outcome.tries - after['replaced'] + before['replaced']

@@ -28,8 +28,12 @@ class Outcome:
 
     def tried(self, rig: Rig) -> None:
         """Counts a try, and waits for the next good output."""
-        lost, seconds = rig.recover()
         self.tries += 1
+        self.recovered(rig)
+
+    def recovered(self, rig: Rig) -> None:
+        """Waits for the next good output."""
+        lost, seconds = rig.recover()
         self.lost += lost
         self.seconds = max(self.seconds, seconds)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -93,10 +93,8 @@ class Rig:
         self.spawn(parameters)
         self.recover(_START_S)
 
-    def spawn(
-        self, parameters: dict[str, str] | None = None, wrapper: Sequence[str] = ()
-    ) -> NodeProcess:
-        """Starts pipeline_node, below another command if need be."""
+    def spawn(self, parameters: dict[str, str] | None = None) -> NodeProcess:
+        """Starts pipeline_node."""
         given = PARAMETERS | (parameters or {})
         words = [word for name, text in given.items() for word in ('-p', f'{name}:={text}')]
         log = self.folder / f'{self.namespace.strip("/")}_{next(self._numbers)}.log'
@@ -104,7 +102,6 @@ class Rig:
             'pipeline_node',
             ['-r', f'__ns:={self.namespace}', *words],
             log,
-            wrapper,
         )
         return self.process
 
@@ -256,11 +253,11 @@ class Rig:
             self._status[status.name] = self._looks, status
 
     @contextmanager
-    def stranger(self, name: str = 'stranger') -> Iterator[Any]:
+    def stranger(self) -> Iterator[Any]:
         """A node of another participant, as Fast DDS allows one type per topic in each."""
         context = rclpy.Context()
         context.init()
-        node = rclpy.create_node(name, namespace=self.namespace, context=context)
+        node = rclpy.create_node('stranger', namespace=self.namespace, context=context)
         try:
             yield node
         finally:

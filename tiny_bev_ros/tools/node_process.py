@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import signal
 import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -25,16 +24,13 @@ class NodeProcess:
         name: of the executable.
         ros_args: what follows `--ros-args`.
         log: file that gets its output.
-        wrapper: command that runs it, if any.
     """
 
-    def __init__(
-        self, name: str, ros_args: list[str], log: Path, wrapper: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, name: str, ros_args: list[str], log: Path) -> None:
         self.name, self.log = name, log
         with log.open('wb') as output:
             self._process = subprocess.Popen(  # noqa: S603 - our own executable
-                [*wrapper, executable(name), '--ros-args', *ros_args],
+                [executable(name), '--ros-args', *ros_args],
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
@@ -74,7 +70,7 @@ class NodeProcess:
     def stop(self, number: signal.Signals = signal.SIGINT, times: int = 1) -> int:
         """Stops the process with a signal and returns its exit code."""
         for _ in range(times):
-            if self._process.poll() is None:
+            if self.running:
                 self._process.send_signal(number)
         try:
             return self._process.wait(_GRACE_S)
