@@ -9,7 +9,7 @@ from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import PointCloud2
 
 from tiny_bev_ros.messages.cloud import decode_cloud
-from tiny_bev_ros.sim import Lidar, scan, street
+from tiny_bev_ros.sim import LIDARS, ego_pose, plan_of, scan, street
 from tiny_bev_ros.tools import street_bag
 from tiny_bev_ros.tools.bag import Bag, find_cloud_topic
 
@@ -29,8 +29,9 @@ def test_bag_holds_the_drive(tmp_path: Path) -> None:
             ['x', 'y', 'z', 'intensity'],
         )
         seconds = index / 10
-        expected = scan(street(7).at(seconds), Lidar(), (8 * seconds, -2.0, 0.0), 7 + index)
-        np.testing.assert_array_equal(decode_cloud(cloud).points, expected)
+        pose = ego_pose(plan_of(7), 8 * seconds)
+        expected = scan(street(7).at(seconds), LIDARS['hdl64'], pose, 7 + index)
+        np.testing.assert_array_equal(decode_cloud(cloud).points, expected.points)
 
 
 def command(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:

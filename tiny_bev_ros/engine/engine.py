@@ -16,6 +16,7 @@ from tiny_bev_ros.engine.chain import ConvLayer, as_chain
 from tiny_bev_ros.engine.choice import Choice
 from tiny_bev_ros.engine.crossover import run_sparse, trial_pillars
 from tiny_bev_ros.engine.dense import DensePath, cuda_graph
+from tiny_bev_ros.engine.dense_part import DensePart
 from tiny_bev_ros.engine.fingerprint import fingerprint
 from tiny_bev_ros.engine.memory import enough_memory
 from tiny_bev_ros.engine.precision import reason_for_float32
@@ -36,7 +37,8 @@ class FrameStatistics:
     Attributes:
         path: 'sparse' or 'dense'.
         active_share: part of the input's cells that were not empty; 1.0 where nobody looked.
-        work_share: multiplications of the sparse path as part of those of the dense one.
+        work_share: multiplications of the sparse path as part of those of the dense one, in
+            the part of the network that can be sparse.
     """
 
     path: str
@@ -47,10 +49,11 @@ class FrameStatistics:
 class BackboneEngine:
     """A backbone in eval mode, sparse where that is cheaper, with the result of the dense one.
 
-    The sparse path needs a network that is a chain of convolution, batch norm and ReLU; where
-    it is none every frame runs dense. On the CPU it is made with numba, on CUDA and where numba
-    is missing with PyTorch. The engine follows its weights: when they are changed in place or
-    loaded anew, it is built again.
+    The sparse path needs a network that is a chain of convolution, batch norm and ReLU, or
+    begins with one (the registry says how); where it does not, every frame runs dense. What
+    follows a chain is computed on the whole map. On the CPU the sparse path is made with numba,
+    on CUDA and where numba is missing with PyTorch. The engine follows its weights: when they
+    are changed in place or loaded anew, it is built again.
 
     Args:
         backbone: of the registry, in eval mode; is moved to the device.
@@ -162,7 +165,9 @@ class BackboneEngine:
             trial = trial_pillars(_TRIAL_SHARE, self.in_channels, shape, self._device)
             run_sparse(self._choice(shape).sparse, *trial)
         if not self._sparse_is_possible or self._sparsity == 'auto':
-            self._dense(torch.zeros(1, self.in_channels, *shape, device=self._device))
+            self._finish(
+                self._dense(torch.zeros(1, self.in_channels, *shape, device=self._device))
+            )
 
     @property
     def why_no_graph(self) -> str:
@@ -194,12 +199,17 @@ class BackboneEngine:
         on_cpu = self._device.type == 'cpu'
         # A GPU may round products (TF32) by more than a chain may differ from its network.
         network = self._network if on_cpu else copy.deepcopy(self._network).cpu()
+        chain: Any = self._network
+        self._finish: Callable[[Tensor], Tensor] = _same
+        if hasattr(chain, 'after_chain'):
+            self._finish = DensePart(chain, self._device, self._dtype, 'after_chain')
+            chain, network = chain.chain, network.get_submodule('chain')
         try:
             self._layers = as_chain(network)
         except TinyBevError as error:
             self.why_dense = str(error)
         capture = None if on_cpu else partial(cuda_graph, self._device)
-        self._dense = DensePath(self._network, self._layers, self._device, self._dtype, capture)
+        self._dense = DensePath(chain, self._layers, self._device, self._dtype, capture)
 
     def _frame(
         self,
@@ -215,9 +225,9 @@ class BackboneEngine:
             work_share = macs / choice.dense_macs
             if not choice.is_sparse(macs):
                 self.statistics = FrameStatistics('dense', active_share, work_share)
-                return self._dense(canvas())
+                return self._finish(self._dense(canvas())).float()
             self.statistics = FrameStatistics('sparse', active_share, work_share)
-            return choice.sparse.compute(features)[None]
+            return self._finish(choice.sparse.compute(features)[None]).float()
         except Exception:
             # Kept buffers may be half written: the next frame begins with new ones.
             self._by_shape.clear()
@@ -225,7 +235,7 @@ class BackboneEngine:
 
     def _all_dense(self, canvas: Tensor) -> Tensor:
         self.statistics = FrameStatistics('dense', 1.0, 1.0)
-        return self._dense(canvas)
+        return self._finish(self._dense(canvas)).float()
 
     def _choice(self, shape: tuple[int, int]) -> Choice:
         if shape not in self._by_shape:
@@ -239,3 +249,7 @@ class BackboneEngine:
                 self._dense if self._sparsity == 'auto' else None,
             )
         return self._by_shape[shape]
+
+
+def _same(features: Tensor) -> Tensor:
+    return features

@@ -3,7 +3,9 @@
 
 from tiny_bev_ros.models.backbone import TinyBEVBackbone
 from tiny_bev_ros.models.checkpoint import load_backbone, load_pfn
+from tiny_bev_ros.models.deep_backbone import DeepBEVBackbone
 from tiny_bev_ros.models.device import resolve_device
+from tiny_bev_ros.models.fpn_backbone import FpnBEVBackbone
 from tiny_bev_ros.models.pillar_feature_net import PillarFeatureNet
 from tiny_bev_ros.models.pillars import scatter
 from tiny_bev_ros.models.registry import (
@@ -16,7 +18,9 @@ from tiny_bev_ros.models.seeding import seeded
 from tiny_bev_ros.models.tokens import from_tokens, position_encoding, to_tokens
 
 __all__ = [
+    'DeepBEVBackbone',
     'FeatureInfo',
+    'FpnBEVBackbone',
     'PillarFeatureNet',
     'TinyBEVBackbone',
     'build_backbone',

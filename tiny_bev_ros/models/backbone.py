@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from tiny_bev_ros.models.blocks import conv_block
 from tiny_bev_ros.models.checks import check_positive_int
 from tiny_bev_ros.models.registry import FeatureInfo, register_backbone
 
@@ -36,11 +37,11 @@ class TinyBEVBackbone(nn.Module):
         self.out_channels = out_channels
         self.feature_info = (FeatureInfo('block3', out_channels, stride=2),)
 
-        self.stem = _block(in_channels, mid_channels, kernel=1)
-        self.block1 = _block(mid_channels, mid_channels)
-        self.block2 = _block(mid_channels, mid_channels)
-        self.down = _block(mid_channels, out_channels, stride=2)
-        self.block3 = _block(out_channels, out_channels)
+        self.stem = conv_block(in_channels, mid_channels, kernel=1)
+        self.block1 = conv_block(mid_channels, mid_channels)
+        self.block2 = conv_block(mid_channels, mid_channels)
+        self.down = conv_block(mid_channels, out_channels, stride=2)
+        self.block3 = conv_block(out_channels, out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) to (B, out_channels, ceil(H/2), ceil(W/2))."""
@@ -49,11 +50,3 @@ class TinyBEVBackbone(nn.Module):
         x = self.block2(x)
         x = self.down(x)
         return self.block3(x)
-
-
-def _block(in_channels: int, out_channels: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, kernel, stride=stride, padding=kernel // 2),
-        nn.BatchNorm2d(out_channels),
-        nn.ReLU(inplace=True),
-    )

@@ -5,8 +5,11 @@ A backbone is a ``torch.nn.Module`` that takes (B, in_channels, H, W) to
 (B, out_channels, h, w) and has the attributes
 
 - ``in_channels``, ``out_channels``: int;
-- ``feature_info``: tuple of FeatureInfo, finest first; the last one describes what
-  ``forward`` returns, with h = ceil(H / stride) and w = ceil(W / stride).
+- ``feature_info``: tuple of FeatureInfo, in the order in which they are computed; the last
+  one describes what ``forward`` returns, with h = ceil(H / stride) and w = ceil(W / stride).
+
+One that begins with a chain of convolutions may have that as its submodule ``chain``, and a
+method ``after_chain`` that does the rest: the engine runs the chain only where there is something.
 
 The keyword arguments of its constructor are its configuration.
 """

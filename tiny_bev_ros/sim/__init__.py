@@ -1,19 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A small LiDAR simulator in NumPy: solids, a spinning sensor, and a street to drive in."""
+"""A LiDAR simulator: streets made at random, their labels, and sensors that look at them."""
 
-from tiny_bev_ros.sim.lidar import Lidar, scan
-from tiny_bev_ros.sim.scene import Box, Cylinder, Ground, Scene, Solid, Spheres, Surface
-from tiny_bev_ros.sim.street import street
+from tiny_bev_ros.sim.lidar import Sweep, scan
+from tiny_bev_ros.sim.scene import CLASSES, Scene
+from tiny_bev_ros.sim.sensors import LIDARS, Lidar, Mounting
+from tiny_bev_ros.sim.street import ego_pose, plan_of, street
 
 __all__ = [
-    'Box',
-    'Cylinder',
-    'Ground',
+    'CLASSES',
+    'LIDARS',
     'Lidar',
+    'Mounting',
     'Scene',
-    'Solid',
-    'Spheres',
-    'Surface',
+    'Sweep',
+    'ego_pose',
+    'plan_of',
     'scan',
     'street',
 ]

@@ -7,135 +7,178 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tiny_bev_ros.sim.scene import Scene, Solid, Surface
+from tiny_bev_ros.sim import rays
+from tiny_bev_ros.sim.parts import BALL, rotation
+from tiny_bev_ros.sim.scene import Scene
+from tiny_bev_ros.sim.sensors import Lidar, Mounting
 
-# Beam elevations of an HDL-64E, from the top: 32 narrow steps, then 32 wide ones.
-_HDL_64E = tuple(np.linspace(2, -8.33, 32).tolist() + np.linspace(-8.83, -24.8, 32).tolist())
-# Reflectivity * cosine / m^2 that comes back in 63 % of the cases. It lets the road fade
-# out at 50 to 70 m, where beams graze it, while walls are seen to the end of the range.
-_FAINT = 4e-6
+# Ground farther than this gives no return in any weather.
+_GROUND_RANGE = 90.0
 
 
 @dataclass(frozen=True)
-class Lidar:
-    """The sensor, by default like the HDL-64E on the KITTI car.
+class Sweep:
+    """What one turn has seen, in the sensor's frame: x forward, y left, z up.
 
     Attributes:
-        elevations: of the beams in degrees, falling.
-        columns: firings per turn.
-        height: above the ground, in metres.
-        min_range, max_range: in metres.
-        noise: standard deviation of the range, in metres.
-        dropout: probability that a return is lost for no reason.
+        points: (N,4) float32 x, y, z, intensity (0 to 1), column by column.
+        owner: (N,) int32, index of the object that each point lies on; -1 for other things,
+            -2 for the ground.
+        boxes: (O,7) float32 of the scene's objects: x, y, z of the middle, length, width,
+            height, yaw.
     """
 
-    elevations: tuple[float, ...] = _HDL_64E
-    columns: int = 1800
-    height: float = 1.73
-    min_range: float = 1.5
-    max_range: float = 120.0
-    noise: float = 0.02
-    dropout: float = 0.03
+    points: np.ndarray
+    owner: np.ndarray
+    boxes: np.ndarray
 
 
 def scan(
-    scene: Scene, lidar: Lidar, pose: tuple[float, float, float], seed: int = 0
-) -> np.ndarray:
+    scene: Scene,
+    lidar: Lidar,
+    pose: tuple[float, float, float],
+    seed: int = 0,
+    mounting: Mounting | None = None,
+) -> Sweep:
     """One sweep, taken in an instant (nothing moves while the head turns).
+
+    The sensor leans with the ground under its vehicle, and as it is mounted. Geometry is
+    exact; the beams' pattern leans with the sensor in elevation only.
 
     Args:
         scene: what is around; use ``scene.at(seconds)`` for another time.
         lidar: the sensor.
         pose: (x, y, yaw) of the sensor in the world, metres and radians.
         seed: of noise, dropout and where the turn begins.
-
-    Returns:
-        (N, 4) float32 x, y, z, intensity (0 to 1) in the sensor's frame: x forward, y left,
-        z up, beam by beam from the top.
+        mounting: the default is level, 1.73 m above the ground.
     """
     random = np.random.default_rng(seed)
+    mounting = mounting or Mounting()
     x, y, yaw = pose
-    origin = np.array([x, y, lidar.height], np.float32)
-    azimuth = (np.arange(lidar.columns) + random.random()) * (2 * np.pi / lidar.columns)
-    elevation = np.radians(lidar.elevations)
-    directions = _directions(elevation, azimuth + yaw)
+    pitch, roll = scene.terrain.attitude(x, y, yaw)
+    turn = rotation(yaw, pitch + mounting.pitch, roll + mounting.roll)
+    origin = np.array([x, y, scene.terrain.height(x, y) + mounting.height])
 
-    shape = directions.shape[:2]
+    step = 2 * np.pi / lidar.columns
+    first_azimuth = yaw + random.random() * step
+    azimuth = first_azimuth + np.arange(lidar.columns) * step
+    elevation = np.radians(lidar.elevations).astype(np.float32)
+    # How much higher than level a level beam of the leaning sensor looks.
+    forward, left = np.cos(azimuth - yaw), np.sin(azimuth - yaw)
+    tilt = np.arcsin(forward * turn[2, 0] + left * turn[2, 1]).astype(np.float32)
+
+    shape = (lidar.columns, len(elevation))
     distance = np.full(shape, np.inf, np.float32)
     cosine = np.zeros(shape, np.float32)
-    # -1, the last of the surfaces below, stands for the sky.
-    owner = np.full(shape, -1)
-    for index, solid in enumerate(scene.solids):
-        window = _window(solid, origin, elevation, azimuth[0] + yaw, lidar)
-        if window is None:
-            continue
-        hit_distance, hit_cosine = solid.intersect(origin, directions[window])
-        closer = hit_distance < distance[window]
-        distance[window] = np.where(closer, hit_distance, distance[window])
-        cosine[window] = np.where(closer, hit_cosine, cosine[window])
-        owner[window] = np.where(closer, index, owner[window])
+    hit = np.full(shape, -2, np.int32)
+    terrain = scene.terrain
+    where = (elevation, tilt, float(first_azimuth), float(step))
+    rays.cast_ground(
+        terrain.heights,
+        np.array(terrain.corner),
+        0.25,
+        origin,
+        *where,
+        min(lidar.max_range, _GROUND_RANGE),
+        distance,
+        cosine,
+    )
+    parts = scene.parts
+    if len(parts):
+        _cast(parts, origin, where, int(random.integers(2**31)), (distance, cosine, hit))
 
-    surfaces = [solid.surface for solid in scene.solids] + [Surface(0.0)]
-    reflectivity = np.array([surface.reflectivity for surface in surfaces])[owner]
-    returned = (distance > lidar.min_range) & (distance < lidar.max_range)
-    faintness = np.where(returned, distance, 1) ** 2 * _FAINT
-    kept = 1 - np.exp(-reflectivity * cosine / faintness)
-    kept *= 1 - np.array([surface.dropout for surface in surfaces])[owner]
-    kept *= 1 - lidar.dropout
-    returned &= random.random(shape) < kept
-
-    reach = distance[returned] + random.normal(0, lidar.noise, int(returned.sum()))
-    points = _directions(elevation, azimuth)[returned] * reach[:, None]
+    column, beam = np.nonzero((distance > lidar.min_range) & (distance < lidar.max_range))
+    reach, cosine, hit = distance[column, beam], cosine[column, beam], hit[column, beam]
+    angle = elevation[beam] + tilt[column]
+    rays_out = np.stack(
+        [
+            np.cos(angle) * np.cos(azimuth)[column],
+            np.cos(angle) * np.sin(azimuth)[column],
+            np.sin(angle),
+        ],
+        axis=1,
+    )
+    reflectivity, dropout = _optics(scene, hit, rays_out, reach, origin)
+    kept = 1 - np.exp(-reflectivity * cosine / (reach**2 * lidar.faintness))
+    kept *= (1 - dropout) * (1 - lidar.dropout)
+    seen = random.random(len(kept)) < kept
+    measured = reach[seen] + random.normal(0, lidar.noise, int(seen.sum()))
+    points = (rays_out[seen] * measured[:, None]) @ turn
     # Calibrated intensity: the range is taken out, some of the angle stays.
-    intensity = reflectivity[returned] * cosine[returned] ** 0.3
+    intensity = reflectivity[seen] * cosine[seen] ** 0.3
     intensity = np.clip(intensity + random.normal(0, 0.04, intensity.shape), 0, 1)
-    return np.column_stack([points, intensity]).astype(np.float32)
+    hit = hit[seen]
+    owner = np.where(hit >= 0, parts['owner'][np.maximum(hit, 0)] if len(parts) else -1, -2)
+    return Sweep(
+        np.column_stack([points, intensity]).astype(np.float32),
+        owner.astype(np.int32),
+        boxes_from(scene, origin, turn, yaw),
+    )
 
 
-def _directions(elevation: np.ndarray, azimuth: np.ndarray) -> np.ndarray:
-    """(beams, columns, 3) float32 unit vectors of angles in radians."""
-    flat, up = np.cos(elevation)[:, None], np.sin(elevation)[:, None]
-    rays = np.empty((len(elevation), len(azimuth), 3), np.float32)
-    rays[..., 0], rays[..., 1] = flat * np.cos(azimuth), flat * np.sin(azimuth)
-    rays[..., 2] = up
-    return rays
+def boxes_from(scene: Scene, origin: np.ndarray, turn: np.ndarray, yaw: float) -> np.ndarray:
+    """(O,7) float32 boxes of the objects in the frame of a sensor at ``origin``."""
+    objects = scene.objects
+    middle = (objects['place'] - origin) @ turn
+    heading = (objects['yaw'] - yaw + np.pi) % (2 * np.pi) - np.pi
+    return np.column_stack([middle, objects['size'], heading]).astype(np.float32)
 
 
-def _window(
-    solid: Solid, origin: np.ndarray, elevation: np.ndarray, begin: float, lidar: Lidar
-) -> tuple[slice, slice | np.ndarray] | None:
-    """Index of the rays that may meet the solid; None where there are none.
+def _cast(
+    parts: np.ndarray,
+    origin: np.ndarray,
+    where: tuple[np.ndarray, np.ndarray, float, float],
+    seed: int,
+    result: tuple[np.ndarray, np.ndarray, np.ndarray],
+) -> None:
+    place = (parts['place'] - origin).astype(np.float32)
+    size = parts['size']
+    lean, turn = _attitudes(parts['angles'])
+    planes, counts = rays.planes_of(
+        parts['kind'], place, turn, size, parts['taper'], parts['shift']
+    )
+    half = size / 2 * np.where(parts['kind'] == BALL, 1.25, 1.09)[:, None]
+    half[:, :2] *= np.maximum(parts['taper'], 1)
+    half[:, 0] += np.abs(parts['shift'])
+    extent = np.einsum('sij,sj->si', np.abs(lean), half).astype(np.float32)
+    porous = np.column_stack([parts['density'], parts['depth']])
+    rays.cast_parts(
+        planes,
+        counts,
+        place,
+        extent,
+        np.ascontiguousarray(parts['angles'][:, 0]),
+        porous,
+        *where,
+        seed,
+        *result,
+    )
 
-    Most solids fill a few degrees of the turn: testing only those is what makes a sweep
-    take a tenth of a second.
-    """
-    if solid.bounds is None:
-        return (slice(None), slice(None))
-    outline, low, high = solid.bounds
-    outline = outline - origin[:2]
-    centre = outline.mean(axis=0)
-    middle, radius = np.hypot(*centre), np.hypot(*(outline - centre).T).max()
-    near, far = middle - radius, middle + radius
-    if near > lidar.max_range:
-        return None
-    rows: slice = slice(None)
-    columns: slice | np.ndarray = slice(None)
-    if near > 0.1:
-        slopes = np.array([low, high])[:, None] - origin[2]
-        slopes = slopes / np.array([near, far])
-        tangent = np.tan(elevation)
-        beams = np.nonzero((tangent >= slopes.min()) & (tangent <= slopes.max()))[0]
-        if not beams.size:
-            return None
-        rows = slice(beams[0], beams[-1] + 1)
-    heading = np.arctan2(centre[1], centre[0])
-    angles = np.arctan2(outline[:, 1], outline[:, 0]) - heading
-    angles = (angles + np.pi) % (2 * np.pi) - np.pi
-    if np.ptp(angles) < np.pi:
-        step = 2 * np.pi / lidar.columns
-        first = int(np.ceil((heading + angles.min() - begin) / step))
-        last = int(np.floor((heading + angles.max() - begin) / step))
-        if last < first:
-            return None
-        columns = np.arange(first, last + 1) % lidar.columns
-    return rows, columns
+
+def _attitudes(angles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(S,3,3) rotations of pitch and roll alone, and with yaw, float32."""
+    cos, sin = np.cos(angles), np.sin(angles)
+    lean = np.zeros((len(angles), 3, 3), np.float32)
+    lean[:, 0, 0], lean[:, 0, 1] = cos[:, 1], sin[:, 1] * sin[:, 2]
+    lean[:, 0, 2] = sin[:, 1] * cos[:, 2]
+    lean[:, 1, 1], lean[:, 1, 2] = cos[:, 2], -sin[:, 2]
+    lean[:, 2, 0], lean[:, 2, 1] = -sin[:, 1], cos[:, 1] * sin[:, 2]
+    lean[:, 2, 2] = cos[:, 1] * cos[:, 2]
+    turn = lean.copy()
+    turn[:, 0] = cos[:, :1] * lean[:, 0] - sin[:, :1] * lean[:, 1]
+    turn[:, 1] = sin[:, :1] * lean[:, 0] + cos[:, :1] * lean[:, 1]
+    return lean, turn
+
+
+def _optics(
+    scene: Scene, hit: np.ndarray, directions: np.ndarray, reach: np.ndarray, origin: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Reflectivity and dropout of what rays hit."""
+    reflectivity, dropout = np.empty(len(hit), np.float32), np.zeros(len(hit), np.float32)
+    solid = hit >= 0
+    reflectivity[solid] = scene.parts['reflectivity'][hit[solid]]
+    dropout[solid] = scene.parts['dropout'][hit[solid]]
+    ground = ~solid
+    place = origin[:2] + directions[ground, :2] * reach[ground, None]
+    reflectivity[ground] = scene.terrain.reflectivity[scene.terrain.at(place[:, 0], place[:, 1])]
+    return reflectivity, dropout

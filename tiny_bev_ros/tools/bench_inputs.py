@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tiny_bev_ros.engine.stages import PillarStage
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.models import PillarFeatureNet, build_backbone, scatter, seeded
-from tiny_bev_ros.sim import Lidar, scan, street
+from tiny_bev_ros.sim import LIDARS, ego_pose, plan_of, scan, street
 
 CPU = torch.device('cpu')
 KITTI = BevGrid((0.0, 69.12), (-39.68, 39.68), (-3.0, 1.0), 0.16)
@@ -64,8 +64,8 @@ def clouds(folder: Path) -> dict[str, np.ndarray]:
 
 def simulated(number: int) -> np.ndarray:
     """(N,4) float32, a sweep of a street."""
-    scene = street(0).at(number / 2)
-    return scan(scene, Lidar(), (4.0 * number, -1.75, 0.0), number)
+    scene, pose = street(0).at(number / 2), ego_pose(plan_of(0), 4.0 * number)
+    return scan(scene, LIDARS['hdl64'], pose, number).points
 
 
 def random_pillars(shape: tuple[int, int], count: int, seed: int) -> tuple[Tensor, Tensor]:

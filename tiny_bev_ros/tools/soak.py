@@ -27,6 +27,8 @@ _HZ = 20.0
 _DISTURB_S = 5.0
 _SAMPLE_S = 5.0
 _WARM_S = 120.0
+# In which each kind of disturbance comes in both of its forms.
+_CYCLE_S = 60.0
 _MOST_GROWTH = 0.02
 _MOST_SLOWER = 1.5
 
@@ -59,6 +61,15 @@ def resident_mb(pid: int) -> float:
     return int(kilobytes) / 1024
 
 
+def typical_mb(memory: list[tuple[float, float]], begin: float) -> float:
+    """Median memory over a round of all disturbances, as some need more than others.
+
+    Of a shorter run: from its last sample before ``begin`` on.
+    """
+    begin = min(begin, memory[-1][0])
+    return float(np.median([mb for at, mb in memory if begin <= at <= begin + _CYCLE_S]))
+
+
 def run(rig: Rig, minutes: float) -> tuple[list[tuple[float, float]], float]:
     """Soaks a node; times and its memory at them, and when measuring began."""
     weights = rig.folder / 'weights.pt'
@@ -88,13 +99,16 @@ def report(rig: Rig, memory: list[tuple[float, float]], begin: float) -> bool:
     """Prints what was found; whether it is as it must be."""
     counts = rig.counts()
     received = counts.pop('received')
-    warm = next((mb for at, mb in memory if at >= _WARM_S), memory[0][1])
-    growth = memory[-1][1] / warm - 1
+    warm = typical_mb(memory, _WARM_S)
+    end = typical_mb(memory, memory[-1][0] - _CYCLE_S)
+    growth = end / warm - 1
     print(f'received {received} = ' + ' + '.join(f'{n} {what}' for what, n in counts.items() if n))
     print(
-        f'resident memory: {warm:.1f} MiB after {_WARM_S:.0f} s, {memory[-1][1]:.1f} at the end '
-        f'({growth:+.2%}), most {max(mb for _, mb in memory):.1f}'
+        f'resident memory, median of a minute: {warm:.1f} MiB after {_WARM_S:.0f} s, '
+        f'{end:.1f} at the end ({growth:+.2%}), most ever {max(mb for _, mb in memory):.1f}'
     )
+    every = max(1, len(memory) // 16)
+    print('over time: ' + ', '.join(f'{at:.0f} s {mb:.0f}' for at, mb in memory[::every]))
     thirds = np.array_split(np.array([age for at, age in rig.ages if at >= begin]) * 1e3, 3)
     tails = []
     for name, ages in zip(('first', 'second', 'last'), thirds, strict=True):

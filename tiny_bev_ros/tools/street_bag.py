@@ -13,8 +13,7 @@ from tqdm import tqdm
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.messages.cloud import encode_cloud
-from tiny_bev_ros.sim import Lidar, scan, street
-from tiny_bev_ros.sim.street import EGO_Y
+from tiny_bev_ros.sim import LIDARS, ego_pose, plan_of, scan, street
 from tiny_bev_ros.tools.bag import write_cloud_bag
 
 TOPIC = '/points'
@@ -27,10 +26,11 @@ _START_NS = 1_700_000_000 * 10**9
 
 def sweeps(count: int, seed: int) -> Iterator[tuple[int, bytes]]:
     """Time in nanoseconds and serialized PointCloud2 of each sweep of the drive."""
-    scene, lidar = street(seed), Lidar()
+    scene, plan = street(seed), plan_of(seed)
     for index in tqdm(range(count), unit='sweep', desc='simulating', disable=None):
         seconds = index * _PERIOD_NS / 1e9
-        points = scan(scene.at(seconds), lidar, (_SPEED * seconds, EGO_Y, 0.0), seed + index)
+        pose = ego_pose(plan, _SPEED * seconds)
+        points = scan(scene.at(seconds), LIDARS['hdl64'], pose, seed + index).points
         time_ns = _START_NS + index * _PERIOD_NS
         cloud = encode_cloud(points, divmod(time_ns, 10**9), FRAME)
         yield time_ns, bytes(serialize_message(cloud))

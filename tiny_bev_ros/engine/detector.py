@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A trained network from points to objects, in one call."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from tiny_bev_ros.engine.engine import BackboneEngine
+from tiny_bev_ros.engine.heads import HeadStage, Seen
+from tiny_bev_ros.engine.stages import PillarStage
+from tiny_bev_ros.models.weights import load_weights
+
+
+class Detector:
+    """Clouds to objects and drivable area, without ROS.
+
+    Args:
+        weights: a file of `train`.
+        x_range, y_range: of the map, in metres.
+        device: where to compute.
+        precision: of the products.
+
+    Attributes:
+        description: what the file says of itself.
+        grid: of the pseudo-image.
+        seconds: of each stage of the last cloud.
+
+    Raises:
+        TinyBevError: the file is not one of weights, or the grid is wrong.
+    """
+
+    def __init__(
+        self,
+        weights: str | Path,
+        x_range: tuple[float, float],
+        y_range: tuple[float, float],
+        device: torch.device | None = None,
+        precision: str = 'float32',
+    ) -> None:
+        device = device or torch.device('cpu')
+        network, self.description = load_weights(weights)
+        self.grid = self.description.grid(x_range, y_range)
+        self._pillars = PillarStage(network.pfn, self.grid, device)
+        self._engine = BackboneEngine(network.backbone, device, precision=precision)
+        self.heads = HeadStage(dict(network.heads.items()), device, precision)
+        self._pillars.warm_up()
+        self._engine.warm_up(self.grid.shape)
+        self.seconds: dict[str, float] = {}
+
+    def __call__(self, points: np.ndarray) -> Seen:
+        """What is in a cloud (N,4) float32 x, y, z, intensity, in the sensor's frame."""
+        times = [time.perf_counter()]
+        pillars = self._pillars.pillars(points)
+        times.append(time.perf_counter())
+        features = self._engine.from_pillars(*pillars, self.grid.shape)
+        times.append(time.perf_counter())
+        seen = self.heads(features, self.grid.strided(self._engine.stride))
+        times.append(time.perf_counter())
+        names = ('pillars', 'backbone', 'heads')
+        self.seconds = dict(zip(names, np.diff(times).tolist(), strict=True))
+        return seen

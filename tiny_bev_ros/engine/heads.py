@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Features to objects and drivable area, as nodes, scripts and tests call it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from tiny_bev_ros.engine.dense_part import DensePart
+from tiny_bev_ros.engine.memory import enough_memory
+from tiny_bev_ros.engine.precision import reason_for_float32
+from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.grid import BevGrid
+from tiny_bev_ros.models.detection_head import CLASSES, Detections, decode
+
+
+class Seen(NamedTuple):
+    """What the heads see in one frame; None for a head that is not there.
+
+    Attributes:
+        detections: objects, on the CPU.
+        drivable: (h,w) float32 probability of road surface, on the CPU; its grid is that of the
+            features.
+    """
+
+    detections: Detections | None
+    drivable: Tensor | None
+
+
+class HeadStage:
+    """Any of the heads, on one map of features.
+
+    Args:
+        heads: by name, in eval mode.
+        device: where to compute.
+        precision: of the products: float32, bfloat16 or float16.
+
+    Attributes:
+        channels: that the features must have.
+        min_scores: from which on an object counts, for each class; may be changed.
+    """
+
+    def __init__(
+        self, heads: Mapping[str, nn.Module], device: torch.device, precision: str = 'float32'
+    ) -> None:
+        dtype: torch.dtype = getattr(torch, precision)
+        if device.type == 'cpu' and reason_for_float32(dtype):
+            dtype = torch.float32
+        self._heads = {name: DensePart(head, device, dtype) for name, head in heads.items()}
+        self._device = device
+        first = next(module for head in heads.values() for module in head.modules()
+                     if isinstance(module, nn.Conv2d))  # fmt: skip
+        self.channels = first.in_channels
+        self.min_scores: tuple[float, ...] = (0.3,) * len(CLASSES)
+
+    @torch.inference_mode()
+    def __call__(self, features: Tensor, grid: BevGrid) -> Seen:
+        """What is in the first frame of features (B,C,h,w) float32, on any device.
+
+        Args:
+            features: of a backbone.
+            grid: of the features.
+
+        Raises:
+            TinyBevError: the channels are not those of the heads, the grid is of another size,
+                or memory is short.
+        """
+        if features.shape[1] != self.channels:
+            raise TinyBevError(
+                f'channel size is {features.shape[1]}; expected {self.channels}, as the heads have'
+            )
+        with enough_memory(f'features of {tuple(features.shape)}'):
+            features = features[:1].to(self._device, torch.float32)
+            detections = drivable = None
+            if 'detection' in self._heads:
+                maps = self._heads['detection'](features)
+                found = decode(maps, grid, self.min_scores)[0]
+                detections = Detections(*(each.cpu() for each in found))
+            if 'drivable' in self._heads:
+                drivable = self._heads['drivable'](features)[0, 0].sigmoid().cpu()
+        return Seen(detections, drivable)

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Boxes on the ground plane: corners, overlap, suppression.
+
+A box is [x, y, z, length, width, height, yaw]: its middle and sides in metres, its length along
+its heading, which turns counter-clockwise from x, in radians.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+# Of lengths of a metre, in the float64 in which polygons are clipped.
+_EPSILON = 1e-9
+
+
+def corners_bev(boxes: Tensor) -> Tensor:
+    """(N,7) boxes to (N,4,2) corners seen from above, counter-clockwise."""
+    sign = boxes.new_tensor([[0.5, 0.5], [-0.5, 0.5], [-0.5, -0.5], [0.5, -0.5]])
+    local = sign * boxes[:, None, 3:5]
+    cos, sin = boxes[:, 6].cos()[:, None], boxes[:, 6].sin()[:, None]
+    x = cos * local[..., 0] - sin * local[..., 1]
+    y = sin * local[..., 0] + cos * local[..., 1]
+    return torch.stack([x, y], dim=2) + boxes[:, None, :2]
+
+
+def overlap_bev(first: Tensor, second: Tensor) -> Tensor:
+    """Areas in m^2 that N and M boxes share, seen from above.
+
+    Args:
+        first: (N,7).
+        second: (M,7).
+
+    Returns:
+        (N,M), of the dtype of the boxes.
+    """
+    areas = first.new_zeros(len(first), len(second))
+    reach = (first[:, 3:5].norm(dim=1)[:, None] + second[:, 3:5].norm(dim=1)) / 2
+    near = torch.cdist(first[:, :2], second[:, :2]) < reach
+    i, j = near.nonzero(as_tuple=True)
+    if len(i):
+        # Relative to one of both, so that no digits are lost far from the origin.
+        middle = first[i, :2].double()[:, None]
+        one = corners_bev(first.double())[i] - middle
+        other = corners_bev(second.double())[j] - middle
+        areas[i, j] = _shared_area(one, other).to(areas.dtype)
+    return areas
+
+
+def iou_bev(first: Tensor, second: Tensor) -> Tensor:
+    """(N,7) and (M,7) boxes to (N,M): shared area over area of both, seen from above."""
+    shared = overlap_bev(first, second)
+    area = first[:, 3] * first[:, 4]
+    both = area[:, None] + second[:, 3] * second[:, 4] - shared
+    return shared / both.clamp(min=_EPSILON)
+
+
+def iou_3d(first: Tensor, second: Tensor) -> Tensor:
+    """(N,7) and (M,7) boxes to (N,M): shared volume over volume of both."""
+    low = torch.maximum((first[:, 2] - first[:, 5] / 2)[:, None], second[:, 2] - second[:, 5] / 2)
+    high = torch.minimum((first[:, 2] + first[:, 5] / 2)[:, None], second[:, 2] + second[:, 5] / 2)
+    shared = overlap_bev(first, second) * (high - low).clamp(min=0)
+    both = first[:, 3:6].prod(dim=1)[:, None] + second[:, 3:6].prod(dim=1) - shared
+    return shared / both.clamp(min=_EPSILON)
+
+
+def suppress(boxes: Tensor, scores: Tensor, labels: Tensor, max_iou: float) -> Tensor:
+    """Non-maximum suppression of turned boxes, each class by itself.
+
+    Args:
+        boxes: (N,7).
+        scores: (N,).
+        labels: (N,) class of each.
+        max_iou: of two boxes of a class that overlap more, the one of lower score goes.
+
+    Returns:
+        Indices of those that stay, best first.
+    """
+    order = scores.argsort(descending=True, stable=True)
+    boxes, labels = boxes[order], labels[order]
+    hides = (iou_bev(boxes, boxes) > max_iou) & (labels[:, None] == labels)
+    # On the CPU, as each step depends on the one before.
+    kept: list[int] = []
+    gone = torch.zeros(len(boxes), dtype=torch.bool)
+    for index, row in enumerate(hides.cpu()):
+        if not gone[index]:
+            kept.append(index)
+            gone |= row
+    return order[torch.tensor(kept, dtype=torch.long, device=order.device)]
+
+
+def _shared_area(one: Tensor, other: Tensor) -> Tensor:
+    """(K,4,2) and (K,4,2) counter-clockwise corners to (K,) areas of their intersections.
+
+    Its corners are those of each inside the other, and where edges cross: sorted around their
+    middle they make a convex polygon.
+    """
+    crossings, crossed = _crossings(one, other)
+    points = torch.cat([one, other, crossings], dim=1)
+    valid = torch.cat([_inside(one, other), _inside(other, one), crossed], dim=1)
+    count = valid.sum(dim=1)
+    weight = valid.to(points.dtype)[..., None]
+    middle = (points * weight).sum(dim=1) / count.clamp(min=1)[:, None]
+    points = points - middle[:, None]
+    angle = torch.atan2(points[..., 1], points[..., 0])
+    order = angle.masked_fill(~valid, math.inf).argsort(dim=1)
+    points = points.gather(1, order[..., None].expand_as(points))
+    # Those that do not count come last; each of them stands for the first.
+    index = torch.arange(points.shape[1], device=points.device)
+    points = torch.where((index < count[:, None])[..., None], points, points[:, :1])
+    x, y = points[..., 0], points[..., 1]
+    area = (x * y.roll(-1, 1) - y * x.roll(-1, 1)).sum(dim=1) / 2
+    return area.clamp(min=0) * (count >= 3)
+
+
+def _inside(points: Tensor, polygon: Tensor) -> Tensor:
+    """(K,P,2) points, (K,4,2) counter-clockwise corners to (K,P): inside or on the edge."""
+    edge = polygon.roll(-1, 1) - polygon
+    to_point = points[:, :, None] - polygon[:, None]
+    cross = edge[:, None, :, 0] * to_point[..., 1] - edge[:, None, :, 1] * to_point[..., 0]
+    return (cross >= -_EPSILON).all(dim=2)
+
+
+def _crossings(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+    """Where the edges of two quadrangles cross: (K,16,2), and (K,16) whether they do."""
+    edge, other_edge = one.roll(-1, 1) - one, other.roll(-1, 1) - other
+    edge, other_edge = edge[:, :, None], other_edge[:, None]
+    gap = other[:, None] - one[:, :, None]
+    cross = _cross(edge, other_edge)
+    parallel = cross.abs() < _EPSILON
+    divisor = torch.where(parallel, torch.ones_like(cross), cross)
+    along, across = _cross(gap, other_edge) / divisor, _cross(gap, edge) / divisor
+    crossed = ~parallel & (along >= 0) & (along <= 1) & (across >= 0) & (across <= 1)
+    points = one[:, :, None] + along[..., None] * edge
+    return points.flatten(1, 2), crossed.flatten(1, 2)
+
+
+def _cross(a: Tensor, b: Tensor) -> Tensor:
+    return a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]

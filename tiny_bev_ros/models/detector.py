@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pillars, backbone and heads as one network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.grid import BevGrid
+from tiny_bev_ros.models.detection_head import DetectionHead
+from tiny_bev_ros.models.drivable_head import DrivableHead
+from tiny_bev_ros.models.pillar_feature_net import PillarFeatureNet
+from tiny_bev_ros.models.pillars import decorate, group
+from tiny_bev_ros.models.registry import build_backbone
+
+HEADS: dict[str, type[nn.Module]] = {'detection': DetectionHead, 'drivable': DrivableHead}
+
+
+def build_head(name: str, in_channels: int) -> nn.Module:
+    """A head with freshly initialised weights.
+
+    Raises:
+        TinyBevError: the name is not in HEADS.
+    """
+    if name not in HEADS:
+        raise TinyBevError(f'head is {name!r}; expected one of {", ".join(HEADS)}')
+    return HEADS[name](in_channels=in_channels)
+
+
+class BevDetector(nn.Module):
+    """All networks from points to what the heads say, for training.
+
+    Args:
+        pfn: the pillar feature net, of one that takes all points.
+        backbone: of the registry.
+        heads: names of heads, each at most once.
+    """
+
+    def __init__(self, pfn: PillarFeatureNet, backbone: Any, heads: tuple[str, ...]) -> None:
+        super().__init__()
+        self.pfn = pfn
+        self.backbone = backbone
+        channels = backbone.feature_info[-1].channels
+        self.heads = nn.ModuleDict({name: build_head(name, channels) for name in heads})
+
+    def forward(self, points: list[Tensor], grids: list[BevGrid]) -> dict[str, Any]:
+        """What each head says of each cloud (N,4); the grids are of one size."""
+        rows, pillars, places = [], [], []
+        total, size = 0, grids[0].shape[0] * grids[0].shape[1]
+        for frame, (cloud, grid) in enumerate(zip(points, grids, strict=True)):
+            grouped = group(cloud, grid)
+            rows.append(decorate(grouped, grid, centre_axes=self.pfn.centre_axes))
+            pillars.append(grouped.pillar + total)
+            places.append(grouped.cells[:, 0] * grid.shape[1] + grouped.cells[:, 1] + frame * size)
+            total += len(grouped.cells)
+        features = self.pfn.encode(torch.cat(rows), torch.cat(pillars), total)
+        canvas = features.new_zeros(len(points) * size, features.shape[1])
+        canvas = canvas.index_copy(0, torch.cat(places), features)
+        canvas = canvas.view(len(points), *grids[0].shape, -1).permute(0, 3, 1, 2)
+        features = self.backbone(canvas)
+        return {name: head(features) for name, head in self.heads.items()}
+
+
+def build_detector(
+    backbone: str = 'fpn',
+    *,
+    pfn_channels: int = 32,
+    mid_channels: int = 48,
+    out_channels: int = 64,
+    heads: tuple[str, ...] = ('detection', 'drivable'),
+) -> BevDetector:
+    """The network that is trained here, with freshly initialised weights.
+
+    Its pillar feature net takes ten channels and does not see the intensity.
+    """
+    pfn = PillarFeatureNet(in_channels=10, out_channels=pfn_channels)
+    with torch.no_grad():
+        # Nothing teaches this column, as training frames have no intensity: it stays 0.
+        pfn.linear.weight[:, 3] = 0
+    network = build_backbone(
+        backbone,
+        in_channels=pfn_channels,
+        mid_channels=mid_channels,
+        out_channels=out_channels,
+    )
+    return BevDetector(pfn, network, heads)

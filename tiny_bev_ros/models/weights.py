@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files of trained networks that say what they are: safetensors with a description."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.grid import BevGrid
+from tiny_bev_ros.models.detector import BevDetector, build_detector
+
+# Of safetensors: eight bytes of length, then a header in JSON, which is never larger.
+_MOST_HEADER = 100 * 2**20
+_KEY = 'tiny_bev_ros'
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a file of weights says of itself.
+
+    Attributes:
+        network: arguments of `build_detector`.
+        cell: of the pseudo-image, in metres.
+        z_range: of the pillars, in metres from the sensor.
+        origin: how the weights were made: configuration, seed, commit, command.
+    """
+
+    network: dict[str, Any]
+    cell: float
+    z_range: tuple[float, float]
+    origin: dict[str, Any]
+
+    def grid(self, x_range: tuple[float, float], y_range: tuple[float, float]) -> BevGrid:
+        """A grid on which the network may be used."""
+        return BevGrid(x_range, y_range, self.z_range, self.cell)
+
+
+def save_weights(path: str | Path, network: BevDetector, description: Description) -> None:
+    """Writes ``pfn.*``, ``backbone.*`` and ``heads.*`` as safetensors, with the description."""
+    from safetensors.torch import save_file
+
+    tensors = {
+        key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()
+    }
+    text = json.dumps(
+        {
+            'network': description.network,
+            'cell': description.cell,
+            'z_range': list(description.z_range),
+            'origin': description.origin,
+        }
+    )
+    save_file(tensors, str(path), {_KEY: text})
+
+
+def read_description(path: str | Path) -> Description:
+    """What a file of weights says of itself, without its tensors.
+
+    Raises:
+        TinyBevError: the file cannot be read, or says nothing.
+    """
+    try:
+        with Path(path).expanduser().open('rb') as file:
+            length = int.from_bytes(file.read(8), 'little')
+            if length > _MOST_HEADER:
+                raise ValueError(f'a header of {length} bytes')
+            said = json.loads(json.loads(file.read(length))['__metadata__'][_KEY])
+        low, high = said['z_range']
+        return Description(
+            dict(said['network']), float(said['cell']), (low, high), dict(said['origin'])
+        )
+    except OSError as error:
+        raise TinyBevError(f'{path} cannot be read: {error.strerror}') from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise TinyBevError(
+            f'{path} does not say what network it holds ({error}); expected a file of `train`'
+        ) from None
+
+
+def load_weights(path: str | Path) -> tuple[BevDetector, Description]:
+    """The network of a file of `save_weights`, in eval mode, and its description.
+
+    Raises:
+        TinyBevError: the file cannot be read, says nothing, or does not fit what it says.
+    """
+    from safetensors.torch import load
+
+    description = read_description(path)
+    said = dict(description.network)
+    said['heads'] = tuple(said.get('heads', ()))
+    try:
+        network = build_detector(**said)
+        network.load_state_dict(load(Path(path).expanduser().read_bytes()))
+    except (TypeError, RuntimeError) as error:
+        first = str(error).strip().partition('\n')[0]
+        raise TinyBevError(f'{path} does not fit what it says: {first}') from None
+    return network.eval(), description

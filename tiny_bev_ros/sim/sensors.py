@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Spinning LiDARs, as their data sheets describe them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Lidar:
+    """A spinning sensor.
+
+    Attributes:
+        elevations: of the beams in degrees, falling.
+        columns: firings per turn.
+        min_range, max_range: in metres.
+        noise: standard deviation of the range, in metres.
+        dropout: probability that a return is lost for no reason.
+        faintness: reflectivity * cosine / m^2 that comes back in 63 % of the cases.
+    """
+
+    elevations: tuple[float, ...]
+    columns: int = 1800
+    min_range: float = 1.0
+    max_range: float = 120.0
+    noise: float = 0.02
+    dropout: float = 0.03
+    faintness: float = 4e-6
+
+
+@dataclass(frozen=True)
+class Mounting:
+    """How a sensor sits on its vehicle.
+
+    Attributes:
+        height: above the ground, in metres.
+        pitch, roll: in radians, nose down and left side up positive (REP-103).
+    """
+
+    height: float = 1.73
+    pitch: float = 0.0
+    roll: float = 0.0
+
+
+def _even(top: float, bottom: float, beams: int) -> tuple[float, ...]:
+    return tuple(np.linspace(top, bottom, beams).tolist())
+
+
+_VLP_32C = (
+    *(15, 10.333, 7, 4.667, 3.333, 2.333, 1.667, 1.333, 1, 0.667, 0.333, 0, -0.333, -0.667),
+    *(-1, -1.333, -1.667, -2, -2.333, -2.667, -3, -3.333, -3.667, -4, -4.667, -5.333, -6.148),
+    *(-7.254, -8.843, -11.31, -15.639, -25),
+)
+_PANDAR_64 = (
+    *(15, 11, 8, 5, 3),
+    *_even(2, -6, 49),
+    *(-7, -8, -9, -10, -11, -12, -13, -14, -19, -25),
+)
+
+# Range noise: the accuracy that the sheets give, taken as two standard deviations, or what
+# they call precision. Beams of the HDL-64E: 32 narrow steps, then 32 wide ones.
+LIDARS = {
+    'hdl64': Lidar(
+        (*_even(2, -8.33, 32), *_even(-8.83, -24.8, 32)), columns=1800, min_range=1.5, noise=0.015
+    ),
+    'hdl32': Lidar(_even(10.67, -30.67, 32), columns=1085, max_range=90, faintness=8e-6),
+    'vlp16': Lidar(_even(15, -15, 16), columns=1800, max_range=100, noise=0.015, faintness=8e-6),
+    'vlp32': Lidar(_VLP_32C, columns=1800, max_range=150, noise=0.015),
+    'pandar64': Lidar(_PANDAR_64, columns=1800, max_range=150, noise=0.01, faintness=3e-6),
+    'os1_64': Lidar(_even(16.6, -16.6, 64), columns=1024, noise=0.025, faintness=8e-6),
+    'os1_128': Lidar(_even(22.5, -22.5, 128), columns=1024, noise=0.025, faintness=8e-6),
+}

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Measures trained weights on a folder like KITTI's, or on simulated streets."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from tqdm import tqdm
+
+from tiny_bev_ros.engine.detector import Detector
+from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.models.detection_head import CLASSES
+from tiny_bev_ros.sim import LIDARS
+from tiny_bev_ros.training.evaluation import MIN_IOUS, Exam, Score, kitti_exams, simulated_exam
+from tiny_bev_ros.training.kitti import KittiFolder
+from tiny_bev_ros.training.samples import make_sample
+from tiny_bev_ros.training.simulated import simulated
+
+# Below it nobody wants to see anything; the curves go down to it.
+_FLOOR = 0.05
+_REACH = 50.0
+_AHEAD = ((0.0, 52.0), (-26.0, 26.0))
+_AROUND = ((-52.0, 52.0), (-52.0, 52.0))
+
+
+def evaluate(detector: Detector, exams: Iterable[Exam], count: int) -> tuple[Score, list[float]]:
+    """The score of all frames, and the milliseconds that each took."""
+    score, times = Score(), []
+    detector.heads.min_scores = (_FLOOR,) * len(CLASSES)
+    fine = detector.grid.strided(2)
+    for exam in tqdm(exams, total=count, unit='frame', disable=None):
+        seen = detector(exam.frame.points)
+        times.append(sum(detector.seconds.values()) * 1e3)
+        if seen.detections is not None:
+            score.add(exam, seen.detections)
+        if seen.drivable is not None and exam.frame.road is not None:
+            truth = make_sample(exam.frame, detector.grid, detector.grid.shape[0] // fine.shape[0])
+            said = seen.drivable.numpy() >= 0.5
+            score.add_area(said, truth.drivable.numpy() > 0.5, truth.seen.numpy() > 0.5)
+    return score, times
+
+
+def report(score: Score, times: list[float]) -> str:
+    """Markdown: one table, and the lines around it."""
+    lines = [f'{score.frames} frames, {np.median(times):.1f} ms each (median).', '']
+    names = [f'{view} {least}' for view in ('bev', '3d') for least in MIN_IOUS]
+    lines += [
+        '| objects | class | number | ' + ' | '.join(f'AP {name}' for name in names) + ' |',
+        '|---' * (3 + len(names)) + '|',
+    ]
+    cells: dict[tuple[str, str], list[str]] = {}
+    for level, kind, _, _, number, precision in score.table():
+        cells.setdefault((level, kind), [str(number)]).append(
+            '-' if np.isnan(precision) else f'{precision:.3f}'
+        )
+    lines += [
+        f'| {level} | {kind} | ' + ' | '.join(row) + ' |' for (level, kind), row in cells.items()
+    ]
+    if score.both:
+        lines += ['', f'Drivable area: IoU {score.drivable_iou:.3f}.']
+    return '\n'.join(lines)
+
+
+def as_json(score: Score, times: list[float]) -> dict:
+    """The same, to be read by programs."""
+    names = ('objects', 'class', 'view', 'min_iou', 'number')
+    rows = [
+        {
+            **dict(zip(names, row, strict=True)),
+            'ap': None if np.isnan(precision) else precision,
+        }
+        for *row, precision in score.table()
+    ]
+    iou = score.drivable_iou if score.both else None
+    return {
+        'frames': score.frames,
+        'median_ms': float(np.median(times)),
+        'drivable_iou': iou,
+        'average_precision': rows,
+    }
+
+
+def draw_curves(score: Score, path: Path) -> None:
+    """Writes a PNG: precision over recall of each class, for each overlap, seen from above."""
+    figure = Figure(figsize=(12, 4), layout='constrained')
+    level = next(iter(score.rankings))[0]
+    for axes, kind in zip(figure.subplots(1, len(CLASSES), sharey=True), CLASSES, strict=True):
+        for least in MIN_IOUS:
+            ranking = score.rankings[level, kind, 'bev', least]
+            _, recall, precision = ranking.curve()
+            label = f'IoU {least}: AP {ranking.average_precision():.2f}'
+            axes.plot(recall, precision, label=label)
+        axes.set(
+            title=f'{kind} ({ranking.positives})', xlabel='recall', xlim=(0, 1), ylim=(0, 1.02)
+        )
+        axes.grid(alpha=0.3)
+        axes.legend(loc='lower left')
+        axes.label_outer()
+    figure.savefig(path, dpi=100)
+
+
+def main() -> int:
+    """Entry point of the evaluate executable; returns its exit code."""
+    parser = argparse.ArgumentParser(prog='evaluate', description=__doc__)
+    parser.add_argument('--weights', required=True, help='file of train')
+    parser.add_argument('--data', default='sim', help="'sim', or a folder in the form of KITTI's")
+    parser.add_argument('--frames', type=int, default=100, help='simulated ones (default: 100)')
+    parser.add_argument(
+        '--lidar', default='vlp32', choices=list(LIDARS), help='simulated one (default: vlp32)'
+    )
+    parser.add_argument('--output', default='build/evaluate', help='folder for JSON and picture')
+    options = parser.parse_args()
+    folder = Path(options.output)
+    try:
+        if options.data == 'sim':
+            detector = Detector(options.weights, *_AROUND)
+            exams: Iterable[Exam] = (
+                simulated_exam(str(seed), simulated(seed, (options.lidar,)), _REACH)
+                for seed in range(options.frames)
+            )
+            count = options.frames
+        else:
+            detector = Detector(options.weights, *_AHEAD)
+            frames = KittiFolder(options.data)
+            exams, count = kitti_exams(frames, _REACH), len(frames)
+        score, times = evaluate(detector, exams, count)
+    except TinyBevError as error:
+        print(f'evaluate: {error}', file=sys.stderr)
+        return 1
+    folder.mkdir(parents=True, exist_ok=True)
+    print(report(score, times))
+    (folder / 'evaluation.json').write_text(json.dumps(as_json(score, times), indent=1))
+    draw_curves(score, folder / 'precision_recall.png')
+    print(f'\n{folder}/evaluation.json, precision_recall.png')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

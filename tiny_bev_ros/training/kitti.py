@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Folders in the form of KITTI's object benchmark (Geiger et al., CVPR 2012).
+
+``velodyne/ID.bin`` (or ``velodyne_reduced/ID.bin``), ``label_2/ID.txt`` and ``calib/ID.txt``,
+in the folder or in ``training`` below it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.training.frame import Frame, count_points
+
+# Index into the classes of this package; -1 for what resembles one of them.
+LABELS = {
+    'Car': 0,
+    'Van': 0,
+    'Truck': 0,
+    'Pedestrian': 1,
+    'Person_sitting': 1,
+    'Cyclist': 2,
+}
+# Of KITTI's camera 2; images differ by a few pixels.
+IMAGE_SIZE = (1242, 375)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How the LiDAR's frame and the image lie to each other.
+
+    Attributes:
+        to_camera: (3,4) from the LiDAR's frame to the rectified camera's, metres.
+        projection: (3,4) from there to pixels.
+    """
+
+    to_camera: np.ndarray
+    projection: np.ndarray
+
+    def camera(self, points: np.ndarray) -> np.ndarray:
+        """(N,3) of the LiDAR's frame to (N,3) x right, y down, z ahead."""
+        return points @ self.to_camera[:, :3].T + self.to_camera[:, 3]
+
+    def lidar(self, places: np.ndarray) -> np.ndarray:
+        """The inverse of `camera`."""
+        return (places - self.to_camera[:, 3]) @ np.linalg.inv(self.to_camera[:, :3]).T
+
+    def pixels(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(N,3) of the LiDAR's frame to (N,2) pixels and (N,) depths in metres."""
+        camera = self.camera(points)
+        image = camera @ self.projection[:, :3].T + self.projection[:, 3]
+        depth = image[:, 2]
+        return image[:, :2] / np.where(np.abs(depth) < 1e-6, 1e-6, depth)[:, None], depth
+
+
+@dataclass(frozen=True)
+class KittiObject:
+    """One line of a label file.
+
+    Attributes:
+        kind: as the file names it, DontCare among them.
+        truncated: part of it that is outside of the image, 0 to 1.
+        occluded: 0 to 3, from visible to unknown.
+        image_box: (4,) left, top, right, bottom in pixels.
+        box: (7,) in the LiDAR's frame; of DontCare it means nothing.
+    """
+
+    kind: str
+    truncated: float
+    occluded: int
+    image_box: np.ndarray
+    box: np.ndarray
+
+    def difficulty(self) -> int:
+        """0 easy, 1 moderate, 2 hard, 3 none of them, as the benchmark has it."""
+        height = self.image_box[3] - self.image_box[1]
+        limits = ((40, 0, 0.15), (25, 1, 0.3), (25, 2, 0.5))
+        for level, (pixels, occluded, truncated) in enumerate(limits):
+            if height >= pixels and self.occluded <= occluded and self.truncated <= truncated:
+                return level
+        return 3
+
+
+class KittiFolder:
+    """Frames of a folder.
+
+    Args:
+        path: of the folder.
+
+    Attributes:
+        names: of the frames, sorted.
+
+    Raises:
+        TinyBevError: it holds no frame that has a cloud, labels and a calibration.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._path = Path(path).expanduser()
+        if (self._path / 'training').is_dir():
+            self._path /= 'training'
+        labelled = {file.stem for file in (self._path / 'label_2').glob('*.txt')}
+        calibrated = {file.stem for file in (self._path / 'calib').glob('*.txt')}
+        self.names = sorted(name for name in labelled & calibrated if self._cloud(name))
+        if not self.names:
+            raise TinyBevError(
+                f'{path} holds no frame; expected velodyne/ID.bin, label_2/ID.txt, calib/ID.txt'
+            )
+
+    def __len__(self) -> int:
+        """How many frames there are."""
+        return len(self.names)
+
+    def points(self, name: str) -> np.ndarray:
+        """(N,4) float32 x, y, z, intensity."""
+        path = self._cloud(name)
+        assert path is not None
+        values = np.fromfile(path, np.float32)
+        if values.size % 4 or not np.isfinite(values).all():
+            raise TinyBevError(f'{path} is no cloud; expected float32 x, y, z, intensity')
+        return values.reshape(-1, 4)
+
+    def calibration(self, name: str) -> Calibration:
+        """Of one frame."""
+        path = self._path / 'calib' / f'{name}.txt'
+        lines = dict(line.split(':', 1) for line in path.read_text().splitlines() if ':' in line)
+        try:
+            turn = _matrix(lines['R0_rect'], 3)
+            mount = _matrix(lines['Tr_velo_to_cam'], 3)
+            projection = _matrix(lines['P2'], 3)
+        except (KeyError, ValueError) as error:
+            raise TinyBevError(
+                f'{path} lacks {error}; expected P2, R0_rect and Tr_velo_to_cam'
+            ) from None
+        return Calibration(turn @ mount, projection)
+
+    def objects(self, name: str) -> list[KittiObject]:
+        """The labels of one frame."""
+        path = self._path / 'label_2' / f'{name}.txt'
+        calibration = self.calibration(name)
+        try:
+            return [
+                _object(line.split(), calibration)
+                for line in path.read_text().splitlines()
+                if line.strip()
+            ]
+        except (IndexError, ValueError):
+            raise TinyBevError(f'{path} is no label file; expected 15 values a line') from None
+
+    def frame(self, name: str) -> Frame:
+        """One frame: what the camera sees, for elsewhere nothing is labelled."""
+        objects = [each for each in self.objects(name) if each.kind != 'DontCare']
+        points = self.points(name)
+        pixels, depth = self.calibration(name).pixels(points[:, :3])
+        points = points[(depth > 0) & ((pixels >= 0) & (pixels < IMAGE_SIZE)).all(axis=1)]
+        boxes = np.array([each.box for each in objects], np.float32).reshape(-1, 7)
+        labels = np.array([LABELS.get(each.kind, -1) for each in objects], np.int64)
+        return Frame(points, boxes, labels, count_points(boxes, points))
+
+    def _cloud(self, name: str) -> Path | None:
+        for folder in ('velodyne', 'velodyne_reduced'):
+            path = self._path / folder / f'{name}.bin'
+            if path.is_file():
+                return path
+        return None
+
+
+def _matrix(text: str, rows: int) -> np.ndarray:
+    return np.array([float(value) for value in text.split()]).reshape(rows, -1)
+
+
+def _object(values: list[str], calibration: Calibration) -> KittiObject:
+    numbers = [float(value) for value in values[1:15]]
+    height, width, length = numbers[7:10]
+    foot = np.array(numbers[10:13])
+    middle = calibration.lidar(foot - (0, height / 2, 0))
+    # The heading is measured about the camera's y, which points down, from its x.
+    turn = calibration.to_camera[:, :3]
+    ahead = np.array([np.cos(numbers[13]), 0, -np.sin(numbers[13])]) @ turn
+    yaw = np.arctan2(ahead[1], ahead[0])
+    return KittiObject(
+        values[0],
+        numbers[0],
+        int(numbers[1]),
+        np.array(numbers[3:7]),
+        np.array([*middle, length, width, height, yaw]),
+    )

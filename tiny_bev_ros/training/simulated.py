@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Labelled frames from the simulator."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tiny_bev_ros.sim import LIDARS, Mounting, ego_pose, plan_of, scan, street
+from tiny_bev_ros.sim.terrain import Terrain
+from tiny_bev_ros.training.frame import Frame, Road
+
+
+def simulated(seed: int, lidars: tuple[str, ...]) -> Frame:
+    """One frame of a street of its own, whole turn.
+
+    Args:
+        seed: the same seed gives the same frame.
+        lidars: names of sensors, of which one is taken.
+    """
+    # Not the street's own numbers: the same seed would repeat them.
+    random = np.random.default_rng((seed, 1))
+    lidar = str(random.choice(lidars))
+    scene = street(seed)
+    mounting = Mounting(random.uniform(1.5, 2.1), *np.radians(random.normal(0, 0.6, 2)).tolist())
+    x, y, yaw = ego_pose(plan_of(seed), float(random.uniform(-2, 12)))
+    pose = (x, y + random.normal(0, 0.3), yaw + random.normal(0, 0.03))
+    sweep = scan(scene, LIDARS[lidar], pose, seed, mounting)
+    counts = np.bincount(sweep.owner[sweep.owner >= 0], minlength=len(scene.objects))
+    return Frame(
+        sweep.points,
+        sweep.boxes,
+        scene.objects['label'].astype(np.int64),
+        counts.astype(np.int64),
+        _road(scene.terrain, pose),
+        whole=True,
+    )
+
+
+def _road(terrain: Terrain, pose: tuple[float, float, float]) -> Road:
+    x, y, yaw = pose
+    cos, sin = np.cos(yaw), np.sin(yaw)
+    return Road(terrain, np.array([[cos, -sin, x], [sin, cos, y]]))
