@@ -46,19 +46,24 @@ class Detector:
         self.grid = self.description.grid(x_range, y_range)
         self._pillars = PillarStage(network.pfn, self.grid, device)
         self._engine = BackboneEngine(network.backbone, device, precision=precision)
-        self.heads = HeadStage(dict(network.heads.items()), device, precision)
+        self._heads = HeadStage(dict(network.heads.items()), device, precision)
         self._pillars.warm_up()
         self._engine.warm_up(self.grid.shape)
         self.seconds: dict[str, float] = {}
 
-    def __call__(self, points: np.ndarray) -> Seen:
-        """What is in a cloud (N,4) float32 x, y, z, intensity, in the sensor's frame."""
+    def __call__(self, points: np.ndarray, min_scores: tuple[float, ...]) -> Seen:
+        """What is in a cloud.
+
+        Args:
+            points: (N,4) float32 x, y, z, intensity, in the sensor's frame.
+            min_scores: from which on an object counts, for each class.
+        """
         times = [time.perf_counter()]
         pillars = self._pillars.pillars(points)
         times.append(time.perf_counter())
         features = self._engine.from_pillars(*pillars, self.grid.shape)
         times.append(time.perf_counter())
-        seen = self.heads(features, self.grid.strided(self._engine.stride))
+        seen = self._heads(features, self.grid.strided(self._engine.stride), min_scores)
         times.append(time.perf_counter())
         names = ('pillars', 'backbone', 'heads')
         self.seconds = dict(zip(names, np.diff(times).tolist(), strict=True))

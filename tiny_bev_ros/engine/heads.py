@@ -14,7 +14,7 @@ from tiny_bev_ros.engine.memory import enough_memory
 from tiny_bev_ros.engine.precision import reason_for_float32
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
-from tiny_bev_ros.models.detection_head import CLASSES, Detections, decode
+from tiny_bev_ros.models.detection_head import Detections, decode
 
 
 class Seen(NamedTuple):
@@ -40,7 +40,6 @@ class HeadStage:
 
     Attributes:
         channels: that the features must have.
-        min_scores: from which on an object counts, for each class; may be changed.
     """
 
     def __init__(
@@ -54,15 +53,15 @@ class HeadStage:
         first = next(module for head in heads.values() for module in head.modules()
                      if isinstance(module, nn.Conv2d))  # fmt: skip
         self.channels = first.in_channels
-        self.min_scores: tuple[float, ...] = (0.3,) * len(CLASSES)
 
     @torch.inference_mode()
-    def __call__(self, features: Tensor, grid: BevGrid) -> Seen:
+    def __call__(self, features: Tensor, grid: BevGrid, min_scores: tuple[float, ...]) -> Seen:
         """What is in the first frame of features (B,C,h,w) float32, on any device.
 
         Args:
             features: of a backbone.
             grid: of the features.
+            min_scores: from which on an object counts, for each class.
 
         Raises:
             TinyBevError: the channels are not those of the heads, the grid is of another size,
@@ -77,7 +76,7 @@ class HeadStage:
             detections = drivable = None
             if 'detection' in self._heads:
                 maps = self._heads['detection'](features)
-                found = decode(maps, grid, self.min_scores)[0]
+                found = decode(maps, grid, min_scores)[0]
                 detections = Detections(*(each.cpu() for each in found))
             if 'drivable' in self._heads:
                 drivable = self._heads['drivable'](features)[0, 0].sigmoid().cpu()

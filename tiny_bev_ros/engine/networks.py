@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from tiny_bev_ros.engine.engine import BackboneEngine
+from tiny_bev_ros.engine.heads import HeadStage
 from tiny_bev_ros.engine.stages import PillarStage
 
 
@@ -35,9 +36,22 @@ class BackboneNetworks:
         self.engine.release()
 
 
-class PipelineNetworks(BackboneNetworks):
-    """Both, one after the other."""
+class HeadNetworks:
+    """Heads alone, which have no buffers to let go of."""
 
-    def __init__(self, stage: PillarStage, engine: BackboneEngine) -> None:
+    can_be_sparse = False
+
+    def __init__(self, heads: HeadStage) -> None:
+        self.heads = heads
+
+    def release(self) -> None:
+        """Nothing."""
+
+
+class PipelineNetworks(BackboneNetworks):
+    """All of them, one after the other."""
+
+    def __init__(self, stage: PillarStage, engine: BackboneEngine, heads: HeadStage) -> None:
         super().__init__(engine)
         self.stage = stage
+        self.heads = heads

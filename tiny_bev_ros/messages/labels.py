@@ -22,15 +22,17 @@ from tiny_bev_ros.grid import Axis
 # The dimensions in the order of a tensor's axes.
 AXES = ('batch', 'channel', 'height', 'width')
 PILLAR_AXES = ('pillar', *AXES[1:])
+OBJECT_AXES = ('object', 'channel')
 BYTE_LABEL = 'byte;dtype=float16'
 
-_NAMES = {name: name for name in (*AXES, 'pillar', 'byte')} | {
+_NAMES = {name: name for name in (*AXES, 'pillar', 'object', 'byte')} | {
     'n': 'batch', 'b': 'batch', 'c': 'channel',
     'h': 'height', 'y': 'height', 'w': 'width', 'x': 'width',
 }  # fmt: skip
 _KEYS = (
     {'dtype': ('byte',)}
-    | dict.fromkeys(('stamp', 'frame_id'), ('batch', 'pillar'))
+    | dict.fromkeys(('stamp', 'frame_id'), ('batch', 'pillar', 'object'))
+    | {'classes': ('object',)}
     | dict.fromkeys(('origin', 'step', 'cells'), ('height', 'width'))
 )
 
@@ -162,6 +164,27 @@ def parse_pillar_labels(
     return list(by_name), _meaning(by_name), canvas
 
 
+def write_object_labels(labels: TensorLabels, classes: Sequence[str]) -> list[str]:
+    """Texts of the labels of a list of objects: stamp, frame, and the names of the classes."""
+    first, *_ = write_labels(labels)
+    names = ','.join(quote(name, safe='') for name in classes)
+    return [f'object{first.removeprefix("batch")};classes={names}', 'channel']
+
+
+def parse_object_labels(texts: Sequence[str]) -> tuple[TensorLabels, list[str]]:
+    """Stamp and frame of a list of objects, and the names of the classes.
+
+    Raises:
+        TinyBevError: a label is unknown, missing, repeated or malformed.
+    """
+    first = _by_name(_split_all(texts, (2,), float16=False), OBJECT_AXES)['object']
+    labels = TensorLabels(_stamp(first), first.values.get('frame_id'))
+    classes = first.values.get('classes', '')
+    if not classes:
+        raise TinyBevError(f'{first.where}, without classes; expected their names')
+    return labels, classes.split(',')
+
+
 def _split_all(texts: Sequence[str], ranks: tuple[int, ...], float16: bool) -> list[_Label]:
     labels = [_split(index, text) for index, text in enumerate(texts)]
     if float16:
@@ -187,7 +210,7 @@ def _split_all(texts: Sequence[str], ranks: tuple[int, ...], float16: bool) -> l
 def _by_name(labels: list[_Label], expected: tuple[str, ...]) -> dict[str, _Label]:
     names = [label.name for label in labels]
     if sorted(names) != sorted(expected):
-        or_empty = '' if 'pillar' in expected else ', or all empty'
+        or_empty = ', or all empty' if 'height' in expected and 'pillar' not in expected else ''
         raise TinyBevError(
             f'layout.dim labels are {names}; expected each of {list(expected)} once{or_empty}'
         )

@@ -183,7 +183,7 @@ def _check_sizes(
     names: Sequence[str], sizes: Sequence[int], itemsize: int, max_bytes: int
 ) -> None:
     for index, size in enumerate(sizes):
-        may_be_empty = names[index : index + 1] == ['pillar']
+        may_be_empty = names[index : index + 1] in (['pillar'], ['object'])
         if size < 0 or (size == 0 and not may_be_empty):
             wanted = '0 or more' if may_be_empty else 'more than 0'
             raise TinyBevError(f'layout.dim[{index}].size is {size}; expected {wanted}')

@@ -2,7 +2,7 @@
 """The networks, in plain PyTorch; usable without ROS."""
 
 from tiny_bev_ros.models.backbone import TinyBEVBackbone
-from tiny_bev_ros.models.checkpoint import load_backbone, load_pfn
+from tiny_bev_ros.models.checkpoint import load_backbone, load_heads, load_pfn
 from tiny_bev_ros.models.deep_backbone import DeepBEVBackbone
 from tiny_bev_ros.models.device import resolve_device
 from tiny_bev_ros.models.fpn_backbone import FpnBEVBackbone
@@ -27,6 +27,7 @@ __all__ = [
     'from_tokens',
     'list_backbones',
     'load_backbone',
+    'load_heads',
     'load_pfn',
     'position_encoding',
     'register_backbone',

@@ -107,6 +107,26 @@ def load_backbone(model: nn.Module, path: str | Path) -> Loaded:
     return Loaded(f'tiny_bev_ros key names, {prefix or "no prefix"}', digest)
 
 
+def load_heads(model: nn.ModuleDict, path: str | Path) -> Loaded:
+    """Loads the weights of heads; the file may hold others beside them.
+
+    The file is as for `load_pfn`; recognised are the names of the heads below ``heads.``.
+
+    Args:
+        model: heads by name, on any device.
+        path: ``.safetensors``, ``.pt`` or ``.pth``.
+
+    Raises:
+        TinyBevError: as for `load_pfn`.
+    """
+    weights, digest = _read(path)
+    own = tuple(f'{name}.' for name in model)
+    prefix = _only_prefix(path, weights, own, ('heads.',))
+    part = {key: value for key, value in _below(weights, prefix).items() if key.startswith(own)}
+    _load(model, part, prefix, path)
+    return Loaded(f'tiny_bev_ros key names, {prefix or "no prefix"}', digest)
+
+
 def _read(path: str | Path) -> tuple[dict[str, Any], str]:
     """The state_dict in a file, on the CPU, without containers and ``module.``, and its digest."""
     path = Path(path).expanduser()

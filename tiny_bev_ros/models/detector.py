@@ -19,15 +19,16 @@ from tiny_bev_ros.models.registry import build_backbone
 HEADS: dict[str, type[nn.Module]] = {'detection': DetectionHead, 'drivable': DrivableHead}
 
 
-def build_head(name: str, in_channels: int) -> nn.Module:
-    """A head with freshly initialised weights.
+def build_heads(names: tuple[str, ...], in_channels: int) -> nn.ModuleDict:
+    """Heads by name, with freshly initialised weights.
 
     Raises:
-        TinyBevError: the name is not in HEADS.
+        TinyBevError: a name is not in HEADS.
     """
-    if name not in HEADS:
-        raise TinyBevError(f'head is {name!r}; expected one of {", ".join(HEADS)}')
-    return HEADS[name](in_channels=in_channels)
+    for name in names:
+        if name not in HEADS:
+            raise TinyBevError(f'head is {name!r}; expected one of {", ".join(HEADS)}')
+    return nn.ModuleDict({name: HEADS[name](in_channels=in_channels) for name in names})
 
 
 class BevDetector(nn.Module):
@@ -43,8 +44,7 @@ class BevDetector(nn.Module):
         super().__init__()
         self.pfn = pfn
         self.backbone = backbone
-        channels = backbone.feature_info[-1].channels
-        self.heads = nn.ModuleDict({name: build_head(name, channels) for name in heads})
+        self.heads = build_heads(heads, backbone.feature_info[-1].channels)
 
     def forward(self, points: list[Tensor], grids: list[BevGrid]) -> dict[str, Any]:
         """What each head says of each cloud (N,4); the grids are of one size."""

@@ -80,6 +80,14 @@ def read_description(path: str | Path) -> Description:
         ) from None
 
 
+def find_description(path: str | Path) -> Description | None:
+    """The same; None of a file that says nothing, as those of other code bases."""
+    try:
+        return read_description(path)
+    except TinyBevError:
+        return None
+
+
 def load_weights(path: str | Path) -> tuple[BevDetector, Description]:
     """The network of a file of `save_weights`, in eval mode, and its description.
 

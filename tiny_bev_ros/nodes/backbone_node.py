@@ -34,7 +34,8 @@ class BackboneNode(BevNode):
 
     def make_input(self, values: dict[str, Any]) -> TensorInput:
         """Pseudo-images or pillars."""
-        return TensorInput(self, self._in_channels, self.work)
+        topic = 'pillars' if self.values['input'] == 'pillars' else 'pseudo_image'
+        return TensorInput(self, topic, self._in_channels, self.work)
 
     def map_shape(self) -> tuple[int, int] | None:
         """That of the last pseudo-image."""

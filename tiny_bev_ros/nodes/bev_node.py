@@ -38,6 +38,7 @@ _Result = TypeVar('_Result')
 _OF_NETWORKS = {
     'pfn.checkpoint',
     'backbone.checkpoint',
+    'heads_checkpoint',
     'backbone.precision',
     'backbone.sparsity',
 }

@@ -12,8 +12,14 @@ from typing import Any
 import torch
 
 from tiny_bev_ros.engine.engine import BackboneEngine
+from tiny_bev_ros.engine.heads import HeadStage
 from tiny_bev_ros.engine.memory import Settings, enough_memory
-from tiny_bev_ros.engine.networks import BackboneNetworks, PfnNetworks, PipelineNetworks
+from tiny_bev_ros.engine.networks import (
+    BackboneNetworks,
+    HeadNetworks,
+    PfnNetworks,
+    PipelineNetworks,
+)
 from tiny_bev_ros.engine.stages import PillarStage
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
@@ -23,12 +29,15 @@ from tiny_bev_ros.models import (
     PillarFeatureNet,
     build_backbone,
     load_backbone,
+    load_heads,
     load_pfn,
     resolve_device,
     seeded,
 )
+from tiny_bev_ros.models.detector import build_heads
+from tiny_bev_ros.models.weights import find_description
 
-AnyNetworks = PfnNetworks | BackboneNetworks | PipelineNetworks
+AnyNetworks = PfnNetworks | BackboneNetworks | HeadNetworks | PipelineNetworks
 
 
 def make_device(values: dict[str, Any], logger: Any) -> torch.device:
@@ -84,16 +93,22 @@ class Weights:
 
     pfn: PillarFeatureNet | None
     backbone: torch.nn.Module | None
+    heads: torch.nn.ModuleDict | None
     grid: BevGrid | None
     digests: dict[str, str]
 
 
 def load_weights(
-    values: dict[str, Any], logger: Any, *, pfn: bool = False, backbone: bool = False
+    values: dict[str, Any],
+    logger: Any,
+    *,
+    pfn: bool = False,
+    backbone: bool = False,
+    heads: bool = False,
 ) -> Weights:
-    """The networks that are asked for, as `pfn.*` and `backbone.*` say, from their files."""
+    """The networks that are asked for, as the parameters say, from their files."""
     digests: dict[str, str] = {}
-    grid = made_pfn = made_backbone = None
+    grid = made_pfn = made_backbone = made_heads = None
     if pfn:
         grid = make_grid(values)
         with seeded(values['seed']):
@@ -104,6 +119,7 @@ def load_weights(
                 legacy_offsets=values['pfn.legacy_offsets'],
             )
         digests |= _load(load_pfn, made_pfn, 'pfn.checkpoint', values, logger)
+        _check_grid(grid, values['pfn.checkpoint'])
     if backbone:
         with _naming('backbone.name: '), seeded(values['seed']):
             made_backbone = build_backbone(
@@ -113,7 +129,25 @@ def load_weights(
                 out_channels=values['backbone.out_channels'],
             ).eval()
         digests |= _load(load_backbone, made_backbone, 'backbone.checkpoint', values, logger)
-    return Weights(made_pfn, made_backbone, grid, digests)
+    if heads:
+        with seeded(values['seed']):
+            made_heads = build_heads(
+                tuple(values['heads']), values['backbone.out_channels']
+            ).eval()
+        digests |= _load(load_heads, made_heads, 'heads_checkpoint', values, logger)
+    return Weights(made_pfn, made_backbone, made_heads, grid, digests)
+
+
+def _check_grid(grid: BevGrid, path: str) -> None:
+    """Refuses weights that say that they were trained with pillars of another size."""
+    if not path.endswith('.safetensors') or not (said := find_description(path)):
+        return
+    if said.cell != grid.cell or said.z_range != grid.z_range:
+        (low, high), (own_low, own_high) = said.z_range, grid.z_range
+        raise TinyBevError(
+            f'parameter grid.cell is {grid.cell:g} and grid.z_range [{own_low:g}, {own_high:g}]; '
+            f'expected {said.cell:g} and [{low:g}, {high:g}], with which {path} was trained'
+        )
 
 
 def make_grid(values: dict[str, Any]) -> BevGrid:
@@ -140,7 +174,7 @@ def make_networks(
     be made beside them.
     """
     with enough_memory('the networks'):
-        stage = engine = None
+        stage = engine = heads = None
         if weights.pfn is not None and weights.grid is not None:
             stage = PillarStage(copy.deepcopy(weights.pfn), weights.grid, settings.device)
             stage.warm_up()
@@ -149,10 +183,16 @@ def make_networks(
             engine = _make_engine(backbone, settings, values, logger)
             if shape is not None:
                 engine.warm_up(shape)
-    if engine is None:
-        assert stage is not None
-        return PfnNetworks(stage)
-    return BackboneNetworks(engine) if stage is None else PipelineNetworks(stage, engine)
+        if weights.heads is not None:
+            heads = HeadStage(dict(weights.heads.items()), settings.device, settings.precision)
+    if stage is not None and engine is not None and heads is not None:
+        return PipelineNetworks(stage, engine, heads)
+    if engine is not None:
+        return BackboneNetworks(engine)
+    if heads is not None:
+        return HeadNetworks(heads)
+    assert stage is not None
+    return PfnNetworks(stage)
 
 
 def _make_engine(

@@ -88,6 +88,11 @@ def backbone_node() -> None:
     sys.exit(run('backbone_node', 'BackboneNode'))
 
 
+def heads_node() -> None:
+    """Features to objects and drivable area."""
+    sys.exit(run('heads_node', 'HeadsNode'))
+
+
 def pipeline_node() -> None:
-    """Point clouds to features in one process."""
+    """Point clouds to features, objects and drivable area in one process."""
     sys.exit(run('pipeline_node', 'PipelineNode'))

@@ -14,8 +14,10 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 
 from tiny_bev_ros.engine.engine import PRECISIONS, SPARSITIES
 from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.models.detection_head import CLASSES
+from tiny_bev_ros.models.detector import HEADS as HEAD_NAMES
 
-Value = bool | int | float | str | list[float]
+Value = bool | int | float | str | list[float] | list[str]
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Parameter:
     Attributes:
         default: its type is the parameter's type.
         low, high: inclusive ends of a number's range.
-        choices: the values that a string or integer may have; empty for any.
+        choices: the values that a string, an integer or each of a list may have; empty for any.
         changes: when it may: 'never' while the node runs, while it is 'unconfigured', 'always'.
     """
 
@@ -62,7 +64,13 @@ class Parameter:
 
     def check(self, value: Value) -> None:
         """Raises TinyBevError, naming the parameter, when ``value`` is not allowed."""
-        if self.choices and value not in self.choices:
+        if isinstance(value, list) and self.choices:
+            if not value or set(value) - set(self.choices) or len(set(value)) < len(value):
+                raise TinyBevError(
+                    f'parameter {self.name} is {value!r}; '
+                    f'expected some of {_listed(self.choices)}, each once'
+                )
+        elif self.choices and value not in self.choices:
             raise TinyBevError(
                 f'parameter {self.name} is {value!r}; expected one of {_listed(self.choices)}'
             )
@@ -133,11 +141,12 @@ PFN = (
         changes='always',
     ),
 )
+FEATURES = (Parameter('backbone.out_channels', 128, 'channels of the features', 1, 1024),)
 BACKBONE = (
     Parameter('backbone.name', 'tiny', 'which backbone of the registry'),
     Parameter('backbone.in_channels', 64, 'channels of the pseudo-image', 1, 1024),
     Parameter('backbone.mid_channels', 64, 'channels before the stride', 1, 1024),
-    Parameter('backbone.out_channels', 128, 'channels of the features', 1, 1024),
+    *FEATURES,
     Parameter(
         'backbone.checkpoint',
         '',
@@ -159,6 +168,31 @@ ENGINE = (
         'compute only where points are: when that is cheaper (auto), always, never',
         choices=SPARSITIES,
         changes='always',
+    ),
+)
+HEADS = (
+    Parameter(
+        'heads',
+        list(HEAD_NAMES),
+        'what is looked for in the features, once somebody subscribes to it',
+        choices=tuple(HEAD_NAMES),
+    ),
+    Parameter(
+        'heads_checkpoint',
+        '',
+        "weights (.safetensors, .pt, .pth); '' for random, untrained ones; set again to reload",
+        changes='always',
+    ),
+    *(
+        Parameter(
+            f'detection.min_score.{name}',
+            0.3,
+            f'least score of a {name} that is published',
+            0.0,
+            1.0,
+            changes='always',
+        )
+        for name in CLASSES
     ),
 )
 COMPUTE = (
@@ -200,14 +234,14 @@ INPUT = (
     ),
     Parameter('max_message_mb', 256, 'refuse larger input, MiB', 1, 4096),
 )
-TENSOR_INPUT = (
+TENSOR_INPUT = (Parameter('frame_id', 'lidar', 'frame of input that names none'),)
+PILLAR_INPUT = (
     Parameter(
         'input',
         'dense',
         'the topic that is read: pseudo_image (dense) or pillars, a thirtieth of its size',
         choices=('dense', 'pillars'),
     ),
-    Parameter('frame_id', 'lidar', 'frame of input that names none'),
 )
 OUTPUT = (
     Parameter(
@@ -318,17 +352,20 @@ NODES: dict[str, tuple[Parameter, ...]] = {
         + COMPUTE
         + PRECISION_WHEN_SHORT
         + INPUT
+        + PILLAR_INPUT
         + TENSOR_INPUT
         + OUTPUT
         + MAP_OUTPUT
         + LIFE
         + HEALTH
     ),
+    'heads_node': FEATURES + HEADS + COMPUTE + INPUT + TENSOR_INPUT + LIFE + HEALTH,
     'pipeline_node': (
         GRID
         + CLOUD
         + PFN
         + BACKBONE
+        + HEADS
         + ENGINE
         + COMPUTE
         + PRECISION_WHEN_SHORT

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Point clouds in, bird's-eye-view features out, in one process."""
+"""Point clouds in; features, objects and drivable area out, in one process."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import Any
 from tiny_bev_ros.nodes import build
 from tiny_bev_ros.nodes.bev_node import BevNode
 from tiny_bev_ros.nodes.cloud_input import CloudInput, LabelledCloud
+from tiny_bev_ros.nodes.head_output import HeadOutput
 from tiny_bev_ros.nodes.outputs import FeatureOutput, PillarOutput
 
 
 class PipelineNode(BevNode):
-    """`points` (PointCloud2) to `bev_features`; `pseudo_image` and `pillars` for who asks.
+    """`points` (PointCloud2) to `bev_features`, `detections` and all else that nodes publish.
 
     The pillars go from one network to the other as they are: a pseudo-image is laid out only
     for those who subscribe to it.
@@ -25,15 +26,17 @@ class PipelineNode(BevNode):
         """Pillar feature net and backbone, which must fit each other."""
         build.check_channels(values)
         build.make_cloud_options(values)  # is wrong now rather than with the first cloud
-        return build.load_weights(values, self.get_logger(), pfn=True, backbone=True)
+        logger = self.get_logger()
+        return build.load_weights(values, logger, pfn=True, backbone=True, heads=True)
 
     def make_outputs(self, values: dict[str, Any], networks: Any) -> list[Any]:
-        """Pillars, features and picture."""
+        """Pillars, features, picture, objects and drivable area."""
         self._grid, self._stride = networks.stage.grid, networks.engine.stride
         self._pillars = PillarOutput(self, values, self._grid)
-        grid = self._grid.strided(self._stride)
-        self._features = FeatureOutput(self, values, networks.engine.channels, grid)
-        return [self._pillars, self._features]
+        self._fine = self._grid.strided(self._stride)
+        self._features = FeatureOutput(self, values, networks.engine.channels, self._fine)
+        self._seen = HeadOutput(self, values)
+        return [self._pillars, self._features, self._seen]
 
     def make_input(self, values: dict[str, Any]) -> CloudInput:
         """Clouds."""
@@ -50,11 +53,20 @@ class PipelineNode(BevNode):
         if self._pillars.wanted:
             with self.publishing():
                 self._pillars.publish(pillars, cloud.labels)
-        if self._features.wanted:
+        if self._features.wanted or self._seen.wanted:
             shape = self._grid.shape
             features = self.run(
                 'backbone', lambda networks: networks.engine.from_pillars(*pillars, shape)
             )
             self.computed()
-            with self.publishing():
-                self._features.publish(features, cloud.labels.strided(self._stride))
+            labels = cloud.labels.strided(self._stride)
+            if self._features.wanted:
+                with self.publishing():
+                    self._features.publish(features, labels)
+            if self._seen.wanted:
+                scores = self._seen.min_scores
+                seen = self.run(
+                    'heads', lambda networks: networks.heads(features, self._fine, scores)
+                )
+                with self.publishing():
+                    self._seen.publish(seen, labels)

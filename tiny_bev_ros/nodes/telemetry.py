@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _PERIOD_S = 1.0
 # Stamped numbers, as Autoware's tools read them: of today, of its releases for Humble.
 _STAMPED = ('autoware_internal_debug_msgs', 'tier4_debug_msgs')
-STAGES = ('wait', 'decode', 'pillars', 'backbone', 'publish')
+STAGES = ('wait', 'decode', 'pillars', 'backbone', 'heads', 'publish')
 
 
 class Telemetry:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The subscription to `pseudo_image` or `pillars`."""
+"""The subscription to `pseudo_image`, `pillars` or `bev_features`."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from tiny_bev_ros.messages.tensor import BevTensor, decode_tensor
 from tiny_bev_ros.nodes.bev_node import BevNode
 from tiny_bev_ros.transport.input import NewestInput
 
-# Topic and reader for each value of the parameter `input`.
-_INPUTS: dict[str, tuple[str, Any]] = {
-    'dense': ('pseudo_image', decode_tensor),
-    'pillars': ('pillars', decode_pillars),
+# Reader of each topic.
+_READERS: dict[str, Any] = {
+    'pseudo_image': decode_tensor,
+    'pillars': decode_pillars,
+    'bev_features': decode_tensor,
 }
 
 
@@ -26,17 +27,21 @@ class TensorInput(NewestInput):
 
     Args:
         node: which subscribes.
+        topic: pseudo_image, pillars or bev_features.
         channels: that a tensor must have.
         callback: gets each tensor.
     """
 
     def __init__(
-        self, node: BevNode, channels: int, callback: Callable[[BevTensor | PillarTensor], None]
+        self,
+        node: BevNode,
+        topic: str,
+        channels: int,
+        callback: Callable[[Any], None],
     ) -> None:
         self._node = node
-        topic, decode = _INPUTS[node.values['input']]
         self._decode_any = partial(
-            decode, channels=channels, max_bytes=node.values['max_message_mb'] * 2**20
+            _READERS[topic], channels=channels, max_bytes=node.values['max_message_mb'] * 2**20
         )
         super().__init__(node, topic, TENSOR_TYPES, self._read, callback, **node.input_options())
 

@@ -34,7 +34,7 @@ class Side:
         sign: 1 on the left, -1 on the right.
         parking: 'none', 'parallel' or 'across'.
         road: from the middle of the road to the kerb, parked cars included.
-        kerb: its height.
+        kerb: its height, 0 for none.
         pavement: its width, 0 for none.
         setback: from the pavement to the fronts.
         bank: height of an embankment, negative for a ditch or a slope downward.
@@ -124,7 +124,7 @@ def _make_side(random: np.random.Generator, kind: str, lane: float, sign: int) -
         sign,
         parking,
         lane + strip,
-        0.0 if country else random.choice([0.0, random.uniform(0.03, 0.16)], p=[0.2, 0.8]),
+        0.0 if country or random.random() < 0.1 else random.uniform(0.07, 0.16),
         0.0 if country else random.uniform(1.2, 4.5),
         random.choice([0.0, random.uniform(1, 4), random.uniform(4, 11)]),
         bank,
@@ -520,7 +520,9 @@ def make_terrain(random: np.random.Generator, plan: Plan) -> Terrain:
         out = offset[here] * np.float32(side.sign)
         road, front = np.float32(side.road), np.float32(side.front)
         crown = np.float32(0.015) * np.minimum(np.maximum(out, 0), road)
-        beside = (out > road) & (gap > 0)
+        # A pavement without a kerb may be driven on: to a LiDAR it is the same surface.
+        edge = road if side.kerb else front
+        beside = (out > edge) & (gap > 0)
         soft = (out > front) & (gap > 0)
         kerb = np.where(beside, np.float32(side.kerb), np.float32(0))
         begin = front + np.float32(random.uniform(0, 3))
@@ -531,7 +533,7 @@ def make_terrain(random: np.random.Generator, plan: Plan) -> Terrain:
             drivable[here] &= ~beside | (out > front)
         else:
             drivable[here] &= ~beside
-            rough = random.normal(0, random.uniform(0.005, 0.05), soft.shape).astype(np.float32)
+            rough = random.normal(0, random.uniform(0.015, 0.06), soft.shape).astype(np.float32)
             heights[here] += rough * soft
             reflectivity[here][soft] = green
         reflectivity[here][beside & ~soft] = random.uniform(0.2, 0.4)

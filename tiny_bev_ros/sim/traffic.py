@@ -41,7 +41,7 @@ def car(parts: PartList, random: np.random.Generator, pose: Pose, owner: int) ->
     """A hatchback, saloon, estate or off-roader."""
     kind = random.choice(['hatchback', 'saloon', 'estate', 'suv'], p=[0.5, 0.18, 0.17, 0.15])
     length = {
-        'hatchback': random.uniform(3.4, 4.2),
+        'hatchback': random.uniform(3.3, 4.2) if random.random() < 0.93 else 2.7,
         'saloon': random.uniform(4.15, 4.8),
         'estate': random.uniform(4.1, 4.7),
         'suv': random.uniform(3.9, 4.7),

@@ -68,7 +68,7 @@ class Variation:
         view: probability that only the points of a camera's view stay.
     """
 
-    turn: float = 0.15
+    turn: float = 0.4
     scale: float = 0.07
     lift: float = 0.08
     drop: float = 0.4
@@ -102,7 +102,7 @@ def mirrored(frame: Frame) -> Frame:
 
 def facing(frame: Frame, random: np.random.Generator) -> Frame:
     """A whole turn with x ahead or back along the road, or, seldom, anywhere."""
-    angle = random.choice([0.0, np.pi]) if random.random() < 0.8 else random.uniform(0, 2 * np.pi)
+    angle = random.choice([0.0, np.pi]) if random.random() < 0.7 else random.uniform(0, 2 * np.pi)
     return turned(frame, float(angle)) if angle and frame.whole else frame
 
 

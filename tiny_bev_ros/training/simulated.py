@@ -23,7 +23,7 @@ def simulated(seed: int, lidars: tuple[str, ...]) -> Frame:
     scene = street(seed)
     mounting = Mounting(random.uniform(1.5, 2.1), *np.radians(random.normal(0, 0.6, 2)).tolist())
     x, y, yaw = ego_pose(plan_of(seed), float(random.uniform(-2, 12)))
-    pose = (x, y + random.normal(0, 0.3), yaw + random.normal(0, 0.03))
+    pose = (x, y + random.normal(0, 0.3), yaw + random.normal(0, 0.06))
     sweep = scan(scene, LIDARS[lidar], pose, seed, mounting)
     counts = np.bincount(sweep.owner[sweep.owner >= 0], minlength=len(scene.objects))
     return Frame(

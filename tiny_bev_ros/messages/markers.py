@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Detected objects as visualization_msgs/MarkerArray, for RViz."""
+
+from __future__ import annotations
+
+from std_msgs.msg import ColorRGBA
+from visualization_msgs.msg import Marker, MarkerArray
+
+from tiny_bev_ros.messages.labels import TensorLabels
+from tiny_bev_ros.messages.vision import header_of, pose_of, size_of
+from tiny_bev_ros.models.detection_head import CLASSES, Detections
+
+# Red, green and blue of each class.
+COLOURS = {
+    'vehicle': (1.0, 0.35, 0.2),
+    'pedestrian': (1.0, 0.2, 0.9),
+    'cyclist': (0.1, 0.9, 1.0),
+}
+_BOX_OPACITY = 0.45
+
+
+def encode_markers(found: Detections, labels: TensorLabels) -> MarkerArray:
+    """A box and an arrow along its heading for each object, after one that deletes the last."""
+    header = header_of(labels)
+    markers = [Marker(header=header, action=Marker.DELETEALL)]
+    rows = zip(found.boxes.tolist(), found.labels.tolist(), strict=True)
+    for number, (box, label) in enumerate(rows):
+        name = CLASSES[label]
+        red, green, blue = COLOURS[name]
+        both = {'header': header, 'id': number, 'action': Marker.ADD, 'pose': pose_of(box)}
+        markers.append(
+            Marker(
+                ns=name,
+                type=Marker.CUBE,
+                scale=size_of(box),
+                color=ColorRGBA(r=red, g=green, b=blue, a=_BOX_OPACITY),
+                **both,
+            )
+        )
+        arrow = Marker(ns=f'{name} heading', type=Marker.ARROW, **both)
+        arrow.scale.x, arrow.scale.y, arrow.scale.z = box[3] * 0.75, 0.12, 0.12
+        arrow.color = ColorRGBA(r=red, g=green, b=blue, a=1.0)
+        markers.append(arrow)
+    return MarkerArray(markers=markers)

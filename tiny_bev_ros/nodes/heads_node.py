@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bird's-eye-view features in, objects and drivable area out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.grid import BevGrid
+from tiny_bev_ros.messages.tensor import BevTensor, TensorLabels
+from tiny_bev_ros.nodes import build
+from tiny_bev_ros.nodes.bev_node import BevNode
+from tiny_bev_ros.nodes.head_output import HeadOutput
+from tiny_bev_ros.nodes.tensor_input import TensorInput
+
+
+class HeadsNode(BevNode):
+    """`bev_features` (multi-array) to `detections`, `drivable_area` and their like."""
+
+    def __init__(self, **node_options: Any) -> None:
+        super().__init__('heads_node', **node_options)
+
+    def load(self, values: dict[str, Any]) -> build.Weights:
+        """The heads."""
+        return build.load_weights(values, self.get_logger(), heads=True)
+
+    def make_outputs(self, values: dict[str, Any], networks: Any) -> list[Any]:
+        """Objects and drivable area."""
+        self._channels = networks.heads.channels
+        self._output = HeadOutput(self, values)
+        return [self._output]
+
+    def make_input(self, values: dict[str, Any]) -> TensorInput:
+        """Features."""
+        return TensorInput(self, 'bev_features', self._channels, self.work)
+
+    def map_shape(self) -> None:
+        """Of no concern to heads."""
+        return
+
+    def work(self, features: BevTensor) -> None:
+        """Publishes what is in one map of features."""
+        self.begin(features.labels.stamp or (0, 0))
+        tensor = features.tensor
+        grid = grid_of(features.labels, (tensor.shape[2], tensor.shape[3]))
+        scores = self._output.min_scores
+        seen = self.run('heads', lambda networks: networks.heads(tensor, grid, scores))
+        with self.publishing():
+            self._output.publish(seen, features.labels)
+
+
+def grid_of(labels: TensorLabels, shape: tuple[int, int]) -> BevGrid:
+    """The grid of a map (H,W); heights are of no concern.
+
+    Raises:
+        TinyBevError: the labels name no axes, or cells that are not square.
+    """
+    x_axis, y_axis = labels.x_axis, labels.y_axis
+    if x_axis is None or y_axis is None or x_axis.step != y_axis.step:
+        raise TinyBevError(
+            f'axes are {x_axis} and {y_axis}; expected both, with cells that are square'
+        )
+    rows, cols = shape
+    return BevGrid(
+        (x_axis.origin, x_axis.origin + cols * x_axis.step),
+        (y_axis.origin, y_axis.origin + rows * y_axis.step),
+        (-1.0, 1.0),
+        x_axis.step,
+    )
