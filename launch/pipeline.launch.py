@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Points to features, in one process or in two."""
+"""Points to features, objects and drivable area, in one process or in three."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ INPUT = {'points': 'input_topic'}
 OUTPUT = {'bev_features': 'output_topic'}
 PFN = {'device': 'device', 'pfn.checkpoint': 'pfn_checkpoint'}
 BACKBONE = {'device': 'device', 'backbone.checkpoint': 'backbone_checkpoint'}
+HEADS = {'device': 'device', 'heads_checkpoint': 'heads_checkpoint'}
 
 
 def actions(context: LaunchContext) -> list:
     if launching.argument_value(context, 'composed') == 'true':
-        nodes = [launching.node(context, 'pipeline_node', INPUT | OUTPUT, PFN | BACKBONE)]
+        nodes = [launching.node(context, 'pipeline_node', INPUT | OUTPUT, PFN | BACKBONE | HEADS)]
     else:
         nodes = [
             launching.node(context, 'pfn_node', INPUT, PFN),
             launching.node(context, 'backbone_node', OUTPUT, BACKBONE, input='pillars'),
+            launching.node(context, 'heads_node', OUTPUT, HEADS),
         ]
     return [*nodes, *launching.bag_player(context)]
 
@@ -31,13 +33,15 @@ def generate_launch_description() -> LaunchDescription:
             'composed',
             default_value='true',
             choices=['true', 'false'],
-            description='true: pipeline_node, one process; false: pfn_node and backbone_node, '
-            'with pillars between them',
+            description='true: pipeline_node, one process; false: pfn_node, backbone_node and '
+            'heads_node',
         ),
         launching.topic('input_topic', 'points', 'clouds, sensor_msgs/PointCloud2'),
         launching.topic('output_topic', 'bev_features', 'features, multi-array (1,C,H/2,W/2)'),
         launching.checkpoint('pfn_checkpoint', 'the pillar feature net'),
         launching.checkpoint('backbone_checkpoint', 'the backbone'),
+        launching.checkpoint('heads_checkpoint', 'the heads'),
+        launching.WEIGHTS_ARGUMENT,
         launching.GRID,
     )
     return launching.description(arguments, actions)

@@ -26,12 +26,16 @@ from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Float32MultiArray, Float64
 
 from tiny_bev_ros.engine.engine import BackboneEngine
+from tiny_bev_ros.grid import Axis
 from tiny_bev_ros.messages.cloud import encode_cloud
+from tiny_bev_ros.messages.objects import decode_objects
 from tiny_bev_ros.messages.tensor import TensorLabels, decode_tensor, encode_tensor
 from tiny_bev_ros.models import build_backbone, seeded
+from tiny_bev_ros.models.detection_head import CLASSES
 from tiny_bev_ros.nodes import telemetry
 from tiny_bev_ros.nodes.backbone_node import BackboneNode
 from tiny_bev_ros.nodes.bev_node import BevNode
+from tiny_bev_ros.nodes.heads_node import HeadsNode
 from tiny_bev_ros.nodes.pfn_node import PfnNode
 from tiny_bev_ros.nodes.pipeline_node import PipelineNode
 from tiny_bev_ros.nodes.telemetry import STAGES
@@ -43,6 +47,7 @@ SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FA
 NODES = {
     PfnNode: ('points', 'pseudo_image'),
     BackboneNode: ('pseudo_image', 'bev_features'),
+    HeadsNode: ('bev_features', 'detection_boxes'),
     PipelineNode: ('points', 'bev_features'),
 }
 SMALL = {
@@ -70,7 +75,8 @@ class Bench:
         self.other = rclpy.create_node('other', context=self.contexts[1], namespace=namespace)
         self.results: list[Any] = []
         self.other.create_subscription(Float32MultiArray, result, self.results.append, 10)
-        self.is_cloud = topic == 'points'
+        self.is_cloud, self.is_list = topic == 'points', result == 'detection_boxes'
+        self.channels = 128 if self.is_list else 64
         self.publisher = self.other.create_publisher(
             PointCloud2 if self.is_cloud else Float32MultiArray, topic, 1
         )
@@ -87,8 +93,9 @@ class Bench:
         if self.is_cloud:
             points = generator.uniform([0, -8, -3, 0], [16, 8, 1, 1], (500, 4))
             return encode_cloud(points.astype(np.float32), (seconds, 0), 'lidar')
-        image = generator.random((1, 64, 6, 8), dtype=np.float32)
-        return encode_tensor(image, TensorLabels((seconds, 0), 'lidar'))
+        axis = Axis(0.0, 0.5)
+        image = generator.random((1, self.channels, 6, 8), dtype=np.float32)
+        return encode_tensor(image, TensorLabels((seconds, 0), 'lidar', axis, axis))
 
     def frame(self, seconds: int = 1) -> np.ndarray:
         """Publishes until there is a result of this stamp."""
@@ -98,6 +105,11 @@ class Bench:
                 self.publisher.publish(self.message(seconds))
             time.sleep(0.05)
             for result in list(self.results):
+                if self.is_list:
+                    found = decode_objects(result)
+                    if found.labels.stamp == (seconds, 0):
+                        return found.boxes
+                    continue
                 tensor = decode_tensor(result)
                 if tensor.labels.stamp == (seconds, 0):
                     return tensor.array
@@ -122,7 +134,10 @@ def bench() -> Iterator[Callable[..., Bench]]:
     made: list[Bench] = []
 
     def make(node_class: type[BevNode], **values: Any) -> Bench:
-        known = SMALL if node_class is not BackboneNode else {'device': 'cpu'}
+        known = {'device': 'cpu'} if node_class in (BackboneNode, HeadsNode) else SMALL
+        if node_class is HeadsNode:
+            # Of untrained heads, so that there is something to compare.
+            known |= {f'detection.min_score.{name}': 0.0 for name in CLASSES}
         made.append(Bench(node_class, len(made), **known, **values))
         return made[-1]
 

@@ -29,7 +29,7 @@ from ros_graph import RosGraph
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Float32MultiArray
 
-from tiny_bev_ros.config import config_file
+from tiny_bev_ros.config import CHECKPOINTS, config_file, weights_file
 from tiny_bev_ros.messages.cloud import encode_cloud
 from tiny_bev_ros.messages.tensor import TensorLabels, decode_tensor, encode_tensor
 
@@ -62,6 +62,8 @@ ARGUMENTS = {
         'output_topic',
         'pfn_checkpoint',
         'backbone_checkpoint',
+        'heads_checkpoint',
+        'weights',
         'grid',
         *COMMON,
         *BAG,
@@ -188,16 +190,42 @@ def test_pipeline_in_one_process(started):
     }
 
 
-def test_pipeline_in_two_processes(started):
+def test_pipeline_in_three_processes(started):
     lines = started('pipeline', composed='false', **PIPELINE)
-    assert sorted(lines) == ['backbone_node', 'pfn_node']
+    assert sorted(lines) == ['backbone_node', 'heads_node', 'pfn_node']
     pfn, backbone = lines['pfn_node'], lines['backbone_node']
+    assert values_of(lines['heads_node'], '-r')[2:] == ['bev_features:=map']
+    assert overrides(lines['heads_node']) == {'device': 'cpu', 'use_sim_time': False}
     assert values_of(pfn, '-r')[2:] == ['points:=/lidar/points']
     assert values_of(backbone, '-r')[2:] == ['bev_features:=map']
     common = {'device': 'cpu', 'use_sim_time': False}
     assert overrides(pfn) == {'pfn.checkpoint': '/pfn.pt', **common}
     between = {'input': 'pillars', 'backbone.checkpoint': '/backbone.pt'}
     assert overrides(backbone) == {**between, **common}
+
+
+def test_shipped_weights_are_taken_unless_something_else_is_asked_for(started, tmp_path: Path):
+    shipped, path = config_file('weights_street.yaml'), weights_file('street')
+    (line,) = started('pipeline', grid='around').values()
+    files = values_of(line, '--params-file')
+    assert files[:3] == [config_file(), shipped, config_file('grid_around.yaml')]
+    assert overrides(line) == dict.fromkeys(CHECKPOINTS, path)
+    lines = started('pipeline', composed='false')
+    assert overrides(lines['heads_node']) == {'heads_checkpoint': path}
+    assert overrides(lines['pfn_node']) == {'pfn.checkpoint': path}
+    (tmp_path / 'mine.yaml').touch()
+    for arguments in (
+        {'params_file': str(tmp_path / 'mine.yaml')},
+        {'heads_checkpoint': '/mine.pt'},
+        {'grid': 'kitti'},
+        {'weights': 'none'},
+    ):
+        (line,) = started('pipeline', **arguments).values()
+        assert shipped not in values_of(line, '--params-file')
+    (line,) = started(
+        'pipeline', params_file=str(tmp_path / 'mine.yaml'), weights='street'
+    ).values()
+    assert values_of(line, '--params-file')[1] == shipped
 
 
 def test_grid_preset_comes_after_the_params_file(started):

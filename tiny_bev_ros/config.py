@@ -8,12 +8,20 @@ from pathlib import Path
 from ament_index_python.packages import get_package_prefix, get_package_share_directory
 
 PACKAGE = 'tiny_bev_ros'
-GRIDS = ('kitti', 'square_200', 'surround', 'close')
+GRIDS = ('kitti', 'square_200', 'surround', 'close', 'ahead', 'around')
+# Shipped weights: what they are, and the parameters in which they go.
+WEIGHTS = ('street',)
+CHECKPOINTS = ('pfn.checkpoint', 'backbone.checkpoint', 'heads_checkpoint')
 
 
 def config_file(name: str = 'tiny_bev.yaml') -> str:
     """Path of a file of config/: tiny_bev.yaml has every parameter, grid_<preset>.yaml a grid."""
     return str(Path(get_package_share_directory(PACKAGE)) / 'config' / name)
+
+
+def weights_file(name: str) -> str:
+    """Path of shipped weights, one of WEIGHTS; config/weights_<name>.yaml is their network."""
+    return str(Path(__file__).parent / 'weights' / f'{name}.safetensors')
 
 
 def executable(name: str) -> str:

@@ -56,7 +56,9 @@ class BevDetector(nn.Module):
             pillars.append(grouped.pillar + total)
             places.append(grouped.cells[:, 0] * grid.shape[1] + grouped.cells[:, 1] + frame * size)
             total += len(grouped.cells)
-        features = self.pfn.encode(torch.cat(rows), torch.cat(pillars), total)
+        # Not in half precision: what tells a kerb is a hundredth of what tells the place.
+        with torch.autocast(rows[0].device.type, enabled=False):
+            features = self.pfn.encode(torch.cat(rows), torch.cat(pillars), total)
         canvas = features.new_zeros(len(points) * size, features.shape[1])
         canvas = canvas.index_copy(0, torch.cat(places), features)
         canvas = canvas.view(len(points), *grids[0].shape, -1).permute(0, 3, 1, 2)

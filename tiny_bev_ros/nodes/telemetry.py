@@ -155,7 +155,9 @@ class Telemetry:
             }
         if node.weights is not None:
             pairs |= {
-                name.replace('.', ' '): digest[:12] if len(digest) == 64 else digest
+                name.replace('.', ' ').replace('_', ' '): digest[:12]
+                if len(digest) == 64
+                else digest
                 for name, digest in node.weights.digests.items()
             }
         statistics = node.statistics

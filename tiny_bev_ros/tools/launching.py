@@ -13,12 +13,15 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
-from tiny_bev_ros.config import GRIDS, config_file
+from tiny_bev_ros.config import CHECKPOINTS, GRIDS, WEIGHTS, config_file, weights_file
 from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.nodes.parameters import NODES
 from tiny_bev_ros.transport.shared_memory import profile_environment, shortage
 
 # A bag waits this long for the nodes, which load PyTorch first.
 _NODES_START_S = 4.0
+# Of the cells with which the shipped weights were trained.
+_GRIDS_OF_WEIGHTS = ('', 'ahead', 'around')
 # Not to try at full speed what fails at once.
 _RESPAWN_S = 2.0
 
@@ -85,6 +88,14 @@ GRID = DeclareLaunchArgument(
     description='preset of the map; empty: as in params_file',
 )
 
+WEIGHTS_ARGUMENT = DeclareLaunchArgument(
+    'weights',
+    default_value='auto',
+    choices=['auto', 'none', *WEIGHTS],
+    description='shipped weights, with their network and map; none: as in params_file; '
+    'auto: street, unless there is a params_file, a checkpoint or a grid of yours',
+)
+
 
 def checkpoint(name: str, of: str) -> DeclareLaunchArgument:
     """The argument that names the weights of one network."""
@@ -128,6 +139,10 @@ def node(
         # launch_ros would go on without it.
         raise TinyBevError(f'params_file is {params_file}, which is no file')
     parameters: list[Any] = [params_file]
+    if name := shipped(context):
+        parameters.append(config_file(f'weights_{name}.yaml'))
+        takes = {each.name for each in NODES[executable]}
+        values = {each: weights_file(name) for each in CHECKPOINTS if each in takes} | values
     grid = context.launch_configurations.get('grid', '')
     if grid:
         parameters.append(config_file(f'grid_{grid}.yaml'))
@@ -149,6 +164,20 @@ def node(
         respawn=argument_value(context, 'respawn') == 'true',
         respawn_delay=_RESPAWN_S,
     )
+
+
+def shipped(context: LaunchContext) -> str:
+    """Which of WEIGHTS a launch file that has the argument is to use; '' for none."""
+    asked = context.launch_configurations.get('weights', 'none')
+    if asked == 'auto':
+        checkpoints = ('pfn_checkpoint', 'backbone_checkpoint', 'heads_checkpoint')
+        own = (
+            path_value(context, 'params_file') != config_file()
+            or any(context.launch_configurations.get(each) for each in checkpoints)
+            or context.launch_configurations.get('grid', '') not in _GRIDS_OF_WEIGHTS
+        )
+        return '' if own else WEIGHTS[0]
+    return '' if asked == 'none' else asked
 
 
 def bag_player(context: LaunchContext) -> list[TimerAction]:

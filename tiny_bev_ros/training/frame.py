@@ -40,19 +40,25 @@ class Frame:
 
     Attributes:
         points: (N,4) float32 x, y, z, intensity.
+        owner: (N,) int32, index of the object that each point lies on; -1 for other things, -2
+            for the ground, where that is known.
         boxes: (O,7) float32 x, y, z of the middle, length, width, height, yaw.
         labels: (O,) int64, index into the classes; -1 for what is none but looks like one.
-        counts: (O,) int64, points on each object.
         road: where one may drive; None where nobody knows.
         whole: whether it is a whole turn, labelled on all sides.
     """
 
     points: np.ndarray
+    owner: np.ndarray
     boxes: np.ndarray
     labels: np.ndarray
-    counts: np.ndarray
     road: Road | None = None
     whole: bool = False
+
+    @property
+    def counts(self) -> np.ndarray:
+        """(O,) int64, points on each object."""
+        return np.bincount(self.owner[self.owner >= 0], minlength=len(self.boxes))
 
 
 @dataclass(frozen=True)
@@ -121,10 +127,7 @@ def varied(frame: Frame, random: np.random.Generator, much: Variation) -> Frame:
     if random.random() < much.view:
         kept &= np.abs(np.arctan2(points[:, 1], points[:, 0])) < random.uniform(0.6, 0.9)
     kept &= ~_slabs(frame, random, much.slab)
-    counts = frame.counts
-    if not kept.all():
-        counts = counts - _on_boxes(frame.boxes, points[~kept])
-    return replace(frame, points=points[kept], counts=np.maximum(counts, 0))
+    return replace(frame, points=points[kept], owner=frame.owner[kept])
 
 
 def in_box(box: np.ndarray, points: np.ndarray, margin: float = 0.0) -> np.ndarray:
@@ -139,22 +142,12 @@ def in_box(box: np.ndarray, points: np.ndarray, margin: float = 0.0) -> np.ndarr
     )
 
 
-def _on_boxes(boxes: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """(O,) int64 points in each box, but for those on the ground under it."""
-    counts = np.zeros(len(boxes), np.int64)
-    order = np.argsort(points[:, 0])
-    x = points[order, 0]
+def owners(boxes: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """(N,) int32: index of the box in which each point lies, -1 for none."""
+    owner = np.full(len(points), -1, np.int32)
     for index, box in enumerate(boxes):
-        reach = np.hypot(box[3], box[4]) / 2
-        first, last = np.searchsorted(x, (box[0] - reach, box[0] + reach))
-        near = points[order[first:last]]
-        counts[index] = (in_box(box, near) & (near[:, 2] > box[2] - box[5] / 2 + 0.15)).sum()
-    return counts
-
-
-def count_points(boxes: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """(O,) int64: points in each box."""
-    return np.array([int(in_box(box, points).sum()) for box in boxes], np.int64)
+        owner[in_box(box, points)] = index
+    return owner
 
 
 def _slabs(frame: Frame, random: np.random.Generator, probability: float) -> np.ndarray:

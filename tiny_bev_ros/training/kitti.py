@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.training.frame import Frame, count_points
+from tiny_bev_ros.training.frame import Frame, owners
 
 # Index into the classes of this package; -1 for what resembles one of them.
 LABELS = {
@@ -157,7 +157,7 @@ class KittiFolder:
         points = points[(depth > 0) & ((pixels >= 0) & (pixels < IMAGE_SIZE)).all(axis=1)]
         boxes = np.array([each.box for each in objects], np.float32).reshape(-1, 7)
         labels = np.array([LABELS.get(each.kind, -1) for each in objects], np.int64)
-        return Frame(points, boxes, labels, count_points(boxes, points))
+        return Frame(points, owners(boxes, points), boxes, labels)
 
     def _cloud(self, name: str) -> Path | None:
         for folder in ('velodyne', 'velodyne_reduced'):

@@ -26,7 +26,7 @@ from tiny_bev_ros.training.config import TrainConfig
 from tiny_bev_ros.training.samples import Batch, collate
 
 # Weight of the drivable area beside the objects.
-_DRIVABLE_WEIGHT = 2.0
+_DRIVABLE_WEIGHT = 3.0
 _LARGEST_GRADIENT = 10.0
 # Steps over which the log takes means.
 _LOG_STEPS = 20
@@ -114,13 +114,14 @@ class Training:
         bar = tqdm(
             total=last, initial=self.step, unit='step', disable=None if self._place.first else True
         )
+        every = min(_LOG_STEPS, config.steps)
         began, sums = time.monotonic(), dict.fromkeys(('total',), 0.0)
         for batch in self._batches(last):
             parts = self._update(batch)
             for name, value in parts.items():
-                sums[name] = sums.get(name, 0.0) + value / _LOG_STEPS
+                sums[name] = sums.get(name, 0.0) + value / every
             bar.update()
-            if self.step % _LOG_STEPS == 0:
+            if self.step % every == 0:
                 bar.set_postfix(loss=f'{sums["total"]:.3f}', rate=f'{self._rate():.1e}')
                 self._log(sums, time.monotonic() - began)
                 began, sums = time.monotonic(), dict.fromkeys(sums, 0.0)

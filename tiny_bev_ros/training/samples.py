@@ -19,8 +19,8 @@ from tiny_bev_ros.training.frame import Frame, Variation, facing, varied
 
 # Objects of fewer points are not asked for, and not wrong where they are found.
 FEWEST_POINTS = 5
-# How far from a point ground still counts as seen, in cells to either side.
-_SEEN = 3
+# How far from a point on it ground still counts as seen, in cells to either side.
+_SEEN = 2
 
 
 class Sample(NamedTuple):
@@ -82,7 +82,7 @@ def make_sample(frame: Frame, grid: BevGrid, stride: int) -> Sample:
     inside = (
         (x >= x_low) & (x < x_high) & (y >= y_low) & (y < y_high) & (z >= z_low) & (z < z_high)
     )
-    points = points[inside]
+    points, owner = points[inside], frame.owner[inside]
     fine = grid.strided(stride)
     known = frame.labels >= 0
     targets = make_targets(
@@ -99,7 +99,7 @@ def make_sample(frame: Frame, grid: BevGrid, stride: int) -> Sample:
             fine.x_axis.centre(np.arange(cols)), fine.y_axis.centre(np.arange(rows))
         )
         drivable = torch.from_numpy(frame.road.at(at_x, at_y).astype(np.float32))
-        seen = _seen(points, fine)
+        seen = _seen(points[owner == -2], fine)
     return Sample(torch.from_numpy(points), torch.tensor([x_low, y_low]), targets, drivable, seen)
 
 
@@ -163,7 +163,7 @@ class Pieces(Dataset):
 
 
 def _seen(points: np.ndarray, grid: BevGrid) -> Tensor:
-    """(h,w) float32: 1 for cells that have a point in or near them."""
+    """(h,w) float32: 1 for cells that have one of these points in or near them."""
     hit = torch.zeros(1, 1, *grid.shape)
     row = torch.from_numpy(grid.y_axis.index(points[:, 1]).astype(np.int64))
     col = torch.from_numpy(grid.x_axis.index(points[:, 0]).astype(np.int64))

@@ -25,12 +25,11 @@ def simulated(seed: int, lidars: tuple[str, ...]) -> Frame:
     x, y, yaw = ego_pose(plan_of(seed), float(random.uniform(-2, 12)))
     pose = (x, y + random.normal(0, 0.3), yaw + random.normal(0, 0.06))
     sweep = scan(scene, LIDARS[lidar], pose, seed, mounting)
-    counts = np.bincount(sweep.owner[sweep.owner >= 0], minlength=len(scene.objects))
     return Frame(
         sweep.points,
+        sweep.owner,
         sweep.boxes,
         scene.objects['label'].astype(np.int64),
-        counts.astype(np.int64),
         _road(scene.terrain, pose),
         whole=True,
     )
