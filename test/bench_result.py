@@ -34,6 +34,12 @@ def result() -> dict[str, Any]:
             {'name': 'engine: pillars', 'whole': False, 'ms': [3.0]},
         ],
         'untuned': {'untuned': [60.0], 'tuned': [40.0]},
+        'detection': [
+            {'map': name, 'precision': precision, 'stage': stage, 'ms': [ms]}
+            for name in ('ahead', 'around')
+            for precision in ('float32', 'bfloat16')
+            for stage, ms in (('pillars', 4.0), ('backbone', 16.0), ('heads', 10.0))
+        ],
     }
     engine = {
         'left_out': ['torch.compile is left out: no compiler'],

@@ -17,7 +17,14 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, W
 from rosbags.typesys import Stores, get_typestore
 
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.tools.bag import Bag, RecordedQos, find_cloud_topic, write_cloud_bag
+from tiny_bev_ros.tools.bag import (
+    CLOUD_TYPE,
+    Bag,
+    BagMessage,
+    RecordedQos,
+    find_cloud_topic,
+    write_bag,
+)
 
 STRING, CLOUD = 'std_msgs/msg/String', 'sensor_msgs/msg/PointCloud2'
 # Enough to be CDR for a reader that does not look inside.
@@ -303,29 +310,33 @@ def test_unknown_topic_is_named_at_once(tmp_path: Path) -> None:
         bag.messages(['/x'])
 
 
-def test_cloud_bag_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
-    messages = [(10**18 + index, HEAD + bytes([index])) for index in range(3)]
-    write_cloud_bag(tmp_path / 'new' / 'bag', '/points', messages)
+def test_bag_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    topics = {'/points': CLOUD_TYPE, '/text': STRING}
+    messages = [
+        BagMessage(topic, 10**18 + index, HEAD + bytes([index]))
+        for index, topic in enumerate(('/points', '/text', '/points'))
+    ]
+    write_bag(tmp_path / 'new' / 'bag', topics, messages)
     with Bag(tmp_path / 'new' / 'bag') as bag:
         assert find_cloud_topic(bag) == '/points'
-        assert [(m.time_ns, m.data) for m in bag.messages()] == messages
+        assert list(bag.messages()) == messages
         assert bag.topics['/points'].qos == RecordedQos()
     with pytest.raises(TinyBevError, match='which exists'):
-        write_cloud_bag(tmp_path / 'new' / 'bag', '/points', messages)
+        write_bag(tmp_path / 'new' / 'bag', topics, messages)
 
     def broken() -> object:
         yield messages[0]
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_cloud_bag(tmp_path / 'half', '/points', broken())
+        write_bag(tmp_path / 'half', topics, broken())
     assert [path.name for path in tmp_path.iterdir()] == ['new']
 
 
 def test_bag_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / 'file').write_text('')
     with pytest.raises(TinyBevError, match='cannot be written'):
-        write_cloud_bag(tmp_path / 'file' / 'bag', '/points', [])
+        write_bag(tmp_path / 'file' / 'bag', {'/points': CLOUD_TYPE}, [])
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ ROS = (
     'geometry_msgs',
     'launch',
     'launch_ros',
+    'nav_msgs',
     'rcl_interfaces',
     'rclpy',
     'ros2cli',
@@ -29,9 +30,10 @@ ROS = (
     'sensor_msgs',
     'sensor_msgs_py',
     'std_msgs',
+    'vision_msgs',
     'visualization_msgs',
 )
-ABOVE_MODELS = tuple(f'tiny_bev_ros.{name}' for name in ('messages', 'engine', 'sim'))
+ABOVE_MODELS = tuple(f'tiny_bev_ros.{name}' for name in ('messages', 'engine', 'sim', 'training'))
 NODES = ('tiny_bev_ros.nodes', 'tiny_bev_ros.tools')
 TOP = (*NODES, 'tiny_bev_ros.transport', 'tiny_bev_ros.client', 'tiny_bev_ros.config')
 # What the files below a path must not import.
@@ -42,6 +44,7 @@ RULES = {
     'messages': ('rclpy', 'launch', 'launch_ros', *TOP),
     'engine': ('rclpy', 'launch', 'launch_ros', *TOP),
     'sim': (*ROS, 'torch', 'tiny_bev_ros.models', 'tiny_bev_ros.messages', *TOP),
+    'training': (*ROS, 'tiny_bev_ros.messages', 'tiny_bev_ros.engine', *TOP),
     'transport': ('launch', 'launch_ros', 'tiny_bev_ros.client', 'tiny_bev_ros.engine', *NODES),
     'client.py': ('launch', 'launch_ros', 'tiny_bev_ros.engine', *NODES),
 }

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import PointCloud2
+from std_msgs.msg import Float32MultiArray
 
 from tiny_bev_ros.messages.cloud import decode_cloud
+from tiny_bev_ros.messages.objects import decode_objects
 from tiny_bev_ros.sim import LIDARS, ego_pose, plan_of, scan, street
 from tiny_bev_ros.tools import street_bag
 from tiny_bev_ros.tools.bag import Bag, find_cloud_topic
@@ -18,7 +20,8 @@ def test_bag_holds_the_drive(tmp_path: Path) -> None:
     street_bag.make_street_bag(tmp_path / 'street', count=3, seed=7)
     with Bag(tmp_path / 'street') as bag:
         assert find_cloud_topic(bag) == '/points'
-        messages = list(bag.messages())
+        messages = list(bag.messages(['/points']))
+        labels = list(bag.messages(['/labels']))
     assert [m.time_ns - messages[0].time_ns for m in messages] == [0, 10**8, 2 * 10**8]
     for index, message in enumerate(messages):
         cloud = deserialize_message(message.data, PointCloud2)
@@ -32,6 +35,10 @@ def test_bag_holds_the_drive(tmp_path: Path) -> None:
         pose = ego_pose(plan_of(7), 8 * seconds)
         expected = scan(street(7).at(seconds), LIDARS['hdl64'], pose, 7 + index)
         np.testing.assert_array_equal(decode_cloud(cloud).points, expected.points)
+        found = decode_objects(deserialize_message(labels[index].data, Float32MultiArray))
+        assert found.labels.stamp == divmod(message.time_ns, 10**9)
+        seen = np.bincount(expected.owner[expected.owner >= 0], minlength=len(expected.boxes)) > 4
+        np.testing.assert_array_equal(found.boxes, expected.boxes[seen])
 
 
 def command(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:

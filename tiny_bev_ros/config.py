@@ -9,8 +9,9 @@ from ament_index_python.packages import get_package_prefix, get_package_share_di
 
 PACKAGE = 'tiny_bev_ros'
 GRIDS = ('kitti', 'square_200', 'surround', 'close', 'ahead', 'around')
-# Shipped weights: what they are, and the parameters in which they go.
+# Shipped weights, grids of the cells with which they were trained, parameters that take them.
 WEIGHTS = ('street',)
+GRIDS_OF_WEIGHTS = ('ahead', 'around')
 CHECKPOINTS = ('pfn.checkpoint', 'backbone.checkpoint', 'heads_checkpoint')
 
 

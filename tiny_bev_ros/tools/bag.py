@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -237,15 +237,15 @@ def absolute_name(topic: str) -> str:
     return topic if topic.startswith('/') else f'/{topic}'
 
 
-def write_cloud_bag(path: str | Path, topic: str, messages: Iterable[tuple[int, bytes]]) -> None:
-    """Writes PointCloud2 messages as an mcap bag that `ros2 bag` reads.
+def write_bag(path: str | Path, topics: Mapping[str, str], messages: Iterable[BagMessage]) -> None:
+    """Writes messages as an mcap bag that `ros2 bag` reads.
 
     The folder appears when all is written: one that is there is complete.
 
     Args:
         path: of the folder, which must not exist yet.
-        topic: name of the one topic.
-        messages: (nanoseconds since 1970, CDR bytes) in the order of time.
+        topics: their types by name.
+        messages: in the order of time.
 
     Raises:
         TinyBevError: the path exists or cannot be written.
@@ -269,14 +269,17 @@ def write_cloud_bag(path: str | Path, topic: str, messages: Iterable[tuple[int, 
         with tempfile.TemporaryDirectory(prefix=f'.{path.name}.', dir=path.parent) as folder:
             part = Path(folder, path.name)
             with Writer(part, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
-                connection = writer.add_connection(
-                    topic,
-                    CLOUD_TYPE,
-                    typestore=get_typestore(Stores.ROS2_JAZZY),
-                    offered_qos_profiles=[qos],
-                )
-                for time_ns, data in messages:
-                    writer.write(connection, time_ns, data)
+                connections = {
+                    topic: writer.add_connection(
+                        topic,
+                        kind,
+                        typestore=get_typestore(Stores.ROS2_JAZZY),
+                        offered_qos_profiles=[qos],
+                    )
+                    for topic, kind in topics.items()
+                }
+                for topic, time_ns, data in messages:
+                    writer.write(connections[topic], time_ns, data)
             part.rename(path)
     except OSError as error:
         raise TinyBevError(f'bag {path} cannot be written: {error}') from error

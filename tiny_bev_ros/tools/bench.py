@@ -25,6 +25,7 @@ from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.tools.bench_alone import peak_memory, untuned_eager
 from tiny_bev_ros.tools.bench_compare import compare
 from tiny_bev_ros.tools.bench_contenders import build, builders, multiplications, one_line
+from tiny_bev_ros.tools.bench_detection import detection
 from tiny_bev_ros.tools.bench_end_to_end import end_to_end
 from tiny_bev_ros.tools.bench_growth import growth
 from tiny_bev_ros.tools.bench_inputs import KITTI, backbone, clouds, pseudo_images, simulated
@@ -66,6 +67,7 @@ def measure_engine(
                 'fma_peak': max(peak, fma_peak()),
                 'rows': rows,
                 'end_to_end': end_to_end(points[one], network, threads, options.rounds),
+                'detection': detection(points[one], threads, options.rounds),
                 'untuned': untuned_eager(image, scratch, threads, options.rounds),
             }
         )

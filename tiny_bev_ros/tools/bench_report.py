@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from tiny_bev_ros.tools.bench_alone import untuned_line
+from tiny_bev_ros.tools.bench_detection import as_markdown as detection_table
 from tiny_bev_ros.tools.bench_end_to_end import CAPPED, PADDED
 from tiny_bev_ros.tools.bench_growth import PILLARS
 from tiny_bev_ros.tools.bench_tables import as_table, spread
@@ -55,6 +56,8 @@ def _engine(result: dict[str, Any]) -> list[str]:
             parts.append(f'{untuned_line(run["untuned"])} ({result["alone_input"]}).')
         parts += [f'## PointCloud2 to features, {threads} ({result["alone_input"]})']
         parts += _end_to_end(run['end_to_end'])
+        parts += [f'## Objects and drivable area, {threads} ({result["alone_input"]}), median ms']
+        parts += [detection_table(run['detection'])]
     threads = f'threads {result["runs"][0]["threads"]}'
     growth = result['growth']
     parts.append(f'## Cost against occupancy, median ms, {threads} (random places)')

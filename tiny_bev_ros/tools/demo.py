@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Plays a bag through pfn_node and backbone_node and shows what comes out.
+"""Plays a bag through pipeline_node and shows what comes out.
 
-Both run as processes of their own over the ROS middleware, as on a robot. A cloud is sent
-when its recorded time has come and the features of the one before it are here, so that the
-latencies are the nodes' own and not those of a queue.
+The node is a process of its own over the ROS middleware, as on a robot. A cloud is sent when its
+recorded time has come and what was made of the one before it is here, so that the latencies are
+the node's own and not those of a queue.
 """
 
 from __future__ import annotations
@@ -19,21 +19,32 @@ from pathlib import Path
 
 import numpy as np
 import rclpy
+from nav_msgs.msg import OccupancyGrid
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rclpy.serialization import deserialize_message
 from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import PointCloud2
+from std_msgs.msg import Float32MultiArray
 from tqdm import tqdm
 
 from tiny_bev_ros.client import BevSubscriber, tune_process
-from tiny_bev_ros.config import GRIDS, config_file
+from tiny_bev_ros.config import (
+    CHECKPOINTS,
+    GRIDS,
+    GRIDS_OF_WEIGHTS,
+    WEIGHTS,
+    config_file,
+    weights_file,
+)
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.messages.cloud import decode_cloud
+from tiny_bev_ros.messages.objects import ObjectList, decode_objects
 from tiny_bev_ros.messages.tensor import BevTensor
-from tiny_bev_ros.tools.bag import Bag, find_cloud_topic
-from tiny_bev_ros.tools.demo_picture import draw
+from tiny_bev_ros.tools.bag import Bag, BagMessage, find_cloud_topic
+from tiny_bev_ros.tools.bag_labels import find_labels
+from tiny_bev_ros.tools.demo_picture import Overlay, draw
 from tiny_bev_ros.tools.node_process import NodeProcess
 from tiny_bev_ros.tools.street_bag import make_street_bag
 
@@ -45,38 +56,40 @@ _CLOSE_M = 8.0
 
 
 class Probe(Node):
-    """Sends clouds to the nodes and collects the features."""
+    """Sends clouds to the node and collects what it makes of them."""
 
-    def __init__(self, namespace: str) -> None:
+    def __init__(self, namespace: str, heads: bool) -> None:
         super().__init__('demo', namespace=namespace)
-        self.sent: dict[tuple[int, int], float] = {}
-        self.latencies: list[float] = []
         self.features: BevTensor | None = None
+        self.objects: ObjectList | None = None
+        self.area: np.ndarray | None = None
+        self.latencies: dict[str, list[float]] = {'features': []}
+        # When a cloud was sent, and what of it is not here yet.
+        self._sent: dict[tuple[int, int], tuple[float, set[str]]] = {}
         self._points = self.create_publisher(PointCloud2, 'points', QoSProfile(depth=1))
         self._features = BevSubscriber(self, 'bev_features', self._on_features)
+        if heads:
+            self.latencies |= {'objects': [], 'drivable area': []}
+            self.create_subscription(Float32MultiArray, 'detection_boxes', self._on_objects, 1)
+            self.create_subscription(OccupancyGrid, 'drivable_area', self._on_area, 1)
 
-    def wait_for_nodes(self, nodes: list[NodeProcess]) -> None:
-        """Returns when clouds, pillars and features have both their ends."""
+    def wait_for(self, node: NodeProcess) -> None:
+        """Returns when clouds and features have both their ends."""
         end = time.monotonic() + _START_S
-        while not (
-            self.count_subscribers('points')
-            and self.count_publishers('pillars')
-            and self.count_subscribers('pillars')
-            and self.count_publishers('bev_features')
-        ):
-            for node in nodes:
-                node.check()
+        while not (self.count_subscribers('points') and self.count_publishers('bev_features')):
+            node.check()
             if time.monotonic() > end:
-                raise TinyBevError(f'the nodes were not up after {_START_S:g} s; see their logs')
+                raise TinyBevError(f'the node was not up after {_START_S:g} s; see its log')
             rclpy.spin_once(self, timeout_sec=0.1)
 
-    def warm_up(self, cloud: bytes, nodes: list[NodeProcess]) -> None:
-        """Sends a cloud, and again if need be, until the nodes have found each other."""
+    def warm_up(self, cloud: bytes, node: NodeProcess) -> None:
+        """Sends a cloud, and again if need be, until the node and this one know each other."""
         for _ in range(_TRIES):
-            if self.send(cloud, nodes):
+            if self.send(cloud, node):
                 break
-        self.sent.clear()
-        self.latencies.clear()
+        self._sent.clear()
+        for each in self.latencies.values():
+            each.clear()
 
     def spin_for(self, seconds: float) -> None:
         """Handles what arrives for a while."""
@@ -84,28 +97,42 @@ class Probe(Node):
         while (left := end - time.monotonic()) > 0:
             rclpy.spin_once(self, timeout_sec=left)
 
-    def send(self, cloud: bytes, nodes: list[NodeProcess]) -> bool:
-        """Publishes a stored cloud; whether its features came."""
+    def send(self, cloud: bytes, node: NodeProcess) -> bool:
+        """Publishes a stored cloud; whether everything came of it."""
         header = deserialize_message(cloud, PointCloud2).header
         stamp = (header.stamp.sec, header.stamp.nanosec)
-        self.sent[stamp] = time.monotonic()
+        self._sent[stamp] = time.monotonic(), set(self.latencies)
         self._points.publish(cloud)
         end = time.monotonic() + _ANSWER_S
-        while stamp in self.sent and time.monotonic() < end:
-            for node in nodes:
-                node.check()
+        while stamp in self._sent and time.monotonic() < end:
+            node.check()
             rclpy.spin_once(self, timeout_sec=0.2)
-        return stamp not in self.sent
+        return stamp not in self._sent
+
+    def _arrived(self, what: str, stamp: tuple[int, int] | None) -> None:
+        begin, missing = self._sent.get(stamp or (0, 0), (0.0, set()))
+        if what not in missing:
+            return
+        missing.remove(what)
+        self.latencies[what].append(time.monotonic() - begin)
+        if not missing:
+            del self._sent[stamp or (0, 0)]
 
     def _on_features(self, features: BevTensor) -> None:
-        arrived = time.monotonic()
-        stamp = features.labels.stamp
-        if stamp in self.sent:
-            self.latencies.append(arrived - self.sent.pop(stamp))
-            self.features = features
+        self.features = features
+        self._arrived('features', features.labels.stamp)
+
+    def _on_objects(self, message: Float32MultiArray) -> None:
+        self.objects = decode_objects(message)
+        self._arrived('objects', self.objects.labels.stamp)
+
+    def _on_area(self, message: OccupancyGrid) -> None:
+        self.area = np.array(message.data).reshape(message.info.height, message.info.width)
+        stamp = message.header.stamp
+        self._arrived('drivable area', (stamp.sec, stamp.nanosec))
 
 
-def play(bag: Bag, topic: str, probe: Probe, nodes: list[NodeProcess]) -> tuple[int, bytes | None]:
+def play(bag: Bag, topic: str, probe: Probe, node: NodeProcess) -> tuple[int, BagMessage | None]:
     """Sends the bag's clouds for PLAY_S at most; how many, and the last answered one."""
     count = bag.topics[topic].count
     sent, last = 0, None
@@ -119,8 +146,8 @@ def play(bag: Bag, topic: str, probe: Probe, nodes: list[NodeProcess]) -> tuple[
             if due - start > PLAY_S:
                 break
             probe.spin_for(due - time.monotonic())
-            if probe.send(message.data, nodes):
-                last = message.data
+            if probe.send(message.data, node):
+                last = message
             sent += 1
             bar.update()
     if sent < count:
@@ -132,6 +159,11 @@ def table(rows: list[tuple[str, str]]) -> str:
     """Two columns, lined up."""
     width = max(len(name) for name, _ in rows)
     return '\n'.join(f'  {name:<{width}}  {value}' for name, value in rows)
+
+
+def _latency(seconds: list[float]) -> str:
+    middle, tail = np.percentile(seconds, (50, 95)) * 1e3
+    return f'{middle:.0f} ms from the cloud on, median; 95 %: {tail:.0f} ms'
 
 
 def run(options: argparse.Namespace) -> None:
@@ -147,30 +179,33 @@ def run(options: argparse.Namespace) -> None:
         make_street_bag(path)
     namespace = f'/tiny_bev_demo_{os.getpid()}'
     arguments = ['-r', f'__ns:={namespace}', '--params-file', config_file()]
+    trained = options.grid in ('', *GRIDS_OF_WEIGHTS)
+    if trained:
+        name = WEIGHTS[0]
+        arguments += ['--params-file', config_file(f'weights_{name}.yaml')]
+        for each in CHECKPOINTS:
+            arguments += ['-p', f'{each}:={weights_file(name)}']
     if options.grid:
         arguments += ['--params-file', config_file(f'grid_{options.grid}.yaml')]
     with ExitStack() as stack:
         bag = stack.enter_context(Bag(path))
         topic = find_cloud_topic(bag, options.topic)
-        nodes = [
-            stack.enter_context(NodeProcess(name, [*arguments, *more], folder / f'{name}.log'))
-            for name, more in (('pfn_node', []), ('backbone_node', ['-p', 'input:=pillars']))
-        ]
-        print(f'starting pfn_node and backbone_node (logs in {folder}); weights are untrained')
-        probe = Probe(namespace)
+        log = folder / 'pipeline_node.log'
+        node = stack.enter_context(NodeProcess('pipeline_node', arguments, log))
+        weights = 'shipped' if trained else 'untrained, as there are none for this grid'
+        print(f'starting pipeline_node (log: {log}); weights: {weights}')
+        probe = Probe(namespace, heads=trained)
         stack.callback(probe.destroy_node)
-        probe.wait_for_nodes(nodes)
+        probe.wait_for(node)
         for message in itertools.islice(bag.messages([topic]), 1):
-            probe.warm_up(message.data, nodes)
+            probe.warm_up(message.data, node)
         begin = time.monotonic()
-        sent, cloud = play(bag, topic, probe, nodes)
+        sent, last = play(bag, topic, probe, node)
         seconds = time.monotonic() - begin
-    if cloud is None or probe.features is None:
-        raise TinyBevError(
-            f'no features came out for the {sent} clouds on {topic}; '
-            f'see {folder / "pfn_node.log"} and {folder / "backbone_node.log"}'
-        )
-    out, milliseconds = len(probe.latencies), np.array(probe.latencies) * 1e3
+        labels = find_labels(bag, last.time_ns) if last else None
+    if last is None or probe.features is None:
+        raise TinyBevError(f'no features came out for the {sent} clouds on {topic}; see {log}')
+    out = len(probe.latencies['features'])
     print(
         table(
             [
@@ -181,19 +216,22 @@ def run(options: argparse.Namespace) -> None:
                     f'{out}, each {" x ".join(map(str, probe.features.array.shape))}',
                 ),
                 ('lost', str(sent - out)),
-                ('latency, median', f'{np.median(milliseconds):.0f} ms from cloud to features'),
-                ('latency, 95 %', f'{np.percentile(milliseconds, 95):.0f} ms'),
+                *(
+                    (f'latency of {name}', _latency(values))
+                    for name, values in probe.latencies.items()
+                ),
             ]
         )
     )
     picture = folder / 'demo.png'
     stamp = probe.features.labels.stamp or (0, 0)
-    points = decode_cloud(deserialize_message(cloud, PointCloud2)).points
+    points = decode_cloud(deserialize_message(last.data, PointCloud2)).points
     draw(
         points,
         probe.features,
-        f'{path.name} {topic} at {stamp[0]}.{stamp[1]:09d} s (untrained weights)',
+        f'{path.name} {topic} at {stamp[0]}.{stamp[1]:09d} s (weights: {weights})',
         picture,
+        Overlay(probe.objects, probe.area, labels),
     )
     print(f'picture: {picture}')
     if np.ptp(points[:, :2], axis=0).max() < _CLOSE_M and not options.grid:

@@ -13,15 +13,20 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
-from tiny_bev_ros.config import CHECKPOINTS, GRIDS, WEIGHTS, config_file, weights_file
+from tiny_bev_ros.config import (
+    CHECKPOINTS,
+    GRIDS,
+    GRIDS_OF_WEIGHTS,
+    WEIGHTS,
+    config_file,
+    weights_file,
+)
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.nodes.parameters import NODES
 from tiny_bev_ros.transport.shared_memory import profile_environment, shortage
 
 # A bag waits this long for the nodes, which load PyTorch first.
 _NODES_START_S = 4.0
-# Of the cells with which the shipped weights were trained.
-_GRIDS_OF_WEIGHTS = ('', 'ahead', 'around')
 # Not to try at full speed what fails at once.
 _RESPAWN_S = 2.0
 
@@ -174,7 +179,7 @@ def shipped(context: LaunchContext) -> str:
         own = (
             path_value(context, 'params_file') != config_file()
             or any(context.launch_configurations.get(each) for each in checkpoints)
-            or context.launch_configurations.get('grid', '') not in _GRIDS_OF_WEIGHTS
+            or context.launch_configurations.get('grid', '') not in ('', *GRIDS_OF_WEIGHTS)
         )
         return '' if own else WEIGHTS[0]
     return '' if asked == 'none' else asked

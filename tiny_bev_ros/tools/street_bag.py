@@ -8,36 +8,54 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+import torch
 from rclpy.serialization import serialize_message
 from tqdm import tqdm
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.messages.cloud import encode_cloud
+from tiny_bev_ros.messages.objects import encode_objects
+from tiny_bev_ros.messages.tensor import TensorLabels
+from tiny_bev_ros.models.detection_head import Detections
 from tiny_bev_ros.sim import LIDARS, ego_pose, plan_of, scan, street
-from tiny_bev_ros.tools.bag import write_cloud_bag
+from tiny_bev_ros.tools.bag import CLOUD_TYPE, BagMessage, write_bag
 
 TOPIC = '/points'
+LABELS = '/labels'
 FRAME = 'lidar'
 _PERIOD_NS = 100_000_000
 _SPEED = 8.0
+# An object on which there are less has no label.
+_FEWEST_POINTS = 5
 # Any date will do, as long as it is the same each time.
 _START_NS = 1_700_000_000 * 10**9
 
 
-def sweeps(count: int, seed: int) -> Iterator[tuple[int, bytes]]:
-    """Time in nanoseconds and serialized PointCloud2 of each sweep of the drive."""
+def sweeps(count: int, seed: int) -> Iterator[BagMessage]:
+    """Clouds and labels of the drive."""
     scene, plan = street(seed), plan_of(seed)
     for index in tqdm(range(count), unit='sweep', desc='simulating', disable=None):
         seconds = index * _PERIOD_NS / 1e9
         pose = ego_pose(plan, _SPEED * seconds)
-        points = scan(scene.at(seconds), LIDARS['hdl64'], pose, seed + index).points
+        sweep = scan(scene.at(seconds), LIDARS['hdl64'], pose, seed + index)
         time_ns = _START_NS + index * _PERIOD_NS
-        cloud = encode_cloud(points, divmod(time_ns, 10**9), FRAME)
-        yield time_ns, bytes(serialize_message(cloud))
+        stamp = divmod(time_ns, 10**9)
+        cloud = encode_cloud(sweep.points, stamp, FRAME)
+        yield BagMessage(TOPIC, time_ns, bytes(serialize_message(cloud)))
+        counts = np.bincount(sweep.owner[sweep.owner >= 0], minlength=len(sweep.boxes))
+        seen = counts >= _FEWEST_POINTS
+        labels = Detections(
+            torch.from_numpy(sweep.boxes[seen]),
+            torch.ones(int(seen.sum())),
+            torch.from_numpy(scene.objects['label'][seen].astype(np.int64)),
+        )
+        message = encode_objects(labels, TensorLabels(stamp, FRAME))
+        yield BagMessage(LABELS, time_ns, bytes(serialize_message(message)))
 
 
 def make_street_bag(path: str | Path, count: int = 20, seed: int = 0) -> None:
-    """Writes a bag with a PointCloud2 topic /points at 10 Hz, driving at 8 m/s.
+    """Writes a bag with clouds on /points at 10 Hz, driving at 8 m/s, and objects on /labels.
 
     Args:
         path: of the new bag, a folder.
@@ -47,7 +65,8 @@ def make_street_bag(path: str | Path, count: int = 20, seed: int = 0) -> None:
     Raises:
         TinyBevError: the path exists or cannot be written.
     """
-    write_cloud_bag(path, TOPIC, sweeps(count, seed))
+    topics = {TOPIC: CLOUD_TYPE, LABELS: 'std_msgs/msg/Float32MultiArray'}
+    write_bag(path, topics, sweeps(count, seed))
 
 
 def _count(text: str) -> int:

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What objects and drivable area cost over the features alone, with the shipped weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from tiny_bev_ros.config import WEIGHTS, weights_file
+from tiny_bev_ros.engine.engine import BackboneEngine
+from tiny_bev_ros.engine.heads import HeadStage
+from tiny_bev_ros.engine.stages import PillarStage
+from tiny_bev_ros.models.weights import load_weights
+from tiny_bev_ros.tools.bench_inputs import CPU
+from tiny_bev_ros.tools.bench_tables import as_table
+from tiny_bev_ros.tools.bench_timing import interleaved, median
+
+_MAPS = {
+    'ahead': ((0.0, 52.0), (-26.0, 26.0)),
+    'around': ((-52.0, 52.0), (-52.0, 52.0)),
+}
+_PRECISIONS = ('float32', 'bfloat16')
+_MIN_SCORES = (0.3, 0.3, 0.3)
+
+
+def detection(points: np.ndarray, threads: int, rounds: int) -> list[dict[str, Any]]:
+    """A row per map, precision and stage, with times.
+
+    Args:
+        points: (N,4) float32 of one sweep.
+        threads: of everything.
+        rounds: runs of each.
+    """
+    network, description = load_weights(weights_file(WEIGHTS[0]))
+    work: dict[str, Callable[[], Any]] = {}
+    for name, ranges in _MAPS.items():
+        grid = description.grid(*ranges)
+        stage = PillarStage(network.pfn, grid, CPU)
+        pillars = stage.pillars(points)
+        work[f'{name} float32 pillars'] = partial(stage.pillars, points)
+        for precision in _PRECISIONS:
+            engine = BackboneEngine(network.backbone, CPU, precision=precision, threads=threads)
+            heads = HeadStage(dict(network.heads.items()), CPU, precision)
+            features = engine.from_pillars(*pillars, grid.shape).clone()
+            work[f'{name} {precision} backbone'] = partial(engine.from_pillars, *pillars, grid.shape)
+            fine = grid.strided(engine.stride)
+            work[f'{name} {precision} heads'] = partial(heads, features, fine, _MIN_SCORES)
+    return [
+        {**dict(zip(('map', 'precision', 'stage'), key.split(), strict=True)), 'ms': ms}
+        for key, ms in interleaved(work, rounds).items()
+    ]
+
+
+def as_markdown(rows: list[dict[str, Any]]) -> str:
+    """A table of medians."""
+    ms = {(row['map'], row['precision'], row['stage']): median(row['ms']) for row in rows}
+    table = []
+    for name in _MAPS:
+        pillars = ms[name, 'float32', 'pillars']
+        for precision in _PRECISIONS:
+            backbone, heads = ms[name, precision, 'backbone'], ms[name, precision, 'heads']
+            features = pillars + backbone
+            table.append(
+                [
+                    name,
+                    precision,
+                    *(f'{each:.1f}' for each in (pillars, backbone, heads)),
+                    f'{features:.1f}',
+                    f'{(features + heads) / features:.2f}',
+                ]
+            )
+    head = ['map', 'precision', 'pillars', 'backbone', 'heads', 'features alone', 'with objects']
+    return as_table([*head[:6], 'times as long with objects and area'], table)
