@@ -44,6 +44,7 @@ setup(
             'faults = tiny_bev_ros.tools.faults:main',
             'train = tiny_bev_ros.tools.train:main',
             'evaluate = tiny_bev_ros.tools.evaluate:main',
+            'sim_page = tiny_bev_ros.tools.sim_page:main',
             'demo = tiny_bev_ros.tools.demo:main',
         ],
     },

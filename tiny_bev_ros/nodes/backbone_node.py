@@ -59,3 +59,4 @@ class BackboneNode(BevNode):
         self.computed()
         with self.publishing():
             self._output.publish(bev, labels)
+            self._output.publish_picture(bev, labels)

@@ -6,15 +6,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 
+from tiny_bev_ros.engine.heads import Seen
 from tiny_bev_ros.engine.stages import lay_out
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.messages.bev_image import bev_image
+from tiny_bev_ros.messages.bev_overlay import overlay
 from tiny_bev_ros.messages.image import encode_image
 from tiny_bev_ros.messages.pillars import check_canvas
 from tiny_bev_ros.messages.tensor import TensorLabels
@@ -115,17 +118,44 @@ class FeatureOutput:
     @property
     def wanted(self) -> bool:
         """Whether anybody subscribes to either."""
-        return self._tensor.wanted or self._picture.get_subscription_count() > 0
+        return self._tensor.wanted or self.picture_wanted
+
+    @property
+    def picture_wanted(self) -> bool:
+        """Whether anybody subscribes to the picture."""
+        return self._picture.get_subscription_count() > 0
 
     def publish(self, features: torch.Tensor, labels: TensorLabels) -> None:
-        """Publishes features (B,C,H,W), and the picture of the first of the batch."""
-        features, labels = self._region.crop(features, labels)
+        """Publishes features (B,C,H,W)."""
         if self._tensor.wanted:
-            self._tensor.publish(features, labels)
-        if self._picture.get_subscription_count() > 0:
-            picture = bev_image(features[0].cpu().numpy(), self._channel)
-            stamp, frame_id = labels.stamp or (0, 0), labels.frame_id or ''
-            self._picture.publish(encode_image(picture, stamp, frame_id))
+            self._tensor.publish(*self._region.crop(features, labels))
+
+    def publish_picture(
+        self,
+        features: torch.Tensor,
+        labels: TensorLabels,
+        seen: Seen | None = None,
+        places: np.ndarray | None = None,
+    ) -> None:
+        """Publishes a picture of the first of features (B,C,H,W).
+
+        Into it is drawn what the heads see, and (N,2) x and y of places with points.
+        """
+        if not self.picture_wanted:
+            return
+        shown, labels_shown = self._region.crop(features, labels)
+        picture = bev_image(shown[0].cpu().numpy(), self._channel)
+        y_axis, x_axis = labels_shown.y_axis, labels_shown.x_axis
+        if seen is not None and y_axis and x_axis:
+            drivable = None
+            if seen.drivable is not None:
+                area, _ = self._region.crop(seen.drivable[None, None], labels)
+                drivable = area[0, 0].numpy()
+            picture = overlay(
+                picture, y_axis, x_axis, places=places, drivable=drivable, found=seen.detections
+            )
+        stamp, frame_id = labels.stamp or (0, 0), labels.frame_id or ''
+        self._picture.publish(encode_image(picture, stamp, frame_id))
 
     def prepare(self, values: dict[str, Any], names: set[str]) -> list[Adopt]:
         """What is to be done for these parameters to hold.

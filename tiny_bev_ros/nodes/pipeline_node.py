@@ -5,6 +5,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+import torch
+
+from tiny_bev_ros.engine.heads import Seen
 from tiny_bev_ros.nodes import build
 from tiny_bev_ros.nodes.bev_node import BevNode
 from tiny_bev_ros.nodes.cloud_input import CloudInput, LabelledCloud
@@ -60,13 +64,28 @@ class PipelineNode(BevNode):
             )
             self.computed()
             labels = cloud.labels.strided(self._stride)
-            if self._features.wanted:
-                with self.publishing():
-                    self._features.publish(features, labels)
-            if self._seen.wanted:
-                scores = self._seen.min_scores
-                seen = self.run(
-                    'heads', lambda networks: networks.heads(features, self._fine, scores)
-                )
-                with self.publishing():
+            with self.publishing():
+                self._features.publish(features, labels)
+            seen = self._look(features)
+            with self.publishing():
+                if seen is not None:
                     self._seen.publish(seen, labels)
+                # Of heads that are not trained nothing is drawn.
+                drawn = seen if self.values['heads_checkpoint'] else None
+                places = self._places(pillars[1])
+                self._features.publish_picture(features, labels, drawn, places)
+
+    def _look(self, features: torch.Tensor) -> Seen | None:
+        """What the heads see, if somebody wants it."""
+        drawn = self._features.picture_wanted and self.values['heads_checkpoint']
+        if not (self._seen.wanted or drawn):
+            return None
+        scores = self._seen.min_scores
+        return self.run('heads', lambda networks: networks.heads(features, self._fine, scores))
+
+    def _places(self, cells: torch.Tensor) -> np.ndarray | None:
+        """(N,2) x and y of the pillars, for the picture."""
+        if not self._features.picture_wanted:
+            return None
+        row, col = cells.cpu().numpy().T
+        return np.column_stack([self._grid.x_axis.centre(col), self._grid.y_axis.centre(row)])

@@ -45,7 +45,8 @@ def detection(points: np.ndarray, threads: int, rounds: int) -> list[dict[str, A
             engine = BackboneEngine(network.backbone, CPU, precision=precision, threads=threads)
             heads = HeadStage(dict(network.heads.items()), CPU, precision)
             features = engine.from_pillars(*pillars, grid.shape).clone()
-            work[f'{name} {precision} backbone'] = partial(engine.from_pillars, *pillars, grid.shape)
+            run = partial(engine.from_pillars, *pillars, grid.shape)
+            work[f'{name} {precision} backbone'] = run
             fine = grid.strided(engine.stride)
             work[f'{name} {precision} heads'] = partial(heads, features, fine, _MIN_SCORES)
     return [
