@@ -27,6 +27,8 @@ class Detector:
     Attributes:
         description: what the file says of itself.
         grid: of the pseudo-image.
+        stride: cells of it per cell of the features.
+        fine: grid of the features, and of the drivable area.
         seconds: of each stage of the last cloud.
 
     Raises:
@@ -44,6 +46,8 @@ class Detector:
         device = device or torch.device('cpu')
         network, self.description = load_weights(weights)
         self.grid = self.description.grid(x_range, y_range)
+        self.stride = network.backbone.feature_info[-1].stride
+        self.fine = self.grid.strided(self.stride)
         self._pillars = PillarStage(network.pfn, self.grid, device)
         self._engine = BackboneEngine(network.backbone, device, precision=precision)
         self._heads = HeadStage(dict(network.heads.items()), device, precision)
@@ -63,7 +67,7 @@ class Detector:
         times.append(time.perf_counter())
         features = self._engine.from_pillars(*pillars, self.grid.shape)
         times.append(time.perf_counter())
-        seen = self._heads(features, self.grid.strided(self._engine.stride), min_scores)
+        seen = self._heads(features, self.fine, min_scores)
         times.append(time.perf_counter())
         names = ('pillars', 'backbone', 'heads')
         self.seconds = dict(zip(names, np.diff(times).tolist(), strict=True))

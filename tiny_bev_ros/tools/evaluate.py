@@ -32,14 +32,13 @@ _AROUND = ((-52.0, 52.0), (-52.0, 52.0))
 def evaluate(detector: Detector, exams: Iterable[Exam], count: int) -> tuple[Score, list[float]]:
     """The score of all frames, and the milliseconds that each took."""
     score, times = Score(), []
-    fine = detector.grid.strided(2)
     for exam in tqdm(exams, total=count, unit='frame', disable=None):
         seen = detector(exam.frame.points, (_FLOOR,) * len(CLASSES))
         times.append(sum(detector.seconds.values()) * 1e3)
         if seen.detections is not None:
             score.add(exam, seen.detections)
         if seen.drivable is not None and exam.frame.road is not None:
-            truth = make_sample(exam.frame, detector.grid, detector.grid.shape[0] // fine.shape[0])
+            truth = make_sample(exam.frame, detector.grid, detector.stride)
             said = seen.drivable.numpy() >= 0.5
             score.add_area(said, truth.drivable.numpy() > 0.5, truth.seen.numpy() > 0.5)
     return score, times
