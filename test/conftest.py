@@ -17,11 +17,17 @@ if TYPE_CHECKING:
 # Optional, and perhaps absent on a ROS machine.
 _BY_PACKAGE = {
     'rosbags': ['test_bag.py', 'test_bag_player.py', 'test_street_bag.py'],
-    'safetensors': ['test_checkpoint.py'],
+    'safetensors': ['test_checkpoint.py', 'test_shipped_weights.py', 'test_train.py'],
     'numba': [
+        'test_bench_inputs.py',
+        'test_frame.py',
         'test_maps.py',
         'test_one_pass_pfn.py',
+        'test_sim.py',
+        'test_sim_page.py',
         'test_simd.py',
+        'test_street_bag.py',
+        'test_train.py',
         'test_winograd.py',
     ],
 }

@@ -2,9 +2,10 @@
 """A LiDAR simulator: streets made at random, their labels, and sensors that look at them."""
 
 from tiny_bev_ros.sim.lidar import Sweep, scan
+from tiny_bev_ros.sim.plan import ego_pose
 from tiny_bev_ros.sim.scene import CLASSES, Scene
 from tiny_bev_ros.sim.sensors import LIDARS, Lidar, Mounting
-from tiny_bev_ros.sim.street import ego_pose, plan_of, street
+from tiny_bev_ros.sim.street import plan_of, street
 
 __all__ = [
     'CLASSES',
