@@ -10,7 +10,7 @@ import torch
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.models.detection_head import Detections
-from tiny_bev_ros.training.evaluation import Score, kitti_exams, simulated_exam
+from tiny_bev_ros.training.evaluation import Score, kitti_exams, mistakes, simulated_exam
 from tiny_bev_ros.training.frame import Frame
 from tiny_bev_ros.training.kitti import KittiFolder
 
@@ -206,3 +206,14 @@ def test_drivable_iou_over_all_frames():
     score.add_area(half, yes, half)
     score.add_area(no, no, yes)
     assert score.drivable_iou == pytest.approx((2 + 2) / (4 + 2))
+
+
+def test_mistakes_are_counted_and_named(folder):
+    points = np.vstack([on_car(20, 3, 40), on_car(30, 0, 40)])
+    frames = folder(label('Car', 20, 3, -0.9), label('Car', 30, 0, -0.9), points=points)
+    (exam,) = kitti_exams(frames)
+    assert mistakes(exam, found((20, 3, 0.5), (30, 0, 0.5)))[0] == 0
+    wrong, missed = mistakes(exam, found((20, 3, 0.5), (25, -1, 0.5)))
+    assert wrong == 2
+    np.testing.assert_allclose(missed[:, :2], [[30, 0]], atol=1e-5)
+    assert mistakes(exam, found())[0] == 2

@@ -67,7 +67,7 @@ def test_streets_that_they_have_not_seen():
     torch.set_num_threads(2)
     detector = Detector(STREET, (-52.0, 52.0), (-52.0, 52.0))
     exams = [simulated_exam(str(seed), simulated(seed, ('vlp32',))) for seed in range(8)]
-    score, _ = evaluate(detector, exams, len(exams))
+    score = evaluate(detector, exams, len(exams)).score
     found = {
         (kind, least): ranking.average_precision()
         for (_, kind, view, least), ranking in score.rankings.items()
@@ -82,7 +82,7 @@ def test_real_streets(data_dir):
     """The exam of docs/model_card.md, with some room for other machines."""
     detector = Detector(STREET, (0.0, 52.0), (-26.0, 26.0))
     folder = KittiFolder(data_dir / 'kitti')
-    score, _ = evaluate(detector, list(kitti_exams(folder)), len(folder))
+    score = evaluate(detector, list(kitti_exams(folder)), len(folder)).score
     ranking = score.rankings['seen', 'vehicle', 'bev', 0.5]
     assert ranking.positives == 26
     assert ranking.average_precision() > 0.6

@@ -120,7 +120,7 @@ def brute_force(scene: Scene, lidar, pose, seed: int) -> int:
         axis=-1,
     ).reshape(-1, 3)
     from tiny_bev_ros.sim.lidar import _attitudes
-    from tiny_bev_ros.sim.rays import planes_of
+    from tiny_bev_ros.sim.planes import planes_of
 
     _, turn = _attitudes(scene.parts['angles'])
     origin = np.array([*pose[:2], 1.73])

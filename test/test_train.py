@@ -177,11 +177,12 @@ def test_a_short_run_learns_to_find_a_car(tmp_path, monkeypatch, capsys):
     assert losses[-1] < 0.75 * losses[0]
     detector = Detector(tmp_path / 'weights.safetensors', (-32.0, 32.0), (-32.0, 32.0))
     exams = [simulated_exam(str(seed), simulated(seed, ('hdl64',)), 20.0) for seed in range(6)]
-    score, times = evaluate(detector, exams, len(exams))
-    ranking = score.rankings['seen', 'vehicle', 'bev', 0.25]
+    result = evaluate(detector, exams, len(exams))
+    ranking = result.score.rankings['seen', 'vehicle', 'bev', 0.25]
     assert ranking.positives > 10
     assert ranking.average_precision() > 0.2
-    assert len(times) == 6
+    assert len(result.times) == 6
+    assert len(result.worst) == 4
 
     words = f'evaluate --weights {tmp_path}/weights.safetensors --frames 2'.split()
     monkeypatch.setattr('sys.argv', [*words, '--output', str(tmp_path / 'exam')])
@@ -190,7 +191,8 @@ def test_a_short_run_learns_to_find_a_car(tmp_path, monkeypatch, capsys):
     assert '| seen | vehicle |' in printed
     assert 'Drivable area: IoU' in printed
     assert (tmp_path / 'exam/evaluation.json').stat().st_size > 1000
-    assert (tmp_path / 'exam/precision_recall.png').stat().st_size > 10_000
+    for name in ('precision_recall', 'worst'):
+        assert (tmp_path / f'exam/{name}.png').stat().st_size > 10_000
 
 
 def test_commands_say_what_is_wrong(tmp_path, monkeypatch, capsys):

@@ -9,6 +9,7 @@ import numpy as np
 
 from tiny_bev_ros.sim import rays
 from tiny_bev_ros.sim.parts import BALL, rotation
+from tiny_bev_ros.sim.planes import planes_of
 from tiny_bev_ros.sim.scene import Scene
 from tiny_bev_ros.sim.sensors import Lidar, Mounting
 
@@ -134,9 +135,7 @@ def _cast(
     place = (parts['place'] - origin).astype(np.float32)
     size = parts['size']
     lean, turn = _attitudes(parts['angles'])
-    planes, counts = rays.planes_of(
-        parts['kind'], place, turn, size, parts['taper'], parts['shift']
-    )
+    planes, counts = planes_of(parts['kind'], place, turn, size, parts['taper'], parts['shift'])
     half = size / 2 * np.where(parts['kind'] == BALL, 1.25, 1.09)[:, None]
     half[:, :2] *= np.maximum(parts['taper'], 1)
     half[:, 0] += np.abs(parts['shift'])

@@ -7,46 +7,81 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from tiny_bev_ros.engine.detector import Detector
+from tiny_bev_ros.engine.heads import Seen
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.models.detection_head import CLASSES
+from tiny_bev_ros.models.detection_head import CLASSES, Detections
 from tiny_bev_ros.sim import LIDARS
-from tiny_bev_ros.training.evaluation import MIN_IOUS, Exam, Score, kitti_exams, simulated_exam
+from tiny_bev_ros.tools.evaluate_picture import draw_curves, draw_worst
+from tiny_bev_ros.training.evaluation import (
+    MIN_IOUS,
+    Exam,
+    Score,
+    kitti_exams,
+    mistakes,
+    simulated_exam,
+)
 from tiny_bev_ros.training.kitti import KittiFolder
 from tiny_bev_ros.training.samples import make_sample
 from tiny_bev_ros.training.simulated import simulated
 
 # Below it nobody wants to see anything; the curves go down to it.
 _FLOOR = 0.05
+# What the picture of the worst frames shows, and of how many.
+_LIKELY = 0.3
+_WORST = 4
 _REACH = 50.0
 _AHEAD = ((0.0, 52.0), (-26.0, 26.0))
 _AROUND = ((-52.0, 52.0), (-52.0, 52.0))
 
 
-def evaluate(detector: Detector, exams: Iterable[Exam], count: int) -> tuple[Score, list[float]]:
-    """The score of all frames, and the milliseconds that each took."""
-    score, times = Score(), []
+@dataclass
+class Result:
+    """What came of an evaluation.
+
+    Attributes:
+        score: of all frames.
+        times: that each took, in ms.
+        worst: frames with most mistakes, what was seen in them, and which objects were missed.
+    """
+
+    score: Score = field(default_factory=Score)
+    times: list[float] = field(default_factory=list)
+    worst: list[tuple[Exam, Seen, np.ndarray]] = field(default_factory=list)
+
+
+def evaluate(detector: Detector, exams: Iterable[Exam], count: int) -> Result:
+    """Looks at all frames."""
+    result, kept = Result(), []
     for exam in tqdm(exams, total=count, unit='frame', disable=None):
         seen = detector(exam.frame.points, (_FLOOR,) * len(CLASSES))
-        times.append(sum(detector.seconds.values()) * 1e3)
+        result.times.append(sum(detector.seconds.values()) * 1e3)
         if seen.detections is not None:
-            score.add(exam, seen.detections)
+            result.score.add(exam, seen.detections)
+            likely = seen.detections.scores >= _LIKELY
+            found = Detections(*(each[likely] for each in seen.detections))
+            wrong, missed = mistakes(exam, found)
+            kept.append((wrong, exam, seen._replace(detections=found), missed))
+            kept = sorted(kept, key=lambda each: each[0], reverse=True)[:_WORST]
         if seen.drivable is not None and exam.frame.road is not None:
             truth = make_sample(exam.frame, detector.grid, detector.stride)
             said = seen.drivable.numpy() >= 0.5
-            score.add_area(said, truth.drivable.numpy() > 0.5, truth.seen.numpy() > 0.5)
-    return score, times
+            known = truth.seen.numpy() > 0.5
+            result.score.add_area(said, truth.drivable.numpy() > 0.5, known)
+    result.worst = [each[1:] for each in kept]
+    return result
 
 
-def report(score: Score, times: list[float]) -> str:
+def report(result: Result) -> str:
     """Markdown: one table, and the lines around it."""
-    lines = [f'{score.frames} frames, {np.median(times):.1f} ms each (median).', '']
+    score = result.score
+    lines = [f'{score.frames} frames, {np.median(result.times):.1f} ms each (median).', '']
     names = [f'{view} {least}' for view in ('bev', '3d') for least in MIN_IOUS]
     lines += [
         '| objects | class | number | ' + ' | '.join(f'AP {name}' for name in names) + ' |',
@@ -65,8 +100,9 @@ def report(score: Score, times: list[float]) -> str:
     return '\n'.join(lines)
 
 
-def as_json(score: Score, times: list[float]) -> dict:
+def as_json(result: Result) -> dict:
     """The same, to be read by programs."""
+    score = result.score
     names = ('objects', 'class', 'view', 'min_iou', 'number')
     rows = [
         {
@@ -78,29 +114,10 @@ def as_json(score: Score, times: list[float]) -> dict:
     iou = score.drivable_iou if score.both else None
     return {
         'frames': score.frames,
-        'median_ms': float(np.median(times)),
+        'median_ms': float(np.median(result.times)),
         'drivable_iou': iou,
         'average_precision': rows,
     }
-
-
-def draw_curves(score: Score, path: Path) -> None:
-    """Writes a PNG: precision over recall of each class, for each overlap, seen from above."""
-    figure = Figure(figsize=(12, 4), layout='constrained')
-    level = next(iter(score.rankings))[0]
-    for axes, kind in zip(figure.subplots(1, len(CLASSES), sharey=True), CLASSES, strict=True):
-        for least in MIN_IOUS:
-            ranking = score.rankings[level, kind, 'bev', least]
-            _, recall, precision = ranking.curve()
-            label = f'IoU {least}: AP {ranking.average_precision():.2f}'
-            axes.plot(recall, precision, label=label)
-        axes.set(
-            title=f'{kind} ({ranking.positives})', xlabel='recall', xlim=(0, 1), ylim=(0, 1.02)
-        )
-        axes.grid(alpha=0.3)
-        axes.legend(loc='lower left')
-        axes.label_outer()
-    figure.savefig(path, dpi=100)
 
 
 def main() -> int:
@@ -127,15 +144,16 @@ def main() -> int:
             detector = Detector(options.weights, *_AHEAD)
             frames = KittiFolder(options.data)
             exams, count = kitti_exams(frames, _REACH), len(frames)
-        score, times = evaluate(detector, exams, count)
+        result = evaluate(detector, exams, count)
     except TinyBevError as error:
         print(f'evaluate: {error}', file=sys.stderr)
         return 1
     folder.mkdir(parents=True, exist_ok=True)
-    print(report(score, times))
-    (folder / 'evaluation.json').write_text(json.dumps(as_json(score, times), indent=1))
-    draw_curves(score, folder / 'precision_recall.png')
-    print(f'\n{folder}/evaluation.json, precision_recall.png')
+    print(report(result))
+    (folder / 'evaluation.json').write_text(json.dumps(as_json(result), indent=1))
+    draw_curves(result.score, folder / 'precision_recall.png')
+    draw_worst(result.worst, detector.fine, folder / 'worst.png')
+    print(f'\n{folder}: evaluation.json, precision_recall.png, worst.png')
     return 0
 
 

@@ -172,6 +172,27 @@ class _Square(_Area):
         return np.abs(boxes[:, :2]).max(axis=1, initial=0) < self._reach
 
 
+def mistakes(exam: Exam, found: Detections) -> tuple[int, np.ndarray]:
+    """How many objects of one frame are wrong or missed, and (M,7) boxes of the missed ones.
+
+    Of the first set of objects, at an overlap of 0.5 for vehicles and 0.25 for others.
+    """
+    wrong, missed = 0, [np.empty((0, 7), np.float32)]
+    inside, excused = exam.inside(found.boxes.numpy()), exam.excused(found.boxes.numpy())
+    for label, truth in enumerate(next(iter(exam.truths.values()))):
+        mine = inside & (found.labels.numpy() == label)
+        iou = iou_bev(found.boxes[mine], torch.from_numpy(truth.boxes)).numpy()
+        least = MIN_IOUS[1] if label == 0 else MIN_IOUS[0]
+        outcome = Ranking().add(
+            found.scores.numpy()[mine], iou, truth.counts, least, excused[mine]
+        )
+        wrong += int((outcome == 0).sum())
+        hit = (iou >= least).any(axis=0) if len(iou) else np.zeros(len(truth.boxes), np.bool_)
+        missed.append(truth.boxes[truth.counts & ~hit])
+    boxes = np.concatenate(missed)
+    return wrong + len(boxes), boxes
+
+
 @dataclass
 class Score:
     """What a network is worth, frame after frame.
