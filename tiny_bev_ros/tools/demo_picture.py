@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,10 @@ def draw(
     )
     figure.colorbar(dots, ax=left, label='height z [m]', location='bottom', shrink=0.8, aspect=40)
     left.set_title(f'cloud: {len(points)} points, {int(inside.sum())} on the map')
+    if overlay.labels is not None:
+        at_x, at_y = overlay.labels[:, 0], overlay.labels[:, 1]
+        shown = (at_x >= x_low) & (at_x < x_high) & (at_y >= y_low) & (at_y < y_high)
+        overlay = replace(overlay, labels=overlay.labels[shown])
     _draw_boxes(left, overlay)
     right.imshow(bev_image(features.array[0]), extent=extent, interpolation='nearest')
     # Keeps both panels of one size: the picture's colours are scaled to its own values.

@@ -27,6 +27,7 @@ from tiny_bev_ros.training.samples import Batch, collate
 
 # Weight of the drivable area beside the objects.
 _DRIVABLE_WEIGHT = 3.0
+_UNSEEN_WEIGHT = 0.2
 _LARGEST_GRADIENT = 10.0
 # Steps over which the log takes means.
 _LOG_STEPS = 20
@@ -179,11 +180,13 @@ class Training:
             targets = DetectionTargets(*(each.to(device) for each in batch.targets))
             parts |= detection_loss(maps['detection'], targets)
         if 'drivable' in maps:
+            # Where nothing was seen is no road to drive on.
             seen = batch.seen.to(device)
+            weight = seen + _UNSEEN_WEIGHT * (1 - seen)
             loss = binary_cross_entropy_with_logits(
-                maps['drivable'][:, 0], batch.drivable.to(device), seen, reduction='sum'
+                maps['drivable'][:, 0], batch.drivable.to(device) * seen, weight, reduction='sum'
             )
-            parts['drivable'] = _DRIVABLE_WEIGHT * loss / seen.sum().clamp(min=1)
+            parts['drivable'] = _DRIVABLE_WEIGHT * loss / weight.sum().clamp(min=1)
         return parts
 
     def _rate(self) -> float:
