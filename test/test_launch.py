@@ -345,7 +345,7 @@ def test_launched_nodes_give_features_and_end_cleanly(
 
     assert launch.stop() == 0
     log = launch.log.read_text()
-    count = 2 if composition.get('composed') == 'false' else 1
+    count = 3 if composition.get('composed') == 'false' else 1
     assert len(re.findall('process has finished cleanly', log)) == count, log
     assert 'seed 3' in log
     assert 'Traceback' not in log
