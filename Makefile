@@ -6,7 +6,7 @@
 # make clean  removes the build, and the virtual environment with it
 #
 # PYTHON=python3.10   another interpreter (3.10 to 3.14)
-# BAG=path TOPIC=/name GRID=kitti|square_200|surround|close   what the demo plays, on which grid
+# BAG=path TOPIC=/name GRID=ahead|around|kitti|square_200|surround|close   what the demo plays, on which grid
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
