@@ -151,9 +151,11 @@ def main() -> int:
     folder.mkdir(parents=True, exist_ok=True)
     print(report(result))
     (folder / 'evaluation.json').write_text(json.dumps(as_json(result), indent=1))
-    draw_curves(result.score, folder / 'precision_recall.png')
-    draw_worst(result.worst, detector.fine, folder / 'worst.png')
-    print(f'\n{folder}: evaluation.json, precision_recall.png, worst.png')
+    print(f'\nin {folder}: evaluation.json')
+    if result.worst:  # the network has a head for objects
+        draw_curves(result.score, folder / 'precision_recall.png')
+        draw_worst(result.worst, detector.fine, folder / 'worst.png')
+        print(f'in {folder}: precision_recall.png, worst.png')
     return 0
 
 
