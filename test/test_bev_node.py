@@ -19,6 +19,7 @@ import rclpy
 import torch
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
+from nav_msgs.msg import OccupancyGrid
 from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter as RosParameter
@@ -411,6 +412,8 @@ def test_times_of_each_input_are_published_for_who_listens(bench):
             lambda message, name=name: got[name].append(message.data),
             10,
         )
+    # So that the heads have something to do.
+    made.other.create_subscription(OccupancyGrid, 'drivable_area', lambda _: None, 1)
     made.node.start()
     end = time.monotonic() + 20
     while not all(got.values()) and time.monotonic() < end:
