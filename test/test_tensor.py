@@ -15,6 +15,7 @@ from std_msgs.msg import Float32MultiArray, MultiArrayDimension, MultiArrayLayou
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import Axis
+from tiny_bev_ros.messages.objects import encode_objects
 from tiny_bev_ros.messages.pillars import encode_pillars
 from tiny_bev_ros.messages.tensor import (
     MESSAGE_TYPES,
@@ -23,6 +24,7 @@ from tiny_bev_ros.messages.tensor import (
     decode_tensor,
     encode_tensor,
 )
+from tiny_bev_ros.models.detection_head import Detections
 
 LABELS = TensorLabels((1700000000, 5), 'lidar', Axis(-2.0, 0.5), Axis(0.0, 0.25))
 DOCUMENT = Path(__file__).resolve().parents[1] / 'docs' / 'tensor_message.md'
@@ -411,17 +413,19 @@ def test_reader_of_the_document(encoding):
 def test_dump_of_the_document():
     labels = TensorLabels((1317046429, 104921000), 'velodyne', Axis(-39.68, 0.32), Axis(0, 0.32))
     array = np.broadcast_to(np.float32(0), (1, 128, 248, 216))
-    features, pillars = re.findall(r'```yaml\n(.*?)```', DOCUMENT.read_text(), re.DOTALL)
+    features, pillars, objects = re.findall(r'```yaml\n(.*?)```', DOCUMENT.read_text(), re.DOTALL)
     assert dumped_dims(features) == dims_of(encode_tensor(array, labels))
     finer = TensorLabels(labels.stamp, 'velodyne', Axis(-39.68, 0.16), Axis(0, 0.16))
     places = torch.stack([torch.arange(7000) // 432, torch.arange(7000) % 432], 1)
     message = encode_pillars(torch.zeros(7000, 64), places, (496, 432), finer)
     assert dumped_dims(pillars) == dims_of(message)
+    found = Detections(torch.zeros(2, 7), torch.zeros(2), torch.zeros(2, dtype=torch.long))
+    assert dumped_dims(objects) == dims_of(encode_objects(found, labels))
 
 
 def dumped_dims(text: str) -> list[tuple[str, int, int]]:
     found = re.findall(r'- \{label: (.*?), size: (\d+), stride: (\d+)\}', text)
-    return [(label, int(size), int(stride)) for label, size, stride in found]
+    return [(label.strip('"'), int(size), int(stride)) for label, size, stride in found]
 
 
 def test_a_float16_with_an_odd_step_along_a_single_batch_is_for_pytorch_as_well():
