@@ -200,9 +200,9 @@ class BackboneEngine:
         # A GPU may round products (TF32) by more than a chain may differ from its network.
         network = self._network if on_cpu else copy.deepcopy(self._network).cpu()
         chain: Any = self._network
-        self._finish: Callable[[Tensor], Tensor] = _same
+        self._after: DensePart | None = None
         if hasattr(chain, 'after_chain'):
-            self._finish = DensePart(chain, self._device, self._dtype, 'after_chain')
+            self._after = DensePart(chain, self._device, self._dtype, 'after_chain')
             chain, network = chain.chain, network.get_submodule('chain')
         try:
             self._layers = as_chain(network)
@@ -225,9 +225,9 @@ class BackboneEngine:
             work_share = macs / choice.dense_macs
             if not choice.is_sparse(macs):
                 self.statistics = FrameStatistics('dense', active_share, work_share)
-                return self._finish(self._dense(canvas())).float()
+                return self._finish(self._dense(canvas()))
             self.statistics = FrameStatistics('sparse', active_share, work_share)
-            return self._finish(choice.sparse.compute(features)[None]).float()
+            return self._finish(choice.sparse.compute(features)[None])
         except Exception:
             # Kept buffers may be half written: the next frame begins with new ones.
             self._by_shape.clear()
@@ -235,7 +235,11 @@ class BackboneEngine:
 
     def _all_dense(self, canvas: Tensor) -> Tensor:
         self.statistics = FrameStatistics('dense', 1.0, 1.0)
-        return self._finish(self._dense(canvas)).float()
+        return self._finish(self._dense(canvas))
+
+    def _finish(self, features: Tensor) -> Tensor:
+        """What follows the chain, if anything does."""
+        return features if self._after is None else self._after(features).float()
 
     def _choice(self, shape: tuple[int, int]) -> Choice:
         if shape not in self._by_shape:
@@ -249,7 +253,3 @@ class BackboneEngine:
                 self._dense if self._sparsity == 'auto' else None,
             )
         return self._by_shape[shape]
-
-
-def _same(features: Tensor) -> Tensor:
-    return features

@@ -12,6 +12,7 @@ from tiny_bev_ros.sim.parts import BALL, rotation
 from tiny_bev_ros.sim.planes import planes_of
 from tiny_bev_ros.sim.scene import Scene
 from tiny_bev_ros.sim.sensors import Lidar, Mounting
+from tiny_bev_ros.sim.terrain import CELL
 
 # Ground farther than this gives no return in any weather.
 _GROUND_RANGE = 90.0
@@ -32,6 +33,11 @@ class Sweep:
     points: np.ndarray
     owner: np.ndarray
     boxes: np.ndarray
+
+    @property
+    def counts(self) -> np.ndarray:
+        """(O,) int64, points on each object."""
+        return np.bincount(self.owner[self.owner >= 0], minlength=len(self.boxes))
 
 
 def scan(
@@ -77,7 +83,7 @@ def scan(
     rays.cast_ground(
         terrain.heights,
         np.array(terrain.corner),
-        0.25,
+        CELL,
         origin,
         *where,
         min(lidar.max_range, _GROUND_RANGE),

@@ -16,15 +16,16 @@ from matplotlib.figure import Figure
 from tiny_bev_ros.messages.markers import COLOURS
 from tiny_bev_ros.models.boxes import corners_bev
 from tiny_bev_ros.sim import CLASSES, LIDARS, ego_pose, plan_of, scan, street
+from tiny_bev_ros.training.samples import FEWEST_POINTS
 
 _X, _Y = (-20.0, 60.0), (-35.0, 35.0)
 _COLUMNS = 4
-# Objects with fewer points are drawn grey.
-_SEEN = 5
 
 
 def draw_page(path: Path, seeds: list[int], lidar: str, real: list[Path]) -> None:
     """Writes a PNG: real sweeps first, then streets of these seeds with what stands in them.
+
+    Objects that training leaves out, as too few points are on them, are grey.
 
     Args:
         path: of the PNG.
@@ -44,10 +45,9 @@ def draw_page(path: Path, seeds: list[int], lidar: str, real: list[Path]) -> Non
         scene, plan = street(seed), plan_of(seed)
         sweep = scan(scene, LIDARS[lidar], ego_pose(plan), seed)
         _draw(panel, sweep.points, f'simulated: {plan.kind}, seed {seed}, {lidar}')
-        counts = np.bincount(sweep.owner[sweep.owner >= 0], minlength=len(sweep.boxes))
         colours = [
-            COLOURS[CLASSES[label]] if count >= _SEEN else (0.5, 0.5, 0.5)
-            for label, count in zip(scene.objects['label'], counts, strict=True)
+            COLOURS[CLASSES[label]] if count >= FEWEST_POINTS else (0.5, 0.5, 0.5)
+            for label, count in zip(scene.objects['label'], sweep.counts, strict=True)
         ]
         corners = corners_bev(torch.from_numpy(sweep.boxes)).numpy()[:, [0, 1, 2, 3, 0], ::-1]
         panel.add_collection(LineCollection(list(corners), colors=colours, linewidths=0.9))

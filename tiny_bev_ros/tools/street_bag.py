@@ -20,14 +20,13 @@ from tiny_bev_ros.messages.tensor import TensorLabels
 from tiny_bev_ros.models.detection_head import Detections
 from tiny_bev_ros.sim import LIDARS, ego_pose, plan_of, scan, street
 from tiny_bev_ros.tools.bag import CLOUD_TYPE, BagMessage, write_bag
+from tiny_bev_ros.training.samples import FEWEST_POINTS
 
 TOPIC = '/points'
 LABELS = '/labels'
 FRAME = 'lidar'
 _PERIOD_NS = 100_000_000
 _SPEED = 8.0
-# An object on which there are less has no label.
-_FEWEST_POINTS = 5
 # Any date will do, as long as it is the same each time.
 _START_NS = 1_700_000_000 * 10**9
 
@@ -43,8 +42,7 @@ def sweeps(count: int, seed: int) -> Iterator[BagMessage]:
         stamp = divmod(time_ns, 10**9)
         cloud = encode_cloud(sweep.points, stamp, FRAME)
         yield BagMessage(TOPIC, time_ns, bytes(serialize_message(cloud)))
-        counts = np.bincount(sweep.owner[sweep.owner >= 0], minlength=len(sweep.boxes))
-        seen = counts >= _FEWEST_POINTS
+        seen = sweep.counts >= FEWEST_POINTS
         labels = Detections(
             torch.from_numpy(sweep.boxes[seen]),
             torch.ones(int(seen.sum())),

@@ -73,9 +73,7 @@ class _View(_Area):
         self._calibration, self._reach = calibration, reach
 
     def __call__(self, boxes: np.ndarray) -> np.ndarray:
-        pixels, depth = self._calibration.pixels(boxes[:, :3])
-        inside = (pixels >= 0).all(axis=1) & (pixels < IMAGE_SIZE).all(axis=1)
-        return inside & (depth > 0) & (boxes[:, 0] < self._reach)
+        return self._calibration.in_image(boxes[:, :3]) & (boxes[:, 0] < self._reach)
 
 
 class _Unlabelled(_Area):

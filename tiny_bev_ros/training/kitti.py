@@ -55,6 +55,11 @@ class Calibration:
         depth = image[:, 2]
         return image[:, :2] / np.where(np.abs(depth) < 1e-6, 1e-6, depth)[:, None], depth
 
+    def in_image(self, points: np.ndarray) -> np.ndarray:
+        """(N,) bool: which of (N,3) of the LiDAR's frame the camera sees."""
+        pixels, depth = self.pixels(points)
+        return (depth > 0) & ((pixels >= 0) & (pixels < IMAGE_SIZE)).all(axis=1)
+
 
 @dataclass(frozen=True)
 class KittiObject:
@@ -153,8 +158,7 @@ class KittiFolder:
         """One frame: what the camera sees, for elsewhere nothing is labelled."""
         objects = [each for each in self.objects(name) if each.kind != 'DontCare']
         points = self.points(name)
-        pixels, depth = self.calibration(name).pixels(points[:, :3])
-        points = points[(depth > 0) & ((pixels >= 0) & (pixels < IMAGE_SIZE)).all(axis=1)]
+        points = points[self.calibration(name).in_image(points[:, :3])]
         boxes = np.array([each.box for each in objects], np.float32).reshape(-1, 7)
         labels = np.array([LABELS.get(each.kind, -1) for each in objects], np.int64)
         return Frame(points, owners(boxes, points), boxes, labels)

@@ -83,15 +83,9 @@ class Training:
     ) -> None:
         self._config, self._frames, self._folder = config, frames, folder
         self._place = place or find_place()
-        net = config.network
         with seeded(config.seed):
-            self.network: BevDetector = build_detector(
-                net.backbone,
-                pfn_channels=net.pfn_channels,
-                mid_channels=net.mid_channels,
-                out_channels=net.out_channels,
-                heads=net.heads,
-            ).to(self._place.device)
+            network: BevDetector = build_detector(**dataclasses.asdict(config.network))
+        self.network = network.to(self._place.device)
         for parameter in self.network.parameters():
             if parameter.ndim == 4:  # of convolutions, which are faster so
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)

@@ -43,7 +43,7 @@ class Sample(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Several samples. ``points`` and ``low`` stay lists; the rest is stacked."""
+    """Several samples. ``points`` stays a list; the rest is stacked."""
 
     points: list[Tensor]
     low: Tensor
