@@ -17,9 +17,11 @@ from tiny_bev_ros.models.pillars import decorate, group
 from tiny_bev_ros.models.registry import build_backbone
 
 # Of the weights of x, y, z, intensity, offsets to the mean and to the middle of the cell: one over
-# what these decorations commonly are, in metres. Training frames have no intensity: nothing
-# teaches its weights, which stay 0.
-_INITIAL_SCALE = (0.04, 0.04, 1.0, 0.0, 8.0, 8.0, 4.0, 8.0, 8.0, 1.0)
+# what these decorations commonly are, in metres, and more for heights, which tell a kerb.
+# Training frames have no intensity: nothing teaches its weights, which stay 0.
+_INITIAL_SCALE = (0.04, 0.04, 3.0, 0.0, 8.0, 8.0, 8.0, 8.0, 8.0, 1.0)
+# Of the batch norm behind them, so that channels begin with bends at different heights.
+_INITIAL_BIAS, _INITIAL_SLOPE = (-1.5, 1.5), (1.0, 3.0)
 HEADS: dict[str, type[nn.Module]] = {'detection': DetectionHead, 'drivable': DrivableHead}
 
 
@@ -86,6 +88,8 @@ def build_detector(
     with torch.no_grad():
         # What is told by metres of the map would drown what is told by the height of a kerb.
         pfn.linear.weight *= torch.tensor(_INITIAL_SCALE)
+        pfn.norm.bias.uniform_(*_INITIAL_BIAS)
+        pfn.norm.weight.uniform_(*_INITIAL_SLOPE)
     network = build_backbone(
         backbone,
         in_channels=pfn_channels,

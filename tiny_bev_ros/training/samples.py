@@ -158,7 +158,7 @@ class Pieces(Dataset):
         x, y = 0.0, -half
         if random.random() < 0.4:
             # Also what is beside and around the sensor, for maps of whole turns.
-            x, y = random.uniform(-half, 0), random.uniform(-half - 10, -half + 10)
+            x, y = random.uniform(-half, 0), random.uniform(-2 * half, 0)
         return make_sample(frame, piece.grid(x, y), piece.stride)
 
 
