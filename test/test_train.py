@@ -72,7 +72,7 @@ def test_shipped_configuration_is_read():
         ('steps: 0', 'steps is 0; expected 1 or more'),
         (
             'network: {backbone: huge}',
-            'network.backbone is .huge.; expected one of deep, fpn, tiny',
+            'network.backbone is .huge.; expected one of deep, deformable, fpn',
         ),
         ('network: {heads: [nose]}', 'network.heads is .nose.; expected one of detection'),
         ('lidars: [eye]', 'lidars is .eye.; expected one of hdl64'),

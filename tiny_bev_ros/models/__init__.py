@@ -4,6 +4,7 @@
 from tiny_bev_ros.models.backbone import TinyBEVBackbone
 from tiny_bev_ros.models.checkpoint import load_backbone, load_heads, load_pfn
 from tiny_bev_ros.models.deep_backbone import DeepBEVBackbone
+from tiny_bev_ros.models.deformable_backbone import DeformableBEVBackbone
 from tiny_bev_ros.models.device import resolve_device
 from tiny_bev_ros.models.fpn_backbone import FpnBEVBackbone
 from tiny_bev_ros.models.pillar_feature_net import PillarFeatureNet
@@ -16,13 +17,16 @@ from tiny_bev_ros.models.registry import (
 )
 from tiny_bev_ros.models.seeding import seeded
 from tiny_bev_ros.models.tokens import from_tokens, position_encoding, to_tokens
+from tiny_bev_ros.models.transformer_backbone import TransformerBEVBackbone
 
 __all__ = [
     'DeepBEVBackbone',
+    'DeformableBEVBackbone',
     'FeatureInfo',
     'FpnBEVBackbone',
     'PillarFeatureNet',
     'TinyBEVBackbone',
+    'TransformerBEVBackbone',
     'build_backbone',
     'from_tokens',
     'list_backbones',

@@ -10,6 +10,7 @@ from typing import Any
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
+from tiny_bev_ros.models.checkpoint import load_backbone, load_heads, load_pfn
 from tiny_bev_ros.models.detector import BevDetector, build_detector
 
 # Of safetensors: eight bytes of length, then a header in JSON, which is never larger.
@@ -92,17 +93,17 @@ def load_weights(path: str | Path) -> tuple[BevDetector, Description]:
     """The network of a file of `save_weights`, in eval mode, and its description.
 
     Raises:
-        TinyBevError: the file cannot be read, says nothing, or does not fit what it says.
+        TinyBevError: the file cannot be read, says nothing, or does not fit what it says; see
+            also `load_pfn`.
     """
-    from safetensors.torch import load
-
     description = read_description(path)
     said = dict(description.network)
     said['heads'] = tuple(said.get('heads', ()))
     try:
         network = build_detector(**said)
-        network.load_state_dict(load(Path(path).expanduser().read_bytes()))
-    except (TypeError, RuntimeError) as error:
-        first = str(error).strip().partition('\n')[0]
-        raise TinyBevError(f'{path} does not fit what it says: {first}') from None
+    except TypeError as error:
+        raise TinyBevError(f'{path} does not say what network it holds ({error})') from None
+    load_pfn(network.pfn, path)
+    load_backbone(network.backbone, path)
+    load_heads(network.heads, path)
     return network.eval(), description
