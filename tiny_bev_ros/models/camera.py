@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Cameras: where a place in metres is seen, and where a pixel looks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from tiny_bev_ros.errors import TinyBevError
+
+# Of the fixed point by which a distortion is undone; wide lenses need about twenty steps.
+_STEPS = 50
+# Nearer than this in front of a camera nothing is seen, in metres.
+_NEAREST = 0.1
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A pinhole camera with the lens distortion that ROS calls plumb_bob.
+
+    Brown, "Close-Range Camera Calibration", 1971; as in sensor_msgs/CameraInfo and OpenCV. Pixel
+    (0, 0) is the middle of the upper left one.
+
+    Attributes:
+        intrinsics: (3,3) float64, the K of CameraInfo, in pixels.
+        distortion: (5,) float64 k1, k2, p1, p2, k3; zeros for a rectified image.
+        from_points: (4,4) float64, from the frame of points (REP-103: x forward, y left, z up)
+            to the optical one (x right, y down, z ahead), in metres.
+        size: width and height of the image, in pixels.
+    """
+
+    intrinsics: Tensor
+    distortion: Tensor
+    from_points: Tensor
+    size: tuple[int, int]
+
+    def scaled(self, size: tuple[int, int]) -> Camera:
+        """Of the image resized to a width and height; edges fall on edges."""
+        across, down = size[0] / self.size[0], size[1] / self.size[1]
+        change = self.intrinsics.new_tensor(
+            [[across, 0, (across - 1) / 2], [0, down, (down - 1) / 2], [0, 0, 1]]
+        )
+        return replace(self, intrinsics=change @ self.intrinsics, size=size)
+
+    def cropped(self, left: int, top: int, size: tuple[int, int]) -> Camera:
+        """Of a part of the image, so many pixels from its left and upper edge."""
+        shift = self.intrinsics.new_tensor([[0, 0, left], [0, 0, top], [0, 0, 0]])
+        return replace(self, intrinsics=self.intrinsics - shift, size=size)
+
+    def project(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Where places are seen.
+
+        Args:
+            points: (...,3) metres in the frame of points, of any float dtype.
+
+        Returns:
+            (...,2) pixels, columns first, and (...,) depths in metres, along the optical axis.
+            What is less than 0.1 m ahead has pixels of no meaning.
+        """
+        ahead = points.double() @ self.from_points[:3, :3].T + self.from_points[:3, 3]
+        depth = ahead[..., 2]
+        rays = self._distorted(ahead[..., :2] / depth.clamp(min=_NEAREST)[..., None])
+        pixels = rays @ self.intrinsics[:2, :2].T + self.intrinsics[:2, 2]
+        return pixels.to(points.dtype), depth.to(points.dtype)
+
+    def unproject(self, pixels: Tensor, depth: Tensor) -> Tensor:
+        """Where the places lie that are seen in pixels: the inverse of `project`.
+
+        Args:
+            pixels: (...,2), columns first.
+            depth: (...,) metres along the optical axis.
+
+        Returns:
+            (...,3) metres in the frame of points.
+        """
+        seen = (pixels.double() - self.intrinsics[:2, 2]) @ self.intrinsics[:2, :2].inverse().T
+        rays = seen
+        for _ in range(_STEPS):
+            rays = rays + seen - self._distorted(rays)
+        deep = depth.double()[..., None]
+        ahead = torch.cat([rays * deep, deep], dim=-1)
+        back = self.from_points[:3, :3].inverse()
+        return ((ahead - self.from_points[:3, 3]) @ back.T).to(pixels.dtype)
+
+    def sees(self, points: Tensor) -> Tensor:
+        """(...,3) places to (...,) bool: which of them fall into the image."""
+        pixels, depth = self.project(points)
+        edge = pixels.new_tensor(self.size) - 0.5
+        inside = ((pixels >= -0.5) & (pixels < edge)).all(dim=-1)
+        return inside & (depth > _NEAREST) & self._unfolded(points)
+
+    def _unfolded(self, points: Tensor) -> Tensor:
+        """(...,) bool: false where the polynomial of a strong lens has turned back inward."""
+        ahead = points.double() @ self.from_points[:3, :3].T + self.from_points[:3, 3]
+        rays = ahead[..., :2] / ahead[..., 2:].clamp(min=_NEAREST)
+        k1, k2, _, _, k3 = self.distortion.tolist()
+        square = rays.square().sum(dim=-1)
+        # The derivative of r (1 + k1 r^2 + k2 r^4 + k3 r^6).
+        return 1 + square * (3 * k1 + square * (5 * k2 + square * 7 * k3)) > 0
+
+    def _distorted(self, rays: Tensor) -> Tensor:
+        """(...,2) x and y at depth 1, as the lens bends them."""
+        k1, k2, p1, p2, k3 = self.distortion.tolist()
+        x, y = rays.unbind(dim=-1)
+        square = x * x + y * y
+        radial = 1 + square * (k1 + square * (k2 + square * k3))
+        return torch.stack(
+            [
+                x * radial + 2 * p1 * x * y + p2 * (square + 2 * x * x),
+                y * radial + p1 * (square + 2 * y * y) + 2 * p2 * x * y,
+            ],
+            dim=-1,
+        )
+
+
+def make_camera(
+    intrinsics: Sequence[float],
+    from_points: Sequence[Sequence[float]],
+    size: tuple[int, int],
+    distortion: Sequence[float] = (),
+    model: str = 'plumb_bob',
+) -> Camera:
+    """A camera from the numbers of a calibration, checked.
+
+    Args:
+        intrinsics: K of CameraInfo, 9 numbers row by row.
+        from_points: (4,4) rotation and translation in metres, see `Camera`.
+        size: width and height in pixels.
+        distortion: D of CameraInfo: none, or 4 or 5 numbers.
+        model: distortion_model of CameraInfo.
+
+    Raises:
+        TinyBevError: names what is not as expected.
+    """
+    matrix = torch.tensor(list(intrinsics), dtype=torch.float64)
+    if matrix.shape != (9,) or not matrix.isfinite().all():
+        raise TinyBevError(f'k is {list(intrinsics)}; expected 9 finite numbers')
+    matrix = matrix.view(3, 3)
+    if not (matrix[0, 0] > 0 and matrix[1, 1] > 0) or matrix[2].tolist() != [0, 0, 1]:
+        raise TinyBevError(
+            f'k is {list(intrinsics)}; expected focal lengths above 0 and a last row 0, 0, 1'
+        )
+    lens = list(distortion)
+    if any(lens) and model != 'plumb_bob':
+        raise TinyBevError(f'distortion_model is {model!r}; expected plumb_bob, or d of zeros')
+    if len(lens) not in (0, 4, 5) and any(lens):
+        raise TinyBevError(f'd has {len(lens)} numbers; expected 0, 4 or 5')
+    lens = (lens + [0.0] * 5)[:5]
+    if not all(math.isfinite(value) for value in lens):
+        raise TinyBevError(f'd is {list(distortion)}; expected finite numbers')
+    mount = torch.tensor([list(row) for row in from_points], dtype=torch.float64)
+    _check_rigid(mount)
+    if min(size) <= 0:
+        raise TinyBevError(f'width and height are {size}; expected both above 0')
+    return Camera(matrix, torch.tensor(lens, dtype=torch.float64), mount, size)
+
+
+def _check_rigid(mount: Tensor) -> None:
+    if mount.shape != (4, 4) or not mount.isfinite().all():
+        raise TinyBevError(
+            f'from_points is of shape {tuple(mount.shape)}; expected 4 x 4 finite numbers'
+        )
+    turn = mount[:3, :3]
+    straight = torch.allclose(turn @ turn.T, torch.eye(3, dtype=mount.dtype), atol=1e-3)
+    if not straight or turn.det() < 0 or mount[3].tolist() != [0, 0, 0, 1]:
+        raise TinyBevError(
+            f'from_points is {mount.tolist()}; expected a rotation, a translation, 0, 0, 0, 1'
+        )
