@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""FuTrFusion: a BEV map that has looked at the cameras."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.grid import BevGrid
+from tiny_bev_ros.models.camera import Camera
+from tiny_bev_ros.models.checks import check_positive_int
+from tiny_bev_ros.models.global_attention import GlobalAttention
+from tiny_bev_ros.models.projected_attention import ProjectedAttention
+from tiny_bev_ros.models.tokens import from_tokens, to_tokens
+
+MODES = ('projected', 'global')
+
+
+class FuTrFusion(nn.Module):
+    """BEV tokens as queries, camera features as keys and values.
+
+    What is found is added to the map, where anything is seen: without cameras the output is the
+    map that was given, and every head works on it unchanged.
+
+    Args:
+        channels: of the map.
+        camera_channels: of the camera features.
+        mode: 'projected', each cell looks where places above it are seen; or 'global', each
+            cell attends to all pixels.
+        heads: of the attention.
+        heights: of those places from the frame's origin, in metres; 'projected' alone.
+
+    Raises:
+        TinyBevError: a value is not allowed.
+    """
+
+    def __init__(
+        self,
+        channels: int = 128,
+        camera_channels: int = 64,
+        mode: str = 'projected',
+        heads: int = 4,
+        heights: tuple[float, ...] = (-1.5, -0.5, 0.5, 1.5),
+    ) -> None:
+        super().__init__()
+        check_positive_int('channels', channels)
+        check_positive_int('camera_channels', camera_channels)
+        check_positive_int('heads', heads)
+        if mode not in MODES:
+            raise TinyBevError(f'mode is {mode!r}; expected one of {", ".join(MODES)}')
+        self.channels, self.camera_channels, self.mode = channels, camera_channels, mode
+        self.before = nn.LayerNorm(channels)
+        self.attention: ProjectedAttention | GlobalAttention
+        if mode == 'projected':
+            self.attention = ProjectedAttention(channels, camera_channels, heads, heights)
+        else:
+            self.attention = GlobalAttention(channels, camera_channels, heads)
+        self.perceptron = nn.Sequential(
+            nn.LayerNorm(channels),
+            nn.Linear(channels, 2 * channels),
+            nn.GELU(),
+            nn.Linear(2 * channels, channels),
+        )
+
+    def forward(
+        self,
+        bev: Tensor,
+        grid: BevGrid,
+        features: Tensor,
+        cameras: Sequence[Sequence[Camera | None]],
+    ) -> Tensor:
+        """The fused map.
+
+        Args:
+            bev: (B,C,h,w).
+            grid: of the map, as `BevGrid.strided` gives it.
+            features: (B,K,c,rows,cols) of K cameras, K may be 0.
+            cameras: for each frame K cameras as of images of cols x rows (`Camera.scaled`), None
+                for one that is missing: its features are not looked at.
+
+        Returns:
+            (B,C,h,w), equal to ``bev`` where no camera looks.
+
+        Raises:
+            TinyBevError: shapes do not fit each other.
+        """
+        self._check(bev, grid, features, cameras)
+        tokens = to_tokens(bev)
+        fused = []
+        for frame, seen_by in enumerate(cameras):
+            found, seen = self.attention(
+                self.before(tokens[frame]), grid, features[frame], seen_by
+            )
+            change = found + self.perceptron(tokens[frame] + found)
+            fused.append(torch.where(seen[:, None], tokens[frame] + change, tokens[frame]))
+        return from_tokens(torch.stack(fused), grid.shape)
+
+    def _check(
+        self,
+        bev: Tensor,
+        grid: BevGrid,
+        features: Tensor,
+        cameras: Sequence[Sequence[Camera | None]],
+    ) -> None:
+        expected = (self.channels, *grid.shape)
+        if bev.ndim != 4 or tuple(bev.shape[1:]) != expected:
+            raise TinyBevError(f'bev has shape {tuple(bev.shape)}; expected (B, *{expected})')
+        if features.ndim != 5 or features.shape[2] != self.camera_channels:
+            raise TinyBevError(
+                f'features have shape {tuple(features.shape)}; expected (B, cameras, '
+                f'{self.camera_channels}, rows, cols)'
+            )
+        batch, number, _, rows, cols = features.shape
+        counts = [len(each) for each in cameras]
+        if batch != len(bev) or counts != [number] * batch:
+            raise TinyBevError(
+                f'cameras are {counts} in features of {batch} x {number}; expected as many for '
+                f'each of {len(bev)} frames'
+            )
+        for camera in (camera for each in cameras for camera in each):
+            if camera is not None and camera.size != (cols, rows):
+                raise TinyBevError(
+                    f'a camera is of {camera.size[0]} x {camera.size[1]} pixels; expected '
+                    f'{cols} x {rows}, the size of its features'
+                )

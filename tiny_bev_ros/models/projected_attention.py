@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""BEV cells that look where the places above them are seen in cameras."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import grid_sample
+
+from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.grid import BevGrid
+from tiny_bev_ros.models.camera import Camera
+
+
+class Sight(NamedTuple):
+    """Which cells see what: one entry for each place above a cell that a camera sees.
+
+    Attributes:
+        cell: (M,) int64, index of the cell, row by row.
+        height: (M,) int64, which of the heights.
+        camera: (M,) int64, which of the cameras.
+        pixel: (M,2) float32, where in that camera's features, columns first.
+    """
+
+    cell: Tensor
+    height: Tensor
+    camera: Tensor
+    pixel: Tensor
+
+
+class ProjectedAttention(nn.Module):
+    """Each cell attends to the features at its projected reference points.
+
+    As FUTR3D does (Chen et al., CVPRW 2023), with attention over what was sampled in place of a
+    mean. Memory grows with what is seen, not with cells times pixels.
+
+    Args:
+        channels: of queries and output; a multiple of ``heads``.
+        camera_channels: of the features.
+        heads: of the attention.
+        heights: of the reference points above and below the frame's origin, in metres.
+
+    Raises:
+        TinyBevError: ``channels`` is no multiple of ``heads``, or there are no heights.
+    """
+
+    def __init__(
+        self, channels: int, camera_channels: int, heads: int, heights: tuple[float, ...]
+    ) -> None:
+        super().__init__()
+        if channels % heads:
+            raise TinyBevError(f'channels is {channels}; expected a multiple of heads, {heads}')
+        if not heights:
+            raise TinyBevError('heights are empty; expected at least one, in metres')
+        self.heads, self.heights = heads, heights
+        self.queries = nn.Linear(channels, channels)
+        # A bias of the keys would raise all of a query's logits alike.
+        self.keys = nn.Linear(camera_channels, channels, bias=False)
+        self.values = nn.Linear(camera_channels, channels)
+        self.height = nn.Parameter(torch.randn(len(heights), channels) * 0.02)
+        self.output = nn.Linear(channels, channels)
+
+    def forward(
+        self, queries: Tensor, grid: BevGrid, features: Tensor, cameras: Sequence[Camera | None]
+    ) -> tuple[Tensor, Tensor]:
+        """What the cells of one frame find.
+
+        Args:
+            queries: (N,C), of the cells of ``grid`` row by row.
+            grid: of the cells.
+            features: (K,c,h,w) of K cameras.
+            cameras: K, each as of an image of the size of its features; None for one that is
+                missing, whose features are not looked at.
+
+        Returns:
+            (N,C), zero where nothing is seen, and (N,) bool: where something is.
+        """
+        sight = self.sight(grid, cameras, features.device)
+        weights, values = self.weigh(queries, features, sight)
+        found = values.new_zeros(len(queries), values.shape[1])
+        found = found.index_add(0, sight.cell, values * self._spread(weights))
+        seen = torch.zeros(len(queries), dtype=torch.bool, device=queries.device)
+        seen[sight.cell] = True
+        return self.output(found) * seen[:, None], seen
+
+    def sight(
+        self, grid: BevGrid, cameras: Sequence[Camera | None], device: torch.device
+    ) -> Sight:
+        """Which cells see what; the same as long as grid and cameras are."""
+        rows, cols = grid.shape
+        y = grid.y_axis.centre(torch.arange(rows, dtype=torch.float64))
+        x = grid.x_axis.centre(torch.arange(cols, dtype=torch.float64))
+        z = torch.tensor(self.heights, dtype=torch.float64)
+        at_y, at_x, at_z = torch.meshgrid(y, x, z, indexing='ij')
+        places = torch.stack([at_x, at_y, at_z], dim=3).view(rows * cols, len(z), 3)
+        parts = []
+        for index, camera in enumerate(cameras):
+            if camera is None:
+                continue
+            cell, height = camera.sees(places).nonzero(as_tuple=True)
+            pixel, _ = camera.project(places[cell, height])
+            parts.append((cell, height, torch.full_like(cell, index), pixel.float()))
+        if not parts:
+            none = torch.zeros(0, dtype=torch.int64, device=device)
+            return Sight(none, none, none, torch.zeros(0, 2, device=device))
+        return Sight(*(torch.cat(each).to(device) for each in zip(*parts, strict=True)))
+
+    def weigh(self, queries: Tensor, features: Tensor, sight: Sight) -> tuple[Tensor, Tensor]:
+        """(M,heads) how much of each entry its cell takes, and (M,C) what there is to take."""
+        sampled = _sample(features, sight)
+        keys = self.keys(sampled) + self.height[sight.height]
+        asked = self.queries(queries)[sight.cell]
+        logits = (asked * keys).unflatten(1, (self.heads, -1)).sum(2)
+        logits = logits / (keys.shape[1] / self.heads) ** 0.5
+        return _softmax(logits, sight.cell, len(queries)), self.values(sampled)
+
+    def _spread(self, weights: Tensor) -> Tensor:
+        """(M,heads) to (M,C)."""
+        return weights.repeat_interleave(self.output.in_features // self.heads, dim=1)
+
+
+def _sample(features: Tensor, sight: Sight) -> Tensor:
+    """(M,c) features at pixels, between cells as they lie."""
+    rows, cols = features.shape[2:]
+    size = sight.pixel.new_tensor([cols, rows])
+    at = (2 * sight.pixel + 1) / size - 1
+    found = features.new_zeros(len(sight.cell), features.shape[1])
+    for index in range(len(features)):
+        mine = (sight.camera == index).nonzero()[:, 0]
+        sampled = grid_sample(
+            features[index : index + 1],
+            at[mine][None, None].to(features.dtype),
+            padding_mode='border',
+            align_corners=False,
+        )
+        found = found.index_copy(0, mine, sampled[0, :, 0].T)
+    return found
+
+
+def _softmax(logits: Tensor, cell: Tensor, cells: int) -> Tensor:
+    """(M,heads), of the entries of each cell."""
+    index = cell[:, None].expand_as(logits)
+    most = logits.new_full((cells, logits.shape[1]), float('-inf'))
+    most = most.scatter_reduce(0, index, logits.detach(), 'amax')
+    share = (logits - most[cell]).exp()
+    total = share.new_zeros(cells, logits.shape[1]).index_add(0, cell, share)
+    return share / total[cell]
