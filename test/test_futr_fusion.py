@@ -136,6 +136,16 @@ def bilinear(values, row, col):
     return (1 - down) * upper + down * lower
 
 
+@every_mode
+def test_half_precision_is_near(mode):
+    bev, features = frames()
+    fused = fusion(mode)
+    expected = fused(bev, GRID, features, [[camera()]])
+    with torch.autocast('cpu', torch.bfloat16):
+        found = fused(bev, GRID, features, [[camera()]])
+    assert float(((found - expected).norm() / expected.norm()).detach()) < 0.01
+
+
 def test_a_camera_far_away_leaves_no_nan():
     bev, features = frames()
     away = camera(0.0, (500.0, 0.0, 0.0))

@@ -80,8 +80,8 @@ class ProjectedAttention(nn.Module):
         """
         sight = self.sight(grid, cameras, features.device)
         weights, values = self.weigh(queries, features, sight)
-        found = values.new_zeros(len(queries), values.shape[1])
-        found = found.index_add(0, sight.cell, values * self._spread(weights))
+        taken = values * self._spread(weights)
+        found = taken.new_zeros(len(queries), taken.shape[1]).index_add(0, sight.cell, taken)
         seen = torch.zeros(len(queries), dtype=torch.bool, device=queries.device)
         seen[sight.cell] = True
         return self.output(found) * seen[:, None], seen
@@ -115,6 +115,8 @@ class ProjectedAttention(nn.Module):
         asked = self.queries(queries)[sight.cell]
         logits = (asked * keys).unflatten(1, (self.heads, -1)).sum(2)
         logits = logits / (keys.shape[1] / self.heads) ** 0.5
+        # Sums of many exponentials are not for half precision.
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         return _softmax(logits, sight.cell, len(queries)), self.values(sampled)
 
     def _spread(self, weights: Tensor) -> Tensor:
