@@ -73,9 +73,9 @@ def test_streets_that_they_have_not_seen():
         for (_, kind, view, least), ranking in score.rankings.items()
         if view == 'bev'
     }
-    assert found['vehicle', 0.5] > 0.8
-    assert found['pedestrian', 0.25] > 0.5
-    assert score.drivable_iou > 0.7
+    assert found['vehicle', 0.5] > 0.82
+    assert found['pedestrian', 0.25] > 0.55
+    assert score.drivable_iou > 0.78
 
 
 def test_real_streets(data_dir):
@@ -83,9 +83,10 @@ def test_real_streets(data_dir):
     detector = Detector(STREET, (0.0, 52.0), (-26.0, 26.0))
     folder = KittiFolder(data_dir / 'kitti')
     score = evaluate(detector, list(kitti_exams(folder)), len(folder)).score
-    ranking = score.rankings['seen', 'vehicle', 'bev', 0.5]
-    assert ranking.positives == 26
-    assert ranking.average_precision() > 0.6
+    for least, enough in ((0.5, 0.65), (0.7, 0.5)):
+        ranking = score.rankings['seen', 'vehicle', 'bev', least]
+        assert ranking.positives == 26
+        assert ranking.average_precision() > enough
 
 
 def test_a_node_refuses_a_grid_of_other_cells():
