@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The block of which all networks here are made."""
+"""The blocks of which the networks here are made."""
 
 from __future__ import annotations
 
@@ -14,4 +14,14 @@ def conv_block(
         nn.Conv2d(in_channels, out_channels, kernel, stride=stride, padding=kernel // 2),
         nn.BatchNorm2d(out_channels),
         nn.ReLU(inplace=True),
+    )
+
+
+def perceptron(channels: int) -> nn.Sequential:
+    """Of tokens (...,C), each on its own: what stands behind attention in a transformer."""
+    return nn.Sequential(
+        nn.LayerNorm(channels),
+        nn.Linear(channels, 2 * channels),
+        nn.GELU(),
+        nn.Linear(2 * channels, channels),
     )

@@ -61,11 +61,8 @@ class Camera:
             (...,2) pixels, columns first, and (...,) depths in metres, along the optical axis.
             What is less than 0.1 m ahead has pixels of no meaning.
         """
-        ahead = points.double() @ self.from_points[:3, :3].T + self.from_points[:3, 3]
-        depth = ahead[..., 2]
-        rays = self._distorted(ahead[..., :2] / depth.clamp(min=_NEAREST)[..., None])
-        pixels = rays @ self.intrinsics[:2, :2].T + self.intrinsics[:2, 2]
-        return pixels.to(points.dtype), depth.to(points.dtype)
+        rays, depth = self._rays(points)
+        return self._pixels(rays).to(points.dtype), depth.to(points.dtype)
 
     def unproject(self, pixels: Tensor, depth: Tensor) -> Tensor:
         """Where the places lie that are seen in pixels: the inverse of `project`.
@@ -88,15 +85,22 @@ class Camera:
 
     def sees(self, points: Tensor) -> Tensor:
         """(...,3) places to (...,) bool: which of them fall into the image."""
-        pixels, depth = self.project(points)
+        rays, depth = self._rays(points)
+        pixels = self._pixels(rays)
         edge = pixels.new_tensor(self.size) - 0.5
         inside = ((pixels >= -0.5) & (pixels < edge)).all(dim=-1)
-        return inside & (depth > _NEAREST) & self._unfolded(points)
+        return inside & (depth > _NEAREST) & self._unfolded(rays)
 
-    def _unfolded(self, points: Tensor) -> Tensor:
-        """(...,) bool: false where the polynomial of a strong lens has turned back inward."""
+    def _rays(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """(...,3) places to (...,2) float64 x and y at depth 1, and (...,) their depths."""
         ahead = points.double() @ self.from_points[:3, :3].T + self.from_points[:3, 3]
-        rays = ahead[..., :2] / ahead[..., 2:].clamp(min=_NEAREST)
+        return ahead[..., :2] / ahead[..., 2:].clamp(min=_NEAREST), ahead[..., 2]
+
+    def _pixels(self, rays: Tensor) -> Tensor:
+        return self._distorted(rays) @ self.intrinsics[:2, :2].T + self.intrinsics[:2, 2]
+
+    def _unfolded(self, rays: Tensor) -> Tensor:
+        """(...,) bool: false where the polynomial of a strong lens has turned back inward."""
         k1, k2, _, _, k3 = self.distortion.tolist()
         square = rays.square().sum(dim=-1)
         # The derivative of r (1 + k1 r^2 + k2 r^4 + k3 r^6).

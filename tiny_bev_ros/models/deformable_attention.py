@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import grid_sample
 
-from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.models.checks import check_shared_evenly
 
 
 class DeformableAttention(nn.Module):
@@ -30,8 +30,7 @@ class DeformableAttention(nn.Module):
 
     def __init__(self, channels: int, heads: int, levels: int, points: int) -> None:
         super().__init__()
-        if channels % heads:
-            raise TinyBevError(f'channels is {channels}; expected a multiple of heads, {heads}')
+        check_shared_evenly('channels', channels, heads)
         self.heads, self.levels, self.points = heads, levels, points
         self.offsets = nn.Linear(channels, heads * levels * points * 2)
         self.weights = nn.Linear(channels, heads * levels * points)

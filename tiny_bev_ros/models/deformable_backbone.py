@@ -6,7 +6,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from tiny_bev_ros.models.blocks import conv_block
+from tiny_bev_ros.models.blocks import conv_block, perceptron
 from tiny_bev_ros.models.checks import check_positive_int
 from tiny_bev_ros.models.deformable_attention import DeformableAttention
 from tiny_bev_ros.models.registry import FeatureInfo, register_backbone
@@ -91,12 +91,7 @@ class _Layer(nn.Module):
         super().__init__()
         self.before = nn.LayerNorm(channels)
         self.attention = DeformableAttention(channels, heads, 3, points)
-        self.perceptron = nn.Sequential(
-            nn.LayerNorm(channels),
-            nn.Linear(channels, 2 * channels),
-            nn.GELU(),
-            nn.Linear(2 * channels, channels),
-        )
+        self.perceptron = perceptron(channels)
 
     def forward(self, tokens: Tensor, places: Tensor, maps: list[Tensor]) -> Tensor:
         tokens = tokens + self.attention(self.before(tokens), places, maps)

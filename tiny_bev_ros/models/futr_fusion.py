@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
+from tiny_bev_ros.models.blocks import perceptron
 from tiny_bev_ros.models.camera import Camera
 from tiny_bev_ros.models.checks import check_positive_int
 from tiny_bev_ros.models.global_attention import GlobalAttention
@@ -58,12 +59,7 @@ class FuTrFusion(nn.Module):
             self.attention = ProjectedAttention(channels, camera_channels, heads, heights)
         else:
             self.attention = GlobalAttention(channels, camera_channels, heads)
-        self.perceptron = nn.Sequential(
-            nn.LayerNorm(channels),
-            nn.Linear(channels, 2 * channels),
-            nn.GELU(),
-            nn.Linear(2 * channels, channels),
-        )
+        self.perceptron = perceptron(channels)
 
     def forward(
         self,

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.models.camera import Camera
+from tiny_bev_ros.models.checks import check_shared_evenly
 from tiny_bev_ros.models.tokens import position_encoding
 
 # How far along its ray a pixel is told by, in metres.
@@ -37,8 +37,7 @@ class GlobalAttention(nn.Module):
 
     def __init__(self, channels: int, camera_channels: int, heads: int) -> None:
         super().__init__()
-        if channels % heads:
-            raise TinyBevError(f'channels is {channels}; expected a multiple of heads, {heads}')
+        check_shared_evenly('channels', channels, heads)
         self.heads = heads
         self.queries = nn.Linear(channels, channels)
         self.keys = nn.Linear(camera_channels, channels, bias=False)

@@ -13,6 +13,7 @@ from torch.nn.functional import grid_sample
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.models.camera import Camera
+from tiny_bev_ros.models.checks import check_shared_evenly
 
 
 class Sight(NamedTuple):
@@ -51,8 +52,7 @@ class ProjectedAttention(nn.Module):
         self, channels: int, camera_channels: int, heads: int, heights: tuple[float, ...]
     ) -> None:
         super().__init__()
-        if channels % heads:
-            raise TinyBevError(f'channels is {channels}; expected a multiple of heads, {heads}')
+        check_shared_evenly('channels', channels, heads)
         if not heights:
             raise TinyBevError('heights are empty; expected at least one, in metres')
         self.heads, self.heights = heads, heights

@@ -7,9 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad, scaled_dot_product_attention
 
-from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.models.blocks import conv_block
-from tiny_bev_ros.models.checks import check_positive_int
+from tiny_bev_ros.models.blocks import conv_block, perceptron
+from tiny_bev_ros.models.checks import check_positive_int, check_shared_evenly
 from tiny_bev_ros.models.registry import FeatureInfo, register_backbone
 
 
@@ -52,10 +51,7 @@ class TransformerBEVBackbone(nn.Module):
         check_positive_int('depth', depth)
         check_positive_int('heads', heads)
         check_positive_int('window', window)
-        if mid_channels % heads:
-            raise TinyBevError(
-                f'mid_channels is {mid_channels}; expected a multiple of heads, {heads}'
-            )
+        check_shared_evenly('mid_channels', mid_channels, heads)
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.feature_info = (
@@ -98,12 +94,7 @@ class _Layer(nn.Module):
         self.position = nn.Parameter(torch.randn(heads, (2 * window - 1) ** 2) * 0.02)
         self.pairs: Tensor
         self.register_buffer('pairs', _pairs(window), persistent=False)
-        self.perceptron = nn.Sequential(
-            nn.LayerNorm(channels),
-            nn.Linear(channels, 2 * channels),
-            nn.GELU(),
-            nn.Linear(2 * channels, channels),
-        )
+        self.perceptron = perceptron(channels)
 
     def forward(self, cells: Tensor) -> Tensor:
         cells = cells + self._attend(self.before(cells))
