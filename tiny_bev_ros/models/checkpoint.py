@@ -100,11 +100,17 @@ def load_backbone(model: nn.Module, path: str | Path) -> Loaded:
     Raises:
         TinyBevError: as for `load_pfn`.
     """
-    weights, digest = _read(path)
-    own = tuple(f'{name}.' for name, _ in model.named_children())
-    prefix = _only_prefix(path, weights, own, ('backbone.',))
-    _load(model, _below(weights, prefix), prefix, path)
-    return Loaded(f'tiny_bev_ros key names, {prefix or "no prefix"}', digest)
+    return _load_part(model, path, 'backbone.')
+
+
+def load_camera_encoder(model: nn.Module, path: str | Path) -> Loaded:
+    """Loads the weights of a CameraEncoder; as `load_backbone`, below ``camera_encoder.``."""
+    return _load_part(model, path, 'camera_encoder.')
+
+
+def load_fusion(model: nn.Module, path: str | Path) -> Loaded:
+    """Loads the weights of a FuTrFusion; as `load_backbone`, below ``fusion.``."""
+    return _load_part(model, path, 'fusion.')
 
 
 def load_heads(model: nn.ModuleDict, path: str | Path) -> Loaded:
@@ -124,6 +130,15 @@ def load_heads(model: nn.ModuleDict, path: str | Path) -> Loaded:
     prefix = _only_prefix(path, weights, own, ('heads.',))
     part = {key: value for key, value in _below(weights, prefix).items() if key.startswith(own)}
     _load(model, part, prefix, path)
+    return Loaded(f'tiny_bev_ros key names, {prefix or "no prefix"}', digest)
+
+
+def _load_part(model: nn.Module, path: str | Path, prefix: str) -> Loaded:
+    """Weights under the model's own key names, alone or below a prefix."""
+    weights, digest = _read(path)
+    own = tuple(f'{name}.' for name, _ in model.named_children())
+    prefix = _only_prefix(path, weights, own, (prefix,))
+    _load(model, _below(weights, prefix), prefix, path)
     return Loaded(f'tiny_bev_ros key names, {prefix or "no prefix"}', digest)
 
 
