@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How much memory the fusion of a map with camera features takes, before it is tried."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+_FLOAT32 = 4
+
+
+def projected_bytes(cells: int, entries: int, channels: int, camera_channels: int) -> int:
+    """At its peak, of the mode 'projected'.
+
+    Args:
+        cells: of the map.
+        entries: places above cells that a camera sees, see `ProjectedAttention.sight`.
+        channels: of the map.
+        camera_channels: of the camera features.
+    """
+    # What is sampled, its keys, what is asked, and the product of the two.
+    attention = entries * (camera_channels + 3 * channels) + 4 * cells * channels
+    return _FLOAT32 * max(attention, _perceptron(cells, channels))
+
+
+def global_bytes(cells: int, pixels: int, channels: int, heads: int, *, fused: bool) -> int:
+    """At its peak, of the mode 'global'.
+
+    Args:
+        cells: of the map.
+        pixels: of the features of all cameras.
+        channels: of the map.
+        heads: of the attention.
+        fused: whether the attention is computed without its weights ever being stored: one for
+            each head, cell and pixel, before and after the softmax.
+    """
+    attention = 4 * cells * channels + 6 * pixels * channels
+    if not fused:
+        attention += 2 * heads * cells * pixels
+    return _FLOAT32 * max(attention, _perceptron(cells, channels))
+
+
+def attention_is_fused(device: torch.device, dtype: torch.dtype, head_channels: int) -> bool:
+    """Whether scaled_dot_product_attention takes a kernel that stores no weights here."""
+    choose = getattr(torch, '_fused_sdp_choice', None)
+    if choose is None:
+        return False
+    some = torch.zeros(1, 1, 128, head_channels, device=device, dtype=dtype)
+    return int(choose(some, some, some)) != 0
+
+
+def free_bytes(device: torch.device) -> int:
+    """What is free of a device's memory, with what PyTorch holds there and does not use."""
+    if device.type == 'cuda':
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + kept
+    for line in Path('/proc/meminfo').read_text().splitlines():
+        if line.startswith('MemAvailable:'):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError('/proc/meminfo has no MemAvailable')
+
+
+def _perceptron(cells: int, channels: int) -> int:
+    """Values alive in what follows the attention: map, tokens, what was found, the inside."""
+    return 8 * cells * channels
