@@ -8,6 +8,7 @@ import pytest
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import Axis
+from tiny_bev_ros.messages.calibration import Calibration
 from tiny_bev_ros.messages.labels import (
     TensorLabels,
     parse_labels,
@@ -16,6 +17,8 @@ from tiny_bev_ros.messages.labels import (
 )
 
 FULL = TensorLabels((1700000000, 5), 'map 1;=%ü', Axis(-39.68, 0.16), Axis(0.0, 1 / 3))
+K = (90.5, 0.0, 79.75, 0.0, 90.5, 29.75, 0.0, 0.0, 1.0)
+D = (-0.3, 0.1, 1e-05, 0.0, -0.02)
 PLAIN = ['batch', 'channel', 'height', 'width']
 
 
@@ -48,10 +51,22 @@ def test_what_is_not_known_is_left_out():
         TensorLabels(frame_id='/robot_1/lidar+front\n\t\0'),
         TensorLabels(x_axis=Axis(1e300, 5e-324)),
         TensorLabels(y_axis=Axis(-0.1 - 0.2, math.pi)),
+        TensorLabels((1, 2), 'camera', calibration=Calibration(K)),
+        TensorLabels(calibration=Calibration(K, D)),
     ],
 )
 def test_round_trip(labels):
     assert parse_labels(write_labels(labels)) == (PLAIN, labels)
+
+
+def test_written_calibration_is_the_documented_one():
+    labels = TensorLabels((1, 0), 'camera', calibration=Calibration(K, D))
+    assert write_labels(labels) == [
+        'batch;stamp=1.000000000;frame_id=camera;k=90.5,0.0,79.75,0.0,90.5,29.75,0.0,0.0,1.0;'
+        'd=-0.3,0.1,1e-05,0.0,-0.02',
+        *PLAIN[1:],
+    ]
+    assert 'd=' not in write_labels(TensorLabels(calibration=Calibration(K)))[0]
 
 
 def test_usual_frames_stay_readable():
@@ -166,6 +181,16 @@ def test_refused_names(texts, message):
         (3, 'width;origin=0;step=1e-999', 'with step .*above 0'),
         (3, 'width;origin=0;step=inf', 'with step .*above 0'),
         (3, 'width;origin=0;step=', 'with step .*above 0'),
+        (0, 'batch;d=0,0,0,0,0', 'with d alone; expected k'),
+        (0, 'batch;k=', 'with k .*expected 9 finite numbers'),
+        (0, 'batch;k=1,2,3,4,5,6,7,8', 'with k .*expected 9 finite numbers'),
+        (0, 'batch;k=1,2,3,4,5,6,7,8,9,10', 'with k .*expected 9 finite numbers'),
+        (0, 'batch;k=1,2,3,4,5,6,7,8,nan', 'with k .*expected 9 finite numbers'),
+        (0, 'batch;k=1,2,3,4,5,6,7,8,1e999', 'with k .*expected 9 finite numbers'),
+        (0, 'batch;k=1,2,3,4,5,6,7,8, 9', 'with k .*expected 9 finite numbers'),
+        (0, 'batch;k=1,2,3,4,5,6,7,8,9;d=1,2,3,4', 'with d .*expected 5 finite numbers'),
+        (1, 'channel;k=1,0,0,0,1,0,0,0,1', 'expected k only on batch'),
+        (3, 'width;d=0,0,0,0,0', 'expected d only on batch'),
     ],
 )
 def test_refused_pairs(index, text, message):
@@ -184,6 +209,20 @@ def test_an_error_is_one_short_line():
 def test_refused_stamps(stamp):
     with pytest.raises(TinyBevError, match='stamp is'):
         TensorLabels(stamp=stamp)
+
+
+@pytest.mark.parametrize(
+    ('k', 'd', 'reason'),
+    [
+        ((1,) * 8, (0,) * 5, 'k is [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]; expected 9 finite'),
+        ((1,) * 8 + (math.inf,), (0,) * 5, 'expected 9 finite'),
+        (K, (0,) * 4, 'd is [0.0, 0.0, 0.0, 0.0]; expected 5 finite'),
+        (K, (math.nan,) * 5, 'expected 5 finite'),
+    ],
+)
+def test_refused_calibrations(k, d, reason):
+    with pytest.raises(TinyBevError, match=re.escape(reason)):
+        Calibration(k, d)
 
 
 def test_refused_frame():
@@ -235,3 +274,4 @@ def test_a_coarser_map():
         FULL.stamp, FULL.frame_id, Axis(-39.68, 0.32), Axis(0.0, 2 * (1 / 3))
     )
     assert TensorLabels((1, 2)).strided(2) == TensorLabels((1, 2))
+    assert TensorLabels(calibration=Calibration(K)).strided(2) == TensorLabels()

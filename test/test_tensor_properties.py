@@ -21,6 +21,7 @@ from std_msgs.msg import Float32MultiArray, MultiArrayDimension, MultiArrayLayou
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import Axis
+from tiny_bev_ros.messages.calibration import Calibration
 from tiny_bev_ros.messages.tensor import TensorLabels, decode_tensor, encode_tensor
 
 # Derandomised: a change that breaks nothing must not turn the CI red by luck. Examples are
@@ -41,12 +42,16 @@ MEANING = {alias.lower(): name for name, aliases in ALIASES.items() for alias in
 finite = st.floats(allow_nan=False, allow_infinity=False)
 axes = st.builds(Axis, finite, st.floats(0, exclude_min=True, allow_infinity=False))
 frames = st.text(st.characters(exclude_categories=['Cs']), max_size=12)
+calibrations = st.builds(
+    Calibration, st.tuples(*[finite] * 9), st.just((0.0,) * 5) | st.tuples(*[finite] * 5)
+)
 labels_of_tensors = st.builds(
     TensorLabels,
     st.none() | st.tuples(st.integers(0, 2**31 - 1), st.integers(0, 10**9 - 1)),
     st.none() | frames,
     st.none() | axes,
     st.none() | axes,
+    st.none() | calibrations,
 )
 shapes = st.tuples(*[st.integers(1, 4)] * 4)
 encodings = st.sampled_from(['float32', 'float16'])
@@ -196,6 +201,11 @@ def assert_same_as_naive(msg, tensor):
         read = pairs.get(name, {})
         expected = Axis(float(read['origin']), float(read['step'])) if 'origin' in read else None
         assert axis == expected and ('step' in read) == (axis is not None)
+    assert (labels.calibration is not None) == ('k' in batch)
+    if labels.calibration is not None:
+        lens = batch.get('d', '0,0,0,0,0')
+        for numbers, text in ((labels.calibration.k, batch['k']), (labels.calibration.d, lens)):
+            assert list(numbers) == [float(unquote(part)) for part in text.split(',')]
 
 
 NUMBERS = st.sampled_from(
@@ -206,6 +216,7 @@ GARBAGE = st.text(max_size=8) | st.sampled_from([
     'byte;dtype=float32', 'batch;stamp=1.5', 'batch;stamp=-1.000000000', 'batch;frame_id=%',
     'height;origin=1', 'width;step=0;origin=0', 'width;origin=nan;step=1', 'channel;',
     'height;origin=1e999;step=1', 'batch;;', 'y;origin=1;step=2', 'batch;stamp=0.000000000',
+    'batch;k=1,0,0,0,1,0,0,0,1', 'batch;k=1,2', 'batch;d=0,0,0,0,0', 'width;k=1,0,0,0,1,0,0,0,1',
 ])  # fmt: skip
 INSERTS = st.sampled_from(
     [';', '=', '%', '%41', '0', '9', '-', 'e', '.', ' ', '\n', '\ud800', 'é']

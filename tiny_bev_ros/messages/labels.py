@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the dimension labels of a tensor message say: order, stamp, frame, metric grid.
+"""What the dimension labels of a tensor message say: order, stamp, frame, grid, calibration.
 
 The grammar is written down in docs/tensor_message.md.
 """
@@ -18,6 +18,7 @@ from urllib.parse import quote, unquote
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import Axis
+from tiny_bev_ros.messages.calibration import Calibration
 
 # The dimensions in the order of a tensor's axes.
 AXES = ('batch', 'channel', 'height', 'width')
@@ -33,6 +34,7 @@ _KEYS = (
     {'dtype': ('byte',)}
     | dict.fromkeys(('stamp', 'frame_id'), ('batch', 'pillar', 'object'))
     | {'classes': ('object',)}
+    | dict.fromkeys(('k', 'd'), ('batch',))
     | dict.fromkeys(('origin', 'step', 'cells'), ('height', 'width'))
 )
 
@@ -58,6 +60,8 @@ class TensorLabels:
         frame_id: coordinate frame of the axes.
         y_axis: metric axis of the rows.
         x_axis: metric axis of the columns.
+        calibration: of the camera, for features in its picture, whose rows and columns have no
+            metric axes.
 
     Raises:
         TinyBevError: the stamp is outside of builtin_interfaces/Time or negative, or the
@@ -68,6 +72,7 @@ class TensorLabels:
     frame_id: str | None = None
     y_axis: Axis | None = None
     x_axis: Axis | None = None
+    calibration: Calibration | None = None
 
     def __post_init__(self) -> None:
         if self.stamp is not None:
@@ -91,6 +96,7 @@ class TensorLabels:
             self,
             y_axis=self.y_axis and self.y_axis.strided(stride),
             x_axis=self.x_axis and self.x_axis.strided(stride),
+            calibration=None,  # which says nothing of a map with metric axes
         )
 
 
@@ -115,6 +121,8 @@ def write_labels(labels: TensorLabels, canvas: tuple[int, int] | None = None) ->
         pairs[names[0]]['stamp'] = f'{sec}.{nanosec:09d}'
     if labels.frame_id is not None:
         pairs[names[0]]['frame_id'] = quote(labels.frame_id, safe=_PLAIN)
+    if labels.calibration is not None and canvas is None:
+        pairs['batch'] |= labels.calibration.pairs()
     if canvas is not None:
         pairs['height']['cells'], pairs['width']['cells'] = map(str, canvas)
     for name, axis in (('height', labels.y_axis), ('width', labels.x_axis)):
@@ -219,11 +227,13 @@ def _by_name(labels: list[_Label], expected: tuple[str, ...]) -> dict[str, _Labe
 
 def _meaning(by_name: dict[str, _Label]) -> TensorLabels:
     first = by_name.get('batch') or by_name.get('pillar')
+    batch = by_name.get('batch')
     return TensorLabels(
         stamp=_stamp(first) if first else None,
         frame_id=first.values.get('frame_id') if first else None,
         y_axis=_axis(by_name['height']),
         x_axis=_axis(by_name['width']),
+        calibration=_calibration(batch) if batch else None,
     )
 
 
@@ -280,12 +290,33 @@ def _axis(label: _Label) -> Axis | None:
     numbers = {}
     for key in given:
         text = label.values[key]
-        value = float(text) if _NUMBER.fullmatch(text) else math.nan
+        value = _number(text)
         if not math.isfinite(value) or (key == 'step' and value <= 0):
             wanted = 'a finite number' + (' above 0' if key == 'step' else '')
             raise TinyBevError(f'{label.where}, with {key} {_SHORT.repr(text)}; expected {wanted}')
         numbers[key] = value
     return Axis(**numbers)
+
+
+def _calibration(label: _Label) -> Calibration | None:
+    given = [key for key in ('k', 'd') if key in label.values]
+    if given == ['d']:
+        raise TinyBevError(f'{label.where}, with d alone; expected k, and d where a lens bends')
+    values = {}
+    for key in given:
+        text, count = label.values[key], {'k': 9, 'd': 5}[key]
+        values[key] = tuple(_number(part) for part in text.split(','))
+        if len(values[key]) != count or not all(map(math.isfinite, values[key])):
+            raise TinyBevError(
+                f'{label.where}, with {key} {_SHORT.repr(text)}; '
+                f'expected {count} finite numbers between commas'
+            )
+    return Calibration(**values) if values else None
+
+
+def _number(text: str) -> float:
+    """NaN for what is no decimal number."""
+    return float(text) if _NUMBER.fullmatch(text) else math.nan
 
 
 def _cells(label: _Label) -> int:
