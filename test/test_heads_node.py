@@ -12,7 +12,6 @@ from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Float32MultiArray
 from visualization_msgs.msg import MarkerArray
 
-from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import Axis, BevGrid
 from tiny_bev_ros.messages.cloud import encode_cloud
 from tiny_bev_ros.messages.labels import TensorLabels
@@ -20,7 +19,6 @@ from tiny_bev_ros.messages.objects import decode_objects
 from tiny_bev_ros.models import PillarFeatureNet, TinyBEVBackbone, scatter, seeded
 from tiny_bev_ros.models.detection_head import decode
 from tiny_bev_ros.models.detector import build_heads
-from tiny_bev_ros.nodes.heads_node import grid_of
 
 SMALL = {
     'grid__x_range': '[0.0, 16.0]',
@@ -112,11 +110,3 @@ def test_features_that_do_not_fit_are_refused_and_the_next_ones_worked_on(graph:
         graph.spin_until(lambda reason=reason: reason in graph.logs())
     features.publish(encode_tensor(right, labels))
     graph.spin_until(lambda: len(boxes) == 1)
-
-
-def test_grid_of_labels():
-    labels = TensorLabels(y_axis=Axis(-3.0, 0.5), x_axis=Axis(1.0, 0.5))
-    grid = grid_of(labels, (12, 8))
-    assert (grid.x_range, grid.y_range, grid.cell) == ((1.0, 5.0), (-3.0, 3.0), 0.5)
-    with pytest.raises(TinyBevError, match='square'):
-        grid_of(TensorLabels(y_axis=Axis(0, 1), x_axis=Axis(0, 2)), (1, 1))

@@ -5,9 +5,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.grid import BevGrid
-from tiny_bev_ros.messages.tensor import BevTensor, TensorLabels
+from tiny_bev_ros.messages.map_grid import grid_of
+from tiny_bev_ros.messages.tensor import BevTensor
 from tiny_bev_ros.nodes import build
 from tiny_bev_ros.nodes.bev_node import BevNode
 from tiny_bev_ros.nodes.head_output import HeadOutput
@@ -47,23 +46,3 @@ class HeadsNode(BevNode):
         seen = self.run('heads', lambda networks: networks.heads(tensor, grid, scores))
         with self.publishing():
             self._output.publish(seen, features.labels)
-
-
-def grid_of(labels: TensorLabels, shape: tuple[int, int]) -> BevGrid:
-    """The grid of a map (H,W); heights are of no concern.
-
-    Raises:
-        TinyBevError: the labels name no axes, or cells that are not square.
-    """
-    x_axis, y_axis = labels.x_axis, labels.y_axis
-    if x_axis is None or y_axis is None or x_axis.step != y_axis.step:
-        raise TinyBevError(
-            f'axes are {x_axis} and {y_axis}; expected both, with cells that are square'
-        )
-    rows, cols = shape
-    return BevGrid(
-        (x_axis.origin, x_axis.origin + cols * x_axis.step),
-        (y_axis.origin, y_axis.origin + rows * y_axis.step),
-        (-1.0, 1.0),
-        x_axis.step,
-    )

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import re
+
+import pytest
+import torch
+from sensor_msgs.msg import CameraInfo, RegionOfInterest
+
+from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.messages.camera_info import decode_camera_info
+
+K = [700.0, 0.0, 610.5, 0.0, 710.0, 172.25, 0.0, 0.0, 1.0]
+D = [-0.3, 0.1, 0.001, -0.002, 0.01]
+
+
+def info(**changes) -> CameraInfo:
+    values = {'width': 1242, 'height': 375, 'k': K, 'd': D, 'distortion_model': 'plumb_bob'}
+    return CameraInfo(**(values | changes))
+
+
+def test_what_is_read():
+    camera = decode_camera_info(info())
+    assert camera.size == (1242, 375)
+    assert camera.intrinsics.flatten().tolist() == K
+    assert camera.distortion.tolist() == D
+    assert torch.equal(camera.from_points, torch.eye(4, dtype=torch.float64))
+
+
+def test_r_and_p_say_nothing_and_a_rectified_image_has_no_d():
+    camera = decode_camera_info(info(d=[], distortion_model='', p=[9.0] * 12, r=[9.0] * 9))
+    assert camera.distortion.tolist() == [0.0] * 5
+    assert camera.intrinsics.flatten().tolist() == K
+
+
+def test_four_numbers_of_a_lens():
+    assert decode_camera_info(info(d=D[:4])).distortion.tolist() == [*D[:4], 0.0]
+
+
+def test_a_region_and_binning_show_a_place_where_the_image_shows_it():
+    """The middle of a block of 2 x 3 pixels of the region is one pixel of what is sent."""
+    roi = RegionOfInterest(x_offset=100, y_offset=30, width=601, height=301)
+    whole, part = info(), info(roi=roi, binning_x=2, binning_y=3)
+    place = torch.tensor([[0.3, -0.2, 5.0]], dtype=torch.float64)
+    seen, _ = decode_camera_info(whole).project(place)
+    camera = decode_camera_info(part)
+    again, _ = camera.project(place)
+    assert camera.size == (300, 100)
+    column, row = ((seen - torch.tensor([100, 30])) / torch.tensor([2, 3])).flatten().tolist()
+    # A pixel's middle lies half its width from its edge, of large ones and of small ones.
+    assert again[0, 0].item() == pytest.approx(column + 0.25 - 0.5)
+    assert again[0, 1].item() == pytest.approx(row + 1 / 6 - 0.5)
+
+
+def test_binning_of_one_and_a_region_of_everything_change_nothing():
+    everything = RegionOfInterest(width=1242, height=375)
+    camera = decode_camera_info(info(binning_x=1, binning_y=1, roi=everything))
+    assert camera.size == (1242, 375)
+    assert camera.intrinsics.flatten().tolist() == K
+
+
+@pytest.mark.parametrize(
+    ('changes', 'reason'),
+    [
+        ({'k': [0.0] * 9}, 'expected focal lengths above 0'),
+        ({'k': [float('nan'), *K[1:]]}, 'expected 9 finite numbers'),
+        ({'d': D[:3]}, 'd has 3 numbers; expected 0, 4 or 5'),
+        ({'d': [0.1] * 8, 'distortion_model': 'rational_polynomial'}, "'rational_polynomial'"),
+        ({'d': D[:4], 'distortion_model': 'equidistant'}, "distortion_model is 'equidistant'"),
+        ({'width': 0}, 'width and height are (0, 375); expected both above 0'),
+        (
+            {'roi': RegionOfInterest(x_offset=1000, width=500)},
+            'roi is 500 x 375 at 1000, 0; expected a part of 1242 x 375 pixels',
+        ),
+        ({'roi': RegionOfInterest(y_offset=375)}, 'roi is 1242 x 0 at 0, 375'),
+        ({'binning_x': 2000}, 'binning is 2000 x 1; expected at most 1242 x 375'),
+    ],
+)
+def test_what_is_refused(changes, reason):
+    with pytest.raises(TinyBevError, match=re.escape(reason)):
+        decode_camera_info(info(**changes))

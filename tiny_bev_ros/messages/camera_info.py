@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""sensor_msgs/CameraInfo to a camera."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.models.camera import Camera, make_camera
+from tiny_bev_ros.models.mounting import STILL
+
+
+def decode_camera_info(msg: Any) -> Camera:
+    """The camera of an image, in its own optical frame.
+
+    K and D are read, which belong to the raw image. R and P are not: of a rectified image
+    (`image_rect`) the CameraInfo must have D of zeros and K as P, as that of KITTI has; the one
+    that image_proc passes on is of the raw image. A region of interest and binning, which the K of
+    a CameraInfo leaves out, are worked in, as of pixels that are averaged.
+
+    Args:
+        msg: a sensor_msgs/CameraInfo of rclpy, or an object with the same attributes.
+
+    Returns:
+        The camera; its from_points is the identity, as no CameraInfo says where it is mounted.
+
+    Raises:
+        TinyBevError: K, D, distortion_model, width or height are not as `make_camera` takes them
+            (of a camera that is not calibrated K is zeros), or the region of interest is not
+            within the image.
+    """
+    size = (int(msg.width), int(msg.height))
+    camera = make_camera(
+        [float(value) for value in msg.k],
+        STILL,
+        size,
+        [float(value) for value in msg.d],
+        msg.distortion_model,
+    )
+    roi = msg.roi
+    left, top = int(roi.x_offset), int(roi.y_offset)
+    # A width or height of 0 stands for all there is, as does a region of zeros.
+    part = (int(roi.width) or size[0] - left, int(roi.height) or size[1] - top)
+    if min(part) <= 0 or left + part[0] > size[0] or top + part[1] > size[1]:
+        raise TinyBevError(
+            f'roi is {part[0]} x {part[1]} at {left}, {top}; '
+            f'expected a part of {size[0]} x {size[1]} pixels'
+        )
+    binning = (max(int(msg.binning_x), 1), max(int(msg.binning_y), 1))
+    if binning[0] > part[0] or binning[1] > part[1]:
+        raise TinyBevError(
+            f'binning is {binning[0]} x {binning[1]}; expected at most {part[0]} x {part[1]}, '
+            'the size of the image'
+        )
+    if (left, top, part) != (0, 0, size):
+        camera = camera.cropped(left, top, part)
+    if binning != (1, 1):
+        # Pixels that make no whole one are left out, on the right and below.
+        binned = (part[0] // binning[0], part[1] // binning[1])
+        whole = (binned[0] * binning[0], binned[1] * binning[1])
+        camera = camera.cropped(0, 0, whole).scaled(binned)
+    return camera
