@@ -127,11 +127,14 @@ class Tally:
             self._told[kind] = since, told
             return True
 
-    def __str__(self) -> str:
+    def _dropped_text(self) -> str:
         causes = ', '.join(f'{count} {cause}' for cause, count in self.dropped.items() if count)
-        dropped = f'{self.dropped.total()} ({causes})' if causes else '0'
+        return f'{self.dropped.total()} ({causes})' if causes else '0'
+
+    def __str__(self) -> str:
         paths = ''.join(f', {count} {path}' for path, count in sorted(self.paths.items()))
         return (
-            f'received {self.received}, published {self.published}, dropped {dropped}; '
+            f'received {self.received}, published {self.published}, '
+            f'dropped {self._dropped_text()}; '
             f'{self.points_dropped} points were not finite{paths}'
         )
