@@ -35,6 +35,8 @@ setup(
         'console_scripts': [
             'pfn_node = tiny_bev_ros.nodes.executables:pfn_node',
             'backbone_node = tiny_bev_ros.nodes.executables:backbone_node',
+            'camera_node = tiny_bev_ros.nodes.executables:camera_node',
+            'fusion_node = tiny_bev_ros.nodes.executables:fusion_node',
             'heads_node = tiny_bev_ros.nodes.executables:heads_node',
             'pipeline_node = tiny_bev_ros.nodes.executables:pipeline_node',
             'bag_player = tiny_bev_ros.tools.bag_player:main',

@@ -16,7 +16,7 @@ from tiny_bev_ros.engine.memory import (
     enough_memory,
     limit_device_memory,
 )
-from tiny_bev_ros.engine.networks import BackboneNetworks
+from tiny_bev_ros.engine.networks import NodeNetworks
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.models import build_backbone
 
@@ -235,11 +235,11 @@ def test_a_real_engine_goes_on_sparse_and_right(monkeypatch):
     with torch.no_grad():
         wanted = network(canvas)
 
-    def build(settings: Settings) -> BackboneNetworks:
+    def build(settings: Settings) -> NodeNetworks:
         engine = BackboneEngine(
             network, settings.device, precision=settings.precision, sparsity=settings.sparsity
         )
-        return BackboneNetworks(engine)
+        return NodeNetworks(engine=engine)
 
     def short(*_):
         raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried")

@@ -14,7 +14,14 @@ from tiny_bev_ros.nodes import parameters
 from tiny_bev_ros.nodes.pipeline_node import PipelineNode
 
 README = (Path(__file__).resolve().parents[1] / 'README.md').read_text()
-LETTERS = {'F': 'pfn_node', 'B': 'backbone_node', 'H': 'heads_node', 'P': 'pipeline_node'}
+LETTERS = {
+    'F': 'pfn_node',
+    'B': 'backbone_node',
+    'C': 'camera_node',
+    'U': 'fusion_node',
+    'H': 'heads_node',
+    'P': 'pipeline_node',
+}
 
 
 def test_table_of_parameters():

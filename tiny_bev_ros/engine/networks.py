@@ -3,55 +3,31 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from tiny_bev_ros.engine.cameras import CameraStage
 from tiny_bev_ros.engine.engine import BackboneEngine
+from tiny_bev_ros.engine.fusion import FusionStage
 from tiny_bev_ros.engine.heads import HeadStage
 from tiny_bev_ros.engine.stages import PillarStage
 
 
-class PfnNetworks:
-    """A pillar feature net alone, which has no buffers to let go of."""
+@dataclass(frozen=True)
+class NodeNetworks:
+    """Those that a node has; None for the others."""
 
-    can_be_sparse = False
-
-    def __init__(self, stage: PillarStage) -> None:
-        self.stage = stage
-
-    def release(self) -> None:
-        """Nothing."""
-
-
-class BackboneNetworks:
-    """A backbone alone."""
-
-    def __init__(self, engine: BackboneEngine) -> None:
-        self.engine = engine
+    stage: PillarStage | None = None
+    engine: BackboneEngine | None = None
+    heads: HeadStage | None = None
+    camera: CameraStage | None = None
+    fusion: FusionStage | None = None
 
     @property
     def can_be_sparse(self) -> bool:
-        """Whether the backbone has a sparse path."""
-        return not self.engine.why_dense
+        """Whether there is a backbone with a sparse path."""
+        return self.engine is not None and not self.engine.why_dense
 
     def release(self) -> None:
-        """Lets go of the engine's buffers."""
-        self.engine.release()
-
-
-class HeadNetworks:
-    """Heads alone, which have no buffers to let go of."""
-
-    can_be_sparse = False
-
-    def __init__(self, heads: HeadStage) -> None:
-        self.heads = heads
-
-    def release(self) -> None:
-        """Nothing."""
-
-
-class PipelineNetworks(BackboneNetworks):
-    """All of them, one after the other."""
-
-    def __init__(self, stage: PillarStage, engine: BackboneEngine, heads: HeadStage) -> None:
-        super().__init__(engine)
-        self.stage = stage
-        self.heads = heads
+        """Lets go of the buffers of the backbone; the others have none."""
+        if self.engine is not None:
+            self.engine.release()

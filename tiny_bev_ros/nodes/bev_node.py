@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from threading import Lock
 from typing import Any, TypeVar
 
@@ -29,6 +29,7 @@ from tiny_bev_ros.nodes.managed import answer_wrong_transitions
 from tiny_bev_ros.nodes.node_parameters import NodeParameters
 from tiny_bev_ros.nodes.telemetry import Telemetry
 from tiny_bev_ros.transport.allocator import give_back
+from tiny_bev_ros.transport.camera_tally import CameraTally
 from tiny_bev_ros.transport.frame_times import FrameTimes
 from tiny_bev_ros.transport.freshness import Freshness, Stamp
 from tiny_bev_ros.transport.tally import Tally
@@ -39,6 +40,8 @@ _OF_NETWORKS = {
     'pfn.checkpoint',
     'backbone.checkpoint',
     'heads_checkpoint',
+    'camera.checkpoint',
+    'fusion.checkpoint',
     'backbone.precision',
     'backbone.sparsity',
 }
@@ -61,6 +64,7 @@ class BevNode(LifecycleNode):
         fault: '' or why the node is not active.
         weights, ladder: the networks, and what runs them; None while unconfigured.
         statistics: of the last frame, of nodes with a backbone.
+        cameras: what became of the messages of each, by name.
 
     Args:
         name: of the node; a key of parameters.NODES.
@@ -76,6 +80,7 @@ class BevNode(LifecycleNode):
         self.weights: build.Weights | None = None
         self.ladder: MemoryLadder[Any] | None = None
         self.statistics: FrameStatistics | None = None
+        self.cameras: dict[str, CameraTally] = {}
         self._outputs: list[Any] = []
         self._input: Any = None
         self._input_group = MutuallyExclusiveCallbackGroup()
@@ -130,8 +135,12 @@ class BevNode(LifecycleNode):
     def run(self, stage: str, work: Callable[[Any], _Result]) -> _Result:
         """Does work on the networks, with less memory if need be, and times it."""
         assert self.ladder is not None
-        with self._times.stage(stage):
+        with self.timed(stage):
             return self.ladder.run(work)
+
+    def timed(self, stage: str) -> AbstractContextManager[None]:
+        """Is to be around what else is done for an input, and times it."""
+        return self._times.stage(stage)
 
     def begin(self, stamp: Stamp) -> None:
         """Is to be called with the stamp of an input; refuses one that is not fresh."""
@@ -196,6 +205,8 @@ class BevNode(LifecycleNode):
         """Says what became of the input, and ends."""
         self._transition(self._release, 'finalized')
         self.get_logger().info(str(self.tally))
+        for name, tally in self.cameras.items():
+            self.get_logger().info(f'camera {name}: {tally}')
         self.telemetry.destroy()
         super().destroy_node()
 

@@ -11,21 +11,19 @@ from typing import Any
 
 import torch
 
+from tiny_bev_ros.engine.cameras import CameraStage
 from tiny_bev_ros.engine.engine import BackboneEngine
+from tiny_bev_ros.engine.fusion import FusionStage
 from tiny_bev_ros.engine.heads import HeadStage
 from tiny_bev_ros.engine.memory import Settings, enough_memory
-from tiny_bev_ros.engine.networks import (
-    BackboneNetworks,
-    HeadNetworks,
-    PfnNetworks,
-    PipelineNetworks,
-)
+from tiny_bev_ros.engine.networks import NodeNetworks
 from tiny_bev_ros.engine.stages import PillarStage
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.messages.cloud import CloudOptions
 from tiny_bev_ros.messages.region import Region
 from tiny_bev_ros.models import (
+    CameraEncoder,
     PillarFeatureNet,
     build_backbone,
     load_backbone,
@@ -34,10 +32,10 @@ from tiny_bev_ros.models import (
     resolve_device,
     seeded,
 )
+from tiny_bev_ros.models.checkpoint import load_camera_encoder, load_fusion
 from tiny_bev_ros.models.detector import build_heads
+from tiny_bev_ros.models.futr_fusion import FuTrFusion
 from tiny_bev_ros.models.weights import find_description
-
-AnyNetworks = PfnNetworks | BackboneNetworks | HeadNetworks | PipelineNetworks
 
 
 def make_device(values: dict[str, Any], logger: Any) -> torch.device:
@@ -86,7 +84,7 @@ class Weights:
     """Networks with their weights, on the CPU, and what is told of them.
 
     Attributes:
-        pfn, backbone: those that the node has.
+        pfn, backbone, heads, camera, fusion: those that the node has.
         grid: of the pillars, where the node makes them.
         digests: parameter of a file to its SHA-256, or 'random, seed N'.
     """
@@ -94,6 +92,8 @@ class Weights:
     pfn: PillarFeatureNet | None
     backbone: torch.nn.Module | None
     heads: torch.nn.ModuleDict | None
+    camera: CameraEncoder | None
+    fusion: FuTrFusion | None
     grid: BevGrid | None
     digests: dict[str, str]
 
@@ -105,10 +105,12 @@ def load_weights(
     pfn: bool = False,
     backbone: bool = False,
     heads: bool = False,
+    camera: bool = False,
+    fusion: bool = False,
 ) -> Weights:
     """The networks that are asked for, as the parameters say, from their files."""
     digests: dict[str, str] = {}
-    grid = made_pfn = made_backbone = made_heads = None
+    grid = made_pfn = made_backbone = made_heads = made_camera = made_fusion = None
     if pfn:
         grid = make_grid(values)
         with seeded(values['seed']):
@@ -135,7 +137,21 @@ def load_weights(
                 tuple(values['heads']), values['backbone.out_channels']
             ).eval()
         digests |= _load(load_heads, made_heads, 'heads_checkpoint', values, logger)
-    return Weights(made_pfn, made_backbone, made_heads, grid, digests)
+    if camera:
+        with _naming('camera.'), seeded(values['seed']):
+            made_camera = CameraEncoder(values['camera.encoder'], values['camera.channels']).eval()
+        digests |= _load(load_camera_encoder, made_camera, 'camera.checkpoint', values, logger)
+    if fusion:
+        with _naming('fusion.heads: '), seeded(values['seed']):
+            made_fusion = FuTrFusion(
+                values['backbone.out_channels'],
+                values['camera.channels'],
+                values['fusion.mode'],
+                values['fusion.heads'],
+                tuple(values['fusion.heights']),
+            ).eval()
+        digests |= _load(load_fusion, made_fusion, 'fusion.checkpoint', values, logger)
+    return Weights(made_pfn, made_backbone, made_heads, made_camera, made_fusion, grid, digests)
 
 
 def _check_grid(grid: BevGrid, path: str) -> None:
@@ -167,14 +183,14 @@ def make_networks(
     values: dict[str, Any],
     logger: Any,
     shape: tuple[int, int] | None,
-) -> AnyNetworks:
+) -> NodeNetworks:
     """The networks ready to run on a device; warmed up for a map of (H,W), if it is known.
 
     The weights stay as they are: those that run are copies, so that networks with others can
     be made beside them.
     """
     with enough_memory('the networks'):
-        stage = engine = heads = None
+        stage = engine = heads = camera = fusion = None
         if weights.pfn is not None and weights.grid is not None:
             stage = PillarStage(copy.deepcopy(weights.pfn), weights.grid, settings.device)
             stage.warm_up()
@@ -185,14 +201,24 @@ def make_networks(
                 engine.warm_up(shape)
         if weights.heads is not None:
             heads = HeadStage(dict(weights.heads.items()), settings.device, settings.precision)
-    if stage is not None and engine is not None and heads is not None:
-        return PipelineNetworks(stage, engine, heads)
-    if engine is not None:
-        return BackboneNetworks(engine)
-    if heads is not None:
-        return HeadNetworks(heads)
-    assert stage is not None
-    return PfnNetworks(stage)
+        if weights.camera is not None:
+            camera = _make_camera_stage(weights.camera, settings, values)
+        if weights.fusion is not None:
+            fusion = FusionStage(weights.fusion, settings.device, settings.precision)
+    return NodeNetworks(stage, engine, heads, camera, fusion)
+
+
+def _make_camera_stage(
+    encoder: CameraEncoder, settings: Settings, values: dict[str, Any]
+) -> CameraStage:
+    size = tuple(values['camera.image_size'])
+    with _naming('camera.'):
+        if len(size) != 2:
+            raise TinyBevError(f'image_size is {list(size)}; expected [width, height]')
+        stage = CameraStage(encoder, settings.device, settings.precision, size)
+    if all(size):
+        stage.warm_up(size)
+    return stage
 
 
 def _make_engine(

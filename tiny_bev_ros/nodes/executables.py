@@ -88,6 +88,16 @@ def backbone_node() -> None:
     sys.exit(run('backbone_node', 'BackboneNode'))
 
 
+def camera_node() -> None:
+    """Images to features."""
+    sys.exit(run('camera_node', 'CameraNode'))
+
+
+def fusion_node() -> None:
+    """Features of points and of cameras to fused ones."""
+    sys.exit(run('fusion_node', 'FusionNode'))
+
+
 def heads_node() -> None:
     """Features to objects and drivable area."""
     sys.exit(run('heads_node', 'HeadsNode'))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from rcl_interfaces.msg import SetParametersResult
@@ -12,6 +13,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
 from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.nodes.camera_parameters import EXTRINSICS, extrinsics_parameters
 from tiny_bev_ros.nodes.parameters import ALL, Parameter
 
 # Of rclpy itself.
@@ -42,31 +44,42 @@ class NodeParameters:
         is_configured: Callable[[], bool],
         apply: Callable[[dict[str, Any], set[str]], None],
     ) -> None:
-        self._by_name = {parameter.name: parameter for parameter in parameters}
+        self._node = node
+        self._by_name: dict[str, Parameter] = {}
         self._is_configured, self._apply = is_configured, apply
         self._faults: dict[str, str] = {}
         # Named so in all releases; there is no public way to see a value before it is declared.
-        overrides: dict[str, RosParameter] = getattr(node, '_parameter_overrides', {})
+        self._overrides: dict[str, RosParameter] = getattr(node, '_parameter_overrides', {})
         self.values: dict[str, Any] = {}
         for parameter in parameters:
-            override = overrides.get(parameter.name)
-            fault = _fault(parameter, override) if override else ''
-            if fault:
-                self._faults[parameter.name] = fault
-            declared = node.declare_parameter(
-                parameter.name,
-                parameter.default,
-                parameter.descriptor(),
-                ignore_override=bool(fault),
-            )
-            self.values[parameter.name] = _plain(declared.value)
+            self._declare(parameter)
+        with suppress(TinyBevError):  # which `check` tells
+            self._declare_extrinsics()
         node.add_on_set_parameters_callback(self._change)
-        _warn_of_unknown(node, overrides)
+        _warn_of_unknown(node, self._overrides, self._by_name)
 
     def check(self) -> None:
         """Raises TinyBevError for a start value that is wrong."""
+        self._declare_extrinsics()
         for reason in self._faults.values():
             raise TinyBevError(reason)
+
+    def _declare_extrinsics(self) -> None:
+        """There is one for each of `cameras`, which may have changed."""
+        for parameter in extrinsics_parameters(self.values):
+            if parameter.name not in self._by_name:
+                self._declare(parameter)
+
+    def _declare(self, parameter: Parameter) -> None:
+        override = self._overrides.get(parameter.name)
+        fault = _fault(parameter, override) if override else ''
+        if fault:
+            self._faults[parameter.name] = fault
+        declared = self._node.declare_parameter(
+            parameter.name, parameter.default, parameter.descriptor(), ignore_override=bool(fault)
+        )
+        self._by_name[parameter.name] = parameter
+        self.values[parameter.name] = _plain(declared.value)
 
     def _change(self, changes: list[RosParameter]) -> SetParametersResult:
         known = {change.name: change for change in changes if change.name in self._by_name}
@@ -110,11 +123,13 @@ def _fault(parameter: Parameter, given: RosParameter) -> str:
     return ''
 
 
-def _warn_of_unknown(node: Node, overrides: dict[str, RosParameter]) -> None:
+def _warn_of_unknown(node: Node, overrides: dict[str, RosParameter], own: dict[str, Any]) -> None:
     """Tells of names in the YAML that no node of the package has: most are misspelt."""
-    known = {*ALL, *_ALSO_KNOWN}
+    known = {*ALL, *own, *_ALSO_KNOWN}
+    # Poses are for nodes with cameras, which know their names.
+    beside = ('qos_overrides.',) if 'cameras' in own else ('qos_overrides.', EXTRINSICS)
     for name in overrides:
-        if name in known or name.startswith('qos_overrides.'):
+        if name in known or name.startswith(beside):
             continue
         close = difflib.get_close_matches(name, known, n=1)
         hint = f'; did you mean {close[0]}?' if close else ''

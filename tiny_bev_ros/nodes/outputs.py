@@ -30,6 +30,38 @@ ENCODING = 'output_encoding'
 Adopt = Callable[[], None]
 
 
+class TensorOutput:
+    """One topic with a labelled tensor.
+
+    Args:
+        node: which publishes.
+        values: the node's parameters.
+        topic: relative name.
+    """
+
+    def __init__(self, node: Node, values: dict[str, Any], topic: str) -> None:
+        self._tensor = TensorPublisher(node, topic, values[ENCODING], values['output_depth'])
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody subscribes."""
+        return self._tensor.wanted
+
+    def publish(self, tensor: torch.Tensor, labels: TensorLabels) -> None:
+        """Publishes (B,C,H,W)."""
+        self._tensor.publish(tensor, labels)
+
+    def prepare(self, values: dict[str, Any], names: set[str]) -> list[Adopt]:
+        """What is to be done for these parameters to hold."""
+        if ENCODING not in names:
+            return []
+        return [lambda: self._tensor.change_encoding(values[ENCODING])]
+
+    def destroy(self) -> None:
+        """Ends the publisher."""
+        self._tensor.destroy()
+
+
 class PillarOutput:
     """`pseudo_image` and `pillars`, the same thing dense and sparse, each for those who listen.
 

@@ -16,8 +16,9 @@ from tiny_bev_ros.engine.engine import PRECISIONS, SPARSITIES
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.models.detection_head import CLASSES
 from tiny_bev_ros.models.detector import HEADS as HEAD_NAMES
+from tiny_bev_ros.models.futr_fusion import MODES
 
-Value = bool | int | float | str | list[float] | list[str]
+Value = bool | int | float | str | list[int] | list[float] | list[str]
 
 
 @dataclass(frozen=True)
@@ -195,6 +196,69 @@ HEADS = (
         for name in CLASSES
     ),
 )
+CAMERA_FEATURES = (
+    Parameter('camera.channels', 64, 'channels of the features of a camera', 1, 1024),
+)
+CAMERA = (
+    Parameter(
+        'camera.encoder', 'tiny', 'tiny, or a network of timm, where that package is installed'
+    ),
+    *CAMERA_FEATURES,
+    Parameter(
+        'camera.checkpoint',
+        '',
+        "weights (.safetensors, .pt, .pth); '' for random, untrained ones; set again to reload",
+        changes='always',
+    ),
+    Parameter(
+        'camera.image_size',
+        [0, 0],
+        'width to scale images to, height of what is kept from below, pixels; 0: as it comes',
+    ),
+)
+CAMERAS = (
+    Parameter(
+        'cameras',
+        [''],
+        "names of the cameras, before their topics and in extrinsics.NAME; '' for none",
+    ),
+    Parameter(
+        'max_stamp_difference_ms',
+        50.0,
+        'how far the stamps of a map and of a camera may be apart, ms',
+        0.0,
+        1e6,
+        changes='always',
+    ),
+    Parameter(
+        'max_wait_ms',
+        50.0,
+        'how long a map waits for cameras that are behind it, ms',
+        0.0,
+        1e4,
+        changes='always',
+    ),
+)
+FUSION = (
+    Parameter(
+        'fusion.mode',
+        'projected',
+        'where a cell looks: where it is seen (projected), or everywhere (global)',
+        choices=MODES,
+    ),
+    Parameter('fusion.heads', 4, 'of the attention; the channels are a multiple', 1, 64),
+    Parameter(
+        'fusion.heights',
+        [-1.5, -0.5, 0.5, 1.5],
+        'of the places above a cell that are looked at, from the origin of the frame, m',
+    ),
+    Parameter(
+        'fusion.checkpoint',
+        '',
+        "weights (.safetensors, .pt, .pth); '' for random, untrained ones; set again to reload",
+        changes='always',
+    ),
+)
 COMPUTE = (
     Parameter('device', 'auto', 'auto, cpu, cuda or cuda:N; auto takes CUDA where there is one'),
     Parameter('num_threads', 0, "PyTorch's CPU threads; 0 leaves its default", 0, 256),
@@ -359,6 +423,19 @@ NODES: dict[str, tuple[Parameter, ...]] = {
         + LIFE
         + HEALTH
     ),
+    'camera_node': CAMERA + COMPUTE + INPUT + OUTPUT + LIFE + HEALTH,
+    'fusion_node': (
+        FEATURES
+        + CAMERA_FEATURES
+        + CAMERAS
+        + FUSION
+        + COMPUTE
+        + INPUT
+        + TENSOR_INPUT
+        + OUTPUT
+        + LIFE
+        + HEALTH
+    ),
     'heads_node': FEATURES + HEADS + COMPUTE + INPUT + TENSOR_INPUT + LIFE + HEALTH,
     'pipeline_node': (
         GRID
@@ -366,6 +443,9 @@ NODES: dict[str, tuple[Parameter, ...]] = {
         + PFN
         + BACKBONE
         + HEADS
+        + CAMERAS
+        + CAMERA
+        + FUSION
         + ENGINE
         + COMPUTE
         + PRECISION_WHEN_SHORT

@@ -26,7 +26,17 @@ if TYPE_CHECKING:
 _PERIOD_S = 1.0
 # Stamped numbers, as Autoware's tools read them: of today, of its releases for Humble.
 _STAMPED = ('autoware_internal_debug_msgs', 'tier4_debug_msgs')
-STAGES = ('wait', 'decode', 'pillars', 'backbone', 'heads', 'publish')
+STAGES = (
+    'wait',
+    'decode',
+    'pillars',
+    'backbone',
+    'encoder',
+    'cameras',
+    'fusion',
+    'heads',
+    'publish',
+)
 
 
 class Telemetry:
@@ -41,6 +51,7 @@ class Telemetry:
         self._latency, self._age = Percentiles(), Percentiles()
         self._rates = Rates(node.tally, time.monotonic_ns())
         self._last_received, self._silent_since = 0, time.monotonic()
+        self._last_missing: dict[str, int] = {}
         self._frame: FrameTimes | None = None
         self._debug_type = _debug_type()
         names = ['processing_time_ms', 'pipeline_latency_ms']
@@ -125,6 +136,11 @@ class Telemetry:
         node = self._node
         if node.ladder is not None and node.ladder.steps:
             yield f'memory was short: computing {", ".join(node.ladder.steps)}'
+        for name, tally in list(node.cameras.items()):
+            missing = tally.missing - self._last_missing.get(name, 0)
+            self._last_missing[name] = tally.missing
+            if missing:
+                yield f'{missing} frames without {name}'
         own = (node.get_name(), node.get_namespace())
         if node.get_node_names_and_namespaces().count(own) > 1:
             yield 'another node has the same name'
@@ -160,6 +176,7 @@ class Telemetry:
                 else digest
                 for name, digest in node.weights.digests.items()
             }
+        pairs |= {f'camera {name}': str(each) for name, each in list(node.cameras.items())}
         statistics = node.statistics
         if statistics is not None and node.ladder is not None:
             pairs |= {

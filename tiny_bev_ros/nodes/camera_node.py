@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Images of one camera in, features that say how it sees out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tiny_bev_ros.messages.camera_features import labels_of
+from tiny_bev_ros.nodes import build
+from tiny_bev_ros.nodes.bev_node import BevNode
+from tiny_bev_ros.nodes.image_input import CameraImage, ImageInput
+from tiny_bev_ros.nodes.outputs import TensorOutput
+
+
+class CameraNode(BevNode):
+    """`image` and `camera_info` to `camera_features` (multi-array)."""
+
+    def __init__(self, **node_options: Any) -> None:
+        super().__init__('camera_node', **node_options)
+
+    def load(self, values: dict[str, Any]) -> build.Weights:
+        """The encoder."""
+        return build.load_weights(values, self.get_logger(), camera=True)
+
+    def make_outputs(self, values: dict[str, Any], networks: Any) -> list[Any]:
+        """Features."""
+        self._output = TensorOutput(self, values, 'camera_features')
+        return [self._output]
+
+    def make_input(self, values: dict[str, Any]) -> ImageInput:
+        """Images."""
+        return ImageInput(self, self.work)
+
+    def map_shape(self) -> None:
+        """There is no map."""
+        return
+
+    def work(self, image: CameraImage) -> None:
+        """Publishes the features of one image."""
+        self.begin(image.stamp)
+        with self.timed('decode'):
+            rgb = image.rgb()
+        features, camera = self.run('encoder', lambda networks: networks.camera(rgb, image.camera))
+        with self.publishing():
+            self._output.publish(features, labels_of(camera, image.stamp, image.frame_id))

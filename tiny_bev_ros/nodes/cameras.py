@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The cameras that a node looks at: what they send, in pairs with maps, and where they are."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from torch import Tensor
+
+from tiny_bev_ros.engine.fusion import View
+from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.messages.labels import TensorLabels
+from tiny_bev_ros.messages.map_grid import grid_of
+from tiny_bev_ros.models.camera import Camera
+from tiny_bev_ros.nodes.bev_node import BevNode
+from tiny_bev_ros.nodes.camera_parameters import mounts
+from tiny_bev_ros.nodes.mounts import Mounts
+from tiny_bev_ros.transport.camera_tally import CameraTally
+from tiny_bev_ros.transport.freshness import nanoseconds
+from tiny_bev_ros.transport.input import Input
+from tiny_bev_ros.transport.pairing import Pairing
+
+# Of messages that the thread of the callbacks has not taken yet, which it does at once.
+_DEPTH = 5
+
+
+class CameraInput(Input):
+    """A subscription whose messages wait for maps of their time: only then are they of use.
+
+    Args:
+        node: which subscribes.
+        topic: of one camera.
+        types: message classes by ROS type name.
+        decode: makes of a message something with `stamp`, or raises TinyBevError.
+        keep: gets it.
+        tally: of the camera.
+    """
+
+    def __init__(
+        self,
+        node: BevNode,
+        topic: str,
+        types: dict[str, type],
+        decode: Callable[[Any], Any],
+        keep: Callable[[Any], None],
+        tally: CameraTally,
+    ) -> None:
+        options = node.input_options() | {'tally': tally, 'depth': _DEPTH}
+        del options['frame']
+        super().__init__(node, topic, types, decode, keep, **options)
+
+    def _handle(self, message: Any) -> None:
+        try:
+            shot = self._decode(message)
+        except TinyBevError as error:
+            self._tally.reject(self._topic, error)
+        else:
+            self._callback(shot)
+
+
+class Cameras:
+    """Lets maps look at the cameras that were there in time; none of them stops a map.
+
+    What the inputs keep has `stamp`, `frame_id` and `camera`, in its own optical frame.
+
+    Args:
+        node: whose cameras.
+        subscribe: makes the inputs of one, which have `destroy`: gets its name, its tally and
+            what keeps a message.
+        view: makes of what was kept, and the camera in the frame of the map, features and their
+            camera; may raise TinyBevError.
+    """
+
+    def __init__(
+        self,
+        node: BevNode,
+        subscribe: Callable[[str, CameraTally, Callable[[Any], None]], list[Any]],
+        view: Callable[[Any, Camera], View],
+    ) -> None:
+        self._node, self._view = node, view
+        given = mounts(node.values)
+        for name in given:
+            node.cameras.setdefault(name, CameraTally(name, node.get_logger(), time.monotonic_ns))
+        self._tallies = {name: node.cameras[name] for name in given}
+        self._mounts = Mounts(node, given)
+        self._pairing: Pairing[Any] = Pairing(self._tallies)
+        self._inputs: list[Any] = []
+        for name, tally in self._tallies.items():
+            self._inputs += subscribe(name, tally, partial(self._keep, name))
+
+    def fuse(self, bev: Tensor, labels: TensorLabels) -> Tensor:
+        """A map (1,C,h,w) float32 that has looked at the cameras; as it is where none can be used.
+
+        Raises:
+            TinyBevError: the labels of the map name no grid.
+        """
+        grid = grid_of(labels, (bev.shape[2], bev.shape[3]))
+        with self._node.timed('cameras'):
+            views = self._views(labels)
+        fused, reason = self._node.run(
+            'fusion', lambda networks: _fused(networks.fusion, bev, grid, list(views.values()))
+        )
+        if reason:
+            for name in views:
+                self._tallies[name].go_without(reason)
+        return fused
+
+    def destroy(self) -> None:
+        """Ends the subscriptions, and the wait of a map."""
+        self._pairing.stop()
+        for each in self._inputs:
+            each.destroy()
+        self._mounts.destroy()
+
+    def _keep(self, name: str, shot: Any) -> None:
+        self._pairing.put(name, nanoseconds(shot.stamp), shot)
+
+    def _views(self, labels: TensorLabels) -> dict[str, View]:
+        values = self._node.values
+        found = self._pairing.take(
+            nanoseconds(labels.stamp or (0, 0)),
+            round(values['max_stamp_difference_ms'] * 1e6),
+            values['max_wait_ms'] / 1e3,
+        )
+        views = {}
+        for name, shot in found.items():
+            if shot is None:
+                continue
+            try:
+                mount = self._mounts.at(name, labels.frame_id or '', shot.frame_id, shot.stamp)
+                views[name] = self._view(shot, replace(shot.camera, from_points=mount))
+            except TinyBevError as error:
+                self._tallies[name].go_without(str(error))
+        return views
+
+
+def _fused(fusion: Any, bev: Tensor, grid: Any, views: list[View]) -> tuple[Tensor, str]:
+    """The fused map and ''; or the map as it is, and why: short memory must not stop it either."""
+    try:
+        return fusion(bev, grid, views), ''
+    except TinyBevError as error:
+        return bev, str(error)

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bird's-eye-view features and those of cameras in, fused features out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from tiny_bev_ros.client import TENSOR_TYPES
+from tiny_bev_ros.engine.fusion import View
+from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.messages.camera_features import CameraFeatures, decode_camera_features
+from tiny_bev_ros.messages.tensor import BevTensor
+from tiny_bev_ros.models.camera import Camera
+from tiny_bev_ros.nodes import build
+from tiny_bev_ros.nodes.bev_node import BevNode
+from tiny_bev_ros.nodes.camera_parameters import mounts
+from tiny_bev_ros.nodes.cameras import CameraInput, Cameras
+from tiny_bev_ros.nodes.outputs import TensorOutput
+from tiny_bev_ros.nodes.tensor_input import TensorInput
+from tiny_bev_ros.transport.camera_tally import CameraTally
+from tiny_bev_ros.transport.inputs import Inputs
+
+
+class FusionNode(BevNode):
+    """`bev_features` and `NAME/camera_features` of each camera to `fused_features`."""
+
+    def __init__(self, **node_options: Any) -> None:
+        super().__init__('fusion_node', **node_options)
+
+    def load(self, values: dict[str, Any]) -> build.Weights:
+        """The fusion."""
+        if not mounts(values):  # poses are wrong now rather than when cameras are subscribed to
+            raise TinyBevError(
+                f'parameter cameras is {values["cameras"]}; expected at least one name'
+            )
+        return build.load_weights(values, self.get_logger(), fusion=True)
+
+    def make_outputs(self, values: dict[str, Any], networks: Any) -> list[Any]:
+        """Fused features."""
+        self._channels = networks.fusion.channels
+        self._camera_channels = networks.fusion.camera_channels
+        self._output = TensorOutput(self, values, 'fused_features')
+        return [self._output]
+
+    def make_input(self, values: dict[str, Any]) -> Inputs:
+        """Features of cameras and of maps."""
+        self._cameras = Cameras(self, self._subscribe, _view)
+        return Inputs(
+            [self._cameras, TensorInput(self, 'bev_features', self._channels, self.work)]
+        )
+
+    def map_shape(self) -> None:
+        """Of no concern."""
+        return
+
+    def work(self, features: BevTensor) -> None:
+        """Publishes one map of features, fused with what the cameras saw."""
+        self.begin(features.labels.stamp or (0, 0))
+        bev = features.tensor.float()
+        if len(bev) != 1:
+            raise TinyBevError(f'batch size is {len(bev)}; expected 1, which has one stamp')
+        fused = self._cameras.fuse(bev, features.labels)
+        with self.publishing():
+            self._output.publish(fused, features.labels)
+
+    def _subscribe(
+        self, name: str, tally: CameraTally, keep: Callable[[Any], None]
+    ) -> list[CameraInput]:
+        decode = partial(
+            decode_camera_features,
+            channels=self._camera_channels,
+            max_bytes=self.values['max_message_mb'] * 2**20,
+        )
+        return [CameraInput(self, f'{name}/camera_features', TENSOR_TYPES, decode, keep, tally)]
+
+
+def _view(features: CameraFeatures, camera: Camera) -> View:
+    return features.tensor.float(), camera
