@@ -23,19 +23,27 @@ from nav_msgs.msg import OccupancyGrid
 from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter as RosParameter
-from sensor_msgs.msg import PointCloud2
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Float32MultiArray, Float64
 
 from tiny_bev_ros.engine.engine import BackboneEngine
+from tiny_bev_ros.engine.fusion import FusionStage
+from tiny_bev_ros.engine.memory import NotEnoughMemoryError
 from tiny_bev_ros.grid import Axis
+from tiny_bev_ros.messages.camera_features import labels_of
 from tiny_bev_ros.messages.cloud import encode_cloud
+from tiny_bev_ros.messages.image import encode_image
 from tiny_bev_ros.messages.objects import decode_objects
 from tiny_bev_ros.messages.tensor import TensorLabels, decode_tensor, encode_tensor
 from tiny_bev_ros.models import build_backbone, seeded
+from tiny_bev_ros.models.camera import make_camera
 from tiny_bev_ros.models.detection_head import CLASSES
+from tiny_bev_ros.models.mounting import STILL
 from tiny_bev_ros.nodes import telemetry
 from tiny_bev_ros.nodes.backbone_node import BackboneNode
 from tiny_bev_ros.nodes.bev_node import BevNode
+from tiny_bev_ros.nodes.camera_node import CameraNode
+from tiny_bev_ros.nodes.fusion_node import FusionNode
 from tiny_bev_ros.nodes.heads_node import HeadsNode
 from tiny_bev_ros.nodes.pfn_node import PfnNode
 from tiny_bev_ros.nodes.pipeline_node import PipelineNode
@@ -48,6 +56,8 @@ SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FA
 NODES = {
     PfnNode: ('points', 'pseudo_image'),
     BackboneNode: ('pseudo_image', 'bev_features'),
+    CameraNode: ('image', 'camera_features'),
+    FusionNode: ('bev_features', 'fused_features'),
     HeadsNode: ('bev_features', 'detection_boxes'),
     PipelineNode: ('points', 'bev_features'),
 }
@@ -58,6 +68,8 @@ SMALL = {
     'grid.cell': 0.5,
     'device': 'cpu',
 }
+K = [40.0, 0.0, 19.5, 0.0, 40.0, 11.5, 0.0, 0.0, 1.0]
+ONE_CAMERA = {'cameras': ['front'], 'extrinsics.front': [0.0, 0.0, 0.0, -0.5, 0.5, -0.5, 0.5]}
 
 
 class Bench:
@@ -77,10 +89,11 @@ class Bench:
         self.results: list[Any] = []
         self.other.create_subscription(Float32MultiArray, result, self.results.append, 10)
         self.is_cloud, self.is_list = topic == 'points', result == 'detection_boxes'
-        self.channels = 128 if self.is_list else 64
-        self.publisher = self.other.create_publisher(
-            PointCloud2 if self.is_cloud else Float32MultiArray, topic, 1
-        )
+        self.is_image = topic == 'image'
+        self.channels = 128 if topic == 'bev_features' else 64
+        types = {'points': PointCloud2, 'image': Image}
+        self.publisher = self.other.create_publisher(types.get(topic, Float32MultiArray), topic, 1)
+        self.info = self.other.create_publisher(CameraInfo, 'camera_info', 1)
         self.executors = [
             MultiThreadedExecutor(3, context=self.contexts[0]),
             SingleThreadedExecutor(context=self.contexts[1]),
@@ -94,6 +107,9 @@ class Bench:
         if self.is_cloud:
             points = generator.uniform([0, -8, -3, 0], [16, 8, 1, 1], (500, 4))
             return encode_cloud(points.astype(np.float32), (seconds, 0), 'lidar')
+        if self.is_image:
+            pixels = generator.integers(0, 256, (24, 40, 3)).astype(np.uint8)
+            return encode_image(pixels, (seconds, 0), 'cam')
         axis = Axis(0.0, 0.5)
         image = generator.random((1, self.channels, 6, 8), dtype=np.float32)
         return encode_tensor(image, TensorLabels((seconds, 0), 'lidar', axis, axis))
@@ -103,6 +119,8 @@ class Bench:
         end = time.monotonic() + 20
         while time.monotonic() < end:
             if self.publisher.get_subscription_count():
+                if self.is_image:
+                    self.info.publish(CameraInfo(width=40, height=24, k=K))
                 self.publisher.publish(self.message(seconds))
             time.sleep(0.05)
             for result in list(self.results):
@@ -135,7 +153,9 @@ def bench() -> Iterator[Callable[..., Bench]]:
     made: list[Bench] = []
 
     def make(node_class: type[BevNode], **values: Any) -> Bench:
-        known = {'device': 'cpu'} if node_class in (BackboneNode, HeadsNode) else SMALL
+        known = SMALL if node_class in (PfnNode, PipelineNode) else {'device': 'cpu'}
+        if node_class is FusionNode:
+            known |= ONE_CAMERA
         if node_class is HeadsNode:
             # Of untrained heads, so that there is something to compare.
             known |= {f'detection.min_score.{name}': 0.0 for name in CLASSES}
@@ -254,6 +274,10 @@ def out_of_memory(*_: Any) -> None:
     raise torch.cuda.OutOfMemoryError('CUDA out of memory. Tried to allocate 1 GiB')
 
 
+def out_of_memory_for_fusion(*_: Any) -> None:
+    raise NotEnoughMemoryError('fusion.mode is global, which takes too much')
+
+
 def values_of(node: BevNode) -> dict[str, str]:
     return {pair.key: pair.value for pair in node.telemetry.status().values}
 
@@ -308,6 +332,31 @@ def test_one_input_that_is_too_large_is_refused_and_changes_nothing(bench, monke
     made.frame(3)
     assert made.node.state == 'active'
     assert values_of(made.node)['when memory was short'] == 'nothing'
+
+
+def test_a_fusion_for_which_memory_is_short_lets_the_map_pass(bench, monkeypatch):
+    made = bench(FusionNode)
+    made.node.start()
+    camera = made.other.create_publisher(Float32MultiArray, 'front/camera_features', 1)
+    until(lambda: camera.get_subscription_count() == 1)
+    seen = np.random.default_rng(0).random((1, 64, 3, 5), np.float32)
+    small = make_camera([5.0, 0.0, 2.0, 0.0, 5.0, 1.0, 0.0, 0.0, 1.0], STILL, (5, 3))
+
+    def fused(seconds: int) -> np.ndarray:
+        camera.publish(encode_tensor(seen, labels_of(small, (seconds, 0), 'cam')))
+        time.sleep(0.2)
+        return made.frame(seconds)
+
+    whole = decode_tensor(made.message(1)).array
+    assert np.abs(fused(1) - whole).max() > 1e-3
+    with monkeypatch.context() as patch:
+        patch.setattr(FusionStage, '__call__', out_of_memory_for_fusion)
+        for seconds in range(2, 7):
+            assert (fused(seconds) == decode_tensor(made.message(seconds)).array).all()
+    assert made.node.state == 'active'
+    assert made.node.cameras['front'].missing >= 5
+    assert made.node.telemetry.status().level == b'\x01'
+    assert np.abs(fused(7) - decode_tensor(made.message(7)).array).max() > 1e-3
 
 
 def test_weights_are_reloaded_without_a_gap(bench, tmp_path):
@@ -403,7 +452,8 @@ def test_times_of_each_input_are_published_for_who_listens(bench):
     made = bench(PipelineNode)
     got: dict[str, list[float]] = {}
     names = ['processing_time_ms', 'pipeline_latency_ms']
-    names += [f'processing_time/{stage}_ms' for stage in STAGES]
+    own = [stage for stage in STAGES if stage not in ('encoder', 'cameras', 'fusion')]
+    names += [f'processing_time/{stage}_ms' for stage in own]
     for name in names:
         got[name] = []
         made.other.create_subscription(
@@ -419,7 +469,7 @@ def test_times_of_each_input_are_published_for_who_listens(bench):
     while not all(got.values()) and time.monotonic() < end:
         made.frame(1)
     assert all(got.values()), got
-    stages = [got[f'processing_time/{stage}_ms'][-1] for stage in STAGES]
+    stages = [got[f'processing_time/{stage}_ms'][-1] for stage in own]
     assert all(spent >= 0 for spent in stages)
     assert 0 < got['processing_time_ms'][-1] < 10_000
     # The stamp is of 1970.

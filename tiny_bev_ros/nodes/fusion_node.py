@@ -16,7 +16,7 @@ from tiny_bev_ros.models.camera import Camera
 from tiny_bev_ros.nodes import build
 from tiny_bev_ros.nodes.bev_node import BevNode
 from tiny_bev_ros.nodes.camera_parameters import mounts
-from tiny_bev_ros.nodes.cameras import CameraInput, Cameras
+from tiny_bev_ros.nodes.camera_views import CameraInput, CameraViews
 from tiny_bev_ros.nodes.outputs import TensorOutput
 from tiny_bev_ros.nodes.tensor_input import TensorInput
 from tiny_bev_ros.transport.camera_tally import CameraTally
@@ -46,10 +46,8 @@ class FusionNode(BevNode):
 
     def make_input(self, values: dict[str, Any]) -> Inputs:
         """Features of cameras and of maps."""
-        self._cameras = Cameras(self, self._subscribe, _view)
-        return Inputs(
-            [self._cameras, TensorInput(self, 'bev_features', self._channels, self.work)]
-        )
+        self._views = CameraViews(self, self._subscribe, _view)
+        return Inputs([self._views, TensorInput(self, 'bev_features', self._channels, self.work)])
 
     def map_shape(self) -> None:
         """Of no concern."""
@@ -61,7 +59,7 @@ class FusionNode(BevNode):
         bev = features.tensor.float()
         if len(bev) != 1:
             raise TinyBevError(f'batch size is {len(bev)}; expected 1, which has one stamp')
-        fused = self._cameras.fuse(bev, features.labels)
+        fused = self._views.fuse(bev, features.labels)
         with self.publishing():
             self._output.publish(fused, features.labels)
 

@@ -62,7 +62,7 @@ class CameraInput(Input):
             self._callback(shot)
 
 
-class Cameras:
+class CameraViews:
     """Lets maps look at the cameras that were there in time; none of them stops a map.
 
     What the inputs keep has `stamp`, `frame_id` and `camera`, in its own optical frame.
