@@ -99,8 +99,7 @@ class CameraViews:
             TinyBevError: the labels of the map name no grid.
         """
         grid = grid_of(labels, (bev.shape[2], bev.shape[3]))
-        with self._node.timed('cameras'):
-            views = self._views(labels)
+        views = self._views(labels)
         fused, reason = self._node.run(
             'fusion', lambda networks: _fused(networks.fusion, bev, grid, list(views.values()))
         )
@@ -121,11 +120,12 @@ class CameraViews:
 
     def _views(self, labels: TensorLabels) -> dict[str, View]:
         values = self._node.values
-        found = self._pairing.take(
-            nanoseconds(labels.stamp or (0, 0)),
-            round(values['max_stamp_difference_ms'] * 1e6),
-            values['max_wait_ms'] / 1e3,
-        )
+        with self._node.timed('cameras'):
+            found = self._pairing.take(
+                nanoseconds(labels.stamp or (0, 0)),
+                round(values['max_stamp_difference_ms'] * 1e6),
+                values['max_wait_ms'] / 1e3,
+            )
         views = {}
         for name, shot in found.items():
             if shot is None:

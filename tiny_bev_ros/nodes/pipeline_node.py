@@ -1,50 +1,73 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Point clouds in; features, objects and drivable area out, in one process."""
+"""Point clouds and images in; features, objects and drivable area out, in one process."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 
+from tiny_bev_ros.engine.fusion import View
 from tiny_bev_ros.engine.heads import Seen
+from tiny_bev_ros.messages.labels import TensorLabels
+from tiny_bev_ros.models.camera import Camera
 from tiny_bev_ros.nodes import build
 from tiny_bev_ros.nodes.bev_node import BevNode
+from tiny_bev_ros.nodes.camera_parameters import camera_names, mounts
+from tiny_bev_ros.nodes.camera_views import CameraInput, CameraViews
 from tiny_bev_ros.nodes.cloud_input import CloudInput, LabelledCloud
 from tiny_bev_ros.nodes.head_output import HeadOutput
-from tiny_bev_ros.nodes.outputs import FeatureOutput, PillarOutput
+from tiny_bev_ros.nodes.image_input import IMAGE_TYPES, CameraImage, CameraInfoInput
+from tiny_bev_ros.nodes.outputs import FeatureOutput, PillarOutput, TensorOutput
+from tiny_bev_ros.transport.camera_tally import CameraTally
+from tiny_bev_ros.transport.inputs import Inputs
 
 
 class PipelineNode(BevNode):
     """`points` (PointCloud2) to `bev_features`, `detections` and all else that nodes publish.
 
     The pillars go from one network to the other as they are: a pseudo-image is laid out only
-    for those who subscribe to it.
+    for those who subscribe to it. With cameras, `NAME/image` and `NAME/camera_info` of each are
+    looked at, and the heads see `fused_features`.
     """
 
     def __init__(self, **node_options: Any) -> None:
         super().__init__('pipeline_node', **node_options)
 
     def load(self, values: dict[str, Any]) -> build.Weights:
-        """Pillar feature net and backbone, which must fit each other."""
+        """Pillar feature net, backbone and what follows, which must fit each other."""
         build.check_channels(values)
         build.make_cloud_options(values)  # is wrong now rather than with the first cloud
-        logger = self.get_logger()
-        return build.load_weights(values, logger, pfn=True, backbone=True, heads=True)
+        fused = bool(mounts(values))  # poses are wrong now rather than with the first cloud
+        return build.load_weights(
+            values,
+            self.get_logger(),
+            pfn=True,
+            backbone=True,
+            heads=True,
+            camera=fused,
+            fusion=fused,
+        )
 
     def make_outputs(self, values: dict[str, Any], networks: Any) -> list[Any]:
-        """Pillars, features, picture, objects and drivable area."""
+        """Pillars, features, picture, objects, drivable area and, with cameras, fused features."""
         self._grid, self._stride = networks.stage.grid, networks.engine.stride
         self._pillars = PillarOutput(self, values, self._grid)
         self._fine = self._grid.strided(self._stride)
         self._features = FeatureOutput(self, values, networks.engine.channels, self._fine)
         self._seen = HeadOutput(self, values)
-        return [self._pillars, self._features, self._seen]
+        self._fused: TensorOutput | None = None
+        if not camera_names(values):
+            return [self._pillars, self._features, self._seen]
+        self._fused = TensorOutput(self, values, 'fused_features')
+        return [self._pillars, self._features, self._seen, self._fused]
 
-    def make_input(self, values: dict[str, Any]) -> CloudInput:
-        """Clouds."""
-        return CloudInput(self, self._grid, self.work)
+    def make_input(self, values: dict[str, Any]) -> Inputs:
+        """Images and clouds."""
+        self._views = CameraViews(self, self._subscribe, self._view)
+        return Inputs([self._views, CloudInput(self, self._grid, self.work)])
 
     def map_shape(self) -> tuple[int, int]:
         """That of the grid."""
@@ -57,28 +80,62 @@ class PipelineNode(BevNode):
         if self._pillars.wanted:
             with self.publishing():
                 self._pillars.publish(pillars, cloud.labels)
-        if self._features.wanted or self._seen.wanted:
-            shape = self._grid.shape
-            features = self.run(
-                'backbone', lambda networks: networks.engine.from_pillars(*pillars, shape)
-            )
-            self.computed()
-            labels = cloud.labels.strided(self._stride)
-            with self.publishing():
-                self._features.publish(features, labels)
-            seen = self._look(features)
-            with self.publishing():
-                if seen is not None:
-                    self._seen.publish(seen, labels)
-                # Of heads that are not trained nothing is drawn.
-                drawn = seen if self.values['heads_checkpoint'] else None
-                places = self._places(pillars[1])
-                self._features.publish_picture(features, labels, drawn, places)
+        if not any(each.wanted for each in (self._features, self._seen, self._fused) if each):
+            return
+        shape = self._grid.shape
+        features = self.run(
+            'backbone', lambda networks: networks.engine.from_pillars(*pillars, shape)
+        )
+        self.computed()
+        labels = cloud.labels.strided(self._stride)
+        with self.publishing():
+            self._features.publish(features, labels)
+        fused = self._fuse(features, labels)
+        seen = self._look(fused)
+        with self.publishing():
+            if seen is not None:
+                self._seen.publish(seen, labels)
+            # Of heads that are not trained nothing is drawn.
+            drawn = seen if self.values['heads_checkpoint'] else None
+            places = self._places(pillars[1])
+            self._features.publish_picture(features, labels, drawn, places)
+
+    def _fuse(self, features: torch.Tensor, labels: TensorLabels) -> torch.Tensor:
+        """What the heads look at: the features, fused where there are cameras and it is wanted."""
+        if self._fused is None or not (self._fused.wanted or self._heads_wanted):
+            return features
+        fused = self._views.fuse(features, labels)
+        with self.publishing():
+            if self._fused.wanted:
+                self._fused.publish(fused, labels)
+        return fused
+
+    @property
+    def _heads_wanted(self) -> bool:
+        drawn = self._features.picture_wanted and self.values['heads_checkpoint']
+        return self._seen.wanted or bool(drawn)
+
+    def _subscribe(self, name: str, tally: CameraTally, keep: Callable[[Any], None]) -> list[Any]:
+        info = CameraInfoInput(self, f'{name}/camera_info')
+        max_bytes = self.values['max_message_mb'] * 2**20
+        image = CameraInput(
+            self,
+            f'{name}/image',
+            IMAGE_TYPES,
+            lambda message: info.with_image(message, max_bytes),
+            keep,
+            tally,
+        )
+        return [info, image]
+
+    def _view(self, image: CameraImage, camera: Camera) -> View:
+        with self.timed('decode'):
+            rgb = image.rgb()
+        return self.run('encoder', lambda networks: networks.camera(rgb, camera))
 
     def _look(self, features: torch.Tensor) -> Seen | None:
         """What the heads see, if somebody wants it."""
-        drawn = self._features.picture_wanted and self.values['heads_checkpoint']
-        if not (self._seen.wanted or drawn):
+        if not self._heads_wanted:
             return None
         scores = self._seen.min_scores
         return self.run('heads', lambda networks: networks.heads(features, self._fine, scores))

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Clouds and images to fused features and objects, in one process."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from nav_msgs.msg import OccupancyGrid
+from ros_graph import RosGraph
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from std_msgs.msg import Float32MultiArray
+
+from tiny_bev_ros.engine.cameras import CameraStage
+from tiny_bev_ros.engine.fusion import FusionStage
+from tiny_bev_ros.grid import Axis, BevGrid
+from tiny_bev_ros.messages.camera_info import decode_camera_info
+from tiny_bev_ros.messages.cloud import encode_cloud
+from tiny_bev_ros.messages.image import encode_image
+from tiny_bev_ros.messages.labels import TensorLabels
+from tiny_bev_ros.messages.tensor import decode_tensor
+from tiny_bev_ros.models import CameraEncoder, seeded
+from tiny_bev_ros.models.detector import build_heads
+from tiny_bev_ros.models.futr_fusion import FuTrFusion
+from tiny_bev_ros.models.mounting import from_pose
+
+pytestmark = [pytest.mark.dds, pytest.mark.timeout(120)]
+
+SMALL = {
+    'grid__x_range': '[0.0, 16.0]',
+    'grid__y_range': '[-8.0, 8.0]',
+    'grid__z_range': '[-3.0, 1.0]',
+    'grid__cell': 0.5,
+}
+GRID = BevGrid((0, 16), (-8, 8), (-3, 1), 0.5).strided(2)
+POSES = {
+    'front': [0.3, 0.0, -0.1, -0.5, 0.5, -0.5, 0.5],
+    'rig/left': [0.0, 0.4, -0.1, -0.7071068, 0.0, 0.0, 0.7071068],
+}
+INFO = CameraInfo(
+    width=120, height=40, k=[70.0, 0.0, 60.5, 0.0, 71.0, 17.25, 0.0, 0.0, 1.0],
+    d=[-0.1, 0.02, 0.001, 0.0, 0.0], distortion_model='plumb_bob',
+)  # fmt: skip
+
+
+def cloud() -> np.ndarray:
+    points = np.random.default_rng(1).uniform([0, -8, -3, 0], [16, 8, 1, 1], (400, 4))
+    return points.astype(np.float32)
+
+
+def picture(name: str) -> np.ndarray:
+    return np.random.default_rng(len(name)).integers(0, 256, (40, 120, 3)).astype(np.uint8)
+
+
+def expected(bev: np.ndarray, *names: str) -> torch.Tensor:
+    """What the stages make of a map and the cameras that are there."""
+    with seeded(0):
+        encoder = CameraEncoder('tiny', 64).eval()
+    with seeded(0):
+        fusion = FuTrFusion(128, 64).eval()
+    stage = CameraStage(encoder, torch.device('cpu'))
+    views = []
+    for name in names:
+        camera = replace(decode_camera_info(INFO), from_points=from_pose(POSES[name]))
+        views.append(stage(picture(name), camera))
+    return FusionStage(fusion, torch.device('cpu'))(torch.from_numpy(bev), GRID, views)
+
+
+def close(array: np.ndarray, wanted: torch.Tensor) -> bool:
+    return bool(np.abs(array - wanted.numpy()).max() < 1e-3)
+
+
+def test_heads_see_what_cameras_add_and_none_of_them_is_needed(graph: RosGraph):
+    process = graph.start(
+        'pipeline_node',
+        cameras=f'[{", ".join(POSES)}]',
+        max_wait_ms=200.0,
+        **{f'extrinsics__{name}': pose for name, pose in POSES.items()},
+        **SMALL,
+    )
+    fused = graph.collect(Float32MultiArray, 'fused_features')
+    features = graph.collect(Float32MultiArray, 'bev_features')
+    areas = graph.collect(OccupancyGrid, 'drivable_area')
+    clouds = graph.publisher(PointCloud2, 'points')
+    infos = {name: graph.publisher(CameraInfo, f'{name}/camera_info') for name in POSES}
+    images = {name: graph.publisher(Image, f'{name}/image', reliable=False) for name in POSES}
+    for name in POSES:
+        infos[name].publish(INFO)
+    graph.spin_for(0.3)
+    wrong = encode_image(picture('front')[:20], (3, 0), 'cam')
+    for second, there in enumerate((tuple(POSES), ('front',), (), tuple(POSES)), 1):
+        for name in there:
+            images[name].publish(encode_image(picture(name), (second, 10**7), 'cam'))
+        if second == 3:
+            images['front'].publish(wrong)
+        graph.spin_for(0.3)
+        clouds.publish(encode_cloud(cloud(), (second, 0), 'lidar'))
+        graph.spin_until(lambda second=second: len(fused) == len(features) == len(areas) == second)
+        bev, found = decode_tensor(features[-1]), decode_tensor(fused[-1])
+        assert found.labels == bev.labels
+        assert found.labels == TensorLabels((second, 0), 'lidar', Axis(-8.0, 1.0), Axis(0.0, 1.0))
+        wanted = expected(bev.array, *there)
+        assert close(found.array, wanted)
+        assert close(bev.array, wanted) == (not there)
+        with seeded(0), torch.no_grad():
+            heads = build_heads(('detection', 'drivable'), 128).eval()
+            free = (1 - heads['drivable'](wanted)[0, 0].sigmoid().numpy()) * 100
+        values = np.array(areas[-1].data).reshape(GRID.shape)
+        np.testing.assert_allclose(values, free, atol=0.52)
+    assert process.stop() == 0
+    log = process.log.read_text()
+    assert 'received 4, published 4, dropped 0;' in log
+    assert 'camera front: received 4, used 4, dropped 0; missing in 1 frames' in log
+    assert re.search(r'camera rig/left: received 2, used 2, .* missing in 2 frames', log), log
+    assert 'image is of 120 x 20 pixels; expected 120 x 40' in log
+    assert 'Traceback' not in log
