@@ -26,11 +26,12 @@ from launch.actions import RegisterEventHandler, SetLaunchConfiguration
 from launch.event_handlers import OnProcessStart
 from launch.launch_description_sources import get_launch_description_from_python_launch_file
 from ros_graph import RosGraph
-from sensor_msgs.msg import PointCloud2
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Float32MultiArray
 
 from tiny_bev_ros.config import CHECKPOINTS, config_file, weights_file
 from tiny_bev_ros.messages.cloud import encode_cloud
+from tiny_bev_ros.messages.image import encode_image
 from tiny_bev_ros.messages.tensor import TensorLabels, decode_tensor, encode_tensor
 
 try:
@@ -42,7 +43,7 @@ from tiny_bev_ros.tools import launching
 
 LAUNCH_FILES = {
     name: str(Path(__file__).parents[1] / 'launch' / f'{name}.launch.py')
-    for name in ('backbone', 'pipeline')
+    for name in ('backbone', 'fusion', 'pipeline')
 }
 COMMON = [
     'params_file',
@@ -56,6 +57,22 @@ COMMON = [
 BAG = ['bag', 'rate', 'loop']
 ARGUMENTS = {
     'backbone': ['input', 'input_topic', 'output_topic', 'checkpoint', *COMMON, *BAG],
+    'fusion': [
+        'composed',
+        'cameras',
+        'input_topic',
+        'image_topic',
+        'output_topic',
+        'pfn_checkpoint',
+        'backbone_checkpoint',
+        'camera_checkpoint',
+        'fusion_checkpoint',
+        'heads_checkpoint',
+        'weights',
+        'grid',
+        *COMMON,
+        *BAG,
+    ],
     'pipeline': [
         'composed',
         'input_topic',
@@ -110,7 +127,9 @@ def values_of(line: list[str], option: str) -> list[str]:
 
 def overrides(line: list[str]) -> dict[str, Any]:
     """The parameters that the launch file itself sets, which come last."""
-    (content,) = yaml.safe_load(Path(values_of(line, '--params-file')[-1]).read_text()).values()
+    text = Path(values_of(line, '--params-file')[-1]).read_text()
+    # launch_ros tags a list as a tuple of Python, which rcl does not mind.
+    (content,) = yaml.load(text, Loader=yaml.FullLoader).values()
     return content['ros__parameters']
 
 
@@ -202,6 +221,59 @@ def test_pipeline_in_three_processes(started):
     assert overrides(pfn) == {'pfn.checkpoint': '/pfn.pt', **common}
     between = {'input': 'pillars', 'backbone.checkpoint': '/backbone.pt'}
     assert overrides(backbone) == {**between, **common}
+
+
+FUSION = {
+    **{name: value for name, value in PIPELINE.items() if name != 'grid'},
+    'cameras': 'front, left',
+    'image_topic': 'image_raw',
+    'camera_checkpoint': '/camera.pt',
+    'fusion_checkpoint': '/fusion.pt',
+    'namespace': 'car',
+}
+COMMON_OF_FUSION = {'device': 'cpu', 'use_sim_time': False}
+
+
+def test_fusion_in_one_process(started):
+    lines = started('fusion', **FUSION)
+    assert list(lines) == ['pipeline_node']
+    line = lines['pipeline_node']
+    assert values_of(line, '-r') == [
+        '__node:=pipeline_node',
+        '__ns:=/car',
+        'points:=/lidar/points',
+        'fused_features:=map',
+        'front/image:=front/image_raw',
+        'left/image:=left/image_raw',
+    ]
+    assert overrides(line) == {
+        'cameras': ('front', 'left'),
+        'pfn.checkpoint': '/pfn.pt',
+        'backbone.checkpoint': '/backbone.pt',
+        'camera.checkpoint': '/camera.pt',
+        'fusion.checkpoint': '/fusion.pt',
+        **COMMON_OF_FUSION,
+    }
+
+
+def test_fusion_in_several_processes(started):
+    lines = started('fusion', composed='false', **FUSION)
+    assert sorted(lines) == [
+        'backbone_node', 'camera_node', 'fusion_node', 'heads_node', 'pfn_node'
+    ]  # fmt: skip
+    camera, fusion = lines['camera_node'], lines['fusion_node']
+    # Of two of them; which comes last is not said.
+    assert values_of(camera, '-r')[1] in ('__ns:=/car/front', '__ns:=/car/left')
+    assert values_of(camera, '-r')[2:] == ['image:=image_raw']
+    assert overrides(camera) == {'camera.checkpoint': '/camera.pt', **COMMON_OF_FUSION}
+    assert values_of(fusion, '-r')[1:] == ['__ns:=/car', 'fused_features:=map']
+    assert overrides(fusion) == {
+        'cameras': ('front', 'left'),
+        'fusion.checkpoint': '/fusion.pt',
+        **COMMON_OF_FUSION,
+    }
+    assert values_of(lines['backbone_node'], '-r')[2:] == []
+    assert values_of(lines['heads_node'], '-r')[2:] == ['bev_features:=map']
 
 
 def test_shipped_weights_are_taken_unless_something_else_is_asked_for(started, tmp_path: Path):
@@ -348,6 +420,45 @@ def test_launched_nodes_give_features_and_end_cleanly(
     count = 3 if composition.get('composed') == 'false' else 1
     assert len(re.findall('process has finished cleanly', log)) == count, log
     assert 'seed 3' in log
+    assert 'Traceback' not in log
+
+
+@pytest.mark.dds
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize('composed', ['true', 'false'])
+def test_launched_nodes_fuse(graph: RosGraph, tmp_path: Path, composed: str):
+    pose = '{front: [0.3, 0.0, -0.1, -0.5, 0.5, -0.5, 0.5]}'
+    params = Path(small_params(tmp_path))
+    params.write_text(f'{params.read_text()}    extrinsics: {pose}\n')
+    launch = Launch(
+        graph,
+        'fusion',
+        namespace=graph.namespace,
+        params_file=str(params),
+        device='cpu',
+        cameras='front',
+        image_topic='picture',
+        composed=composed,
+    )
+    fused = graph.collect(Float32MultiArray, 'fused_features')
+    clouds = graph.publisher(PointCloud2, 'points')
+    infos = graph.publisher(CameraInfo, 'front/camera_info')
+    images = graph.publisher(Image, 'front/picture')
+    graph.spin_until(lambda: graph.node.count_publishers('fused_features') == 1)
+    graph.spin_for(2.0)
+    k = [70.0, 0.0, 60.5, 0.0, 71.0, 17.25, 0.0, 0.0, 1.0]
+    infos.publish(CameraInfo(width=120, height=40, k=k))
+    graph.spin_for(0.5)
+    images.publish(encode_image(np.zeros((40, 120, 3), np.uint8), (5, 6), 'cam'))
+    graph.spin_for(0.5)
+    clouds.publish(encode_cloud(np.ones((100, 4), np.float32), (5, 6), 'lidar'))
+    graph.spin_until(lambda: fused)
+    assert decode_tensor(fused[0]).array.shape == (1, 128, 16, 16)
+    assert launch.stop() == 0
+    log = launch.log.read_text()
+    assert 'camera front: received 1, used 1, dropped 0; missing in 0 frames' in log
+    count = 1 if composed == 'true' else 5
+    assert len(re.findall('process has finished cleanly', log)) == count, log
     assert 'Traceback' not in log
 
 

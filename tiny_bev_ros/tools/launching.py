@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from launch import LaunchContext, LaunchDescription
@@ -119,7 +121,10 @@ def node(
     executable: str,
     remappings: dict[str, str],
     overrides: dict[str, str],
-    **fixed: str,
+    *,
+    below: str = '',
+    renamed: Mapping[str, str] = MappingProxyType({}),
+    **fixed: Any,
 ) -> Node:
     """One node of the package with the common arguments applied.
 
@@ -128,6 +133,8 @@ def node(
         executable: also the node's name.
         remappings: topic name in the node to launch argument with its new name; empty: as it is.
         overrides: parameter name to the launch argument that overrides it when not empty.
+        below: namespace of the node within that of the launch.
+        renamed: further topic names to their new ones.
         **fixed: parameters that the launch file sets whatever the YAML file says.
     """
     values: dict[str, Any] = fixed | {
@@ -157,13 +164,14 @@ def node(
         package='tiny_bev_ros',
         executable=executable,
         name=executable,
-        namespace=LaunchConfiguration('namespace'),
+        namespace='/'.join(filter(None, (argument_value(context, 'namespace'), below))),
         parameters=parameters,
         remappings=[
             (inside, outside)
             for inside, argument in remappings.items()
             if (outside := argument_value(context, argument))
-        ],
+        ]
+        + list(renamed.items()),
         arguments=['--ros-args', '--log-level', LaunchConfiguration('log_level')],
         output='screen',
         respawn=argument_value(context, 'respawn') == 'true',
@@ -207,6 +215,11 @@ def bag_player(context: LaunchContext) -> list[TimerAction]:
 def argument_value(context: LaunchContext, name: str) -> str:
     """What a launch argument was set to."""
     return LaunchConfiguration(name).perform(context)
+
+
+def names(context: LaunchContext, name: str) -> list[str]:
+    """The names between commas that a launch argument was set to."""
+    return [each.strip() for each in argument_value(context, name).split(',')]
 
 
 def path_value(context: LaunchContext, name: str) -> str:
