@@ -30,6 +30,7 @@ ROS = (
     'sensor_msgs',
     'sensor_msgs_py',
     'std_msgs',
+    'tf2_ros',
     'vision_msgs',
     'visualization_msgs',
 )
