@@ -12,7 +12,7 @@ import torch
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.parameter import Parameter as RosParameter
 from ros_graph import RosGraph
-from std_msgs.msg import Float32MultiArray
+from std_msgs.msg import Float32MultiArray, UInt8MultiArray
 
 from tiny_bev_ros.engine.fusion import FusionStage
 from tiny_bev_ros.grid import Axis
@@ -140,6 +140,23 @@ def test_one_camera_gives_what_pytorch_gives(graph: RosGraph, mode: str):
     log = rig.end()
     assert 'camera front: received 1, used 1, dropped 0; missing in 0 frames' in log
     assert 'received 1, published 1, dropped 0;' in log
+
+
+def test_float16_of_either_is_read(graph: RosGraph):
+    graph.start('fusion_node', cameras='[front]', extrinsics__front=AHEAD, max_wait_ms=1000.0)
+    fused = graph.collect(Float32MultiArray, 'fused_features')
+    for topic, array, labels in (
+        ('front/camera_features', features_of(1), labels_of(SEEN, (1, 0), 'cam')),
+        ('bev_features', map_of(), TensorLabels((1, 0), 'lidar', Y_AXIS, X_AXIS)),
+    ):
+        publisher = graph.node.create_publisher(UInt8MultiArray, topic, 10)
+        graph.spin_until(lambda publisher=publisher: publisher.get_subscription_count() > 0)
+        graph.spin_for(1.0)
+        publisher.publish(encode_tensor(array, labels, 'float16'))
+    graph.spin_until(lambda: fused)
+    wanted = expected(map_of(), [(AHEAD, 1)])
+    assert np.abs(decode_tensor(fused[0]).array - wanted).max() < 1e-2
+    assert np.abs(decode_tensor(fused[0]).array - map_of()).max() > 0.1
 
 
 def test_two_cameras_of_which_one_is_unplugged_and_comes_back(graph: RosGraph):
