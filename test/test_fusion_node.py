@@ -255,6 +255,18 @@ def test_without_extrinsics_a_camera_is_left_out_and_told(graph: RosGraph):
     assert re.search(r'without left \(1 so far\): .*or the parameter extrinsics\.left', log), log
 
 
+def test_a_pose_of_no_camera_is_told_where_cameras_are_known(graph: RosGraph):
+    """Other nodes read the same file."""
+    fusion = graph.start('fusion_node', cameras='[front]', extrinsics__frnt=AHEAD)
+    camera = graph.start('camera_node', extrinsics__frnt=AHEAD)
+    graph.spin_until(lambda: graph.node.count_publishers('fused_features') == 1)
+    graph.spin_until(lambda: graph.node.count_publishers('camera_features') == 1)
+    assert 'extrinsics.frnt is not known and has no effect; did you mean extrinsics.front?' in (
+        fusion.log.read_text()
+    )
+    assert 'extrinsics' not in camera.log.read_text()
+
+
 def test_a_camera_that_looks_away_changes_nothing(graph: RosGraph):
     behind = [0.0, 0.0, 0.0, -0.5, -0.5, 0.5, 0.5]
     rig = Rig(graph, 'front', extrinsics__front=behind)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import rclpy
+from rclpy.parameter import Parameter as RosParameter
 
 from tiny_bev_ros.engine.engine import FrameStatistics
 from tiny_bev_ros.nodes import parameters
@@ -61,7 +62,8 @@ def test_table_of_diagnostics_has_the_keys_of_a_node():
     )
     context = rclpy.Context()
     context.init(domain_id=104)
-    node = PipelineNode(context=context)
+    overrides = [RosParameter('cameras', value=['NAME'])]
+    node = PipelineNode(context=context, parameter_overrides=overrides)
     try:
         assert node.start()
         node.statistics = FrameStatistics('sparse', 0.1, 0.1)
