@@ -359,6 +359,21 @@ def test_a_fusion_for_which_memory_is_short_lets_the_map_pass(bench, monkeypatch
     assert np.abs(fused(7) - decode_tensor(made.message(7)).array).max() > 1e-3
 
 
+def test_a_bug_in_reading_a_camera_lets_the_map_pass(bench, monkeypatch):
+    made = bench(FusionNode)
+    monkeypatch.setattr(
+        'tiny_bev_ros.nodes.fusion_node.decode_camera_features', lambda *_, **__: 1 / 0
+    )
+    made.node.start()
+    camera = made.other.create_publisher(Float32MultiArray, 'front/camera_features', 1)
+    until(lambda: camera.get_subscription_count() == 1)
+    made.frame(1)
+    camera.publish(Float32MultiArray())
+    until(lambda: made.node.cameras['front'].dropped['failed'] == 1)
+    assert (made.frame(2) == decode_tensor(made.message(2)).array).all()
+    assert made.node.cameras['front'].pending == 0
+
+
 def test_weights_are_reloaded_without_a_gap(bench, tmp_path):
     path = tmp_path / 'weights.pt'
     states = []

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -58,6 +59,8 @@ class CameraInput(Input):
             shot = self._decode(message)
         except TinyBevError as error:
             self._tally.reject(self._topic, error)
+        except Exception:
+            self._tally.fail(self._topic, traceback.format_exc().strip())
         else:
             self._callback(shot)
 
@@ -135,6 +138,8 @@ class CameraViews:
                 views[name] = self._view(shot, replace(shot.camera, from_points=mount))
             except TinyBevError as error:
                 self._tallies[name].go_without(str(error))
+            except Exception:  # of a picture, cv_bridge may raise anything
+                self._tallies[name].go_without(traceback.format_exc().strip())
         return views
 
 

@@ -13,6 +13,7 @@ from tiny_bev_ros.transport.tally import Tally
 CAMERA_CAUSES = {
     'unwanted': 'nobody had subscribed to the result',
     'rejected': 'the message was wrong',
+    'failed': 'an error of the node itself',
     'late': 'it came after the frame of its time had gone',
     'unpaired': 'there was no frame of its time before newer ones took its place',
     'stopped': 'the node was deactivated before',
