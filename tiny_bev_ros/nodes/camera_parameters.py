@@ -25,7 +25,7 @@ def camera_names(values: dict[str, Any]) -> tuple[str, ...]:
         TinyBevError: a name cannot be part of a topic, or is there twice.
     """
     names: list[str] = values.get('cameras', [''])
-    if names == ['']:
+    if names in ([], ['']):
         return ()
     if len(set(names)) < len(names) or not all(_NAME.fullmatch(name) for name in names):
         raise TinyBevError(

@@ -164,7 +164,9 @@ def node(
         package='tiny_bev_ros',
         executable=executable,
         name=executable,
-        namespace='/'.join(filter(None, (argument_value(context, 'namespace'), below))),
+        namespace='/'.join(
+            filter(None, (argument_value(context, 'namespace').rstrip('/'), below))
+        ),
         parameters=parameters,
         remappings=[
             (inside, outside)
