@@ -47,6 +47,20 @@ def result() -> dict[str, Any]:
         'dense_multiplications': 10**8,
         'runs': [{'threads': 1, **run}, {'threads': 2, **run}],
         'memory': {'eager': 200.0},
+        'backbones': [
+            {
+                'backbone': 'tiny',
+                'parameters': 300_352,
+                'multiplications': 28 * 10**9,
+                'engine_ms': [70.0],
+                'pytorch_ms': [600.0],
+                'peak_mb': 150.0,
+            }
+        ],
+        'fusion': [
+            {'stage': 'camera encoder', 'ms': [40.0], 'peak_mb': 45.0},
+            {'stage': 'projected', 'ms': [90.0], 'computed_mb': 71.0, 'peak_mb': 70.0},
+        ],
         'growth': {
             'occupancy': [{'share': 0.1, 'ms': ways}, {'share': 0.5, 'ms': ways}],
             'range': [

@@ -35,7 +35,7 @@ def global_bytes(cells: int, pixels: int, channels: int, heads: int, *, fused: b
         fused: whether the attention is computed without its weights ever being stored: one for
             each head, cell and pixel, before and after the softmax.
     """
-    attention = 4 * cells * channels + 6 * pixels * channels
+    attention = 9 * cells * channels + 6 * pixels * channels
     if not fused:
         attention += 2 * heads * cells * pixels
     return _FLOAT32 * max(attention, _perceptron(cells, channels))

@@ -23,10 +23,12 @@ from torch import nn
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.tools.bench_alone import peak_memory, untuned_eager
+from tiny_bev_ros.tools.bench_backbones import backbones
 from tiny_bev_ros.tools.bench_compare import compare
 from tiny_bev_ros.tools.bench_contenders import build, builders, multiplications, one_line
 from tiny_bev_ros.tools.bench_detection import detection
 from tiny_bev_ros.tools.bench_end_to_end import end_to_end
+from tiny_bev_ros.tools.bench_fusion import fusion
 from tiny_bev_ros.tools.bench_growth import growth
 from tiny_bev_ros.tools.bench_inputs import KITTI, backbone, clouds, pseudo_images, simulated
 from tiny_bev_ros.tools.bench_peers import export_onnx
@@ -81,6 +83,8 @@ def measure_engine(
         'dense_multiplications': multiplications(network, KITTI.shape),
         'runs': runs,
         'memory': memory,
+        'backbones': backbones(points[one], threads, options.rounds),
+        'fusion': fusion(threads, options.rounds),
         'growth': growth(network, points[one], threads, max(options.rounds // 2, 1)),
     }
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import subprocess
 import sys
 from functools import partial
@@ -21,6 +20,7 @@ import torch
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.tools.bench_contenders import builders
 from tiny_bev_ros.tools.bench_inputs import backbone
+from tiny_bev_ros.tools.bench_peak import memory_mb
 from tiny_bev_ros.tools.bench_timing import interleaved, median
 from tiny_bev_ros.transport.allocator import keep_memory
 
@@ -95,16 +95,6 @@ def untuned_line(times: dict[str, list[float]]) -> str:
     )
 
 
-def _memory_mb(field: str) -> float:
-    """VmRSS, what is resident now, or VmHWM, the most that was.
-
-    Not getrusage: its maximum includes that of the process that started this one.
-    """
-    status = Path('/proc/self/status').read_text()
-    (kilobytes,) = re.findall(rf'{field}:\s+(\d+) kB', status)
-    return int(kilobytes) / 1e3
-
-
 @torch.inference_mode()
 def main() -> None:
     """The process."""
@@ -122,10 +112,10 @@ def main() -> None:
     image = torch.from_numpy(np.load(options.image))
     shape = (image.shape[2], image.shape[3])
     makers = builders(backbone(), shape, options.threads, options.models)
-    before = _memory_mb('VmRSS')
+    before = memory_mb('VmRSS')
     run = makers[options.contender]()
     run(image)
-    peak = _memory_mb('VmHWM') - before
+    peak = memory_mb('VmHWM') - before
     times = interleaved({'': partial(run, image)}, options.rounds)['']
     print(json.dumps({'peak_mb': peak, 'ms': times}))
 

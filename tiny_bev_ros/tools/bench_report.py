@@ -6,8 +6,10 @@ from __future__ import annotations
 from typing import Any
 
 from tiny_bev_ros.tools.bench_alone import untuned_line
+from tiny_bev_ros.tools.bench_backbones import as_markdown as backbone_table
 from tiny_bev_ros.tools.bench_detection import as_markdown as detection_table
 from tiny_bev_ros.tools.bench_end_to_end import CAPPED, PADDED
+from tiny_bev_ros.tools.bench_fusion import as_markdown as fusion_table
 from tiny_bev_ros.tools.bench_growth import PILLARS
 from tiny_bev_ros.tools.bench_tables import as_table, spread
 from tiny_bev_ros.tools.bench_timing import median
@@ -59,6 +61,9 @@ def _engine(result: dict[str, Any]) -> list[str]:
         parts += [f'## Objects and drivable area, {threads} ({result["alone_input"]}), median ms']
         parts += [detection_table(run['detection'])]
     threads = f'threads {result["runs"][0]["threads"]}'
+    parts += [f'## Backbones, {threads} ({result["alone_input"]})']
+    parts += [backbone_table(result['backbones'])]
+    parts += [f'## A camera, {threads}', fusion_table(result['fusion'])]
     growth = result['growth']
     parts.append(f'## Cost against occupancy, median ms, {threads} (random places)')
     parts.append(_growth(growth['occupancy'], 'share of 496 x 432 cells', 'share'))
