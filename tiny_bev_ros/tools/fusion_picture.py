@@ -111,7 +111,7 @@ def draw(
         title: of the picture.
         path: of the PNG.
     """
-    figure = Figure(figsize=(12, 9.6), layout='constrained')
+    figure = Figure(figsize=(12, 8.4), layout='constrained')
     panels = figure.subplot_mosaic(
         [['image'] * 3, ['lidar', 'fused', 'change']], height_ratios=(1, 1.25)
     )

@@ -1,0 +1,300 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Plays the clouds and images of a bag through the nodes and shows where one cell looks.
+
+pipeline_node, camera_node and fusion_node are processes of their own over the ROS middleware, as
+on a robot. A cloud is sent, with the image of its time, when what was made of the one before it
+is here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import rclpy
+import torch
+from rclpy.executors import ExternalShutdownException
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from rclpy.serialization import deserialize_message
+from rclpy.utilities import remove_ros_args
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from std_msgs.msg import Float64
+from tqdm import tqdm
+
+from tiny_bev_ros.client import BevSubscriber, tune_process
+from tiny_bev_ros.config import CHECKPOINTS, WEIGHTS, config_file, weights_file
+from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.messages.camera_features import CameraFeatures, decode_camera_features
+from tiny_bev_ros.messages.camera_info import decode_camera_info
+from tiny_bev_ros.messages.cloud import decode_cloud
+from tiny_bev_ros.messages.image import decode_image
+from tiny_bev_ros.messages.map_grid import grid_of
+from tiny_bev_ros.messages.tensor import BevTensor
+from tiny_bev_ros.models import FuTrFusion, seeded
+from tiny_bev_ros.models.mounting import from_pose
+from tiny_bev_ros.tools.bag import Bag, find_cloud_topic
+from tiny_bev_ros.tools.bag_cameras import find_camera, find_pose
+from tiny_bev_ros.tools.demo import table
+from tiny_bev_ros.tools.fusion_picture import busiest_cell, draw, looks_of
+from tiny_bev_ros.tools.node_process import NodeProcess
+
+_NAME = 'camera'
+_CHANNELS, _CAMERA_CHANNELS = 64, 64
+_NODES = ('pipeline_node', 'camera_node', 'fusion_node')
+_START_S = 60.0
+_ANSWER_S = 10.0
+_TRIES = 3
+_WITHIN_NS = 50_000_000
+# With fewer, medians mean nothing: a short bag is played again.
+_FEWEST = 20
+
+
+@dataclass(frozen=True)
+class Shot:
+    """Serialized messages of one time: a cloud, an image and its CameraInfo."""
+
+    cloud: bytes
+    image: bytes
+    info: bytes
+
+
+class Probe(Node):
+    """Sends shots to the nodes and collects what they make of them."""
+
+    def __init__(self, namespace: str) -> None:
+        super().__init__('demo_fusion', namespace=namespace)
+        self.bev: BevTensor | None = None
+        self.fused: BevTensor | None = None
+        self.seen: CameraFeatures | None = None
+        # Milliseconds by node and stage, as the nodes say them.
+        self.stages: dict[tuple[str, str], list[float]] = defaultdict(list)
+        self.latencies: dict[str, list[float]] = defaultdict(list)
+        self._sent: dict[tuple[int, int], float] = {}
+        once = QoSProfile(depth=1)
+        self._points = self.create_publisher(PointCloud2, 'points', once)
+        self._image = self.create_publisher(Image, f'{_NAME}/image', once)
+        self._info = self.create_publisher(CameraInfo, f'{_NAME}/camera_info', once)
+        self._watched: set[str] = set()
+        self._inputs = [
+            BevSubscriber(self, 'bev_features', self._on_bev),
+            BevSubscriber(self, 'fused_features', self._on_fused),
+            BevSubscriber(
+                self,
+                f'{_NAME}/camera_features',
+                self._on_seen,
+                decode=lambda msg: decode_camera_features(
+                    msg, channels=_CAMERA_CHANNELS, max_bytes=2**28
+                ),
+            ),
+        ]
+
+    def wait_for(self, nodes: list[NodeProcess]) -> None:
+        """Returns when every topic has both its ends."""
+        end = time.monotonic() + _START_S
+        inputs = ('points', f'{_NAME}/image', f'{_NAME}/camera_info')
+        outputs = ('bev_features', 'fused_features', f'{_NAME}/camera_features')
+        while not (
+            all(map(self.count_subscribers, inputs)) and all(map(self.count_publishers, outputs))
+        ):
+            for node in nodes:
+                node.check()
+            if time.monotonic() > end:
+                raise TinyBevError(f'the nodes were not up after {_START_S:g} s; see their logs')
+            rclpy.spin_once(self, timeout_sec=0.1)
+        for name, _ in self.get_topic_names_and_types():
+            node_name, found, stage = name.partition('/debug/processing_time/')
+            if found and name.startswith(self.get_namespace()):
+                key = (node_name.rpartition('/')[2], stage.removesuffix('_ms'))
+                self.create_subscription(
+                    Float64, name, lambda said, key=key: self.stages[key].append(said.data), 10
+                )
+
+    def send(self, shot: Shot, nodes: list[NodeProcess]) -> bool:
+        """Publishes a shot; whether fused features came of it."""
+        header = deserialize_message(shot.cloud, PointCloud2).header
+        stamp = (header.stamp.sec, header.stamp.nanosec)
+        self._sent = {stamp: time.monotonic()}
+        self._info.publish(shot.info)
+        self._image.publish(shot.image)
+        self._points.publish(shot.cloud)
+        end = time.monotonic() + _ANSWER_S
+        while stamp in self._sent and time.monotonic() < end:
+            for node in nodes:
+                node.check()
+            rclpy.spin_once(self, timeout_sec=0.2)
+        return stamp not in self._sent
+
+    def forget(self) -> None:
+        """Drops the times so far."""
+        self.stages.clear()
+        self.latencies.clear()
+
+    def _on_bev(self, bev: BevTensor) -> None:
+        self.bev = bev
+        self._arrived('map of the LiDAR', bev.labels.stamp)
+
+    def _on_seen(self, seen: CameraFeatures) -> None:
+        self.seen = seen
+
+    def _on_fused(self, fused: BevTensor) -> None:
+        self.fused = fused
+        self._arrived('fused map', fused.labels.stamp)
+        self._sent.pop(fused.labels.stamp or (0, 0), None)
+
+    def _arrived(self, what: str, stamp: tuple[int, int] | None) -> None:
+        if stamp in self._sent:
+            self.latencies[what].append((time.monotonic() - self._sent[stamp]) * 1e3)
+
+
+def shots(bag: Bag, cloud: str, image: str, info: str) -> Iterator[Shot]:
+    """The clouds of a bag, each with the image nearest to it in time.
+
+    Raises:
+        TinyBevError: no cloud has an image within 50 ms.
+    """
+    images = [(each.time_ns, each.data) for each in bag.messages([image])]
+    infos = [each.data for each in bag.messages([info])]
+    found = False
+    for each in bag.messages([cloud]):
+        if not (images and infos):
+            break
+        apart, data = min((abs(time_ns - each.time_ns), data) for time_ns, data in images)
+        if apart <= _WITHIN_NS:
+            found = True
+            yield Shot(each.data, data, infos[0])
+    if not found:
+        raise TinyBevError(f'no cloud on {cloud} has an image on {image} within 50 ms')
+
+
+def start(stack: ExitStack, namespace: str, pose: list[float], folder: Path) -> list[NodeProcess]:
+    """The three nodes, with the shipped weights of the LiDAR side."""
+    common = [
+        '--params-file',
+        config_file(),
+        '--params-file',
+        config_file(f'weights_{WEIGHTS[0]}.yaml'),
+    ]
+    common += ['-p', f'camera.channels:={_CAMERA_CHANNELS}']
+    own = {
+        'pipeline_node': [
+            argument
+            for each in CHECKPOINTS
+            for argument in ('-p', f'{each}:={weights_file(WEIGHTS[0])}')
+        ],
+        'camera_node': [],
+        'fusion_node': ['-p', f'cameras:=[{_NAME}]', '-p', f'extrinsics.{_NAME}:={pose}'],
+    }
+    nodes = []
+    for name in _NODES:
+        where = f'{namespace}/{_NAME}' if name == 'camera_node' else namespace
+        arguments = ['-r', f'__ns:={where}', *common, *own[name]]
+        nodes.append(stack.enter_context(NodeProcess(name, arguments, folder / f'{name}.log')))
+    return nodes
+
+
+def run(options: argparse.Namespace) -> None:
+    """Plays, prints the table, draws the picture."""
+    folder = Path(options.output)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = Path(options.bag).expanduser()
+    namespace = f'/tiny_bev_demo_{os.getpid()}'
+    with ExitStack() as stack:
+        bag = stack.enter_context(Bag(path))
+        cloud = find_cloud_topic(bag, options.topic)
+        camera = find_camera(bag, options.image)
+        played = list(shots(bag, cloud, camera.image, camera.info))
+        first = played[0]
+        frame = deserialize_message(first.cloud, PointCloud2).header.frame_id
+        optical = deserialize_message(first.image, Image).header.frame_id
+        pose = find_pose(bag, frame, optical)
+        print(f'starting {", ".join(_NODES)} (logs: {folder})')
+        nodes = start(stack, namespace, pose, folder)
+        probe = Probe(namespace)
+        stack.callback(probe.destroy_node)
+        probe.wait_for(nodes)
+        # Until the nodes know each other, and have seen the camera_info.
+        if not any(probe.send(first, nodes) for _ in range(_TRIES)):
+            raise TinyBevError(f'no fused features came out; see the logs in {folder}')
+        probe.forget()
+        repeated = played * -(-_FEWEST // len(played))
+        answered = sum(
+            probe.send(shot, nodes)
+            for shot in tqdm(repeated, unit='cloud', desc='playing', disable=None)
+        )
+    _report(path, probe, len(repeated), answered)
+    picture = folder / 'demo_fusion.png'
+    _draw(played[-1], pose, probe, f'{path.name} {cloud} and {camera.image}', picture)
+    print(f'picture: {picture}')
+
+
+def _report(path: Path, probe: Probe, sent: int, answered: int) -> None:
+    rows = [
+        ('bag', str(path)),
+        ('clouds with an image', str(sent)),
+        ('lost', str(sent - answered)),
+    ]
+    for what, values in probe.latencies.items():
+        rows.append((f'{what}, from the cloud on', _times(values)))
+    for (node, stage), values in sorted(probe.stages.items()):
+        rows.append((f'{node}, {stage}', _times(values)))
+    print(table(rows))
+
+
+def _times(values: list[float]) -> str:
+    middle, tail = np.percentile(values, (50, 95))
+    return f'{middle:6.1f} ms, 95 %: {tail:.1f} ms'
+
+
+def _draw(shot: Shot, pose: list[float], probe: Probe, title: str, path: Path) -> None:
+    bev, fused, seen = probe.bev, probe.fused, probe.seen
+    if bev is None or fused is None or seen is None:
+        raise TinyBevError('features of the camera did not arrive')
+    mount = from_pose(pose)
+    with seeded(0):  # as fusion_node has them
+        fusion = FuTrFusion(_CHANNELS, _CAMERA_CHANNELS).eval()
+    map_of_lidar = bev.tensor.float()
+    grid = grid_of(bev.labels, (map_of_lidar.shape[2], map_of_lidar.shape[3]))
+    camera = replace(seen.camera, from_points=mount)
+    whole = replace(
+        decode_camera_info(deserialize_message(shot.info, CameraInfo)), from_points=mount
+    )
+    strength = map_of_lidar[0].square().mean(dim=0).numpy()
+    cell = busiest_cell(fusion, grid, camera, strength)
+    with torch.inference_mode():
+        looks = looks_of(fusion, map_of_lidar, grid, seen.tensor.float(), camera, whole, cell)
+    points = decode_cloud(deserialize_message(shot.cloud, PointCloud2)).points
+    image = decode_image(deserialize_message(shot.image, Image))
+    maps = (map_of_lidar[0].numpy(), fused.array[0].astype(np.float32))
+    draw(image, whole, points, maps, grid, looks, title, path)
+
+
+def main() -> None:
+    """Entry point of the demo_fusion executable."""
+    parser = argparse.ArgumentParser(prog='demo_fusion', description=__doc__.splitlines()[0])
+    parser.add_argument('--bag', required=True, help='rosbag2 with clouds, images and transforms')
+    parser.add_argument('--topic', default='', help='its PointCloud2 topic, if it has several')
+    parser.add_argument('--image', default='', help='its Image topic, if it has several')
+    parser.add_argument('--output', default='build/demo', help='folder for picture and logs')
+    options = parser.parse_args(remove_ros_args(sys.argv)[1:])
+    if shortage := tune_process():
+        print(f'demo_fusion: {shortage}', file=sys.stderr)
+    try:
+        rclpy.init()
+        run(options)
+    except TinyBevError as error:
+        print(f'demo_fusion: {error}', file=sys.stderr)
+        sys.exit(1)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        print('demo_fusion: interrupted', file=sys.stderr)
+        sys.exit(130)
+    finally:
+        rclpy.try_shutdown()
