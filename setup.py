@@ -48,6 +48,7 @@ setup(
             'evaluate = tiny_bev_ros.tools.evaluate:main',
             'sim_page = tiny_bev_ros.tools.sim_page:main',
             'demo = tiny_bev_ros.tools.demo:main',
+            'demo_fusion = tiny_bev_ros.tools.demo_fusion:main',
         ],
     },
 )

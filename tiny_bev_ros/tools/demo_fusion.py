@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import struct
 import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +56,7 @@ _START_S = 60.0
 _ANSWER_S = 10.0
 _TRIES = 3
 _WITHIN_NS = 50_000_000
+_PERIOD_NS = 100_000_000
 # With fewer, medians mean nothing: a short bag is played again.
 _FEWEST = 20
 
@@ -65,6 +68,17 @@ class Shot:
     cloud: bytes
     image: bytes
     info: bytes
+
+    def at(self, time_ns: int) -> Shot:
+        """The same, measured at another time: a bag that is played again must not go back."""
+        return Shot(*(_stamped(each, time_ns) for each in (self.cloud, self.image, self.info)))
+
+
+def _stamped(message: bytes, time_ns: int) -> bytes:
+    """A serialized message that begins with a header, with another stamp."""
+    # Four bytes say how what follows is written; the second of them, in which order bytes are.
+    order = '<' if message[1] & 1 else '>'
+    return message[:4] + struct.pack(f'{order}iI', *divmod(time_ns, 10**9)) + message[12:]
 
 
 class Probe(Node):
@@ -78,6 +92,7 @@ class Probe(Node):
         # Milliseconds by node and stage, as the nodes say them.
         self.stages: dict[tuple[str, str], list[float]] = defaultdict(list)
         self.latencies: dict[str, list[float]] = defaultdict(list)
+        self.with_camera = 0
         self._sent: dict[tuple[int, int], float] = {}
         once = QoSProfile(depth=1)
         self._points = self.create_publisher(PointCloud2, 'points', once)
@@ -114,9 +129,7 @@ class Probe(Node):
             node_name, found, stage = name.partition('/debug/processing_time/')
             if found and name.startswith(self.get_namespace()):
                 key = (node_name.rpartition('/')[2], stage.removesuffix('_ms'))
-                self.create_subscription(
-                    Float64, name, lambda said, key=key: self.stages[key].append(said.data), 10
-                )
+                self.create_subscription(Float64, name, partial(self._on_time, key), 10)
 
     def send(self, shot: Shot, nodes: list[NodeProcess]) -> bool:
         """Publishes a shot; whether fused features came of it."""
@@ -137,6 +150,10 @@ class Probe(Node):
         """Drops the times so far."""
         self.stages.clear()
         self.latencies.clear()
+        self.with_camera = 0
+
+    def _on_time(self, key: tuple[str, str], said: Float64) -> None:
+        self.stages[key].append(said.data)
 
     def _on_bev(self, bev: BevTensor) -> None:
         self.bev = bev
@@ -147,6 +164,8 @@ class Probe(Node):
 
     def _on_fused(self, fused: BevTensor) -> None:
         self.fused = fused
+        if self.bev is not None and self.bev.labels.stamp == fused.labels.stamp:
+            self.with_camera += not np.array_equal(self.bev.array, fused.array)
         self._arrived('fused map', fused.labels.stamp)
         self._sent.pop(fused.labels.stamp or (0, 0), None)
 
@@ -161,16 +180,19 @@ def shots(bag: Bag, cloud: str, image: str, info: str) -> Iterator[Shot]:
     Raises:
         TinyBevError: no cloud has an image within 50 ms.
     """
-    images = [(each.time_ns, each.data) for each in bag.messages([image])]
-    infos = [each.data for each in bag.messages([info])]
+    seen, told = (
+        [(each.time_ns, each.data) for each in bag.messages([topic])] for topic in (image, info)
+    )
     found = False
     for each in bag.messages([cloud]):
-        if not (images and infos):
+        if not (seen and told):
             break
-        apart, data = min((abs(time_ns - each.time_ns), data) for time_ns, data in images)
+        apart, nearest = min((abs(time_ns - each.time_ns), data) for time_ns, data in seen)
         if apart <= _WITHIN_NS:
             found = True
-            yield Shot(each.data, data, infos[0])
+            # Another CameraInfo may be of another camera: some bags are put together of several.
+            of_it = min((abs(time_ns - each.time_ns), data) for time_ns, data in told)[1]
+            yield Shot(each.data, nearest, of_it)
     if not found:
         raise TinyBevError(f'no cloud on {cloud} has an image on {image} within 50 ms')
 
@@ -191,7 +213,11 @@ def start(stack: ExitStack, namespace: str, pose: list[float], folder: Path) -> 
             for argument in ('-p', f'{each}:={weights_file(WEIGHTS[0])}')
         ],
         'camera_node': [],
-        'fusion_node': ['-p', f'cameras:=[{_NAME}]', '-p', f'extrinsics.{_NAME}:={pose}'],
+        # A slow machine is to show a fusion as well.
+        'fusion_node': [
+            *('-p', f'cameras:=[{_NAME}]', '-p', f'extrinsics.{_NAME}:={pose}'),
+            *('-p', 'max_wait_ms:=1000.0'),
+        ],
     }
     nodes = []
     for name in _NODES:
@@ -225,14 +251,16 @@ def run(options: argparse.Namespace) -> None:
         if not any(probe.send(first, nodes) for _ in range(_TRIES)):
             raise TinyBevError(f'no fused features came out; see the logs in {folder}')
         probe.forget()
-        repeated = played * -(-_FEWEST // len(played))
-        answered = sum(
-            probe.send(shot, nodes)
-            for shot in tqdm(repeated, unit='cloud', desc='playing', disable=None)
-        )
-    _report(path, probe, len(repeated), answered)
+        first_ns = time.time_ns()
+        answered = 0
+        for index in tqdm(
+            range(max(_FEWEST, len(played))), unit='cloud', desc='playing', disable=None
+        ):
+            shot = played[index % len(played)].at(first_ns + index * _PERIOD_NS)
+            answered += probe.send(shot, nodes)
+    _report(path, probe, index + 1, answered)
     picture = folder / 'demo_fusion.png'
-    _draw(played[-1], pose, probe, f'{path.name} {cloud} and {camera.image}', picture)
+    _draw(shot, pose, probe, f'{path.name} {cloud} and {camera.image}', picture)
     print(f'picture: {picture}')
 
 
@@ -240,7 +268,7 @@ def _report(path: Path, probe: Probe, sent: int, answered: int) -> None:
     rows = [
         ('bag', str(path)),
         ('clouds with an image', str(sent)),
-        ('lost', str(sent - answered)),
+        ('fused maps', f'{answered}, {probe.with_camera} of them with the camera'),
     ]
     for what, values in probe.latencies.items():
         rows.append((f'{what}, from the cloud on', _times(values)))
