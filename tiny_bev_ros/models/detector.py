@@ -54,22 +54,29 @@ class BevDetector(nn.Module):
 
     def forward(self, points: list[Tensor], grids: list[BevGrid]) -> dict[str, Any]:
         """What each head says of each cloud (N,4); the grids are of one size."""
-        rows, pillars, places = [], [], []
-        total, size = 0, grids[0].shape[0] * grids[0].shape[1]
-        for frame, (cloud, grid) in enumerate(zip(points, grids, strict=True)):
-            grouped = group(cloud, grid)
-            rows.append(decorate(grouped, grid, centre_axes=self.pfn.centre_axes))
-            pillars.append(grouped.pillar + total)
-            places.append(grouped.cells[:, 0] * grid.shape[1] + grouped.cells[:, 1] + frame * size)
-            total += len(grouped.cells)
-        # Not in half precision: what tells a kerb is a hundredth of what tells the place.
-        with torch.autocast(rows[0].device.type, enabled=False):
-            features = self.pfn.encode(torch.cat(rows), torch.cat(pillars), total)
-        canvas = features.new_zeros(len(points) * size, features.shape[1])
-        canvas = canvas.index_copy(0, torch.cat(places), features)
-        canvas = canvas.view(len(points), *grids[0].shape, -1).permute(0, 3, 1, 2)
-        features = self.backbone(canvas)
+        features = features_of(self.pfn, self.backbone, points, grids)
         return {name: head(features) for name, head in self.heads.items()}
+
+
+def features_of(
+    pfn: PillarFeatureNet, backbone: nn.Module, points: list[Tensor], grids: list[BevGrid]
+) -> Tensor:
+    """(B,C,h,w) of clouds (N,4), on grids of one size: what heads stand on."""
+    rows, pillars, places = [], [], []
+    total, size = 0, grids[0].shape[0] * grids[0].shape[1]
+    for frame, (cloud, grid) in enumerate(zip(points, grids, strict=True)):
+        grouped = group(cloud, grid)
+        rows.append(decorate(grouped, grid, centre_axes=pfn.centre_axes))
+        pillars.append(grouped.pillar + total)
+        places.append(grouped.cells[:, 0] * grid.shape[1] + grouped.cells[:, 1] + frame * size)
+        total += len(grouped.cells)
+    # Not in half precision: what tells a kerb is a hundredth of what tells the place.
+    with torch.autocast(rows[0].device.type, enabled=False):
+        features = pfn.encode(torch.cat(rows), torch.cat(pillars), total)
+    canvas = features.new_zeros(len(points) * size, features.shape[1])
+    canvas = canvas.index_copy(0, torch.cat(places), features)
+    canvas = canvas.view(len(points), *grids[0].shape, -1).permute(0, 3, 1, 2)
+    return backbone(canvas)
 
 
 def build_detector(

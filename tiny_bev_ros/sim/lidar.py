@@ -123,6 +123,62 @@ def scan(
     )
 
 
+@dataclass(frozen=True)
+class Panorama:
+    """What rays meet, each entry of the shape of the rays.
+
+    Attributes:
+        distance: float32, in metres; infinite where there is nothing.
+        cosine: float32, of the angle of incidence.
+        hit: int32, index of the part, -2 for the ground.
+    """
+
+    distance: np.ndarray
+    cosine: np.ndarray
+    hit: np.ndarray
+
+
+def panorama(
+    scene: Scene, origin: np.ndarray, directions: np.ndarray, step: float, seed: int
+) -> Panorama:
+    """What is seen in some directions, each through the nearest ray of a level grid of them.
+
+    Args:
+        scene: what is around.
+        origin: (3,) of the rays, in metres.
+        directions: (...,3) of length 1, in the world.
+        step: from ray to ray of the grid, in radians.
+        seed: of which rays pass through what is porous.
+    """
+    azimuth = np.arctan2(directions[..., 1], directions[..., 0])
+    up = np.arcsin(directions[..., 2])
+    columns = int(np.ceil(2 * np.pi / step))
+    across = 2 * np.pi / columns
+    beams = max(2, int(np.ceil((up.max() - up.min()) / step)) + 1)
+    elevation = np.linspace(up.max(), up.min(), beams).astype(np.float32)
+    shape = (columns, beams)
+    distance = np.full(shape, np.inf, np.float32)
+    cosine = np.zeros(shape, np.float32)
+    hit = np.full(shape, -2, np.int32)
+    where = (elevation, np.zeros(columns, np.float32), 0.0, across)
+    terrain = scene.terrain
+    rays.cast_ground(
+        terrain.heights,
+        np.array(terrain.corner),
+        CELL,
+        origin,
+        *where,
+        _GROUND_RANGE,
+        distance,
+        cosine,
+    )
+    if len(scene.parts):
+        _cast(scene.parts, origin, where, seed, (distance, cosine, hit))
+    column = np.round(azimuth / across).astype(np.int64) % columns
+    beam = np.round((up.max() - up) / (up.max() - up.min()) * (beams - 1)).astype(np.int64)
+    return Panorama(distance[column, beam], cosine[column, beam], hit[column, beam])
+
+
 def boxes_from(scene: Scene, origin: np.ndarray, turn: np.ndarray, yaw: float) -> np.ndarray:
     """(O,7) float32 boxes of the objects in the frame of a sensor at ``origin``."""
     objects = scene.objects

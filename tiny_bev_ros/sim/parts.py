@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 
 FRUSTUM, TUBE, BALL = 0, 1, 2
+# Surfaces, for those who see colours; anything else is STONE.
+STONE, PAINT, GLASS, RUBBER, CLOTH, SKIN, LEAVES, WOOD = range(8)
 
 PART = np.dtype(
     [
@@ -32,6 +34,8 @@ PART = np.dtype(
         # Part of the light that comes back, and probability that none does.
         ('reflectivity', np.float32),
         ('dropout', np.float32),
+        # What it looks like to a camera: one of the surfaces.
+        ('surface', np.int32),
         # Index of the object to which it belongs, -1 for none.
         ('owner', np.int32),
     ]
@@ -47,12 +51,14 @@ class Material:
         dropout: probability that a ray that stops gives no return.
         density: part of the rays that stop; the others go on.
         depth: how far a ray may get into it, in metres.
+        surface: what it looks like to a camera.
     """
 
     reflectivity: float
     dropout: float = 0.0
     density: float = 1.0
     depth: float = 0.0
+    surface: int = STONE
 
 
 @dataclass(frozen=True)
@@ -170,6 +176,7 @@ class PartList:
                 material.depth,
                 material.reflectivity,
                 material.dropout,
+                material.surface,
                 self._owner,
             )
         )

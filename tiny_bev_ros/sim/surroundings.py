@@ -10,13 +10,15 @@ import math
 
 import numpy as np
 
-from tiny_bev_ros.sim.parts import Material, PartList, Pose
+from tiny_bev_ros.sim.parts import GLASS, LEAVES, Material, PartList, Pose
+from tiny_bev_ros.sim.parts import WOOD as WOODEN
 
 STONE = Material(0.34)
 METAL = Material(0.45)
-BARK = Material(0.3)
-WOOD = Material(0.35)
+BARK = Material(0.3, surface=WOODEN)
+WOOD = Material(0.35, surface=WOODEN)
 _SIGN = Material(0.95)
+_WINDOW = Material(0.05, 0.7, surface=GLASS)
 
 
 def _leaves(random: np.random.Generator) -> Material:
@@ -25,6 +27,7 @@ def _leaves(random: np.random.Generator) -> Material:
         dropout=0.15,
         density=random.uniform(0.25, 0.75),
         depth=random.uniform(0.2, 0.9),
+        surface=LEAVES,
     )
 
 
@@ -73,7 +76,9 @@ def bush(
 def hedge(parts: PartList, random: np.random.Generator, pose: Pose, length: float) -> None:
     """A cut hedge along the pose's heading."""
     parts.stand(pose)
-    leaves = Material(random.uniform(0.3, 0.5), 0.15, random.uniform(0.7, 0.95), 0.35)
+    leaves = Material(
+        random.uniform(0.3, 0.5), 0.15, random.uniform(0.7, 0.95), 0.35, surface=LEAVES
+    )
     height, width = random.uniform(0.6, 2.4), random.uniform(0.5, 1.4)
     begin = -length / 2
     while begin < length / 2:
@@ -152,4 +157,4 @@ def house(
             parts.box((place + x, -2.6, 1.2), (0.12, 0.12, 2.5), WOOD)
     for x in np.arange(-length / 2 + 1.2, length / 2 - 1, random.uniform(1.8, 3.2)):
         # Windows lie deeper than the wall: boxes of glass that nearly touch the front.
-        parts.box((float(x), -0.01, 1.6), (1.0, 0.06, 1.2), Material(0.05, 0.7))
+        parts.box((float(x), -0.01, 1.6), (1.0, 0.06, 1.2), _WINDOW)

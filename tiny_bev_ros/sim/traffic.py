@@ -11,11 +11,11 @@ import math
 
 import numpy as np
 
-from tiny_bev_ros.sim.parts import Material, PartList, Pose
+from tiny_bev_ros.sim.parts import CLOTH, GLASS, PAINT, RUBBER, SKIN, Material, PartList, Pose
 
 Size = tuple[float, float, float]
-_TYRE = Material(0.06, dropout=0.2)
-_SEAT = Material(0.15, dropout=0.3)
+_TYRE = Material(0.06, dropout=0.2, surface=RUBBER)
+_SEAT = Material(0.15, dropout=0.3, surface=RUBBER)
 
 
 def _paint(random: np.random.Generator) -> Material:
@@ -24,11 +24,12 @@ def _paint(random: np.random.Generator) -> Material:
     return Material(
         random.uniform(0.03, 0.12) if dark else random.uniform(0.15, 0.7),
         dropout=random.uniform(0.1, 0.4) if dark else random.uniform(0.0, 0.1),
+        surface=PAINT,
     )
 
 
 def _glass(random: np.random.Generator) -> Material:
-    return Material(0.08, dropout=0.4, density=random.uniform(0.15, 0.6))
+    return Material(0.08, dropout=0.4, density=random.uniform(0.15, 0.6), surface=GLASS)
 
 
 def _wheels(parts: PartList, length: float, width: float, radius: float) -> None:
@@ -177,7 +178,8 @@ def pedestrian(parts: PartList, random: np.random.Generator, pose: Pose, owner: 
     """Somebody who stands or walks, perhaps with a bag."""
     height = random.uniform(1.5, 1.92) if random.random() < 0.88 else random.uniform(1.0, 1.45)
     stride = random.uniform(0.0, 0.6) * height / 1.75
-    cloth, legs = Material(random.uniform(0.1, 0.6)), Material(random.uniform(0.06, 0.4))
+    cloth = Material(random.uniform(0.1, 0.6), surface=CLOTH)
+    legs = Material(random.uniform(0.06, 0.4), surface=CLOTH)
     girth = random.uniform(0.85, 1.2) * height / 1.75
     parts.stand(pose, owner)
     hip = height * 0.48
@@ -191,7 +193,7 @@ def pedestrian(parts: PartList, random: np.random.Generator, pose: Pose, owner: 
             pitch=swing * random.uniform(0.3, 1.0),
         )
     parts.tube((0, 0, height * 0.65), (0.26 * girth, 0.42 * girth, height * 0.36), cloth)
-    parts.ball((0, 0, height - 0.12), (0.21, 0.18, 0.25), Material(0.35))
+    parts.ball((0, 0, height - 0.12), (0.21, 0.18, 0.25), Material(0.35, surface=SKIN))
     if random.random() < 0.25:
         parts.box((-0.2 * girth, 0, height * 0.68), (0.16, 0.3, 0.4), cloth)
     length, width = max(0.45, stride + 0.25), 0.42 * girth + random.uniform(0.1, 0.25)
@@ -203,14 +205,14 @@ def cyclist(parts: PartList, random: np.random.Generator, pose: Pose, owner: int
     length, height = random.uniform(1.6, 1.9), random.uniform(1.6, 1.85)
     parts.stand(pose, owner)
     bicycle(parts, random, pose, owner, length)
-    cloth = Material(random.uniform(0.1, 0.6))
+    cloth = Material(random.uniform(0.1, 0.6), surface=CLOTH)
     lean = random.uniform(0.15, 0.7)
     parts.box(
         (0.05, 0, height * 0.69), (0.25, 0.4, height * 0.36), cloth, taper=(0.9, 1.0), pitch=lean
     )
     parts.ball((0.05 + 0.35 * math.sin(lean), 0, height - 0.13), (0.24, 0.2, 0.26), cloth)
     for side in (1, -1):
-        parts.box((0.05, side * 0.11, 0.62), (0.16, 0.14, 0.7), Material(0.15),
+        parts.box((0.05, side * 0.11, 0.62), (0.16, 0.14, 0.7), Material(0.15, surface=CLOTH),
                   pitch=-side * random.uniform(0, 0.5))  # fmt: skip
         parts.box((0.3, side * 0.23, height * 0.7), (0.5, 0.08, 0.1), cloth, pitch=0.4)
     return length, random.uniform(0.5, 0.65), height

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pillars, backbone, camera encoder, fusion and heads as one network, for training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from tiny_bev_ros.grid import BevGrid
+from tiny_bev_ros.models.camera import Camera
+from tiny_bev_ros.models.camera_encoder import CameraEncoder
+from tiny_bev_ros.models.detector import BevDetector, features_of
+from tiny_bev_ros.models.futr_fusion import FuTrFusion
+
+
+class FusionDetector(nn.Module):
+    """A detector whose heads stand on a map that has looked at cameras.
+
+    Its parameters are called as those of the parts: ``pfn.*``, ``backbone.*``,
+    ``camera_encoder.*``, ``fusion.*``, ``heads.*``.
+
+    Args:
+        detector: whose pillars, backbone and heads are taken.
+        camera_encoder: of images.
+        fusion: of its maps with their features.
+    """
+
+    def __init__(
+        self, detector: BevDetector, camera_encoder: CameraEncoder, fusion: FuTrFusion
+    ) -> None:
+        super().__init__()
+        self.pfn, self.backbone, self.heads = detector.pfn, detector.backbone, detector.heads
+        self.camera_encoder, self.fusion = camera_encoder, fusion
+
+    def forward(
+        self,
+        points: list[Tensor],
+        grids: list[BevGrid],
+        images: Tensor,
+        cameras: Sequence[Sequence[Camera | None]],
+    ) -> dict[str, Any]:
+        """What each head says of each frame.
+
+        Args:
+            points: a cloud (N,4) of each frame, which may be empty.
+            grids: of the clouds, of one size.
+            images: (B,K,3,H,W) float 0 to 1, with H and W multiples of the encoder's stride.
+            cameras: for each frame K cameras of such images; None for one that is missing.
+        """
+        bev = features_of(self.pfn, self.backbone, points, grids)
+        features = self.camera_encoder(images)
+        size = (features.shape[4], features.shape[3])
+        seen = [[camera and camera.scaled(size) for camera in each] for each in cameras]
+        stride = grids[0].shape[0] // bev.shape[2]
+        fused = self.fusion(bev, grids[0].strided(stride), features, seen)
+        return {name: head(fused) for name, head in self.heads.items()}

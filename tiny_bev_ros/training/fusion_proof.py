@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a camera adds to a LiDAR: the same network trained with one, the other, and both.
+
+All of them see the same frames in the same order, for as many steps.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.models import CameraEncoder, FuTrFusion, seeded
+from tiny_bev_ros.models.boxes import iou_bev
+from tiny_bev_ros.models.camera import Camera
+from tiny_bev_ros.models.detection_head import Detections, decode
+from tiny_bev_ros.models.detection_loss import DetectionTargets, detection_loss, make_targets
+from tiny_bev_ros.models.detector import build_detector
+from tiny_bev_ros.models.fusion_detector import FusionDetector
+from tiny_bev_ros.training.average_precision import Ranking
+from tiny_bev_ros.training.frame import Frame
+from tiny_bev_ros.training.samples import FEWEST_POINTS
+from tiny_bev_ros.training.sighted import (
+    CLASSES,
+    GRID,
+    SightedFrame,
+    as_input,
+    camera,
+    mirrored,
+    sighted,
+)
+
+MODES = ('lidar', 'camera', 'fused')
+# From which overlap, seen from above, on an object is found; people are small.
+MIN_IOU = (0.5, 0.25, 0.5)
+# Seeds of frames for the examination; training begins at 0.
+EXAM_SEED = 1_000_000
+_CHANNELS, _CAMERA_CHANNELS, _CAMERA_STRIDE = 64, 64, 4
+_STRIDE = 2
+_BATCH = 4
+_LEARNING_RATE, _WEIGHT_DECAY, _WARM_UP = 3e-3, 0.01, 0.05
+_LARGEST_GRADIENT = 10.0
+# Of the frames with both sensors, so that the LiDAR is enough where the camera is gone.
+_WITHOUT_CAMERA = 0.35
+_FLOOR = 0.05
+
+
+class Batch(NamedTuple):
+    """Some frames as a network takes them."""
+
+    points: list[Tensor]
+    images: Tensor
+    cameras: list[list[Camera | None]]
+    targets: DetectionTargets
+
+
+class SightedFrames(Dataset):
+    """Frames of some seeds, each made once and kept in a folder.
+
+    Args:
+        folder: for them.
+        seeds: of the frames.
+    """
+
+    def __init__(self, folder: Path, seeds: range) -> None:
+        self._folder, self._seeds = folder, seeds
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def __len__(self) -> int:
+        return len(self._seeds)
+
+    def __getitem__(self, index: int) -> SightedFrame:
+        path = self._folder / f'{self._seeds[index]}.npz'
+        if path.is_file():
+            with np.load(path) as kept:
+                frame = Frame(kept['points'], kept['owner'], kept['boxes'], kept['labels'])
+                return SightedFrame(frame, kept['image'], bool(kept['dark']))
+        made = sighted(self._seeds[index])
+        frame = made.frame
+        new = path.with_suffix('.new.npz')
+        np.savez(
+            new,
+            points=frame.points,
+            owner=frame.owner,
+            boxes=frame.boxes,
+            labels=frame.labels,
+            image=made.image,
+            dark=made.dark,
+        )
+        new.replace(path)
+        return made
+
+
+def build_network(mode: str, seed: int) -> FusionDetector:
+    """The network of a mode, with fresh weights; all modes have the same parts."""
+    if mode not in MODES:
+        raise TinyBevError(f'mode is {mode!r}; expected one of {", ".join(MODES)}')
+    with seeded(seed):
+        return FusionDetector(
+            build_detector(out_channels=_CHANNELS, heads=('detection',)),
+            CameraEncoder('tiny', _CAMERA_CHANNELS, _CAMERA_STRIDE),
+            FuTrFusion(_CHANNELS, _CAMERA_CHANNELS),
+        )
+
+
+def as_batch(frames: list[SightedFrame], mode: str, without_camera: Iterable[bool] = ()) -> Batch:
+    """Frames as a network of a mode is shown them.
+
+    Args:
+        frames: some.
+        mode: of MODES; 'camera' sees no points, 'lidar' no pictures.
+        without_camera: for each frame, whether its camera is missing; none is by default.
+    """
+    missing = list(without_camera) or [mode == 'lidar'] * len(frames)
+    eye, fine = camera(), GRID.strided(_STRIDE)
+    targets = [_targets(sight.frame, fine) for sight in frames]
+    return Batch(
+        [
+            torch.from_numpy(sight.frame.points[: 0 if mode == 'camera' else None])
+            for sight in frames
+        ],
+        torch.stack([as_input(sight.image) for sight in frames])[:, None],
+        [[None if gone else eye] for gone in missing],
+        DetectionTargets(*(torch.stack(each) for each in zip(*targets, strict=True))),
+    )
+
+
+def train(
+    mode: str, seed: int, frames: Dataset, steps: int, workers: int = 1
+) -> tuple[FusionDetector, list[float]]:
+    """A network of a mode, trained; and the loss of each step.
+
+    Args:
+        mode: of MODES.
+        seed: of weights, order and variation.
+        frames: at least one.
+        steps: of four frames each.
+        workers: processes that read frames.
+    """
+    network = build_network(mode, seed).train()
+    optimizer = torch.optim.AdamW(network.parameters(), _LEARNING_RATE, weight_decay=_WEIGHT_DECAY)
+    losses = []
+    bar = tqdm(
+        _batches(mode, seed, frames, steps, workers), total=steps, unit='step', disable=None
+    )
+    for step, batch in enumerate(bar):
+        for group in optimizer.param_groups:
+            group['lr'] = _rate(step, steps)
+        with torch.autocast('cpu', torch.bfloat16):
+            maps = network(batch.points, [GRID] * _BATCH, batch.images, batch.cameras)
+        total = torch.stack(list(detection_loss(maps['detection'], batch.targets).values())).sum()
+        optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), _LARGEST_GRADIENT)
+        optimizer.step()
+        losses.append(float(total.detach()))
+        bar.set_postfix(loss=f'{losses[-1]:.3f}')
+    return network.eval(), losses
+
+
+@torch.inference_mode()
+def detect(
+    network: FusionDetector, sight: SightedFrame, mode: str, unplugged: bool = False
+) -> Detections:
+    """What a network finds in one frame, with its camera or without."""
+    batch = as_batch([sight], mode, [unplugged or mode == 'lidar'])
+    maps = network(batch.points, [GRID], batch.images, batch.cameras)
+    return decode(maps['detection'], GRID.strided(_STRIDE), (_FLOOR,) * len(CLASSES))[0]
+
+
+@dataclass
+class Marks:
+    """Average precision by class, seen from above."""
+
+    rankings: list[Ranking] = field(default_factory=lambda: [Ranking() for _ in CLASSES])
+
+    def add(self, frame: Frame, found: Detections) -> None:
+        """Takes one frame; objects of fewer than five points, or off the map, are left open."""
+        boxes = frame.boxes
+        (x_low, x_high), (y_low, y_high) = GRID.x_range, GRID.y_range
+        x, y = boxes[:, 0], boxes[:, 1]
+        here = (x >= x_low) & (x < x_high) & (y >= y_low) & (y < y_high)
+        counts = here & (frame.counts >= FEWEST_POINTS)
+        for label, ranking in enumerate(self.rankings):
+            mine = frame.labels == label
+            of_class = found.labels == label
+            iou = iou_bev(found.boxes[of_class], torch.from_numpy(boxes[mine])).numpy()
+            scores = found.scores[of_class].numpy()
+            ranking.add(scores, iou, counts[mine], MIN_IOU[label], np.zeros(len(scores), bool))
+
+    def precisions(self) -> list[float]:
+        """Of each class."""
+        return [ranking.average_precision() for ranking in self.rankings]
+
+    def mean(self) -> float:
+        """Over the classes."""
+        return float(np.mean(self.precisions()))
+
+
+def _targets(frame: Frame, fine: object) -> DetectionTargets:
+    known = frame.labels >= 0
+    return make_targets(
+        torch.from_numpy(frame.boxes[known]),
+        torch.from_numpy(frame.labels[known]),
+        torch.from_numpy(frame.counts[known] < FEWEST_POINTS),
+        fine,  # type: ignore[arg-type]
+    )
+
+
+def _batches(mode: str, seed: int, frames: Dataset, steps: int, workers: int) -> Iterator[Batch]:
+    random = np.random.default_rng(seed)
+    order = [int(i) for i in random.integers(0, len(frames), steps * _BATCH)]  # type: ignore[arg-type]
+    flips = random.random((steps, _BATCH)) < 0.5
+    gone = random.random((steps, _BATCH)) < _WITHOUT_CAMERA
+    loader = DataLoader(
+        frames, batch_size=_BATCH, sampler=order, num_workers=workers, collate_fn=list
+    )
+    for step, group in enumerate(loader):
+        shown = [mirrored(s) if flip else s for s, flip in zip(group, flips[step], strict=True)]
+        yield as_batch(shown, mode, gone[step] if mode == 'fused' else ())
+
+
+def _rate(step: int, steps: int) -> float:
+    """Of learning: rises, then falls along a cosine."""
+    rising = max(1, round(steps * _WARM_UP))
+    if step < rising:
+        return _LEARNING_RATE * (step + 1) / rising
+    share = (step - rising) / max(1, steps - rising)
+    return _LEARNING_RATE * (1 + math.cos(math.pi * share)) / 2
