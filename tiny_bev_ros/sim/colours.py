@@ -52,7 +52,7 @@ def colours_of(scene: Scene, seed: int, marked: np.ndarray) -> np.ndarray:
     random = np.random.default_rng((seed, 2))
     count = len(scene.objects)
     paint = _PAINTS[random.integers(0, len(_PAINTS), count + 1)]
-    paint = paint * random.uniform(0.85, 1.15, (count + 1, 1))
+    paint = paint * random.uniform(0.85, 1.15, (count + 1, 1)).astype(np.float32)
     paint[:-1][marked] = _WARNING * random.uniform(0.85, 1.0, (int(marked.sum()), 1))
     cloth = _CLOTHES[random.integers(0, len(_CLOTHES), (count + 1, 2))]
 
@@ -61,7 +61,7 @@ def colours_of(scene: Scene, seed: int, marked: np.ndarray) -> np.ndarray:
     walls = _WALLS[random.integers(0, len(_WALLS), len(_WALLS) * 4)]
     # Houses, walls and posts: parts of one thing reflect alike, and get one colour.
     which = (parts['reflectivity'] * 997).astype(np.int64) % len(walls)
-    colours = walls[which] * (0.6 + 0.8 * parts['reflectivity'][:, None])
+    colours = np.asarray(walls[which] * (0.6 + 0.8 * parts['reflectivity'][:, None]))
     for kind, colour in _FIXED.items():
         colours[surface == kind] = colour
     leaves = surface == kinds.LEAVES

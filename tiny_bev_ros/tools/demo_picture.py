@@ -109,11 +109,11 @@ def _tint(area: np.ndarray) -> np.ndarray:
 def _draw_boxes(axes: Axes, overlay: Overlay) -> None:
     legend = []
     if overlay.labels is not None:
-        axes.add_collection(_outlines(overlay.labels, [_LABEL] * len(overlay.labels), 2.2))
+        axes.add_collection(outlines(overlay.labels, [_LABEL] * len(overlay.labels), 2.2))
         legend.append(Line2D([], [], color=_LABEL, label=f'labelled ({len(overlay.labels)})'))
     if overlay.objects is not None:
         names = overlay.objects.names
-        axes.add_collection(_outlines(overlay.objects.boxes, [COLOURS[n] for n in names], 1.3))
+        axes.add_collection(outlines(overlay.objects.boxes, [COLOURS[n] for n in names], 1.3))
         for name, colour in COLOURS.items():
             legend.append(Line2D([], [], color=colour, label=f'{name} ({names.count(name)})'))
     if overlay.area is not None:
@@ -124,7 +124,7 @@ def _draw_boxes(axes: Axes, overlay: Overlay) -> None:
         )
 
 
-def _outlines(boxes: np.ndarray, colours: list[Any], width: float) -> LineCollection:
+def outlines(boxes: np.ndarray, colours: list[Any], width: float) -> LineCollection:
     """Each box seen from above, with a line from its middle along its heading."""
     boxes = np.array(boxes, np.float32).reshape(-1, 7)
     corners = corners_bev(torch.from_numpy(boxes)).numpy()

@@ -120,16 +120,18 @@ def as_batch(frames: list[SightedFrame], mode: str, without_camera: Iterable[boo
         mode: of MODES; 'camera' sees no points, 'lidar' no pictures.
         without_camera: for each frame, whether its camera is missing; none is by default.
     """
-    missing = list(without_camera) or [mode == 'lidar'] * len(frames)
-    eye, fine = camera(), GRID.strided(_STRIDE)
+    missing = list(without_camera) or [False] * len(frames)
+    # As many as there are to look at.
+    eyes = [] if mode == 'lidar' else [camera()]
+    fine = GRID.strided(_STRIDE)
     targets = [_targets(sight.frame, fine) for sight in frames]
     return Batch(
         [
             torch.from_numpy(sight.frame.points[: 0 if mode == 'camera' else None])
             for sight in frames
         ],
-        torch.stack([as_input(sight.image) for sight in frames])[:, None],
-        [[None if gone else eye] for gone in missing],
+        torch.stack([as_input(sight.image) for sight in frames])[:, None][:, : len(eyes)],
+        [[None if gone else eye for eye in eyes] for gone in missing],
         DetectionTargets(*(torch.stack(each) for each in zip(*targets, strict=True))),
     )
 
@@ -147,6 +149,9 @@ def train(
         workers: processes that read frames.
     """
     network = build_network(mode, seed).train()
+    for parameter in network.parameters():
+        if parameter.ndim == 4:  # of convolutions, which are faster so
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(network.parameters(), _LEARNING_RATE, weight_decay=_WEIGHT_DECAY)
     losses = []
     bar = tqdm(
@@ -172,7 +177,7 @@ def detect(
     network: FusionDetector, sight: SightedFrame, mode: str, unplugged: bool = False
 ) -> Detections:
     """What a network finds in one frame, with its camera or without."""
-    batch = as_batch([sight], mode, [unplugged or mode == 'lidar'])
+    batch = as_batch([sight], mode, [unplugged])
     maps = network(batch.points, [GRID], batch.images, batch.cameras)
     return decode(maps['detection'], GRID.strided(_STRIDE), (_FLOOR,) * len(CLASSES))[0]
 
