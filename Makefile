@@ -1,4 +1,5 @@
 # make demo   plays a street through the nodes and draws what they see
+# make demo-fusion   the same with a camera: where a cell looks, and the fused map
 # make test   lint, types and every test, on a fresh machine too
 # make bench  engine and transport beside their peers (THREADS="1 2" ONLY=engine|transport)
 # make faults tries faults on running nodes and writes the table of docs/reliability.md (20 min)
@@ -10,18 +11,19 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test bench faults soak clean
+.PHONY: help setup build demo demo-fusion test bench faults soak clean
 
 PYTHON ?= python3
 BAG ?=
 TOPIC ?=
 GRID ?=
+IMAGE ?=
 THREADS ?= 1
 ONLY ?=
 MINUTES ?= 30
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | sed -n '1,9p'
+	@sed -n 's/^# \{0,1\}//p' Makefile | sed -n '1,10p'
 
 setup:
 	@scripts/setup.sh "$(PYTHON)"
@@ -32,6 +34,10 @@ build: setup
 demo: build
 	@scripts/with_env.sh install/tiny_bev_ros/lib/tiny_bev_ros/demo \
 	    $(if $(BAG),--bag "$(BAG)") $(if $(TOPIC),--topic "$(TOPIC)") $(if $(GRID),--grid "$(GRID)")
+
+demo-fusion: build
+	@scripts/with_env.sh install/tiny_bev_ros/lib/tiny_bev_ros/demo_fusion \
+	    $(if $(BAG),--bag "$(BAG)") $(if $(TOPIC),--topic "$(TOPIC)") $(if $(IMAGE),--image "$(IMAGE)")
 
 test: build
 	@scripts/with_env.sh python -m colcon --log-level error test --packages-select tiny_bev_ros \

@@ -15,6 +15,8 @@ from tiny_bev_ros.sim.parts import GLASS
 from tiny_bev_ros.sim.scene import Scene
 
 _SKY_LOW, _SKY_HIGH = np.array([0.78, 0.82, 0.86]), np.array([0.42, 0.6, 0.85])
+# From the axes of a vehicle to optical ones: x right, y down, z ahead.
+_OPTICAL = np.array([[0.0, -1.0, 0.0], [0.0, 0.0, -1.0], [1.0, 0.0, 0.0]])
 _HAZE_M = 250.0
 _FARTHEST = 120.0
 
@@ -86,3 +88,11 @@ def photograph(
     picture[something] = lit * (1 - haze) + _SKY_LOW * haze
     noisy = picture * light + random.normal(0, 0.012, picture.shape)
     return (np.clip(noisy, 0, 1) * 255).astype(np.uint8)
+
+
+def optical_mount(at: np.ndarray) -> np.ndarray:
+    """(4,4) from the axes of a LiDAR to the optical ones of an eye that sits at (3,) in them."""
+    mount = np.eye(4)
+    mount[:3, :3] = _OPTICAL
+    mount[:3, 3] = -_OPTICAL @ at
+    return mount

@@ -30,6 +30,7 @@ except ImportError as error:
     raise SystemExit(f'{error}: bags are read with rosbags, pip install rosbags') from None
 
 CLOUD_TYPE = 'sensor_msgs/msg/PointCloud2'
+TF_STATIC = '/tf_static'
 _EXPECTED = 'expected a rosbag2 folder, .mcap or .db3 file'
 _DEPTH = 10
 _UNLIMITED = QosTime(2147483647, 4294967295)
@@ -264,6 +265,8 @@ def write_bag(path: str | Path, topics: Mapping[str, str], messages: Iterable[Ba
         _UNLIMITED,
         False,
     )
+    # Transforms that never change are for those who come later, too.
+    kept = qos._replace(durability=QosDurability.TRANSIENT_LOCAL)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f'.{path.name}.', dir=path.parent) as folder:
@@ -274,7 +277,7 @@ def write_bag(path: str | Path, topics: Mapping[str, str], messages: Iterable[Ba
                         topic,
                         kind,
                         typestore=get_typestore(Stores.ROS2_JAZZY),
-                        offered_qos_profiles=[qos],
+                        offered_qos_profiles=[kept if topic == TF_STATIC else qos],
                     )
                     for topic, kind in topics.items()
                 }

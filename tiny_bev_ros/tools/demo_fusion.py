@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import struct
 import sys
 import time
@@ -48,6 +49,7 @@ from tiny_bev_ros.tools.bag_cameras import find_camera, find_pose
 from tiny_bev_ros.tools.demo import table
 from tiny_bev_ros.tools.fusion_picture import busiest_cell, draw, looks_of
 from tiny_bev_ros.tools.node_process import NodeProcess
+from tiny_bev_ros.tools.street_bag import make_street_bag
 
 _NAME = 'camera'
 _CHANNELS, _CAMERA_CHANNELS = 64, 64
@@ -231,7 +233,13 @@ def run(options: argparse.Namespace) -> None:
     """Plays, prints the table, draws the picture."""
     folder = Path(options.output)
     folder.mkdir(parents=True, exist_ok=True)
-    path = Path(options.bag).expanduser()
+    if options.bag:
+        path = Path(options.bag).expanduser()
+    else:
+        path = folder / 'street_with_camera'
+        print(f'no bag given: simulating a street into {path}')
+        shutil.rmtree(path, ignore_errors=True)  # of an earlier run
+        make_street_bag(path, camera=True)
     namespace = f'/tiny_bev_demo_{os.getpid()}'
     with ExitStack() as stack:
         bag = stack.enter_context(Bag(path))
@@ -308,7 +316,9 @@ def _draw(shot: Shot, pose: list[float], probe: Probe, title: str, path: Path) -
 def main() -> None:
     """Entry point of the demo_fusion executable."""
     parser = argparse.ArgumentParser(prog='demo_fusion', description=__doc__.splitlines()[0])
-    parser.add_argument('--bag', required=True, help='rosbag2 with clouds, images and transforms')
+    parser.add_argument(
+        '--bag', default='', help='rosbag2 with clouds, images and transforms; default: simulated'
+    )
     parser.add_argument('--topic', default='', help='its PointCloud2 topic, if it has several')
     parser.add_argument('--image', default='', help='its Image topic, if it has several')
     parser.add_argument('--output', default='build/demo', help='folder for picture and logs')

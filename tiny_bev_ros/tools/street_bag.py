@@ -20,6 +20,7 @@ from tiny_bev_ros.messages.tensor import TensorLabels
 from tiny_bev_ros.models.detection_head import Detections
 from tiny_bev_ros.sim import LIDARS, ego_pose, plan_of, scan, street
 from tiny_bev_ros.tools.bag import CLOUD_TYPE, BagMessage, write_bag
+from tiny_bev_ros.tools.street_camera import CAMERA_TOPICS, StreetCamera
 from tiny_bev_ros.training.samples import FEWEST_POINTS
 
 TOPIC = '/points'
@@ -31,9 +32,10 @@ _SPEED = 8.0
 _START_NS = 1_700_000_000 * 10**9
 
 
-def sweeps(count: int, seed: int) -> Iterator[BagMessage]:
-    """Clouds and labels of the drive."""
+def sweeps(count: int, seed: int, camera: bool = False) -> Iterator[BagMessage]:
+    """Clouds and labels of the drive, and what a camera beside the LiDAR sees."""
     scene, plan = street(seed), plan_of(seed)
+    eye = StreetCamera(scene, seed, FRAME) if camera else None
     for index in tqdm(range(count), unit='sweep', desc='simulating', disable=None):
         seconds = index * _PERIOD_NS / 1e9
         pose = ego_pose(plan, _SPEED * seconds)
@@ -50,21 +52,29 @@ def sweeps(count: int, seed: int) -> Iterator[BagMessage]:
         )
         message = encode_objects(labels, TensorLabels(stamp, FRAME))
         yield BagMessage(LABELS, time_ns, bytes(serialize_message(message)))
+        if eye is not None:
+            yield from eye.messages(scene.at(seconds), pose, time_ns, seed + index)
 
 
-def make_street_bag(path: str | Path, count: int = 20, seed: int = 0) -> None:
+def make_street_bag(
+    path: str | Path, count: int = 20, seed: int = 0, camera: bool = False
+) -> None:
     """Writes a bag with clouds on /points at 10 Hz, driving at 8 m/s, and objects on /labels.
 
     Args:
         path: of the new bag, a folder.
         count: number of sweeps.
         seed: of the street and the noise.
+        camera: whether a camera is there too, on /camera/image, with /camera/camera_info and
+            /tf_static.
 
     Raises:
         TinyBevError: the path exists or cannot be written.
     """
     topics = {TOPIC: CLOUD_TYPE, LABELS: 'std_msgs/msg/Float32MultiArray'}
-    write_bag(path, topics, sweeps(count, seed))
+    if camera:
+        topics |= CAMERA_TOPICS
+    write_bag(path, topics, sweeps(count, seed, camera))
 
 
 def _count(text: str) -> int:
@@ -85,9 +95,10 @@ def main() -> int:
     parser.add_argument('out', help='folder to make')
     parser.add_argument('--sweeps', type=_count, default=20, help='at 10 Hz (default: 20)')
     parser.add_argument('--seed', type=_seed, default=0, help='of the street (default: 0)')
+    parser.add_argument('--camera', action='store_true', help='a camera beside the LiDAR')
     options = parser.parse_args()
     try:
-        make_street_bag(options.out, options.sweeps, options.seed)
+        make_street_bag(options.out, options.sweeps, options.seed, options.camera)
     except TinyBevError as error:
         print(f'make_street_bag: {error}', file=sys.stderr)
         return 1

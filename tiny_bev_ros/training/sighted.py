@@ -18,7 +18,7 @@ from tiny_bev_ros.models.camera import Camera, make_camera
 from tiny_bev_ros.sim import LIDARS, Mounting, ego_pose, plan_of, scan, street
 from tiny_bev_ros.sim.colours import colours_of, ground_colours
 from tiny_bev_ros.sim.parts import rotation
-from tiny_bev_ros.sim.photo import Eye, photograph
+from tiny_bev_ros.sim.photo import Eye, optical_mount, photograph
 from tiny_bev_ros.training.frame import Frame
 
 # By the index of their heat map. No cyclists: they are left open.
@@ -29,8 +29,6 @@ EYE = Eye((256, 96), 110.0, (127.5, 40.0))
 _CAMERA_AT = np.array([0.3, 0.0, -0.2])
 _DARK_SHARE, _DARK_LIGHT = 0.15, 0.02
 _SENSORS = ('hdl32', 'vlp32')
-# From the axes of a vehicle to optical ones: x right, y down, z ahead.
-_OPTICAL = np.array([[0.0, -1.0, 0.0], [0.0, 0.0, -1.0], [1.0, 0.0, 0.0]])
 
 
 @dataclass(frozen=True)
@@ -50,8 +48,7 @@ class SightedFrame:
 
 def camera() -> Camera:
     """The one that takes all the pictures."""
-    mount = np.eye(4)
-    mount[:3, :3], mount[:3, 3] = _OPTICAL, -_OPTICAL @ _CAMERA_AT
+    mount = optical_mount(_CAMERA_AT)
     (right, down), focal = EYE.centre, EYE.focal
     return make_camera([focal, 0, right, 0, focal, down, 0, 0, 1], mount.tolist(), EYE.size)
 
