@@ -16,13 +16,28 @@ if TYPE_CHECKING:
 
 # Optional, and perhaps absent on a ROS machine.
 _BY_PACKAGE = {
-    'rosbags': ['test_bag.py', 'test_bag_player.py', 'test_street_bag.py'],
-    'safetensors': ['test_checkpoint.py', 'test_shipped_weights.py', 'test_train.py'],
+    'rosbags': [
+        'test_bag.py',
+        'test_bag_cameras.py',
+        'test_bag_player.py',
+        'test_demo_fusion.py',
+        'test_street_bag.py',
+    ],
+    'safetensors': [
+        'test_checkpoint.py',
+        'test_fusion_proof.py',
+        'test_shipped_weights.py',
+        'test_train.py',
+    ],
     'numba': [
         'test_bench_inputs.py',
+        'test_demo_fusion.py',
         'test_frame.py',
+        'test_fusion_proof.py',
         'test_maps.py',
         'test_one_pass_pfn.py',
+        'test_photo.py',
+        'test_sighted.py',
         'test_sim.py',
         'test_sim_page.py',
         'test_simd.py',

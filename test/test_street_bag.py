@@ -1,19 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from rclpy.serialization import deserialize_message
-from sensor_msgs.msg import PointCloud2
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Float32MultiArray
 
+from tiny_bev_ros.messages.camera_info import decode_camera_info
 from tiny_bev_ros.messages.cloud import decode_cloud
+from tiny_bev_ros.messages.image import decode_image
 from tiny_bev_ros.messages.objects import decode_objects
+from tiny_bev_ros.models.mounting import from_pose
 from tiny_bev_ros.sim import LIDARS, ego_pose, plan_of, scan, street
 from tiny_bev_ros.tools import street_bag
 from tiny_bev_ros.tools.bag import Bag, find_cloud_topic
+from tiny_bev_ros.tools.bag_cameras import BagCamera, find_camera, find_pose
 
 
 def test_bag_holds_the_drive(tmp_path: Path) -> None:
@@ -39,6 +45,36 @@ def test_bag_holds_the_drive(tmp_path: Path) -> None:
         assert found.labels.stamp == divmod(message.time_ns, 10**9)
         seen = np.bincount(expected.owner[expected.owner >= 0], minlength=len(expected.boxes)) > 4
         np.testing.assert_array_equal(found.boxes, expected.boxes[seen])
+
+
+def test_a_camera_beside_it(tmp_path: Path) -> None:
+    street_bag.make_street_bag(tmp_path / 'street', count=2, seed=7, camera=True)
+    with Bag(tmp_path / 'street') as bag:
+        camera = find_camera(bag)
+        assert camera == BagCamera('/camera/image', '/camera/camera_info')
+        pose = find_pose(bag, 'lidar', 'camera_optical')
+        assert pose == pytest.approx([0.3, 0, -0.2, -0.5, 0.5, -0.5, 0.5])
+        assert bag.topics['/tf_static'].qos.transient_local
+        clouds, infos, images = (
+            list(bag.messages([topic])) for topic in ('/points', camera.info, camera.image)
+        )
+    times = [message.time_ns for message in clouds]
+    assert [message.time_ns for message in infos] == times
+    assert [message.time_ns for message in images] == times
+    info = decode_camera_info(deserialize_message(infos[0].data, CameraInfo))
+    image = decode_image(deserialize_message(images[0].data, Image))
+    assert image.shape == (240, 640, 3)
+    # Near ground that the LiDAR sees is grey in the image; above the houses there is blue.
+    seen = replace(info, from_points=from_pose(pose))
+    points = torch.from_numpy(
+        decode_cloud(deserialize_message(clouds[0].data, PointCloud2)).points[:, :3].copy()
+    )
+    near = points[seen.sees(points) & (points[:, 2] < -1.4) & (points[:, :2].norm(dim=1) < 12)]
+    col, row = seen.project(near)[0].round().long().clamp(min=0).T
+    colours = image[row.clamp(max=239), col.clamp(max=639)].astype(int)
+    assert len(near) > 500
+    assert np.median(np.ptp(colours, axis=1)) < 25
+    assert np.percentile(image[:40, :, 2].astype(int) - image[:40, :, 0], 90) > 30
 
 
 def command(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:

@@ -22,6 +22,8 @@ from tiny_bev_ros.models.tokens import to_tokens
 
 _CELL = '#ff3355'
 _FARTHEST = 50.0
+# Farther cells are a few pixels in the image.
+_WITHIN_M = 30.0
 
 
 @dataclass(frozen=True)
@@ -80,12 +82,15 @@ def looks_of(
 def busiest_cell(
     fusion: FuTrFusion, grid: BevGrid, camera: Camera, strength: np.ndarray
 ) -> tuple[int, int]:
-    """Row and column of the strongest cell (h,w) of which all heights are in sight."""
+    """Row and column of the strongest cell (h,w) within 30 m of which all heights are in sight."""
     attention = fusion.attention
     assert isinstance(attention, ProjectedAttention)
     seen = attention.sight(grid, [camera], torch.device('cpu')).cell.numpy()
     count = np.bincount(seen, minlength=strength.size).reshape(strength.shape)
-    row, col = np.unravel_index(np.where(count == count.max(), strength, -1).argmax(), count.shape)
+    rows, cols = np.indices(strength.shape)
+    far = np.hypot(grid.x_axis.centre(cols), grid.y_axis.centre(rows)) > _WITHIN_M
+    fit = (count == count.max()) & ~far
+    row, col = np.unravel_index(np.where(fit, strength, -1).argmax(), count.shape)
     return int(row), int(col)
 
 

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""demo-fusion from a bag to its picture, through real processes."""
+
+from __future__ import annotations
+
+import re
+import struct
+import subprocess
+
+import matplotlib.image
+import pytest
+from rclpy.serialization import deserialize_message, serialize_message
+from sensor_msgs.msg import CameraInfo
+
+from tiny_bev_ros.config import executable
+from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.tools.bag import Bag
+from tiny_bev_ros.tools.demo_fusion import Shot, shots
+from tiny_bev_ros.tools.street_bag import make_street_bag
+
+pytestmark = [pytest.mark.dds, pytest.mark.timeout(240)]
+
+
+def demo(bag, output):
+    command = [executable('demo_fusion'), '--bag', str(bag), '--output', str(output)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_a_street(graph, tmp_path):
+    make_street_bag(tmp_path / 'street', count=2, camera=True)
+    done = demo(tmp_path / 'street', tmp_path / 'out')
+    assert done.returncode == 0, done.stderr + graph.logs()
+    maps, with_camera = map(int, re.findall(r'fused maps +(\d+), (\d+) of them', done.stdout)[0])
+    assert maps == 20
+    assert with_camera > 10
+    for stage in ('pipeline_node, backbone', 'camera_node, encoder', 'fusion_node, fusion'):
+        assert re.search(rf'{stage} +[0-9.]+ ms', done.stdout), done.stdout
+    picture = matplotlib.image.imread(tmp_path / 'out' / 'demo_fusion.png')
+    assert picture.shape[0] > 500
+
+
+def test_a_bag_without_a_camera(graph, tmp_path):
+    make_street_bag(tmp_path / 'street', count=1)
+    done = demo(tmp_path / 'street', tmp_path / 'out')
+    assert done.returncode == 1
+    assert done.stderr.startswith("demo_fusion: image topic is ''; expected one of []")
+
+
+def test_clouds_and_images_of_one_time(tmp_path):
+    make_street_bag(tmp_path / 'street', count=2, camera=True)
+    with Bag(tmp_path / 'street') as bag:
+        found = list(shots(bag, '/points', '/camera/image', '/camera/camera_info'))
+        images = [each.data for each in bag.messages(['/camera/image'])]
+        assert [shot.image for shot in found] == images
+        with pytest.raises(TinyBevError, match='no cloud on /points has an image on /labels'):
+            list(shots(bag, '/points', '/labels', '/nothing'))
+
+
+def test_another_stamp():
+    info = CameraInfo(width=640, distortion_model='plumb_bob', k=[float(i) for i in range(9)])
+    info.header.frame_id = 'optical'
+    sent = bytes(serialize_message(info))
+    moved = Shot(sent, sent, sent).at(12 * 10**9 + 34).info
+    found = deserialize_message(moved, CameraInfo)
+    assert (found.header.stamp.sec, found.header.stamp.nanosec) == (12, 34)
+    found.header.stamp = info.header.stamp
+    assert found == info
+    # As a machine of the other byte order would have sent it.
+    swapped = b'\x00\x00\x00\x00' + struct.pack('>iI', 1, 2) + b'rest'
+    assert Shot(swapped, swapped, swapped).at(3 * 10**9 + 4).cloud[4:12] == struct.pack(
+        '>iI', 3, 4
+    )
