@@ -25,7 +25,7 @@ setup(
     # PyTorch and NumPy come from rosdep or from requirements/: a build tool that resolved
     # them here would pull gigabytes behind the user's back.
     install_requires=['setuptools'],
-    extras_require={'test': ['pytest', 'hypothesis']},
+    extras_require={'camera': ['timm'], 'test': ['pytest', 'hypothesis']},
     zip_safe=False,
     maintainer='tiny_bev_ros maintainers',
     maintainer_email='maintainers@tiny-bev-ros.invalid',

@@ -57,6 +57,25 @@ def test_a_missing_camera_is_as_if_it_were_not_there(mode):
     )
 
 
+def test_where_cells_look_is_worked_out_once():
+    bev, features = frames()
+    attention = fusion('projected').attention
+    cpu = torch.device('cpu')
+    with torch.inference_mode():
+        kept = attention.sight(GRID, [camera(0.3)], cpu)
+        assert attention.sight(GRID, [camera(0.3)], cpu) is kept
+    other = attention.sight(GRID, [camera(0.4)], cpu)
+    assert len(other.cell) != len(kept.cell) or not torch.equal(other.pixel, kept.pixel)
+    assert len(attention.sight(GRID, [None], cpu).cell) == 0
+    # What was kept in inference serves training as well.
+    fused = fusion('projected')
+    with torch.inference_mode():
+        before = fused(bev, GRID, features, [[camera()]])
+    after = fused(bev, GRID, features, [[camera()]])
+    after.sum().backward()
+    torch.testing.assert_close(after.detach(), before.clone())
+
+
 @every_mode
 def test_frames_of_a_batch_have_their_own_cameras(mode):
     bev, features = frames(batch=2)

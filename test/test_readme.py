@@ -41,6 +41,18 @@ def test_table_of_parameters():
     assert told == there
 
 
+def test_the_picture_of_the_system_has_every_node_and_its_topics():
+    picture = README.split('```mermaid')[1].split('```')[0]
+    drawn = set(re.findall(r'\b[a-z]+_node\b', picture))
+    assert drawn == set(parameters.NODES) - {'pipeline_node'}
+    table = README.split('| executable | subscribes')[1].split('\n\n')[0]
+    topics = set(re.findall(r'`([A-Za-z_/]+)`', table)) - {*parameters.NODES}
+    drawn_topics = set(re.findall(r'[A-Za-z_/]+', picture))
+    missing = {topic for topic in topics if topic.removeprefix('NAME/') not in
+               {each.removeprefix('NAME/') for each in drawn_topics}}  # fmt: skip
+    assert not missing
+
+
 def test_stars_of_parameters():
     table = README.split('## Parameters')[1].split('##')[0]
     rows = [line.strip('|').split('|') for line in table.splitlines() if line.startswith('| `')]

@@ -38,6 +38,11 @@ class Camera:
     from_points: Tensor
     size: tuple[int, int]
 
+    def key(self) -> tuple[object, ...]:
+        """Equal for cameras that are equal."""
+        numbers = (self.intrinsics, self.distortion, self.from_points)
+        return (self.size, *(tuple(each.flatten().tolist()) for each in numbers))
+
     def scaled(self, size: tuple[int, int]) -> Camera:
         """Of the image resized to a width and height; edges fall on edges."""
         across, down = size[0] / self.size[0], size[1] / self.size[1]

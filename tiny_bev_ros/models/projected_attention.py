@@ -62,6 +62,7 @@ class ProjectedAttention(nn.Module):
         self.values = nn.Linear(camera_channels, channels)
         self.height = nn.Parameter(torch.randn(len(heights), channels) * 0.02)
         self.output = nn.Linear(channels, channels)
+        self._last: tuple[object, Sight] | None = None
 
     def forward(
         self, queries: Tensor, grid: BevGrid, features: Tensor, cameras: Sequence[Camera | None]
@@ -89,7 +90,16 @@ class ProjectedAttention(nn.Module):
     def sight(
         self, grid: BevGrid, cameras: Sequence[Camera | None], device: torch.device
     ) -> Sight:
-        """Which cells see what; the same as long as grid and cameras are."""
+        """Which cells see what; kept for as long as grid and cameras stay as they are."""
+        key = (grid, device, *(camera and camera.key() for camera in cameras))
+        if self._last is None or self._last[0] != key:
+            with torch.inference_mode(False):  # as it may be kept for training
+                self._last = key, self._look(grid, cameras, device)
+        return self._last[1]
+
+    def _look(
+        self, grid: BevGrid, cameras: Sequence[Camera | None], device: torch.device
+    ) -> Sight:
         rows, cols = grid.shape
         y = grid.y_axis.centre(torch.arange(rows, dtype=torch.float64))
         x = grid.x_axis.centre(torch.arange(cols, dtype=torch.float64))
