@@ -63,7 +63,7 @@ def test_what_is_nearer_hides_what_is_behind():
     image = picture(scene_of(far, near), [RED, BLUE])
     middle = image[45, 79]
     assert middle[2] > 150 > middle[0] + 60
-    assert is_red(image)[45, [70 - 20, 79 + 18]].all()
+    assert is_red(image)[45, [63, 96]].all()
 
 
 def test_sky_above_and_road_below():

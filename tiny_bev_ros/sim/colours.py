@@ -53,7 +53,9 @@ def colours_of(scene: Scene, seed: int, marked: np.ndarray) -> np.ndarray:
     count = len(scene.objects)
     paint = _PAINTS[random.integers(0, len(_PAINTS), count + 1)]
     paint = paint * random.uniform(0.85, 1.15, (count + 1, 1)).astype(np.float32)
-    paint[:-1][marked] = _WARNING * random.uniform(0.85, 1.0, (int(marked.sum()), 1))
+    # Drawn for all of them, so that nothing else depends on which are marked.
+    warning = _WARNING * random.uniform(0.85, 1.0, (count, 1)).astype(np.float32)
+    paint[:-1][marked] = warning[marked]
     cloth = _CLOTHES[random.integers(0, len(_CLOTHES), (count + 1, 2))]
 
     parts = scene.parts
