@@ -31,6 +31,7 @@ _BY_PACKAGE = {
     ],
     'numba': [
         'test_bench_inputs.py',
+        'test_colours.py',
         'test_demo_fusion.py',
         'test_frame.py',
         'test_fusion_proof.py',

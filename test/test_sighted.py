@@ -63,6 +63,12 @@ def test_some_pictures_are_dark(sights):
     assert max(dark) < 10 < 40 < min(lit)
 
 
+def test_a_dark_picture_tells_nothing_by_the_mean_of_many_pixels_either(sights):
+    for image in (sight.image for sight in sights if sight.dark):
+        sky, road = image[:25].mean(axis=(0, 1)), image[-25:].mean(axis=(0, 1))
+        np.testing.assert_allclose(sky, road, atol=0.6)
+
+
 def test_every_class_is_there(sights):
     labels = np.concatenate([sight.frame.labels for sight in sights])
     assert set(labels) <= {-1, *range(len(CLASSES))}

@@ -119,10 +119,10 @@ def brute_force(scene: Scene, lidar, pose, seed: int) -> int:
         ],
         axis=-1,
     ).reshape(-1, 3)
-    from tiny_bev_ros.sim.lidar import _attitudes
+    from tiny_bev_ros.sim.parts import attitudes
     from tiny_bev_ros.sim.planes import planes_of
 
-    _, turn = _attitudes(scene.parts['angles'])
+    _, turn = attitudes(scene.parts['angles'])
     origin = np.array([*pose[:2], 1.73])
     place = (scene.parts['place'] - origin).astype(np.float32)
     planes, counts = planes_of(
@@ -212,7 +212,7 @@ def test_a_step_in_the_ground():
     size = int(80 / CELL)
     heights = np.zeros((size, size), np.float32)
     heights[:, int(50 / CELL) :] = 0.5  # from x = 10 on
-    kerb = Terrain((-40, -40), heights, np.ones_like(heights), heights < 1)
+    kerb = Terrain((-40, -40), heights, np.ones_like(heights), heights < 1, heights > 1)
     points = scan(empty(kerb), EXACT, HERE).points
     ahead = points[np.abs(points[:, 1]) < 1]
     np.testing.assert_allclose(ahead[ahead[:, 0] < 9.5, 2], -1.73, atol=0.01)
@@ -226,7 +226,7 @@ def test_a_thing_on_a_slope_leans_with_it():
     size = int(80 / CELL)
     x = -40 + (np.arange(size) + 0.5) * CELL
     heights = np.broadcast_to((0.1 * x).astype(np.float32), (size, size))
-    slope = Terrain((-40, -40), heights, np.ones_like(heights), heights < 100)
+    slope = Terrain((-40, -40), heights, np.ones_like(heights), heights < 100, heights > 100)
     assert slope.attitude(0, 0, 0.0) == pytest.approx((-np.arctan(0.1), 0), abs=1e-4)
     assert slope.attitude(0, 0, np.pi / 2) == pytest.approx((0, -np.arctan(0.1)), abs=1e-4)
     # A sensor on a vehicle that stands on it finds the ground level.
@@ -254,6 +254,23 @@ def test_a_street_is_its_seed():
     sweeps = [scan(one, LIDARS['hdl64'], pose, seed) for seed in (1, 1, 2)]
     np.testing.assert_array_equal(sweeps[0].points, sweeps[1].points)
     assert sweeps[0].points.shape != sweeps[2].points.shape
+
+
+@pytest.mark.parametrize(
+    ('seed', 'parts', 'objects', 'places', 'sizes'),
+    [
+        (0, 1815, 61, 58477.51482765254, 6537.7438324429095),
+        (1, 1514, 46, 30256.01254234137, 5558.727537637035),
+        (2, 1326, 42, 35585.81405660033, 5107.896649908274),
+    ],
+)
+def test_streets_are_those_that_shipped_weights_were_learnt_on(
+    seed, parts, objects, places, sizes
+):
+    scene = street(seed)
+    assert (len(scene.parts), len(scene.objects)) == (parts, objects)
+    assert scene.parts['place'].astype(float).sum() == pytest.approx(places, abs=1e-2)
+    assert scene.parts['size'].astype(float).sum() == pytest.approx(sizes, abs=1e-2)
 
 
 @pytest.mark.parametrize('seed', range(6))

@@ -79,11 +79,10 @@ def colours_of(scene: Scene, seed: int, marked: np.ndarray) -> np.ndarray:
 def ground_colours(scene: Scene) -> np.ndarray:
     """(H,W,3) float32 colours of the cells of its terrain."""
     terrain = scene.terrain
-    green = ~terrain.drivable & (terrain.reflectivity > 0.24)
     colours = np.empty((*terrain.drivable.shape, 3), np.float32)
     colours[:] = PAVEMENT
     colours[terrain.drivable] = ASPHALT
-    colours[green] = GRASS
+    colours[terrain.green] = GRASS
     colours[terrain.reflectivity > 0.7] = 0.85  # lines
     return colours
 

@@ -29,9 +29,10 @@ def make_terrain(random: np.random.Generator, plan: Plan) -> Terrain:
     gap = np.full(cols, 1e3, np.float32)
     for at, width in plan.crossings:
         gap = np.minimum(gap, np.abs(x - at) - np.float32(width / 2))
-    asphalt, green = random.uniform(0.1, 0.28), random.uniform(0.25, 0.5)
+    asphalt, grass = random.uniform(0.1, 0.28), random.uniform(0.25, 0.5)
     reflectivity = np.full((rows, cols), asphalt, np.float32)
     drivable = np.ones((rows, cols), np.bool_)
+    green = np.zeros((rows, cols), np.bool_)
     for side in (plan.left, plan.right):
         here = slice(None, rows // 2) if side.sign < 0 else slice(rows // 2, None)
         out = offset[here] * np.float32(side.sign)
@@ -52,10 +53,11 @@ def make_terrain(random: np.random.Generator, plan: Plan) -> Terrain:
             drivable[here] &= ~beside
             rough = random.normal(0, random.uniform(0.015, 0.06), soft.shape).astype(np.float32)
             heights[here] += rough * soft
-            reflectivity[here][soft] = green
+            reflectivity[here][soft] = grass
+            green[here] = soft
         reflectivity[here][beside & ~soft] = random.uniform(0.2, 0.4)
     _paint_lanes(plan, x, offset, reflectivity)
-    return Terrain((BEGIN, -_HALF), heights, reflectivity, drivable)
+    return Terrain((BEGIN, -_HALF), heights, reflectivity, drivable, green)
 
 
 def _paint_lanes(plan: Plan, x: np.ndarray, offset: np.ndarray, reflectivity: np.ndarray) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tiny_bev_ros.sim import rays
-from tiny_bev_ros.sim.parts import BALL, rotation
+from tiny_bev_ros.sim.parts import attitudes, half_sides, rotation
 from tiny_bev_ros.sim.planes import planes_of
 from tiny_bev_ros.sim.scene import Scene
 from tiny_bev_ros.sim.sensors import Lidar, Mounting
@@ -61,11 +61,8 @@ def scan(
     """
     random = np.random.default_rng(seed)
     mounting = mounting or Mounting()
-    x, y, yaw = pose
-    pitch, roll = scene.terrain.attitude(x, y, yaw)
-    turn = rotation(yaw, pitch + mounting.pitch, roll + mounting.roll)
-    origin = np.array([x, y, scene.terrain.height(x, y) + mounting.height])
-
+    yaw = pose[2]
+    origin, turn = placed(scene, pose, mounting)
     step = 2 * np.pi / lidar.columns
     first_azimuth = yaw + random.random() * step
     azimuth = first_azimuth + np.arange(lidar.columns) * step
@@ -123,60 +120,23 @@ def scan(
     )
 
 
-@dataclass(frozen=True)
-class Panorama:
-    """What rays meet, each entry of the shape of the rays.
-
-    Attributes:
-        distance: float32, in metres; infinite where there is nothing.
-        cosine: float32, of the angle of incidence.
-        hit: int32, index of the part, -2 for the ground.
-    """
-
-    distance: np.ndarray
-    cosine: np.ndarray
-    hit: np.ndarray
-
-
-def panorama(
-    scene: Scene, origin: np.ndarray, directions: np.ndarray, step: float, seed: int
-) -> Panorama:
-    """What is seen in some directions, each through the nearest ray of a level grid of them.
+def placed(
+    scene: Scene, pose: tuple[float, float, float], mounting: Mounting
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where a sensor is whose vehicle leans with the ground.
 
     Args:
-        scene: what is around.
-        origin: (3,) of the rays, in metres.
-        directions: (...,3) of length 1, in the world.
-        step: from ray to ray of the grid, in radians.
-        seed: of which rays pass through what is porous.
+        scene: with the ground.
+        pose: as in `scan`.
+        mounting: on the vehicle.
+
+    Returns:
+        (3,) its place in the world, and (3,3) from its axes to the world's.
     """
-    azimuth = np.arctan2(directions[..., 1], directions[..., 0])
-    up = np.arcsin(directions[..., 2])
-    columns = int(np.ceil(2 * np.pi / step))
-    across = 2 * np.pi / columns
-    beams = max(2, int(np.ceil((up.max() - up.min()) / step)) + 1)
-    elevation = np.linspace(up.max(), up.min(), beams).astype(np.float32)
-    shape = (columns, beams)
-    distance = np.full(shape, np.inf, np.float32)
-    cosine = np.zeros(shape, np.float32)
-    hit = np.full(shape, -2, np.int32)
-    where = (elevation, np.zeros(columns, np.float32), 0.0, across)
-    terrain = scene.terrain
-    rays.cast_ground(
-        terrain.heights,
-        np.array(terrain.corner),
-        CELL,
-        origin,
-        *where,
-        _GROUND_RANGE,
-        distance,
-        cosine,
-    )
-    if len(scene.parts):
-        _cast(scene.parts, origin, where, seed, (distance, cosine, hit))
-    column = np.round(azimuth / across).astype(np.int64) % columns
-    beam = np.round((up.max() - up) / (up.max() - up.min()) * (beams - 1)).astype(np.int64)
-    return Panorama(distance[column, beam], cosine[column, beam], hit[column, beam])
+    x, y, yaw = pose
+    pitch, roll = scene.terrain.attitude(x, y, yaw)
+    turn = rotation(yaw, pitch + mounting.pitch, roll + mounting.roll)
+    return np.array([x, y, scene.terrain.height(x, y) + mounting.height]), turn
 
 
 def boxes_from(scene: Scene, origin: np.ndarray, turn: np.ndarray, yaw: float) -> np.ndarray:
@@ -195,13 +155,11 @@ def _cast(
     result: tuple[np.ndarray, np.ndarray, np.ndarray],
 ) -> None:
     place = (parts['place'] - origin).astype(np.float32)
-    size = parts['size']
-    lean, turn = _attitudes(parts['angles'])
-    planes, counts = planes_of(parts['kind'], place, turn, size, parts['taper'], parts['shift'])
-    half = size / 2 * np.where(parts['kind'] == BALL, 1.25, 1.09)[:, None]
-    half[:, :2] *= np.maximum(parts['taper'], 1)
-    half[:, 0] += np.abs(parts['shift'])
-    extent = np.einsum('sij,sj->si', np.abs(lean), half).astype(np.float32)
+    lean, turn = attitudes(parts['angles'])
+    planes, counts = planes_of(
+        parts['kind'], place, turn, parts['size'], parts['taper'], parts['shift']
+    )
+    extent = np.einsum('sij,sj->si', np.abs(lean), half_sides(parts)).astype(np.float32)
     porous = np.column_stack([parts['density'], parts['depth']])
     rays.cast_parts(
         planes,
@@ -214,21 +172,6 @@ def _cast(
         seed,
         *result,
     )
-
-
-def _attitudes(angles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(S,3,3) rotations of pitch and roll alone, and with yaw, float32."""
-    cos, sin = np.cos(angles), np.sin(angles)
-    lean = np.zeros((len(angles), 3, 3), np.float32)
-    lean[:, 0, 0], lean[:, 0, 1] = cos[:, 1], sin[:, 1] * sin[:, 2]
-    lean[:, 0, 2] = sin[:, 1] * cos[:, 2]
-    lean[:, 1, 1], lean[:, 1, 2] = cos[:, 2], -sin[:, 2]
-    lean[:, 2, 0], lean[:, 2, 1] = -sin[:, 1], cos[:, 1] * sin[:, 2]
-    lean[:, 2, 2] = cos[:, 1] * cos[:, 2]
-    turn = lean.copy()
-    turn[:, 0] = cos[:, :1] * lean[:, 0] - sin[:, :1] * lean[:, 1]
-    turn[:, 1] = sin[:, :1] * lean[:, 0] + cos[:, :1] * lean[:, 1]
-    return lean, turn
 
 
 def _optics(

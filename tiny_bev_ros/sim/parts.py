@@ -185,3 +185,26 @@ class PartList:
 def joined(arrays: Iterable[np.ndarray]) -> np.ndarray:
     """Arrays of parts as one."""
     return np.concatenate([np.empty(0, PART), *arrays])
+
+
+def attitudes(angles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(S,3,3) rotations of pitch and roll alone, and with yaw, float32."""
+    cos, sin = np.cos(angles), np.sin(angles)
+    lean = np.zeros((len(angles), 3, 3), np.float32)
+    lean[:, 0, 0], lean[:, 0, 1] = cos[:, 1], sin[:, 1] * sin[:, 2]
+    lean[:, 0, 2] = sin[:, 1] * cos[:, 2]
+    lean[:, 1, 1], lean[:, 1, 2] = cos[:, 2], -sin[:, 2]
+    lean[:, 2, 0], lean[:, 2, 1] = -sin[:, 1], cos[:, 1] * sin[:, 2]
+    lean[:, 2, 2] = cos[:, 1] * cos[:, 2]
+    turn = lean.copy()
+    turn[:, 0] = cos[:, :1] * lean[:, 0] - sin[:, :1] * lean[:, 1]
+    turn[:, 1] = sin[:, :1] * lean[:, 0] + cos[:, :1] * lean[:, 1]
+    return lean, turn
+
+
+def half_sides(parts: np.ndarray) -> np.ndarray:
+    """(S,3) float64 halves of the sides of a box around each of (S,) PART, in its own frame."""
+    half = parts['size'] / 2 * np.where(parts['kind'] == BALL, 1.25, 1.09)[:, None]
+    half[:, :2] *= np.maximum(parts['taper'], 1)
+    half[:, 0] += np.abs(parts['shift'])
+    return half

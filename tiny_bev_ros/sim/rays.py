@@ -65,7 +65,7 @@ def _first_below(elevation: np.ndarray, angle: float) -> int:
 
 
 @jit
-def _meet(planes: np.ndarray, x: float, y: float, z: float) -> tuple[float, float, float]:
+def meet(planes: np.ndarray, x: float, y: float, z: float) -> tuple[float, float, float]:
     """How far along a ray (x, y, z) a part begins and ends, and the cosine of incidence.
 
     It is missed where it ends before it begins.
@@ -156,7 +156,7 @@ def cast_parts(
                     continue
                 angle = elevation[beam] + tilt[column]
                 flat = math.cos(angle)
-                near, far, incidence = _meet(
+                near, far, incidence = meet(
                     planes[i, : counts[i]],
                     flat * math.cos(azimuth),
                     flat * math.sin(azimuth),

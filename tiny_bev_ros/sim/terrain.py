@@ -20,12 +20,14 @@ class Terrain:
         heights: (H,W) float32, in metres.
         reflectivity: (H,W) float32, part of the light that comes back.
         drivable: (H,W) bool, road surface.
+        green: (H,W) bool, where plants grow.
     """
 
     corner: tuple[float, float]
     heights: np.ndarray
     reflectivity: np.ndarray
     drivable: np.ndarray
+    green: np.ndarray
 
     def height(self, x: float, y: float) -> float:
         """In metres, between the middles of cells."""
@@ -62,4 +64,5 @@ def flat(half: float = 80.0, reflectivity: float = 0.22) -> Terrain:
         np.zeros(shape, np.float32),
         np.full(shape, reflectivity, np.float32),
         np.ones(shape, np.bool_),
+        np.zeros(shape, np.bool_),
     )

@@ -12,8 +12,7 @@ from sensor_msgs.msg import CameraInfo
 
 from tiny_bev_ros.messages.image import encode_image
 from tiny_bev_ros.sim.colours import colours_of, ground_colours
-from tiny_bev_ros.sim.lidar import Mounting
-from tiny_bev_ros.sim.parts import rotation
+from tiny_bev_ros.sim.lidar import Mounting, placed
 from tiny_bev_ros.sim.photo import Eye, photograph
 from tiny_bev_ros.sim.scene import Scene
 from tiny_bev_ros.tools.bag import TF_STATIC, BagMessage
@@ -63,10 +62,7 @@ class StreetCamera:
         if not self._told_tf:
             self._told_tf = True
             yield BagMessage(TF, time_ns, _transform(self._frame, stamp))
-        x, y, yaw = pose
-        pitch, roll = scene.terrain.attitude(x, y, yaw)
-        turn = rotation(yaw, pitch, roll)
-        lidar_at = np.array([x, y, scene.terrain.height(x, y) + Mounting().height])
+        lidar_at, turn = placed(scene, pose, Mounting())
         image = photograph(scene, self._colours, _EYE, lidar_at + turn @ _AT, turn, seed=seed)
         info = _info()
         info.header.frame_id = FRAME

@@ -2,8 +2,8 @@
 """Labelled frames from the simulator with a camera's picture of them.
 
 Half of the vehicles are marked: painted in a warning colour, and no different to a LiDAR. Some
-pictures are taken in the dark, where a camera tells nothing. So each sensor alone must miss
-something that both together need not.
+pictures are taken in the dark, where a camera tells nothing, and some with a light in the lens.
+So each sensor alone must miss something that both together need not.
 """
 
 from __future__ import annotations
@@ -17,17 +17,19 @@ from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.models.camera import Camera, make_camera
 from tiny_bev_ros.sim import LIDARS, Mounting, ego_pose, plan_of, scan, street
 from tiny_bev_ros.sim.colours import colours_of, ground_colours
-from tiny_bev_ros.sim.parts import rotation
-from tiny_bev_ros.sim.photo import Eye, optical_mount, photograph
+from tiny_bev_ros.sim.lidar import placed
+from tiny_bev_ros.sim.photo import Eye, Light, optical_mount, photograph
 from tiny_bev_ros.training.frame import Frame
 
-# By the index of their heat map. No cyclists: they are left open.
+# By the index of their heat map. Cyclists are none of them.
 CLASSES = ('vehicle', 'pedestrian', 'marked vehicle')
 GRID = BevGrid((0.0, 32.0), (-16.0, 16.0), (-3.0, 2.0), 0.25)
 EYE = Eye((256, 96), 110.0, (127.5, 40.0))
 # Where the camera sits, from the LiDAR: x ahead, y left, z up, in metres.
 _CAMERA_AT = np.array([0.3, 0.0, -0.2])
-_DARK_SHARE, _DARK_LIGHT = 0.15, 0.02
+# So dark that the noise of the camera is all there is.
+_DARK_SHARE, _DARK = 0.15, Light(0.004)
+_GLARE_SHARE = 0.15
 _SENSORS = ('hdl32', 'vlp32')
 
 
@@ -36,7 +38,7 @@ class SightedFrame:
     """A frame, and what a camera saw at its time.
 
     Attributes:
-        frame: its labels are indices into CLASSES, -1 for what is left open.
+        frame: its labels are indices into CLASSES, -1 for cyclists.
         image: (H,W,3) uint8.
         dark: whether nothing is to be seen in it.
     """
@@ -65,20 +67,27 @@ def sighted(seed: int) -> SightedFrame:
     label = scene.objects['label']
     marked = (label == 0) & (random.random(len(label)) < 0.5)
     dark = bool(random.random() < _DARK_SHARE)
-    pitch, roll = scene.terrain.attitude(*pose)
-    turn = rotation(pose[2], pitch + mounting.pitch, roll + mounting.roll)
-    lidar_at = np.array([*pose[:2], scene.terrain.height(*pose[:2]) + mounting.height])
+    lidar_at, turn = placed(scene, pose, mounting)
     image = photograph(
         scene,
         (colours_of(scene, seed, marked), ground_colours(scene)),
         EYE,
         lidar_at + turn @ _CAMERA_AT,
         turn,
-        _DARK_LIGHT if dark else float(random.uniform(0.6, 1.1)),
+        _DARK if dark else _daylight(random),
         seed,
     )
     labels = np.where(marked, 2, np.where(label == 2, -1, label)).astype(np.int64)
     return SightedFrame(_ahead(sweep.points, sweep.owner, sweep.boxes, labels), image, dark)
+
+
+def _daylight(random: np.random.Generator) -> Light:
+    return Light(
+        float(random.uniform(0.6, 1.1)),
+        float(random.uniform(0, 2 * np.pi)),
+        float(random.uniform(0.3, 1.2)),
+        float(random.uniform(0.4, 1.0)) if random.random() < _GLARE_SHARE else 0.0,
+    )
 
 
 def mirrored(sight: SightedFrame) -> SightedFrame:
@@ -97,7 +106,7 @@ def as_input(image: np.ndarray) -> torch.Tensor:
 
 
 def _ahead(points: np.ndarray, owner: np.ndarray, boxes: np.ndarray, labels: np.ndarray) -> Frame:
-    """What lies on the grid, without intensities; objects keep the counts of all their points."""
+    """What lies on the grid, without intensities; objects have the points that lie there."""
     (x_low, x_high), (y_low, y_high) = GRID.x_range, GRID.y_range
     here = (
         (points[:, 0] >= x_low)
