@@ -49,6 +49,7 @@ setup(
             'sim_page = tiny_bev_ros.tools.sim_page:main',
             'demo = tiny_bev_ros.tools.demo:main',
             'demo_fusion = tiny_bev_ros.tools.demo_fusion:main',
+            'fusion_proof = tiny_bev_ros.tools.fusion_proof:main',
         ],
     },
 )
