@@ -14,6 +14,7 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -238,6 +239,26 @@ def run(options: argparse.Namespace) -> None:
         print(f'the cloud is less than {_CLOSE_M:g} m wide: GRID=close shows more of it')
 
 
+def run_with_ros(
+    parser: argparse.ArgumentParser, work: Callable[[argparse.Namespace], None]
+) -> None:
+    """Does the work of an executable with the options of its command line, and ends as it went."""
+    options, name = parser.parse_args(remove_ros_args(sys.argv)[1:]), parser.prog
+    if shortage := tune_process():
+        print(f'{name}: {shortage}', file=sys.stderr)
+    try:
+        rclpy.init()
+        work(options)
+    except TinyBevError as error:
+        print(f'{name}: {error}', file=sys.stderr)
+        sys.exit(1)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        print(f'{name}: interrupted', file=sys.stderr)
+        sys.exit(130)
+    finally:
+        rclpy.try_shutdown()
+
+
 def main() -> None:
     """Entry point of the demo executable."""
     parser = argparse.ArgumentParser(prog='demo', description=__doc__.splitlines()[0])
@@ -245,17 +266,4 @@ def main() -> None:
     parser.add_argument('--topic', default='', help='its PointCloud2 topic, if it has several')
     parser.add_argument('--grid', default='', choices=['', *GRIDS], help='preset of the map')
     parser.add_argument('--output', default='build/demo', help='folder for picture and logs')
-    options = parser.parse_args(remove_ros_args(sys.argv)[1:])
-    if shortage := tune_process():
-        print(f'demo: {shortage}', file=sys.stderr)
-    try:
-        rclpy.init()
-        run(options)
-    except TinyBevError as error:
-        print(f'demo: {error}', file=sys.stderr)
-        sys.exit(1)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        print('demo: interrupted', file=sys.stderr)
-        sys.exit(130)
-    finally:
-        rclpy.try_shutdown()
+    run_with_ros(parser, run)

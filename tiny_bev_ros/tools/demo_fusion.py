@@ -12,7 +12,6 @@ import argparse
 import os
 import shutil
 import struct
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -24,16 +23,14 @@ from pathlib import Path
 import numpy as np
 import rclpy
 import torch
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rclpy.serialization import deserialize_message
-from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Float64
 from tqdm import tqdm
 
-from tiny_bev_ros.client import BevSubscriber, tune_process
+from tiny_bev_ros.client import BevSubscriber
 from tiny_bev_ros.config import CHECKPOINTS, WEIGHTS, config_file, weights_file
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.messages.camera_features import CameraFeatures, decode_camera_features
@@ -46,7 +43,7 @@ from tiny_bev_ros.models import FuTrFusion, seeded
 from tiny_bev_ros.models.mounting import from_pose
 from tiny_bev_ros.tools.bag import Bag, find_cloud_topic
 from tiny_bev_ros.tools.bag_cameras import find_camera, find_pose
-from tiny_bev_ros.tools.demo import table
+from tiny_bev_ros.tools.demo import run_with_ros, table
 from tiny_bev_ros.tools.fusion_picture import busiest_cell, draw, looks_of
 from tiny_bev_ros.tools.node_process import NodeProcess
 from tiny_bev_ros.tools.street_bag import make_street_bag
@@ -322,17 +319,4 @@ def main() -> None:
     parser.add_argument('--topic', default='', help='its PointCloud2 topic, if it has several')
     parser.add_argument('--image', default='', help='its Image topic, if it has several')
     parser.add_argument('--output', default='build/demo', help='folder for picture and logs')
-    options = parser.parse_args(remove_ros_args(sys.argv)[1:])
-    if shortage := tune_process():
-        print(f'demo_fusion: {shortage}', file=sys.stderr)
-    try:
-        rclpy.init()
-        run(options)
-    except TinyBevError as error:
-        print(f'demo_fusion: {error}', file=sys.stderr)
-        sys.exit(1)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        print('demo_fusion: interrupted', file=sys.stderr)
-        sys.exit(130)
-    finally:
-        rclpy.try_shutdown()
+    run_with_ros(parser, run)
