@@ -122,8 +122,32 @@ def test_marks():
     assert np.isnan(marked)
 
 
+def test_the_examination_by_light_and_by_halves(frames, monkeypatch):
+    sights = [frames[index] for index in range(4)]
+    assert {sight.dark for sight in sights} == {True, False}
+    looked = []
+
+    def find(network, sight, mode, unplugged=False):
+        index = next(i for i, each in enumerate(sights) if each is sight)
+        looked.append((index, unplugged))
+        known = sight.frame.labels >= 0
+        # All that is lit is found, and nothing without the camera.
+        kept = known & (not sight.dark) & (not unplugged)
+        labels = sight.frame.labels[kept].tolist()
+        return found_at(sight.frame.boxes[kept].tolist(), labels, [0.9] * len(labels))
+
+    monkeypatch.setattr(tool, 'detect', find)
+    marks = tool.examine(None, 'fused', sights)
+    assert looked == [(0, False), (1, False), (2, False), (2, True), (3, False), (3, True)]
+    assert marks['light']['vehicle'] == 1
+    assert marks['dark']['vehicle'] == 0
+    assert 0 < marks['all']['vehicle'] < 1
+    assert marks['second half, unplugged']['vehicle'] == 0
+    assert set(tool.examine(None, 'lidar', sights)) == {'all', 'light', 'dark', 'second half'}
+
+
 def test_the_tool_keeps_its_runs(tmp_path, monkeypatch, capsys):
-    parts = ('all', 'second half', 'second half, unplugged')
+    parts = ('all', 'light', 'dark', 'second half', 'second half, unplugged')
     marks = {'vehicle': 0.5, 'pedestrian': 0.4, 'marked vehicle': 0.3, 'mean': 0.4}
     monkeypatch.setattr(
         tool,
@@ -148,6 +172,7 @@ def test_the_tool_keeps_its_runs(tmp_path, monkeypatch, capsys):
     assert json.loads((tmp_path / 'fused_0.json').read_text())['steps'] == 1
     text = (tmp_path / 'fusion.md').read_text()
     assert '| fused, camera unplugged | 0.500 (0.500..0.500) | 0.400' in text
+    assert '| fused, dark | 0.500' in text
     assert text.strip() in capsys.readouterr().out
     assert matplotlib.image.imread(tmp_path / 'fusion.png').shape[0] > 300
     options.steps = 2

@@ -44,17 +44,18 @@ UNPLUGGED = 'fused, camera unplugged'
 
 
 def examine(network: FusionDetector, mode: str, exams: SightedFrames) -> dict[str, Any]:
-    """Average precision by class: of all frames, and of the second half of them.
+    """Average precision by class: of all frames, by the light in them, of their second half.
 
     Of 'fused' also of the second half without its camera, as if it was unplugged in between.
     """
-    marks = {'all': Marks(), 'second half': Marks()}
+    marks = {part: Marks() for part in ('all', 'light', 'dark', 'second half')}
     if mode == 'fused':
         marks['second half, unplugged'] = Marks()
     for index in tqdm(range(len(exams)), unit='frame', desc='examining', disable=None):
         sight, second = exams[index], index >= len(exams) // 2
         found = detect(network, sight, mode)
         marks['all'].add(sight.frame, found)
+        marks['dark' if sight.dark else 'light'].add(sight.frame, found)
         if second:
             marks['second half'].add(sight.frame, found)
             if mode == 'fused':
@@ -68,14 +69,16 @@ def examine(network: FusionDetector, mode: str, exams: SightedFrames) -> dict[st
 
 def markdown(runs: list[dict[str, Any]]) -> str:
     """Tables of means over the seeds, with the least and the greatest."""
-    rows = [(mode, 'all', mode) for mode in MODES]
+    lights = [(mode, part, f'{mode}, {part}') for part in ('light', 'dark') for mode in MODES]
     halves = [('lidar', 'second half', 'lidar'), ('fused', 'second half', 'fused')]
     halves.append(('fused', 'second half, unplugged', UNPLUGGED))
     seeds = sorted({run['seed'] for run in runs})
     return '\n\n'.join(
         [
             f'Average precision, mean over seeds {", ".join(map(str, seeds))} (least..greatest):',
-            _table(runs, rows),
+            _table(runs, [(mode, 'all', mode) for mode in MODES]),
+            'By the light, as a camera tells nothing in the dark:',
+            _table(runs, lights),
             'The second half of the frames alone, in which the camera was unplugged:',
             _table(runs, halves),
         ]
