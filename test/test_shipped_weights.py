@@ -65,7 +65,7 @@ def test_intensity_is_not_looked_at():
 def test_streets_that_they_have_not_seen():
     """Another seed, and a sensor that was not trained with."""
     torch.set_num_threads(2)
-    detector = Detector(STREET, (-52.0, 52.0), (-52.0, 52.0))
+    detector = Detector(STREET, (-51.2, 51.2), (-51.2, 51.2))
     exams = [simulated_exam(str(seed), simulated(seed, ('vlp32',))) for seed in range(8)]
     score = evaluate(detector, exams, len(exams)).score
     found = {
@@ -80,7 +80,7 @@ def test_streets_that_they_have_not_seen():
 
 def test_real_streets(data_dir):
     """The exam of docs/model_card.md, with some room for other machines."""
-    detector = Detector(STREET, (0.0, 52.0), (-26.0, 26.0))
+    detector = Detector(STREET, (0.0, 51.2), (-25.6, 25.6))
     folder = KittiFolder(data_dir / 'kitti')
     score = evaluate(detector, list(kitti_exams(folder)), len(folder)).score
     for least, enough in ((0.5, 0.65), (0.7, 0.5)):
@@ -111,8 +111,8 @@ def test_a_node_refuses_a_grid_of_other_cells():
     try:
         assert not node.start()
         assert 'parameter grid.cell is 0.16' in node.fault
-        assert 'expected 0.25 and [-3, 2]' in node.fault
-        node.set_parameters([RosParameter('grid.cell', value=0.25)])
+        assert 'expected 0.2 and [-3, 2]' in node.fault
+        node.set_parameters([RosParameter('grid.cell', value=0.2)])
         assert node.start(), node.fault
     finally:
         node.destroy_node()

@@ -59,7 +59,7 @@ def state_of(training):
 
 def test_shipped_configuration_is_read():
     config = read_config(ROOT / 'config/train_street.yaml')
-    assert config.steps == 9000
+    assert config.steps == 11000
     # What is held out for evaluation is not trained on.
     assert not {'vlp32', 'pandar64'} & set(config.lidars)
 

@@ -19,6 +19,9 @@ from tiny_bev_ros.models.detection_head import CLASSES, DetectionMaps
 _SIGMA = (0.55, 0.4, 0.45)
 _LEARN = (1.0, 0.55, 0.7)
 _BOX_WEIGHT = 2.0
+# Of the height beside the other values of a box: it is learnt last, as most of what says it is
+# lost in the first convolutions unless it is asked for.
+_Z_WEIGHT = 3.0
 _AHEAD_WEIGHT = 0.2
 
 
@@ -119,6 +122,7 @@ def _box_loss(maps: DetectionMaps, targets: DetectionTargets) -> dict[str, Tenso
     cells = learns.sum().clamp(min=1)
     said = torch.cat([maps.offset, maps.z, maps.log_size, maps.axis], dim=1)
     far = l1_loss(said, targets.box[:, :8], reduction='none')
+    far = far * far.new_tensor([1, 1, _Z_WEIGHT, 1, 1, 1, 1, 1])[:, None, None]
     ahead = binary_cross_entropy_with_logits(maps.ahead, targets.box[:, 8:], reduction='none')
     return {
         'box': _BOX_WEIGHT * (far * learns).sum() / cells / 4,

@@ -19,8 +19,8 @@ from tiny_bev_ros.tools.bench_tables import as_table
 from tiny_bev_ros.tools.bench_timing import interleaved, median
 
 _MAPS = {
-    'ahead': ((0.0, 52.0), (-26.0, 26.0)),
-    'around': ((-52.0, 52.0), (-52.0, 52.0)),
+    'ahead': ((0.0, 51.2), (-25.6, 25.6)),
+    'around': ((-51.2, 51.2), (-51.2, 51.2)),
 }
 _PRECISIONS = ('float32', 'bfloat16')
 _MIN_SCORES = (0.3, 0.3, 0.3)
