@@ -70,8 +70,8 @@ def test_presets_hold_a_grid_and_nothing_else(name: str):
         'square_200': (200, 200),
         'surround': (512, 512),
         'close': (200, 200),
-        'ahead': (208, 208),
-        'around': (416, 416),
+        'ahead': (256, 256),
+        'around': (512, 512),
     }
     assert grid.shape == shapes[name]
 
