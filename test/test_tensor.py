@@ -15,6 +15,7 @@ from std_msgs.msg import Float32MultiArray, MultiArrayDimension, MultiArrayLayou
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import Axis
+from tiny_bev_ros.messages.calibration import Calibration
 from tiny_bev_ros.messages.objects import encode_objects
 from tiny_bev_ros.messages.pillars import encode_pillars
 from tiny_bev_ros.messages.tensor import (
@@ -413,12 +414,17 @@ def test_reader_of_the_document(encoding):
 def test_dump_of_the_document():
     labels = TensorLabels((1317046429, 104921000), 'velodyne', Axis(-39.68, 0.32), Axis(0, 0.32))
     array = np.broadcast_to(np.float32(0), (1, 128, 248, 216))
-    features, pillars, objects = re.findall(r'```yaml\n(.*?)```', DOCUMENT.read_text(), re.DOTALL)
+    dumps = re.findall(r'```yaml\n(.*?)```', DOCUMENT.read_text(), re.DOTALL)
+    features, pillars, camera, objects = dumps
     assert dumped_dims(features) == dims_of(encode_tensor(array, labels))
     finer = TensorLabels(labels.stamp, 'velodyne', Axis(-39.68, 0.16), Axis(0, 0.16))
     places = torch.stack([torch.arange(7000) // 432, torch.arange(7000) % 432], 1)
     message = encode_pillars(torch.zeros(7000, 64), places, (496, 432), finer)
     assert dumped_dims(pillars) == dims_of(message)
+    calibration = Calibration((90.2, 0, 75.7, 0, 90.2, 21.1, 0, 0, 1))
+    seen = TensorLabels(labels.stamp, 'cam_left', calibration=calibration)
+    seen_array = np.broadcast_to(np.float32(0), (1, 64, 48, 150))
+    assert dumped_dims(camera) == dims_of(encode_tensor(seen_array, seen))
     found = Detections(torch.zeros(2, 7), torch.zeros(2), torch.zeros(2, dtype=torch.long))
     assert dumped_dims(objects) == dims_of(encode_objects(found, labels))
 

@@ -16,8 +16,8 @@ import torch
 
 from tiny_bev_ros.engine.detector import Detector
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.models.weights import load_weights, read_description
-from tiny_bev_ros.tools.evaluate import evaluate
+from tiny_bev_ros.models.weights import Description, load_weights, read_description
+from tiny_bev_ros.tools.evaluate import evaluate, reach_of
 from tiny_bev_ros.tools.evaluate import main as evaluate_main
 from tiny_bev_ros.tools.train import main as train_main
 from tiny_bev_ros.tools.train import smoke_config, train
@@ -118,6 +118,19 @@ def test_intensity_stays_without_effect(tmp_path):
     training = Training(SMALL, frames_of(SMALL), tmp_path, HERE)
     training.run(until=3)
     assert (training.network.pfn.linear.weight[:, 3] == 0).all()
+
+
+@pytest.mark.parametrize(
+    ('cell', 'reach'), [(0.25, 52.0), (0.2, 51.2), (0.16, 51.2), (0.32, 51.2)]
+)
+def test_maps_of_an_evaluation_fit_the_cells_of_the_weights(monkeypatch, cell, reach):
+    said = Description({}, cell, (-3.0, 2.0), {})
+    monkeypatch.setattr('tiny_bev_ros.tools.evaluate.read_description', lambda path: said)
+    side = reach_of('weights.safetensors')
+    assert side == pytest.approx(reach)
+    rows, cols = said.grid((-side, side), (-side, side)).shape
+    assert rows == cols == round(2 * reach / cell)
+    assert said.grid((0.0, side), (-side / 2, side / 2)).shape == (rows // 2, rows // 2)
 
 
 def test_weights_say_what_they_are(tmp_path):

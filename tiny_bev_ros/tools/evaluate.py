@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from tiny_bev_ros.engine.detector import Detector
 from tiny_bev_ros.engine.heads import Seen
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.models.detection_head import CLASSES, Detections
+from tiny_bev_ros.models.weights import read_description
 from tiny_bev_ros.sim import LIDARS
 from tiny_bev_ros.tools.evaluate_picture import draw_curves, draw_worst
 from tiny_bev_ros.training.evaluation import (
@@ -37,8 +39,15 @@ _FLOOR = 0.05
 _LIKELY = 0.3
 _WORST = 4
 _REACH = 50.0
-_AHEAD = ((0.0, 51.2), (-25.6, 25.6))
-_AROUND = ((-51.2, 51.2), (-51.2, 51.2))
+# A map reaches a little farther, a multiple of so many cells.
+_BEYOND = 51.0
+_BLOCK = 8
+
+
+def reach_of(weights: str | Path) -> float:
+    """How far a map of the cells of some weights reaches, in metres: 50 and a little."""
+    cell = read_description(weights).cell
+    return math.ceil(_BEYOND / (_BLOCK * cell)) * _BLOCK * cell
 
 
 @dataclass
@@ -134,14 +143,16 @@ def main() -> int:
     folder = Path(options.output)
     try:
         if options.data == 'sim':
-            detector = Detector(options.weights, *_AROUND)
+            side = reach_of(options.weights)
+            detector = Detector(options.weights, (-side, side), (-side, side))
             exams: Iterable[Exam] = (
                 simulated_exam(str(seed), simulated(seed, (options.lidar,)), _REACH)
                 for seed in range(options.frames)
             )
             count = options.frames
         else:
-            detector = Detector(options.weights, *_AHEAD)
+            side = reach_of(options.weights)
+            detector = Detector(options.weights, (0.0, side), (-side / 2, side / 2))
             frames = KittiFolder(options.data)
             exams, count = kitti_exams(frames, _REACH), len(frames)
         result = evaluate(detector, exams, count)
