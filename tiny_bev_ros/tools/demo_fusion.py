@@ -248,6 +248,7 @@ def run(options: argparse.Namespace) -> None:
         optical = deserialize_message(first.image, Image).header.frame_id
         pose = find_pose(bag, frame, optical)
         print(f'starting {", ".join(_NODES)} (logs: {folder})')
+        print('weights: shipped for the LiDAR; random for camera and fusion, as none are shipped')
         nodes = start(stack, namespace, pose, folder)
         probe = Probe(namespace)
         stack.callback(probe.destroy_node)
