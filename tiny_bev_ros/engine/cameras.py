@@ -10,7 +10,7 @@ from torch.nn.functional import interpolate
 
 from tiny_bev_ros.engine.dense_part import DensePart
 from tiny_bev_ros.engine.memory import enough_memory
-from tiny_bev_ros.engine.precision import reason_for_float32
+from tiny_bev_ros.engine.precision import dtype_for
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.models.camera import Camera
 from tiny_bev_ros.models.camera_encoder import CameraEncoder
@@ -43,9 +43,7 @@ class CameraStage:
     ) -> None:
         if min(image_size) < 0:
             raise TinyBevError(f'image_size is {list(image_size)}; expected 0 or more pixels')
-        dtype: torch.dtype = getattr(torch, precision)
-        if device.type == 'cpu' and reason_for_float32(dtype):
-            dtype = torch.float32
+        dtype = dtype_for(precision, device)
         self._encoder = DensePart(encoder.eval(), device, dtype)
         self._device, self._image_size = device, image_size
         self.channels, self.stride = encoder.channels, encoder.stride
@@ -76,7 +74,7 @@ class CameraStage:
             image, camera = self._fit(_pixels(rgb), camera)
             image = image.to(self._device).float() / 255
             features = self._encoder(image[None]).float()[0]
-        return features, self._as_features(camera, features)
+        return features, camera.strided(self.stride)
 
     def warm_up(self, size: tuple[int, int]) -> None:
         """Runs once for images of a width and height, so that the first one is not late."""
@@ -102,12 +100,6 @@ class CameraStage:
             image = image[:, :, above:]
             camera = camera.cropped(0, above, (camera.size[0], height))
         return image, camera
-
-    def _as_features(self, camera: Camera, features: Tensor) -> Camera:
-        rows, cols = features.shape[2:]
-        # To the right and below, features reach over the edge of the image.
-        whole = camera.cropped(0, 0, (cols * self.stride, rows * self.stride))
-        return whole.scaled((cols, rows))
 
 
 def _pixels(rgb: np.ndarray) -> Tensor:

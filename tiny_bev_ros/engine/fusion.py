@@ -16,7 +16,7 @@ from tiny_bev_ros.engine.fusion_memory import (
     projected_bytes,
 )
 from tiny_bev_ros.engine.memory import NotEnoughMemoryError, enough_memory
-from tiny_bev_ros.engine.precision import reason_for_float32
+from tiny_bev_ros.engine.precision import dtype_for
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.models.camera import Camera
@@ -47,9 +47,7 @@ class FusionStage:
         precision: str = 'float32',
         budget_bytes: int | None = None,
     ) -> None:
-        dtype: torch.dtype = getattr(torch, precision)
-        if device.type == 'cpu' and reason_for_float32(dtype):
-            dtype = torch.float32
+        dtype = dtype_for(precision, device)
         self._fusion = copy.deepcopy(fusion).eval().to(device)
         self._device, self._dtype, self._budget = device, dtype, budget_bytes
         self.channels, self.camera_channels = fusion.channels, fusion.camera_channels

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from tiny_bev_ros.engine.dense_part import DensePart
 from tiny_bev_ros.engine.memory import enough_memory
-from tiny_bev_ros.engine.precision import reason_for_float32
+from tiny_bev_ros.engine.precision import dtype_for
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.models.detection_head import Detections, decode
@@ -45,9 +45,7 @@ class HeadStage:
     def __init__(
         self, heads: Mapping[str, nn.Module], device: torch.device, precision: str = 'float32'
     ) -> None:
-        dtype: torch.dtype = getattr(torch, precision)
-        if device.type == 'cpu' and reason_for_float32(dtype):
-            dtype = torch.float32
+        dtype = dtype_for(precision, device)
         self._heads = {name: DensePart(head, device, dtype) for name, head in heads.items()}
         self._device = device
         first = next(module for head in heads.values() for module in head.modules()

@@ -13,6 +13,12 @@ from tiny_bev_ros.engine.crossover import median_seconds
 _CPU = torch.device('cpu')
 
 
+def dtype_for(precision: str, device: torch.device) -> torch.dtype:
+    """Of products: the precision asked for; on a CPU that is slower with it, float32."""
+    dtype: torch.dtype = getattr(torch, precision)
+    return torch.float32 if device.type == 'cpu' and reason_for_float32(dtype) else dtype
+
+
 def product_seconds(dtypes: list[torch.dtype]) -> list[float]:
     """Time of a product such as a 3x3 convolution of 64 channels makes, in each dtype."""
     pairs = [

@@ -51,6 +51,14 @@ class Camera:
         )
         return replace(self, intrinsics=change @ self.intrinsics, size=size)
 
+    def strided(self, stride: int) -> Camera:
+        """Of features of the image, one for each stride x stride pixels.
+
+        To the right and below they may reach over its edge.
+        """
+        cols, rows = (-(-value // stride) for value in self.size)
+        return self.cropped(0, 0, (cols * stride, rows * stride)).scaled((cols, rows))
+
     def cropped(self, left: int, top: int, size: tuple[int, int]) -> Camera:
         """Of a part of the image, so many pixels from its left and upper edge."""
         shift = self.intrinsics.new_tensor([[0, 0, left], [0, 0, top], [0, 0, 0]])

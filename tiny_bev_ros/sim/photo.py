@@ -39,6 +39,11 @@ class Eye:
     focal: float = 128.0
     centre: tuple[float, float] = (127.5, 40.0)
 
+    def intrinsics(self) -> list[float]:
+        """K of sensor_msgs/CameraInfo, 9 numbers row by row."""
+        right, down = self.centre
+        return [self.focal, 0.0, right, 0.0, self.focal, down, 0.0, 0.0, 1.0]
+
     def rays(self) -> np.ndarray:
         """(H,W,3) float64 directions of the pixels: x ahead (1 each), y left, z up."""
         col, row = np.meshgrid(np.arange(self.size[0]), np.arange(self.size[1]))

@@ -99,10 +99,9 @@ def parts(mode: str) -> tuple[FusionStage, torch.Tensor, Camera]:
     with seeded(0):
         encoder = CameraEncoder()
         stage = FusionStage(FuTrFusion(128, encoder.channels, mode), CPU)
-        cols, rows = (-(-value // encoder.stride) for value in _SIZE)
-        features = torch.rand(1, encoder.channels, rows, cols)
-    whole = _camera().cropped(0, 0, (cols * encoder.stride, rows * encoder.stride))
-    return stage, features, whole.scaled((cols, rows))
+        camera = _camera().strided(encoder.stride)
+        features = torch.rand(1, encoder.channels, *camera.size[::-1])
+    return stage, features, camera
 
 
 def fusing(mode: str, side: int) -> Callable[[], Any]:

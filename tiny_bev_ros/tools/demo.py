@@ -167,17 +167,21 @@ def _latency(seconds: list[float]) -> str:
     return f'{middle:.0f} ms from the cloud on, median; 95 %: {tail:.0f} ms'
 
 
+def given_or_street(bag: str, street: Path, camera: bool = False) -> Path:
+    """The bag that is asked for, or one of a simulated street, made anew."""
+    if bag:
+        return Path(bag).expanduser()
+    print(f'no bag given: simulating a street into {street}')
+    shutil.rmtree(street, ignore_errors=True)  # of an earlier run
+    make_street_bag(street, camera=camera)
+    return street
+
+
 def run(options: argparse.Namespace) -> None:
     """Plays, prints the table, draws the picture."""
     folder = Path(options.output)
     folder.mkdir(parents=True, exist_ok=True)
-    if options.bag:
-        path = Path(options.bag).expanduser()
-    else:
-        path = folder / 'street'
-        print(f'no bag given: simulating a street into {path}')
-        shutil.rmtree(path, ignore_errors=True)  # of an earlier run
-        make_street_bag(path)
+    path = given_or_street(options.bag, folder / 'street')
     namespace = f'/tiny_bev_demo_{os.getpid()}'
     arguments = ['-r', f'__ns:={namespace}', '--params-file', config_file()]
     trained = options.grid in ('', *GRIDS_OF_WEIGHTS)

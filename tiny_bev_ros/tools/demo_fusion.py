@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import struct
 import time
 from collections import defaultdict
@@ -43,10 +42,9 @@ from tiny_bev_ros.models import FuTrFusion, seeded
 from tiny_bev_ros.models.mounting import from_pose
 from tiny_bev_ros.tools.bag import Bag, find_cloud_topic
 from tiny_bev_ros.tools.bag_cameras import find_camera, find_pose
-from tiny_bev_ros.tools.demo import run_with_ros, table
+from tiny_bev_ros.tools.demo import given_or_street, run_with_ros, table
 from tiny_bev_ros.tools.fusion_picture import busiest_cell, draw, looks_of
 from tiny_bev_ros.tools.node_process import NodeProcess
-from tiny_bev_ros.tools.street_bag import make_street_bag
 
 _NAME = 'camera'
 _CHANNELS, _CAMERA_CHANNELS = 64, 64
@@ -97,7 +95,6 @@ class Probe(Node):
         self._points = self.create_publisher(PointCloud2, 'points', once)
         self._image = self.create_publisher(Image, f'{_NAME}/image', once)
         self._info = self.create_publisher(CameraInfo, f'{_NAME}/camera_info', once)
-        self._watched: set[str] = set()
         self._inputs = [
             BevSubscriber(self, 'bev_features', self._on_bev),
             BevSubscriber(self, 'fused_features', self._on_fused),
@@ -230,13 +227,7 @@ def run(options: argparse.Namespace) -> None:
     """Plays, prints the table, draws the picture."""
     folder = Path(options.output)
     folder.mkdir(parents=True, exist_ok=True)
-    if options.bag:
-        path = Path(options.bag).expanduser()
-    else:
-        path = folder / 'street_with_camera'
-        print(f'no bag given: simulating a street into {path}')
-        shutil.rmtree(path, ignore_errors=True)  # of an earlier run
-        make_street_bag(path, camera=True)
+    path = given_or_street(options.bag, folder / 'street_with_camera', camera=True)
     namespace = f'/tiny_bev_demo_{os.getpid()}'
     with ExitStack() as stack:
         bag = stack.enter_context(Bag(path))

@@ -73,15 +73,15 @@ class StreetCamera:
 
 
 def _info() -> CameraInfo:
-    (right, down), focal = _EYE.centre, _EYE.focal
+    k = _EYE.intrinsics()
     return CameraInfo(
         width=_EYE.size[0],
         height=_EYE.size[1],
         distortion_model='plumb_bob',
         d=[0.0] * 5,
-        k=[focal, 0.0, right, 0.0, focal, down, 0.0, 0.0, 1.0],
+        k=k,
         r=[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
-        p=[focal, 0.0, right, 0.0, 0.0, focal, down, 0.0, 0.0, 0.0, 1.0, 0.0],
+        p=[*k[:3], 0.0, *k[3:6], 0.0, *k[6:], 0.0],
     )
 
 

@@ -6,7 +6,6 @@ All of them see the same frames in the same order, for as many steps.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,12 +22,13 @@ from tiny_bev_ros.models import CameraEncoder, FuTrFusion, seeded
 from tiny_bev_ros.models.boxes import iou_bev
 from tiny_bev_ros.models.camera import Camera
 from tiny_bev_ros.models.detection_head import Detections, decode
-from tiny_bev_ros.models.detection_loss import DetectionTargets, detection_loss, make_targets
+from tiny_bev_ros.models.detection_loss import DetectionTargets, detection_loss
 from tiny_bev_ros.models.detector import build_detector
 from tiny_bev_ros.models.fusion_detector import FusionDetector
 from tiny_bev_ros.training.average_precision import Ranking
 from tiny_bev_ros.training.frame import Frame
-from tiny_bev_ros.training.samples import FEWEST_POINTS
+from tiny_bev_ros.training.loop import LARGEST_GRADIENT, lay_channels_last, learning_rate
+from tiny_bev_ros.training.samples import FEWEST_POINTS, targets_of
 from tiny_bev_ros.training.sighted import (
     CLASSES,
     GRID,
@@ -48,7 +48,6 @@ _CHANNELS, _CAMERA_CHANNELS, _CAMERA_STRIDE = 64, 64, 4
 _STRIDE = 2
 _BATCH = 4
 _LEARNING_RATE, _WEIGHT_DECAY, _WARM_UP = 3e-3, 0.01, 0.05
-_LARGEST_GRADIENT = 10.0
 # Of the frames with both sensors, so that the LiDAR is enough where the camera is gone.
 _WITHOUT_CAMERA = 0.35
 _FLOOR = 0.05
@@ -124,7 +123,7 @@ def as_batch(frames: list[SightedFrame], mode: str, without_camera: Iterable[boo
     # As many as there are to look at.
     eyes = [] if mode == 'lidar' else [camera()]
     fine = GRID.strided(_STRIDE)
-    targets = [_targets(sight.frame, fine) for sight in frames]
+    targets = [targets_of(sight.frame, fine) for sight in frames]
     return Batch(
         [
             torch.from_numpy(sight.frame.points[: 0 if mode == 'camera' else None])
@@ -149,9 +148,7 @@ def train(
         workers: processes that read frames.
     """
     network = build_network(mode, seed).train()
-    for parameter in network.parameters():
-        if parameter.ndim == 4:  # of convolutions, which are faster so
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    lay_channels_last(network)
     optimizer = torch.optim.AdamW(network.parameters(), _LEARNING_RATE, weight_decay=_WEIGHT_DECAY)
     losses = []
     bar = tqdm(
@@ -159,13 +156,13 @@ def train(
     )
     for step, batch in enumerate(bar):
         for group in optimizer.param_groups:
-            group['lr'] = _rate(step, steps)
+            group['lr'] = learning_rate(step, steps, _LEARNING_RATE, _WARM_UP)
         with torch.autocast('cpu', torch.bfloat16):
             maps = network(batch.points, [GRID] * _BATCH, batch.images, batch.cameras)
         total = torch.stack(list(detection_loss(maps['detection'], batch.targets).values())).sum()
         optimizer.zero_grad(set_to_none=True)
         total.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), _LARGEST_GRADIENT)
+        nn.utils.clip_grad_norm_(network.parameters(), LARGEST_GRADIENT)
         optimizer.step()
         losses.append(float(total.detach()))
         bar.set_postfix(loss=f'{losses[-1]:.3f}')
@@ -211,16 +208,6 @@ class Marks:
         return float(np.mean(self.precisions()))
 
 
-def _targets(frame: Frame, fine: object) -> DetectionTargets:
-    known = frame.labels >= 0
-    return make_targets(
-        torch.from_numpy(frame.boxes[known]),
-        torch.from_numpy(frame.labels[known]),
-        torch.from_numpy(frame.counts[known] < FEWEST_POINTS),
-        fine,  # type: ignore[arg-type]
-    )
-
-
 def _batches(mode: str, seed: int, frames: Dataset, steps: int, workers: int) -> Iterator[Batch]:
     random = np.random.default_rng(seed)
     order = [int(i) for i in random.integers(0, len(frames), steps * _BATCH)]  # type: ignore[arg-type]
@@ -232,12 +219,3 @@ def _batches(mode: str, seed: int, frames: Dataset, steps: int, workers: int) ->
     for step, group in enumerate(loader):
         shown = [mirrored(s) if flip else s for s, flip in zip(group, flips[step], strict=True)]
         yield as_batch(shown, mode, gone[step] if mode == 'fused' else ())
-
-
-def _rate(step: int, steps: int) -> float:
-    """Of learning: rises, then falls along a cosine."""
-    rising = max(1, round(steps * _WARM_UP))
-    if step < rising:
-        return _LEARNING_RATE * (step + 1) / rising
-    share = (step - rising) / max(1, steps - rising)
-    return _LEARNING_RATE * (1 + math.cos(math.pi * share)) / 2

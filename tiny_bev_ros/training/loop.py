@@ -28,7 +28,7 @@ from tiny_bev_ros.training.samples import Batch, collate
 # Weight of the drivable area beside the objects.
 _DRIVABLE_WEIGHT = 3.0
 _UNSEEN_WEIGHT = 0.2
-_LARGEST_GRADIENT = 10.0
+LARGEST_GRADIENT = 10.0
 # Steps over which the log takes means.
 _LOG_STEPS = 20
 CHECKPOINT = 'last.pt'
@@ -61,6 +61,22 @@ def find_place(device: torch.device | None = None) -> Place:
     return Place(rank, world, device)
 
 
+def lay_channels_last(network: nn.Module) -> None:
+    """Lays the weights of convolutions so that they are faster."""
+    for parameter in network.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+
+
+def learning_rate(step: int, steps: int, highest: float, warm_up: float) -> float:
+    """Of one step of many: rises for a part of them, then falls along a cosine."""
+    rising = max(1, round(steps * warm_up))
+    if step < rising:
+        return highest * (step + 1) / rising
+    share = (step - rising) / max(1, steps - rising)
+    return highest * (1 + math.cos(math.pi * share)) / 2
+
+
 class Training:
     """A run that can be stopped and taken up again.
 
@@ -86,9 +102,7 @@ class Training:
         with seeded(config.seed):
             network: BevDetector = build_detector(**dataclasses.asdict(config.network))
         self.network = network.to(self._place.device)
-        for parameter in self.network.parameters():
-            if parameter.ndim == 4:  # of convolutions, which are faster so
-                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+        lay_channels_last(self.network)
         self._model: nn.Module = self.network
         if self._place.world > 1:
             if self._place.device.type == 'cuda':
@@ -155,7 +169,7 @@ class Training:
             )
         self._optimizer.zero_grad(set_to_none=True)
         total.backward()
-        nn.utils.clip_grad_norm_(self.network.parameters(), _LARGEST_GRADIENT)
+        nn.utils.clip_grad_norm_(self.network.parameters(), LARGEST_GRADIENT)
         self._optimizer.step()
         self.step += 1
         parts['total'] = total
@@ -184,13 +198,8 @@ class Training:
         return parts
 
     def _rate(self) -> float:
-        """Of learning: rises, then falls along a cosine."""
         config = self._config
-        rising = max(1, round(config.steps * config.warm_up))
-        if self.step < rising:
-            return config.learning_rate * (self.step + 1) / rising
-        share = (self.step - rising) / max(1, config.steps - rising)
-        return config.learning_rate * (1 + math.cos(math.pi * share)) / 2
+        return learning_rate(self.step, config.steps, config.learning_rate, config.warm_up)
 
     # Files.
 

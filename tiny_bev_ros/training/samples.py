@@ -84,13 +84,7 @@ def make_sample(frame: Frame, grid: BevGrid, stride: int) -> Sample:
     )
     points, owner = points[inside], frame.owner[inside]
     fine = grid.strided(stride)
-    known = frame.labels >= 0
-    targets = make_targets(
-        torch.from_numpy(frame.boxes[known]),
-        torch.from_numpy(frame.labels[known]),
-        torch.from_numpy(frame.counts[known] < FEWEST_POINTS),
-        fine,
-    )
+    targets = targets_of(frame, fine)
     drivable = torch.zeros(fine.shape)
     seen = torch.zeros(fine.shape)
     if frame.road is not None:
@@ -101,6 +95,17 @@ def make_sample(frame: Frame, grid: BevGrid, stride: int) -> Sample:
         drivable = torch.from_numpy(frame.road.at(at_x, at_y).astype(np.float32))
         seen = _seen(points[owner == -2], fine)
     return Sample(torch.from_numpy(points), torch.tensor([x_low, y_low]), targets, drivable, seen)
+
+
+def targets_of(frame: Frame, grid: BevGrid) -> DetectionTargets:
+    """What maps on a grid should be; objects of few points are left open."""
+    known = frame.labels >= 0
+    return make_targets(
+        torch.from_numpy(frame.boxes[known]),
+        torch.from_numpy(frame.labels[known]),
+        torch.from_numpy(frame.counts[known] < FEWEST_POINTS),
+        grid,
+    )
 
 
 def collate(samples: Sequence[Sequence[Sample]]) -> Batch:

@@ -19,6 +19,7 @@ from tiny_bev_ros.sim import LIDARS, Mounting, ego_pose, plan_of, scan, street
 from tiny_bev_ros.sim.colours import colours_of, ground_colours
 from tiny_bev_ros.sim.lidar import placed
 from tiny_bev_ros.sim.photo import Eye, Light, optical_mount, photograph
+from tiny_bev_ros.training import frame as frames
 from tiny_bev_ros.training.frame import Frame
 
 # By the index of their heat map. Cyclists are none of them.
@@ -51,8 +52,7 @@ class SightedFrame:
 def camera() -> Camera:
     """The one that takes all the pictures."""
     mount = optical_mount(_CAMERA_AT)
-    (right, down), focal = EYE.centre, EYE.focal
-    return make_camera([focal, 0, right, 0, focal, down, 0, 0, 1], mount.tolist(), EYE.size)
+    return make_camera(EYE.intrinsics(), mount.tolist(), EYE.size)
 
 
 def sighted(seed: int) -> SightedFrame:
@@ -92,12 +92,8 @@ def _daylight(random: np.random.Generator) -> Light:
 
 def mirrored(sight: SightedFrame) -> SightedFrame:
     """Left and right exchanged, in the picture too: the camera looks straight ahead."""
-    frame = sight.frame
-    points, boxes = frame.points.copy(), frame.boxes.copy()
-    points[:, 1] *= -1
-    boxes[:, [1, 6]] *= -1
-    turned = Frame(points, frame.owner, boxes, frame.labels)
-    return SightedFrame(turned, np.ascontiguousarray(sight.image[:, ::-1]), sight.dark)
+    image = np.ascontiguousarray(sight.image[:, ::-1])
+    return SightedFrame(frames.mirrored(sight.frame), image, sight.dark)
 
 
 def as_input(image: np.ndarray) -> torch.Tensor:
