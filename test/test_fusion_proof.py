@@ -24,6 +24,7 @@ from tiny_bev_ros.training.fusion_proof import (
     as_batch,
     build_network,
     detect,
+    maps_of,
     train,
 )
 
@@ -55,9 +56,10 @@ def test_what_each_mode_is_shown(frames):
 
 
 def test_all_modes_begin_with_the_same_weights():
-    first, *others = (build_network(mode, 3).state_dict() for mode in MODES)
-    for other in others:
-        assert all(torch.equal(value, other[key]) for key, value in first.items())
+    lidar, camera, fused = (build_network(mode, 3).state_dict() for mode in MODES)
+    assert all(torch.equal(value, fused[key]) for key, value in lidar.items())
+    same = [key for key in lidar if not key.startswith('fusion.')]
+    assert all(torch.equal(lidar[key], camera[key]) for key in same)
     with pytest.raises(
         TinyBevError, match="mode is 'radar'; expected one of lidar, camera, fused"
     ):
@@ -71,13 +73,25 @@ def test_without_its_camera_the_network_is_a_detector_of_clouds(frames):
     cloud = torch.from_numpy(frames[0].frame.points)
     with torch.inference_mode():
         expected = detector([cloud], [GRID])['detection']
-        batch = as_batch([frames[0]], 'fused', [True])
+        batch = as_batch([frames[0]], 'fused', unplugged=True)
         found = network(batch.points, [GRID], batch.images, batch.cameras)['detection']
     torch.testing.assert_close(found, expected)
-    with_camera = detect(network, frames[0], 'lidar')
-    assert torch.equal(
-        detect(network, frames[0], 'fused', unplugged=True).boxes, with_camera.boxes
-    )
+    of_lidar = detect(network, frames[0], 'lidar')
+    assert torch.equal(detect(network, frames[0], 'fused', unplugged=True).boxes, of_lidar.boxes)
+
+
+def test_what_the_heads_stand_on_in_each_mode(frames):
+    shape = (1, 64, *GRID.strided(2).shape)
+    for mode, number in zip(MODES, (1, 1, 2), strict=True):
+        network = build_network(mode, 0).eval()
+        for parameter in network.fusion.parameters():  # as if it had been trained
+            parameter.data += 0.1
+        with torch.inference_mode():
+            maps = maps_of(network, as_batch([frames[0]], mode), mode)
+            blind = maps_of(network, as_batch([frames[0]], mode, unplugged=True), mode)
+        assert [tuple(each.shape) for each in maps] == [shape] * number
+        assert torch.equal(maps[0], blind[0]) == (mode != 'camera')
+        assert torch.equal(maps[-1], blind[-1]) == (mode == 'lidar')
 
 
 @pytest.mark.parametrize('mode', MODES)

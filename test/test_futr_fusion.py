@@ -28,8 +28,12 @@ def camera(yaw=0.0, place=(0.0, 0.0, 0.0)):
 
 
 def fusion(mode, **changes):
+    """One whose last layers say something, as if it had been trained."""
     with seeded(0):
-        return FuTrFusion(16, 8, mode, **changes).eval()
+        made = FuTrFusion(16, 8, mode, **changes).eval()
+        for layer in (made.attention.output, made.perceptron[-1]):
+            layer.reset_parameters()
+        return made
 
 
 def frames(batch=1, cameras=1):
@@ -44,6 +48,18 @@ def test_without_cameras_it_is_the_map_that_was_given(mode):
     fused = fusion(mode)
     assert torch.equal(fused(bev, GRID, features[:, :0], [[]]), bev)
     assert torch.equal(fused(bev, GRID, features, [[None, None]]), bev)
+
+
+@every_mode
+def test_untrained_it_is_the_map_that_was_given_and_learns(mode):
+    bev, features = frames()
+    fused = FuTrFusion(16, 8, mode)
+    optimizer = torch.optim.SGD(fused.parameters(), 0.1)
+    output = fused(bev, GRID, features, [[camera()]])
+    assert torch.equal(output, bev)
+    output.square().sum().backward()
+    optimizer.step()
+    assert not torch.equal(fused(bev, GRID, features, [[camera()]]), bev)
 
 
 @every_mode

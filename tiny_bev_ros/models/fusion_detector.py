@@ -49,10 +49,24 @@ class FusionDetector(nn.Module):
             images: (B,K,3,H,W) float 0 to 1, with H and W multiples of the encoder's stride.
             cameras: for each frame K cameras of such images; None for one that is missing.
         """
-        bev = features_of(self.pfn, self.backbone, points, grids)
+        bev = self.map_of(points, grids)
+        stride = grids[0].shape[0] // bev.shape[2]
+        fused = self.look(bev, grids[0].strided(stride), images, cameras)
+        return {name: head(fused) for name, head in self.heads.items()}
+
+    def map_of(self, points: list[Tensor], grids: list[BevGrid]) -> Tensor:
+        """(B,C,h,w) of the clouds alone."""
+        return features_of(self.pfn, self.backbone, points, grids)
+
+    def look(
+        self,
+        bev: Tensor,
+        grid: BevGrid,
+        images: Tensor,
+        cameras: Sequence[Sequence[Camera | None]],
+    ) -> Tensor:
+        """A map (B,C,h,w) that lies on a grid, with what the images tell of it."""
         features = self.camera_encoder(images)
         size = (features.shape[4], features.shape[3])
         seen = [[camera and camera.scaled(size) for camera in each] for each in cameras]
-        stride = grids[0].shape[0] // bev.shape[2]
-        fused = self.fusion(bev, grids[0].strided(stride), features, seen)
-        return {name: head(fused) for name, head in self.heads.items()}
+        return self.fusion(bev, grid, features, seen)

@@ -24,7 +24,9 @@ class FuTrFusion(nn.Module):
     """BEV tokens as queries, camera features as keys and values.
 
     What is found is added to the map, where anything is seen: without cameras the output is the
-    map that was given, and every head works on it unchanged.
+    map that was given, and every head works on it unchanged. So it is with cameras before any
+    training: the layers that speak last begin at zero, as in "ReZero" (Bachlechner et al., UAI
+    2021), and what was trained without a camera is spoilt by none.
 
     Args:
         channels: of the map.
@@ -60,6 +62,9 @@ class FuTrFusion(nn.Module):
         else:
             self.attention = GlobalAttention(channels, camera_channels, heads)
         self.perceptron = perceptron(channels)
+        last = self.perceptron[-1]
+        for parameter in (*self.attention.output.parameters(), *last.parameters()):
+            nn.init.zeros_(parameter)
 
     def forward(
         self,

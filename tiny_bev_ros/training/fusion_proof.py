@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a camera adds to a LiDAR: the same network trained with one, the other, and both.
 
-All of them see the same frames in the same order, for as many steps.
+All of them see the same frames in the same order, for as many steps. With both, what the heads
+say is judged twice: with what the camera told, and without, so that the LiDAR stays enough where
+the camera is gone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -48,8 +50,6 @@ _CHANNELS, _CAMERA_CHANNELS, _CAMERA_STRIDE = 64, 64, 4
 _STRIDE = 2
 _BATCH = 4
 _LEARNING_RATE, _WEIGHT_DECAY, _WARM_UP = 3e-3, 0.01, 0.05
-# Of the frames with both sensors, so that the LiDAR is enough where the camera is gone.
-_WITHOUT_CAMERA = 0.35
 _FLOOR = 0.05
 
 
@@ -100,26 +100,27 @@ class SightedFrames(Dataset):
 
 
 def build_network(mode: str, seed: int) -> FusionDetector:
-    """The network of a mode, with fresh weights; all modes have the same parts."""
+    """The network of a mode, with fresh weights; all modes have the same parts.
+
+    But for the channels of the fusion in 'camera', where it stands before the backbone.
+    """
     if mode not in MODES:
         raise TinyBevError(f'mode is {mode!r}; expected one of {", ".join(MODES)}')
     with seeded(seed):
-        return FusionDetector(
-            build_detector(out_channels=_CHANNELS, heads=('detection',)),
-            CameraEncoder('tiny', _CAMERA_CHANNELS, _CAMERA_STRIDE),
-            FuTrFusion(_CHANNELS, _CAMERA_CHANNELS),
-        )
+        detector = build_detector(out_channels=_CHANNELS, heads=('detection',))
+        encoder = CameraEncoder('tiny', _CAMERA_CHANNELS, _CAMERA_STRIDE)
+        channels = detector.pfn.out_channels if mode == 'camera' else _CHANNELS
+        return FusionDetector(detector, encoder, FuTrFusion(channels, _CAMERA_CHANNELS))
 
 
-def as_batch(frames: list[SightedFrame], mode: str, without_camera: Iterable[bool] = ()) -> Batch:
+def as_batch(frames: list[SightedFrame], mode: str, unplugged: bool = False) -> Batch:
     """Frames as a network of a mode is shown them.
 
     Args:
         frames: some.
         mode: of MODES; 'camera' sees no points, 'lidar' no pictures.
-        without_camera: for each frame, whether its camera is missing; none is by default.
+        unplugged: whether the camera is missing.
     """
-    missing = list(without_camera) or [False] * len(frames)
     # As many as there are to look at.
     eyes = [] if mode == 'lidar' else [camera()]
     fine = GRID.strided(_STRIDE)
@@ -130,9 +131,24 @@ def as_batch(frames: list[SightedFrame], mode: str, without_camera: Iterable[boo
             for sight in frames
         ],
         torch.stack([as_input(sight.image) for sight in frames])[:, None][:, : len(eyes)],
-        [[None if gone else eye for eye in eyes] for gone in missing],
+        [[None if unplugged else eye for eye in eyes]] * len(frames),
         DetectionTargets(*(torch.stack(each) for each in zip(*targets, strict=True))),
     )
+
+
+def maps_of(network: FusionDetector, batch: Batch, mode: str) -> list[Tensor]:
+    """Maps (B,C,h,w) for the heads: that of the mode comes last.
+
+    In 'fused' that of the clouds alone stands before it. In 'camera' it is the backbone that
+    stands behind the fusion: a cell sees all that lies on its ray, and what is nearest can be
+    told from its neighbours alone (as in "Simple-BEV", Harley et al., ICRA 2023).
+    """
+    if mode == 'camera':
+        empty = torch.zeros(len(batch.images), network.fusion.channels, *GRID.shape)
+        return [network.backbone(network.look(empty, GRID, batch.images, batch.cameras))]
+    bev = network.map_of(batch.points, [GRID] * len(batch.points))
+    fused = network.look(bev, GRID.strided(_STRIDE), batch.images, batch.cameras)
+    return [bev, fused] if mode == 'fused' else [fused]
 
 
 def train(
@@ -158,8 +174,10 @@ def train(
         for group in optimizer.param_groups:
             group['lr'] = learning_rate(step, steps, _LEARNING_RATE, _WARM_UP)
         with torch.autocast('cpu', torch.bfloat16):
-            maps = network(batch.points, [GRID] * _BATCH, batch.images, batch.cameras)
-        total = torch.stack(list(detection_loss(maps['detection'], batch.targets).values())).sum()
+            maps = maps_of(network, batch, mode)
+            said = network.heads['detection'](torch.cat(maps))
+        targets = DetectionTargets(*(torch.cat([each] * len(maps)) for each in batch.targets))
+        total = torch.stack(list(detection_loss(said, targets).values())).sum()
         optimizer.zero_grad(set_to_none=True)
         total.backward()
         nn.utils.clip_grad_norm_(network.parameters(), LARGEST_GRADIENT)
@@ -174,9 +192,10 @@ def detect(
     network: FusionDetector, sight: SightedFrame, mode: str, unplugged: bool = False
 ) -> Detections:
     """What a network finds in one frame, with its camera or without."""
-    batch = as_batch([sight], mode, [unplugged])
-    maps = network(batch.points, [GRID], batch.images, batch.cameras)
-    return decode(maps['detection'], GRID.strided(_STRIDE), (_FLOOR,) * len(CLASSES))[0]
+    said = network.heads['detection'](
+        maps_of(network, as_batch([sight], mode, unplugged), mode)[-1]
+    )
+    return decode(said, GRID.strided(_STRIDE), (_FLOOR,) * len(CLASSES))[0]
 
 
 @dataclass
@@ -212,10 +231,9 @@ def _batches(mode: str, seed: int, frames: Dataset, steps: int, workers: int) ->
     random = np.random.default_rng(seed)
     order = [int(i) for i in random.integers(0, len(frames), steps * _BATCH)]  # type: ignore[arg-type]
     flips = random.random((steps, _BATCH)) < 0.5
-    gone = random.random((steps, _BATCH)) < _WITHOUT_CAMERA
     loader = DataLoader(
         frames, batch_size=_BATCH, sampler=order, num_workers=workers, collate_fn=list
     )
     for step, group in enumerate(loader):
         shown = [mirrored(s) if flip else s for s, flip in zip(group, flips[step], strict=True)]
-        yield as_batch(shown, mode, gone[step] if mode == 'fused' else ())
+        yield as_batch(shown, mode)
