@@ -10,6 +10,7 @@ import pytest
 import rclpy
 import torch
 from diagnostic_msgs.msg import DiagnosticArray
+from fusions import lively_fusion, save_fusion
 from rclpy.parameter import Parameter as RosParameter
 from ros_graph import RosGraph
 from std_msgs.msg import Float32MultiArray, UInt8MultiArray
@@ -20,9 +21,7 @@ from tiny_bev_ros.messages.camera_features import labels_of
 from tiny_bev_ros.messages.labels import TensorLabels
 from tiny_bev_ros.messages.map_grid import grid_of
 from tiny_bev_ros.messages.tensor import decode_tensor, encode_tensor
-from tiny_bev_ros.models import seeded
 from tiny_bev_ros.models.camera import make_camera
-from tiny_bev_ros.models.futr_fusion import FuTrFusion
 from tiny_bev_ros.models.mounting import STILL, from_pose
 from tiny_bev_ros.nodes.fusion_node import FusionNode
 
@@ -59,8 +58,6 @@ def camera_message(ms: int, seed: int):
 
 def expected(bev: np.ndarray, seen: list[tuple[list[float], int]], mode: str = 'projected'):
     """What PyTorch makes of a map and cameras, each a pose and a seed."""
-    with seeded(0):
-        fusion = FuTrFusion(128, 64, mode).eval()
     views = [
         (
             torch.from_numpy(features_of(seed)),
@@ -69,7 +66,7 @@ def expected(bev: np.ndarray, seen: list[tuple[list[float], int]], mode: str = '
         for pose, seed in seen
     ]
     grid = grid_of(TensorLabels(y_axis=Y_AXIS, x_axis=X_AXIS), (8, 10))
-    stage = FusionStage(fusion, torch.device('cpu'))
+    stage = FusionStage(lively_fusion(128, 64, mode), torch.device('cpu'))
     return stage(torch.from_numpy(bev), grid, views).numpy()
 
 
@@ -79,6 +76,8 @@ class Rig:
     def __init__(self, graph: RosGraph, *names: str, **parameters) -> None:
         poses = {'front': AHEAD, 'left': LEFT}
         given = {f'extrinsics__{name}': poses[name] for name in names} | parameters
+        fusion = lively_fusion(128, 64, parameters.get('fusion__mode', 'projected'))
+        given['fusion__checkpoint'] = save_fusion(fusion, graph.folder / 'fusion.pt')
         self.graph = graph
         self.process = graph.start(
             'fusion_node', cameras=f'[{", ".join(names)}]', max_wait_ms=300.0, **given
@@ -143,7 +142,13 @@ def test_one_camera_gives_what_pytorch_gives(graph: RosGraph, mode: str):
 
 
 def test_float16_of_either_is_read(graph: RosGraph):
-    graph.start('fusion_node', cameras='[front]', extrinsics__front=AHEAD, max_wait_ms=1000.0)
+    graph.start(
+        'fusion_node',
+        cameras='[front]',
+        extrinsics__front=AHEAD,
+        max_wait_ms=1000.0,
+        fusion__checkpoint=save_fusion(lively_fusion(128, 64), graph.folder / 'fusion.pt'),
+    )
     fused = graph.collect(Float32MultiArray, 'fused_features')
     for topic, array, labels in (
         ('front/camera_features', features_of(1), labels_of(SEEN, (1, 0), 'cam')),

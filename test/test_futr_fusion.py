@@ -7,10 +7,10 @@ import math
 
 import pytest
 import torch
+from fusions import lively_fusion
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
-from tiny_bev_ros.models import seeded
 from tiny_bev_ros.models.camera import make_camera
 from tiny_bev_ros.models.futr_fusion import MODES, FuTrFusion
 
@@ -27,13 +27,8 @@ def camera(yaw=0.0, place=(0.0, 0.0, 0.0)):
     return make_camera([10, 0, 9.5, 0, 10, 5.5, 0, 0, 1], [*rows, [0, 0, 0, 1]], SIZE)
 
 
-def fusion(mode, **changes):
-    """One whose last layers say something, as if it had been trained."""
-    with seeded(0):
-        made = FuTrFusion(16, 8, mode, **changes).eval()
-        for layer in (made.attention.output, made.perceptron[-1]):
-            layer.reset_parameters()
-        return made
+def fusion(mode):
+    return lively_fusion(16, 8, mode)
 
 
 def frames(batch=1, cameras=1):

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from fusions import lively_fusion, save_fusion
 from nav_msgs.msg import OccupancyGrid
 from ros_graph import RosGraph
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
@@ -24,7 +25,6 @@ from tiny_bev_ros.messages.labels import TensorLabels
 from tiny_bev_ros.messages.tensor import decode_tensor
 from tiny_bev_ros.models import CameraEncoder, seeded
 from tiny_bev_ros.models.detector import build_heads
-from tiny_bev_ros.models.futr_fusion import FuTrFusion
 from tiny_bev_ros.models.mounting import from_pose
 
 pytestmark = [pytest.mark.dds, pytest.mark.timeout(120)]
@@ -59,14 +59,13 @@ def expected(bev: np.ndarray, *names: str) -> torch.Tensor:
     """What the stages make of a map and the cameras that are there."""
     with seeded(0):
         encoder = CameraEncoder('tiny', 64).eval()
-    with seeded(0):
-        fusion = FuTrFusion(128, 64).eval()
     stage = CameraStage(encoder, torch.device('cpu'))
     views = []
     for name in names:
         camera = replace(decode_camera_info(INFO), from_points=from_pose(POSES[name]))
         views.append(stage(picture(name), camera))
-    return FusionStage(fusion, torch.device('cpu'))(torch.from_numpy(bev), GRID, views)
+    fusion = FusionStage(lively_fusion(128, 64), torch.device('cpu'))
+    return fusion(torch.from_numpy(bev), GRID, views)
 
 
 def close(array: np.ndarray, wanted: torch.Tensor) -> bool:
@@ -78,6 +77,7 @@ def test_heads_see_what_cameras_add_and_none_of_them_is_needed(graph: RosGraph):
         'pipeline_node',
         cameras=f'[{", ".join(POSES)}]',
         max_wait_ms=200.0,
+        fusion__checkpoint=save_fusion(lively_fusion(128, 64), graph.folder / 'fusion.pt'),
         **{f'extrinsics__{name}': pose for name, pose in POSES.items()},
         **SMALL,
     )

@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A fusion that changes maps, for tests: a new one is the identity."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from tiny_bev_ros.models import FuTrFusion, seeded
+
+
+def lively_fusion(channels: int, camera_channels: int, mode: str = 'projected') -> FuTrFusion:
+    """One whose last layers say something, as if it had been trained; the same each time."""
+    with seeded(0):
+        made = FuTrFusion(channels, camera_channels, mode).eval()
+        for layer in (made.attention.output, made.perceptron[-1]):
+            layer.reset_parameters()
+        return made
+
+
+def save_fusion(fusion: FuTrFusion, path: Path) -> str:
+    """Writes weights as fusion.checkpoint takes them; returns the path."""
+    torch.save({f'fusion.{key}': each for key, each in fusion.state_dict().items()}, path)
+    return str(path)
