@@ -24,9 +24,7 @@ class FuTrFusion(nn.Module):
     """BEV tokens as queries, camera features as keys and values.
 
     What is found is added to the map, where anything is seen: without cameras the output is the
-    map that was given, and every head works on it unchanged. So it is with cameras before any
-    training: the layers that speak last begin at zero, as in "ReZero" (Bachlechner et al., UAI
-    2021), and what was trained without a camera is spoilt by none.
+    map that was given, and every head works on it unchanged.
 
     Args:
         channels: of the map.
@@ -62,9 +60,16 @@ class FuTrFusion(nn.Module):
         else:
             self.attention = GlobalAttention(channels, camera_channels, heads)
         self.perceptron = perceptron(channels)
-        last = self.perceptron[-1]
-        for parameter in (*self.attention.output.parameters(), *last.parameters()):
-            nn.init.zeros_(parameter)
+
+    def silence(self) -> None:
+        """Makes the output the map that was given, with cameras too, by zeros in the last layers.
+
+        For use without trained weights: random ones would spoil what heads see. Not for training,
+        which is much slower from there.
+        """
+        for layer in (self.attention.output, self.perceptron[-1]):
+            for parameter in layer.parameters():
+                nn.init.zeros_(parameter)
 
     def forward(
         self,
