@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A fusion that changes maps, for tests: a new one is the identity."""
+"""A fusion that changes maps, for tests: without a file a node has one that does not."""
 
 from __future__ import annotations
 
@@ -11,12 +11,9 @@ from tiny_bev_ros.models import FuTrFusion, seeded
 
 
 def lively_fusion(channels: int, camera_channels: int, mode: str = 'projected') -> FuTrFusion:
-    """One whose last layers say something, as if it had been trained; the same each time."""
+    """One with random weights, the same each time."""
     with seeded(0):
-        made = FuTrFusion(channels, camera_channels, mode).eval()
-        for layer in (made.attention.output, made.perceptron[-1]):
-            layer.reset_parameters()
-        return made
+        return FuTrFusion(channels, camera_channels, mode).eval()
 
 
 def save_fusion(fusion: FuTrFusion, path: Path) -> str:

@@ -3,20 +3,20 @@
 
 import pytest
 import torch
-from fusions import lively_fusion
 
 from tiny_bev_ros.engine.fusion import FusionStage
 from tiny_bev_ros.engine.memory import NotEnoughMemoryError
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
-from tiny_bev_ros.models import make_camera
+from tiny_bev_ros.models import FuTrFusion, make_camera, seeded
 
 GRID = BevGrid((0, 16), (-8, 8), (-3, 1), 0.5)
 CPU = torch.device('cpu')
 
 
 def make(mode='projected', **options):
-    return FusionStage(lively_fusion(32, 16, mode), CPU, **options)
+    with seeded(0):
+        return FusionStage(FuTrFusion(32, 16, mode), CPU, **options)
 
 
 def view(seed=0, size=(20, 6), turned=False):
@@ -39,7 +39,8 @@ def bev():
 def test_as_the_network_alone(mode):
     views = [view(1), view(2, turned=True)]
     fused = make(mode)(bev(), GRID, views)
-    network = lively_fusion(32, 16, mode)
+    with seeded(0):
+        network = FuTrFusion(32, 16, mode).eval()
     features = torch.stack([features[0] for features, _ in views])[None]
     with torch.inference_mode():
         expected = network(bev(), GRID, features, [[camera for _, camera in views]])
@@ -89,7 +90,8 @@ def test_projected_takes_what_it_needs():
 @pytest.mark.gpu
 @pytest.mark.parametrize('mode', ['projected', 'global'])
 def test_on_a_gpu_as_on_the_cpu(mode):
-    stage = FusionStage(lively_fusion(32, 16, mode), torch.device('cuda'))
+    with seeded(0):
+        stage = FusionStage(FuTrFusion(32, 16, mode), torch.device('cuda'))
     fused = stage(bev(), GRID, [view(1), view(2, turned=True)])
     expected = make(mode)(bev(), GRID, [view(1), view(2, turned=True)])
     torch.testing.assert_close(fused.cpu(), expected, rtol=1e-3, atol=1e-3)

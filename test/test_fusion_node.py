@@ -75,9 +75,9 @@ class Rig:
 
     def __init__(self, graph: RosGraph, *names: str, **parameters) -> None:
         poses = {'front': AHEAD, 'left': LEFT}
-        given = {f'extrinsics__{name}': poses[name] for name in names} | parameters
         fusion = lively_fusion(128, 64, parameters.get('fusion__mode', 'projected'))
-        given['fusion__checkpoint'] = save_fusion(fusion, graph.folder / 'fusion.pt')
+        given = {'fusion__checkpoint': save_fusion(fusion, graph.folder / 'fusion.pt')}
+        given |= {f'extrinsics__{name}': poses[name] for name in names} | parameters
         self.graph = graph
         self.process = graph.start(
             'fusion_node', cameras=f'[{", ".join(names)}]', max_wait_ms=300.0, **given
@@ -139,6 +139,15 @@ def test_one_camera_gives_what_pytorch_gives(graph: RosGraph, mode: str):
     log = rig.end()
     assert 'camera front: received 1, used 1, dropped 0; missing in 0 frames' in log
     assert 'received 1, published 1, dropped 0;' in log
+
+
+def test_without_weights_a_camera_changes_nothing_and_it_is_told(graph: RosGraph):
+    rig = Rig(graph, 'front', fusion__checkpoint='""')
+    rig.see('front', 1000)
+    assert (rig.fuse(1000) == map_of()).all()
+    log = rig.end()
+    assert 'fusion.checkpoint is empty: UNTRAINED, so cameras add nothing to maps' in log
+    assert 'camera front: received 1, used 1' in log
 
 
 def test_float16_of_either_is_read(graph: RosGraph):

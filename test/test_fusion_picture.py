@@ -8,6 +8,7 @@ import torch
 
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.models import FuTrFusion, make_camera, seeded
+from tiny_bev_ros.models.detection_head import Detections
 from tiny_bev_ros.tools.fusion_picture import Looks, busiest_cell, draw, looks_of
 
 GRID = BevGrid((0, 16), (-8, 8), (-3, 1), 0.5)
@@ -50,19 +51,27 @@ def test_the_cell_that_is_shown_is_seen_whole():
     assert busiest_cell(fusion, GRID, IMAGE.scaled((50, 15)), strength) == CELL
 
 
-def test_points_and_looks_are_drawn_where_they_lie(tmp_path):
-    maps = np.random.default_rng(0).random((2, 4, *GRID.shape), np.float32)
+def objects(boxes=()):
+    boxes = torch.tensor(boxes, dtype=torch.float32).view(-1, 7)
+    return Detections(boxes, torch.ones(len(boxes)), torch.arange(len(boxes)))
+
+
+def test_what_is_drawn_lies_where_it_is(tmp_path):
+    maps = np.zeros((2, 4, *GRID.shape), np.float32)
     image = np.zeros((60, 200, 3), np.uint8)
 
-    def picture(points, pixels):
+    def picture(points, pixels, found=()):
         looks = Looks(CELL, np.array(pixels, float).reshape(-1, 2), np.ones(len(pixels)))
         points = np.array(points, np.float32).reshape(-1, 3)
-        draw(image, IMAGE, points, (maps[0], maps[1]), GRID, looks, 'title', tmp_path / 'x.png')
+        draw(
+            image, IMAGE, points, (maps[0], maps[1]), [objects(), objects(found)], GRID, looks,
+            'title', tmp_path / 'x.png',
+        )  # fmt: skip
         return matplotlib.image.imread(tmp_path / 'x.png')[..., :3]
 
-    def columns(one, other):
+    def columns(one, other, low=0.12, high=0.45):  # below the title, above the maps
         rows, cols = np.nonzero(np.abs(one - other).max(axis=2) > 0.1)
-        mine = (rows > 0.12 * len(one)) & (rows < 0.45 * len(one))  # below the title
+        mine = (rows > low * len(one)) & (rows < high * len(one))
         return cols[mine] / one.shape[1]
 
     bare = picture([], [])
@@ -72,3 +81,7 @@ def test_points_and_looks_are_drawn_where_they_lie(tmp_path):
     right = columns(bare, picture([], [(180, 30)]))
     assert len(right) > 20
     assert right.min() > 0.7
+    # Of the fused map alone, which is the one in the middle; its left half is at the left.
+    boxed = columns(bare, picture([], [], [[8, 4, 0, 4, 2, 1.5, 0]]), 0.55, 0.95)
+    assert len(boxed) > 20
+    assert 0.33 < np.median(boxed) < 0.5

@@ -7,10 +7,10 @@ import math
 
 import pytest
 import torch
-from fusions import lively_fusion
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
+from tiny_bev_ros.models import seeded
 from tiny_bev_ros.models.camera import make_camera
 from tiny_bev_ros.models.futr_fusion import MODES, FuTrFusion
 
@@ -27,8 +27,9 @@ def camera(yaw=0.0, place=(0.0, 0.0, 0.0)):
     return make_camera([10, 0, 9.5, 0, 10, 5.5, 0, 0, 1], [*rows, [0, 0, 0, 1]], SIZE)
 
 
-def fusion(mode):
-    return lively_fusion(16, 8, mode)
+def fusion(mode, **changes):
+    with seeded(0):
+        return FuTrFusion(16, 8, mode, **changes).eval()
 
 
 def frames(batch=1, cameras=1):
@@ -46,15 +47,12 @@ def test_without_cameras_it_is_the_map_that_was_given(mode):
 
 
 @every_mode
-def test_untrained_it_is_the_map_that_was_given_and_learns(mode):
+def test_silenced_it_is_the_map_that_was_given(mode):
     bev, features = frames()
-    fused = FuTrFusion(16, 8, mode)
-    optimizer = torch.optim.SGD(fused.parameters(), 0.1)
-    output = fused(bev, GRID, features, [[camera()]])
-    assert torch.equal(output, bev)
-    output.square().sum().backward()
-    optimizer.step()
+    fused = fusion(mode)
     assert not torch.equal(fused(bev, GRID, features, [[camera()]]), bev)
+    fused.silence()
+    assert torch.equal(fused(bev, GRID, features, [[camera()]]), bev)
 
 
 @every_mode

@@ -11,15 +11,19 @@ import rclpy
 import torch
 import yaml
 from rclpy.parameter import Parameter as RosParameter
+from safetensors.torch import load_file
 
-from tiny_bev_ros.config import CHECKPOINTS, WEIGHTS, weights_file
+from tiny_bev_ros.config import CHECKPOINTS, MARKED, WEIGHTS, weights_file
 from tiny_bev_ros.engine.detector import Detector
 from tiny_bev_ros.models.weights import load_weights, read_description
+from tiny_bev_ros.nodes.build import make_grid
 from tiny_bev_ros.nodes.pipeline_node import PipelineNode
 from tiny_bev_ros.tools.evaluate import evaluate
 from tiny_bev_ros.training.config import TrainConfig, from_dict, read_config
 from tiny_bev_ros.training.evaluation import kitti_exams, simulated_exam
+from tiny_bev_ros.training.fusion_proof import EXAM_SEED, Marks, build_network, detect
 from tiny_bev_ros.training.kitti import KittiFolder
+from tiny_bev_ros.training.sighted import GRID, sighted
 from tiny_bev_ros.training.simulated import simulated
 
 pytestmark = pytest.mark.timeout(300)
@@ -55,6 +59,40 @@ def test_their_parameters_fit_them(name):
     }
     assert values['pfn']['out_channels'] == network['pfn_channels']
     assert values['heads'] == list(network['heads'])
+
+
+def test_those_of_the_demo_with_a_camera_say_how_they_were_made():
+    path = Path(weights_file(MARKED))
+    assert path.stat().st_size < 8 * 2**20
+    said = read_description(path)
+    assert said.origin['command'] == 'fusion_proof --modes fused --seeds 0'
+    assert 'dirty' not in said.origin['commit']
+    (values,) = yaml.safe_load((CONFIG / f'weights_{MARKED}.yaml').read_text()).values()
+    grid = make_grid(flat(values['ros__parameters']))
+    assert grid == GRID
+    assert (said.cell, said.z_range) == (GRID.cell, GRID.z_range)
+
+
+def flat(values, prefix=''):
+    found = {}
+    for key, value in values.items():
+        more = flat(value, f'{prefix}{key}.') if isinstance(value, dict) else {prefix + key: value}
+        found |= more
+    return found
+
+
+def test_a_camera_tells_what_a_lidar_cannot_and_may_be_unplugged():
+    """On frames that they have not seen; docs/fusion.md has 300 of them."""
+    network = build_network('fused', 0)
+    network.load_state_dict(load_file(weights_file(MARKED)))
+    network.eval()
+    seeing, blind = Marks(), Marks()
+    for seed in range(2 * EXAM_SEED, 2 * EXAM_SEED + 16):
+        sight = sighted(seed)
+        seeing.add(sight.frame, detect(network, sight, 'fused'))
+        blind.add(sight.frame, detect(network, sight, 'fused', unplugged=True))
+    assert seeing.mean() > blind.mean() + 0.08
+    assert blind.mean() > 0.45
 
 
 def test_intensity_is_not_looked_at():

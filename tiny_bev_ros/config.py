@@ -12,6 +12,8 @@ GRIDS = ('kitti', 'square_200', 'surround', 'close', 'ahead', 'around')
 # Shipped weights, grids of the cells with which they were trained, parameters that take them.
 WEIGHTS = ('street',)
 GRIDS_OF_WEIGHTS = ('ahead', 'around')
+# Those of the demo with a camera: they stand for themselves, launch files do not offer them.
+MARKED = 'street_marked'
 CHECKPOINTS = ('pfn.checkpoint', 'backbone.checkpoint', 'heads_checkpoint')
 
 
@@ -21,7 +23,7 @@ def config_file(name: str = 'tiny_bev.yaml') -> str:
 
 
 def weights_file(name: str) -> str:
-    """Path of shipped weights, one of WEIGHTS; config/weights_<name>.yaml is their network."""
+    """Path of shipped weights, WEIGHTS or MARKED; config/weights_<name>.yaml is their network."""
     return str(Path(__file__).parent / 'weights' / f'{name}.safetensors')
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.models.checkpoint import load_backbone, load_heads, load_pfn
@@ -39,8 +41,8 @@ class Description:
         return BevGrid(x_range, y_range, self.z_range, self.cell)
 
 
-def save_weights(path: str | Path, network: BevDetector, description: Description) -> None:
-    """Writes ``pfn.*``, ``backbone.*`` and ``heads.*`` as safetensors, with the description."""
+def save_weights(path: str | Path, network: nn.Module, description: Description) -> None:
+    """Writes a BevDetector, or one with more parts, as safetensors with the description."""
     from safetensors.torch import save_file
 
     tensors = {

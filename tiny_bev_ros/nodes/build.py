@@ -86,7 +86,8 @@ class Weights:
     Attributes:
         pfn, backbone, heads, camera, fusion: those that the node has.
         grid: of the pillars, where the node makes them.
-        digests: parameter of a file to its SHA-256, or 'random, seed N'.
+        digests: parameter of a file to its SHA-256, or 'random, seed N'; a fusion without a file
+            adds nothing: 'none'.
     """
 
     pfn: PillarFeatureNet | None
@@ -139,7 +140,9 @@ def load_weights(
         digests |= _load(load_heads, made_heads, 'heads_checkpoint', values, logger)
     if camera:
         with _naming('camera.'), seeded(values['seed']):
-            made_camera = CameraEncoder(values['camera.encoder'], values['camera.channels']).eval()
+            made_camera = CameraEncoder(
+                values['camera.encoder'], values['camera.channels'], values['camera.stride']
+            ).eval()
         digests |= _load(load_camera_encoder, made_camera, 'camera.checkpoint', values, logger)
     if fusion:
         with _naming('fusion.heads: '), seeded(values['seed']):
@@ -150,7 +153,12 @@ def load_weights(
                 values['fusion.heads'],
                 tuple(values['fusion.heights']),
             ).eval()
-        digests |= _load(load_fusion, made_fusion, 'fusion.checkpoint', values, logger)
+        if values['fusion.checkpoint']:
+            digests |= _load(load_fusion, made_fusion, 'fusion.checkpoint', values, logger)
+        else:
+            made_fusion.silence()
+            digests['fusion.checkpoint'] = 'none'
+            logger.warning('fusion.checkpoint is empty: UNTRAINED, so cameras add nothing to maps')
     return Weights(made_pfn, made_backbone, made_heads, made_camera, made_fusion, grid, digests)
 
 

@@ -204,6 +204,7 @@ CAMERA = (
         'camera.encoder', 'tiny', 'tiny, or a network of timm, where that package is installed'
     ),
     *CAMERA_FEATURES,
+    Parameter('camera.stride', 8, 'pixels per feature, as far as the encoder has that', 1, 64),
     Parameter(
         'camera.checkpoint',
         '',
@@ -255,7 +256,7 @@ FUSION = (
     Parameter(
         'fusion.checkpoint',
         '',
-        "weights (.safetensors, .pt, .pth); '' for random, untrained ones; set again to reload",
+        "weights (.safetensors, .pt, .pth); '': cameras add nothing to maps; set again to reload",
         changes='always',
     ),
 )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Plays the clouds and images of a bag through the nodes and shows where one cell looks.
+"""Plays the clouds and images of a bag through the nodes and shows what the camera adds.
 
 pipeline_node, camera_node and fusion_node are processes of their own over the ROS middleware, as
 on a robot. A cloud is sent, with the image of its time, when what was made of the one before it
@@ -30,7 +30,7 @@ from std_msgs.msg import Float64
 from tqdm import tqdm
 
 from tiny_bev_ros.client import BevSubscriber
-from tiny_bev_ros.config import CHECKPOINTS, WEIGHTS, config_file, weights_file
+from tiny_bev_ros.config import MARKED, config_file, weights_file
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.messages.camera_features import CameraFeatures, decode_camera_features
 from tiny_bev_ros.messages.camera_info import decode_camera_info
@@ -38,17 +38,26 @@ from tiny_bev_ros.messages.cloud import decode_cloud
 from tiny_bev_ros.messages.image import decode_image
 from tiny_bev_ros.messages.map_grid import grid_of
 from tiny_bev_ros.messages.tensor import BevTensor
-from tiny_bev_ros.models import FuTrFusion, seeded
+from tiny_bev_ros.models import FuTrFusion
+from tiny_bev_ros.models.checkpoint import load_fusion
+from tiny_bev_ros.models.detection_head import decode
 from tiny_bev_ros.models.mounting import from_pose
+from tiny_bev_ros.models.weights import load_weights
 from tiny_bev_ros.tools.bag import Bag, find_cloud_topic
 from tiny_bev_ros.tools.bag_cameras import find_camera, find_pose
 from tiny_bev_ros.tools.demo import given_or_street, run_with_ros, table
 from tiny_bev_ros.tools.fusion_picture import busiest_cell, draw, looks_of
 from tiny_bev_ros.tools.node_process import NodeProcess
+from tiny_bev_ros.training.sighted import CLASSES, EYE
 
 _NAME = 'camera'
-_CHANNELS, _CAMERA_CHANNELS = 64, 64
+_CAMERA_CHANNELS = 64
+# Focal length in pixels of the pictures with which the camera was trained: others are scaled to
+# it, so that things are as large in them.
+_FOCAL = EYE.focal
 _NODES = ('pipeline_node', 'camera_node', 'fusion_node')
+# From which score on an object is drawn.
+_LIKELY = 0.3
 _START_S = 60.0
 _ANSWER_S = 10.0
 _TRIES = 3
@@ -193,22 +202,17 @@ def shots(bag: Bag, cloud: str, image: str, info: str) -> Iterator[Shot]:
         raise TinyBevError(f'no cloud on {cloud} has an image on {image} within 50 ms')
 
 
-def start(stack: ExitStack, namespace: str, pose: list[float], folder: Path) -> list[NodeProcess]:
-    """The three nodes, with the shipped weights of the LiDAR side."""
-    common = [
-        '--params-file',
-        config_file(),
-        '--params-file',
-        config_file(f'weights_{WEIGHTS[0]}.yaml'),
-    ]
-    common += ['-p', f'camera.channels:={_CAMERA_CHANNELS}']
+def start(
+    stack: ExitStack, namespace: str, pose: list[float], width: int, folder: Path
+) -> list[NodeProcess]:
+    """The three nodes, with the shipped weights; images are scaled to a width."""
+    common = ['--params-file', config_file()]
+    common += ['--params-file', config_file(f'weights_{MARKED}.yaml')]
+    for part in ('pfn', 'backbone', 'camera', 'fusion'):
+        common += ['-p', f'{part}.checkpoint:={weights_file(MARKED)}']
     own = {
-        'pipeline_node': [
-            argument
-            for each in CHECKPOINTS
-            for argument in ('-p', f'{each}:={weights_file(WEIGHTS[0])}')
-        ],
-        'camera_node': [],
+        'pipeline_node': [],
+        'camera_node': ['-p', f'camera.image_size:=[{width}, 0]'],
         # A slow machine is to show a fusion as well.
         'fusion_node': [
             *('-p', f'cameras:=[{_NAME}]', '-p', f'extrinsics.{_NAME}:={pose}'),
@@ -238,9 +242,11 @@ def run(options: argparse.Namespace) -> None:
         frame = deserialize_message(first.cloud, PointCloud2).header.frame_id
         optical = deserialize_message(first.image, Image).header.frame_id
         pose = find_pose(bag, frame, optical)
+        info = deserialize_message(first.info, CameraInfo)
+        width = round(info.width * _FOCAL / info.k[0])
         print(f'starting {", ".join(_NODES)} (logs: {folder})')
-        print('weights: shipped for the LiDAR; random for camera and fusion, as none are shipped')
-        nodes = start(stack, namespace, pose, folder)
+        print(f'weights: {MARKED}, shipped; images are scaled to a width of {width}')
+        nodes = start(stack, namespace, pose, width, folder)
         probe = Probe(namespace)
         stack.callback(probe.destroy_node)
         probe.wait_for(nodes)
@@ -284,22 +290,25 @@ def _draw(shot: Shot, pose: list[float], probe: Probe, title: str, path: Path) -
     if bev is None or fused is None or seen is None:
         raise TinyBevError('features of the camera did not arrive')
     mount = from_pose(pose)
-    with seeded(0):  # as fusion_node has them
-        fusion = FuTrFusion(_CHANNELS, _CAMERA_CHANNELS).eval()
-    map_of_lidar = bev.tensor.float()
+    network, _ = load_weights(weights_file(MARKED))
+    fusion = FuTrFusion(network.backbone.feature_info[-1].channels, _CAMERA_CHANNELS).eval()
+    load_fusion(fusion, weights_file(MARKED))
+    map_of_lidar, fused_map = bev.tensor.float(), fused.tensor.float()
     grid = grid_of(bev.labels, (map_of_lidar.shape[2], map_of_lidar.shape[3]))
     camera = replace(seen.camera, from_points=mount)
     whole = replace(
         decode_camera_info(deserialize_message(shot.info, CameraInfo)), from_points=mount
     )
-    strength = map_of_lidar[0].square().mean(dim=0).numpy()
-    cell = busiest_cell(fusion, grid, camera, strength)
+    change = (fused_map - map_of_lidar)[0].square().mean(dim=0).numpy()
+    cell = busiest_cell(fusion, grid, camera, change)
     with torch.inference_mode():
         looks = looks_of(fusion, map_of_lidar, grid, seen.tensor.float(), camera, whole, cell)
+        said = network.heads['detection'](torch.cat([map_of_lidar, fused_map]))
+        found = decode(said, grid, (_LIKELY,) * len(CLASSES))
     points = decode_cloud(deserialize_message(shot.cloud, PointCloud2)).points
     image = decode_image(deserialize_message(shot.image, Image))
-    maps = (map_of_lidar[0].numpy(), fused.array[0].astype(np.float32))
-    draw(image, whole, points, maps, grid, looks, title, path)
+    maps = (map_of_lidar[0].numpy(), fused_map[0].numpy())
+    draw(image, whole, points, maps, found, grid, looks, title, path)
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,15 +12,21 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from torch import Tensor
 
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.messages.bev_image import bev_image
 from tiny_bev_ros.models.camera import Camera
+from tiny_bev_ros.models.detection_head import Detections
 from tiny_bev_ros.models.futr_fusion import FuTrFusion
 from tiny_bev_ros.models.projected_attention import ProjectedAttention
 from tiny_bev_ros.models.tokens import to_tokens
+from tiny_bev_ros.tools.demo_picture import outlines
+from tiny_bev_ros.training.sighted import CLASSES
 
+# Of the classes of `sighted`.
+COLOURS = ('#4fc3f7', '#ffd54f', '#ff7043')
 _CELL = '#ff3355'
 _FARTHEST = 50.0
 # Farther cells are a few pixels in the image.
@@ -99,6 +106,7 @@ def draw(
     camera: Camera,
     points: np.ndarray,
     maps: tuple[np.ndarray, np.ndarray],
+    found: Sequence[Detections],
     grid: BevGrid,
     looks: Looks,
     title: str,
@@ -111,6 +119,7 @@ def draw(
         camera: that took it.
         points: (N,3+) float32 x, y, z in metres.
         maps: (C,h,w) of the LiDAR, and fused.
+        found: objects in each of them, with labels of `sighted.CLASSES`.
         grid: of both.
         looks: of one cell.
         title: of the picture.
@@ -124,6 +133,7 @@ def draw(
     (x_low, x_high), (y_low, y_high) = grid.x_range, grid.y_range
     extent = (y_high, y_low, x_low, x_high)
     lidar, fused = maps
+    boxes = dict(zip(('lidar', 'fused'), found, strict=True))
     change = np.sqrt(np.square(fused - lidar).mean(axis=0))[None]
     for name, shown, said in (
         ('lidar', lidar, 'map of the LiDAR, activation strength'),
@@ -132,6 +142,9 @@ def draw(
     ):
         axes = panels[name]
         axes.imshow(bev_image(shown), extent=extent, interpolation='nearest')
+        if name in boxes:
+            colours = [COLOURS[label] for label in boxes[name].labels.tolist()]
+            axes.add_collection(outlines(boxes[name].boxes.numpy(), colours, 1.6))
         axes.plot(
             grid.y_axis.centre(looks.cell[0]),
             grid.x_axis.centre(looks.cell[1]),
@@ -140,6 +153,13 @@ def draw(
         axes.set(aspect='equal', xlim=(y_high, y_low), ylim=(x_low, x_high), title=said)
         axes.set_xlabel('y, left [m]')
     panels['lidar'].set_ylabel('x, forward [m]')
+    panels['fused'].legend(
+        handles=[
+            Line2D([], [], color=colour, label=f'{name} ({(found[1].labels == label).sum()})')
+            for label, (name, colour) in enumerate(zip(CLASSES, COLOURS, strict=True))
+        ],
+        loc='lower right', fontsize=7, labelcolor='white', facecolor='#333333',
+    )  # fmt: skip
     figure.suptitle(title)
     figure.savefig(path, dpi=110)
 

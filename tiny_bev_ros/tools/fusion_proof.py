@@ -18,17 +18,21 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from tqdm import tqdm
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.models.detection_head import Detections
 from tiny_bev_ros.models.fusion_detector import FusionDetector
+from tiny_bev_ros.models.weights import Description, save_weights
 from tiny_bev_ros.tools.bench_tables import as_table
 from tiny_bev_ros.tools.demo_picture import outlines
+from tiny_bev_ros.tools.fusion_picture import COLOURS
+from tiny_bev_ros.tools.train import commit_of_source
 from tiny_bev_ros.training.fusion_proof import (
     EXAM_SEED,
     MODES,
+    NETWORK,
     Marks,
     SightedFrames,
     build_network,
@@ -37,7 +41,6 @@ from tiny_bev_ros.training.fusion_proof import (
 )
 from tiny_bev_ros.training.sighted import CLASSES, GRID, SightedFrame
 
-_COLOURS = ('#4fc3f7', '#ffd54f', '#ff7043')
 _LIKELY = 0.3
 _SHOWN = 4
 UNPLUGGED = 'fused, camera unplugged'
@@ -65,6 +68,16 @@ def examine(network: FusionDetector, mode: str, exams: SightedFrames) -> dict[st
         name: dict(zip((*CLASSES, 'mean'), (*each.precisions(), each.mean()), strict=True))
         for name, each in marks.items()
     }
+
+
+def _described(mode: str, seed: int, options: argparse.Namespace) -> Description:
+    origin = {
+        'command': f'fusion_proof --modes {mode} --seeds {seed}',
+        'steps': options.steps,
+        'frames': options.frames,
+        'commit': commit_of_source(),
+    }
+    return Description(NETWORK, GRID.cell, GRID.z_range, origin)
 
 
 def markdown(runs: list[dict[str, Any]]) -> str:
@@ -110,7 +123,7 @@ def draw(sights: list[SightedFrame], found: dict[str, list[Detections]], path: P
         panels[0, column].set_title(mode)
         for axes, sight, each in zip(panels[:, column], sights, detections, strict=True):
             _draw_map(axes, sight, each)
-    legend = [Line2D([], [], color=c, label=n) for n, c in zip(CLASSES, _COLOURS, strict=True)]
+    legend = [Line2D([], [], color=c, label=n) for n, c in zip(CLASSES, COLOURS, strict=True)]
     legend.append(Line2D([], [], color='white', label='labelled'))
     figure.legend(handles=legend, loc='outside upper left', ncols=4, facecolor='#999999')
     figure.savefig(path, dpi=90)
@@ -122,7 +135,7 @@ def _draw_map(axes: Axes, sight: SightedFrame, found: Detections) -> None:
     known = sight.frame.boxes[labels >= 0]
     axes.add_collection(outlines(known, ['white'] * len(known), 2.0))
     likely = found.scores >= _LIKELY
-    colours = [_COLOURS[label] for label in found.labels[likely].tolist()]
+    colours = [COLOURS[label] for label in found.labels[likely].tolist()]
     axes.add_collection(outlines(found.boxes[likely].numpy(), colours, 1.4))
     axes.set(aspect='equal', xlim=GRID.y_range[::-1], ylim=GRID.x_range, xticks=[], yticks=[])
     axes.set_facecolor('#111111')
@@ -149,8 +162,9 @@ def run(options: argparse.Namespace) -> None:
                     'losses': losses,
                     'marks': examine(network, mode, exams),
                 }
-                weights = {key: each.contiguous() for key, each in network.state_dict().items()}
-                save_file(weights, path.with_suffix('.safetensors'))
+                save_weights(
+                    path.with_suffix('.safetensors'), network, _described(mode, seed, options)
+                )
                 path.write_text(json.dumps(made))
             runs.append(json.loads(path.read_text()))
             if runs[-1]['steps'] != options.steps or runs[-1]['frames'] != options.frames:

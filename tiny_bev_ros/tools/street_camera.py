@@ -28,6 +28,7 @@ FRAME = 'camera_optical'
 _EYE = Eye((640, 240), 320.0, (319.5, 100.0))
 # From the LiDAR: x ahead, y left, z up, in metres.
 _AT = np.array([0.3, 0.0, -0.2])
+_MARKED_SHARE = 0.4
 # Of a camera that looks ahead: x, y, z, w.
 _AHEAD = (-0.5, 0.5, -0.5, 0.5)
 
@@ -42,8 +43,11 @@ class StreetCamera:
     """
 
     def __init__(self, scene: Scene, seed: int, frame: str) -> None:
-        plain = np.zeros(len(scene.objects), np.bool_)
-        self._colours = (colours_of(scene, seed, plain), ground_colours(scene))
+        # Some vehicles in a warning colour, for those who look for them.
+        random = np.random.default_rng((seed, 5))
+        vehicles = scene.objects['label'] == 0
+        marked = vehicles & (random.random(len(vehicles)) < _MARKED_SHARE)
+        self._colours = (colours_of(scene, seed, marked), ground_colours(scene))
         self._frame = frame
         self._told_tf = False
 

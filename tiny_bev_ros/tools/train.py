@@ -83,15 +83,15 @@ def train(config: TrainConfig, folder: Path, command: str) -> Path | None:
         network,
         config.piece.cell,
         config.piece.z_range,
-        {'config': dataclasses.asdict(config), 'commit': _commit(), 'command': command},
+        {'config': dataclasses.asdict(config), 'commit': commit_of_source(), 'command': command},
     )
     save_weights(folder / WEIGHTS, training.network, description)
     draw_curves(folder / 'log.csv', folder / 'curves.png')
     return folder / WEIGHTS
 
 
-def _commit() -> str:
-    """Of the source, where it lies in a git repository."""
+def commit_of_source() -> str:
+    """Where it lies in a git repository; 'dirty' where it was changed since."""
     if not (git := shutil.which('git')):
         return 'unknown'
     try:

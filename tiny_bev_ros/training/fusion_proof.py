@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -46,7 +46,9 @@ MODES = ('lidar', 'camera', 'fused')
 MIN_IOU = (0.5, 0.25, 0.5)
 # Seeds of frames for the examination; training begins at 0.
 EXAM_SEED = 1_000_000
-_CHANNELS, _CAMERA_CHANNELS, _CAMERA_STRIDE = 64, 64, 4
+# Arguments of `build_detector`.
+NETWORK: dict[str, Any] = {'out_channels': 64, 'heads': ('detection',)}
+_CAMERA_CHANNELS, _CAMERA_STRIDE = 64, 4
 _STRIDE = 2
 _BATCH = 4
 _LEARNING_RATE, _WEIGHT_DECAY, _WARM_UP = 3e-3, 0.01, 0.05
@@ -107,9 +109,10 @@ def build_network(mode: str, seed: int) -> FusionDetector:
     if mode not in MODES:
         raise TinyBevError(f'mode is {mode!r}; expected one of {", ".join(MODES)}')
     with seeded(seed):
-        detector = build_detector(out_channels=_CHANNELS, heads=('detection',))
+        detector = build_detector(**NETWORK)
         encoder = CameraEncoder('tiny', _CAMERA_CHANNELS, _CAMERA_STRIDE)
-        channels = detector.pfn.out_channels if mode == 'camera' else _CHANNELS
+        behind = detector.backbone.feature_info[-1].channels
+        channels = detector.pfn.out_channels if mode == 'camera' else behind
         return FusionDetector(detector, encoder, FuTrFusion(channels, _CAMERA_CHANNELS))
 
 
