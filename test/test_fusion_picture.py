@@ -9,7 +9,7 @@ import torch
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.models import FuTrFusion, make_camera, seeded
 from tiny_bev_ros.models.detection_head import Detections
-from tiny_bev_ros.tools.fusion_picture import Looks, busiest_cell, draw, looks_of
+from tiny_bev_ros.tools.fusion_picture import Looks, draw, likeliest_cell, looks_of
 
 GRID = BevGrid((0, 16), (-8, 8), (-3, 1), 0.5)
 AHEAD = [[0, -1, 0, 0], [0, 0, -1, 0], [1, 0, 0, 0], [0, 0, 0, 1]]
@@ -46,9 +46,9 @@ def test_its_weights_are_those_of_the_attention():
 
 def test_the_cell_that_is_shown_is_seen_whole():
     fusion, *_ = parts()
-    strength = np.zeros(GRID.shape)
-    strength[CELL], strength[0, 0] = 1, 2  # the second one is beside the view
-    assert busiest_cell(fusion, GRID, IMAGE.scaled((50, 15)), strength) == CELL
+    heat = np.full(GRID.shape, -9.0)
+    heat[CELL], heat[0, 0] = -2, -1  # the second one is beside the view
+    assert likeliest_cell(fusion, GRID, IMAGE.scaled((50, 15)), heat) == CELL
 
 
 def objects(boxes=()):

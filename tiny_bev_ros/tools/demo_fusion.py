@@ -46,7 +46,7 @@ from tiny_bev_ros.models.weights import load_weights
 from tiny_bev_ros.tools.bag import Bag, find_cloud_topic
 from tiny_bev_ros.tools.bag_cameras import find_camera, find_pose
 from tiny_bev_ros.tools.demo import given_or_street, run_with_ros, table
-from tiny_bev_ros.tools.fusion_picture import busiest_cell, draw, looks_of
+from tiny_bev_ros.tools.fusion_picture import draw, likeliest_cell, looks_of
 from tiny_bev_ros.tools.node_process import NodeProcess
 from tiny_bev_ros.training.sighted import CLASSES, EYE
 
@@ -299,12 +299,12 @@ def _draw(shot: Shot, pose: list[float], probe: Probe, title: str, path: Path) -
     whole = replace(
         decode_camera_info(deserialize_message(shot.info, CameraInfo)), from_points=mount
     )
-    change = (fused_map - map_of_lidar)[0].square().mean(dim=0).numpy()
-    cell = busiest_cell(fusion, grid, camera, change)
     with torch.inference_mode():
-        looks = looks_of(fusion, map_of_lidar, grid, seen.tensor.float(), camera, whole, cell)
         said = network.heads['detection'](torch.cat([map_of_lidar, fused_map]))
         found = decode(said, grid, (_LIKELY,) * len(CLASSES))
+        # The middle of an object: there is something to be told.
+        cell = likeliest_cell(fusion, grid, camera, said.heat[1].amax(dim=0).numpy())
+        looks = looks_of(fusion, map_of_lidar, grid, seen.tensor.float(), camera, whole, cell)
     points = decode_cloud(deserialize_message(shot.cloud, PointCloud2)).points
     image = decode_image(deserialize_message(shot.image, Image))
     maps = (map_of_lidar[0].numpy(), fused_map[0].numpy())

@@ -29,6 +29,7 @@ from tiny_bev_ros.training.sighted import CLASSES
 COLOURS = ('#4fc3f7', '#ffd54f', '#ff7043')
 _CELL = '#ff3355'
 _FARTHEST = 50.0
+_MOST_POINTS = 5000
 # Farther cells are a few pixels in the image.
 _WITHIN_M = 30.0
 
@@ -86,18 +87,18 @@ def looks_of(
     return Looks(cell, pixels.numpy(), weights[mine].mean(dim=1).numpy())
 
 
-def busiest_cell(
-    fusion: FuTrFusion, grid: BevGrid, camera: Camera, strength: np.ndarray
+def likeliest_cell(
+    fusion: FuTrFusion, grid: BevGrid, camera: Camera, heat: np.ndarray
 ) -> tuple[int, int]:
-    """Row and column of the strongest cell (h,w) within 30 m of which all heights are in sight."""
+    """Row and column of the hottest cell (h,w) within 30 m of which all heights are in sight."""
     attention = fusion.attention
     assert isinstance(attention, ProjectedAttention)
     seen = attention.sight(grid, [camera], torch.device('cpu')).cell.numpy()
-    count = np.bincount(seen, minlength=strength.size).reshape(strength.shape)
-    rows, cols = np.indices(strength.shape)
+    count = np.bincount(seen, minlength=heat.size).reshape(heat.shape)
+    rows, cols = np.indices(heat.shape)
     far = np.hypot(grid.x_axis.centre(cols), grid.y_axis.centre(rows)) > _WITHIN_M
     fit = (count == count.max()) & ~far
-    row, col = np.unravel_index(np.where(fit, strength, -1).argmax(), count.shape)
+    row, col = np.unravel_index(np.where(fit, heat, -np.inf).argmax(), count.shape)
     return int(row), int(col)
 
 
@@ -176,8 +177,9 @@ def _draw_image(
     places = torch.from_numpy(np.ascontiguousarray(points[:, :3]))
     inside = camera.sees(places)
     pixels, depth = camera.project(places[inside])
-    # The near ones last, over those behind them.
-    order = depth.argsort(descending=True)
+    # The near ones last, over those behind them; not so many that they hide the image.
+    step = -(-len(depth) // _MOST_POINTS) or 1
+    order = depth.argsort(descending=True)[::step]
     at, far = pixels[order].numpy(), depth[order].numpy()
     axes.scatter(
         at[:, 0], at[:, 1], s=2, c=far, cmap='turbo_r', vmin=0, vmax=_FARTHEST, linewidths=0
@@ -193,7 +195,7 @@ def _draw_image(
     axes.set(xlim=(-0.5, image.shape[1] - 0.5), ylim=(image.shape[0] - 0.5, -0.5))
     axes.set_axis_off()
     axes.set_title(
-        f'{int(inside.sum())} points in the image; circles: where the marked cell looks'
+        f'{len(order)} of {len(depth)} points in the image; circles: where the framed cell looks'
     )
     scale = ScalarMappable(cmap='turbo_r')
     scale.set_clim(0, _FARTHEST)

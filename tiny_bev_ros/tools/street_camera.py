@@ -44,7 +44,7 @@ class StreetCamera:
 
     def __init__(self, scene: Scene, seed: int, frame: str) -> None:
         # Some vehicles in a warning colour, for those who look for them.
-        random = np.random.default_rng((seed, 5))
+        random = np.random.default_rng((seed, 6))
         vehicles = scene.objects['label'] == 0
         marked = vehicles & (random.random(len(vehicles)) < _MARKED_SHARE)
         self._colours = (colours_of(scene, seed, marked), ground_colours(scene))
