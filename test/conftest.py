@@ -25,6 +25,7 @@ _BY_PACKAGE = {
     ],
     'safetensors': [
         'test_checkpoint.py',
+        'test_demo_fusion.py',
         'test_fusion_proof.py',
         'test_shipped_weights.py',
         'test_train.py',

@@ -84,8 +84,6 @@ def test_what_the_heads_stand_on_in_each_mode(frames):
     shape = (1, 64, *GRID.strided(2).shape)
     for mode, number in zip(MODES, (1, 1, 2), strict=True):
         network = build_network(mode, 0).eval()
-        for parameter in network.fusion.parameters():  # as if it had been trained
-            parameter.data += 0.1
         with torch.inference_mode():
             maps = maps_of(network, as_batch([frames[0]], mode), mode)
             blind = maps_of(network, as_batch([frames[0]], mode, unplugged=True), mode)

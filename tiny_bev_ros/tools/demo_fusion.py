@@ -242,8 +242,8 @@ def run(options: argparse.Namespace) -> None:
         frame = deserialize_message(first.cloud, PointCloud2).header.frame_id
         optical = deserialize_message(first.image, Image).header.frame_id
         pose = find_pose(bag, frame, optical)
-        info = deserialize_message(first.info, CameraInfo)
-        width = round(info.width * _FOCAL / info.k[0])
+        told = decode_camera_info(deserialize_message(first.info, CameraInfo))
+        width = round(told.size[0] * _FOCAL / float(told.intrinsics[0, 0]))
         print(f'starting {", ".join(_NODES)} (logs: {folder})')
         print(f'weights: {MARKED}, shipped; images are scaled to a width of {width}')
         nodes = start(stack, namespace, pose, width, folder)
