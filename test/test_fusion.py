@@ -6,7 +6,6 @@ import torch
 
 from tiny_bev_ros.engine.fusion import FusionStage
 from tiny_bev_ros.engine.memory import NotEnoughMemoryError
-from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.models import FuTrFusion, make_camera, seeded
 
@@ -67,9 +66,18 @@ def test_every_precision_is_close():
     assert (lower - exact).abs().max() < 0.05 * exact.abs().max()
 
 
-def test_features_of_two_sizes():
-    with pytest.raises(TinyBevError, match=r'have shapes \[\(1, 16, 6, 20\), \(1, 16, 8, 20\)\]'):
-        make()(bev(), GRID, [view(1), view(2, size=(20, 8))])
+@pytest.mark.parametrize('mode', ['projected', 'global'])
+def test_cameras_of_different_sizes(mode):
+    small, large = view(1), view(2, size=(30, 8), turned=True)
+    fused = make(mode)(bev(), GRID, [small, large])
+    assert torch.allclose(fused, make(mode)(bev(), GRID, [large, small]), atol=1e-5)
+    if mode == 'projected':
+        # They look at different cells, so that each finds what it finds alone.
+        alone = [make(mode)(bev(), GRID, [each]) - bev() for each in (small, large)]
+        both = (alone[0] != 0) & (alone[1] != 0)
+        assert (alone[0] != 0).any()
+        assert (alone[1] != 0).any()
+        assert torch.allclose((fused - bev())[~both], (alone[0] + alone[1])[~both], atol=1e-5)
 
 
 def test_global_refuses_what_does_not_fit():

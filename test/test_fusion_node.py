@@ -58,12 +58,18 @@ def camera_message(ms: int, seed: int):
 
 def expected(bev: np.ndarray, seen: list[tuple[list[float], int]], mode: str = 'projected'):
     """What PyTorch makes of a map and cameras, each a pose and a seed."""
+    return of_views(bev, [(features_of(seed), pose) for pose, seed in seen], mode)
+
+
+def of_views(
+    bev: np.ndarray, given: list[tuple[np.ndarray, list[float]]], mode: str = 'projected'
+):
     views = [
         (
-            torch.from_numpy(features_of(seed)),
-            make_camera(K, from_pose(pose).tolist(), (COLS, ROWS), D),
+            torch.from_numpy(features),
+            make_camera(K, from_pose(pose).tolist(), features.shape[:1:-1], D),
         )
-        for pose, seed in seen
+        for features, pose in given
     ]
     grid = grid_of(TensorLabels(y_axis=Y_AXIS, x_axis=X_AXIS), (8, 10))
     stage = FusionStage(lively_fusion(128, 64, mode), torch.device('cpu'))
@@ -233,18 +239,25 @@ def test_wrong_messages_are_told_and_stop_nothing(graph: RosGraph):
     rig.see('front', 1000)
     assert close(rig.fuse(1000), expected(map_of(), [(AHEAD, 1)]))
 
-    # Of another size, which one attention cannot take beside the other camera's.
     rig.see('front', 1100)
-    wide = np.zeros((1, 64, ROWS, 2 * COLS), np.float32)
-    rig.send('left', encode_tensor(wide, labels_of(SEEN, stamp_of(1100), 'cam')))
-    fused = rig.fuse(1100)
-    assert fused.shape == map_of().shape
-    rig.see('front', 1200)
-    rig.see('left', 1200, 2)
-    assert close(rig.fuse(1200), expected(map_of(), [(AHEAD, 1), (LEFT, 2)]))
+    rig.see('left', 1100, 2)
+    assert close(rig.fuse(1100), expected(map_of(), [(AHEAD, 1), (LEFT, 2)]))
     log = rig.end()
-    assert 'received 3, published 3, dropped 0;' in log
-    assert re.search(r'camera left: received 4, used 2, dropped 2 \(2 rejected\)', log), log
+    assert 'received 2, published 2, dropped 0;' in log
+    assert re.search(r'camera left: received 3, used 1, dropped 2 \(2 rejected\)', log), log
+
+
+def test_a_camera_of_another_size_is_used_as_well(graph: RosGraph):
+    rig = Rig(graph, 'front', 'left')
+    rig.see('front', 1000)
+    # The same features twice as high: below what the other one had, the rest.
+    high = np.concatenate([features_of(2), features_of(3)], axis=2)
+    rig.send('left', encode_tensor(high, labels_of(SEEN, stamp_of(1000), 'cam')))
+    views = [(features_of(1), AHEAD), (high, LEFT)]
+    fused = rig.fuse(1000)
+    assert close(fused, of_views(map_of(), views))
+    assert not close(fused, expected(map_of(), [(AHEAD, 1)]))
+    assert 'camera left: received 1, used 1' in rig.end()
 
 
 def test_wrong_maps_are_refused(graph: RosGraph):

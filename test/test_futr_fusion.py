@@ -184,8 +184,10 @@ def test_a_camera_far_away_leaves_no_nan():
     ('change', 'error'),
     [
         ({'bev': torch.zeros(1, 15, 16, 24)}, r'bev has shape \(1, 15, 16, 24\)'),
-        ({'features': torch.zeros(1, 1, 9, 12, 20)}, r'features have shape \(1, 1, 9, 12, 20\)'),
-        ({'cameras': [[camera(), camera()]]}, r'cameras are \[2\] in features of 1 x 1'),
+        ({'features': torch.zeros(1, 1, 9, 12, 20)}, r'of a camera have shape \(1, 9, 12, 20\)'),
+        ({'features': torch.zeros(1, 8, 12, 20)}, r'features have shape \(1, 8, 12, 20\)'),
+        ({'features': [torch.zeros(2, 8, 12, 20)]}, r'\(2, 8, 12, 20\); expected \(1, 8, rows'),
+        ({'cameras': [[camera(), camera()]]}, r'cameras are \[2\] beside features of 1;'),
         ({'features': torch.zeros(1, 1, 8, 6, 10)}, '20 x 12 pixels; expected 10 x 6'),
     ],
 )

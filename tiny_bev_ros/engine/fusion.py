@@ -17,7 +17,6 @@ from tiny_bev_ros.engine.fusion_memory import (
 )
 from tiny_bev_ros.engine.memory import NotEnoughMemoryError, enough_memory
 from tiny_bev_ros.engine.precision import dtype_for
-from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.models.camera import Camera
 from tiny_bev_ros.models.futr_fusion import FuTrFusion
@@ -74,11 +73,10 @@ class FusionStage:
         there = [view for view in views if view is not None]
         if not there:
             return bev.to(self._device)
-        self._check(there)
         cameras = [camera for _, camera in there]
         self._check_memory(grid, cameras)
         with enough_memory(f'the fusion of a map of {tuple(bev.shape)}'):
-            features = torch.stack([each[0].to(self._device) for each, _ in there])[None]
+            features = [each.to(self._device) for each, _ in there]
             lower = self._dtype != torch.float32
             with torch.autocast(self._device.type, self._dtype, lower):
                 fused = self._fusion(bev.to(self._device), grid, features, [cameras])
@@ -93,14 +91,6 @@ class FusionStage:
             return projected_bytes(cells, entries, self.channels, self.camera_channels)
         pixels = sum(camera.size[0] * camera.size[1] for camera in cameras)
         return global_bytes(cells, pixels, self.channels, attention.heads, fused=self._fused)
-
-    def _check(self, views: Sequence[View]) -> None:
-        sizes = {tuple(features.shape) for features, _ in views}
-        if len(sizes) > 1:
-            raise TinyBevError(
-                f'camera features have shapes {sorted(sizes)}; expected all of one, as camera.'
-                'image_size makes them'
-            )
 
     def _check_memory(self, grid: BevGrid, cameras: Sequence[Camera]) -> None:
         if self._fusion.mode == 'projected':

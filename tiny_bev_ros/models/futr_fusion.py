@@ -75,7 +75,7 @@ class FuTrFusion(nn.Module):
         self,
         bev: Tensor,
         grid: BevGrid,
-        features: Tensor,
+        features: Tensor | Sequence[Tensor],
         cameras: Sequence[Sequence[Camera | None]],
     ) -> Tensor:
         """The fused map.
@@ -83,7 +83,8 @@ class FuTrFusion(nn.Module):
         Args:
             bev: (B,C,h,w).
             grid: of the map, as `BevGrid.strided` gives it.
-            features: (B,K,c,rows,cols) of K cameras, K may be 0.
+            features: (B,K,c,rows,cols) of K cameras, K may be 0; or K maps (B,c,rows,cols), each
+                of a size of its own.
             cameras: for each frame K cameras as of images of cols x rows (`Camera.scaled`), None
                 for one that is missing: its features are not looked at.
 
@@ -93,42 +94,53 @@ class FuTrFusion(nn.Module):
         Raises:
             TinyBevError: shapes do not fit each other.
         """
-        self._check(bev, grid, features, cameras)
+        maps = self._checked(bev, grid, features, cameras)
         tokens = to_tokens(bev)
         fused = []
         for frame, seen_by in enumerate(cameras):
             found, seen = self.attention(
-                self.before(tokens[frame]), grid, features[frame], seen_by
+                self.before(tokens[frame]), grid, [each[frame] for each in maps], seen_by
             )
             change = found + self.perceptron(tokens[frame] + found)
             fused.append(torch.where(seen[:, None], tokens[frame] + change, tokens[frame]))
         return from_tokens(torch.stack(fused), grid.shape)
 
-    def _check(
+    def _checked(
         self,
         bev: Tensor,
         grid: BevGrid,
-        features: Tensor,
+        features: Tensor | Sequence[Tensor],
         cameras: Sequence[Sequence[Camera | None]],
-    ) -> None:
+    ) -> Sequence[Tensor]:
+        """The features of each camera, if they fit the rest."""
         expected = (self.channels, *grid.shape)
         if bev.ndim != 4 or tuple(bev.shape[1:]) != expected:
             raise TinyBevError(f'bev has shape {tuple(bev.shape)}; expected (B, *{expected})')
-        if features.ndim != 5 or features.shape[2] != self.camera_channels:
-            raise TinyBevError(
-                f'features have shape {tuple(features.shape)}; expected (B, cameras, '
-                f'{self.camera_channels}, rows, cols)'
-            )
-        batch, number, _, rows, cols = features.shape
+        if isinstance(features, Tensor):
+            if features.ndim != 5:
+                raise TinyBevError(
+                    f'features have shape {tuple(features.shape)}; expected (B, cameras, '
+                    f'{self.camera_channels}, rows, cols)'
+                )
+            features = features.unbind(1)
+        for each in features:
+            if each.ndim != 4 or tuple(each.shape[:2]) != (len(bev), self.camera_channels):
+                raise TinyBevError(
+                    f'features of a camera have shape {tuple(each.shape)}; expected '
+                    f'({len(bev)}, {self.camera_channels}, rows, cols)'
+                )
         counts = [len(each) for each in cameras]
-        if batch != len(bev) or counts != [number] * batch:
+        if counts != [len(features)] * len(bev):
             raise TinyBevError(
-                f'cameras are {counts} in features of {batch} x {number}; expected as many for '
+                f'cameras are {counts} beside features of {len(features)}; expected as many for '
                 f'each of {len(bev)} frames'
             )
-        for camera in (camera for each in cameras for camera in each):
-            if camera is not None and camera.size != (cols, rows):
-                raise TinyBevError(
-                    f'a camera is of {camera.size[0]} x {camera.size[1]} pixels; expected '
-                    f'{cols} x {rows}, the size of its features'
-                )
+        for seen_by in cameras:
+            for camera, each in zip(seen_by, features, strict=True):
+                size = (each.shape[3], each.shape[2])
+                if camera is not None and camera.size != size:
+                    raise TinyBevError(
+                        f'a camera is of {camera.size[0]} x {camera.size[1]} pixels; expected '
+                        f'{size[0]} x {size[1]}, the size of its features'
+                    )
+        return features

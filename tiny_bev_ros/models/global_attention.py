@@ -48,14 +48,18 @@ class GlobalAttention(nn.Module):
         self.output = nn.Linear(channels, channels)
 
     def forward(
-        self, queries: Tensor, grid: BevGrid, features: Tensor, cameras: Sequence[Camera | None]
+        self,
+        queries: Tensor,
+        grid: BevGrid,
+        features: Sequence[Tensor],
+        cameras: Sequence[Camera | None],
     ) -> tuple[Tensor, Tensor]:
         """What the cells of one frame find; arguments and results of `ProjectedAttention`."""
         there = [index for index, camera in enumerate(cameras) if camera is not None]
         seen = torch.full((len(queries),), bool(there), device=queries.device)
         if not there:
             return torch.zeros_like(queries), seen
-        tokens = features[there].flatten(2).transpose(1, 2).flatten(0, 1)
+        tokens = torch.cat([features[index].flatten(1).T for index in there])
         rays = torch.cat([_along_rays(camera) for camera in cameras if camera is not None])
         place = position_encoding(grid, queries.shape[1])[0].to(queries)
         asked = self._split(self.queries(queries + place))

@@ -65,21 +65,25 @@ class ProjectedAttention(nn.Module):
         self._last: tuple[object, Sight] | None = None
 
     def forward(
-        self, queries: Tensor, grid: BevGrid, features: Tensor, cameras: Sequence[Camera | None]
+        self,
+        queries: Tensor,
+        grid: BevGrid,
+        features: Sequence[Tensor],
+        cameras: Sequence[Camera | None],
     ) -> tuple[Tensor, Tensor]:
         """What the cells of one frame find.
 
         Args:
             queries: (N,C), of the cells of ``grid`` row by row.
             grid: of the cells.
-            features: (K,c,h,w) of K cameras.
+            features: K maps (c,h,w), one of each camera.
             cameras: K, each as of an image of the size of its features; None for one that is
                 missing, whose features are not looked at.
 
         Returns:
             (N,C), zero where nothing is seen, and (N,) bool: where something is.
         """
-        sight = self.sight(grid, cameras, features.device)
+        sight = self.sight(grid, cameras, queries.device)
         weights, values = self.weigh(queries, features, sight)
         taken = values * self._spread(weights)
         found = taken.new_zeros(len(queries), taken.shape[1]).index_add(0, sight.cell, taken)
@@ -118,9 +122,11 @@ class ProjectedAttention(nn.Module):
             return Sight(none, none, none, torch.zeros(0, 2, device=device))
         return Sight(*(torch.cat(each).to(device) for each in zip(*parts, strict=True)))
 
-    def weigh(self, queries: Tensor, features: Tensor, sight: Sight) -> tuple[Tensor, Tensor]:
+    def weigh(
+        self, queries: Tensor, features: Sequence[Tensor], sight: Sight
+    ) -> tuple[Tensor, Tensor]:
         """(M,heads) how much of each entry its cell takes, and (M,C) what there is to take."""
-        sampled = _sample(features, sight)
+        sampled = _sample(features, sight, queries.new_zeros(0, self.keys.in_features))
         keys = self.keys(sampled) + self.height[sight.height]
         asked = self.queries(queries)[sight.cell]
         logits = (asked * keys).unflatten(1, (self.heads, -1)).sum(2)
@@ -134,17 +140,17 @@ class ProjectedAttention(nn.Module):
         return weights.repeat_interleave(self.output.in_features // self.heads, dim=1)
 
 
-def _sample(features: Tensor, sight: Sight) -> Tensor:
-    """(M,c) features at pixels, between cells as they lie."""
-    rows, cols = features.shape[2:]
-    size = sight.pixel.new_tensor([cols, rows])
-    at = (2 * sight.pixel + 1) / size - 1
-    found = features.new_zeros(len(sight.cell), features.shape[1])
-    for index in range(len(features)):
+def _sample(features: Sequence[Tensor], sight: Sight, none: Tensor) -> Tensor:
+    """(M,c) features at pixels, between cells as they lie; (0,c) where there are no cameras."""
+    found = (features[0] if len(features) else none).new_zeros(len(sight.cell), none.shape[1])
+    for index, each in enumerate(features):
+        rows, cols = each.shape[1:]
         mine = (sight.camera == index).nonzero()[:, 0]
+        pixel = sight.pixel[mine]
+        at = (2 * pixel + 1) / pixel.new_tensor([cols, rows]) - 1
         sampled = grid_sample(
-            features[index : index + 1],
-            at[mine][None, None].to(features.dtype),
+            each[None],
+            at[None, None].to(each.dtype),
             padding_mode='border',
             align_corners=False,
         )

@@ -74,7 +74,7 @@ def looks_of(
     assert isinstance(attention, ProjectedAttention)
     queries = fusion.before(to_tokens(bev)[0])
     sight = attention.sight(grid, [camera], bev.device)
-    weights, _ = attention.weigh(queries, features, sight)
+    weights, _ = attention.weigh(queries, [features[0]], sight)
     mine = sight.cell == cell[0] * grid.shape[1] + cell[1]
     places = torch.tensor(
         [
