@@ -61,9 +61,8 @@ def expected(bev: np.ndarray, seen: list[tuple[list[float], int]], mode: str = '
     return of_views(bev, [(features_of(seed), pose) for pose, seed in seen], mode)
 
 
-def of_views(
-    bev: np.ndarray, given: list[tuple[np.ndarray, list[float]]], mode: str = 'projected'
-):
+def of_views(bev: np.ndarray, given: list, mode: str = 'projected'):
+    """The same of features and poses."""
     views = [
         (
             torch.from_numpy(features),
