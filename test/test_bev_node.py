@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import rclpy
 import torch
+from fusions import lively_fusion, save_fusion
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from nav_msgs.msg import OccupancyGrid
@@ -334,8 +335,9 @@ def test_one_input_that_is_too_large_is_refused_and_changes_nothing(bench, monke
     assert values_of(made.node)['when memory was short'] == 'nothing'
 
 
-def test_a_fusion_for_which_memory_is_short_lets_the_map_pass(bench, monkeypatch):
-    made = bench(FusionNode)
+def test_a_fusion_for_which_memory_is_short_lets_the_map_pass(bench, monkeypatch, tmp_path):
+    weights = save_fusion(lively_fusion(128, 64), tmp_path / 'fusion.pt')
+    made = bench(FusionNode, **{'fusion.checkpoint': weights})
     made.node.start()
     camera = made.other.create_publisher(Float32MultiArray, 'front/camera_features', 1)
     until(lambda: camera.get_subscription_count() == 1)
@@ -524,11 +526,11 @@ def resident_mb() -> float:
 
 @pytest.mark.skipif(not Path('/proc/self/fd').is_dir(), reason='Linux counts these things')
 @pytest.mark.parametrize('node_class', NODES)
-def test_a_hundred_lives_leak_nothing(bench, node_class):
+def test_sixty_lives_leak_nothing(bench, node_class):
     made = bench(node_class)
     node = made.node
     before = (0.0, 0, 0)
-    for life in range(100):
+    for life in range(60):
         assert node.trigger_configure() == SUCCESS
         assert node.trigger_activate() == SUCCESS
         if life % 10 == 0:
