@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from fusions import lively_fusion, save_fusion
 from ros_graph import RosGraph
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Float32MultiArray
@@ -116,6 +117,7 @@ def test_a_node_looks_through_all_six(graph: RosGraph, sample):
         grid__x_range='[-32.0, 32.0]',
         grid__y_range='[-32.0, 32.0]',
         grid__cell=0.5,
+        fusion__checkpoint=save_fusion(lively_fusion(128, 64), graph.folder / 'fusion.pt'),
         **{f'extrinsics__{name}': pose for name, pose in poses.items()},
     )
     fused = graph.collect(Float32MultiArray, 'fused_features')
