@@ -84,10 +84,12 @@ class ProjectedAttention(nn.Module):
             (N,C), zero where nothing is seen, and (N,) bool: where something is.
         """
         sight = self.sight(grid, cameras, queries.device)
+        seen = torch.zeros(len(queries), dtype=torch.bool, device=queries.device)
+        if not len(sight.cell):
+            return torch.zeros_like(queries), seen
         weights, values = self.weigh(queries, features, sight)
         taken = values * self._spread(weights)
         found = taken.new_zeros(len(queries), taken.shape[1]).index_add(0, sight.cell, taken)
-        seen = torch.zeros(len(queries), dtype=torch.bool, device=queries.device)
         seen[sight.cell] = True
         return self.output(found) * seen[:, None], seen
 
@@ -126,7 +128,7 @@ class ProjectedAttention(nn.Module):
         self, queries: Tensor, features: Sequence[Tensor], sight: Sight
     ) -> tuple[Tensor, Tensor]:
         """(M,heads) how much of each entry its cell takes, and (M,C) what there is to take."""
-        sampled = _sample(features, sight, queries.new_zeros(0, self.keys.in_features))
+        sampled = _sample(features, sight)
         keys = self.keys(sampled) + self.height[sight.height]
         asked = self.queries(queries)[sight.cell]
         logits = (asked * keys).unflatten(1, (self.heads, -1)).sum(2)
@@ -140,9 +142,9 @@ class ProjectedAttention(nn.Module):
         return weights.repeat_interleave(self.output.in_features // self.heads, dim=1)
 
 
-def _sample(features: Sequence[Tensor], sight: Sight, none: Tensor) -> Tensor:
-    """(M,c) features at pixels, between cells as they lie; (0,c) where there are no cameras."""
-    found = (features[0] if len(features) else none).new_zeros(len(sight.cell), none.shape[1])
+def _sample(features: Sequence[Tensor], sight: Sight) -> Tensor:
+    """(M,c) features at pixels, between cells as they lie."""
+    found = features[0].new_zeros(len(sight.cell), len(features[0]))
     for index, each in enumerate(features):
         rows, cols = each.shape[1:]
         mine = (sight.camera == index).nonzero()[:, 0]
