@@ -84,6 +84,12 @@ def test_what_is_beside_behind_or_folded_back_is_not_seen():
     pixels, _ = strong.project(torch.tensor([[10.0, 14.0, 0.0]]))
     assert 0 < float(pixels[0, 0]) < 1242
     assert not strong.sees(torch.tensor([[10.0, 14.0, 0.0]])).any()
+    # One that turns back and then outward again, twice as far; between, all it shows is false.
+    twice = camera([-0.5, 0.1, 0, 0, 0])
+    places = torch.tensor([[10.0, each, 0.0] for each in (3.0, 9.0, 11.0, 14.5, 16.0)])
+    pixels, _ = twice.project(places)
+    assert ((pixels[:, 0] > 0) & (pixels[:, 0] < 1242)).all()
+    assert twice.sees(places).tolist() == [True, True, False, False, False]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import torch
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
-from tiny_bev_ros.models import seeded
+from tiny_bev_ros.models import projected_attention, seeded
 from tiny_bev_ros.models.camera import make_camera
 from tiny_bev_ros.models.futr_fusion import MODES, FuTrFusion
 
@@ -74,7 +74,7 @@ def test_where_cells_look_is_worked_out_once():
         kept = attention.sight(GRID, [camera(0.3)], cpu)
         assert attention.sight(GRID, [camera(0.3)], cpu) is kept
     other = attention.sight(GRID, [camera(0.4)], cpu)
-    assert len(other.cell) != len(kept.cell) or not torch.equal(other.pixel, kept.pixel)
+    assert len(other.cell) != len(kept.cell) or not torch.equal(other.share, kept.share)
     assert len(attention.sight(GRID, [None], cpu).cell) == 0
     # What was kept in inference serves training as well.
     fused = fusion('projected')
@@ -135,22 +135,55 @@ def test_projected_is_attention_over_what_is_sampled():
     bev, features = frames(cameras=2)
     ways = [camera(0.0), camera(0.5, (0.5, 0.2, 0.0))]
     attention, queries = fused.attention, fused.before(bev[0].flatten(1).T)
-    found, seen = attention(queries, GRID, features[0], ways)
     sight = attention.sight(GRID, ways, bev.device)
+    queries = queries[sight.cell]
+    found = attention(queries, GRID, features[0], ways)
+    weights = attention.weights(queries, GRID, features[0], ways)
     assert set(sight.camera.tolist()) == {0, 1}
-    for cell in (sight.cell.unique()[::17]).tolist():
+    assert len({each for _, each in sight.groups}) > 2
+    assert sight.owner().tolist() == sorted(sight.owner().tolist(), key=sight.cell.tolist().index)
+    for place in range(0, len(sight.cell), 17):
+        cell = int(sight.cell[place])
+        entries = (sight.owner() == cell).nonzero()[:, 0].tolist()
+        assert sorted(entries_of(attention, ways, cell)) == sorted(
+            (int(sight.camera[entry]), int(sight.height[entry])) for entry in entries
+        )
         logits, values = [], []
-        for entry in (sight.cell == cell).nonzero()[:, 0].tolist():
-            col, row = sight.pixel[entry].clamp(min=0).tolist()
+        for entry in entries:
+            way, height = ways[sight.camera[entry]], sight.height[entry]
+            pixel, _ = way.project(place_above(cell, attention.heights[height]))
+            col, row = pixel.clamp(min=0).tolist()
             sampled = bilinear(features[0, sight.camera[entry]], row, col)
-            key = attention.keys(sampled) + attention.height[sight.height[entry]]
-            query = attention.queries(queries[cell])
+            key = attention.keys(sampled) + attention.height[height]
+            query = attention.queries(queries[place])
             logits.append((query * key).view(4, 4).sum(1) / 2)
             values.append(attention.values(sampled).view(4, 4))
-        weights = torch.stack(logits).softmax(0)
-        expected = attention.output((weights[..., None] * torch.stack(values)).sum(0).flatten())
-        torch.testing.assert_close(found[cell], expected, atol=1e-5, rtol=1e-4)
-        assert seen[cell]
+        expected = torch.stack(logits).softmax(0)
+        torch.testing.assert_close(weights[entries], expected, atol=1e-5, rtol=1e-4)
+        taken = attention.output((expected[..., None] * torch.stack(values)).sum(0).flatten())
+        torch.testing.assert_close(found[place], taken, atol=1e-5, rtol=1e-4)
+
+
+def place_above(cell, height):
+    row, col = divmod(cell, GRID.shape[1])
+    place = [GRID.x_axis.centre(col), GRID.y_axis.centre(row), height]
+    return torch.tensor(place, dtype=torch.float64)
+
+
+def entries_of(attention, ways, cell):
+    """Which camera sees the cell at which height."""
+    for index, way in enumerate(ways):
+        for height, metres in enumerate(attention.heights):
+            if way.sees(place_above(cell, metres)):
+                yield index, height
+
+
+def test_cells_worked_on_a_few_at_a_time_are_as_all_at_once(monkeypatch):
+    bev, features = frames(cameras=2)
+    ways = [[camera(0.0), camera(0.5)]]
+    expected = fusion('projected')(bev, GRID, features, ways)
+    monkeypatch.setattr(projected_attention, '_AT_ONCE', 3)
+    torch.testing.assert_close(fusion('projected')(bev, GRID, features, ways), expected)
 
 
 def bilinear(values, row, col):

@@ -87,8 +87,8 @@ class FusionStage:
         cells = grid.shape[0] * grid.shape[1]
         attention = self._fusion.attention
         if isinstance(attention, ProjectedAttention):
-            entries = len(attention.sight(grid, cameras, torch.device('cpu')).cell)
-            return projected_bytes(cells, entries, self.channels, self.camera_channels)
+            sight = attention.sight(grid, cameras, torch.device('cpu'))
+            return projected_bytes(cells, len(sight.cell), len(sight.height), self.channels)
         pixels = sum(camera.size[0] * camera.size[1] for camera in cameras)
         return global_bytes(cells, pixels, self.channels, attention.heads, fused=self._fused)
 

@@ -8,20 +8,22 @@ from pathlib import Path
 import torch
 
 _FLOAT32 = 4
+# What a Sight holds of an entry: six whole numbers of 8 bytes and four shares.
+_ENTRY = 64
 
 
-def projected_bytes(cells: int, entries: int, channels: int, camera_channels: int) -> int:
+def projected_bytes(cells: int, looking: int, entries: int, channels: int) -> int:
     """At its peak, of the mode 'projected'.
 
     Args:
         cells: of the map.
+        looking: those of them that see something.
         entries: places above cells that a camera sees, see `ProjectedAttention.sight`.
         channels: of the map.
-        camera_channels: of the camera features.
     """
-    # What is sampled, its keys, what is asked, and the product of the two.
-    attention = entries * (camera_channels + 3 * channels) + 4 * cells * channels
-    return _FLOAT32 * max(attention, _perceptron(cells, channels))
+    # The fused map; of cells that look what they hold, and the inside of the perceptron twice.
+    values = cells * channels + 5 * looking * channels
+    return _FLOAT32 * values + _ENTRY * entries
 
 
 def global_bytes(cells: int, pixels: int, channels: int, heads: int, *, fused: bool) -> int:
@@ -35,10 +37,11 @@ def global_bytes(cells: int, pixels: int, channels: int, heads: int, *, fused: b
         fused: whether the attention is computed without its weights ever being stored: one for
             each head, cell and pixel, before and after the softmax.
     """
-    attention = 9 * cells * channels + 6 * pixels * channels
+    # As in 'projected', as all cells look, and where each of them lies; pixels, keys and values.
+    values = 7 * cells * channels + 3 * pixels * channels
     if not fused:
-        attention += 2 * heads * cells * pixels
-    return _FLOAT32 * max(attention, _perceptron(cells, channels))
+        values += 2 * heads * cells * pixels
+    return _FLOAT32 * values
 
 
 def attention_is_fused(device: torch.device, dtype: torch.dtype, head_channels: int) -> bool:
@@ -59,8 +62,3 @@ def free_bytes(device: torch.device) -> int:
         if line.startswith('MemAvailable:'):
             return int(line.split()[1]) * 1024
     raise RuntimeError('/proc/meminfo has no MemAvailable')
-
-
-def _perceptron(cells: int, channels: int) -> int:
-    """Values alive in what follows the attention: map, tokens, what was found, the inside."""
-    return 8 * cells * channels

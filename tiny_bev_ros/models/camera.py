@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,6 +15,8 @@ from tiny_bev_ros.errors import TinyBevError
 
 # Of the fixed point by which a distortion is undone; wide lenses need about twenty steps.
 _STEPS = 50
+# How far from the real numbers a root may come out that is one of them.
+_REAL = 1e-9
 # Nearer than this in front of a camera nothing is seen, in metres.
 _NEAREST = 0.1
 
@@ -113,11 +116,12 @@ class Camera:
         return self._distorted(rays) @ self.intrinsics[:2, :2].T + self.intrinsics[:2, 2]
 
     def _unfolded(self, rays: Tensor) -> Tensor:
-        """(...,) bool: false where the polynomial of a strong lens has turned back inward."""
+        """(...,) bool: false from where on the polynomial of a strong lens has turned back."""
         k1, k2, _, _, k3 = self.distortion.tolist()
-        square = rays.square().sum(dim=-1)
-        # The derivative of r (1 + k1 r^2 + k2 r^4 + k3 r^6).
-        return 1 + square * (3 * k1 + square * (5 * k2 + square * 7 * k3)) > 0
+        # Of the derivative of r (1 + k1 r^2 + k2 r^4 + k3 r^6), in r^2.
+        turns = np.roots([7 * k3, 5 * k2, 3 * k1, 1])
+        ahead = turns.real[(abs(turns.imag) < _REAL) & (turns.real > 0)]
+        return rays.square().sum(dim=-1) < ahead.min(initial=math.inf)
 
     def _distorted(self, rays: Tensor) -> Tensor:
         """(...,2) x and y at depth 1, as the lens bends them."""

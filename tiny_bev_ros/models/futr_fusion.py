@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
 from tiny_bev_ros.errors import TinyBevError
@@ -15,7 +14,7 @@ from tiny_bev_ros.models.camera import Camera
 from tiny_bev_ros.models.checks import check_positive_int
 from tiny_bev_ros.models.global_attention import GlobalAttention
 from tiny_bev_ros.models.projected_attention import ProjectedAttention
-from tiny_bev_ros.models.tokens import from_tokens, to_tokens
+from tiny_bev_ros.models.tokens import to_tokens
 
 MODES = ('projected', 'global')
 
@@ -95,15 +94,17 @@ class FuTrFusion(nn.Module):
             TinyBevError: shapes do not fit each other.
         """
         maps = self._checked(bev, grid, features, cameras)
-        tokens = to_tokens(bev)
-        fused = []
+        tokens, fused = to_tokens(bev), bev.flatten(2).clone()
         for frame, seen_by in enumerate(cameras):
-            found, seen = self.attention(
-                self.before(tokens[frame]), grid, [each[frame] for each in maps], seen_by
-            )
-            change = found + self.perceptron(tokens[frame] + found)
-            fused.append(torch.where(seen[:, None], tokens[frame] + change, tokens[frame]))
-        return from_tokens(torch.stack(fused), grid.shape)
+            cells = self.attention.cells(grid, seen_by, bev.device)
+            if not len(cells):
+                continue
+            looking = tokens[frame].index_select(0, cells)
+            of_frame = [each[frame] for each in maps]
+            looking = looking + self.attention(self.before(looking), grid, of_frame, seen_by)
+            looking = looking + self.perceptron(looking)
+            fused[frame].index_copy_(1, cells, looking.T.to(fused.dtype))
+        return fused.unflatten(2, grid.shape)
 
     def _checked(
         self,

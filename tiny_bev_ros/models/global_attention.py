@@ -12,6 +12,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.models.camera import Camera
 from tiny_bev_ros.models.checks import check_shared_evenly
+from tiny_bev_ros.models.latest import Latest
 from tiny_bev_ros.models.tokens import position_encoding
 
 # How far along its ray a pixel is told by, in metres.
@@ -46,6 +47,15 @@ class GlobalAttention(nn.Module):
         )
         self.values = nn.Linear(camera_channels, channels)
         self.output = nn.Linear(channels, channels)
+        self._place: Latest[Tensor] = Latest()
+        self._rays: Latest[Tensor] = Latest()
+
+    def cells(
+        self, grid: BevGrid, cameras: Sequence[Camera | None], device: torch.device
+    ) -> Tensor:
+        """(S,) int64 indices of the cells that look: all, if there is a camera."""
+        there = any(camera is not None for camera in cameras)
+        return torch.arange(grid.shape[0] * grid.shape[1] * there, device=device)
 
     def forward(
         self,
@@ -53,19 +63,23 @@ class GlobalAttention(nn.Module):
         grid: BevGrid,
         features: Sequence[Tensor],
         cameras: Sequence[Camera | None],
-    ) -> tuple[Tensor, Tensor]:
-        """What the cells of one frame find; arguments and results of `ProjectedAttention`."""
-        there = [index for index, camera in enumerate(cameras) if camera is not None]
-        seen = torch.full((len(queries),), bool(there), device=queries.device)
-        if not there:
-            return torch.zeros_like(queries), seen
-        tokens = torch.cat([features[index].flatten(1).T for index in there])
-        rays = torch.cat([_along_rays(camera) for camera in cameras if camera is not None])
-        place = position_encoding(grid, queries.shape[1])[0].to(queries)
-        asked = self._split(self.queries(queries + place))
-        keys = self._split(self.keys(tokens) + self.rays(rays.to(tokens)))
+    ) -> Tensor:
+        """What the cells of one frame find; arguments and result of `ProjectedAttention`."""
+        pairs = zip(features, cameras, strict=True)
+        tokens = torch.cat([each.flatten(1).T for each, camera in pairs if camera is not None])
+        there = [camera for camera in cameras if camera is not None]
+        device, channels = queries.device, queries.shape[1]
+        rays = self._rays.get(
+            (device, *(camera.key() for camera in there)),
+            lambda: torch.cat([_along_rays(camera) for camera in there]).to(device),
+        )
+        place = self._place.get(
+            (grid, device, channels), lambda: position_encoding(grid, channels)[0].to(device)
+        )
+        asked = self._split(self.queries(queries + place.to(queries.dtype)))
+        keys = self._split(self.keys(tokens) + self.rays(rays.to(tokens.dtype)))
         found = scaled_dot_product_attention(asked, keys, self._split(self.values(tokens)))
-        return self.output(found[0].transpose(0, 1).flatten(1)), seen
+        return self.output(found[0].transpose(0, 1).flatten(1))
 
     def _split(self, tokens: Tensor) -> Tensor:
         """(N,C) to (1,heads,N,C/heads)."""
@@ -82,4 +96,4 @@ def _along_rays(camera: Camera) -> Tensor:
     )
     pixels = torch.stack([col, row], dim=2).view(-1, 2)
     places = [camera.unproject(pixels, pixels.new_full((len(pixels),), d)) for d in _DEPTHS]
-    return torch.cat(places, dim=1) / _SCALE
+    return (torch.cat(places, dim=1) / _SCALE).float()

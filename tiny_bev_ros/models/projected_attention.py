@@ -3,40 +3,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import grid_sample
+from torch.nn.functional import embedding_bag
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.models.camera import Camera
 from tiny_bev_ros.models.checks import check_shared_evenly
+from tiny_bev_ros.models.latest import Latest
+
+# Cells that are worked on at once: what they take stays in a CPU's cache.
+_AT_ONCE = 2048
 
 
 class Sight(NamedTuple):
-    """Which cells see what: one entry for each place above a cell that a camera sees.
+    """Which cells see what. An entry is a place above a cell that a camera sees.
+
+    Cells that have as many entries as each other stand together, and the entries in the order of
+    their cells, so that each group is a table of its own.
 
     Attributes:
-        cell: (M,) int64, index of the cell, row by row.
-        height: (M,) int64, which of the heights.
-        camera: (M,) int64, which of the cameras.
-        pixel: (M,2) float32, where in that camera's features, columns first.
+        cell: (S,) int64, indices of the cells that see something.
+        groups: how many cells follow each other, with how many entries each.
+        height: (M,) int64, which of the heights an entry is of.
+        camera: (M,) int64, which of the cameras sees it.
+        corner: (M,4) int64, the features around it, as rows of those of all cameras.
+        share: (M,4) float32, how much it has of each.
     """
 
     cell: Tensor
+    groups: tuple[tuple[int, int], ...]
     height: Tensor
     camera: Tensor
-    pixel: Tensor
+    corner: Tensor
+    share: Tensor
+
+    def owner(self) -> Tensor:
+        """(M,) int64, index of the cell of each entry."""
+        parts = self.cell.split([cells for cells, _ in self.groups])
+        each = [p.repeat_interleave(n) for p, (_, n) in zip(parts, self.groups, strict=True)]
+        return torch.cat(each) if each else self.cell
+
+    def parts(self) -> Iterator[tuple[slice, slice, int]]:
+        """Cells, their entries, and how many each of them has, a few cells at a time."""
+        cell = entry = 0
+        for cells, each in self.groups:
+            for begin in range(0, cells, _AT_ONCE):
+                count = min(_AT_ONCE, cells - begin)
+                yield slice(cell, cell + count), slice(entry, entry + count * each), each
+                cell, entry = cell + count, entry + count * each
 
 
 class ProjectedAttention(nn.Module):
     """Each cell attends to the features at its projected reference points.
 
     As FUTR3D does (Chen et al., CVPRW 2023), with attention over what was sampled in place of a
-    mean. Memory grows with what is seen, not with cells times pixels.
+    mean. Work and memory grow with what is seen, not with cells times pixels.
 
     Args:
         channels: of queries and output; a multiple of ``heads``.
@@ -62,7 +88,13 @@ class ProjectedAttention(nn.Module):
         self.values = nn.Linear(camera_channels, channels)
         self.height = nn.Parameter(torch.randn(len(heights), channels) * 0.02)
         self.output = nn.Linear(channels, channels)
-        self._last: tuple[object, Sight] | None = None
+        self._sight: Latest[Sight] = Latest()
+
+    def cells(
+        self, grid: BevGrid, cameras: Sequence[Camera | None], device: torch.device
+    ) -> Tensor:
+        """(S,) int64 indices of the cells that see something, row by row of the grid."""
+        return self.sight(grid, cameras, device).cell
 
     def forward(
         self,
@@ -70,101 +102,140 @@ class ProjectedAttention(nn.Module):
         grid: BevGrid,
         features: Sequence[Tensor],
         cameras: Sequence[Camera | None],
-    ) -> tuple[Tensor, Tensor]:
+    ) -> Tensor:
         """What the cells of one frame find.
 
         Args:
-            queries: (N,C), of the cells of ``grid`` row by row.
-            grid: of the cells.
+            queries: (S,C), of the `cells` that see something.
+            grid: of the map.
             features: K maps (c,h,w), one of each camera.
             cameras: K, each as of an image of the size of its features; None for one that is
                 missing, whose features are not looked at.
 
         Returns:
-            (N,C), zero where nothing is seen, and (N,) bool: where something is.
+            (S,C).
         """
         sight = self.sight(grid, cameras, queries.device)
-        seen = torch.zeros(len(queries), dtype=torch.bool, device=queries.device)
-        if not len(sight.cell):
-            return torch.zeros_like(queries), seen
-        weights, values = self.weigh(queries, features, sight)
-        taken = values * self._spread(weights)
-        found = taken.new_zeros(len(queries), taken.shape[1]).index_add(0, sight.cell, taken)
-        seen[sight.cell] = True
-        return self.output(found) * seen[:, None], seen
+        table = _table(features, cameras)
+        found = []
+        for cells, entries, each in sight.parts():
+            sampled = _sample(table, sight, entries).unflatten(0, (-1, each))
+            weights = self._weights(queries[cells], sampled, sight.height[entries])
+            found.append(self._taken(weights.to(sampled.dtype) @ sampled))
+        return self.output(torch.cat(found))
+
+    def weights(
+        self,
+        queries: Tensor,
+        grid: BevGrid,
+        features: Sequence[Tensor],
+        cameras: Sequence[Camera | None],
+    ) -> Tensor:
+        """(M,heads) how much of each entry of the `sight` its cell takes; arguments as above."""
+        sight = self.sight(grid, cameras, queries.device)
+        table = _table(features, cameras)
+        weights = []
+        for cells, entries, each in sight.parts():
+            sampled = _sample(table, sight, entries).unflatten(0, (-1, each))
+            part = self._weights(queries[cells], sampled, sight.height[entries])
+            weights.append(part.transpose(1, 2).flatten(0, 1))
+        return torch.cat(weights)
 
     def sight(
         self, grid: BevGrid, cameras: Sequence[Camera | None], device: torch.device
     ) -> Sight:
         """Which cells see what; kept for as long as grid and cameras stay as they are."""
         key = (grid, device, *(camera and camera.key() for camera in cameras))
-        if self._last is None or self._last[0] != key:
-            with torch.inference_mode(False):  # as it may be kept for training
-                self._last = key, self._look(grid, cameras, device)
-        return self._last[1]
+        return self._sight.get(key, lambda: _look(grid, self.heights, cameras, device))
 
-    def _look(
-        self, grid: BevGrid, cameras: Sequence[Camera | None], device: torch.device
-    ) -> Sight:
-        rows, cols = grid.shape
-        y = grid.y_axis.centre(torch.arange(rows, dtype=torch.float64))
-        x = grid.x_axis.centre(torch.arange(cols, dtype=torch.float64))
-        z = torch.tensor(self.heights, dtype=torch.float64)
-        at_y, at_x, at_z = torch.meshgrid(y, x, z, indexing='ij')
-        places = torch.stack([at_x, at_y, at_z], dim=3).view(rows * cols, len(z), 3)
-        parts = []
-        for index, camera in enumerate(cameras):
-            if camera is None:
-                continue
-            cell, height = camera.sees(places).nonzero(as_tuple=True)
-            pixel, _ = camera.project(places[cell, height])
-            parts.append((cell, height, torch.full_like(cell, index), pixel.float()))
-        if not parts:
-            none = torch.zeros(0, dtype=torch.int64, device=device)
-            return Sight(none, none, none, torch.zeros(0, 2, device=device))
-        return Sight(*(torch.cat(each).to(device) for each in zip(*parts, strict=True)))
+    def _weights(self, queries: Tensor, sampled: Tensor, height: Tensor) -> Tensor:
+        """(S,heads,E) of queries (S,C) for what each samples, (S,E,c), at heights (S*E,).
 
-    def weigh(
-        self, queries: Tensor, features: Sequence[Tensor], sight: Sight
-    ) -> tuple[Tensor, Tensor]:
-        """(M,heads) how much of each entry its cell takes, and (M,C) what there is to take."""
-        sampled = _sample(features, sight)
-        keys = self.keys(sampled) + self.height[sight.height]
-        asked = self.queries(queries)[sight.cell]
-        logits = (asked * keys).unflatten(1, (self.heads, -1)).sum(2)
-        logits = logits / (keys.shape[1] / self.heads) ** 0.5
+        Keys are never made: a cell asks of the features what it would ask of their keys. So the
+        products are one for each cell, not for each entry.
+        """
+        asked = self.queries(queries).unflatten(1, (self.heads, -1)).transpose(0, 1)
+        of_features = asked @ self.keys.weight.unflatten(0, (self.heads, -1))
+        of_heights = asked @ self.height.unflatten(1, (self.heads, -1)).permute(1, 2, 0)
+        logits = of_features.transpose(0, 1) @ sampled.transpose(1, 2)
+        place = height.view(len(sampled), 1, -1).expand_as(logits)
+        logits = logits + of_heights.transpose(0, 1).gather(2, place)
         # Sums of many exponentials are not for half precision.
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        return _softmax(logits, sight.cell, len(queries)), self.values(sampled)
+        return (logits / asked.shape[2] ** 0.5).softmax(dim=2)
 
-    def _spread(self, weights: Tensor) -> Tensor:
-        """(M,heads) to (M,C)."""
-        return weights.repeat_interleave(self.output.in_features // self.heads, dim=1)
-
-
-def _sample(features: Sequence[Tensor], sight: Sight) -> Tensor:
-    """(M,c) features at pixels, between cells as they lie."""
-    found = features[0].new_zeros(len(sight.cell), len(features[0]))
-    for index, each in enumerate(features):
-        rows, cols = each.shape[1:]
-        mine = (sight.camera == index).nonzero()[:, 0]
-        pixel = sight.pixel[mine]
-        at = (2 * pixel + 1) / pixel.new_tensor([cols, rows]) - 1
-        sampled = grid_sample(
-            each[None],
-            at[None, None].to(each.dtype),
-            padding_mode='border',
-            align_corners=False,
-        )
-        found = found.index_copy(0, mine, sampled[0, :, 0].T)
-    return found
+    def _taken(self, mixed: Tensor) -> Tensor:
+        """(S,C) values of features (S,heads,c) that each head has mixed."""
+        weight = self.values.weight.unflatten(0, (self.heads, -1)).transpose(1, 2)
+        return (mixed.transpose(0, 1) @ weight).transpose(0, 1).flatten(1) + self.values.bias
 
 
-def _softmax(logits: Tensor, cell: Tensor, cells: int) -> Tensor:
-    """(M,heads), of the entries of each cell."""
-    index = cell[:, None].expand_as(logits)
-    most = logits.new_full((cells, logits.shape[1]), float('-inf'))
-    most = most.scatter_reduce(0, index, logits.detach(), 'amax')
-    share = (logits - most[cell]).exp()
-    total = share.new_zeros(cells, logits.shape[1]).index_add(0, cell, share)
-    return share / total[cell]
+def _look(
+    grid: BevGrid,
+    heights: tuple[float, ...],
+    cameras: Sequence[Camera | None],
+    device: torch.device,
+) -> Sight:
+    rows, cols = grid.shape
+    y = grid.y_axis.centre(torch.arange(rows, dtype=torch.float64))
+    x = grid.x_axis.centre(torch.arange(cols, dtype=torch.float64))
+    z = torch.tensor(heights, dtype=torch.float64)
+    at_y, at_x, at_z = torch.meshgrid(y, x, z, indexing='ij')
+    places = torch.stack([at_x, at_y, at_z], dim=3).view(rows * cols, len(z), 3)
+    # What is there of one camera that sees nothing, so that there is something to join.
+    none = torch.zeros(0, dtype=torch.int64)
+    parts = [(none, none, none, none.view(0, 4), torch.zeros(0, 4))]
+    row = 0
+    for index, camera in enumerate(cameras):
+        if camera is None:
+            continue
+        cell, height = camera.sees(places).nonzero(as_tuple=True)
+        pixel, _ = camera.project(places[cell, height])
+        corner, share = _corners(pixel, camera.size)
+        parts.append((cell, height, torch.full_like(cell, index), corner + row, share))
+        row += camera.size[0] * camera.size[1]
+    cell, *others = (torch.cat(each) for each in zip(*parts, strict=True))
+    seen, of, count = cell.unique(return_inverse=True, return_counts=True)
+    by_count = count.argsort(stable=True)
+    groups = zip(*(each.tolist() for each in count.unique(return_counts=True)), strict=True)
+    # The place of each cell in the new order, and of each entry in that of the cells.
+    place = torch.empty_like(by_count)
+    place[by_count] = torch.arange(len(by_count))
+    order = place[of].argsort(stable=True)
+    height, camera_of, corner, share = (each[order].to(device) for each in others)
+    return Sight(
+        seen[by_count].to(device),
+        tuple((cells, each) for each, cells in groups),
+        height,
+        camera_of,
+        corner,
+        share,
+    )
+
+
+def _corners(pixel: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Between which four features of a map pixels (M,2) lie, and how much they have of each.
+
+    Beyond the middles of the outer ones, it is they alone.
+    """
+    limit = pixel.new_tensor(size) - 1
+    inside = torch.minimum(pixel.clamp(min=0), limit)
+    low = inside.floor()
+    (right, down), (left, top) = (inside - low).unbind(1), low.long().unbind(1)
+    beside = (left + 1).clamp(max=size[0] - 1)
+    below = (top + 1).clamp(max=size[1] - 1)
+    corner = [row * size[0] + col for row in (top, below) for col in (left, beside)]
+    share = [across * along for across in (1 - down, down) for along in (1 - right, right)]
+    return torch.stack(corner, dim=1), torch.stack(share, dim=1).float()
+
+
+def _table(features: Sequence[Tensor], cameras: Sequence[Camera | None]) -> Tensor:
+    """(pixels,c) of the cameras that are there, one after the other, row by row."""
+    pairs = zip(features, cameras, strict=True)
+    return torch.cat([each.flatten(1).T for each, camera in pairs if camera is not None])
+
+
+def _sample(table: Tensor, sight: Sight, entries: slice) -> Tensor:
+    """(M,c) features between those of the table."""
+    share = sight.share[entries].to(table.dtype)
+    return embedding_bag(sight.corner[entries], table, per_sample_weights=share, mode='sum')

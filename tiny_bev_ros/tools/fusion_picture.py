@@ -72,10 +72,10 @@ def looks_of(
     """
     attention = fusion.attention
     assert isinstance(attention, ProjectedAttention)
-    queries = fusion.before(to_tokens(bev)[0])
     sight = attention.sight(grid, [camera], bev.device)
-    weights, _ = attention.weigh(queries, [features[0]], sight)
-    mine = sight.cell == cell[0] * grid.shape[1] + cell[1]
+    queries = fusion.before(to_tokens(bev)[0, sight.cell])
+    weights = attention.weights(queries, grid, [features[0]], [camera])
+    mine = sight.owner() == cell[0] * grid.shape[1] + cell[1]
     places = torch.tensor(
         [
             [grid.x_axis.centre(cell[1]), grid.y_axis.centre(cell[0]), attention.heights[height]]
@@ -93,7 +93,7 @@ def likeliest_cell(
     """Row and column of the hottest cell (h,w) within 30 m of which all heights are in sight."""
     attention = fusion.attention
     assert isinstance(attention, ProjectedAttention)
-    seen = attention.sight(grid, [camera], torch.device('cpu')).cell.numpy()
+    seen = attention.sight(grid, [camera], torch.device('cpu')).owner().numpy()
     count = np.bincount(seen, minlength=heat.size).reshape(heat.shape)
     rows, cols = np.indices(heat.shape)
     far = np.hypot(grid.x_axis.centre(cols), grid.y_axis.centre(rows)) > _WITHIN_M
