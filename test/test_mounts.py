@@ -38,9 +38,14 @@ class ExtrapolationError(TransformError):
 class Buffer:
     """Knows `cam` in `lidar` at 5 s and, other than then, of late."""
 
+    cleared = 0
+
+    def clear(self) -> None:
+        self.cleared += 1
+
     def lookup_transform(self, target: str, source: str, time: Time) -> TransformStamped:
         if (target, source) != ('lidar', 'cam'):
-            raise TransformError(f'"{source}" does not exist.\nsecond line')
+            raise TransformError(f'"{source}" does not exist. \nsecond line')
         if time.nanoseconds == 5 * 10**9 + 6:
             return transform_of(AHEAD)
         if time.nanoseconds == 0:
@@ -82,6 +87,19 @@ def test_tf_is_asked_for_the_time_of_the_image_and_else_for_the_latest(tf2):
     assert torch.equal(mounts.at('front', 'lidar', 'cam', (7, 0)), from_pose(TURNED))
     mounts.destroy()
     assert not LISTENING
+
+
+def test_what_moved_is_forgotten_when_a_bag_begins_again(tf2):
+    """As tf2 would ignore all that is more than ten seconds older than what it has."""
+    mounts = Mounts(NODE, {'front': None})
+    buffer = mounts._buffer
+    cleared = []
+    for second in (100, 91, 100, 89, 90, 99, 88, 0, 120, 5):
+        mounts.at('front', 'lidar', 'cam', (second, 0))
+        cleared.append(buffer.cleared)
+    # A stamp of zero says no time.
+    assert cleared == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3]
+    mounts.destroy()
 
 
 def test_what_tf_does_not_know_is_one_line(tf2):

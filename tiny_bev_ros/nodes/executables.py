@@ -61,18 +61,22 @@ def run(module: str, name: str) -> int:
         while not ended.is_set():
             _spin_once(executor, node)
     finally:
+        if node is not None:
+            node.destroy_node()  # before what its timers still wake is gone
         if executor is not None:
             executor.shutdown(timeout_sec=_WAKE_S)
-        if node is not None:
-            node.destroy_node()
         rclpy.try_shutdown()
     return 0
 
 
 def _spin_once(executor: Any, node: Any) -> None:
     """Handles what is due; whatever a callback raises, the node goes on."""
+    from rclpy.exceptions import InvalidHandle
+
     try:
         executor.spin_once(timeout_sec=_WAKE_S)
+    except InvalidHandle:
+        pass  # of a subscription that was let go of while the executor looked for what is due
     except Exception:
         node.get_logger().error(traceback.format_exc().strip())
         time.sleep(_WAKE_S)  # not to fill the log, should it be raised again and again

@@ -14,7 +14,10 @@ from torch import Tensor
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.models.mounting import from_pose
 from tiny_bev_ros.nodes.camera_parameters import EXTRINSICS
-from tiny_bev_ros.transport.freshness import Stamp
+from tiny_bev_ros.transport.freshness import Stamp, nanoseconds
+
+# A buffer ignores what is older than its newest by more, even if a bag began again.
+_KEPT_NS = 10 * 10**9
 
 
 class Mounts:
@@ -31,6 +34,7 @@ class Mounts:
         self._buffer: Any = None
         self._listener: Any = None
         self._why_not = ''
+        self._newest_ns = 0
         if None not in given.values():
             return
         try:
@@ -58,7 +62,7 @@ class Mounts:
         try:
             transform = self._look_up(map_frame, optical_frame, stamp)
         except self._tf2.TransformException as error:
-            reason = str(error).partition('\n')[0]
+            reason = str(error).partition('\n')[0].strip()
             raise TinyBevError(
                 f'TF has no {optical_frame!r} in {map_frame!r} ({reason}); {wanted}'
             ) from None
@@ -71,8 +75,12 @@ class Mounts:
             self._listener.unregister()
 
     def _look_up(self, map_frame: str, optical_frame: str, stamp: Stamp) -> Any:
-        sec, nanosec = stamp
-        time = Time(seconds=sec, nanoseconds=nanosec)
+        now_ns = nanoseconds(stamp)
+        if 0 < now_ns < self._newest_ns - _KEPT_NS:
+            self._buffer.clear()  # of all that moves; what is static stays
+            self._newest_ns = now_ns
+        self._newest_ns = max(self._newest_ns, now_ns)
+        time = Time(nanoseconds=now_ns)
         try:
             found = self._buffer.lookup_transform(map_frame, optical_frame, time)
         except self._tf2.ExtrapolationException:
