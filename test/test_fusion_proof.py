@@ -192,7 +192,7 @@ def test_the_tool_keeps_its_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(
         tool,
         'train',
-        lambda mode, seed, frames, steps: (
+        lambda mode, seed, frames, steps, dtype: (
             trained.append((mode, seed)) or real(mode, seed, frames, steps, workers=0)
         ),
     )

@@ -21,6 +21,7 @@ from matplotlib.lines import Line2D
 from safetensors.torch import load_file
 from tqdm import tqdm
 
+from tiny_bev_ros.engine.precision import dtype_for
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.models.detection_head import Detections
 from tiny_bev_ros.models.fusion_detector import FusionDetector
@@ -151,18 +152,20 @@ def run(options: argparse.Namespace) -> None:
     folder = Path(options.output)
     frames = SightedFrames(folder / 'frames', range(options.frames))
     exams = SightedFrames(folder / 'frames', range(EXAM_SEED, EXAM_SEED + options.exams))
+    dtype = dtype_for('bfloat16', torch.device('cpu'))
     runs = []
     for seed in options.seeds:
         for mode in options.modes:
             path = folder / f'{mode}_{seed}.json'
             if not path.is_file():
                 begin = time.monotonic()
-                network, losses = train(mode, seed, frames, options.steps)
+                network, losses = train(mode, seed, frames, options.steps, dtype=dtype)
                 made = {
                     'mode': mode,
                     'seed': seed,
                     'steps': options.steps,
                     'frames': options.frames,
+                    'products': str(dtype).removeprefix('torch.'),
                     'minutes': (time.monotonic() - begin) / 60,
                     'losses': losses,
                     'marks': examine(network, mode, exams),

@@ -157,7 +157,12 @@ def maps_of(network: FusionDetector, batch: Batch, mode: str) -> list[Tensor]:
 
 
 def train(
-    mode: str, seed: int, frames: Dataset, steps: int, workers: int = 1
+    mode: str,
+    seed: int,
+    frames: Dataset,
+    steps: int,
+    workers: int = 1,
+    dtype: torch.dtype = torch.float32,
 ) -> tuple[FusionDetector, list[float]]:
     """A network of a mode, trained; and the loss of each step.
 
@@ -167,6 +172,7 @@ def train(
         frames: at least one.
         steps: of four frames each.
         workers: processes that read frames.
+        dtype: of the products.
     """
     network = build_network(mode, seed).train()
     lay_channels_last(network)
@@ -178,7 +184,7 @@ def train(
     for step, batch in enumerate(bar):
         for group in optimizer.param_groups:
             group['lr'] = learning_rate(step, steps, _LEARNING_RATE, _WARM_UP)
-        with torch.autocast('cpu', torch.bfloat16):
+        with torch.autocast('cpu', dtype, enabled=dtype != torch.float32):
             maps = maps_of(network, batch, mode)
             said = network.heads['detection'](torch.cat(maps))
         targets = DetectionTargets(*(torch.cat([each] * len(maps)) for each in batch.targets))
