@@ -134,26 +134,6 @@ def test_marks():
     assert np.isnan(marked)
 
 
-def test_marks_by_centres():
-    """One whose centre is 1.9 m off, one 2.1 m, each with the wrong heading; two on one object."""
-    boxes = np.array([[10, 0, 0, 4, 2, 1.5, 0], [20, 5, 0, 4, 2, 1.5, 0]], np.float32)
-    owner = np.repeat([0, 1], 9).astype(np.int32)
-    frame = Frame(np.zeros((18, 4), np.float32), owner, boxes, np.array([0, 0]))
-    said = boxes[[0, 0, 1]] + np.array([[1.9, 0, 0, 0, 0, 0, 1.5], [0, 1, 0, 0, 0, 0, 1.5],
-                                        [0, 2.1, 0, 0, 0, 0, 1.5]], np.float32)  # fmt: skip
-    for count, expected in ((1, 0.5), (2, 0.5), (3, 0.5)):
-        marks = Marks(by_centre=True)
-        scores = [0.9, 0.8, 0.7][:count]
-        marks.add(frame, found_at(said[:count].tolist(), [0] * count, scores))
-        assert marks.precisions()[0] == pytest.approx(expected)
-    marks = Marks(by_centre=True)
-    marks.add(frame, found_at(said[[0, 2]].tolist(), [0, 0], [0.7, 0.9]))
-    assert marks.precisions()[0] == pytest.approx(0.25)  # the wrong one comes first
-    overlapped = Marks()
-    overlapped.add(frame, found_at(said.tolist(), [0] * 3, [0.9, 0.8, 0.7]))
-    assert overlapped.precisions()[0] == 0
-
-
 def test_the_examination_by_light_and_by_halves(frames, monkeypatch):
     sights = [frames[index] for index in range(4)]
     assert {sight.dark for sight in sights} == {True, False}
@@ -175,12 +155,11 @@ def test_the_examination_by_light_and_by_halves(frames, monkeypatch):
     assert marks['dark']['vehicle'] == 0
     assert 0 < marks['all']['vehicle'] < 1
     assert marks['second half, unplugged']['vehicle'] == 0
-    parts = {'all', 'all, by centres', 'light', 'dark', 'second half'}
-    assert set(tool.examine(None, 'lidar', sights)) == parts
+    assert set(tool.examine(None, 'lidar', sights)) == {'all', 'light', 'dark', 'second half'}
 
 
 def test_the_tool_keeps_its_runs(tmp_path, monkeypatch, capsys):
-    parts = ('all', 'light', 'dark', 'second half', 'second half, unplugged', 'all, by centres')
+    parts = ('all', 'light', 'dark', 'second half', 'second half, unplugged')
     marks = {'vehicle': 0.5, 'pedestrian': 0.4, 'marked vehicle': 0.3, 'mean': 0.4}
     monkeypatch.setattr(
         tool,

@@ -50,18 +50,15 @@ UNPLUGGED = 'fused, camera unplugged'
 def examine(network: FusionDetector, mode: str, exams: SightedFrames) -> dict[str, Any]:
     """Average precision by class: of all frames, by the light in them, of their second half.
 
-    Of all frames also by centres. Of 'fused' also of the second half without its camera, as if
-    it was unplugged in between.
+    Of 'fused' also of the second half without its camera, as if it was unplugged in between.
     """
     marks = {part: Marks() for part in ('all', 'light', 'dark', 'second half')}
-    marks['all, by centres'] = Marks(by_centre=True)
     if mode == 'fused':
         marks['second half, unplugged'] = Marks()
     for index in tqdm(range(len(exams)), unit='frame', desc='examining', disable=None):
         sight, second = exams[index], index >= len(exams) // 2
         found = detect(network, sight, mode)
         marks['all'].add(sight.frame, found)
-        marks['all, by centres'].add(sight.frame, found)
         marks['dark' if sight.dark else 'light'].add(sight.frame, found)
         if second:
             marks['second half'].add(sight.frame, found)
@@ -94,8 +91,6 @@ def markdown(runs: list[dict[str, Any]]) -> str:
         [
             f'Average precision, mean over seeds {", ".join(map(str, seeds))} (least..greatest):',
             _table(runs, [(mode, 'all', mode) for mode in MODES]),
-            'Counted by centres within 2 m, wherever the outlines lie:',
-            _table(runs, [(mode, 'all, by centres', mode) for mode in MODES]),
             'By the light, as a camera tells nothing in the dark:',
             _table(runs, lights),
             'The second half of the frames alone, in which the camera was unplugged:',

@@ -44,8 +44,6 @@ from tiny_bev_ros.training.sighted import (
 MODES = ('lidar', 'camera', 'fused')
 # From which overlap, seen from above, on an object is found; people are small.
 MIN_IOU = (0.5, 0.25, 0.5)
-# How far from an object's centre it is still found, in metres.
-_CENTRE = 2.0
 # Seeds of frames for the examination; training begins at 0.
 EXAM_SEED = 1_000_000
 # Arguments of `build_detector`.
@@ -211,15 +209,8 @@ def detect(
 
 @dataclass
 class Marks:
-    """Average precision by class, seen from above.
+    """Average precision by class, seen from above."""
 
-    Attributes:
-        by_centre: whether an object is found whose centre is within 2 m, as nuScenes counts
-            (Caesar et al., CVPR 2020), in place of one that is overlapped.
-        rankings: of each class.
-    """
-
-    by_centre: bool = False
     rankings: list[Ranking] = field(default_factory=lambda: [Ranking() for _ in CLASSES])
 
     def add(self, frame: Frame, found: Detections) -> None:
@@ -232,13 +223,9 @@ class Marks:
         for label, ranking in enumerate(self.rankings):
             mine = frame.labels == label
             of_class = found.labels == label
-            said, known = found.boxes[of_class], torch.from_numpy(boxes[mine])
-            fit, least = iou_bev(said, known), MIN_IOU[label]
-            if self.by_centre:  # from 1 where they are the same, to a half at the last
-                fit, least = _CENTRE / (_CENTRE + torch.cdist(said[:, :2], known[:, :2])), 0.5
+            iou = iou_bev(found.boxes[of_class], torch.from_numpy(boxes[mine])).numpy()
             scores = found.scores[of_class].numpy()
-            excused = np.zeros(len(scores), bool)
-            ranking.add(scores, fit.numpy(), counts[mine], least, excused)
+            ranking.add(scores, iou, counts[mine], MIN_IOU[label], np.zeros(len(scores), bool))
 
     def precisions(self) -> list[float]:
         """Of each class."""
