@@ -12,7 +12,7 @@ def test_every_stage_is_measured(monkeypatch):
         'global attention, 20 x 20 cells',
     ]
     assert all(len(row['ms']) == 2 for row in rows)
-    assert [round(row.get('computed_mb', 0)) for row in rows] == [0, 2, 24]
+    assert [round(row.get('computed_mb', 0)) for row in rows] == [0, 1, 13]
     text = bench_fusion.as_markdown(rows).splitlines()
     assert text[2].endswith('|  | 10 |')
     assert text[3].endswith('| 2 | 10 |')

@@ -123,7 +123,14 @@ def test_weights_from_a_file(tmp_path):
 @needs_timm
 @pytest.mark.parametrize(
     ('name', 'stride'),
-    [('resnet18', 8), ('resnet18', 16), ('mobilenetv3_small_050', 16), ('convnext_atto', 8)],
+    [
+        ('resnet18', 8),
+        ('resnet18', 16),
+        ('mobilenetv3_small_050', 16),
+        ('convnext_atto', 8),
+        ('dla34', 8),  # whose maps begin at stride 2 with the second one
+        ('tv_resnet34', 8),  # a name of old
+    ],
 )
 def test_networks_of_timm(name, stride):
     encoder = make(name, 32, stride)
@@ -132,6 +139,8 @@ def test_networks_of_timm(name, stride):
     )  # fmt: skip
     assert [info.stride for info in encoder.feature_info][-2:] == [stride, stride]
     assert encoder.mean.flatten().tolist() == pytest.approx([0.485, 0.456, 0.406])
+    modules = dict(encoder.named_modules())
+    assert all(info.module in modules for info in encoder.feature_info)
 
 
 @needs_timm
@@ -140,9 +149,17 @@ def test_networks_of_timm(name, stride):
     [
         ('resnet81', 'expected .tiny. or a network of timm .did you mean'),
         ('hf-hub:timm/resnet18.a1_in1k', 'expected .tiny. or a network of timm'),
-        ('vit_tiny_patch16_224', 'makes of an image of 192 x 128'),
+        ('../resnet18', 'expected .tiny. or a network of timm'),
+        ('vit_tiny_patch16_224', 'makes of an image of 688 x 176'),
     ],
 )
 def test_other_names_are_refused(name, said):
     with pytest.raises(TinyBevError, match=said):
         CameraEncoder(name, stride=16)
+
+
+@needs_timm
+def test_a_network_that_wants_more_than_whole_features_is_refused():
+    """It gives 12 rows for 11 at stride 8: not where the image has them."""
+    with pytest.raises(TinyBevError, match='of 344 x 88 pixels: .*; expected a map'):
+        CameraEncoder('mobilevitv2_050', stride=8)

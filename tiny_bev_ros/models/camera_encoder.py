@@ -118,50 +118,64 @@ def _tiny(stride: int) -> _Body:
 
 def _of_timm(name: str, stride: int) -> _Body:
     timm = _timm(name)
-    # Names such as hf-hub:... would be looked up on the network.
-    if ':' in name or not timm.is_model(name):
+    # Names with a source or a folder would be looked up on the network or on disk.
+    if set(name) & set(':/\\') or not timm.is_model(name):
         close = difflib.get_close_matches(name, timm.list_models(), n=1)
         hint = f' (did you mean {close[0]}?)' if close else ''
         raise TinyBevError(f"encoder is {name!r}; expected 'tiny' or a network of timm{hint}")
     try:
-        strides = timm.create_model(name, features_only=True).feature_info.reduction()
-    except (RuntimeError, NotImplementedError, AttributeError, TypeError) as error:
+        body = timm.create_model(name, features_only=True)
+        strides = body.feature_info.reduction()
+        if stride in strides:
+            last = len(strides) - 1 - strides[::-1].index(stride)
+            # Which of its maps a network gives need not begin with the first one.
+            indices = tuple(body.feature_info.out_indices)[: last + 1]
+            body = timm.create_model(name, features_only=True, out_indices=indices)
+    except (AssertionError, AttributeError, NotImplementedError, RuntimeError, TypeError) as error:
         raise TinyBevError(
-            f'encoder is {name!r}; expected a network that gives features: {error}'
+            f'encoder is {name!r}; expected a network that gives features: {_first_line(error)}'
         ) from None
     if stride not in strides:
-        raise TinyBevError(f'stride is {stride}; expected one of {strides}, which {name!r} has')
-    last = len(strides) - 1 - strides[::-1].index(stride)
-    body = timm.create_model(name, features_only=True, out_indices=tuple(range(last + 1)))
-    found = body.feature_info
+        some = sorted(set(strides))
+        raise TinyBevError(f'stride is {stride}; expected one of {some}, which {name!r} has')
+    found, modules = body.feature_info, dict(body.named_modules())
     info = tuple(
-        FeatureInfo(f'body.{module}', channels, reduction)
+        FeatureInfo(f'body.{_within(modules, module)}', channels, reduction)
         for module, channels, reduction in zip(
             found.module_name(), found.channels(), found.reduction(), strict=True
         )
     )
     _check_maps(name, body, info)
-    normal = timm.get_pretrained_cfg(name)
-    return body, info, (normal.mean, normal.std)
+    return body, info, (body.pretrained_cfg['mean'], body.pretrained_cfg['std'])
+
+
+def _within(modules: dict[str, nn.Module], name: str) -> str:
+    """What timm calls a module, as its wrappers do: stages.0 becomes stages_0 in most of them."""
+    names = (name, name.replace('.', '_', 1), f'model.{name}', f'body.{name}')
+    return next((found for found in names if found in modules), name)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition('\n')[0] or type(error).__name__
 
 
 @torch.no_grad()
 def _check_maps(name: str, body: nn.Module, info: tuple[FeatureInfo, ...]) -> None:
     """Refuses networks for images of one size, and those whose channels come last."""
-    rows, cols, body = 2, 3, body.eval()
+    # Primes, as some want more than whole features, and wider than what pretraining sees.
     stride, channels = info[-1].stride, info[-1].channels
-    # A multiple of all strides up to 64.
-    image = torch.zeros(1, 3, rows * 64, cols * 64)
+    rows, cols, body = 11, 43, body.eval()
     try:
-        found: Any = tuple(body(image)[-1].shape)
-    except (AssertionError, RuntimeError, ValueError) as error:
-        found = str(error).partition('\n')[0]
+        maps = body(torch.zeros(1, 3, rows * stride, cols * stride))
+        found: Any = tuple(maps[-1].shape)
+    except (AssertionError, IndexError, RuntimeError, ValueError) as error:
+        found = _first_line(error)
     body.train()
-    expected = (1, channels, rows * 64 // stride, cols * 64 // stride)
+    expected = (1, channels, rows, cols)
     if found != expected:
         raise TinyBevError(
-            f'encoder is {name!r}, which makes of an image of {cols * 64} x {rows * 64}: {found}; '
-            f'expected a map of shape {expected}'
+            f'encoder is {name!r}, which makes of an image of {cols * stride} x {rows * stride} '
+            f'pixels: {found}; expected a map of shape {expected}'
         )
 
 
