@@ -140,7 +140,7 @@ def test_networks_of_timm(name, stride):
     assert [info.stride for info in encoder.feature_info][-2:] == [stride, stride]
     assert encoder.mean.flatten().tolist() == pytest.approx([0.485, 0.456, 0.406])
     modules = dict(encoder.named_modules())
-    assert all(info.module in modules for info in encoder.feature_info)
+    assert all(info.name in modules for info in encoder.feature_info)
 
 
 @needs_timm
