@@ -159,7 +159,20 @@ def test_other_names_are_refused(name, said):
 
 
 @needs_timm
+def test_blocks_behind_the_last_map_are_left_out():
+    timm = pytest.importorskip('timm')
+    encoder = make('mobilenetv3_small_050', stride=8)
+    whole = timm.create_model('mobilenetv3_small_050', features_only=True).eval()
+    whole.load_state_dict(encoder.body.state_dict(), strict=False)
+    image = torch.rand(1, 3, 64, 96)
+    levels = [info.stride for info in encoder.feature_info].index(8)
+    with torch.no_grad():
+        assert torch.equal(encoder.body(image)[-1], whole(image)[levels])
+    assert len(encoder.body.blocks) == 2 < len(whole.blocks)
+
+
+@needs_timm
 def test_a_network_that_wants_more_than_whole_features_is_refused():
     """It gives 12 rows for 11 at stride 8: not where the image has them."""
-    with pytest.raises(TinyBevError, match='of 344 x 88 pixels: .*; expected a map'):
+    with pytest.raises(TinyBevError, match=r'of 344 x 88 pixels: .*; expected a map'):
         CameraEncoder('mobilevitv2_050', stride=8)

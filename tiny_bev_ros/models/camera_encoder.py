@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
@@ -138,6 +139,7 @@ def _of_timm(name: str, stride: int) -> _Body:
     if stride not in strides:
         some = sorted(set(strides))
         raise TinyBevError(f'stride is {stride}; expected one of {some}, which {name!r} has')
+    _cut(body)
     found, modules = body.feature_info, dict(body.named_modules())
     info = tuple(
         FeatureInfo(f'body.{_within(modules, module)}', channels, reduction)
@@ -147,6 +149,13 @@ def _of_timm(name: str, stride: int) -> _Body:
     )
     _check_maps(name, body, info)
     return body, info, (body.pretrained_cfg['mean'], body.pretrained_cfg['std'])
+
+
+def _cut(body: Any) -> None:
+    """Leaves out the blocks behind the last map, which networks of EfficientNet's kind compute."""
+    place = re.match(r'blocks\.(\d+)', body.feature_info.module_name()[-1])
+    if place and isinstance(getattr(body, 'blocks', None), nn.Sequential):
+        body.blocks = body.blocks[: int(place[1]) + 1]
 
 
 def _within(modules: dict[str, nn.Module], name: str) -> str:
