@@ -15,4 +15,4 @@ def test_every_stage_is_measured(monkeypatch):
     assert [round(row.get('computed_mb', 0)) for row in rows] == [0, 1, 13]
     text = bench_fusion.as_markdown(rows).splitlines()
     assert text[2].endswith('|  | 10 |')
-    assert text[3].endswith('| 2 | 10 |')
+    assert text[3].endswith('| 1 | 10 |')

@@ -162,6 +162,14 @@ def test_weights_that_do_not_fit_are_refused(tmp_path):
         load_weights(tmp_path / 'z.safetensors')
 
 
+def run_module(*arguments):
+    """Python's -m, in a process of its own: the workers of a training fork it."""
+    environment = {**os.environ, 'PYTHONPATH': os.pathsep.join([str(ROOT), *sys.path])}
+    command = [sys.executable, '-m', *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
 def test_two_processes_train_together(tmp_path):
     """As torchrun starts them: DistributedDataParallel over gloo."""
     config = tmp_path / 'train.yaml'
@@ -169,12 +177,9 @@ def test_two_processes_train_together(tmp_path):
         'lidars: [vlp16]\nsteps: 3\nbatch: 1\nprecision: float32\nworkers: 0\n'
         'network: {pfn_channels: 8, mid_channels: 8, out_channels: 8}\npiece: {size: 16.0}\n'
     )
-    command = [sys.executable, '-m', 'torch.distributed.run', '--nproc-per-node', '2']
-    command += ['--master-port', '29571', '-m', 'tiny_bev_ros.tools.train']
-    command += ['--config', str(config), '--output', str(tmp_path / 'two'), '--threads', '1']
-    environment = {**os.environ, 'PYTHONPATH': os.pathsep.join([str(ROOT), *sys.path])}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
+    of_torch = ['torch.distributed.run', '--nproc-per-node', '2', '--master-port', '29571', '-m']
+    options = ['--config', str(config), '--output', str(tmp_path / 'two'), '--threads', '1']
+    run_module(*of_torch, 'tiny_bev_ros.tools.train', *options)
     _, said = load_weights(tmp_path / 'two/weights.safetensors')
     assert said.origin['config']['steps'] == 3
     state = torch.load(tmp_path / 'two' / CHECKPOINT, weights_only=True)
@@ -183,8 +188,7 @@ def test_two_processes_train_together(tmp_path):
 
 def test_a_short_run_learns_to_find_a_car(tmp_path, monkeypatch, capsys):
     torch.set_num_threads(2)
-    monkeypatch.setattr('sys.argv', ['train', '--smoke', '--output', str(tmp_path)])
-    assert train_main() == 0
+    run_module('tiny_bev_ros.tools.train', '--smoke', '--output', str(tmp_path))
     with (tmp_path / 'log.csv').open(newline='') as file:
         losses = [float(row['total']) for row in csv.DictReader(file)]
     assert losses[-1] < 0.75 * losses[0]
