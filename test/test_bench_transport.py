@@ -27,7 +27,7 @@ def test_every_way_carries_its_arrays(graph: RosGraph, tmp_path: Path, monkeypat
     for row in rows:
         assert row['sent'] == row['count']
         assert len(row['cpu_ms'][0]) == len(row['cpu_ms'][1]) == 1
-        # Small ones arrive with best effort as well, but for some while others keep the cores busy.
+        # Best effort may lose some while others keep the cores busy.
         least = row['sent'] if row['reliable'] else row['sent'] // 2
         assert least <= len(row['ms']) <= row['sent'], row
         assert min(row['ms']) > 0
