@@ -90,6 +90,8 @@ def test_what_is_beside_behind_or_folded_back_is_not_seen():
     pixels, _ = twice.project(places)
     assert ((pixels[:, 0] > 0) & (pixels[:, 0] < 1242)).all()
     assert twice.sees(places).tolist() == [True, True, False, False, False]
+    # One of next to nothing is none.
+    assert camera([0.1, 0, 0, 0, 1e-310]).sees(places[:1]).all()
 
 
 @pytest.mark.parametrize(
@@ -99,6 +101,7 @@ def test_what_is_beside_behind_or_folded_back_is_not_seen():
         ({'intrinsics': [0.0] * 9}, 'k is .*focal lengths above 0'),
         ({'distortion': [0.1] * 8}, 'd has 8 numbers; expected 0, 4 or 5'),
         ({'distortion': [float('nan')] * 4}, 'd is .*finite'),
+        ({'distortion': [0.0, 1e308, 0, 0, 1e-5]}, 'd is .*at most 1e.06'),
         (
             {'distortion': [0.1] * 4, 'model': 'equidistant'},
             "is 'equidistant'; expected plumb",

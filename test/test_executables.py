@@ -22,9 +22,13 @@ class Executor:
 class Logger:
     def __init__(self) -> None:
         self.errors: list[str] = []
+        self.debugged: list[str] = []
 
     def get_logger(self) -> Any:
         return self
+
+    def debug(self, text: str) -> None:
+        self.debugged.append(text)
 
     def error(self, text: str) -> None:
         self.errors.append(text)
@@ -47,3 +51,4 @@ def test_a_subscription_that_is_gone_is_no_error(node: Logger):
     """It may be let go of by one thread while another looks for what is due."""
     executables._spin_once(Executor(InvalidHandle('destruction was requested')), node)
     assert not node.errors
+    assert node.debugged == ['destruction was requested']

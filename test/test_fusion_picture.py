@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from dataclasses import replace
+
 import matplotlib.image
 import numpy as np
 import pytest
@@ -14,6 +16,8 @@ from tiny_bev_ros.tools.fusion_picture import Looks, draw, likeliest_cell, looks
 GRID = BevGrid((0, 16), (-8, 8), (-3, 1), 0.5)
 AHEAD = [[0, -1, 0, 0], [0, 0, -1, 0], [1, 0, 0, 0], [0, 0, 0, 1]]
 IMAGE = make_camera([100, 0, 99.5, 0, 100, 29.5, 0, 0, 1], AHEAD, (200, 60))
+# It looks back: x right is y to the left, z ahead is x behind.
+AWAY = [[0, 1, 0, 0], [0, 0, -1, 0], [-1, 0, 0, 0], [0, 0, 0, 1]]
 # The second and third height of a cell some metres ahead are in its view.
 CELL = (16, 12)
 
@@ -31,6 +35,14 @@ def test_a_cell_looks_where_it_lies():
     expected = [[99.5 - 100 * y / x, 29.5 - 100 * z / x] for z in (-1.5, -0.5, 0.5, 1.5)]
     np.testing.assert_allclose(looks.pixels, expected, atol=1e-6)
     assert looks.weights.sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_a_camera_that_sees_no_cell_looks_nowhere():
+    fusion, bev, features = parts()
+    away = replace(IMAGE, from_points=torch.tensor(AWAY, dtype=torch.float64))
+    looks = looks_of(fusion, bev, GRID, features, away.scaled((50, 15)), away, CELL)
+    assert looks.pixels.shape == (0, 2)
+    assert looks.weights.shape == (0,)
 
 
 def test_its_weights_are_those_of_the_attention():

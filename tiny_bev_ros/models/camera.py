@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -17,6 +16,8 @@ from tiny_bev_ros.errors import TinyBevError
 _STEPS = 50
 # How far from the real numbers a root may come out that is one of them.
 _REAL = 1e-9
+# Of the numbers of a lens; those of real ones are below ten.
+_STRONGEST = 1e6
 # Nearer than this in front of a camera nothing is seen, in metres.
 _NEAREST = 0.1
 
@@ -118,10 +119,10 @@ class Camera:
     def _unfolded(self, rays: Tensor) -> Tensor:
         """(...,) bool: false from where on the polynomial of a strong lens has turned back."""
         k1, k2, _, _, k3 = self.distortion.tolist()
-        # Of the derivative of r (1 + k1 r^2 + k2 r^4 + k3 r^6), in r^2.
-        turns = np.roots([7 * k3, 5 * k2, 3 * k1, 1])
+        # Of the derivative of r (1 + k1 r^2 + k2 r^4 + k3 r^6), in 1 / r^2: what leads is 1.
+        turns = np.roots([1, 3 * k1, 5 * k2, 7 * k3])
         ahead = turns.real[(abs(turns.imag) < _REAL) & (turns.real > 0)]
-        return rays.square().sum(dim=-1) < ahead.min(initial=math.inf)
+        return rays.square().sum(dim=-1) * ahead.max(initial=0) < 1
 
     def _distorted(self, rays: Tensor) -> Tensor:
         """(...,2) x and y at depth 1, as the lens bends them."""
@@ -171,8 +172,10 @@ def make_camera(
     if len(lens) not in (0, 4, 5) and any(lens):
         raise TinyBevError(f'd has {len(lens)} numbers; expected 0, 4 or 5')
     lens = (lens + [0.0] * 5)[:5]
-    if not all(math.isfinite(value) for value in lens):
-        raise TinyBevError(f'd is {list(distortion)}; expected finite numbers')
+    if not all(abs(value) <= _STRONGEST for value in lens):
+        raise TinyBevError(
+            f'd is {list(distortion)}; expected finite numbers, at most {_STRONGEST:g} in size'
+        )
     mount = torch.tensor([list(row) for row in from_points], dtype=torch.float64)
     _check_rigid(mount)
     if min(size) <= 0:

@@ -93,7 +93,7 @@ class ProjectedAttention(nn.Module):
     def cells(
         self, grid: BevGrid, cameras: Sequence[Camera | None], device: torch.device
     ) -> Tensor:
-        """(S,) int64 indices of the cells that see something, row by row of the grid."""
+        """(S,) int64 indices of the cells that see something, in the order of the `sight`."""
         return self.sight(grid, cameras, device).cell
 
     def forward(
@@ -106,7 +106,7 @@ class ProjectedAttention(nn.Module):
         """What the cells of one frame find.
 
         Args:
-            queries: (S,C), of the `cells` that see something.
+            queries: (S,C), of the `cells` that see something, at least one.
             grid: of the map.
             features: K maps (c,h,w), one of each camera.
             cameras: K, each as of an image of the size of its features; None for one that is
@@ -133,6 +133,8 @@ class ProjectedAttention(nn.Module):
     ) -> Tensor:
         """(M,heads) how much of each entry of the `sight` its cell takes; arguments as above."""
         sight = self.sight(grid, cameras, queries.device)
+        if not len(sight.cell):
+            return queries.new_zeros(0, self.heads)
         table = _table(features, cameras)
         weights = []
         for cells, entries, each in sight.parts():

@@ -75,8 +75,10 @@ def _spin_once(executor: Any, node: Any) -> None:
 
     try:
         executor.spin_once(timeout_sec=_WAKE_S)
-    except InvalidHandle:
-        pass  # of a subscription that was let go of while the executor looked for what is due
+    except InvalidHandle as error:
+        # Of a subscription that was let go of while the executor looked for what is due.
+        node.get_logger().debug(str(error))
+        time.sleep(_WAKE_S)
     except Exception:
         node.get_logger().error(traceback.format_exc().strip())
         time.sleep(_WAKE_S)  # not to fill the log, should it be raised again and again
