@@ -13,7 +13,7 @@ from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.models.camera import Camera
 from tiny_bev_ros.models.checks import check_shared_evenly
 from tiny_bev_ros.models.latest import Latest
-from tiny_bev_ros.models.tokens import position_encoding
+from tiny_bev_ros.models.tokens import camera_tokens, position_encoding
 
 # How far along its ray a pixel is told by, in metres.
 _DEPTHS = (2.0, 5.0, 12.0, 30.0)
@@ -65,8 +65,7 @@ class GlobalAttention(nn.Module):
         cameras: Sequence[Camera | None],
     ) -> Tensor:
         """What the cells of one frame find; arguments and result of `ProjectedAttention`."""
-        pairs = zip(features, cameras, strict=True)
-        tokens = torch.cat([each.flatten(1).T for each, camera in pairs if camera is not None])
+        tokens = camera_tokens(features, cameras)
         there = [camera for camera in cameras if camera is not None]
         device, channels = queries.device, queries.shape[1]
         rays = self._rays.get(

@@ -15,6 +15,7 @@ from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.models.camera import Camera
 from tiny_bev_ros.models.checks import check_shared_evenly
 from tiny_bev_ros.models.latest import Latest
+from tiny_bev_ros.models.tokens import camera_tokens
 
 # Cells that are worked on at once: what they take stays in a CPU's cache.
 _AT_ONCE = 2048
@@ -116,12 +117,10 @@ class ProjectedAttention(nn.Module):
             (S,C).
         """
         sight = self.sight(grid, cameras, queries.device)
-        table = _table(features, cameras)
-        found = []
-        for cells, entries, each in sight.parts():
-            sampled = _sample(table, sight, entries).unflatten(0, (-1, each))
-            weights = self._weights(queries[cells], sampled, sight.height[entries])
-            found.append(self._taken(weights.to(sampled.dtype) @ sampled))
+        found = [
+            self._taken(weights.to(sampled.dtype) @ sampled)
+            for weights, sampled in self._weighed(queries, sight, camera_tokens(features, cameras))
+        ]
         return self.output(torch.cat(found))
 
     def weights(
@@ -135,13 +134,8 @@ class ProjectedAttention(nn.Module):
         sight = self.sight(grid, cameras, queries.device)
         if not len(sight.cell):
             return queries.new_zeros(0, self.heads)
-        table = _table(features, cameras)
-        weights = []
-        for cells, entries, each in sight.parts():
-            sampled = _sample(table, sight, entries).unflatten(0, (-1, each))
-            part = self._weights(queries[cells], sampled, sight.height[entries])
-            weights.append(part.transpose(1, 2).flatten(0, 1))
-        return torch.cat(weights)
+        weighed = self._weighed(queries, sight, camera_tokens(features, cameras))
+        return torch.cat([weights.transpose(1, 2).flatten(0, 1) for weights, _ in weighed])
 
     def sight(
         self, grid: BevGrid, cameras: Sequence[Camera | None], device: torch.device
@@ -149,6 +143,14 @@ class ProjectedAttention(nn.Module):
         """Which cells see what; kept for as long as grid and cameras stay as they are."""
         key = (grid, device, *(camera and camera.key() for camera in cameras))
         return self._sight.get(key, lambda: _look(grid, self.heights, cameras, device))
+
+    def _weighed(
+        self, queries: Tensor, sight: Sight, table: Tensor
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Weights (S,heads,E) and what they are of, (S,E,c), a few cells at a time."""
+        for cells, entries, each in sight.parts():
+            sampled = _sample(table, sight, entries).unflatten(0, (-1, each))
+            yield self._weights(queries[cells], sampled, sight.height[entries]), sampled
 
     def _weights(self, queries: Tensor, sampled: Tensor, height: Tensor) -> Tensor:
         """(S,heads,E) of queries (S,C) for what each samples, (S,E,c), at heights (S*E,).
@@ -229,12 +231,6 @@ def _corners(pixel: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     corner = [row * size[0] + col for row in (top, below) for col in (left, beside)]
     share = [across * along for across in (1 - down, down) for along in (1 - right, right)]
     return torch.stack(corner, dim=1), torch.stack(share, dim=1).float()
-
-
-def _table(features: Sequence[Tensor], cameras: Sequence[Camera | None]) -> Tensor:
-    """(pixels,c) of the cameras that are there, one after the other, row by row."""
-    pairs = zip(features, cameras, strict=True)
-    return torch.cat([each.flatten(1).T for each, camera in pairs if camera is not None])
 
 
 def _sample(table: Tensor, sight: Sight, entries: slice) -> Tensor:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -29,6 +30,12 @@ def from_tokens(tokens: Tensor, shape: tuple[int, int]) -> Tensor:
             f'tokens are {tokens.shape[1]}; expected {rows * cols} for a map of {rows} x {cols}'
         )
     return tokens.transpose(1, 2).unflatten(2, (rows, cols))
+
+
+def camera_tokens(features: Sequence[Tensor], cameras: Sequence[object]) -> Tensor:
+    """Maps (c,h,w) of cameras to (pixels,c), one after the other, without those that are None."""
+    pairs = zip(features, cameras, strict=True)
+    return torch.cat([each.flatten(1).T for each, camera in pairs if camera is not None])
 
 
 def position_encoding(
