@@ -114,6 +114,49 @@ def test_labels_are_those_of_other_tools(data_dir):
             assert each.kind == other['cls']
 
 
+@pytest.mark.parametrize('encoding', ['utf-8', 'utf-8-sig', 'utf-16'])
+@pytest.mark.parametrize('end', ['\n', '\r\n', ' \r\n\r\n', ' \t\n'])
+def test_files_of_other_editors_lose_no_line(folder, tmp_path, encoding, end):
+    lines = [label('Car', 20, 3, -0.9), label('Cyclist', 30, 0, -0.9), DONT_CARE]
+    plain = folder(*lines).objects('000003')
+    (tmp_path / 'label_2/000003.txt').write_bytes(end.join([*lines, '']).encode(encoding))
+    calibration = end.join(CALIBRATION.splitlines()).encode(encoding)
+    (tmp_path / 'calib/000003.txt').write_bytes(calibration)
+    frames = KittiFolder(tmp_path)
+    assert frames.remark == ''
+    objects = frames.objects('000003')
+    assert [each.kind for each in objects] == ['Car', 'Cyclist', 'DontCare']
+    for each, other in zip(objects, plain, strict=True):
+        np.testing.assert_allclose(each.box, other.box)
+    assert frames.frame('000003').labels.tolist() == [0, 2]
+
+
+@pytest.mark.parametrize(
+    ('lines', 'error'),
+    [
+        ((label('car', 20, 3, -0.9), label('bus', 9, 0, -0.9)), r'name bus \(1\), car \(1\)'),
+        ((label('Tram', 20, 3, -0.9), DONT_CARE), r'name DontCare \(1\), Tram \(1\)'),
+        ((), 'name no object'),
+    ],
+)
+def test_labels_of_no_known_class_are_refused(folder, lines, error):
+    with pytest.raises(TinyBevError, match=f'{error}; expected some of Car, Van'):
+        folder(*lines)
+
+
+def test_labels_of_unknown_names_among_known_ones_are_told(folder):
+    frames = folder(label('Car', 20, 3, -0.9), label('bus', 9, 0, -0.9), DONT_CARE)
+    assert 'also name bus (1); these' in frames.remark
+
+
+@pytest.mark.parametrize('file', ['velodyne/000003.bin', 'label_2/000003.txt'])
+def test_files_that_were_not_downloaded_are_told(folder, tmp_path, file):
+    folder(label('Car', 20, 3, -0.9))
+    (tmp_path / file).write_text('version https://git-lfs.github.com/spec/v1\nsize 5\n')
+    with pytest.raises(TinyBevError, match='is a Git LFS pointer for a file of 5 bytes'):
+        KittiFolder(tmp_path).points('000003')
+
+
 @pytest.mark.parametrize(
     ('file', 'text', 'error'),
     [

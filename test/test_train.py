@@ -90,6 +90,12 @@ def test_wrong_configurations_are_refused(tmp_path, text, error):
         read_config(tmp_path / 'train.yaml')
 
 
+@pytest.mark.parametrize('encoding', ['utf-8-sig', 'utf-16'])
+def test_configurations_of_other_editors_are_read(tmp_path, encoding):
+    (tmp_path / 'train.yaml').write_bytes('steps: 7\r\n'.encode(encoding))
+    assert read_config(tmp_path / 'train.yaml').steps == 7
+
+
 def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(tmp_path):
     torch.set_num_threads(2)
     whole = Training(SMALL, frames_of(SMALL), tmp_path / 'whole', HERE)

@@ -154,6 +154,8 @@ def main() -> int:
             side = reach_of(options.weights)
             detector = Detector(options.weights, (0.0, side), (-side / 2, side / 2))
             frames = KittiFolder(options.data)
+            if frames.remark:
+                print(f'evaluate: {frames.remark}', file=sys.stderr)
             exams, count = kitti_exams(frames, _REACH), len(frames)
         result = evaluate(detector, exams, count)
     except TinyBevError as error:

@@ -52,6 +52,8 @@ def frame_of(config: TrainConfig) -> Any:
     if config.data == 'sim':
         return partial(_simulated, lidars=config.lidars, seed=config.seed)
     folder = KittiFolder(config.data)
+    if folder.remark:
+        print(f'train: {folder.remark}', file=sys.stderr)
     return partial(_recorded, folder=folder, seed=config.seed)
 
 

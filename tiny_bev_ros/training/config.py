@@ -14,6 +14,7 @@ from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.models.detector import HEADS
 from tiny_bev_ros.models.registry import list_backbones
 from tiny_bev_ros.sim import LIDARS
+from tiny_bev_ros.text_file import read_text
 from tiny_bev_ros.training.frame import Variation
 from tiny_bev_ros.training.samples import Piece
 
@@ -92,8 +93,8 @@ def read_config(path: str | Path) -> TrainConfig:
         TinyBevError: it cannot be read, or says something unknown or wrong.
     """
     try:
-        values = yaml.safe_load(Path(path).read_text()) or {}
-    except (OSError, yaml.YAMLError) as error:
+        values = yaml.safe_load(read_text(path)) or {}
+    except yaml.YAMLError as error:
         raise TinyBevError(f'{path} cannot be read: {error}') from None
     try:
         return from_dict(TrainConfig, values)

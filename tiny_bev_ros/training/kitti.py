@@ -7,12 +7,15 @@ in the folder or in ``training`` below it.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.git_lfs import refuse_lfs_pointer
+from tiny_bev_ros.text_file import read_text
 from tiny_bev_ros.training.frame import Frame, owners
 
 # Index into the classes of this package; -1 for what resembles one of them.
@@ -24,6 +27,8 @@ LABELS = {
     'Person_sitting': 1,
     'Cyclist': 2,
 }
+# Names of the benchmark that belong to no class of this package.
+_OTHERS = ('Tram', 'Misc', 'DontCare')
 # Of KITTI's camera 2; images differ by a few pixels.
 IMAGE_SIZE = (1242, 375)
 
@@ -97,9 +102,11 @@ class KittiFolder:
 
     Attributes:
         names: of the frames, sorted.
+        remark: '' or a line about labels whose name is none of the benchmark.
 
     Raises:
-        TinyBevError: it holds no frame that has a cloud, labels and a calibration.
+        TinyBevError: it holds no frame that has a cloud, labels and a calibration, or no
+            label names an object of a class of this package.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -113,6 +120,20 @@ class KittiFolder:
             raise TinyBevError(
                 f'{path} holds no frame; expected velodyne/ID.bin, label_2/ID.txt, calib/ID.txt'
             )
+        kinds = Counter(line.split()[0] for name in self.names for line in self._labels(name))
+        if not kinds.keys() & LABELS.keys():
+            raise TinyBevError(
+                f'labels in {self._path / "label_2"} name {_counted(kinds) or "no object"}; '
+                f'expected some of {", ".join(LABELS)}'
+            )
+        known = {*LABELS, *_OTHERS}
+        unknown = Counter({kind: kinds[kind] for kind in kinds if kind not in known})
+        self.remark = (
+            f'labels in {self._path / "label_2"} also name {_counted(unknown)}; these are no '
+            f'class of KITTI and count as none'
+            if unknown
+            else ''
+        )
 
     def __len__(self) -> int:
         """How many frames there are."""
@@ -122,6 +143,7 @@ class KittiFolder:
         """(N,4) float32 x, y, z, intensity."""
         path = self._cloud(name)
         assert path is not None
+        refuse_lfs_pointer(path)
         values = np.fromfile(path, np.float32)
         if values.size % 4 or not np.isfinite(values).all():
             raise TinyBevError(f'{path} is no cloud; expected float32 x, y, z, intensity')
@@ -130,7 +152,7 @@ class KittiFolder:
     def calibration(self, name: str) -> Calibration:
         """Of one frame."""
         path = self._path / 'calib' / f'{name}.txt'
-        lines = dict(line.split(':', 1) for line in path.read_text().splitlines() if ':' in line)
+        lines = dict(line.split(':', 1) for line in read_text(path).splitlines() if ':' in line)
         try:
             turn = _matrix(lines['R0_rect'], 3)
             mount = _matrix(lines['Tr_velo_to_cam'], 3)
@@ -146,11 +168,7 @@ class KittiFolder:
         path = self._path / 'label_2' / f'{name}.txt'
         calibration = self.calibration(name)
         try:
-            return [
-                _object(line.split(), calibration)
-                for line in path.read_text().splitlines()
-                if line.strip()
-            ]
+            return [_object(line.split(), calibration) for line in self._labels(name)]
         except (IndexError, ValueError):
             raise TinyBevError(f'{path} is no label file; expected 15 values a line') from None
 
@@ -163,12 +181,21 @@ class KittiFolder:
         labels = np.array([LABELS.get(each.kind, -1) for each in objects], np.int64)
         return Frame(points, owners(boxes, points), boxes, labels)
 
+    def _labels(self, name: str) -> list[str]:
+        """The lines of a label file that are not blank."""
+        lines = read_text(self._path / 'label_2' / f'{name}.txt').splitlines()
+        return [line for line in lines if line.strip()]
+
     def _cloud(self, name: str) -> Path | None:
         for folder in ('velodyne', 'velodyne_reduced'):
             path = self._path / folder / f'{name}.bin'
             if path.is_file():
                 return path
         return None
+
+
+def _counted(kinds: Counter[str]) -> str:
+    return ', '.join(f'{kind} ({count})' for kind, count in sorted(kinds.items()))
 
 
 def _matrix(text: str, rows: int) -> np.ndarray:
