@@ -50,6 +50,7 @@ from tiny_bev_ros.nodes.pfn_node import PfnNode
 from tiny_bev_ros.nodes.pipeline_node import PipelineNode
 from tiny_bev_ros.nodes.telemetry import STAGES
 from tiny_bev_ros.transport.allocator import give_back
+from tiny_bev_ros.transport.freshness import NO_CLOCK
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -463,6 +464,18 @@ def test_input_of_another_time_is_dropped_and_counted(bench):
     until(lambda: tally.pending == 0)
     assert (tally.dropped['stale'], tally.dropped['future'], tally.published) == (1, 1, 1)
     assert tally.backwards == 1
+
+
+def test_without_a_clock_there_is_no_age_and_it_is_told_why(bench):
+    made = bench(PfnNode, use_sim_time=True, **{'diagnostics.input_timeout_s': 0.0})
+    assert made.node.start()
+    made.frame(1_800_000_000)
+    status = made.node.telemetry.status()
+    values = {pair.key: pair.value for pair in status.values}
+    assert values['age of output 95 %, ms'] == f'unknown: {NO_CLOCK}'
+    assert status.level == b'\x01'
+    assert NO_CLOCK in status.message
+    assert float(values['latency 95 %, ms']) >= 0
 
 
 def test_times_of_each_input_are_published_for_who_listens(bench):

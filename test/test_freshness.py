@@ -5,14 +5,16 @@ from __future__ import annotations
 
 import pytest
 
-from tiny_bev_ros.transport.freshness import Freshness, NotFreshError
+from tiny_bev_ros.transport.freshness import NO_CLOCK, Freshness, NotFreshError
 from tiny_bev_ros.transport.tally import Tally
 
 
 class Recorder:
     def __init__(self) -> None:
         self.lines: list[str] = []
+        self.notes: list[str] = []
         self.warning = self.error = self.lines.append
+        self.info = self.notes.append
 
 
 class Clock:
@@ -66,14 +68,82 @@ def test_a_bag_that_begins_again_takes_its_clock_along(clock):
     assert clock.cause(999.96) == 'future'
     assert [clock.cause(stamp) for stamp in (499.98, 499.99)] == ['', '']
     assert clock.tally.backwards == 1
-    assert 'went back by 499.980 s' in clock.log.lines[0]
+    assert 'went back by 499.980 s' in clock.log.notes[0]
 
 
-def test_a_simulated_clock_that_has_not_begun(clock):
+def test_a_simulated_clock_that_has_not_begun_gives_no_age(clock):
     clock.now = 0.0
+    assert clock.freshness.clock_is_missing
     assert clock.cause(1700000000.0) == ''
+    assert clock.freshness.age_ms((1700000000, 0)) is None
+    assert clock.freshness.ageless == NO_CLOCK
+    clock.now = 1700000000.02
+    assert clock.freshness.age_ms((1700000000, 0)) == pytest.approx(20.0, abs=0.001)
+    assert clock.freshness.ageless == ''
+    assert not clock.freshness.clock_is_missing
+
+
+def test_a_stamp_that_is_not_set_gives_no_age(clock):
+    assert clock.freshness.age_ms((0, 0)) is None
+    assert clock.freshness.ageless == 'the stamp of the input is not set'
+
+
+@pytest.mark.parametrize(
+    ('now', 'stamp', 'cause', 'reason'),
+    [(0.0, 1700000000, 'future', NO_CLOCK), (1000.0, 0, 'stale', 'stamp of the input is not set')],
+)
+def test_with_a_limit_an_unknown_age_is_not_fresh(clock, now, stamp, cause, reason):
+    clock.now = now
     clock.freshness.max_age_ms = 100.0
-    assert clock.cause(1700000000.0) == 'future'
+    with pytest.raises(NotFreshError, match=f'its age is unknown: .*{reason}; exp') as error:
+        clock.freshness.begin((stamp, 0))
+    assert error.value.cause == cause
+
+
+@pytest.mark.parametrize(
+    'stamps',
+    [
+        [0.0, 0.1],  # of a short bag
+        [i / 10 for i in range(300)],
+        [1.7e9 + i / 10 for i in range(300)],
+    ],
+)
+@pytest.mark.parametrize('taken', [1, 7])
+def test_rounds_of_a_bag_are_told_once_and_without_warning(clock, stamps, taken):
+    """A slow node takes only some of the inputs, other ones in each round."""
+    played = [stamp for _ in range(taken * 5) for stamp in stamps][::taken]
+    for stamp in played:
+        assert clock.cause(stamp) == ''
+    assert clock.log.lines == []
+    assert len(clock.log.notes) == 1
+    assert 'a bag or a simulation began again' in clock.log.notes[0]
+    assert clock.tally.rounds == clock.tally.backwards > 3
+
+
+def test_rounds_of_one_bag_after_another_are_no_warning(clock):
+    for begin in (1.7e9, 1.6e9, 1.8e9):
+        for _ in range(3):
+            for step in range(50):
+                clock.cause(begin + step / 10)
+    assert clock.log.lines == []
+    assert clock.tally.rounds == 3 * 2 + 1
+
+
+@pytest.mark.parametrize('apart', [0.05, 60.0])
+def test_two_publishers_are_a_warning(clock, apart):
+    for step in range(100):
+        clock.cause(1000.0 + step / 10)
+        clock.cause(1000.0 + step / 10 - apart)
+    assert 'there are two publishers' in clock.log.lines[0]
+    assert len(clock.log.notes) <= 1
+
+
+def test_a_clock_that_was_set_is_a_warning(clock):
+    for step in range(100):
+        clock.cause(1000.0 + step / 10)
+    clock.cause(1006.5)
+    assert 'went back by 3.400 s: inputs come out of order' in clock.log.lines[0]
+    assert (clock.tally.backwards, clock.tally.rounds) == (1, 0)
 
 
 def test_equal_stamps_do_not_go_back(clock):

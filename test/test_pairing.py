@@ -167,6 +167,17 @@ def test_frames_that_begin_again_before_the_cameras(rig):
     rig.check()
 
 
+def test_a_frame_that_begins_again_waits_for_the_cameras(rig):
+    for name in rig.tallies:
+        rig.put(name, 9990)
+    rig.take(10000)
+    thread = later(lambda: [rig.put(name, 5) for name in rig.tallies])
+    assert rig.take(0, wait_s=LONG_S) == {'front': 5, 'left': 5}
+    thread.join()
+    assert not rig.log.lines
+    rig.check()
+
+
 stamps = st.integers(0, 400)
 events = st.lists(st.tuples(st.sampled_from(['front', 'left', 'frame']), stamps), max_size=60)
 

@@ -3,6 +3,8 @@ from __future__ import annotations
 
 from threading import Thread
 
+import pytest
+
 from tiny_bev_ros.transport.tally import CAUSES, Tally
 
 
@@ -13,7 +15,7 @@ class Recorder:
     def error(self, line: str) -> None:
         self.lines.append(line)
 
-    warning = error
+    warning = info = error
 
 
 def test_each_reason_is_told_once_in_ten_seconds_and_every_one_counted():
@@ -69,6 +71,17 @@ def test_inputs_at_the_wrong_time_and_our_own_faults_are_told_like_wrong_ones():
         'the stamp went back by 3 s (1 so far)',
     ]
     assert (tally.dropped['stale'], tally.dropped['failed'], tally.backwards) == (2, 2, 2)
+
+
+def test_a_bag_that_begins_again_is_told_once_and_counted():
+    log, now = Recorder(), [0]
+    log.warning = pytest.fail
+    tally = Tally(log, lambda: now[0])
+    for _ in range(4):
+        tally.begin_again('again')
+        now[0] += 60 * 10**9
+    assert log.lines == ['again']
+    assert (tally.rounds, tally.backwards) == (4, 4)
 
 
 def test_every_input_is_accounted_for():

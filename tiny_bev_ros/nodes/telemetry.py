@@ -17,7 +17,7 @@ from std_msgs.msg import Float64
 
 from tiny_bev_ros.engine.memory import device_memory_mb
 from tiny_bev_ros.transport.frame_times import FrameTimes, Percentiles
-from tiny_bev_ros.transport.freshness import Stamp
+from tiny_bev_ros.transport.freshness import NO_CLOCK, Stamp
 from tiny_bev_ros.transport.health import Condition, Rates, Since, Thresholds, judge
 
 if TYPE_CHECKING:
@@ -94,8 +94,9 @@ class Telemetry:
         if self._frame is not None:
             self._latency.add(self._frame.latency_ms())
         age = self._node.freshness.age_ms(stamp)
-        self._age.add(age)
-        self._publish_debug('pipeline_latency_ms', age)
+        if age is not None:
+            self._age.add(age)
+            self._publish_debug('pipeline_latency_ms', age)
 
     def status(self) -> DiagnosticStatus:
         """How the node is now, with what happened since the last call."""
@@ -141,6 +142,8 @@ class Telemetry:
             self._last_missing[name] = tally.missing
             if missing:
                 yield f'{missing} frames without {name}'
+        if node.freshness.clock_is_missing:
+            yield NO_CLOCK
         own = (node.get_name(), node.get_namespace())
         if node.get_node_names_and_namespaces().count(own) > 1:
             yield 'another node has the same name'
@@ -154,14 +157,18 @@ class Telemetry:
             **{f'dropped, {cause}': f'{count}' for cause, count in tally.dropped.items()},
             'pending': f'{tally.pending}',
             'stamps that went back': f'{tally.backwards}',
+            'times a bag began again': f'{tally.rounds}',
             'points that were not finite': f'{tally.points_dropped}',
             'rate in, Hz': f'{since.rate_in_hz:.1f}',
             'rate out, Hz': f'{since.rate_out_hz:.1f}',
         }
         for percent, value in zip((50, 95, 99), latency, strict=True):
             pairs[f'latency {percent} %, ms'] = f'{value:.1f}'
+        ageless = node.freshness.ageless
         for percent, value in zip((50, 95), self._age.at(50, 95), strict=True):
-            pairs[f'age of output {percent} %, ms'] = f'{value:.1f}'
+            pairs[f'age of output {percent} %, ms'] = (
+                f'unknown: {ageless}' if ageless else f'{value:.1f}'
+            )
         if node.ladder is not None:
             settings = node.ladder.settings
             pairs |= {

@@ -16,6 +16,8 @@ Item = TypeVar('Item')
 # Messages of each camera that wait for a frame: a third of a second at 30 Hz, which is longer
 # than it takes to compute features of points.
 _KEPT = 10
+# Frames whose stamps go back by more are of a bag that began again.
+_AGAIN_NS = 10**9
 
 
 @dataclass
@@ -74,6 +76,8 @@ class Pairing(Generic[Item]):
             wait_s: how long to wait for cameras that have sent nothing of this time or later.
         """
         with self._changed:
+            if self._last_ns is not None and stamp_ns < self._last_ns - _AGAIN_NS:
+                self._begin_again((stamp_ns + self._last_ns) // 2)
             self._changed.wait_for(
                 lambda: self._stopped or not self._awaited(stamp_ns - within_ns), wait_s
             )
@@ -91,6 +95,12 @@ class Pairing(Generic[Item]):
                         self._tallies[camera].drop('stopped')
                 kept.clear()
             self._changed.notify_all()
+
+    def _begin_again(self, middle_ns: int) -> None:
+        """Drops messages of the end of a bag: its beginning is to be waited for."""
+        for camera, kept in self._kept.items():
+            if kept and kept[0].stamp_ns > middle_ns:
+                self._drop(camera, len(kept))
 
     def _awaited(self, since_ns: int) -> set[str]:
         """The cameras whose next message may be the first of a time, or later."""

@@ -37,12 +37,14 @@ class Tally:
         published: of these, those that led to an output.
         dropped: those that did not, by cause; the keys are CAUSES.
         backwards: those with an earlier stamp than the one before.
+        rounds: of these, those with which a bag or a simulation began again.
         points_dropped: points that were not finite.
         paths: features by how they were computed, sparse or dense.
     """
 
     def __init__(self, logger: Any, now_ns: Callable[[], int]) -> None:
-        self.received = self.published = self.backwards = self.points_dropped = 0
+        self.received = self.published = self.points_dropped = 0
+        self.backwards = self.rounds = 0
         self.dropped: Counter[str] = Counter(dict.fromkeys(CAUSES, 0))
         self.paths: Counter[str] = Counter()
         self._logger = logger
@@ -101,6 +103,14 @@ class Tally:
             self.backwards += 1
         if self._is_news(reason):
             self._logger.warning(f'{reason} ({self.backwards} so far)')
+
+    def begin_again(self, reason: str) -> None:
+        """Counts a stamp that went back to the beginning, and tells of the first one only."""
+        with self._lock:
+            self.backwards += 1
+            self.rounds += 1
+        if self.rounds == 1:
+            self._logger.info(reason)
 
     def computed(self, path: str) -> None:
         """Counts by which path of the engine features were computed."""
