@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -32,8 +33,10 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import String
 
-from tiny_bev_ros.tools.bag import Bag, RecordedQos
-from tiny_bev_ros.tools.bag_player import message_class, quality, split_ros_args
+from tiny_bev_ros.tools.bag import Bag, BagMessage, BagTopic
+from tiny_bev_ros.tools.bag_player import Player, message_class, quality, split_ros_args
+from tiny_bev_ros.tools.bag_qos import RecordedQos
+from tiny_bev_ros.tools.playback import Schedule
 
 pytestmark = pytest.mark.dds
 START_NS = 1_700_000_000 * 10**9
@@ -70,6 +73,57 @@ def test_remap_is_ours_before_ros_args_only() -> None:
     assert split_ros_args(words[:3]) == (words[:3], [])
     own, _ = split_ros_args(['bag', '--ros-args', '-r', '__ns:=/x', '--', '-l'])
     assert own == ['bag', '-l']
+
+
+class Timeline:
+    """A bag of one topic with messages at some times, and a node that keeps what is published."""
+
+    path = Path('bag')
+
+    def __init__(self, times: list[int]) -> None:
+        self._times = times
+        self.topic = BagTopic('/text', 'std_msgs/msg/String', len(times), RecordedQos())
+        self.published: list[bytes] = []
+        self.clocks: list[int] = []
+
+    def messages(self, topics: list[str]) -> Iterator[BagMessage]:
+        return (BagMessage(topics[0], time_ns, b'%d' % time_ns) for time_ns in self._times)
+
+    def create_publisher(self, kind: type, *_: Any) -> Any:
+        if kind is Clock:
+            take = lambda message: self.clocks.append(message.clock.sec)  # noqa: E731
+        else:
+            take = self.published.append
+        return SimpleNamespace(publish=take)
+
+
+@pytest.mark.parametrize(
+    ('times', 'said', 'recorded'),
+    [
+        (
+            [0, *(START_NS + index * 10**7 for index in range(3))],
+            'the recording has no message for 1700000000.0 s',
+            0.02,
+        ),
+        ([START_NS, START_NS + 10**7, 0, 10**7], 'goes back by 1700000000.0 s', 0.02),
+    ],
+)
+def test_leaps_of_time_are_skipped_and_told_once(
+    capsys: pytest.CaptureFixture[str], times: list[int], said: str, recorded: float
+) -> None:
+    bag = Timeline(times)
+    schedule = Schedule(1.0, longest_gap_s=60.0)
+    player = Player(bag, bag, [bag.topic], {}, schedule, 1000.0)
+    bar = SimpleNamespace(update=lambda: None)
+    for number in (1, 2):
+        assert player.play(bar) == pytest.approx(recorded)
+        assert bag.published == [b'%d' % time_ns for time_ns in times] * number
+    assert player.sent == 8
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith('bag_player: ')
+    assert said in line
+    # The clock leaps as well.
+    assert {0, START_NS // 10**9} == set(bag.clocks)
 
 
 def offer(durability: QosDurability) -> Qos:
@@ -259,7 +313,7 @@ def test_a_signal_ends_a_loop_cleanly(
 def test_a_signal_ends_a_long_wait(listener: Listener, tmp_path: Path) -> None:
     make_bag(tmp_path / 'bag', count=2, period_ns=3600 * 10**9)
     texts = listener.hear(String, '/text')
-    player = listener.play(str(tmp_path / 'bag'))
+    player = listener.play(str(tmp_path / 'bag'), '--longest-gap', '1e5')
     listener.spin_until(lambda: len(texts) == 1)
     player.terminate()
     code, _, err = listener.finish(player)

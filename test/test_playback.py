@@ -6,7 +6,8 @@ import re
 import pytest
 
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.tools.bag import BagTopic, RecordedQos
+from tiny_bev_ros.tools.bag import BagTopic
+from tiny_bev_ros.tools.bag_qos import RecordedQos
 from tiny_bev_ros.tools.playback import Pulse, Schedule, parse_remap, select
 
 TOPICS = {
@@ -65,6 +66,46 @@ def test_schedule_follows_the_recording() -> None:
     assert schedule.seconds_until(first + 3 * 10**9) == pytest.approx(0.5)
     time.now += 1.0
     assert schedule.seconds_until(first + 3 * 10**9) == pytest.approx(-0.5)
+
+
+def test_time_without_messages_is_skipped_beyond_a_limit() -> None:
+    """As in a bag that begins before its simulated clock does."""
+    time = Time()
+    schedule = Schedule(2.0, time, longest_gap_s=60.0)
+    assert schedule.follow(0) == ''
+    begin = 1_700_000_000 * 10**9
+    assert schedule.follow(begin) == (
+        'the recording has no message for 1700000000.0 s, from 0.000 s to 1700000000.000 s; '
+        'that is skipped, as it is more than 60 s'
+    )
+    assert schedule.seconds_until(begin) == 0
+    assert schedule.follow(begin + 60 * 10**9) == ''
+    assert schedule.seconds_until(begin + 60 * 10**9) == pytest.approx(30.0)
+    assert (schedule.recorded_ns, schedule.skipped) == (60 * 10**9, 1)
+    schedule.restart()
+    assert (schedule.recorded_ns, schedule.skipped) == (0, 0)
+    assert schedule.follow(0) == ''
+
+
+def test_without_a_limit_every_gap_is_waited_for() -> None:
+    schedule = Schedule(1.0, Time())
+    assert schedule.follow(0) == schedule.follow(10**18) == ''
+    assert schedule.seconds_until(10**18) == pytest.approx(1e9)
+
+
+def test_time_that_goes_back_begins_anew() -> None:
+    time = Time()
+    schedule = Schedule(1.0, time, longest_gap_s=60.0)
+    schedule.follow(100 * 10**9)
+    # What came in another order than it was written in is late, but nothing to speak of.
+    assert schedule.follow(100 * 10**9 - 10**8) == ''
+    assert schedule.seconds_until(100 * 10**9 - 10**8) == pytest.approx(-0.1)
+    told = schedule.follow(5 * 10**9)
+    assert told == 'the recorded time goes back by 94.9 s, from 99.900 s to 5.000 s'
+    assert schedule.seconds_until(5 * 10**9) == 0
+    assert schedule.follow(6 * 10**9) == ''
+    assert schedule.seconds_until(6 * 10**9) == pytest.approx(1.0)
+    assert (schedule.recorded_ns, schedule.skipped) == (10**9 - 10**8, 1)
 
 
 def test_late_wakes_do_not_add_up() -> None:

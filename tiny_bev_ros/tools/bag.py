@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +14,7 @@ from tiny_bev_ros.errors import TinyBevError
 
 try:
     from rosbags.interfaces import (
+        Connection,
         ConnectionExtRosbag2,
         Qos,
         QosDurability,
@@ -23,32 +23,18 @@ try:
         QosReliability,
         QosTime,
     )
-    from rosbags.rosbag2 import Reader, StoragePlugin, Writer
+    from rosbags.rosbag2 import StoragePlugin, Writer
     from rosbags.typesys import Stores, get_typestore
+
+    from tiny_bev_ros.tools.bag_files import METADATA, one_line, open_files
+    from tiny_bev_ros.tools.bag_qos import DEPTH, RecordedQos, joined
 except ImportError as error:
     # Not among the packages that rosdep knows; it is needed by the tools alone.
     raise SystemExit(f'{error}: bags are read with rosbags, pip install rosbags') from None
 
 CLOUD_TYPE = 'sensor_msgs/msg/PointCloud2'
 TF_STATIC = '/tf_static'
-_EXPECTED = 'expected a rosbag2 folder, .mcap or .db3 file'
-_DEPTH = 10
 _UNLIMITED = QosTime(2147483647, 4294967295)
-
-
-@dataclass(frozen=True)
-class RecordedQos:
-    """What the publishers of a recorded topic offered, joined into one offer.
-
-    Attributes:
-        reliable: False when all of them were best effort; True without a record.
-        transient_local: True when any of them kept messages for late joiners.
-        depth: messages to keep; at least 10, as many drivers record none or 1.
-    """
-
-    reliable: bool = True
-    transient_local: bool = False
-    depth: int = _DEPTH
 
 
 @dataclass(frozen=True)
@@ -90,7 +76,9 @@ class Bag:
 
     Attributes:
         path: the same.
-        topics: by name, in alphabetical order.
+        topics: those that can be read, by name, in alphabetical order.
+        unreadable: why others cannot be read, by name.
+        remarks: lines about what is unusual, as a recorder that was killed.
 
     Raises:
         TinyBevError: there is no bag, it is damaged or of an unknown kind.
@@ -98,20 +86,11 @@ class Bag:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        if not self.path.exists():
-            raise TinyBevError(f'bag is {self.path}, which does not exist; {_EXPECTED}')
-        if self.path.is_dir() and not (self.path / 'metadata.yaml').exists():
-            raise TinyBevError(f'bag is {self.path}, a folder without metadata.yaml; {_EXPECTED}')
-        if self.path.is_file() and self.path.suffix not in ('.mcap', '.db3'):
-            raise TinyBevError(f'bag is {self.path}; {_EXPECTED}')
-        with self._one_error():
-            self._reader = Reader(self.path)
-            self._reader.open()
-        try:
-            self.topics = self._read_topics()
-        except TinyBevError:
-            self.close()
-            raise
+        self._files = open_files(self.path)
+        self.remarks = list(self._files.remarks)
+        self.topics: dict[str, BagTopic] = {}
+        self.unreadable: dict[str, str] = {}
+        self._list_topics()
 
     def messages(self, topics: Collection[str] = ()) -> Iterator[BagMessage]:
         """The messages in the order of their recording; each call starts again.
@@ -124,14 +103,25 @@ class Bag:
                 messages than it says.
         """
         names = [absolute_name(topic) for topic in topics] or list(self.topics)
+        self.refuse_unreadable(names)
         for name in names:
             if name not in self.topics:
                 raise TinyBevError(f'topic is {name}; {self.path} has {_listed(self.topics)}')
         return self._read(set(names))
 
+    def refuse_unreadable(self, names: Iterable[str]) -> None:
+        """Raises where one of some topics is in the bag but cannot be read.
+
+        Raises:
+            TinyBevError: says why.
+        """
+        for name in map(absolute_name, names):
+            if name in self.unreadable:
+                raise TinyBevError(f'topic {name} of {self.path} is {self.unreadable[name]}')
+
     def close(self) -> None:
         """Closes the files."""
-        self._reader.close()
+        self._files.close()
 
     def __enter__(self) -> Bag:
         return self
@@ -144,61 +134,54 @@ class Bag:
     ) -> None:
         self.close()
 
-    def _read_topics(self) -> dict[str, BagTopic]:
-        topics = {}
-        for name, info in sorted(self._reader.topics.items()):
-            recorded = [cast('ConnectionExtRosbag2', c.ext) for c in info.connections]
-            formats = {one.serialization_format for one in recorded}
-            if formats != {'cdr'}:
-                raise TinyBevError(
-                    f'topic {name} of {self.path} is serialized as {_listed(sorted(formats))}; '
-                    'expected cdr'
-                )
-            if info.msgtype is None:
-                types = _listed(sorted({c.msgtype for c in info.connections}))
-                raise TinyBevError(f'topic {name} of {self.path} is {types}; expected one type')
-            profiles = [qos for one in recorded for qos in one.offered_qos_profiles]
-            name = absolute_name(name)  # noqa: PLW2901
-            topics[name] = BagTopic(name, info.msgtype, info.msgcount, _join(profiles))
-        return topics
+    def _list_topics(self) -> None:
+        files = self._files
+        names = {absolute_name(each.topic) for each in (*files.connections, *files.promised)}
+        for name in sorted(names):
+            stored = [each for each in files.connections if absolute_name(each.topic) == name]
+            promised = [each for each in files.promised if absolute_name(each.topic) == name]
+            every = stored + promised
+            formats = sorted({_extension(each).serialization_format for each in every})
+            # A type of which there is no message is in nobody's way.
+            types = sorted({each.msgtype for each in every if each.msgcount}) or sorted(
+                {each.msgtype for each in every}
+            )
+            if formats != ['cdr']:
+                self.unreadable[name] = f'serialized as {", ".join(formats)}; expected cdr'
+            elif len(types) > 1:
+                self.unreadable[name] = f'of the types {", ".join(types)}; expected one type'
+            else:
+                profiles = [
+                    qos
+                    for each in promised or stored
+                    for qos in _extension(each).offered_qos_profiles
+                ]
+                count = max(_messages(stored), _messages(promised))
+                self.topics[name] = BagTopic(name, types[0], count, joined(profiles))
+        said, held = _messages(files.promised), _messages(files.connections)
+        if files.promised and said < held:
+            self.remarks.append(f'{METADATA} says {said} messages; the files hold {held}')
 
     def _read(self, names: set[str]) -> Iterator[BagMessage]:
-        # rosbags skips, without a word, topics whose QoS in metadata.yaml is not that in
-        # the files, so it is asked by what the files say.
-        storages = getattr(self._reader.storage, 'storages', [self._reader.storage])
         connections = [
-            connection
-            for storage in storages
-            for connection in storage.connections
-            if absolute_name(connection.topic) in names
+            each for each in self._files.connections if absolute_name(each.topic) in names
         ]
         read = 0
-        # To rosbags, no connections are all connections.
-        if connections:
-            with self._one_error():
-                for connection, time_ns, data in self._reader.messages(connections):
-                    if data[:1] != b'\0':
-                        raise ValueError(
-                            f'a message on {connection.topic} is not CDR; files of a compressed '
-                            'bag are read through their folder'
-                        )
-                    yield BagMessage(absolute_name(connection.topic), time_ns, data)
-                    read += 1
+        try:
+            for connection, time_ns, data in self._files.messages(connections):
+                if data[:1] != b'\0':
+                    raise ValueError(
+                        f'a message on {connection.topic} is not CDR; files of a compressed '
+                        'bag are read through their folder'
+                    )
+                yield BagMessage(absolute_name(connection.topic), time_ns, data)
+                read += 1
+        except Exception as error:
+            # Beside ReaderError these are struct, zstd, SQLite and many other errors.
+            raise TinyBevError(f'bag {self.path} cannot be read: {one_line(error)}') from error
         count = sum(self.topics[name].count for name in names)
         if read < count:
             raise TinyBevError(f'bag {self.path} holds {read} messages; its index says {count}')
-
-    @contextmanager
-    def _one_error(self) -> Iterator[None]:
-        """Turns whatever a damaged file makes rosbags raise into a TinyBevError.
-
-        Beside its ReaderError these are struct, zstd, SQLite and many other errors.
-        """
-        try:
-            yield
-        except Exception as error:
-            reason = ' '.join(str(error).split()) or type(error).__name__
-            raise TinyBevError(f'bag {self.path} cannot be read: {reason}') from error
 
 
 def find_cloud_topic(bag: Bag, name: str = '') -> str:
@@ -217,14 +200,18 @@ def find_cloud_topic(bag: Bag, name: str = '') -> str:
         absolute = absolute_name(name)
         if absolute in clouds:
             return absolute
+        bag.refuse_unreadable([absolute])
         found = bag.topics.get(absolute)
         what = f'a {found.type}' if found else 'not in the bag'
         raise TinyBevError(
             f'topic {absolute} is {what}; PointCloud2 topics of {bag.path}: {_listed(clouds)}'
         )
     if not clouds:
+        others = [f'{name} is {why}' for name, why in bag.unreadable.items()]
         raise TinyBevError(
-            f'bag {bag.path} has no PointCloud2 topic; it has {_listed(bag.topics)}'
+            '; '.join(
+                [f'bag {bag.path} has no PointCloud2 topic; it has {_listed(bag.topics)}', *others]
+            )
         )
     if len(clouds) > 1:
         raise TinyBevError(
@@ -256,7 +243,7 @@ def write_bag(path: str | Path, topics: Mapping[str, str], messages: Iterable[Ba
         raise TinyBevError(f'bag is {path}, which exists; expected a new folder')
     qos = Qos(
         QosHistory.KEEP_LAST,
-        _DEPTH,
+        DEPTH,
         QosReliability.RELIABLE,
         QosDurability.VOLATILE,
         _UNLIMITED,
@@ -288,20 +275,12 @@ def write_bag(path: str | Path, topics: Mapping[str, str], messages: Iterable[Ba
         raise TinyBevError(f'bag {path} cannot be written: {error}') from error
 
 
-def _join(profiles: list[Qos]) -> RecordedQos:
-    """One offer that every subscriber of the recorded ones is content with."""
-    if not profiles:
-        return RecordedQos()
-    return RecordedQos(
-        reliable=any(qos.reliability != QosReliability.BEST_EFFORT for qos in profiles),
-        transient_local=any(qos.durability == QosDurability.TRANSIENT_LOCAL for qos in profiles),
-        depth=max(_DEPTH, *(_depth(qos) for qos in profiles)),
-    )
+def _extension(connection: Connection) -> ConnectionExtRosbag2:
+    return cast('ConnectionExtRosbag2', connection.ext)
 
 
-def _depth(qos: Qos) -> int:
-    # Recorders note an unknown history with any depth, up to 2**32 - 1.
-    return qos.depth if qos.history == QosHistory.KEEP_LAST else _DEPTH
+def _messages(connections: Iterable[Connection]) -> int:
+    return sum(each.msgcount for each in connections)
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -2,7 +2,8 @@
 """Plays a rosbag2 where `ros2 bag play` is not installed.
 
 Publishes the stored messages unchanged, with their recorded timing and quality of service.
-None is ever skipped: when a publisher is too slow, messages are late.
+None is ever skipped: when a publisher is too slow, messages are late. Time is: where the recorded
+time leaps ahead, as from 0 when a simulated clock had not begun, or goes back.
 """
 
 from __future__ import annotations
@@ -27,13 +28,13 @@ from rosgraph_msgs.msg import Clock
 from tqdm import tqdm
 
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.tools.bag import Bag, BagTopic, RecordedQos
+from tiny_bev_ros.tools.bag import Bag, BagTopic
+from tiny_bev_ros.tools.bag_files import one_line
+from tiny_bev_ros.tools.bag_player_options import DISCOVERY_S, make_parser
+from tiny_bev_ros.tools.bag_qos import RecordedQos
 from tiny_bev_ros.tools.playback import Pulse, Schedule, parse_remap, select
 from tiny_bev_ros.transport.tuning import tune_process
 
-# A fresh publisher has no subscribers until both have found each other, which takes Fast
-# DDS 0.1 to 3 s on one machine. Without this wait the first messages would go nowhere.
-_DISCOVERY_S = 5.0
 _SETTLE_S = 0.5
 # Between two loops of a bag with one message.
 _LONE_GAP_NS = 100_000_000
@@ -47,7 +48,7 @@ class Player:
         bag: open.
         topics: of the bag, to play; those whose type is not installed are left out.
         remap: recorded name to the name to publish on.
-        rate: recorded seconds per second.
+        schedule: says when each message is due.
         clock_hz: frequency of /clock; None: no clock.
 
     Raises:
@@ -60,7 +61,7 @@ class Player:
         bag: Bag,
         topics: list[BagTopic],
         remap: dict[str, str],
-        rate: float,
+        schedule: Schedule,
         clock_hz: float | None,
     ) -> None:
         self._bag = bag
@@ -80,13 +81,14 @@ class Player:
         self.count = sum(topic.count for topic in topics if topic.name in self._publishers)
         if not self.count:
             raise TinyBevError(f'bag {bag.path} has no message that can be played')
-        self._schedule = Schedule(rate)
+        self._schedule = schedule
+        self._told: set[str] = set()
         self._clock = node.create_publisher(Clock, '/clock', 1) if clock_hz else None
         self._pulse = Pulse(clock_hz or 1)
 
     def wait_for_subscribers(self) -> None:
-        """Waits until somebody listens, but not longer than _DISCOVERY_S."""
-        end = time.monotonic() + _DISCOVERY_S
+        """Waits until somebody listens, but not longer than DISCOVERY_S."""
+        end = time.monotonic() + DISCOVERY_S
         while time.monotonic() < end:
             if any(one.get_subscription_count() for one in self._publishers.values()):
                 # Subscribers of other topics are about to be found, too.
@@ -96,17 +98,17 @@ class Player:
 
     def play(self, bar: Any) -> float:
         """Plays the bag once; returns its recorded length in seconds."""
-        first = last = None
+        self._schedule.restart()
         for message in self._bag.messages(list(self._publishers)):
-            if first is None:
-                first = message.time_ns
-                self._schedule.begin(first)
-            last = message.time_ns
-            self._wait_until(last)
+            skipped = self._schedule.follow(message.time_ns)
+            if skipped and skipped not in self._told:
+                self._told.add(skipped)
+                tell(skipped)
+            self._wait_until(message.time_ns)
             self._publishers[message.topic].publish(message.data)
             self.sent += 1
             bar.update()
-        return 0.0 if first is None or last is None else (last - first) / 1e9
+        return self._schedule.recorded_ns / 1e9
 
     def loop(self, bar: Any) -> NoReturn:
         """Plays the bag again and again, with its mean time between messages in between."""
@@ -167,77 +169,21 @@ def tell(text: str) -> None:
     print(f'bag_player: {text}', file=sys.stderr)
 
 
-def one_line(error: Exception) -> str:
-    """The message of an error without its line breaks."""
-    return ' '.join(str(error).split())
-
-
-def _positive(text: str) -> float:
-    value = float(text)
-    if not (value > 0 and math.isfinite(value)):
-        raise argparse.ArgumentTypeError(f'{text} is not a number above 0')
-    return value
-
-
-def _not_negative(text: str) -> float:
-    value = float(text)
-    if not (value >= 0 and math.isfinite(value)):
-        raise argparse.ArgumentTypeError(f'{text} is not a number from 0')
-    return value
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog='bag_player',
-        description=__doc__,
-        epilog='The options are those of `ros2 bag play`. Playing begins when something has '
-        f'subscribed, or after {_DISCOVERY_S:g} s.',
-    )
-    parser.add_argument('bag', help='rosbag2 folder, .mcap or .db3 file')
-    parser.add_argument(
-        '-r', '--rate', type=_positive, default=1.0, help='speed; 2 is twice as fast'
-    )
-    parser.add_argument('-l', '--loop', action='store_true', help='play again and again')
-    parser.add_argument('--topics', nargs='+', default=[], metavar='TOPIC', help='play only these')
-    parser.add_argument(
-        '-m', '--remap', nargs='+', default=[], metavar='FROM:=TO', help='publish under new names'
-    )
-    parser.add_argument(
-        '--clock',
-        nargs='?',
-        type=_positive,
-        const=40.0,
-        metavar='HZ',
-        help='publish the recorded time on /clock, 40 Hz if not given; '
-        'a recorded /clock is then not played',
-    )
-    parser.add_argument(
-        '-d',
-        '--delay',
-        type=_not_negative,
-        default=0.0,
-        metavar='SECONDS',
-        help='wait before playing',
-    )
-    parser.add_argument(
-        '--wait-for-all-acked',
-        type=_not_negative,
-        default=5000.0,
-        metavar='MS',
-        help='at the end, wait this long for reliable subscribers to have everything; '
-        '0: however long it takes (default: 5000)',
-    )
-    return parser
-
-
 def run(options: argparse.Namespace, node: Node) -> None:
     """Plays a bag as the options say."""
     with Bag(options.bag) as bag:
+        for remark in bag.remarks:
+            tell(remark)
+        bag.refuse_unreadable(options.topics)
         topics = select(bag.topics, options.topics)
+        if not options.topics:
+            for name, why in bag.unreadable.items():
+                tell(f'leaving out {name}: it is {why}')
         if options.clock:
             topics = [topic for topic in topics if topic.name != '/clock']
         remap = parse_remap(options.remap, topics)
-        player = Player(node, bag, topics, remap, options.rate, options.clock)
+        schedule = Schedule(options.rate, longest_gap_s=options.longest_gap)
+        player = Player(node, bag, topics, remap, schedule, options.clock)
         # Without a terminal there is no bar: it would fill the log of a launch.
         with tqdm(total=player.count, unit='msg', desc='playing', disable=None) as bar:
             time.sleep(options.delay)
@@ -276,7 +222,7 @@ def main(arguments: list[str] | None = None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     node = None
-    parser = _parser()
+    parser = make_parser(__doc__)
     try:
         try:
             own, ros = split_ros_args(sys.argv[1:] if arguments is None else arguments)

@@ -47,6 +47,7 @@ from tiny_bev_ros.tools.bag import Bag, BagMessage, find_cloud_topic
 from tiny_bev_ros.tools.bag_labels import find_labels
 from tiny_bev_ros.tools.demo_picture import Overlay, draw
 from tiny_bev_ros.tools.node_process import NodeProcess
+from tiny_bev_ros.tools.playback import LONGEST_GAP_S, Schedule
 from tiny_bev_ros.tools.street_bag import make_street_bag
 
 PLAY_S = 35.0
@@ -137,16 +138,15 @@ def play(bag: Bag, topic: str, probe: Probe, node: NodeProcess) -> tuple[int, Ba
     """Sends the bag's clouds for PLAY_S at most; how many, and the last answered one."""
     count = bag.topics[topic].count
     sent, last = 0, None
-    start, first = time.monotonic(), None
+    schedule, end = Schedule(1.0, longest_gap_s=LONGEST_GAP_S), time.monotonic() + PLAY_S
     with tqdm(total=count, unit='cloud', desc='playing', disable=None) as bar:
         for message in bag.messages([topic]):
-            if time.monotonic() - start > PLAY_S:
+            if skipped := schedule.follow(message.time_ns):
+                print(skipped)
+            wait = schedule.seconds_until(message.time_ns)
+            if time.monotonic() + max(0.0, wait) > end:
                 break
-            first = message.time_ns if first is None else first
-            due = start + (message.time_ns - first) / 1e9
-            if due - start > PLAY_S:
-                break
-            probe.spin_for(due - time.monotonic())
+            probe.spin_for(wait)
             if probe.send(message.data, node):
                 last = message
             sent += 1
@@ -194,6 +194,8 @@ def run(options: argparse.Namespace) -> None:
         arguments += ['--params-file', config_file(f'grid_{options.grid}.yaml')]
     with ExitStack() as stack:
         bag = stack.enter_context(Bag(path))
+        for remark in bag.remarks:
+            print(remark)
         topic = find_cloud_topic(bag, options.topic)
         log = folder / 'pipeline_node.log'
         node = stack.enter_context(NodeProcess('pipeline_node', arguments, log))

@@ -235,6 +235,8 @@ def run(options: argparse.Namespace) -> None:
     namespace = f'/tiny_bev_demo_{os.getpid()}'
     with ExitStack() as stack:
         bag = stack.enter_context(Bag(path))
+        for remark in bag.remarks:
+            print(remark)
         cloud = find_cloud_topic(bag, options.topic)
         camera = find_camera(bag, options.image)
         played = list(shots(bag, cloud, camera.image, camera.info))

@@ -3,11 +3,17 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.tools.bag import BagTopic, absolute_name
+
+# What recorders write in another order than it came: they have several queues.
+_OUT_OF_ORDER_NS = 10**9
+# In bags of sensors nothing is silent for so long but a clock that was set.
+LONGEST_GAP_S = 60.0
 
 
 def select(topics: Mapping[str, BagTopic], wanted: Iterable[str] = ()) -> list[BagTopic]:
@@ -51,21 +57,59 @@ def parse_remap(rules: Iterable[str], topics: Iterable[BagTopic]) -> dict[str, s
 class Schedule:
     """Maps recorded time to the monotonic clock.
 
-    All is measured from one start, so that errors of single waits do not add up.
+    All is measured from one start, so that errors of single waits do not add up. Times that leap
+    ahead by more than a limit, or go back, begin anew, as nothing was recorded in between.
 
     Args:
         rate: recorded seconds per second.
         now: the monotonic clock, in seconds.
+        longest_gap_s: recorded seconds without a message that are still waited for.
+
+    Attributes:
+        recorded_ns: recorded time since the first message, without what was skipped.
+        skipped: how often time was skipped.
     """
 
-    def __init__(self, rate: float, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        rate: float,
+        now: Callable[[], float] = time.monotonic,
+        longest_gap_s: float = math.inf,
+    ) -> None:
         self.rate = rate
         self._now = now
+        self._longest_gap_s = longest_gap_s
+        self.restart()
+
+    def restart(self) -> None:
+        """Forgets the messages so far, as before another round of a bag."""
+        self.recorded_ns = self.skipped = 0
+        self._last_ns: int | None = None
         self.begin(0)
 
     def begin(self, time_ns: int) -> None:
         """Makes this recorded time the present one."""
         self._start, self._start_ns = self._now(), time_ns
+
+    def follow(self, time_ns: int) -> str:
+        """Takes up the time of the next message; returns '' or what is skipped before it."""
+        last_ns, self._last_ns = self._last_ns, time_ns
+        if last_ns is None:
+            self.begin(time_ns)
+            return ''
+        step_ns = time_ns - last_ns
+        if -_OUT_OF_ORDER_NS <= step_ns <= self._longest_gap_s * 1e9:
+            self.recorded_ns += step_ns
+            return ''
+        self.begin(time_ns)
+        self.skipped += 1
+        where = f'from {last_ns / 1e9:.3f} s to {time_ns / 1e9:.3f} s'
+        if step_ns < 0:
+            return f'the recorded time goes back by {-step_ns / 1e9:.1f} s, {where}'
+        return (
+            f'the recording has no message for {step_ns / 1e9:.1f} s, {where}; that is skipped, '
+            f'as it is more than {self._longest_gap_s:g} s'
+        )
 
     def seconds_until(self, time_ns: int) -> float:
         """Seconds to wait for a recorded time; negative when it has passed."""

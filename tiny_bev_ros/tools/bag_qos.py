@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Quality of service that the publishers of a recorded topic offered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rosbags.interfaces import Qos, QosDurability, QosHistory, QosReliability
+
+DEPTH = 10
+
+
+@dataclass(frozen=True)
+class RecordedQos:
+    """What the publishers of a recorded topic offered, joined into one offer.
+
+    Attributes:
+        reliable: False when all of them were best effort; True without a record.
+        transient_local: True when any of them kept messages for late joiners.
+        depth: messages to keep; at least 10, as many drivers record none or 1.
+    """
+
+    reliable: bool = True
+    transient_local: bool = False
+    depth: int = DEPTH
+
+
+def joined(profiles: list[Qos]) -> RecordedQos:
+    """One offer that every subscriber of the recorded ones is content with."""
+    if not profiles:
+        return RecordedQos()
+    return RecordedQos(
+        reliable=any(qos.reliability != QosReliability.BEST_EFFORT for qos in profiles),
+        transient_local=any(qos.durability == QosDurability.TRANSIENT_LOCAL for qos in profiles),
+        depth=max(DEPTH, *(_depth(qos) for qos in profiles)),
+    )
+
+
+def _depth(qos: Qos) -> int:
+    # Recorders note an unknown history with any depth, up to 2**32 - 1.
+    return qos.depth if qos.history == QosHistory.KEEP_LAST else DEPTH

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One .db3 file of a rosbag2, with what its recorder had not yet moved into it."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from rosbags.interfaces import (
+    Connection,
+    ConnectionExtRosbag2,
+    MessageDefinition,
+    MessageDefinitionFormat,
+)
+from rosbags.rosbag2.metadata import parse_qos
+
+from tiny_bev_ros.errors import TinyBevError
+
+# Beside a database: transactions that are not in it yet, and pages to undo others with.
+_LOG, _JOURNAL = '-wal', '-journal'
+_LOG_HEADER_BYTES = 32
+_JOURNAL_BEGIN = bytes.fromhex('d9d505f920a163d7')
+_NO_DEFINITION = MessageDefinition(MessageDefinitionFormat.NONE, '')
+
+
+class SqliteFile:
+    """Reads a .db3 file; like the readers of rosbags, but with a write-ahead log beside it.
+
+    Nothing is written beside the file: with a log, a temporary copy of both is read.
+
+    Args:
+        path: of the file.
+
+    Attributes:
+        connections: topics as they were recorded, with the number of their messages.
+        remark: '' or what is unusual about the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.connections: list[Connection] = []
+        self.remark = ''
+        self._stack = ExitStack()
+
+    def open(self) -> None:
+        """Opens the file and lists its topics."""
+        with self._stack:
+            beside = self._beside()
+            # Without a log nothing but the file counts, even in a folder that is read-only.
+            path, mode = self.path, 'mode=ro&immutable=1'
+            if beside:
+                path, mode = self._copied(beside), 'mode=rw'
+            self._database = sqlite3.connect(
+                f'{path.absolute().as_uri()}?{mode}', uri=True, check_same_thread=False
+            )
+            self._stack.callback(self._database.close)
+            for file in beside:
+                self._recover(file)
+            self.connections = self._read_connections()
+            self._stack = self._stack.pop_all()
+
+    def close(self) -> None:
+        """Closes the file, and removes its copy."""
+        self._stack.close()
+
+    def messages(
+        self, connections: Collection[Connection]
+    ) -> Iterator[tuple[Connection, int, bytes]]:
+        """Messages in the order of their times: connection, nanoseconds, serialized message."""
+        by_id = {connection.id: connection for connection in connections}
+        marks = ','.join('?' * len(by_id))
+        query = (
+            'SELECT topic_id, timestamp, data FROM messages '  # noqa: S608 - marks only
+            f'WHERE topic_id IN ({marks}) ORDER BY timestamp'
+        )
+        rows = self._database.execute(query, list(by_id))
+        for number, time_ns, data in rows:
+            yield by_id[number], time_ns, data
+
+    def _beside(self) -> list[Path]:
+        log, journal = (
+            self.path.with_name(self.path.name + ending) for ending in (_LOG, _JOURNAL)
+        )
+        found = [log] if log.exists() and log.stat().st_size else []
+        if journal.exists():
+            with journal.open('rb') as file:
+                # A journal that has served its time may stay, with zeros at its beginning.
+                if file.read(len(_JOURNAL_BEGIN)) == _JOURNAL_BEGIN:
+                    found.append(journal)
+        return found
+
+    def _copied(self, beside: list[Path]) -> Path:
+        folder = Path(self._stack.enter_context(TemporaryDirectory(prefix='bag_')))
+        files = [self.path, *beside]
+        before = [_state(file) for file in files]
+        try:
+            for file in files:
+                shutil.copyfile(file, folder / file.name)
+        except OSError as error:
+            raise TinyBevError(
+                f'{beside[0]} holds messages that are not in {self.path.name}, and a copy to read '
+                f'both cannot be made: {error}; expected room in {folder.parent}, or run '
+                f"`sqlite3 {self.path.name} 'PRAGMA wal_checkpoint(TRUNCATE)'`"
+            ) from None
+        if [_state(file) for file in files] != before:
+            raise TinyBevError(
+                f'{self.path} is being written; expected a recording that has ended'
+            )
+        return folder / self.path.name
+
+    def _recover(self, beside: Path) -> None:
+        if beside.name.endswith(_JOURNAL):
+            self.remark = f'{beside.name}: the recorder was killed; its last transaction is undone'
+            return
+        _, pages, _ = self._database.execute('PRAGMA wal_checkpoint(PASSIVE)').fetchone()
+        if pages <= 0 and beside.stat().st_size > _LOG_HEADER_BYTES:
+            raise TinyBevError(
+                f'{beside} is damaged or of another recording; expected the write-ahead log of '
+                f'{self.path.name}, or none'
+            )
+        self.remark = (
+            f'{beside.name}: the recorder was killed; the messages in it are read as well'
+        )
+
+    def _read_connections(self) -> list[Connection]:
+        columns = {row[1] for row in self._database.execute('PRAGMA table_info(topics)')}
+        qos = 'offered_qos_profiles' if 'offered_qos_profiles' in columns else "''"
+        counts = dict(
+            self._database.execute('SELECT topic_id, count(*) FROM messages GROUP BY topic_id')
+        )
+        topics = self._database.execute(
+            f'SELECT id, name, type, serialization_format, {qos} FROM topics ORDER BY id'  # noqa: S608
+        )
+        found = [
+            Connection(
+                number,
+                name,
+                kind,
+                _NO_DEFINITION,
+                '',
+                counts.pop(number, 0),
+                ConnectionExtRosbag2(form, parse_qos(profiles)),
+                self,
+            )
+            for number, name, kind, form, profiles in topics
+        ]
+        if counts:
+            raise TinyBevError(
+                f'{self.path} holds {sum(counts.values())} messages of topics that it does not '
+                'name; expected a topic for each'
+            )
+        return found
+
+
+def _state(file: Path) -> tuple[int, int]:
+    state = file.stat()
+    return state.st_size, state.st_mtime_ns
