@@ -63,6 +63,15 @@ def test_the_first_of_several_counts(tmp_path):
         assert find_pose(bag, 'a', 'b')[0] == 1
 
 
+def test_a_damaged_transform_is_named(tmp_path):
+    write_bag(tmp_path / 'bag', {'/tf': TF}, [BagMessage('/tf', 1, b'\0\1\0\0\7\0\0\0')])
+    with (
+        Bag(tmp_path / 'bag') as bag,
+        pytest.raises(TinyBevError, match=r'a message on /tf of .* is damaged .*; expected tf2'),
+    ):
+        find_pose(bag, 'a', 'b')
+
+
 def test_no_way(tmp_path):
     with (
         bag_with(tmp_path / 'bag', [transform('a', 'b', (1, 0, 0))]) as bag,

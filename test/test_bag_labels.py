@@ -64,6 +64,18 @@ def test_other_arrays_are_no_labels(tmp_path):
         assert find_labels(bag, 5) is None
 
 
+def test_damaged_messages_are_no_labels(tmp_path):
+    whole = bytes(serialize_message(ours(BOXES)))
+    stored = [
+        BagMessage('/other', 5, whole[:40]),
+        BagMessage('/other', 5, whole[:8] + b'\xff' * (len(whole) - 8)),
+        BagMessage('/gt', 6, whole),
+    ]
+    write_bag(tmp_path / 'bag', {'/other': ARRAY, '/gt': ARRAY}, stored)
+    with Bag(tmp_path / 'bag') as bag:
+        np.testing.assert_array_equal(find_labels(bag, 5), BOXES)
+
+
 def test_labels_of_real_bags(data_dir):
     with Bag(data_dir / 'bags_derived/kitti_open_mcap') as bag:
         times = [message.time_ns for message in bag.messages(['/velodyne_points'])]

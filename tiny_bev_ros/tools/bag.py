@@ -30,7 +30,9 @@ try:
     from tiny_bev_ros.tools.bag_qos import DEPTH, RecordedQos, joined
 except ImportError as error:
     # Not among the packages that rosdep knows; it is needed by the tools alone.
-    raise SystemExit(f'{error}: bags are read with rosbags, pip install rosbags') from None
+    raise SystemExit(
+        f'{error}: bags are read with rosbags, pip install --upgrade rosbags'
+    ) from None
 
 CLOUD_TYPE = 'sensor_msgs/msg/PointCloud2'
 TF_STATIC = '/tf_static'

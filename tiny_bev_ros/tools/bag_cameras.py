@@ -12,6 +12,7 @@ from rosbags.typesys import Stores, get_typestore
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.tools.bag import Bag
+from tiny_bev_ros.tools.bag_files import one_line
 
 IMAGE_TYPE = 'sensor_msgs/msg/Image'
 INFO_TYPE = 'sensor_msgs/msg/CameraInfo'
@@ -90,7 +91,13 @@ def _links(bag: Bag) -> dict[str, dict[str, Pose]]:
     store = get_typestore(Stores.ROS2_JAZZY)
     links: dict[str, dict[str, Pose]] = {}
     for message in bag.messages(topics) if topics else ():
-        told: Any = store.deserialize_cdr(message.data, TF_TYPE)
+        try:
+            told: Any = store.deserialize_cdr(message.data, TF_TYPE)
+        except Exception as error:  # whatever damaged messages make rosbags raise
+            raise TinyBevError(
+                f'a message on {message.topic} of {bag.path} is damaged ({one_line(error)}); '
+                f'expected {TF_TYPE}'
+            ) from error
         for each in told.transforms:
             parent, child = each.header.frame_id, each.child_frame_id
             move, turn = each.transform.translation, each.transform.rotation

@@ -29,7 +29,10 @@ def find_labels(bag: Bag, time_ns: int) -> np.ndarray | None:
         away = abs(message.time_ns - time_ns)
         if away > nearest:
             continue
-        boxes = _boxes(deserialize_message(message.data, Float32MultiArray))
+        try:
+            boxes = _boxes(deserialize_message(message.data, Float32MultiArray))
+        except Exception:  # noqa: S112 - whatever damaged messages of others make rclpy raise
+            continue
         if boxes is not None:
             best, nearest = boxes, away
     return best

@@ -167,6 +167,15 @@ def _latency(seconds: list[float]) -> str:
     return f'{middle:.0f} ms from the cloud on, median; 95 %: {tail:.0f} ms'
 
 
+def _labels(bag: Bag, cloud: BagMessage | None) -> np.ndarray | None:
+    """Labelled boxes for the picture, which goes without where they cannot be read."""
+    try:
+        return find_labels(bag, cloud.time_ns) if cloud else None
+    except TinyBevError as error:
+        print(f'the picture shows no labels: {error}')
+        return None
+
+
 def given_or_street(bag: str, street: Path, camera: bool = False) -> Path:
     """The bag that is asked for, or one of a simulated street, made anew."""
     if bag:
@@ -209,7 +218,7 @@ def run(options: argparse.Namespace) -> None:
         begin = time.monotonic()
         sent, last = play(bag, topic, probe, node)
         seconds = time.monotonic() - begin
-        labels = find_labels(bag, last.time_ns) if last else None
+        labels = _labels(bag, last)
     if last is None or probe.features is None:
         raise TinyBevError(f'no features came out for the {sent} clouds on {topic}; see {log}')
     out = len(probe.latencies['features'])
