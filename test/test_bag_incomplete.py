@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import struct
 from contextlib import closing
 from pathlib import Path
 
@@ -184,6 +185,28 @@ def test_a_folder_without_metadata_names_its_files(tmp_path: Path, storage: Stor
     file.with_name('metadata.yaml').unlink()
     with pytest.raises(TinyBevError, match=f'ros2 bag reindex .*, or one of {file.name}'):
         Bag(file.parent)
+
+
+@pytest.mark.parametrize('ordered', [True, False])
+def test_a_file_without_summary_is_read_or_named(tmp_path: Path, ordered: bool) -> None:
+    file = write(tmp_path / 'bag', StoragePlugin.MCAP)
+    content = file.read_bytes()
+    footer = content[-37:]
+    (summary,) = struct.unpack('<Q', footer[9:17])
+    content = content[:summary] + footer[:9] + bytes(20) + footer[29:]
+    if not ordered:
+        first, last = (struct.pack('<QQ', time, time) for time in (10**18, 10**18 + 4))
+        assert content.count(first) == 1
+        content = content.replace(first, last)
+    file.write_bytes(content)
+    for path in (file, file.parent):
+        if ordered:
+            assert read(path) == [data(index) for index in range(5)]
+        else:
+            with pytest.raises(
+                TinyBevError, match=r'bag\.mcap cannot be read: .* not in timestamp'
+            ):
+                read(path)
 
 
 def test_files_that_the_metadata_does_not_list_are_told(tmp_path: Path) -> None:

@@ -167,13 +167,19 @@ def test_frames_that_begin_again_before_the_cameras(rig):
     rig.check()
 
 
-def test_a_frame_that_begins_again_waits_for_the_cameras(rig):
+def test_a_frame_that_begins_again_waits_for_the_cameras(rig, monkeypatch):
     for name in rig.tallies:
         rig.put(name, 9990)
     rig.take(10000)
-    thread = later(lambda: [rig.put(name, 5) for name in rig.tallies])
-    assert rig.take(0, wait_s=LONG_S) == {'front': 5, 'left': 5}
-    thread.join()
+
+    def wait_for(done, seconds):
+        assert not done()
+        for name in rig.tallies:
+            rig.put(name, 5)
+        assert done()
+
+    monkeypatch.setattr(rig.pairing._changed, 'wait_for', wait_for)
+    assert rig.take(0) == {'front': 5, 'left': 5}
     assert not rig.log.lines
     rig.check()
 

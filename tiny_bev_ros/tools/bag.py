@@ -26,7 +26,7 @@ try:
     from rosbags.rosbag2 import StoragePlugin, Writer
     from rosbags.typesys import Stores, get_typestore
 
-    from tiny_bev_ros.tools.bag_files import METADATA, one_line, open_files
+    from tiny_bev_ros.tools.bag_files import METADATA, open_files
     from tiny_bev_ros.tools.bag_qos import DEPTH, RecordedQos, joined
 except ImportError as error:
     # Not among the packages that rosdep knows; it is needed by the tools alone.
@@ -169,18 +169,14 @@ class Bag:
             each for each in self._files.connections if absolute_name(each.topic) in names
         ]
         read = 0
-        try:
-            for connection, time_ns, data in self._files.messages(connections):
-                if data[:1] != b'\0':
-                    raise ValueError(
-                        f'a message on {connection.topic} is not CDR; files of a compressed '
-                        'bag are read through their folder'
-                    )
-                yield BagMessage(absolute_name(connection.topic), time_ns, data)
-                read += 1
-        except Exception as error:
-            # Beside ReaderError these are struct, zstd, SQLite and many other errors.
-            raise TinyBevError(f'bag {self.path} cannot be read: {one_line(error)}') from error
+        for connection, time_ns, data in self._files.messages(connections):
+            if data[:1] != b'\0':
+                raise TinyBevError(
+                    f'bag {self.path} cannot be read: a message on {connection.topic} is not CDR; '
+                    'files of a compressed bag are read through their folder'
+                )
+            yield BagMessage(absolute_name(connection.topic), time_ns, data)
+            read += 1
         count = sum(self.topics[name].count for name in names)
         if read < count:
             raise TinyBevError(f'bag {self.path} holds {read} messages; its index says {count}')

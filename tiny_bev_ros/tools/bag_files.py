@@ -77,12 +77,14 @@ class BagFiles:
     """The open files of one bag.
 
     Attributes:
-        storages: a reader for each file, in the order of their recording.
+        paths: the files, in the order of their recording.
+        storages: a reader for each of them.
         promised: topics as metadata.yaml lists them; empty for a bag without it.
         remarks: lines about what is unusual.
         compressed_messages: whether each message is compressed by itself.
     """
 
+    paths: list[Path] = field(default_factory=list)
     storages: list[_Storage] = field(default_factory=list)
     promised: list[Connection] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
@@ -96,38 +98,41 @@ class BagFiles:
 
     def messages(self, connections: list[Connection]) -> Iterator[Message]:
         """Messages of some of the connections, one file after the other."""
-        for storage in self.storages:
+        for path, storage in zip(self.paths, self.storages, strict=True):
             mine = [each for each in storage.connections if each in connections]
             if not mine:
                 continue
-            for connection, time_ns, data in storage.messages(mine):
-                if self.compressed_messages:
-                    data = zstd.decompress(data)  # noqa: PLW2901
-                yield connection, time_ns, data
+            try:
+                for connection, time_ns, data in storage.messages(mine):
+                    if self.compressed_messages:
+                        data = zstd.decompress(data)  # noqa: PLW2901
+                    yield connection, time_ns, data
+            except Exception as error:
+                raise unreadable(path, error) from error
 
     def close(self) -> None:
         """Closes the files and removes what was unpacked."""
         self._stack.close()
 
-    def add(self, path: Path, kind: str) -> None:
+    def add(self, path: Path, kind: str, compressed: bool = False) -> None:
         """Opens one more file, of a storage plugin's kind."""
         refuse_lfs_pointer(path)
-        storage: Any = _McapFile(path) if kind == 'mcap' else SqliteFile(path)
+        plain = self._unpacked(path) if compressed else path
+        storage: Any = _McapFile(plain) if kind == 'mcap' else SqliteFile(plain)
         try:
             storage.open()
         except TinyBevError:
             raise
         except Exception as error:
-            # Beside ReaderError these are struct, zstd, SQLite and many other errors.
-            raise TinyBevError(f'{path} cannot be read: {one_line(error)}') from error
+            raise unreadable(path, error) from error
         self._stack.callback(storage.close)
+        self.paths.append(path)
         self.storages.append(storage)
         if remark := getattr(storage, 'remark', ''):
             self.remarks.append(remark)
 
-    def unpacked(self, path: Path) -> Path:
+    def _unpacked(self, path: Path) -> Path:
         """A temporary copy of a compressed file, unpacked."""
-        refuse_lfs_pointer(path)
         folder = self._stack.enter_context(TemporaryDirectory(prefix='bag_'))
         copy = Path(folder, path.stem)
         try:
@@ -159,6 +164,14 @@ def open_files(path: Path) -> BagFiles:
         files.close()
         raise
     return files
+
+
+def unreadable(path: Path, error: Exception) -> TinyBevError:
+    """An error that names the file over which another one was raised.
+
+    Beside ReaderError of rosbags these are struct, zstd, SQLite and many other errors.
+    """
+    return TinyBevError(f'{path} cannot be read: {one_line(error)}')
 
 
 def one_line(error: Exception) -> str:
@@ -202,8 +215,7 @@ def _open_folder(folder: Path, files: BagFiles) -> None:
             f'expected all that {METADATA} lists'
         )
     for name in names:
-        path = folder / name
-        files.add(files.unpacked(path) if mode == 'file' else path, kind)
+        files.add(folder / name, kind, compressed=mode == 'file')
     files.promised = promised
     files.compressed_messages = mode == 'message'
     if unread := [path.name for path in here if path.name not in names]:

@@ -114,7 +114,9 @@ class SqliteFile:
 
     def _recover(self, beside: Path) -> None:
         if beside.name.endswith(_JOURNAL):
-            self.remark = f'{beside.name}: the recorder was killed; its last transaction is undone'
+            self.remark = (
+                f'{beside.name}: the recording was not ended; its last transaction is undone'
+            )
             return
         _, pages, _ = self._database.execute('PRAGMA wal_checkpoint(PASSIVE)').fetchone()
         if pages <= 0 and beside.stat().st_size > _LOG_HEADER_BYTES:
@@ -123,7 +125,7 @@ class SqliteFile:
                 f'{self.path.name}, or none'
             )
         self.remark = (
-            f'{beside.name}: the recorder was killed; the messages in it are read as well'
+            f'{beside.name}: the recording was not ended; the messages in it are read as well'
         )
 
     def _read_connections(self) -> list[Connection]:

@@ -34,7 +34,7 @@ class Freshness:
 
     Attributes:
         max_age_ms: what is older, or further ahead, is not fresh; 0 for no limit.
-        ageless: '' or why the age of the last input is unknown.
+        ageless: '' or why the age that was asked for last is unknown.
     """
 
     def __init__(self, now_ns: Callable[[], int], tally: Tally) -> None:
@@ -47,7 +47,7 @@ class Freshness:
 
     @property
     def clock_is_missing(self) -> bool:
-        """Whether the clock is a simulated one that has not begun."""
+        """True where the clock is a simulated one that has not begun."""
         return self._now_ns() == 0
 
     def begin(self, stamp: Stamp) -> None:
@@ -72,9 +72,9 @@ class Freshness:
         Raises:
             NotFreshError: it is older, or further ahead, than max_age_ms, or its age is unknown.
         """
-        age_ms = self.age_ms(stamp)
         if not self.max_age_ms:
             return
+        age_ms = self.age_ms(stamp)
         if age_ms is None:
             # Neither is known to be fresh, as max_age_ms demands.
             cause = 'stale' if nanoseconds(stamp) == 0 else 'future'
