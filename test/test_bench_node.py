@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rclpy
+from forked_node import ForkedNode
 from ros_graph import RosGraph
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.tools import bench_node
 
-pytestmark = [pytest.mark.dds, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.dds
 ROUTES = (
     'pipeline_node, float16',
     'two processes, pillars, float16',
@@ -31,6 +32,7 @@ def _two_routes(graph: RosGraph, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench_node, 'ROUTES', routes)
     monkeypatch.setattr(bench_node, 'STREAMED', ROUTES)
     monkeypatch.setattr(bench_node, '_TURNS', 1)
+    monkeypatch.setattr(bench_node, 'NodeProcess', ForkedNode)
 
 
 def test_routes_answer_in_turn_and_leave_the_environment(points, tmp_path: Path):

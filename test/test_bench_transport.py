@@ -11,7 +11,7 @@ from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.tools import bench_transport
 from tiny_bev_ros.tools.bench_transport import Peer, transport
 
-pytestmark = [pytest.mark.dds, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.dds
 
 
 def test_every_way_carries_its_arrays(graph: RosGraph, tmp_path: Path, monkeypatch):

@@ -19,7 +19,7 @@ from tiny_bev_ros.messages.image import encode_image
 from tiny_bev_ros.models import CameraEncoder, seeded
 from tiny_bev_ros.nodes.camera_node import CameraNode
 
-pytestmark = [pytest.mark.dds, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.dds
 
 K = [70.0, 0.0, 60.5, 0.0, 71.0, 17.25, 0.0, 0.0, 1.0]
 D = [-0.3, 0.1, 0.001, -0.002, 0.01]

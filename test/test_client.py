@@ -23,7 +23,7 @@ from tiny_bev_ros.messages.pillars import encode_pillars
 from tiny_bev_ros.messages.tensor import encode_tensor
 from tiny_bev_ros.messages.wire import MESSAGE_TYPES
 
-pytestmark = [pytest.mark.dds, pytest.mark.timeout(60)]
+pytestmark = pytest.mark.dds
 
 LABELS = TensorLabels((5, 6), 'lidar', Axis(-8.0, 1.0), Axis(0.0, 1.0))
 

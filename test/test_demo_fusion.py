@@ -18,7 +18,7 @@ from tiny_bev_ros.tools.bag import Bag
 from tiny_bev_ros.tools.demo_fusion import Shot, shots
 from tiny_bev_ros.tools.street_bag import make_street_bag
 
-pytestmark = [pytest.mark.dds, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.dds
 
 
 def demo(bag, output):

@@ -12,6 +12,7 @@ import pytest
 import rclpy
 import torch
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
+from forked_node import ForkedNode
 from rclpy.parameter import Parameter as RosParameter
 from std_msgs.msg import Float32MultiArray, UInt8MultiArray
 
@@ -21,11 +22,9 @@ from tiny_bev_ros.messages.tensor import TensorLabels, encode_tensor
 from tiny_bev_ros.nodes.backbone_node import BackboneNode
 from tiny_bev_ros.nodes.bev_node import BevNode
 from tiny_bev_ros.nodes.pfn_node import PfnNode
-from tiny_bev_ros.tools import fault_inputs, faults
+from tiny_bev_ros.tools import fault_inputs, fault_rig, faults
 from tiny_bev_ros.tools.fault_mutations import mutated
 from tiny_bev_ros.tools.fault_registry import CASES, Outcome
-
-pytestmark = pytest.mark.timeout(300)
 
 MUTATIONS = 10_000
 LABELS = TensorLabels((1, 2), 'lidar')
@@ -39,6 +38,7 @@ def test_a_node_stands(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     except PackageNotFoundError:
         pytest.skip('tiny_bev_ros is not built, or its install/local_setup.bash not sourced')
     monkeypatch.setattr(fault_inputs, '_MUTATIONS_A_TRY', 200)
+    monkeypatch.setattr(fault_rig, 'NodeProcess', ForkedNode)
     outcome = faults.run_case(name, tmp_path, 2)
     assert not outcome.problems
     if outcome.did.startswith('not tried'):

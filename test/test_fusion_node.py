@@ -25,7 +25,7 @@ from tiny_bev_ros.models.camera import make_camera
 from tiny_bev_ros.models.mounting import STILL, from_pose
 from tiny_bev_ros.nodes.fusion_node import FusionNode
 
-pytestmark = [pytest.mark.dds, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.dds
 
 AHEAD = [0.3, 0.0, -0.1, -0.5, 0.5, -0.5, 0.5]
 LEFT = [0.0, 0.4, -0.1, -0.7071068, 0.0, 0.0, 0.7071068]

@@ -15,6 +15,7 @@ from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.models.detection_head import Detections
 from tiny_bev_ros.models.detector import BevDetector
 from tiny_bev_ros.tools import fusion_proof as tool
+from tiny_bev_ros.training import fusion_proof
 from tiny_bev_ros.training.frame import Frame
 from tiny_bev_ros.training.fusion_proof import (
     GRID,
@@ -28,7 +29,15 @@ from tiny_bev_ros.training.fusion_proof import (
     train,
 )
 
-pytestmark = pytest.mark.timeout(300)
+
+@pytest.fixture
+def small(monkeypatch):
+    """Networks that are trained in seconds."""
+    channels = {'pfn_channels': 8, 'mid_channels': 8, 'out_channels': 16}
+    monkeypatch.setattr(fusion_proof, 'NETWORK', fusion_proof.NETWORK | channels)
+    monkeypatch.setattr(fusion_proof, '_CAMERA_CHANNELS', 16)
+    monkeypatch.setattr(fusion_proof, '_BATCH', 2)
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope='module')
@@ -93,15 +102,13 @@ def test_what_the_heads_stand_on_in_each_mode(frames):
 
 
 @pytest.mark.parametrize('mode', MODES)
-def test_the_loss_falls(frames, mode):
-    torch.set_num_threads(2)
+def test_the_loss_falls(frames, mode, small):
     network, losses = train(mode, 0, frames, steps=12, workers=0)
     assert not network.training
     assert np.mean(losses[-3:]) < 0.8 * losses[0]
 
 
-def test_the_same_seed_trains_the_same_network(frames):
-    torch.set_num_threads(1)
+def test_the_same_seed_trains_the_same_network(frames, small):
     (one, _), (other, _) = (train('fused', 5, frames, steps=2, workers=0) for _ in range(2))
     assert all(
         torch.equal(a, b)
@@ -158,7 +165,7 @@ def test_the_examination_by_light_and_by_halves(frames, monkeypatch):
     assert set(tool.examine(None, 'lidar', sights)) == {'all', 'light', 'dark', 'second half'}
 
 
-def test_the_tool_keeps_its_runs(tmp_path, monkeypatch, capsys):
+def test_the_tool_keeps_its_runs(tmp_path, monkeypatch, capsys, small):
     parts = ('all', 'light', 'dark', 'second half', 'second half, unplugged')
     marks = {'vehicle': 0.5, 'pedestrian': 0.4, 'marked vehicle': 0.3, 'mean': 0.4}
     monkeypatch.setattr(

@@ -51,7 +51,6 @@ def expected(points: np.ndarray):
 
 
 @pytest.mark.dds
-@pytest.mark.timeout(120)
 def test_both_nodes_give_what_pytorch_gives(graph: RosGraph):
     """pipeline_node does it by itself, and its features let heads_node do the same."""
     graph.start('pipeline_node', **SMALL, **SCORES)
@@ -92,7 +91,6 @@ def test_both_nodes_give_what_pytorch_gives(graph: RosGraph):
 
 
 @pytest.mark.dds
-@pytest.mark.timeout(120)
 def test_features_that_do_not_fit_are_refused_and_the_next_ones_worked_on(graph: RosGraph):
     from tiny_bev_ros.messages.tensor import encode_tensor
 

@@ -376,7 +376,6 @@ def small_params(folder: Path) -> str:
 
 
 @pytest.mark.dds
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize(
     ('name', 'composition'),
     [('backbone', {}), ('pipeline', {'composed': 'true'}), ('pipeline', {'composed': 'false'})],
@@ -424,7 +423,6 @@ def test_launched_nodes_give_features_and_end_cleanly(
 
 
 @pytest.mark.dds
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize('composed', ['true', 'false'])
 def test_launched_nodes_fuse(graph: RosGraph, tmp_path: Path, composed: str):
     pose = '{front: [0.3, 0.0, -0.1, -0.5, 0.5, -0.5, 0.5]}'
@@ -463,7 +461,6 @@ def test_launched_nodes_fuse(graph: RosGraph, tmp_path: Path, composed: str):
 
 
 @pytest.mark.dds
-@pytest.mark.timeout(120)
 def test_a_node_with_a_wrong_parameter_says_so_and_stays_unconfigured(graph: RosGraph):
     launch = Launch(graph, 'backbone', namespace=graph.namespace, checkpoint='/nowhere/x.pt')
     told = r'\[ERROR\].*not inactive: .*checkpoint is /nowhere/x\.pt'
@@ -474,7 +471,6 @@ def test_a_node_with_a_wrong_parameter_says_so_and_stays_unconfigured(graph: Ros
 
 
 @pytest.mark.dds
-@pytest.mark.timeout(120)
 def test_a_node_that_is_killed_is_started_again(graph: RosGraph):
     launch = Launch(graph, 'pipeline', namespace=graph.namespace, respawn='true', device='cpu')
     graph.spin_until(lambda: graph.node.count_publishers('bev_features') == 1)
@@ -487,7 +483,6 @@ def test_a_node_that_is_killed_is_started_again(graph: RosGraph):
 
 
 @pytest.mark.dds
-@pytest.mark.timeout(120)
 def test_without_autostart_a_node_waits(graph: RosGraph):
     launch = Launch(graph, 'pipeline', namespace=graph.namespace, autostart='false')
     name = ('pipeline_node', graph.namespace)

@@ -104,7 +104,6 @@ def test_poses_lead_back_to_the_calibration(sample):
 
 
 @pytest.mark.dds
-@pytest.mark.timeout(180)
 def test_a_node_looks_through_all_six(graph: RosGraph, sample):
     folder, told = sample
     names = {key.lower(): image for key, image in told['images'].items()}

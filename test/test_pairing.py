@@ -12,8 +12,6 @@ from tiny_bev_ros.transport import pairing
 from tiny_bev_ros.transport.camera_tally import CameraTally
 from tiny_bev_ros.transport.pairing import Pairing
 
-pytestmark = pytest.mark.timeout(60)
-
 PROPERTIES = settings(deadline=None, derandomize=True, max_examples=300, database=None)
 MS = 10**6
 # A wait that no test sits out.

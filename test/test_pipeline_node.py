@@ -27,7 +27,7 @@ from tiny_bev_ros.models import CameraEncoder, seeded
 from tiny_bev_ros.models.detector import build_heads
 from tiny_bev_ros.models.mounting import from_pose
 
-pytestmark = [pytest.mark.dds, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.dds
 
 SMALL = {
     'grid__x_range': '[0.0, 16.0]',

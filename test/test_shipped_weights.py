@@ -26,8 +26,6 @@ from tiny_bev_ros.training.kitti import KittiFolder
 from tiny_bev_ros.training.sighted import GRID, sighted
 from tiny_bev_ros.training.simulated import simulated
 
-pytestmark = pytest.mark.timeout(300)
-
 CONFIG = Path(__file__).resolve().parents[1] / 'config'
 STREET = weights_file('street')
 
