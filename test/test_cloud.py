@@ -183,6 +183,50 @@ def test_what_float32_cannot_hold_is_dropped():
     np.testing.assert_array_equal(cloud.points, np.float32([[0.1, 2, 3, 0]]))
 
 
+# --- what is said of a cloud and not true --------------------------------------------------
+
+
+@pytest.mark.parametrize('bad', [math.nan, math.inf])
+def test_an_intensity_of_nothing_but_nan_is_taken_as_missing(bad):
+    points = random_points(600)
+    points[:, 3] = bad
+    points[5, 0] = math.nan
+    cloud = decode_cloud(encode_cloud(points, (0, 0), ''))
+    expected = np.delete(points, 5, axis=0)
+    expected[:, 3] = 0
+    np.testing.assert_array_equal(cloud.points, expected)
+    assert cloud.dropped == 1
+    (doubt,) = cloud.doubts
+    assert doubt.startswith('intensity is NaN or infinite in all points; expected finite numbers')
+    with pytest.raises(TinyBevError, match='intensity is NaN or infinite in all points'):
+        decode_cloud(encode_cloud(points, (0, 0), ''), CloudOptions(missing_intensity='error'))
+
+
+def test_data_that_are_more_than_the_sizes_say_are_doubted():
+    msg = encode_cloud(random_points(), (0, 0), '')
+    assert decode_cloud(msg).doubts == ()
+    half = decode_cloud(changed(msg, width=25, row_step=400))
+    assert len(half.points) == 25
+    assert half.doubts == (
+        'data has 800 bytes; expected 400 (height 1, width 25, row_step 400), '
+        'the rest is not read',
+    )
+    (doubt,) = decode_cloud(changed(msg, height=0)).doubts
+    assert 'data has 800 bytes; expected 0' in doubt
+
+
+@pytest.mark.parametrize('datatype', [F4, F8])
+def test_the_origin_is_subtracted_before_digits_are_lost(datatype):
+    near = np.random.default_rng(0).uniform(-40, 40, (50, 3)).astype(np.float32)
+    size = 4 if datatype == F4 else 8
+    fields = [(name, size * axis, datatype) for axis, name in enumerate('xyz')]
+    origin = (8192.0, -4096.0) if datatype == F4 else (500000.0, 4600000.0)
+    far = near.astype(np.float64) + np.array([*origin, 0])
+    points = decode_cloud(message(fields, [far.tolist()]), origin=origin).points
+    # float32 itself has steps of a millimetre there.
+    np.testing.assert_allclose(points[:, :3], near, atol=6e-4 if datatype == F4 else 1e-6)
+
+
 # --- options ----------------------------------------------------------------------------
 
 
@@ -236,11 +280,10 @@ def test_dropped_points_do_not_count_as_earliest():
     np.testing.assert_array_equal(cloud.points[:, 4], [1, 0])
 
 
-def test_no_usable_time():
+def test_a_cloud_without_any_usable_time_is_refused():
     rows = [[(0, 0, 0, math.nan), (0, 0, 0, math.inf)]]
-    cloud = decode_cloud(message([*XYZ, ('t', 12, F4)], rows), CloudOptions(time_field='t'))
-    assert cloud.points.shape == (0, 5)
-    assert cloud.dropped == 2
+    with pytest.raises(TinyBevError, match='t is NaN or infinite in all points; expected finite'):
+        decode_cloud(message([*XYZ, ('t', 12, F4)], rows), CloudOptions(time_field='t'))
 
 
 def test_missing_time_is_refused():
@@ -315,11 +358,10 @@ GOOD = encode_cloud(random_points(), (0, 0), '')
         (with_fields(*XYZ[:2]), r"fields are \['x', 'y'\]; expected one named 'z'"),
         (with_fields(*XYZI, ('intensity', 0, F4)), "field 'intensity' is there 2 times"),
         (with_fields(*XYZ, XYZ[0]), "field 'x' is there 2 times; expected 1"),
-        (with_fields(*XYZ, ('a', 12, 9)), "field 'a' has datatype 9; expected 1 to 8"),
-        (with_fields(*XYZ, ('a', 12, 0)), "field 'a' has datatype 0; expected 1 to 8"),
-        (with_fields(*XYZ, ('a', 12, F4, 0)), "field 'a' has count 0; expected at least 1"),
-        (with_fields(*XYZ, ('a', 12, F4, 2)), "field 'a' ends at byte 20"),
-        (with_fields(*XYZ, ('a', 2**32 - 1, F8, 2**32 - 1)), "field 'a' ends at byte"),
+        (with_fields(*XYZ, ('i', 12, 9)), "field 'i' has datatype 9; expected 1 to 8"),
+        (with_fields(*XYZ, ('i', 12, 0)), "field 'i' has datatype 0; expected 1 to 8"),
+        (with_fields(*XYZ, ('i', 12, F8)), "field 'i' ends at byte 20"),
+        (with_fields(*XYZ, ('i', 2**32 - 1, F8)), "field 'i' ends at byte"),
         (with_fields(*XYZ, ('i', 8, F4, 2)), "field 'i' has count 2; expected 1"),
         (with_fields(('x', 0, 5), *XYZ[1:]), r"field 'x' has datatype 5; expected 7 \(float32\)"),
     ],
@@ -333,6 +375,30 @@ def test_refused(msg, error):
 def test_doubled_field_that_is_not_needed_is_no_matter():
     msg = with_fields(*XYZI, ('ring', 0, 2), ('ring', 1, 2))
     assert len(decode_cloud(msg).points) == 50
+
+
+@pytest.mark.parametrize(
+    'spare',
+    [
+        ('', 12, 0, 0),
+        ('', 12, 9),
+        ('', 12, F4, 0),
+        ('', 16, F4),
+        ('pad', 12, F4, 2),
+        ('rgb', 2**32 - 1, F8, 2**32 - 1),
+    ],
+)
+def test_a_field_that_nobody_needs_may_be_anything(spare):
+    expected = decode_cloud(GOOD).points
+    np.testing.assert_array_equal(decode_cloud(with_fields(*XYZI, spare)).points, expected)
+    np.testing.assert_array_equal(decode_cloud(with_fields(spare, *XYZI)).points, expected)
+
+
+def test_count_0_is_one_value_as_in_pcl():
+    zero = [(*spec, 0) for spec in XYZI]
+    np.testing.assert_array_equal(
+        decode_cloud(with_fields(*zero)).points, decode_cloud(GOOD).points
+    )
 
 
 @pytest.mark.parametrize('row_step', [0, 2**32 - 1])
@@ -378,7 +444,9 @@ def layouts(draw):
 def value(code: int) -> st.SearchStrategy:
     if code in (F4, F8):
         return st.one_of(
-            st.floats(-1e4, 1e4, width=32 if code == F4 else 64),
+            # Of much smaller ones nobody could tell in which byte order they are.
+            st.floats(2**-10, 1e4, width=32 if code == F4 else 64),
+            st.floats(-1e4, -(2**-10), width=32 if code == F4 else 64),
             st.sampled_from([math.nan, math.inf, -math.inf, 0.0, -0.0]),
         )
     numbers = np.iinfo(np.dtype(CODES[code]).newbyteorder('<'))
@@ -410,12 +478,18 @@ def test_any_layout_reads_as_struct_does(msg):
     names = [f.name for f in msg.fields]
     intensity = next((n for n in ('intensity', 'i', 'reflectivity') if n in names), None)
     time = 'time' if 'time' in names else ''
-    kept = [
-        point
-        for point in read_point_by_point(msg, intensity, time)
-        if all(math.isfinite(number) for number in point)
-    ]
-    cloud = decode_cloud(msg, CloudOptions(time_field=time))
+    points = list(read_point_by_point(msg, intensity, time))
+    placed = [point for point in points if all(map(math.isfinite, point[:3]))]
+    if not any(math.isfinite(point[3]) for point in placed):
+        for point in placed:
+            point[3] = 0.0
+    kept = [point for point in points if all(map(math.isfinite, point))]
+    options = CloudOptions(time_field=time)
+    if time and not kept and any(math.isfinite(point[3]) for point in placed):
+        with pytest.raises(TinyBevError, match='time is NaN or infinite in all points'):
+            decode_cloud(msg, options)
+        return
+    cloud = decode_cloud(msg, options)
     assert cloud.dropped == msg.height * msg.width - len(kept)
     expected = np.array(kept, np.float64).reshape(len(kept), 5 if time else 4)
     if time and kept:

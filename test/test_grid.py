@@ -89,6 +89,16 @@ def test_values_become_floats():
         ({'x_range': (1, 2, 3)}, ['x_range is (1, 2, 3)', 'two numbers']),
         ({'x_range': 5}, ['x_range is 5', 'two numbers']),
         ({'x_range': ('a', 'b')}, ["x_range is ('a', 'b')", 'two numbers']),
+        (
+            {'y_range': (4600000, 4600010)},
+            [
+                'y_range is [4.6e+06, 4.60001e+06] m',
+                'steps of 0.5 m',
+                'at most 0.0078 m for cells',
+            ],
+        ),
+        ({'x_range': (499990, 500000)}, ['x_range is [499990, 500000] m', 'steps of 0.031 m']),
+        ({'z_range': (1e7, 1e7 + 4)}, ['z_range is [1e+07, 1e+07] m', 'steps of 1 m']),
         ({'cell': 0.001}, ['cell is 0.001 m', '10000 x 10000', str(MAX_CELLS)]),
     ],
 )
@@ -105,3 +115,17 @@ def test_wrong_grids_are_refused(changes, words):
 def test_wrong_axes_are_refused(origin, step):
     with pytest.raises(TinyBevError, match=r'axis (origin|step) is'):
         Axis(origin, step)
+
+
+def test_networks_see_a_grid_near_the_sensor_as_it_is():
+    for each in (KITTI, grid(x_range=(900, 910)), grid(x_range=(-1e4, 1e4), cell=50.0,
+                                                       y_range=(-1e4, 1e4))):  # fmt: skip
+        assert each.reference == (0, 0)
+        assert each.near == each
+
+
+def test_networks_see_a_grid_in_the_frame_of_a_map_from_its_middle():
+    far = grid(x_range=(10000.25, 10010.25), y_range=(-20005, -19995))
+    assert far.reference == (10005.25, -20000)
+    assert far.near == grid(x_range=(-5, 5), y_range=(-5, 5))
+    assert far.strided(2).near.shape == far.strided(2).shape

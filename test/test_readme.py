@@ -6,12 +6,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import rclpy
 from rclpy.parameter import Parameter as RosParameter
 
 from tiny_bev_ros.engine.engine import FrameStatistics
 from tiny_bev_ros.nodes import parameters
+from tiny_bev_ros.nodes.build import make_grid
 from tiny_bev_ros.nodes.pipeline_node import PipelineNode
 
 README = (Path(__file__).resolve().parents[1] / 'README.md').read_text()
@@ -79,6 +81,7 @@ def test_table_of_diagnostics_has_the_keys_of_a_node():
     try:
         assert node.start()
         node.statistics = FrameStatistics('sparse', 0.1, 0.1)
+        node.tally.points.place(np.zeros((1, 4), np.float32), 1, 1, make_grid(node.values))
         for path in ('sparse', 'dense'):
             node.tally.computed(path)
         keys = {pair.key for pair in node.telemetry.status().values}

@@ -32,6 +32,21 @@ def test_the_stage_gives_what_the_modules_give(device: str):
     torch.testing.assert_close(canvas.cpu(), scatter(features, cells, GRID.shape))
 
 
+@pytest.mark.parametrize('device', DEVICES)
+@pytest.mark.parametrize('compiled', [True, False])
+@pytest.mark.parametrize('max_points', [None, 1])
+def test_points_in_the_grid_are_counted(monkeypatch, device, compiled, max_points):
+    if not compiled:
+        monkeypatch.setattr('tiny_bev_ros.engine.stages._NUMBA', False)
+    stage = PillarStage(PillarFeatureNet(max_points=max_points), GRID, torch.device(device))
+    cloud = points()
+    cloud[:30, 0] += 8
+    cloud[30:50, 2] += 4
+    for given, inside in ((cloud, 250), (cloud[:50], 0), (cloud[:0], 0), (cloud, 250)):
+        stage.pillars(given)
+        assert stage.points_inside == inside
+
+
 def test_the_stage_leaves_train_mode():
     pfn = PillarFeatureNet()
     PillarStage(pfn, GRID, torch.device('cpu'))

@@ -49,15 +49,6 @@ def test_reasons_that_never_repeat_take_bounded_memory():
     assert len(tally._told) <= 200
 
 
-def test_dropped_points_are_told_once_and_counted():
-    log = Recorder()
-    tally = Tally(log, lambda: 0)
-    for count in (0, 3, 4):
-        tally.drop_points(count)
-    assert log.lines == ['left out 3 points that are not finite']
-    assert tally.points_dropped == 7
-
-
 def test_inputs_at_the_wrong_time_and_our_own_faults_are_told_like_wrong_ones():
     log = Recorder()
     tally = Tally(log, lambda: 0)

@@ -20,6 +20,10 @@ from tiny_bev_ros.errors import TinyBevError
 MAX_CELLS = 2**24
 # How far, in cells, a range may be from a whole number of cells (0.1333 is a third).
 _WHOLE = 1e-3
+# How many steps of float32 a cell must hold: places are computed in it.
+_STEPS = 64
+# No LiDAR sees farther, in metres.
+_FARTHEST = 1000.0
 
 
 @dataclass(frozen=True)
@@ -76,8 +80,9 @@ class BevGrid:
             of cells.
 
     Raises:
-        TinyBevError: a range is inverted, not finite or no whole number of cells, or the
-            cell size is not positive.
+        TinyBevError: a range is inverted, not finite, no whole number of cells or so far
+            from 0 that float32 does not tell places in a cell apart, or the cell size is not
+            positive.
     """
 
     x_range: tuple[float, float]
@@ -93,6 +98,7 @@ class BevGrid:
         for name in ('x_range', 'y_range', 'z_range'):
             low, high = _checked_range(name, getattr(self, name))
             object.__setattr__(self, name, (low, high))
+            _check_steps(name, low, high, high - low if name == 'z_range' else cell)
             cells = (high - low) / cell
             if name != 'z_range' and (abs(cells - round(cells)) > _WHOLE or round(cells) < 1):
                 raise TinyBevError(
@@ -122,6 +128,25 @@ class BevGrid:
         """The axis of the rows."""
         return Axis(self.y_range[0], self.cell)
 
+    @property
+    def reference(self) -> tuple[float, float]:
+        """Place (x, y) in metres from which a network is to see the points.
+
+        It is 0, as the sensor is, where that is near. Farther away than any sensor sees, the
+        frame is that of a map, and the sensor somewhere on the grid: it is the middle.
+        """
+        near = [max(low, -high, 0.0) for low, high in (self.x_range, self.y_range)]
+        if math.hypot(*near) <= _FARTHEST:
+            return 0.0, 0.0
+        (x_low, x_high), (y_low, y_high) = self.x_range, self.y_range
+        return (x_low + x_high) / 2, (y_low + y_high) / 2
+
+    @property
+    def near(self) -> BevGrid:
+        """The grid in a frame that has its origin in the reference."""
+        (x, y), (x_low, x_high), (y_low, y_high) = self.reference, self.x_range, self.y_range
+        return BevGrid((x_low - x, x_high - x), (y_low - y, y_high - y), self.z_range, self.cell)
+
     def strided(self, stride: int) -> BevGrid:
         """The grid of a map ``stride`` times coarser; an odd last cell counts in full."""
         rows, cols = (-(-size // stride) for size in self.shape)
@@ -129,6 +154,16 @@ class BevGrid:
         x_low, y_low = self.x_range[0], self.y_range[0]
         return BevGrid(
             (x_low, x_low + cols * cell), (y_low, y_low + rows * cell), self.z_range, cell
+        )
+
+
+def _check_steps(name: str, low: float, high: float, cell: float) -> None:
+    step = float(np.spacing(np.float32(max(abs(low), abs(high)))))
+    if not step * _STEPS <= cell:
+        raise TinyBevError(
+            f'{name} is [{low:g}, {high:g}] m, where float32 has steps of {step:.2g} m; expected '
+            f'steps of at most {cell / _STEPS:.2g} m for cells of {cell:g} m: a frame whose '
+            'origin is nearer'
         )
 
 

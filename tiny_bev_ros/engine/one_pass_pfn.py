@@ -23,9 +23,13 @@ class OnePassPfn:
     Args:
         pfn: in eval mode, on the CPU.
         grid: where the pillars stand.
+
+    Attributes:
+        points_inside: points of the last cloud that lie in the grid.
     """
 
     def __init__(self, pfn: PillarFeatureNet, grid: BevGrid) -> None:
+        self.points_inside = 0
         self._grid, self._channels = grid, pfn.out_channels
         self._max_points = pfn.max_points or 0
         size = (grid.cell, grid.cell, grid.z_range[1] - grid.z_range[0])
@@ -57,6 +61,7 @@ class OnePassPfn:
         ends = np.empty(count + 1, np.int64)
         order = np.empty(len(points), np.int32)
         kernels.sort_points(cell, self._counts, cells, ends, order)
+        self.points_inside = int(ends[-1])
         features = np.empty((count, padded(self._channels)), np.float32)
         x_axis, y_axis = self._grid.x_axis, self._grid.y_axis
         kernels.pillar_features(

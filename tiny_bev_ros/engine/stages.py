@@ -13,6 +13,7 @@ from tiny_bev_ros.engine.fingerprint import fingerprint
 from tiny_bev_ros.engine.memory import enough_memory
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.models import PillarFeatureNet, scatter
+from tiny_bev_ros.models.pillars import group
 
 _NUMBA = importlib.util.find_spec('numba') is not None
 
@@ -27,12 +28,16 @@ class PillarStage:
         pfn: the pillar feature net; is put into eval mode on ``device``.
         grid: where the canvas lies.
         device: where it is computed.
+
+    Attributes:
+        points_inside: points of the last cloud that lie in the grid.
     """
 
     def __init__(self, pfn: PillarFeatureNet, grid: BevGrid, device: torch.device) -> None:
         self.pfn = pfn.to(device).eval()
         self.grid = grid
         self.device = device
+        self.points_inside = 0
         self._one_pass: Any = None
         self._built_from: Any = None
 
@@ -54,9 +59,16 @@ class PillarStage:
         with enough_memory(f'{len(points)} points'):
             cloud = torch.from_numpy(points)
             if self.device.type != 'cpu' or not _NUMBA or self.pfn.training:
-                return self.pfn(cloud.to(self.device), self.grid)
+                cloud = cloud.to(self.device)
+                self.pfn.check(cloud)
+                grouped = group(cloud, self.grid)
+                self.points_inside = len(grouped.points)
+                return self.pfn.features(grouped, self.grid), grouped.cells
             self.pfn.check(cloud)
-            return self._compiled()(points)
+            one_pass = self._compiled()
+            pillars: tuple[torch.Tensor, torch.Tensor] = one_pass(points)
+            self.points_inside = one_pass.points_inside
+            return pillars
 
     def warm_up(self) -> None:
         """Runs once, on a few points, so that the first cloud is not late."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,13 +14,12 @@ from sensor_msgs.msg import PointCloud2, PointField
 from std_msgs.msg import Header
 
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.messages.sensor_msgs_py_adapter import DATATYPES, cloud_dtype, create_cloud
+from tiny_bev_ros.messages.byte_order import is_declared_order
+from tiny_bev_ros.messages.cloud_fields import COORDINATES, wanted_fields
+from tiny_bev_ros.messages.sensor_msgs_py_adapter import cloud_dtype, create_cloud
 
-# Names of the intensity field that 'auto' tries, in this order. Drivers that publish
-# both intensity and reflectivity exist, so the order matters.
-INTENSITY_NAMES = ('intensity', 'i', 'reflectivity')
-_COORDINATES = ('x', 'y', 'z')
-_COORDINATE_TYPES = (PointField.FLOAT32, PointField.FLOAT64)
+# Of points, spread over the cloud, which mostly show that it has an intensity.
+_FEW = 256
 
 
 @dataclass(frozen=True)
@@ -32,8 +30,8 @@ class CloudOptions:
         intensity_field: name of the field, or 'auto' for the first present of
             ``intensity``, ``i``, ``reflectivity``.
         intensity_scale: factor on the intensity, above 0; 1/255 brings 0..255 to 0..1.
-        missing_intensity: what a cloud without that field gets: 'zero' (intensity 0) or
-            'error' (the cloud is refused).
+        missing_intensity: what a cloud without that field gets, or one in which no value of
+            it is finite: 'zero' (intensity 0) or 'error' (the cloud is refused).
         time_field: name of the per-point time, or '' for none. A cloud without the named
             field is refused.
         time_scale: seconds in one unit of that field, above 0; 1e-9 for nanoseconds.
@@ -70,26 +68,34 @@ class DecodedCloud:
             seconds. May be a read-only view of the message's data.
         dropped: number of points left out because one of these values is NaN, infinite
             or too large for float32.
+        doubts: what the message says of itself that was not believed, a line each.
     """
 
     points: np.ndarray
     dropped: int
+    doubts: tuple[str, ...] = ()
 
 
 _DEFAULTS = CloudOptions()
 
 
 def decode_cloud(
-    msg: Any, options: CloudOptions = _DEFAULTS, *, max_bytes: int | None = None
+    msg: Any,
+    options: CloudOptions = _DEFAULTS,
+    *,
+    max_bytes: int | None = None,
+    origin: tuple[float, float] = (0.0, 0.0),
 ) -> DecodedCloud:
     """The points of a PointCloud2, whatever its layout.
 
     Fields may come in any order, with any padding, unaligned and in both byte orders;
     coordinates are float32 or float64 (then rounded to float32), intensity and time of
     any type. Rows may be padded, and ``row_step`` 0 means that they are not. Points of
-    an organised cloud come row by row. ``is_dense`` is not believed: a point with a NaN
-    or infinite coordinate, intensity or time is left out and counted. Bytes behind the
-    last point are not looked at. A cloud without points is a good one.
+    an organised cloud come row by row. A cloud without points is a good one.
+
+    Flags are not believed. Whatever ``is_dense`` says, a point with a NaN or infinite
+    coordinate, intensity or time is left out and counted. Where coordinates are metres only
+    in the byte order that ``is_bigendian`` denies, they are read in that one.
 
     Time is relative to the earliest point that is kept, always: absolute seconds do not
     fit float32, so the difference is taken in float64.
@@ -99,44 +105,113 @@ def decode_cloud(
             ``data`` is anything with the buffer protocol.
         options: which fields to take, and how.
         max_bytes: how large the data, and the points as float32, may be; None for any size.
+        origin: x and y in metres from which those of the points are counted; the difference is
+            taken in float64.
 
     Raises:
         TinyBevError: the fields, the steps and the data contradict each other, a field that is
-            needed is absent, doubled or of a type that is not read, or the cloud is too large.
+            needed is absent, doubled or of a type that is not read, coordinates are no metres
+            in either byte order, or the cloud is too large.
     """
     columns = 5 if options.time_field else 4
     height, width = int(msg.height), int(msg.width)
     if height * width == 0:
-        return DecodedCloud(np.empty((0, columns), np.float32), 0)
+        return DecodedCloud(np.empty((0, columns), np.float32), 0, _surplus(msg, len(msg.data), 0))
     point_step = int(msg.point_step)
-    _check_fields(msg.fields, point_step)
-    wanted = _wanted_fields(msg.fields, options)
+    wanted = wanted_fields(
+        msg.fields,
+        point_step,
+        intensity=options.intensity_field,
+        needs_intensity=options.missing_intensity == 'error',
+        time=options.time_field,
+    )
     data, row_step = _checked_data(msg, height, width, point_step)
     _check_size(height * width * columns * 4, data.nbytes, max_bytes)
+    doubts = _surplus(msg, data.nbytes, height * row_step)
 
-    if _is_packed(wanted, width, point_step, row_step) and not (
-        msg.is_bigendian or options.time_field or options.intensity_scale != 1
-    ):
-        packed = np.frombuffer(data, '<f4', count=4 * height * width).reshape(-1, 4)
-        return _finite(np.require(packed, np.float32, ['ALIGNED']))
-
-    names = [field.name if field else None for field in wanted]
     unique = {field.name: field for field in wanted if field}
-    dtype = cloud_dtype(list(unique.values())).newbyteorder('>' if msg.is_bigendian else '<')
+    big = bool(msg.is_bigendian)
+    dtype = cloud_dtype(list(unique.values())).newbyteorder('>' if big else '<')
     records: np.ndarray = np.ndarray((height, width), dtype, data, strides=(row_step, point_step))
-    points = np.empty((height, width, columns), np.float32)
+    if not is_declared_order(records):
+        big = not big
+        records = records.view(dtype.newbyteorder('>' if big else '<'))
+        doubts += (
+            f'is_bigendian is {not big}, with coordinates that are metres only in the other byte '
+            f'order; expected {big}, and read so',
+        )
+
+    as_it_is = not (big or options.time_field or options.intensity_scale != 1 or any(origin))
+    if as_it_is and _is_packed(wanted, width, point_step, row_step):
+        packed = np.frombuffer(data, '<f4', count=4 * height * width).reshape(-1, 4)
+        points = np.require(packed, np.float32, ['ALIGNED'])
+    else:
+        points = _converted(records, wanted, options, origin)
+    points, lost = _with_intensity(points, options)
+    if options.time_field:
+        points[:, 4] = _seconds(records[options.time_field].reshape(-1), points, options)
+    return _finite(points, doubts + lost)
+
+
+def _converted(
+    records: np.ndarray, wanted: list[Any], options: CloudOptions, origin: tuple[float, float]
+) -> np.ndarray:
+    """(N, 4) float32, or (N, 5) with a time that is yet to be filled in."""
+    points = np.empty((*records.shape, 5 if options.time_field else 4), np.float32)
     # What overflows float32 becomes infinite here and is dropped as such.
     with np.errstate(over='ignore', invalid='ignore'):
-        for column, name in enumerate(names[:4]):
-            points[..., column] = 0 if name is None else records[name]
+        for column, field in enumerate(wanted[:4]):
+            if field is None:
+                points[..., column] = 0
+            elif column < 2 and origin[column]:
+                points[..., column] = records[field.name].astype(np.float64) - origin[column]
+            else:
+                points[..., column] = records[field.name]
         if options.intensity_scale != 1:
             points[..., 3] *= options.intensity_scale
-        if options.time_field:
-            times = records[options.time_field].astype(np.float64)
-            usable = _all_true(np.isfinite(points[..., :4])) & np.isfinite(times)
-            earliest = times.min(where=usable, initial=math.inf)
-            points[..., 4] = (times - earliest) * options.time_scale
-    return _finite(points.reshape(-1, columns))
+    return points.reshape(-1, points.shape[-1])
+
+
+def _with_intensity(
+    points: np.ndarray, options: CloudOptions
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The points, with intensity 0 where none of them has one, and what is to be told of it."""
+    if np.isfinite(points[:: -(-len(points) // _FEW), :4]).all(axis=1).any():
+        return points, ()
+    finite = np.isfinite(points[:, :4])
+    placed = _all_true(finite[:, :3])
+    if not placed.any() or finite[placed, 3].any():
+        return points, ()
+    said = 'intensity is NaN or infinite in all points; expected finite numbers'
+    if options.missing_intensity == 'error':
+        raise TinyBevError(said)
+    points = points.copy()
+    points[:, 3] = 0
+    return points, (f'{said}, 0 is taken',)
+
+
+def _seconds(times: np.ndarray, points: np.ndarray, options: CloudOptions) -> np.ndarray:
+    """(N,) float64, from the earliest point on that is kept."""
+    times = times.astype(np.float64)
+    placed = _all_true(np.isfinite(points[:, :4]))
+    usable = placed & np.isfinite(times)
+    if placed.any() and not usable.any():
+        raise TinyBevError(
+            f'{options.time_field} is NaN or infinite in all points; expected finite numbers'
+        )
+    with np.errstate(over='ignore', invalid='ignore'):
+        earliest = times.min(where=usable, initial=math.inf)
+        return (times - earliest) * options.time_scale
+
+
+def _surplus(msg: Any, count: int, used: int) -> tuple[str, ...]:
+    """What is to be told where the data are more than the sizes say."""
+    if count <= used:
+        return ()
+    return (
+        f'data has {count} bytes; expected {used} (height {msg.height}, width {msg.width}, '
+        f'row_step {msg.row_step}), the rest is not read',
+    )
 
 
 def _check_size(points_bytes: int, data_bytes: int, max_bytes: int | None) -> None:
@@ -161,67 +236,9 @@ def encode_cloud(points: np.ndarray, stamp: tuple[int, int], frame_id: str) -> P
     header = Header(stamp=Time(sec=stamp[0], nanosec=stamp[1]), frame_id=frame_id)
     fields = [
         PointField(name=name, offset=4 * index, datatype=PointField.FLOAT32, count=1)
-        for index, name in enumerate((*_COORDINATES, 'intensity'))
+        for index, name in enumerate((*COORDINATES, 'intensity'))
     ]
     return create_cloud(header, fields, points)
-
-
-def _check_fields(fields: Iterable[Any], point_step: int) -> None:
-    if point_step == 0:
-        raise TinyBevError('point_step is 0; expected the bytes of one point')
-    for field in fields:
-        if field.datatype not in DATATYPES:
-            raise TinyBevError(
-                f'field {field.name!r} has datatype {field.datatype}; expected 1 to 8'
-            )
-        if field.count == 0:
-            raise TinyBevError(f'field {field.name!r} has count 0; expected at least 1')
-        end = field.offset + field.count * DATATYPES[field.datatype].itemsize
-        if end > point_step:
-            raise TinyBevError(
-                f'field {field.name!r} ends at byte {end}; '
-                f'expected at most the point_step of {point_step}'
-            )
-
-
-def _wanted_fields(fields: Iterable[Any], options: CloudOptions) -> list[Any]:
-    """The fields of x, y, z, intensity (None: fill with 0) and, if asked for, time."""
-    by_name: dict[str, list[Any]] = {}
-    for field in fields:
-        by_name.setdefault(field.name, []).append(field)
-
-    def single(name: str) -> Any:
-        if name not in by_name:
-            raise TinyBevError(f'fields are {list(by_name)}; expected one named {name!r}')
-        if len(by_name[name]) > 1:
-            raise TinyBevError(f'field {name!r} is there {len(by_name[name])} times; expected 1')
-        field = by_name[name][0]
-        if field.count != 1:
-            raise TinyBevError(f'field {name!r} has count {field.count}; expected 1')
-        return field
-
-    wanted = [single(name) for name in _COORDINATES]
-    for field in wanted:
-        if field.datatype not in _COORDINATE_TYPES:
-            raise TinyBevError(
-                f'field {field.name!r} has datatype {field.datatype}; '
-                'expected 7 (float32) or 8 (float64)'
-            )
-
-    auto = options.intensity_field == 'auto'
-    candidates = INTENSITY_NAMES if auto else (options.intensity_field,)
-    present = [name for name in candidates if name in by_name]
-    if present:
-        wanted.append(single(present[0]))
-    elif options.missing_intensity == 'zero':
-        wanted.append(None)
-    else:
-        raise TinyBevError(
-            f'fields are {list(by_name)}; expected an intensity named {" or ".join(candidates)}'
-        )
-    if options.time_field:
-        wanted.append(single(options.time_field))
-    return wanted
 
 
 def _checked_data(msg: Any, height: int, width: int, point_step: int) -> tuple[memoryview, int]:
@@ -260,12 +277,12 @@ def _is_packed(wanted: list[Any], width: int, point_step: int, row_step: int) ->
     )
 
 
-def _finite(points: np.ndarray) -> DecodedCloud:
+def _finite(points: np.ndarray, doubts: tuple[str, ...]) -> DecodedCloud:
     finite = np.isfinite(points)
     if finite.all():
-        return DecodedCloud(points, 0)
+        return DecodedCloud(points, 0, doubts)
     kept = points[_all_true(finite)]
-    return DecodedCloud(kept, len(points) - len(kept))
+    return DecodedCloud(kept, len(points) - len(kept), doubts)
 
 
 def _all_true(flags: np.ndarray) -> np.ndarray:

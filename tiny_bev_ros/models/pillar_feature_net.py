@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.models.checks import check_positive_int
-from tiny_bev_ros.models.pillars import decorate, group, keep_first
+from tiny_bev_ros.models.pillars import Pillars, decorate, group, keep_first
 
 # in_channels: (values of a point, axes of the offset to the cell's centre)
 _LAYOUTS = {9: (4, 2), 10: (4, 3), 11: (5, 3)}
@@ -76,7 +76,9 @@ class PillarFeatureNet(nn.Module):
         Args:
             points: (N, 4) float32 [x, y, z, intensity], with 11 channels (N, 5)
                 [x, y, z, intensity, time]; finite. Points outside the grid are left
-                out: a range holds its lower and not its upper end.
+                out: a range holds its lower and not its upper end. The network sees x and
+                y as they are: far from 0 count them from the `reference` of the grid, and
+                take its `near`.
             grid: where the pillars stand.
 
         Returns:
@@ -88,6 +90,10 @@ class PillarFeatureNet(nn.Module):
         """
         self.check(points)
         pillars = group(points, grid)
+        return self.features(pillars, grid), pillars.cells
+
+    def features(self, pillars: Pillars, grid: BevGrid) -> Tensor:
+        """Features (P, out_channels) float32 of points that are grouped already."""
         if self.max_points is not None:
             pillars = keep_first(pillars, self.max_points)
         rows = decorate(
@@ -101,7 +107,7 @@ class PillarFeatureNet(nn.Module):
             padding = self._padding(pillars.counts, self.max_points)
             rows = torch.cat([rows, rows.new_zeros(len(padding), self.in_channels)])
             pillar = torch.cat([pillar, padding])
-        return self.encode(rows, pillar, len(pillars.cells)), pillars.cells
+        return self.encode(rows, pillar, len(pillars.cells))
 
     def encode(self, rows: Tensor, pillar: Tensor, pillars: int) -> Tensor:
         """The network alone, on points that are decorated already.

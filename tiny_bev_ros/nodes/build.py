@@ -200,7 +200,7 @@ def make_networks(
     with enough_memory('the networks'):
         stage = engine = heads = camera = fusion = None
         if weights.pfn is not None and weights.grid is not None:
-            stage = PillarStage(copy.deepcopy(weights.pfn), weights.grid, settings.device)
+            stage = PillarStage(copy.deepcopy(weights.pfn), weights.grid.near, settings.device)
             stage.warm_up()
         if weights.backbone is not None:
             backbone = copy.deepcopy(weights.backbone)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from sensor_msgs.msg import PointCloud2
 
 from tiny_bev_ros.grid import BevGrid
@@ -23,7 +24,8 @@ class LabelledCloud(NamedTuple):
     """A cloud, and what a map that is made of it is labelled with.
 
     Attributes:
-        points: (N,4) or (N,5) float32 [x,y,z,intensity(,time)], all finite.
+        points: (N,4) or (N,5) float32 [x,y,z,intensity(,time)], all finite, x and y counted
+            from the reference of the grid.
         labels: stamp and frame of the cloud, axes of the grid.
     """
 
@@ -53,6 +55,20 @@ class CloudInput(NewestInput):
         labels = TensorLabels(
             (stamp.sec, stamp.nanosec), message.header.frame_id, grid.y_axis, grid.x_axis
         )
-        cloud = decode_cloud(message, self._options, max_bytes=self._max_bytes)
-        self._tally.drop_points(cloud.dropped)
+        cloud = decode_cloud(
+            message, self._options, max_bytes=self._max_bytes, origin=grid.reference
+        )
+        self._tally.points.read(cloud)
         return LabelledCloud(cloud.points, labels)
+
+
+def pillars_of(
+    node: BevNode, cloud: LabelledCloud, grid: BevGrid
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Features (P,C) and cells (P,2) of a cloud on the grid; counts what lies outside."""
+    pillars, inside = node.run(
+        'pillars',
+        lambda networks: (networks.stage.pillars(cloud.points), networks.stage.points_inside),
+    )
+    node.tally.points.place(cloud.points, inside, len(pillars[1]), grid)
+    return pillars

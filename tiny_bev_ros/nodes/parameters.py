@@ -105,7 +105,7 @@ CLOUD = (
     Parameter(
         'cloud.missing_intensity',
         'zero',
-        'for a cloud without that field: count it as 0, or refuse the cloud',
+        'for a cloud without that field, or where all of it is NaN: count it as 0, or refuse it',
         choices=('zero', 'error'),
     ),
     Parameter(

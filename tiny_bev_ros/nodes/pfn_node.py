@@ -7,7 +7,7 @@ from typing import Any
 
 from tiny_bev_ros.nodes import build
 from tiny_bev_ros.nodes.bev_node import BevNode
-from tiny_bev_ros.nodes.cloud_input import CloudInput, LabelledCloud
+from tiny_bev_ros.nodes.cloud_input import CloudInput, LabelledCloud, pillars_of
 from tiny_bev_ros.nodes.outputs import PillarOutput
 
 
@@ -24,12 +24,13 @@ class PfnNode(BevNode):
 
     def make_outputs(self, values: dict[str, Any], networks: Any) -> list[Any]:
         """Pseudo-images and pillars."""
-        self._output = PillarOutput(self, values, networks.stage.grid)
+        self._grid = build.make_grid(values)
+        self._output = PillarOutput(self, values, self._grid)
         return [self._output]
 
     def make_input(self, values: dict[str, Any]) -> CloudInput:
         """Clouds."""
-        return CloudInput(self, build.make_grid(values), self.work)
+        return CloudInput(self, self._grid, self.work)
 
     def map_shape(self) -> tuple[int, int]:
         """That of the grid."""
@@ -38,6 +39,6 @@ class PfnNode(BevNode):
     def work(self, cloud: LabelledCloud) -> None:
         """Publishes the pillars of one cloud."""
         self.begin(cloud.labels.stamp or (0, 0))
-        pillars = self.run('pillars', lambda networks: networks.stage.pillars(cloud.points))
+        pillars = pillars_of(self, cloud, self._grid)
         with self.publishing():
             self._output.publish(pillars, cloud.labels)

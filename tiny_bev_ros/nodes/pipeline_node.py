@@ -17,7 +17,7 @@ from tiny_bev_ros.nodes import build
 from tiny_bev_ros.nodes.bev_node import BevNode
 from tiny_bev_ros.nodes.camera_parameters import camera_names, mounts
 from tiny_bev_ros.nodes.camera_views import CameraInput, CameraViews
-from tiny_bev_ros.nodes.cloud_input import CloudInput, LabelledCloud
+from tiny_bev_ros.nodes.cloud_input import CloudInput, LabelledCloud, pillars_of
 from tiny_bev_ros.nodes.head_output import HeadOutput
 from tiny_bev_ros.nodes.image_input import IMAGE_TYPES, CameraImage, CameraInfoInput
 from tiny_bev_ros.nodes.outputs import FeatureOutput, PillarOutput, TensorOutput
@@ -53,7 +53,7 @@ class PipelineNode(BevNode):
 
     def make_outputs(self, values: dict[str, Any], networks: Any) -> list[Any]:
         """Pillars, features, picture, objects, drivable area and, with cameras, fused features."""
-        self._grid, self._stride = networks.stage.grid, networks.engine.stride
+        self._grid, self._stride = build.make_grid(values), networks.engine.stride
         self._pillars = PillarOutput(self, values, self._grid)
         self._fine = self._grid.strided(self._stride)
         self._features = FeatureOutput(self, values, networks.engine.channels, self._fine)
@@ -76,7 +76,7 @@ class PipelineNode(BevNode):
     def work(self, cloud: LabelledCloud) -> None:
         """Publishes what is wanted of one cloud."""
         self.begin(cloud.labels.stamp or (0, 0))
-        pillars = self.run('pillars', lambda networks: networks.stage.pillars(cloud.points))
+        pillars = pillars_of(self, cloud, self._grid)
         if self._pillars.wanted:
             with self.publishing():
                 self._pillars.publish(pillars, cloud.labels)

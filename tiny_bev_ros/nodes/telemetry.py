@@ -144,6 +144,7 @@ class Telemetry:
                 yield f'{missing} frames without {name}'
         if node.freshness.clock_is_missing:
             yield NO_CLOCK
+        yield from node.tally.points.warnings()
         own = (node.get_name(), node.get_namespace())
         if node.get_node_names_and_namespaces().count(own) > 1:
             yield 'another node has the same name'
@@ -158,7 +159,7 @@ class Telemetry:
             'pending': f'{tally.pending}',
             'stamps that went back': f'{tally.backwards}',
             'times a bag began again': f'{tally.rounds}',
-            'points that were not finite': f'{tally.points_dropped}',
+            **tally.points.pairs(),
             'rate in, Hz': f'{since.rate_in_hz:.1f}',
             'rate out, Hz': f'{since.rate_out_hz:.1f}',
         }

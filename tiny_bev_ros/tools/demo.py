@@ -46,6 +46,7 @@ from tiny_bev_ros.messages.tensor import BevTensor
 from tiny_bev_ros.tools.bag import Bag, BagMessage, find_cloud_topic
 from tiny_bev_ros.tools.bag_labels import find_labels
 from tiny_bev_ros.tools.demo_picture import Overlay, draw
+from tiny_bev_ros.tools.demo_points import PointStatus, check_points, hint, row
 from tiny_bev_ros.tools.node_process import NodeProcess
 from tiny_bev_ros.tools.playback import LONGEST_GAP_S, Schedule
 from tiny_bev_ros.tools.street_bag import make_street_bag
@@ -54,7 +55,6 @@ PLAY_S = 35.0
 _START_S = 60.0
 _ANSWER_S = 10.0
 _TRIES = 3
-_CLOSE_M = 8.0
 
 
 class Probe(Node):
@@ -68,6 +68,7 @@ class Probe(Node):
         self.latencies: dict[str, list[float]] = {'features': []}
         # When a cloud was sent, and what of it is not here yet.
         self._sent: dict[tuple[int, int], tuple[float, set[str]]] = {}
+        self.status = PointStatus(self)
         self._points = self.create_publisher(PointCloud2, 'points', QoSProfile(depth=1))
         self._features = BevSubscriber(self, 'bev_features', self._on_features)
         if heads:
@@ -218,6 +219,7 @@ def run(options: argparse.Namespace) -> None:
         begin = time.monotonic()
         sent, last = play(bag, topic, probe, node)
         seconds = time.monotonic() - begin
+        told = probe.status.ask(node.check)
         labels = _labels(bag, last)
     if last is None or probe.features is None:
         raise TinyBevError(f'no features came out for the {sent} clouds on {topic}; see {log}')
@@ -232,6 +234,7 @@ def run(options: argparse.Namespace) -> None:
                     f'{out}, each {" x ".join(map(str, probe.features.array.shape))}',
                 ),
                 ('lost', str(sent - out)),
+                row(told),
                 *(
                     (f'latency of {name}', _latency(values))
                     for name, values in probe.latencies.items()
@@ -250,8 +253,9 @@ def run(options: argparse.Namespace) -> None:
         Overlay(probe.objects, probe.area, labels),
     )
     print(f'picture: {picture}')
-    if np.ptp(points[:, :2], axis=0).max() < _CLOSE_M and not options.grid:
-        print(f'the cloud is less than {_CLOSE_M:g} m wide: GRID=close shows more of it')
+    if said := hint(points, options.grid):
+        print(said)
+    check_points(told)
 
 
 def run_with_ros(

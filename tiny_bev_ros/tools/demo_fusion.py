@@ -46,6 +46,7 @@ from tiny_bev_ros.models.weights import load_weights
 from tiny_bev_ros.tools.bag import Bag, find_cloud_topic
 from tiny_bev_ros.tools.bag_cameras import find_camera, find_pose
 from tiny_bev_ros.tools.demo import given_or_street, run_with_ros, table
+from tiny_bev_ros.tools.demo_points import PointStatus, check_points, row
 from tiny_bev_ros.tools.fusion_picture import draw, likeliest_cell, looks_of
 from tiny_bev_ros.tools.node_process import NodeProcess
 from tiny_bev_ros.training.sighted import CLASSES, EYE
@@ -100,6 +101,7 @@ class Probe(Node):
         self.latencies: dict[str, list[float]] = defaultdict(list)
         self.with_camera = 0
         self._sent: dict[tuple[int, int], float] = {}
+        self.status = PointStatus(self)
         once = QoSProfile(depth=1)
         self._points = self.create_publisher(PointCloud2, 'points', once)
         self._image = self.create_publisher(Image, f'{_NAME}/image', once)
@@ -263,17 +265,20 @@ def run(options: argparse.Namespace) -> None:
         ):
             shot = played[index % len(played)].at(first_ns + index * _PERIOD_NS)
             answered += probe.send(shot, nodes)
-    _report(path, probe, index + 1, answered)
+        status = probe.status.ask(nodes[0].check)
+    _report(path, probe, index + 1, answered, status)
     picture = folder / 'demo_fusion.png'
     _draw(shot, pose, probe, f'{path.name} {cloud} and {camera.image}', picture)
     print(f'picture: {picture}')
+    check_points(status)
 
 
-def _report(path: Path, probe: Probe, sent: int, answered: int) -> None:
+def _report(path: Path, probe: Probe, sent: int, answered: int, status: dict[str, str]) -> None:
     rows = [
         ('bag', str(path)),
         ('clouds with an image', str(sent)),
         ('fused maps', f'{answered}, {probe.with_camera} of them with the camera'),
+        row(status),
     ]
     for what, values in probe.latencies.items():
         rows.append((f'{what}, from the cloud on', _times(values)))

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from threading import Lock
 from typing import Any
 
+from tiny_bev_ros.transport.point_tally import PointTally
+
 _REPEAT_NS = 10 * 10**9
 _MAX_KINDS = 200
 _MAX_LIKE = 5
@@ -38,13 +40,13 @@ class Tally:
         dropped: those that did not, by cause; the keys are CAUSES.
         backwards: those with an earlier stamp than the one before.
         rounds: of these, those with which a bag or a simulation began again.
-        points_dropped: points that were not finite.
+        points: of clouds.
         paths: features by how they were computed, sparse or dense.
     """
 
     def __init__(self, logger: Any, now_ns: Callable[[], int]) -> None:
-        self.received = self.published = self.points_dropped = 0
-        self.backwards = self.rounds = 0
+        self.received = self.published = self.backwards = self.rounds = 0
+        self.points = PointTally(logger, now_ns)
         self.dropped: Counter[str] = Counter(dict.fromkeys(CAUSES, 0))
         self.paths: Counter[str] = Counter()
         self._logger = logger
@@ -116,12 +118,6 @@ class Tally:
         """Counts by which path of the engine features were computed."""
         self.paths[path] += 1
 
-    def drop_points(self, count: int) -> None:
-        """Counts points that were left out of a cloud, and tells of the first ones."""
-        if count and not self.points_dropped:
-            self._logger.warning(f'left out {count} points that are not finite')
-        self.points_dropped += count
-
     def _is_news(self, reason: str) -> bool:
         now = self._now_ns()
         kind = _NUMBERS.sub('#', reason)
@@ -146,5 +142,5 @@ class Tally:
         return (
             f'received {self.received}, published {self.published}, '
             f'dropped {self._dropped_text()}; '
-            f'{self.points_dropped} points were not finite{paths}'
+            f'{self.points.dropped} points were not finite{paths}'
         )
