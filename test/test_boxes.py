@@ -94,3 +94,15 @@ def test_suppression_keeps_the_best_of_each_class():
     chain = boxes(box(0), box(2.5), box(5))
     kept = suppress(chain, torch.tensor([0.9, 0.8, 0.7]), torch.zeros(3, dtype=torch.long), 0.1)
     assert kept.tolist() == [0, 2]
+
+
+def test_suppression_is_as_good_far_from_the_origin():
+    torch.manual_seed(0)
+    boxes = torch.zeros(200, 7)
+    boxes[:, :2] = (torch.rand(200, 2) * 100 - 50).mul(64).round() / 64
+    boxes[:, 3:6] = torch.tensor([4.0, 2.0, 1.5])
+    boxes[:, 6] = torch.rand(200) * 6
+    scores, labels = torch.rand(200), torch.zeros(200, dtype=torch.long)
+    far = boxes + torch.tensor([16000.0, -16000.0, 0, 0, 0, 0, 0])
+    kept = suppress(boxes, scores, labels, 0.15)
+    assert len(kept) < 200 and torch.equal(suppress(far, scores, labels, 0.15), kept)

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The fusion stage: missing cameras, shapes, precision, and refusal for want of memory."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -8,6 +10,7 @@ from tiny_bev_ros.engine.fusion import FusionStage
 from tiny_bev_ros.engine.memory import NotEnoughMemoryError
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.models import FuTrFusion, make_camera, seeded
+from tiny_bev_ros.nodes.camera_views import _fused
 
 GRID = BevGrid((0, 16), (-8, 8), (-3, 1), 0.5)
 CPU = torch.device('cpu')
@@ -57,6 +60,21 @@ def test_without_cameras_it_is_the_map(mode, views):
 def test_a_missing_camera_is_as_none(mode):
     stage = make(mode)
     assert torch.equal(stage(bev(), GRID, [None, view(1)]), stage(bev(), GRID, [view(1)]))
+
+
+def test_a_camera_that_sees_nothing_of_the_map_is_named():
+    back, eye = replace(view(1)[1], from_points=torch.eye(4, dtype=torch.float64)), view(1)[1]
+    back.from_points[2, 3] = -50.0
+    stage, views = make(), [view(1), (view(2)[0], back)]
+    assert stage.blind(GRID, [eye, back]) == (1,)
+    assert stage.blind(GRID, [eye]) == stage.blind(GRID, []) == ()
+    assert make('global').blind(GRID, [back]) == ()
+    fused, without = _fused(stage, bev(), GRID, views)
+    assert torch.equal(fused, stage(bev(), GRID, views[:1]))
+    assert without[0] == '' and 'no cell of the map is in its image; expected' in without[1]
+    small = FusionStage(FuTrFusion(32, 16, 'global'), CPU, budget_bytes=1)
+    same, without = _fused(small, bev(), GRID, views)
+    assert torch.equal(same, bev()) and all('fusion.mode is global' in each for each in without)
 
 
 def test_every_precision_is_close():

@@ -53,6 +53,14 @@ class FusionStage:
         heads = fusion.attention.heads
         self._fused = attention_is_fused(device, dtype, fusion.channels // heads)
 
+    def blind(self, grid: BevGrid, cameras: Sequence[Camera]) -> tuple[int, ...]:
+        """Which of the cameras see no cell of the grid, and so add nothing."""
+        attention = self._fusion.attention
+        if not (cameras and isinstance(attention, ProjectedAttention)):
+            return ()  # without projection cells look at all cameras, wherever these look
+        device = next(self._fusion.parameters()).device  # with its index, as that of a map
+        return attention.sight(grid, cameras, device).blind
+
     @torch.inference_mode()
     def __call__(self, bev: Tensor, grid: BevGrid, views: Sequence[View | None]) -> Tensor:
         """The fused map.

@@ -38,7 +38,9 @@ def overlap_bev(first: Tensor, second: Tensor) -> Tensor:
     """
     areas = first.new_zeros(len(first), len(second))
     reach = (first[:, 3:5].norm(dim=1)[:, None] + second[:, 3:5].norm(dim=1)) / 2
-    near = torch.cdist(first[:, :2], second[:, :2]) < reach
+    # By products of matrices, as cdist does it for many, distances far from the origin are wrong.
+    away = torch.cdist(first[:, :2], second[:, :2], compute_mode='donot_use_mm_for_euclid_dist')
+    near = away < reach
     i, j = near.nonzero(as_tuple=True)
     if len(i):
         # Relative to one of both, so that no digits are lost far from the origin.

@@ -34,6 +34,7 @@ class Sight(NamedTuple):
         camera: (M,) int64, which of the cameras sees it.
         corner: (M,4) int64, the features around it, as rows of those of all cameras.
         share: (M,4) float32, how much it has of each.
+        blind: which of the cameras see no cell at all.
     """
 
     cell: Tensor
@@ -42,6 +43,7 @@ class Sight(NamedTuple):
     camera: Tensor
     corner: Tensor
     share: Tensor
+    blind: tuple[int, ...]
 
     def owner(self) -> Tensor:
         """(M,) int64, index of the cell of each entry."""
@@ -189,11 +191,13 @@ def _look(
     # What is there of one camera that sees nothing, so that there is something to join.
     none = torch.zeros(0, dtype=torch.int64)
     parts = [(none, none, none, none.view(0, 4), torch.zeros(0, 4))]
-    row = 0
+    row, blind = 0, []
     for index, camera in enumerate(cameras):
         if camera is None:
             continue
         cell, height = camera.sees(places).nonzero(as_tuple=True)
+        if not len(cell):
+            blind.append(index)
         pixel, _ = camera.project(places[cell, height])
         corner, share = _corners(pixel, camera.size)
         parts.append((cell, height, torch.full_like(cell, index), corner + row, share))
@@ -214,6 +218,7 @@ def _look(
         camera_of,
         corner,
         share,
+        tuple(blind),
     )
 
 

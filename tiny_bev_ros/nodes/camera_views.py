@@ -14,6 +14,7 @@ from torch import Tensor
 
 from tiny_bev_ros.engine.fusion import View
 from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.messages.labels import TensorLabels
 from tiny_bev_ros.messages.map_grid import grid_of
 from tiny_bev_ros.models.camera import Camera
@@ -27,6 +28,7 @@ from tiny_bev_ros.transport.pairing import Pairing
 
 # Of messages that the thread of the callbacks has not taken yet, which it does at once.
 _DEPTH = 5
+_BLIND = 'no cell of the map is in its image; expected a pose with which it sees some'
 
 
 class CameraInput(Input):
@@ -103,11 +105,11 @@ class CameraViews:
         """
         grid = grid_of(labels, (bev.shape[2], bev.shape[3]))
         views = self._views(labels)
-        fused, reason = self._node.run(
+        fused, without = self._node.run(
             'fusion', lambda networks: _fused(networks.fusion, bev, grid, list(views.values()))
         )
-        if reason:
-            for name in views:
+        for name, reason in zip(views, without, strict=True):
+            if reason:
                 self._tallies[name].go_without(reason)
         return fused
 
@@ -143,9 +145,14 @@ class CameraViews:
         return views
 
 
-def _fused(fusion: Any, bev: Tensor, grid: Any, views: list[View]) -> tuple[Tensor, str]:
-    """The fused map and ''; or the map as it is, and why: short memory must not stop it either."""
+def _fused(fusion: Any, bev: Tensor, grid: BevGrid, views: list[View]) -> tuple[Tensor, list[str]]:
+    """The fused map, and why each of the views is not in it, or ''.
+
+    Where memory is short it is the map as it is: that must not stop it either.
+    """
     try:
-        return fusion(bev, grid, views), ''
+        fused = fusion(bev, grid, views)
+        blind = fusion.blind(grid, [camera for _, camera in views])
     except TinyBevError as error:
-        return bev, str(error)
+        return bev, [str(error)] * len(views)
+    return fused, [_BLIND if index in blind else '' for index in range(len(views))]
