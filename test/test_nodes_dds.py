@@ -379,7 +379,7 @@ def test_a_publisher_of_another_type_is_told(graph: RosGraph):
     context.init()
     other = rclpy.create_node('other', namespace=graph.namespace, context=context)
     other.create_publisher(String, 'pseudo_image', 1)
-    told = 'std_msgs/msg/String, which gets no hearing'
+    told = 'std_msgs/msg/String, of which nothing is received'
     graph.spin_until(lambda: told in process.log.read_text())
     other.destroy_node()
     context.try_shutdown()

@@ -11,6 +11,11 @@ from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 
+try:
+    from rclpy.event_handler import SubscriptionEventCallbacks
+except ImportError:  # Humble
+    from rclpy.qos_event import SubscriptionEventCallbacks
+
 from tiny_bev_ros.transport.letting_go import when_let_go
 
 _LOOK_EVERY_S = 0.2
@@ -21,7 +26,9 @@ class AdaptiveSubscription:
 
     A reliable subscription gets nothing from a best-effort publisher, which is what most
     sensor drivers are; a best-effort one loses parts of large messages. So this one does
-    as the publishers do, and looks again five times a second.
+    as the publishers do, and looks again five times a second. rclpy's own warnings, of a type
+    or a quality that does not fit, are off: they come before it looks, and say that nothing will
+    be received. It warns itself of a publisher that it cannot do as.
 
     Args:
         node: which subscribes.
@@ -32,6 +39,10 @@ class AdaptiveSubscription:
         reliability: auto, reliable or best_effort.
         depth: messages that wait.
         group: of callbacks; None for the node's own.
+        looked: is called after each look.
+
+    Attributes:
+        topic: full name.
     """
 
     def __init__(
@@ -43,14 +54,16 @@ class AdaptiveSubscription:
         reliability: str,
         depth: int,
         group: CallbackGroup | None = None,
+        looked: Callable[[], None] = lambda: None,
     ) -> None:
-        self._node, self._topic, self._types, self._callback = node, topic, types, callback
+        self._node, self._name, self._types, self._callback = node, topic, types, callback
+        self._looked = looked
         self._fixed = None if reliability == 'auto' else reliability
         self._depth, self._group = depth, group
         self._now = (next(iter(types)), self._fixed or 'reliable')
         self._subscription: Any = self._subscribe(self._now)
-        self._ignored: set[str] = set()
-        self._resolved = self._subscription.topic_name
+        self._unheard: set[str] = set()
+        self.topic: str = self._subscription.topic_name
         # Steady: simulated time may stand still, or not be there yet.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._timer = node.create_timer(_LOOK_EVERY_S, self._look, group, clock=steady)
@@ -68,31 +81,35 @@ class AdaptiveSubscription:
         profile.reliability = getattr(QoSReliabilityPolicy, reliability.upper())
         return self._node.create_subscription(
             self._types[type_name],
-            self._topic,
+            self._name,
             self._callback,
             profile,
             callback_group=self._group,
+            event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
         )
 
     def _look(self) -> None:
-        publishers = self._node.get_publishers_info_by_topic(self._resolved)
+        publishers = self._node.get_publishers_info_by_topic(self.topic)
         wanted = choose(publishers, tuple(self._types), self._now, self._fixed)
-        ignored = {publisher.topic_type for publisher in publishers} - {wanted[0]}
-        for type_name in sorted(ignored - self._ignored):
+        unheard = cannot_be_heard(publishers, wanted)
+        for offer in sorted(unheard - self._unheard):
             self._node.get_logger().warning(
-                f'{self._resolved} also has a publisher of {type_name}, which gets no hearing: '
-                f'subscribed as {wanted[0]}'
+                f'{self.topic} has a publisher of {offer}, of which nothing is received; '
+                f'subscribed as {", ".join(wanted)}'
             )
-        self._ignored = ignored
-        if wanted == self._now and self._subscription is not None:
-            return
+        self._unheard = unheard
+        if wanted != self._now or self._subscription is None:
+            self._subscribe_anew(wanted)
+        self._looked()
+
+    def _subscribe_anew(self, wanted: tuple[str, str]) -> None:
         if self._subscription is not None:
             self._node.destroy_subscription(self._subscription)
             self._subscription = None  # until there is another one, perhaps at the next look
         self._subscription = when_let_go(lambda: self._subscribe(wanted))
         self._now = wanted
         self._node.get_logger().info(
-            f'subscribed to {self._resolved} as {wanted[0]}, {wanted[1]}, like its publishers'
+            f'subscribed to {self.topic} as {", ".join(wanted)}, like its publishers'
         )
 
 
@@ -112,9 +129,28 @@ def choose(
         return now
     on_offer = [offer.topic_type for offer in offers]
     type_name = now[0] if now[0] in on_offer else on_offer[0]
-    best_effort = any(
-        offer.qos_profile.reliability == QoSReliabilityPolicy.BEST_EFFORT
-        for offer in offers
-        if offer.topic_type == type_name
-    )
+    best_effort = any(_is_best_effort(offer) for offer in offers if offer.topic_type == type_name)
     return type_name, fixed or ('best_effort' if best_effort else 'reliable')
+
+
+def cannot_be_heard(publishers: list[Any], now: tuple[str, str]) -> set[str]:
+    """Type, or type and reliability, of the publishers of which a subscription gets nothing.
+
+    Only these two can differ: what a subscription of the default durability, deadline and
+    liveliness asks for, every publisher offers.
+
+    Args:
+        publishers: TopicEndpointInfo of each.
+        now: type name and reliability of the subscription.
+    """
+    type_name, reliability = now
+    unheard = {offer.topic_type for offer in publishers} - {type_name}
+    if reliability == 'reliable' and any(
+        offer.topic_type == type_name and _is_best_effort(offer) for offer in publishers
+    ):
+        unheard.add(f'{type_name}, best_effort')
+    return unheard
+
+
+def _is_best_effort(offer: Any) -> bool:
+    return bool(offer.qos_profile.reliability == QoSReliabilityPolicy.BEST_EFFORT)

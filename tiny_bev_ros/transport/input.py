@@ -17,6 +17,7 @@ from tiny_bev_ros.transport.adaptive_subscription import AdaptiveSubscription
 from tiny_bev_ros.transport.frame_times import FrameTimes
 from tiny_bev_ros.transport.freshness import NotFreshError
 from tiny_bev_ros.transport.newest import NewestOnly
+from tiny_bev_ros.transport.silence import Silence, who_publishes
 from tiny_bev_ros.transport.tally import Tally
 
 # Of messages that the thread of the callbacks has not taken yet, which it does at once.
@@ -39,6 +40,8 @@ class Input:
         wanted: whether it is worth while to look at a message.
         tally: counts what became of each.
         group: of callbacks; None for the node's own.
+        silence_s: longest gap between messages that is not told; 0 for any, None for no word
+            of messages that come either.
     """
 
     def __init__(
@@ -54,18 +57,41 @@ class Input:
         wanted: Callable[[], bool],
         tally: Tally,
         group: CallbackGroup | None = None,
+        silence_s: Callable[[], float] | None = None,
     ) -> None:
         self._topic, self._decode, self._callback = topic, decode, callback
         self._wanted, self._tally = wanted, tally
-        self._subscription = AdaptiveSubscription(
-            node, topic, types, self._receive, reliability, depth, group
+        full_name, self._types = node.resolve_topic_name(topic), tuple(types)
+        self._silence = silence_s and Silence(
+            node.get_logger(),
+            full_name,
+            silence_s,
+            time.monotonic_ns,
+            lambda: who_publishes(node, full_name, self._types),
         )
+        self._subscription = AdaptiveSubscription(
+            node,
+            topic,
+            types,
+            self._receive,
+            reliability,
+            depth,
+            group,
+            self._silence.look if self._silence else lambda: None,
+        )
+
+    @property
+    def sources(self) -> list[str]:
+        """What it waits for: topic and types."""
+        return [f'{self._subscription.topic} ({" or ".join(self._types)})']
 
     def destroy(self) -> None:
         """Ends the subscription."""
         self._subscription.destroy()
 
     def _receive(self, message: Any) -> None:
+        if self._silence:
+            self._silence.hear()
         self._tally.receive()
         if self._wanted():
             self._handle(message)

@@ -12,11 +12,16 @@ class Inputs:
     """Ends one after the other, all of them even where one does not end well.
 
     Args:
-        inputs: objects with `destroy`, in this order.
+        inputs: objects with `sources` and `destroy`, ended in this order.
     """
 
     def __init__(self, inputs: Sequence[Any]) -> None:
         self._inputs = inputs
+
+    @property
+    def sources(self) -> list[str]:
+        """What they wait for: topics and types."""
+        return [source for each in self._inputs for source in each.sources]
 
     def destroy(self) -> None:
         """Ends them; raises what the last one raised that did."""
