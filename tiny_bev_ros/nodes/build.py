@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -191,29 +192,42 @@ def make_networks(
     values: dict[str, Any],
     logger: Any,
     shape: tuple[int, int] | None,
+    kept: NodeNetworks | None = None,
 ) -> NodeNetworks:
     """The networks ready to run on a device; warmed up for a map of (H,W), if it is known.
 
     The weights stay as they are: those that run are copies, so that networks with others can
-    be made beside them.
+    be made beside them. Those in ``kept`` are taken as they are.
     """
+    kept = kept or NodeNetworks()
+    stage, engine, heads = kept.stage, kept.engine, kept.heads
+    camera, fusion = kept.camera, kept.fusion
     with enough_memory('the networks'):
-        stage = engine = heads = camera = fusion = None
-        if weights.pfn is not None and weights.grid is not None:
+        if stage is None and weights.pfn is not None and weights.grid is not None:
             stage = PillarStage(copy.deepcopy(weights.pfn), weights.grid.near, settings.device)
             stage.warm_up()
-        if weights.backbone is not None:
+        if engine is None and weights.backbone is not None:
             backbone = copy.deepcopy(weights.backbone)
             engine = _make_engine(backbone, settings, values, logger)
             if shape is not None:
                 engine.warm_up(shape)
-        if weights.heads is not None:
+        if heads is None and weights.heads is not None:
             heads = HeadStage(dict(weights.heads.items()), settings.device, settings.precision)
-        if weights.camera is not None:
+        if camera is None and weights.camera is not None:
             camera = _make_camera_stage(weights.camera, settings, values)
-        if weights.fusion is not None:
+        if fusion is None and weights.fusion is not None:
             fusion = FusionStage(weights.fusion, settings.device, settings.precision)
     return NodeNetworks(stage, engine, heads, camera, fusion)
+
+
+def describe(weights: Weights, settings: Settings, shape: tuple[int, int] | None) -> str:
+    """How and on what map, if it is known, networks with these weights run."""
+    parts = [f'on {settings.device}']
+    if shape is not None:
+        parts.append(f'map of {shape[0]} x {shape[1]} cells')
+    if weights.backbone is not None:
+        parts += [settings.precision, f'sparsity {settings.sparsity}']
+    return ', '.join(parts)
 
 
 def _make_camera_stage(
@@ -253,11 +267,19 @@ def _make_engine(
 def make_region(values: dict[str, Any], grid: BevGrid | None = None) -> Region:
     """The part of the map that is published, `region.*`; of this grid, where it is known."""
     with _naming('region.'):
-        region = Region(tuple(values['region.x_range']), tuple(values['region.y_range']))
+        region = Region(_ends(values['region.x_range']), _ends(values['region.y_range']))
     if grid:
         with _naming(''):
             region.check(grid)
     return region
+
+
+def _ends(ends: list[float]) -> Any:
+    """Ends of a region; both 0 are those of the map.
+
+    Infinity, which would say so by itself, does not get through `ros2 param load`.
+    """
+    return (-math.inf, math.inf) if ends == [0.0, 0.0] else tuple(ends)
 
 
 def _load(

@@ -15,6 +15,7 @@ from rclpy.parameter import Parameter as RosParameter
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.nodes.camera_parameters import EXTRINSICS, extrinsics_parameters
 from tiny_bev_ros.nodes.parameters import ALL, Parameter
+from tiny_bev_ros.nodes.yaml_numbers import with_numbers
 
 # Of rclpy itself.
 _ALSO_KNOWN = ('use_sim_time', 'start_type_description_service')
@@ -56,6 +57,8 @@ class NodeParameters:
         with suppress(TinyBevError):  # which `check` tells
             self._declare_extrinsics()
         node.add_on_set_parameters_callback(self._change)
+        if hasattr(node, 'add_pre_set_parameters_callback'):  # Iron and later
+            node.add_pre_set_parameters_callback(self._read)
         _warn_of_unknown(node, self._overrides, self._by_name)
 
     def check(self) -> None:
@@ -80,6 +83,14 @@ class NodeParameters:
         )
         self._by_name[parameter.name] = parameter
         self.values[parameter.name] = _plain(declared.value)
+
+    def _read(self, changes: list[RosParameter]) -> list[RosParameter]:
+        return [
+            with_numbers(change, self._by_name[change.name].default)
+            if change.name in self._by_name
+            else change
+            for change in changes
+        ]
 
     def _change(self, changes: list[RosParameter]) -> SetParametersResult:
         known = {change.name: change for change in changes if change.name in self._by_name}

@@ -6,7 +6,6 @@ config/tiny_bev.yaml lists the same; a test keeps the two equal.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -323,14 +322,14 @@ OUTPUT = (
 MAP_OUTPUT = (
     Parameter(
         'region.x_range',
-        [-math.inf, math.inf],
-        'forward extent of what is published of the map [min, max], m',
+        [0.0, 0.0],
+        'forward extent of what is published of the map [min, max], m; [0, 0] for all of it',
         changes='always',
     ),
     Parameter(
         'region.y_range',
-        [-math.inf, math.inf],
-        'leftward extent of what is published of the map [min, max], m',
+        [0.0, 0.0],
+        'leftward extent of what is published of the map [min, max], m; [0, 0] for all of it',
         changes='always',
     ),
     Parameter(
