@@ -20,7 +20,6 @@ import torch
 from fusions import lively_fusion, save_fusion
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
-from nav_msgs.msg import OccupancyGrid
 from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter as RosParameter
@@ -40,15 +39,15 @@ from tiny_bev_ros.models import build_backbone, seeded
 from tiny_bev_ros.models.camera import make_camera
 from tiny_bev_ros.models.detection_head import CLASSES
 from tiny_bev_ros.models.mounting import STILL
-from tiny_bev_ros.nodes import telemetry
+from tiny_bev_ros.nodes import build
 from tiny_bev_ros.nodes.backbone_node import BackboneNode
 from tiny_bev_ros.nodes.bev_node import BevNode
 from tiny_bev_ros.nodes.camera_node import CameraNode
+from tiny_bev_ros.nodes.debug_times import debug_type
 from tiny_bev_ros.nodes.fusion_node import FusionNode
 from tiny_bev_ros.nodes.heads_node import HeadsNode
 from tiny_bev_ros.nodes.pfn_node import PfnNode
 from tiny_bev_ros.nodes.pipeline_node import PipelineNode
-from tiny_bev_ros.nodes.telemetry import STAGES
 from tiny_bev_ros.transport.allocator import give_back
 from tiny_bev_ros.transport.freshness import NO_CLOCK
 
@@ -87,7 +86,9 @@ class Bench:
         )
         self.other = rclpy.create_node('other', context=self.contexts[1], namespace=namespace)
         self.results: list[Any] = []
-        self.other.create_subscription(Float32MultiArray, result, self.results.append, 10)
+        self.reader = self.other.create_subscription(
+            Float32MultiArray, result, self.results.append, 10
+        )
         self.is_cloud, self.is_list = topic == 'points', result == 'detection_boxes'
         self.is_image = topic == 'image'
         self.channels = 128 if topic == 'bev_features' else 64
@@ -114,14 +115,18 @@ class Bench:
         image = generator.random((1, self.channels, 6, 8), dtype=np.float32)
         return encode_tensor(image, TensorLabels((seconds, 0), 'lidar', axis, axis))
 
+    def send(self, seconds: int = 1) -> None:
+        """Publishes once, if the node subscribes."""
+        if self.publisher.get_subscription_count():
+            if self.is_image:
+                self.info.publish(CameraInfo(width=40, height=24, k=K))
+            self.publisher.publish(self.message(seconds))
+
     def frame(self, seconds: int = 1) -> np.ndarray:
         """Publishes until there is a result of this stamp."""
         end = time.monotonic() + 120
         while time.monotonic() < end:
-            if self.publisher.get_subscription_count():
-                if self.is_image:
-                    self.info.publish(CameraInfo(width=40, height=24, k=K))
-                self.publisher.publish(self.message(seconds))
+            self.send(seconds)
             time.sleep(0.05)
             for result in list(self.results):
                 if self.is_list:
@@ -375,7 +380,7 @@ def test_a_bug_in_reading_a_camera_lets_the_map_pass(bench, monkeypatch):
     assert made.node.cameras['front'].pending == 0
 
 
-def test_weights_are_reloaded_without_a_gap(bench, tmp_path):
+def test_weights_are_reloaded_without_a_gap(bench, tmp_path, monkeypatch):
     path = tmp_path / 'weights.pt'
     states = []
     for seed in range(2):
@@ -397,14 +402,14 @@ def test_weights_are_reloaded_without_a_gap(bench, tmp_path):
 
     torch.save(states[1], path)
     slow = threading.Event()
-    load = node.load
+    load = build.load_weights
 
-    def slowly(values: dict[str, Any]) -> Any:
+    def slowly(*arguments: Any, **parts: bool) -> Any:
         slow.set()
         time.sleep(1.0)
-        return load(values)
+        return load(*arguments, **parts)
 
-    node.load = slowly
+    monkeypatch.setattr(build, 'load_weights', slowly)
     thread = threading.Thread(target=lambda: made.change(backbone__checkpoint=str(path)))
     thread.start()
     assert slow.wait(5)
@@ -476,32 +481,109 @@ def test_without_a_clock_there_is_no_age_and_it_is_told_why(bench):
     assert float(values['latency 95 %, ms']) >= 0
 
 
-def test_times_of_each_input_are_published_for_who_listens(bench):
-    made = bench(PipelineNode)
-    got: dict[str, list[float]] = {}
-    names = ['processing_time_ms', 'pipeline_latency_ms']
-    own = [stage for stage in STAGES if stage not in ('encoder', 'cameras', 'fusion')]
-    names += [f'processing_time/{stage}_ms' for stage in own]
+STAGES = {
+    PfnNode: {'pillars'},
+    BackboneNode: {'backbone'},
+    CameraNode: {'encoder'},
+    FusionNode: {'cameras', 'fusion'},
+    HeadsNode: {'heads'},
+    PipelineNode: {'pillars', 'backbone', 'heads'},
+}
+
+
+def debug_topics(node: Any) -> set[str]:
+    names = {name for name, _ in node.get_topic_names_and_types()}
+    prefix = f'{node.get_fully_qualified_name()}/debug/'
+    return {name.removeprefix(prefix) for name in names if name.startswith(prefix)}
+
+
+@pytest.mark.parametrize('node_class', NODES)
+def test_times_are_published_for_who_listens_be_it_to_nothing_else(bench, node_class):
+    made = bench(node_class)
+    node = made.node
+    assert debug_topics(node) == set()
+    assert node.trigger_configure() == SUCCESS
+    own = {f'processing_time/{stage}_ms' for stage in {'decode', 'publish'} | STAGES[node_class]}
+    names = {'processing_time_ms', 'pipeline_latency_ms'} | own
+    assert debug_topics(node) == names
+    made.other.destroy_subscription(made.reader)
+    until(lambda: not node.wanted)
+    got: dict[str, list[float]] = {name: [] for name in names}
     for name in names:
-        got[name] = []
         made.other.create_subscription(
             Float64,
-            f'pipeline_node/debug/{name}',
+            f'{node.get_name()}/debug/{name}',
             lambda message, name=name: got[name].append(message.data),
             10,
         )
-    # So that the heads have something to do.
-    made.other.create_subscription(OccupancyGrid, 'drivable_area', lambda _: None, 1)
-    made.node.start()
+    until(lambda: node.wanted)
+    assert node.trigger_activate() == SUCCESS
     end = time.monotonic() + 120
     while not all(got.values()) and time.monotonic() < end:
-        made.frame(1)
+        made.send(1)
+        time.sleep(0.05)
     assert all(got.values()), got
-    stages = [got[f'processing_time/{stage}_ms'][-1] for stage in own]
-    assert all(spent >= 0 for spent in stages)
-    assert 0 < got['processing_time_ms'][-1] < 10_000
+    assert not made.results
+    assert all(got[name][-1] >= 0 for name in own)
+    assert got['processing_time_ms'][-1] > 0
     # The stamp is of 1970.
     assert got['pipeline_latency_ms'][-1] > 1e12
+    assert node.trigger_deactivate() == SUCCESS
+    assert node.trigger_cleanup() == SUCCESS
+    prefix = f'{node.get_name()}/debug'
+    until(lambda: not any(made.other.count_publishers(f'{prefix}/{name}') for name in names))
+
+
+def test_times_cost_nothing_that_nobody_reads(bench):
+    """A reader of times beside a reader of features has no heads computed."""
+    made = bench(PipelineNode)
+    got: list[float] = []
+    for name in ('processing_time_ms', 'processing_time/heads_ms'):
+        made.other.create_subscription(
+            Float64, f'pipeline_node/debug/{name}', lambda message: got.append(message.data), 10
+        )
+    made.node.start()
+    ran: list[str] = []
+    run = made.node.run
+    made.node.run = lambda stage, work: (ran.append(stage), run(stage, work))[1]
+    made.frame(1)
+    until(lambda: got)
+    assert set(ran) == {'pillars', 'backbone'}
+
+
+def test_each_transition_is_told_in_a_line(bench, capfd):
+    made = bench(PipelineNode)
+    node = made.node
+    assert node.start()
+    made.frame(1)
+    node.trigger_deactivate()
+    node.trigger_cleanup()
+    node.trigger_shutdown()
+    said = [line.partition(']: ')[2] for line in capfd.readouterr().err.splitlines()]
+    topic = f'{node.get_namespace()}/points'
+    wanted = [
+        'configured: on cpu, map of 32 x 32 cells, float32, sparsity auto',
+        f'active, waiting for {topic} (sensor_msgs/msg/PointCloud2)',
+        f'{topic}: the first message came',
+        'deactivated',
+        'cleaned up',
+        'shut down',
+    ]
+    assert [line for line in said if line in wanted] == wanted
+
+
+@pytest.mark.parametrize(
+    ('node_class', 'topics'),
+    [
+        (CameraNode, {'image', 'camera_info'}),
+        (FusionNode, {'bev_features', 'front/camera_features'}),
+    ],
+)
+def test_an_active_node_says_all_that_it_waits_for(bench, node_class, topics):
+    node = bench(node_class).node
+    assert node.start()
+    sources = {source.partition(' ')[0] for source in node._input.sources}
+    assert sources == {f'{node.get_namespace()}/{topic}' for topic in topics}
 
 
 @pytest.mark.parametrize('package', ['autoware_internal_debug_msgs', 'tier4_debug_msgs'])
@@ -510,7 +592,7 @@ def test_autowares_numbers_are_taken_where_they_are_installed(monkeypatch, packa
     module.Float64Stamped = type('Float64Stamped', (), {})
     monkeypatch.setitem(sys.modules, package, types.ModuleType(package))
     monkeypatch.setitem(sys.modules, f'{package}.msg', module)
-    assert telemetry._debug_type() is module.Float64Stamped
+    assert debug_type() is module.Float64Stamped
 
 
 def test_a_silent_input_is_an_error(bench):

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -51,7 +53,7 @@ class FakeNetworks:
         self.can_be_sparse = machine.can_be_sparse
         self.released = False
 
-    def release(self) -> None:
+    def release(self, kept: Any = None) -> None:
         self.released = True
         self.machine.cached = 0
 

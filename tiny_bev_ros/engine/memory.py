@@ -101,8 +101,8 @@ class Networks(Protocol):
     def can_be_sparse(self) -> bool:
         """Whether sparsity 'always' is possible."""
 
-    def release(self) -> None:
-        """Lets go of buffers, which are made anew when they are needed."""
+    def release(self, kept: Any = None) -> None:
+        """Lets go of buffers that ``kept`` does not share; they are made anew when needed."""
 
 
 Some = TypeVar('Some', bound=Networks)
@@ -196,11 +196,22 @@ class MemoryLadder(Generic[Some]):
             self._undo({_CACHES})
         return result
 
-    def prepare(self, build: Callable[[Settings], Some], **changes: Any) -> Callable[[], None]:
+    @property
+    def built(self) -> Some | None:
+        """The networks, if there are any at the moment."""
+        return self._networks
+
+    def prepare(
+        self,
+        build: Callable[[Settings], Some],
+        first: Callable[[Settings], Some] | None = None,
+        **changes: Any,
+    ) -> Callable[[], None]:
         """Builds other networks beside those of now, which go on meanwhile.
 
         Args:
             build: makes them.
+            first: makes them this once, where they may share parts with those of now.
             **changes: of the settings: precision, sparsity.
 
         Returns:
@@ -210,7 +221,7 @@ class MemoryLadder(Generic[Some]):
             NotEnoughMemoryError: there is not enough for both.
         """
         before = self.settings
-        networks = build(replace(before, **changes))
+        networks = (first or build)(replace(before, **changes))
 
         def adopt() -> None:
             old = self._networks
@@ -221,7 +232,7 @@ class MemoryLadder(Generic[Some]):
             undone = {'precision': _LOWER, 'sparsity': _SPARSE}
             self._undo({undone[name] for name in changes})
             if old is not None:
-                old.release()
+                old.release(networks)
 
         return adopt
 

@@ -27,7 +27,10 @@ class NodeNetworks:
         """Whether there is a backbone with a sparse path."""
         return self.engine is not None and not self.engine.why_dense
 
-    def release(self) -> None:
-        """Lets go of the buffers of the backbone; the others have none."""
-        if self.engine is not None:
+    def release(self, kept: NodeNetworks | None = None) -> None:
+        """Lets go of the buffers of the backbone, unless ``kept`` goes on with it.
+
+        The other networks have none.
+        """
+        if self.engine is not None and (kept is None or kept.engine is not self.engine):
             self.engine.release()

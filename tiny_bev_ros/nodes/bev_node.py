@@ -23,8 +23,9 @@ from tiny_bev_ros.engine.memory import (
     Settings,
     limit_device_memory,
 )
+from tiny_bev_ros.engine.networks import NodeNetworks
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.nodes import build, parameters
+from tiny_bev_ros.nodes import build, changes, parameters
 from tiny_bev_ros.nodes.managed import answer_wrong_transitions
 from tiny_bev_ros.nodes.node_parameters import NodeParameters
 from tiny_bev_ros.nodes.telemetry import Telemetry
@@ -35,16 +36,6 @@ from tiny_bev_ros.transport.freshness import Freshness, Stamp
 from tiny_bev_ros.transport.tally import Tally
 
 _Result = TypeVar('_Result')
-# Parameters on which the networks depend that may change while they run.
-_OF_NETWORKS = {
-    'pfn.checkpoint',
-    'backbone.checkpoint',
-    'heads_checkpoint',
-    'camera.checkpoint',
-    'fusion.checkpoint',
-    'backbone.precision',
-    'backbone.sparsity',
-}
 
 
 class BevNode(LifecycleNode):
@@ -103,7 +94,7 @@ class BevNode(LifecycleNode):
         raise NotImplementedError
 
     def make_input(self, values: dict[str, Any]) -> Any:
-        """The subscription; ends with `destroy`."""
+        """The subscription; has `sources`, and ends with `destroy`."""
         raise NotImplementedError
 
     def map_shape(self) -> tuple[int, int] | None:
@@ -119,7 +110,16 @@ class BevNode(LifecycleNode):
 
     @property
     def wanted(self) -> bool:
-        """Whether anybody subscribes to what the node publishes."""
+        """Whether anybody subscribes to what the node publishes, be it times alone."""
+        return self._output_wanted or self.telemetry.times_wanted
+
+    @property
+    def only_times_wanted(self) -> bool:
+        """Whether times are subscribed to and nothing else: then they are of all that it does."""
+        return not self._output_wanted and self.telemetry.times_wanted
+
+    @property
+    def _output_wanted(self) -> bool:
         return any(output.wanted for output in self._outputs)
 
     def input_options(self) -> dict[str, Any]:
@@ -130,6 +130,7 @@ class BevNode(LifecycleNode):
             'tally': self.tally,
             'group': self._input_group,
             'frame': self._frame,
+            'silence_s': lambda: self.values['diagnostics.input_timeout_s'],
         }
 
     def run(self, stage: str, work: Callable[[Any], _Result]) -> _Result:
@@ -170,28 +171,32 @@ class BevNode(LifecycleNode):
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Loads, builds, warms up; on failure says why, and leaves nothing behind."""
-        done = self._transition(self._configure, 'inactive')
+        done = self._transition(self._configure, 'inactive', self._configured_text)
         if done != TransitionCallbackReturn.SUCCESS:
             self._release()
         return done
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribes."""
-        return self._transition(self._activate, 'active')
+        return self._transition(
+            self._activate,
+            'active',
+            lambda: f'active, waiting for {", ".join(self._input.sources)}',
+        )
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Ends the subscription after the input that is worked on, and frees buffers."""
         if self.fault:
             return TransitionCallbackReturn.ERROR
-        return self._transition(self._deactivate, 'inactive')
+        return self._transition(self._deactivate, 'inactive', lambda: 'deactivated')
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Gives networks, publishers and device memory back."""
-        return self._transition(self._release, 'unconfigured')
+        return self._transition(self._release, 'unconfigured', lambda: 'cleaned up')
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """The same, for good."""
-        return self._transition(self._release, 'finalized')
+        return self._transition(self._release, 'finalized', lambda: 'shut down')
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """The same, so that configure may be tried again."""
@@ -210,8 +215,10 @@ class BevNode(LifecycleNode):
         self.telemetry.destroy()
         super().destroy_node()
 
-    def _transition(self, work: Callable[[], None], state: str) -> TransitionCallbackReturn:
-        # rclpy says nothing of what a transition raises.
+    def _transition(
+        self, work: Callable[[], None], state: str, told: Callable[[], str] | None = None
+    ) -> TransitionCallbackReturn:
+        # rclpy says nothing of a transition, nor of what it raises.
         try:
             work()
         except TinyBevError as error:
@@ -223,7 +230,14 @@ class BevNode(LifecycleNode):
             self.get_logger().error(traceback.format_exc().strip())
             return TransitionCallbackReturn.ERROR
         self.state, self.fault = state, ''
+        if told is not None:
+            self.get_logger().info(told())
         return TransitionCallbackReturn.SUCCESS
+
+    def _configured_text(self) -> str:
+        assert self.ladder is not None and self.weights is not None
+        how = build.describe(self.weights, self.ladder.settings, self.map_shape())
+        return f'configured: {how}'
 
     def _configure(self) -> None:
         self._parameters_of_node.check()
@@ -243,6 +257,7 @@ class BevNode(LifecycleNode):
             allow_cpu=values['when_memory_is_short.cpu'],
         )
         self._outputs = self.make_outputs(values, self.ladder.networks)
+        self.telemetry.configure(self.weights)
         self.freshness.max_age_ms = values['max_age_ms']
 
     def _activate(self) -> None:
@@ -266,6 +281,7 @@ class BevNode(LifecycleNode):
         finally:
             for output in self._outputs:
                 output.destroy()
+            self.telemetry.clean_up()
             self._outputs, self.ladder, self.weights = [], None, None
             give_back()
 
@@ -293,19 +309,15 @@ class BevNode(LifecycleNode):
 
     def _apply(self, values: dict[str, Any], names: set[str]) -> None:
         """Makes everything new first, so that a change that is refused changes nothing."""
-        assert self.ladder is not None
+        assert self.ladder is not None and self.weights is not None
         adopt: list[Callable[[], None]] = [
             each for output in self._outputs for each in output.prepare(values, names)
         ]
-        weights = self.weights
-        if names & _OF_NETWORKS:
-            weights = self.load(values)
-            settings = {
-                name: values[f'backbone.{name}']
-                for name in ('precision', 'sparsity')
-                if f'backbone.{name}' in names
-            }
-            adopt.append(self.ladder.prepare(self._builder(weights, values), **settings))
+        weights = changes.reloaded(self.weights, values, self.values, names, self.get_logger())
+        networks = changes.prepare(
+            self.ladder, self.weights, weights, values, names, self._builder
+        )
+        adopt += networks
         with self._frame_lock:
             try:
                 for each in adopt:
@@ -318,12 +330,16 @@ class BevNode(LifecycleNode):
             self.weights = weights
             self.freshness.max_age_ms = values['max_age_ms']
         adopt.clear()  # with what it holds of the old ones
-        if names & _OF_NETWORKS:
+        if networks:
+            networks.clear()
             give_back()  # what they have left, in pieces between the new ones
 
     def _builder(
-        self, weights: build.Weights, values: dict[str, Any]
+        self,
+        weights: build.Weights,
+        values: dict[str, Any],
+        kept: NodeNetworks | None = None,
     ) -> Callable[[Settings], Any]:
         return lambda settings: build.make_networks(
-            weights, settings, values, self.get_logger(), self.map_shape()
+            weights, settings, values, self.get_logger(), self.map_shape(), kept
         )

@@ -74,8 +74,8 @@ class CameraViews:
 
     Args:
         node: whose cameras.
-        subscribe: makes the inputs of one, which have `destroy`: gets its name, its tally and
-            what keeps a message.
+        subscribe: makes the inputs of one, which have `sources` and `destroy`: gets its name, its
+            tally and what keeps a message.
         view: makes of what was kept, and the camera in the frame of the map, features and their
             camera; may raise TinyBevError.
     """
@@ -112,6 +112,11 @@ class CameraViews:
             if reason:
                 self._tallies[name].go_without(reason)
         return fused
+
+    @property
+    def sources(self) -> list[str]:
+        """What they wait for: topics and types."""
+        return [source for each in self._inputs for source in each.sources]
 
     def destroy(self) -> None:
         """Ends the subscriptions, and the wait of a map."""

@@ -56,7 +56,9 @@ def run(module: str, name: str) -> int:
         node = getattr(import_module(f'tiny_bev_ros.nodes.{module}'), name)()
         executor = MultiThreadedExecutor(_THREADS)
         executor.add_node(node)
-        if node.values['autostart'] and not ended.is_set():
+        if not node.values['autostart']:
+            node.get_logger().info('unconfigured, as autostart is false: waiting for configure')
+        elif not ended.is_set():
             node.start()
         while not ended.is_set():
             _spin_once(executor, node)

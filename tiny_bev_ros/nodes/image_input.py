@@ -103,6 +103,11 @@ class ImageInput(NewestInput):
         self._info = CameraInfoInput(node, 'camera_info')
         super().__init__(node, 'image', IMAGE_TYPES, self._read, callback, **node.input_options())
 
+    @property
+    def sources(self) -> list[str]:
+        """What it waits for: topics and types."""
+        return [*super().sources, *self._info.sources]
+
     def destroy(self) -> None:
         """Ends both subscriptions, and the thread after what it works on."""
         self._info.destroy()

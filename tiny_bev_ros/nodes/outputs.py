@@ -48,8 +48,9 @@ class TensorOutput:
         return self._tensor.wanted
 
     def publish(self, tensor: torch.Tensor, labels: TensorLabels) -> None:
-        """Publishes (B,C,H,W)."""
-        self._tensor.publish(tensor, labels)
+        """Publishes (B,C,H,W), if anybody subscribes."""
+        if self._tensor.wanted:
+            self._tensor.publish(tensor, labels)
 
     def prepare(self, values: dict[str, Any], names: set[str]) -> list[Adopt]:
         """What is to be done for these parameters to hold."""

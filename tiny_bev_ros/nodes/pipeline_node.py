@@ -80,7 +80,8 @@ class PipelineNode(BevNode):
         if self._pillars.wanted:
             with self.publishing():
                 self._pillars.publish(pillars, cloud.labels)
-        if not any(each.wanted for each in (self._features, self._seen, self._fused) if each):
+        read = (self._features, self._seen, self._fused)
+        if not (any(each.wanted for each in read if each) or self.only_times_wanted):
             return
         shape = self._grid.shape
         features = self.run(
@@ -113,7 +114,7 @@ class PipelineNode(BevNode):
     @property
     def _heads_wanted(self) -> bool:
         drawn = self._features.picture_wanted and self.values['heads_checkpoint']
-        return self._seen.wanted or bool(drawn)
+        return self._seen.wanted or bool(drawn) or self.only_times_wanted
 
     def _subscribe(self, name: str, tally: CameraTally, keep: Callable[[Any], None]) -> list[Any]:
         info = CameraInfoInput(self, f'{name}/camera_info')

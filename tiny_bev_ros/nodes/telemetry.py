@@ -1,21 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a node tells of itself: /diagnostics, and times for Autoware's tools."""
+"""What a node tells of itself: /diagnostics, and times of its inputs."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.qos import QoSProfile
-from std_msgs.msg import Float64
 
 from tiny_bev_ros.engine.memory import device_memory_mb
+from tiny_bev_ros.nodes.build import Weights
+from tiny_bev_ros.nodes.debug_times import DebugTimes, stages_of
 from tiny_bev_ros.transport.frame_times import FrameTimes, Percentiles
 from tiny_bev_ros.transport.freshness import NO_CLOCK, Stamp
 from tiny_bev_ros.transport.health import Condition, Rates, Since, Thresholds, judge
@@ -24,23 +24,10 @@ if TYPE_CHECKING:
     from tiny_bev_ros.nodes.bev_node import BevNode
 
 _PERIOD_S = 1.0
-# Stamped numbers, as Autoware's tools read them: of today, of its releases for Humble.
-_STAMPED = ('autoware_internal_debug_msgs', 'tier4_debug_msgs')
-STAGES = (
-    'wait',
-    'decode',
-    'pillars',
-    'backbone',
-    'encoder',
-    'cameras',
-    'fusion',
-    'heads',
-    'publish',
-)
 
 
 class Telemetry:
-    """Publishes diagnostics once a second, in all states, and times of each input.
+    """Publishes diagnostics once a second, in all states, and times while there are networks.
 
     Args:
         node: whose.
@@ -53,13 +40,7 @@ class Telemetry:
         self._last_received, self._silent_since = 0, time.monotonic()
         self._last_missing: dict[str, int] = {}
         self._frame: FrameTimes | None = None
-        self._debug_type = _debug_type()
-        names = ['processing_time_ms', 'pipeline_latency_ms']
-        names += [f'processing_time/{stage}_ms' for stage in STAGES]
-        self._debug = {
-            name: node.create_publisher(self._debug_type, f'~/debug/{name}', QoSProfile(depth=1))
-            for name in names
-        }
+        self._times: DebugTimes | None = None
         self._diagnostics = node.create_publisher(
             DiagnosticArray, '/diagnostics', QoSProfile(depth=10)
         )
@@ -72,6 +53,21 @@ class Telemetry:
     def destroy(self) -> None:
         """Ends the timer."""
         self._node.destroy_timer(self._timer)
+
+    @property
+    def times_wanted(self) -> bool:
+        """Whether anybody subscribes to times."""
+        return self._times is not None and self._times.wanted
+
+    def configure(self, weights: Weights) -> None:
+        """Offers the times of the stages that a node with these networks has."""
+        self._times = DebugTimes(self._node, stages_of(weights))
+
+    def clean_up(self) -> None:
+        """Ends what `configure` began."""
+        times, self._times = self._times, None
+        if times is not None:
+            times.destroy()
 
     def activate(self) -> None:
         """Forgets the times of before: from now on input is expected."""
@@ -87,7 +83,8 @@ class Telemetry:
             yield
         finally:
             self._frame = None
-        self._publish_times(times)
+        if self._times is not None:
+            self._times.publish_times(times)
 
     def published(self, stamp: Stamp) -> None:
         """Is to be called when there is an output of the input that is worked on."""
@@ -96,7 +93,8 @@ class Telemetry:
         age = self._node.freshness.age_ms(stamp)
         if age is not None:
             self._age.add(age)
-            self._publish_debug('pipeline_latency_ms', age)
+            if self._times is not None:
+                self._times.publish('pipeline_latency_ms', age)
 
     def status(self) -> DiagnosticStatus:
         """How the node is now, with what happened since the last call."""
@@ -200,27 +198,3 @@ class Telemetry:
         message = DiagnosticArray(status=[self.status()])
         message.header.stamp = self._node.get_clock().now().to_msg()
         self._diagnostics.publish(message)
-
-    def _publish_times(self, times: FrameTimes) -> None:
-        self._publish_debug('processing_time_ms', times.processing_ms())
-        for stage, spent in times.stages_ms.items():
-            self._publish_debug(f'processing_time/{stage}_ms', spent)
-
-    def _publish_debug(self, name: str, value: float) -> None:
-        publisher = self._debug[name]
-        if publisher.get_subscription_count() == 0:
-            return
-        message = self._debug_type(data=value)
-        if hasattr(message, 'stamp'):
-            message.stamp = self._node.get_clock().now().to_msg()
-        publisher.publish(message)
-
-
-def _debug_type() -> Any:
-    """A stamped number where Autoware's messages are installed, else a plain one."""
-    for package in _STAMPED:
-        try:
-            return import_module(f'{package}.msg').Float64Stamped
-        except ImportError:
-            continue
-    return Float64

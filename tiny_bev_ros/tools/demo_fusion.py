@@ -18,6 +18,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rclpy
@@ -26,7 +27,6 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
-from std_msgs.msg import Float64
 from tqdm import tqdm
 
 from tiny_bev_ros.client import BevSubscriber
@@ -43,6 +43,7 @@ from tiny_bev_ros.models.checkpoint import load_fusion
 from tiny_bev_ros.models.detection_head import decode
 from tiny_bev_ros.models.mounting import from_pose
 from tiny_bev_ros.models.weights import load_weights
+from tiny_bev_ros.nodes.debug_times import debug_type
 from tiny_bev_ros.tools.bag import Bag, find_cloud_topic
 from tiny_bev_ros.tools.bag_cameras import find_camera, find_pose
 from tiny_bev_ros.tools.demo import given_or_street, run_with_ros, table
@@ -136,7 +137,7 @@ class Probe(Node):
             node_name, found, stage = name.partition('/debug/processing_time/')
             if found and name.startswith(self.get_namespace()):
                 key = (node_name.rpartition('/')[2], stage.removesuffix('_ms'))
-                self.create_subscription(Float64, name, partial(self._on_time, key), 10)
+                self.create_subscription(debug_type(), name, partial(self._on_time, key), 10)
 
     def send(self, shot: Shot, nodes: list[NodeProcess]) -> bool:
         """Publishes a shot; whether fused features came of it."""
@@ -159,7 +160,7 @@ class Probe(Node):
         self.latencies.clear()
         self.with_camera = 0
 
-    def _on_time(self, key: tuple[str, str], said: Float64) -> None:
+    def _on_time(self, key: tuple[str, str], said: Any) -> None:
         self.stages[key].append(said.data)
 
     def _on_bev(self, bev: BevTensor) -> None:

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Networks after a change of parameters at run time: made anew only where it concerns them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from tiny_bev_ros.engine.memory import MemoryLadder, Settings
+from tiny_bev_ros.engine.networks import NodeNetworks
+from tiny_bev_ros.nodes import build
+
+Build = Callable[[Settings], NodeNetworks]
+
+# Parameter of a file to the network that it is for.
+_FILES = {
+    'pfn.checkpoint': 'pfn',
+    'backbone.checkpoint': 'backbone',
+    'heads_checkpoint': 'heads',
+    'camera.checkpoint': 'camera',
+    'fusion.checkpoint': 'fusion',
+}
+
+
+def reloaded(
+    weights: build.Weights,
+    values: dict[str, Any],
+    before: dict[str, Any],
+    names: set[str],
+    logger: Any,
+) -> build.Weights:
+    """The weights with those that were read from the files set; unchanged, the same object.
+
+    Args:
+        weights: of now.
+        values: of the parameters.
+        before: values of now.
+        names: of the parameters that are set; a file that is set again is read again, but
+            counts as new only if its bytes are.
+        logger: gets a line for each file.
+
+    Raises:
+        TinyBevError: a file cannot be used.
+    """
+    files = {
+        name: part
+        for name, part in _FILES.items()
+        if name in names and getattr(weights, part) is not None and (values[name] or before[name])
+    }
+    if not files:
+        return weights
+    read = build.load_weights(values, logger, **dict.fromkeys(files.values(), True))
+    new = {
+        part: getattr(read, part)
+        for name, part in files.items()
+        if read.digests[name] != weights.digests[name]
+    }
+    return replace(weights, digests=weights.digests | read.digests, **new) if new else weights
+
+
+def prepare(
+    ladder: MemoryLadder[Any],
+    before: build.Weights,
+    weights: build.Weights,
+    values: dict[str, Any],
+    names: set[str],
+    builder: Callable[[build.Weights, dict[str, Any], NodeNetworks | None], Build],
+) -> list[Callable[[], None]]:
+    """Builds the networks that differ, beside those of now.
+
+    Args:
+        ladder: runs those of now.
+        before: their weights.
+        weights: that are wanted.
+        values: of the parameters.
+        names: of the parameters that are set.
+        builder: makes what builds networks; those in its third argument are taken as they are.
+
+    Returns:
+        What puts them in the place of those of now, if any differ.
+
+    Raises:
+        TinyBevError: they cannot be built.
+    """
+    changes = _new_settings(ladder, values, names)
+    if weights is before and not changes:
+        return []
+    now = ladder.settings
+    kept = _kept(ladder.built, before, weights, changes)
+
+    def first(settings: Settings) -> NodeNetworks:
+        # Short memory may have changed the settings meanwhile, and then nothing fits.
+        fits = settings == replace(now, **changes)
+        return builder(weights, values, kept if fits else None)(settings)
+
+    return [ladder.prepare(builder(weights, values, None), first, **changes)]
+
+
+def _new_settings(
+    ladder: MemoryLadder[Any], values: dict[str, Any], names: set[str]
+) -> dict[str, Any]:
+    """Precision and sparsity that are set, and are not in force or were forced."""
+    asked = {
+        name: values[f'backbone.{name}']
+        for name in ('precision', 'sparsity')
+        if f'backbone.{name}' in names
+    }
+    return {
+        name: value
+        for name, value in asked.items()
+        if value != getattr(ladder.settings, name) or ladder.steps
+    }
+
+
+def _kept(
+    networks: NodeNetworks | None,
+    before: build.Weights,
+    weights: build.Weights,
+    changes: dict[str, Any],
+) -> NodeNetworks:
+    """Those of the networks, if there are any, that go on as they are."""
+    if networks is None:
+        return NodeNetworks()
+    same_precision = 'precision' not in changes
+    return NodeNetworks(
+        stage=networks.stage if weights.pfn is before.pfn else None,
+        engine=networks.engine if weights.backbone is before.backbone and not changes else None,
+        heads=networks.heads if weights.heads is before.heads and same_precision else None,
+        camera=networks.camera if weights.camera is before.camera and same_precision else None,
+        fusion=networks.fusion if weights.fusion is before.fusion and same_precision else None,
+    )
