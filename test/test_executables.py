@@ -23,12 +23,20 @@ class Logger:
     def __init__(self) -> None:
         self.errors: list[str] = []
         self.debugged: list[str] = []
+        self.told: list[str] = []
+        self.values = {'autostart': True}
+
+    def start(self) -> None:
+        self.told.append('started')
 
     def get_logger(self) -> Any:
         return self
 
     def debug(self, text: str) -> None:
         self.debugged.append(text)
+
+    def info(self, text: str) -> None:
+        self.told.append(text)
 
     def error(self, text: str) -> None:
         self.errors.append(text)
@@ -52,3 +60,13 @@ def test_a_subscription_that_is_gone_is_no_error(node: Logger):
     executables._spin_once(Executor(InvalidHandle('destruction was requested')), node)
     assert not node.errors
     assert node.debugged == ['destruction was requested']
+
+
+def test_a_node_that_does_not_start_by_itself_says_so(node: Logger):
+    executables._begin(node)
+    node.values['autostart'] = False
+    executables._begin(node)
+    assert node.told == [
+        'started',
+        'unconfigured, as autostart is false: waiting for configure',
+    ]

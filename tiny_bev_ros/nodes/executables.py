@@ -56,10 +56,8 @@ def run(module: str, name: str) -> int:
         node = getattr(import_module(f'tiny_bev_ros.nodes.{module}'), name)()
         executor = MultiThreadedExecutor(_THREADS)
         executor.add_node(node)
-        if not node.values['autostart']:
-            node.get_logger().info('unconfigured, as autostart is false: waiting for configure')
-        elif not ended.is_set():
-            node.start()
+        if not ended.is_set():
+            _begin(node)
         while not ended.is_set():
             _spin_once(executor, node)
     finally:
@@ -69,6 +67,13 @@ def run(module: str, name: str) -> int:
             executor.shutdown(timeout_sec=_WAKE_S)
         rclpy.try_shutdown()
     return 0
+
+
+def _begin(node: Any) -> None:
+    if node.values['autostart']:
+        node.start()
+    else:
+        node.get_logger().info('unconfigured, as autostart is false: waiting for configure')
 
 
 def _spin_once(executor: Any, node: Any) -> None:

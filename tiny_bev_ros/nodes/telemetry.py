@@ -93,8 +93,7 @@ class Telemetry:
         age = self._node.freshness.age_ms(stamp)
         if age is not None:
             self._age.add(age)
-            if self._times is not None:
-                self._times.publish('pipeline_latency_ms', age)
+            self._publish_debug('pipeline_latency_ms', age)
 
     def status(self) -> DiagnosticStatus:
         """How the node is now, with what happened since the last call."""
@@ -198,3 +197,7 @@ class Telemetry:
         message = DiagnosticArray(status=[self.status()])
         message.header.stamp = self._node.get_clock().now().to_msg()
         self._diagnostics.publish(message)
+
+    def _publish_debug(self, name: str, value: float) -> None:
+        if self._times is not None:
+            self._times.publish(name, value)
