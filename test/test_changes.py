@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -164,3 +165,14 @@ def test_networks_that_were_built_for_a_change_are_built_whole_after_a_deactivat
     assert all(getattr(built, part) is not None for part in PARTS)
     assert built.engine is not engine
     change(node, 'heads_checkpoint', '')
+
+
+def test_what_short_memory_forced_is_undone_by_setting_it_again(node):
+    ladder = node.ladder
+    ladder.release()
+    ladder.settings = replace(ladder.settings, sparsity='never')
+    forced = ladder.networks.engine
+    assert change(node, 'backbone.sparsity', 'auto') == {'engine'}
+    assert ladder.settings.sparsity == 'auto'
+    assert ladder.built.engine is not forced
+    assert change(node, 'backbone.sparsity', 'auto') == set()

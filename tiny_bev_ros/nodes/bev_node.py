@@ -315,7 +315,7 @@ class BevNode(LifecycleNode):
         ]
         weights = changes.reloaded(self.weights, values, self.values, names, self.get_logger())
         networks = changes.prepare(
-            self.ladder, self.weights, weights, values, names, self._builder
+            self.ladder, (self.weights, weights), values, self.values, names, self._builder
         )
         adopt += networks
         with self._frame_lock:

@@ -61,9 +61,9 @@ def reloaded(
 
 def prepare(
     ladder: MemoryLadder[Any],
-    before: build.Weights,
-    weights: build.Weights,
+    weights: tuple[build.Weights, build.Weights],
     values: dict[str, Any],
+    before: dict[str, Any],
     names: set[str],
     builder: Callable[[build.Weights, dict[str, Any], NodeNetworks | None], Build],
 ) -> list[Callable[[], None]]:
@@ -71,9 +71,9 @@ def prepare(
 
     Args:
         ladder: runs those of now.
-        before: their weights.
-        weights: that are wanted.
+        weights: theirs, and those that are wanted.
         values: of the parameters.
+        before: values of now.
         names: of the parameters that are set.
         builder: makes what builds networks; those in its third argument are taken as they are.
 
@@ -83,24 +83,25 @@ def prepare(
     Raises:
         TinyBevError: they cannot be built.
     """
-    changes = _new_settings(ladder, values, names)
-    if weights is before and not changes:
+    old, new = weights
+    changes = _new_settings(ladder, values, before, names)
+    if new is old and not changes:
         return []
     now = ladder.settings
-    kept = _kept(ladder.built, before, weights, changes)
+    kept = _kept(ladder.built, old, new, changes)
 
     def first(settings: Settings) -> NodeNetworks:
         # Short memory may have changed the settings meanwhile, and then nothing fits.
         fits = settings == replace(now, **changes)
-        return builder(weights, values, kept if fits else None)(settings)
+        return builder(new, values, kept if fits else None)(settings)
 
-    return [ladder.prepare(builder(weights, values, None), first, **changes)]
+    return [ladder.prepare(builder(new, values, None), first, **changes)]
 
 
 def _new_settings(
-    ladder: MemoryLadder[Any], values: dict[str, Any], names: set[str]
+    ladder: MemoryLadder[Any], values: dict[str, Any], before: dict[str, Any], names: set[str]
 ) -> dict[str, Any]:
-    """Precision and sparsity that are set, and are not in force or were forced."""
+    """Precision and sparsity that are set, and were not wanted before or are not in force."""
     asked = {
         name: values[f'backbone.{name}']
         for name in ('precision', 'sparsity')
@@ -109,14 +110,14 @@ def _new_settings(
     return {
         name: value
         for name, value in asked.items()
-        if value != getattr(ladder.settings, name) or ladder.steps
+        if (value, value) != (before[f'backbone.{name}'], getattr(ladder.settings, name))
     }
 
 
 def _kept(
     networks: NodeNetworks | None,
-    before: build.Weights,
-    weights: build.Weights,
+    old: build.Weights,
+    new: build.Weights,
     changes: dict[str, Any],
 ) -> NodeNetworks:
     """Those of the networks, if there are any, that go on as they are."""
@@ -124,9 +125,9 @@ def _kept(
         return NodeNetworks()
     same_precision = 'precision' not in changes
     return NodeNetworks(
-        stage=networks.stage if weights.pfn is before.pfn else None,
-        engine=networks.engine if weights.backbone is before.backbone and not changes else None,
-        heads=networks.heads if weights.heads is before.heads and same_precision else None,
-        camera=networks.camera if weights.camera is before.camera and same_precision else None,
-        fusion=networks.fusion if weights.fusion is before.fusion and same_precision else None,
+        stage=networks.stage if new.pfn is old.pfn else None,
+        engine=networks.engine if new.backbone is old.backbone and not changes else None,
+        heads=networks.heads if new.heads is old.heads and same_precision else None,
+        camera=networks.camera if new.camera is old.camera and same_precision else None,
+        fusion=networks.fusion if new.fusion is old.fusion and same_precision else None,
     )
