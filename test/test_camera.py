@@ -18,6 +18,8 @@ from tiny_bev_ros.training.kitti import IMAGE_SIZE, Calibration, KittiFolder
 AHEAD = [[0, -1, 0, 0.1], [0, 0, -1, -0.2], [1, 0, 0, -0.3], [0, 0, 0, 1]]
 K = [700.0, 0, 620.0, 0, 710.0, 180.0, 0, 0, 1]
 LENS = [-0.3, 0.12, 0.001, -0.0005, -0.02]
+# As wide depth cameras have it: what is above and below the line nearly cancel.
+RATIONAL = [0.44, -2.62, 0.0005, -0.0002, 1.53, 0.32, -2.45, 1.46]
 
 
 def camera(distortion=(), **changes):
@@ -33,16 +35,19 @@ def test_a_place_ahead_is_seen_where_one_works_it_out():
     torch.testing.assert_close(depth, torch.tensor([10.0]))
 
 
-def test_the_lens_bends_as_the_formula_of_opencv_says():
+@pytest.mark.parametrize(
+    ('lens', 'model'), [(LENS, 'plumb_bob'), (RATIONAL, 'rational_polynomial')]
+)
+def test_the_lens_bends_as_the_formula_of_opencv_says(lens, model):
     x, y = 0.4, -0.2
-    k1, k2, p1, p2, k3 = LENS
+    k1, k2, p1, p2, k3, k4, k5, k6 = (lens + [0.0] * 3)[:8]
     r2 = x * x + y * y
-    radial = 1 + k1 * r2 + k2 * r2**2 + k3 * r2**3
+    radial = (1 + k1 * r2 + k2 * r2**2 + k3 * r2**3) / (1 + k4 * r2 + k5 * r2**2 + k6 * r2**3)
     bent = (
         x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x),
         y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y,
     )
-    made = camera(LENS, from_points=np.eye(4).tolist())
+    made = camera(lens, from_points=np.eye(4).tolist(), model=model)
     pixels, _ = made.project(torch.tensor([[4.0, -2.0, 10.0]], dtype=torch.float64))
     expected = [[620 + 700 * bent[0], 180 + 710 * bent[1]]]
     torch.testing.assert_close(pixels, torch.tensor(expected, dtype=torch.float64))
@@ -52,11 +57,13 @@ def test_the_lens_bends_as_the_formula_of_opencv_says():
     col=st.floats(0, 1241),
     row=st.floats(0, 374),
     depth=st.floats(0.5, 120),
-    lens=st.sampled_from([[], LENS, [-0.2, 0.05, 0, 0, 0], [0.1, 0.02, -0.002, 0.001, 0.01]]),
+    lens=st.sampled_from(
+        [[], LENS, [-0.2, 0.05, 0, 0, 0], [0.1, 0.02, -0.002, 0.001, 0.01], RATIONAL]
+    ),
 )
 @settings(max_examples=100, deadline=None, derandomize=True)
 def test_pixels_to_metres_and_back(col, row, depth, lens):
-    made = camera(lens)
+    made = camera(lens, model='')
     pixels = torch.tensor([[col, row]], dtype=torch.float64)
     there = made.unproject(pixels, torch.tensor([depth], dtype=torch.float64))
     back, far = made.project(there)
@@ -94,12 +101,59 @@ def test_what_is_beside_behind_or_folded_back_is_not_seen():
     assert camera([0.1, 0, 0, 0, 1e-310]).sees(places[:1]).all()
 
 
+def test_a_rational_lens_ends_where_it_turns_back_or_has_no_bound():
+    def sees(lens, *radii):
+        wide = {'intrinsics': [1.0, 0, 500, 0, 1, 500, 0, 0, 1], 'size': (1000, 1000)}
+        still = np.eye(4).tolist()
+        made = camera(lens, model='rational_polynomial', from_points=still, **wide)
+        return made.sees(torch.tensor([[each, 0.0, 1.0] for each in radii])).tolist()
+
+    # r / (1 + r^2) turns back at r = 1.
+    assert sees([0, 0, 0, 0, 0, 1.0, 0, 0], 0.5, 0.99, 1.01, 3.0) == [True, True, False, False]
+    # r / (1 - r^2) has no bound at r = 1.
+    assert sees([0, 0, 0, 0, 0, -1.0, 0, 0], 0.5, 0.99, 1.01, 3.0) == [True, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ('lens', 'model', 'read'),
+    [
+        ([*LENS, 0, 0, 0], 'plumb_bob', LENS),
+        ([*LENS] + [0] * 9, 'plumb_bob', LENS),
+        (LENS, '', LENS),
+        (LENS, 'Plumb_Bob', LENS),
+        (LENS[:4], 'plumb_bob', LENS[:4]),
+        (LENS, 'rational_polynomial', LENS),
+        ([*LENS, 0, 0, 0], 'rational_polynomial', LENS),
+        (RATIONAL, 'RATIONAL_POLYNOMIAL', RATIONAL),
+        (RATIONAL, '', RATIONAL),
+        ([*RATIONAL, 0, 0, 0, 0], 'rational_polynomial', RATIONAL),
+        ([*RATIONAL] + [0] * 6, 'rational_polynomial', RATIONAL),
+        ([0.0] * 7, 'plumb_bob', []),
+        ([0.0] * 5, 'none', []),
+        ([], '', []),
+    ],
+)
+def test_of_a_lens_counts_what_changes_something(lens, model, read):
+    assert camera(lens, model=model).distortion.tolist() == (read + [0.0] * 8)[:8]
+
+
 @pytest.mark.parametrize(
     ('changes', 'error'),
     [
         ({'intrinsics': [1.0, 2.0]}, 'k is .*expected 9 finite'),
-        ({'intrinsics': [0.0] * 9}, 'k is .*focal lengths above 0'),
-        ({'distortion': [0.1] * 8}, 'd has 8 numbers; expected 0, 4 or 5'),
+        ({'intrinsics': [0.0] * 9}, 'k is all zeros, as of a camera that is not calibrated'),
+        ({'intrinsics': [-1.0, *K[1:]]}, 'k is .*focal lengths above 0'),
+        ({'distortion': [0.1] * 6}, 'd has 6 numbers; expected 0, 4, 5, 8, 12 or 14'),
+        ({'distortion': [0.1] * 8}, 'expected zeros after the fifth number, or rational'),
+        (
+            {'distortion': [0.1] * 12, 'model': 'rational_polynomial'},
+            'expected zeros after the eighth number',
+        ),
+        ({'distortion': [0.1] * 4, 'model': ''}, "is '' with 4 numbers in d; expected plumb_bob"),
+        ({'distortion': [0.0] * 5 + [float('nan')] * 3}, 'd is .*finite'),
+        # A fisheye without corrections is a fisheye.
+        ({'distortion': [0.0] * 4, 'model': 'equidistant'}, "is 'equidistant'; expected plumb"),
+        ({'distortion': [0.1] * 5, 'model': 'none'}, "is 'none'; expected .*, or d of zeros"),
         ({'distortion': [float('nan')] * 4}, 'd is .*finite'),
         ({'distortion': [0.0, 1e308, 0, 0, 1e-5]}, 'd is .*at most 1e.06'),
         (

@@ -23,18 +23,36 @@ def test_what_is_read():
     camera = decode_camera_info(info())
     assert camera.size == (1242, 375)
     assert camera.intrinsics.flatten().tolist() == K
-    assert camera.distortion.tolist() == D
+    assert camera.distortion.tolist() == [*D, 0.0, 0.0, 0.0]
     assert torch.equal(camera.from_points, torch.eye(4, dtype=torch.float64))
 
 
 def test_r_and_p_say_nothing_and_a_rectified_image_has_no_d():
     camera = decode_camera_info(info(d=[], distortion_model='', p=[9.0] * 12, r=[9.0] * 9))
-    assert camera.distortion.tolist() == [0.0] * 5
+    assert camera.distortion.tolist() == [0.0] * 8
     assert camera.intrinsics.flatten().tolist() == K
 
 
 def test_four_numbers_of_a_lens():
-    assert decode_camera_info(info(d=D[:4])).distortion.tolist() == [*D[:4], 0.0]
+    assert decode_camera_info(info(d=D[:4])).distortion.tolist() == [*D[:4], 0.0, 0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    'changes',
+    [
+        {'d': [*D, 0.0, 0.0, 0.0]},
+        {'distortion_model': ''},
+        {'d': [*D, 0.0, 0.0, 0.0], 'distortion_model': 'rational_polynomial'},
+    ],
+)
+def test_what_changes_nothing_is_not_refused(changes):
+    assert decode_camera_info(info(**changes)).key() == decode_camera_info(info()).key()
+
+
+def test_a_rational_lens():
+    lens = [*D, 0.2, -0.1, 0.05]
+    camera = decode_camera_info(info(d=lens, distortion_model='rational_polynomial'))
+    assert camera.distortion.tolist() == lens
 
 
 def test_a_region_and_binning_show_a_place_where_the_image_shows_it():
@@ -62,10 +80,10 @@ def test_binning_of_one_and_a_region_of_everything_change_nothing():
 @pytest.mark.parametrize(
     ('changes', 'reason'),
     [
-        ({'k': [0.0] * 9}, 'expected focal lengths above 0'),
+        ({'k': [0.0] * 9}, 'k is all zeros, as of a camera that is not calibrated; expected'),
         ({'k': [float('nan'), *K[1:]]}, 'expected 9 finite numbers'),
-        ({'d': D[:3]}, 'd has 3 numbers; expected 0, 4 or 5'),
-        ({'d': [0.1] * 8, 'distortion_model': 'rational_polynomial'}, "'rational_polynomial'"),
+        ({'d': D[:3]}, 'd has 3 numbers; expected 0, 4, 5, 8, 12 or 14'),
+        ({'d': [0.1] * 8}, 'expected zeros after the fifth number, or rational_polynomial'),
         ({'d': D[:4], 'distortion_model': 'equidistant'}, "distortion_model is 'equidistant'"),
         ({'width': 0}, 'width and height are (0, 375); expected both above 0'),
         (

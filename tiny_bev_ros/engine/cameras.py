@@ -80,7 +80,7 @@ class CameraStage:
         """Runs once for images of a width and height, so that the first one is not late."""
         one = torch.eye(3, dtype=torch.float64)
         still = torch.eye(4, dtype=torch.float64)
-        camera = Camera(one, torch.zeros(5, dtype=torch.float64), still, size)
+        camera = Camera(one, torch.zeros(8, dtype=torch.float64), still, size)
         self(np.zeros((size[1], size[0], 3), np.uint8), camera)
 
     def _fit(self, image: Tensor, camera: Camera) -> tuple[Tensor, Camera]:

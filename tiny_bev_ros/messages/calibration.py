@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The calibration of a camera as pairs in a label: K, and D of a plumb_bob lens."""
+"""The calibration of a camera as pairs in a label: K, and D of the lens."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from tiny_bev_ros.errors import TinyBevError
 
+# How many numbers each may have: D those of plumb_bob or of rational_polynomial.
+COUNTS = {'k': (9,), 'd': (5, 8)}
 _NO_LENS = (0.0,) * 5
 
 
@@ -18,7 +20,8 @@ class Calibration:
 
     Attributes:
         k: 9 numbers, the intrinsics row by row, in such pixels.
-        d: 5 numbers k1, k2, p1, p2, k3 of plumb_bob; zeros for none.
+        d: 5 numbers k1, k2, p1, p2, k3 of plumb_bob, or 8 with k4, k5, k6 of
+            rational_polynomial, which are left off where they are zeros; zeros for no lens.
 
     Raises:
         TinyBevError: another count of numbers, or one that is not finite.
@@ -28,11 +31,14 @@ class Calibration:
     d: tuple[float, ...] = _NO_LENS
 
     def __post_init__(self) -> None:
-        for name, count in (('k', 9), ('d', 5)):
+        for name, counts in COUNTS.items():
             values = tuple(float(value) for value in getattr(self, name))
-            if len(values) != count or not all(math.isfinite(value) for value in values):
-                raise TinyBevError(f'{name} is {list(values)}; expected {count} finite numbers')
+            if len(values) not in counts or not all(math.isfinite(value) for value in values):
+                wanted = ' or '.join(map(str, counts))
+                raise TinyBevError(f'{name} is {list(values)}; expected {wanted} finite numbers')
             object.__setattr__(self, name, values)
+        if not any(self.d[5:]):
+            object.__setattr__(self, 'd', self.d[:5])
 
     def pairs(self) -> dict[str, str]:
         """Texts by key; d only where the lens bends."""

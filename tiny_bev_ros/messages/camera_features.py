@@ -66,5 +66,7 @@ def decode_camera_features(msg: Any, *, channels: int, max_bytes: int) -> Camera
     batch, _, rows, cols = read.array.shape
     if batch != 1:
         raise TinyBevError(f'batch size is {batch}; expected 1, the features of one image')
-    camera = make_camera(labels.calibration.k, STILL, (cols, rows), labels.calibration.d)
+    calibration = labels.calibration
+    # The count of D says the model.
+    camera = make_camera(calibration.k, STILL, (cols, rows), calibration.d, model='')
     return CameraFeatures(read.tensor, camera, labels.stamp, labels.frame_id)

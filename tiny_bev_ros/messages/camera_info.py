@@ -25,9 +25,8 @@ def decode_camera_info(msg: Any) -> Camera:
         The camera; its from_points is the identity, as no CameraInfo says where it is mounted.
 
     Raises:
-        TinyBevError: K, D, distortion_model, width or height are not as `make_camera` takes them
-            (of a camera that is not calibrated K is zeros), or the region of interest is not
-            within the image.
+        TinyBevError: K, D, distortion_model, width or height are not as `make_camera` takes them,
+            or the region of interest is not within the image.
     """
     size = (int(msg.width), int(msg.height))
     camera = make_camera(

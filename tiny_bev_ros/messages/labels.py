@@ -18,7 +18,7 @@ from urllib.parse import quote, unquote
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import Axis
-from tiny_bev_ros.messages.calibration import Calibration
+from tiny_bev_ros.messages.calibration import COUNTS, Calibration
 
 # The dimensions in the order of a tensor's axes.
 AXES = ('batch', 'channel', 'height', 'width')
@@ -304,12 +304,12 @@ def _calibration(label: _Label) -> Calibration | None:
         raise TinyBevError(f'{label.where}, with d alone; expected k, and d where a lens bends')
     values = {}
     for key in given:
-        text, count = label.values[key], {'k': 9, 'd': 5}[key]
+        text, counts = label.values[key], COUNTS[key]
         values[key] = tuple(_number(part) for part in text.split(','))
-        if len(values[key]) != count or not all(map(math.isfinite, values[key])):
+        if len(values[key]) not in counts or not all(map(math.isfinite, values[key])):
             raise TinyBevError(
                 f'{label.where}, with {key} {_SHORT.repr(text)}; '
-                f'expected {count} finite numbers between commas'
+                f'expected {" or ".join(map(str, counts))} finite numbers between commas'
             )
     return Calibration(**values) if values else None
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.polynomial import Polynomial
 from torch import Tensor
 
 from tiny_bev_ros.errors import TinyBevError
@@ -16,22 +17,29 @@ from tiny_bev_ros.errors import TinyBevError
 _STEPS = 50
 # How far from the real numbers a root may come out that is one of them.
 _REAL = 1e-9
-# Of the numbers of a lens; those of real ones are below ten.
+# Of the numbers of a lens; those of real ones are below a hundred.
 _STRONGEST = 1e6
+# Numbers of a lens that are read: k1, k2, p1, p2, k3, k4, k5, k6.
+_LENS = 8
+# As OpenCV counts D; beyond the eighth are those of a thin prism and of a tilted sensor.
+_COUNTS = (0, 4, 5, 8, 12, 14)
+# Models of lenses that are no pinhole even where all their numbers are zero.
+_FISHEYES = ('equidistant', 'fisheye', 'kannala_brandt', 'omnidirectional')
 # Nearer than this in front of a camera nothing is seen, in metres.
 _NEAREST = 0.1
 
 
 @dataclass(frozen=True)
 class Camera:
-    """A pinhole camera with the lens distortion that ROS calls plumb_bob.
+    """A pinhole camera with the lens distortion that ROS calls plumb_bob or rational_polynomial.
 
     Brown, "Close-Range Camera Calibration", 1971; as in sensor_msgs/CameraInfo and OpenCV. Pixel
     (0, 0) is the middle of the upper left one.
 
     Attributes:
         intrinsics: (3,3) float64, the K of CameraInfo, in pixels.
-        distortion: (5,) float64 k1, k2, p1, p2, k3; zeros for a rectified image.
+        distortion: (8,) float64 k1, k2, p1, p2, k3, k4, k5, k6; zeros for a rectified image. The
+            last three, of the denominator, are zeros of a plumb_bob lens.
         from_points: (4,4) float64, from the frame of points (REP-103: x forward, y left, z up)
             to the optical one (x right, y down, z ahead), in metres.
         size: width and height of the image, in pixels.
@@ -117,19 +125,26 @@ class Camera:
         return self._distorted(rays) @ self.intrinsics[:2, :2].T + self.intrinsics[:2, 2]
 
     def _unfolded(self, rays: Tensor) -> Tensor:
-        """(...,) bool: false from where on the polynomial of a strong lens has turned back."""
-        k1, k2, _, _, k3 = self.distortion.tolist()
-        # Of the derivative of r (1 + k1 r^2 + k2 r^4 + k3 r^6), in 1 / r^2: what leads is 1.
-        turns = np.roots([1, 3 * k1, 5 * k2, 7 * k3])
+        """(...,) bool: false from where on the polynomials of a strong lens have turned back."""
+        k1, k2, _, _, k3, k4, k5, k6 = self.distortion.tolist()
+        above, below = Polynomial([1, k1, k2, k3]), Polynomial([1, k4, k5, k6])
+        # Of the derivative of r above(r^2) / below(r^2), where it or `below` comes to zero.
+        turning = above * below + Polynomial([0, 2]) * (
+            above.deriv() * below - above * below.deriv()
+        )
+        # In 1 / r^2 what leads is 1, however small the rest is.
+        turns = np.concatenate([np.roots(turning.coef), np.roots(below.coef)])
         ahead = turns.real[(abs(turns.imag) < _REAL) & (turns.real > 0)]
         return rays.square().sum(dim=-1) * ahead.max(initial=0) < 1
 
     def _distorted(self, rays: Tensor) -> Tensor:
         """(...,2) x and y at depth 1, as the lens bends them."""
-        k1, k2, p1, p2, k3 = self.distortion.tolist()
+        k1, k2, p1, p2, k3, k4, k5, k6 = self.distortion.tolist()
         x, y = rays.unbind(dim=-1)
         square = x * x + y * y
         radial = 1 + square * (k1 + square * (k2 + square * k3))
+        if k4 or k5 or k6:
+            radial = radial / (1 + square * (k4 + square * (k5 + square * k6)))
         return torch.stack(
             [
                 x * radial + 2 * p1 * x * y + p2 * (square + 2 * x * x),
@@ -152,8 +167,9 @@ def make_camera(
         intrinsics: K of CameraInfo, 9 numbers row by row.
         from_points: (4,4) rotation and translation in metres, see `Camera`.
         size: width and height in pixels.
-        distortion: D of CameraInfo: none, or 4 or 5 numbers.
-        model: distortion_model of CameraInfo.
+        distortion: D of CameraInfo.
+        model: distortion_model of CameraInfo, in any case; '' with numbers says the one of that
+            many.
 
     Raises:
         TinyBevError: names what is not as expected.
@@ -162,25 +178,60 @@ def make_camera(
     if matrix.shape != (9,) or not matrix.isfinite().all():
         raise TinyBevError(f'k is {list(intrinsics)}; expected 9 finite numbers')
     matrix = matrix.view(3, 3)
+    if not matrix.any():
+        raise TinyBevError(
+            'k is all zeros, as of a camera that is not calibrated; expected focal lengths above 0'
+        )
     if not (matrix[0, 0] > 0 and matrix[1, 1] > 0) or matrix[2].tolist() != [0, 0, 1]:
         raise TinyBevError(
             f'k is {list(intrinsics)}; expected focal lengths above 0 and a last row 0, 0, 1'
         )
-    lens = list(distortion)
-    if any(lens) and model != 'plumb_bob':
-        raise TinyBevError(f'distortion_model is {model!r}; expected plumb_bob, or d of zeros')
-    if len(lens) not in (0, 4, 5) and any(lens):
-        raise TinyBevError(f'd has {len(lens)} numbers; expected 0, 4 or 5')
-    lens = (lens + [0.0] * 5)[:5]
-    if not all(abs(value) <= _STRONGEST for value in lens):
-        raise TinyBevError(
-            f'd is {list(distortion)}; expected finite numbers, at most {_STRONGEST:g} in size'
-        )
+    lens = _checked_lens([float(value) for value in distortion], model)
     mount = torch.tensor([list(row) for row in from_points], dtype=torch.float64)
     _check_rigid(mount)
     if min(size) <= 0:
         raise TinyBevError(f'width and height are {size}; expected both above 0')
     return Camera(matrix, torch.tensor(lens, dtype=torch.float64), mount, size)
+
+
+def _checked_lens(given: list[float], model: str) -> list[float]:
+    """The eight numbers of a lens; what changes nothing is not looked at.
+
+    Raises:
+        TinyBevError: the model is another one, contradicts the numbers, or they are absurd.
+    """
+    known = model.lower()
+    if known in _FISHEYES:
+        raise TinyBevError(
+            f'distortion_model is {model!r}; expected plumb_bob or rational_polynomial'
+        )
+    if not all(abs(value) <= _STRONGEST for value in given):
+        raise TinyBevError(
+            f'd is {given}; expected finite numbers, at most {_STRONGEST:g} in size'
+        )
+    lens = (given + [0.0] * _LENS)[:_LENS]
+    if not any(given):
+        return lens
+    if known not in ('', 'plumb_bob', 'rational_polynomial'):
+        raise TinyBevError(
+            f'distortion_model is {model!r}; expected plumb_bob or rational_polynomial, '
+            'or d of zeros'
+        )
+    if len(given) not in _COUNTS:
+        raise TinyBevError(f'd has {len(given)} numbers; expected 0, 4, 5, 8, 12 or 14')
+    if not known and len(given) == 4:
+        # Those of plumb_bob and of equidistant are as many.
+        raise TinyBevError(
+            "distortion_model is '' with 4 numbers in d; expected plumb_bob to be said of them"
+        )
+    if any(given[_LENS:]):
+        raise TinyBevError(f'd is {given}; expected zeros after the eighth number')
+    if known == 'plumb_bob' and any(given[5:]):
+        raise TinyBevError(
+            f'd is {given}; expected zeros after the fifth number, or rational_polynomial as '
+            'distortion_model'
+        )
+    return lens
 
 
 def _check_rigid(mount: Tensor) -> None:
