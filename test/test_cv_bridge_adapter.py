@@ -41,6 +41,8 @@ class Bridge:
 
     def imgmsg_to_cv2(self, msg, desired_encoding):
         self.asked.append(msg.encoding)
+        if msg.encoding not in SIZES:
+            raise ValueError(f'[{msg.encoding}] is not a color format')
         assert desired_encoding == 'rgb8'
         assert msg.step % SIZES[msg.encoding] == 0
         assert len(msg.data) >= msg.height * msg.step
@@ -145,7 +147,9 @@ def test_known_faults_never_reach_it(monkeypatch):
     bridge.asked.clear()
     short = message('rgb8', padding=3)
     short.data = short.data[:-3]
-    for msg in (message('rgb8', 1), message('bgra8', 2), message('bgr8', 0, 1), short):
+    nameless = message('bgr8', 0)
+    nameless.encoding = '8UC3'
+    for msg in (message('rgb8', 1), message('bgra8', 2), message('bgr8', 0, 1), short, nameless):
         np.testing.assert_array_equal(decode_image(msg), cv_bridge_adapter._pixels(msg))
     assert bridge.asked == []
 

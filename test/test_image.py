@@ -18,8 +18,11 @@ CHANNELS = {
     'rgba8': [0, 1, 2],
     'bgra8': [2, 1, 0],
     'mono8': [0, 0, 0],
+    '8UC3': [2, 1, 0],
+    '8UC4': [2, 1, 0],
+    '8UC1': [0, 0, 0],
 }
-SIZES = {'rgb8': 3, 'bgr8': 3, 'rgba8': 4, 'bgra8': 4, 'mono8': 1}
+SIZES = {'rgb8': 3, 'bgr8': 3, 'rgba8': 4, 'bgra8': 4, 'mono8': 1, '8UC3': 3, '8UC4': 4, '8UC1': 1}
 
 
 def picture(height=3, width=5) -> np.ndarray:
@@ -110,6 +113,8 @@ def test_any_buffer(kind):
     [
         (message(encoding='16UC1'), r"encoding is '16UC1'; expected one of rgb8, bgr8"),
         (message(encoding=''), r"encoding is ''; expected"),
+        (message(encoding='yuv422'), r"is 'yuv422'; expected one of rgb8, .*, 8UC1, 8UC3, 8UC4$"),
+        (message(encoding='8SC3'), r"is '8SC3'; expected one of"),
         (message(height=0), r'height is 0; expected at least 1'),
         (message(width=0), r'width is 0; expected at least 1'),
         (message(step=14), r'step is 14; expected at least 15'),

@@ -16,6 +16,9 @@ from typing import Any
 import numpy as np
 from sensor_msgs.msg import Image
 
+# Types of OpenCV that name no colours, which cv_bridge therefore does not convert, and the
+# encodings as which they are read: in OpenCV's order of colours.
+COLOURLESS = {'8UC1': 'mono8', '8UC3': 'bgr8', '8UC4': 'bgra8'}
 # Encoding -> bytes per pixel, and which of them are red, green and blue.
 ENCODINGS: dict[str, tuple[int, tuple[int, int, int]]] = {
     'rgb8': (3, (0, 1, 2)),
@@ -24,6 +27,7 @@ ENCODINGS: dict[str, tuple[int, tuple[int, int, int]]] = {
     'bgra8': (4, (2, 1, 0)),
     'mono8': (1, (0, 0, 0)),
 }
+ENCODINGS |= {name: ENCODINGS[meant] for name, meant in COLOURLESS.items()}
 
 
 def unavailable_reason() -> str | None:
@@ -48,7 +52,8 @@ def rgb_pixels(msg: Any) -> np.ndarray:
     # pictures (with a call that NumPy 2 has no longer), and wants the last row padded.
     clean_rows = msg.step % ENCODINGS[msg.encoding][0] == 0
     whole = memoryview(msg.data).nbytes >= msg.height * msg.step
-    if bridge is None or msg.is_bigendian or not (clean_rows and whole):
+    unfit = msg.is_bigendian or not (clean_rows and whole) or msg.encoding in COLOURLESS
+    if bridge is None or unfit:
         return _pixels(msg)
     return bridge.imgmsg_to_cv2(msg, desired_encoding='rgb8')
 
@@ -58,8 +63,8 @@ def _load() -> tuple[Any, str | None]:
     """(a CvBridge or None, why it is None)."""
     try:
         bridge = importlib.import_module('cv_bridge').CvBridge()
-        for encoding, (size, _) in ENCODINGS.items():
-            probe = _probe(encoding, size)
+        for encoding in (name for name in ENCODINGS if name not in COLOURLESS):
+            probe = _probe(encoding, ENCODINGS[encoding][0])
             if not np.array_equal(bridge.imgmsg_to_cv2(probe, 'rgb8'), _pixels(probe)):
                 return None, f'cv_bridge converts {encoding} with padded rows wrongly'
         rgb = np.arange(18, dtype=np.uint8).reshape(2, 3, 3)

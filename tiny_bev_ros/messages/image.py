@@ -38,7 +38,8 @@ def decode_image(msg: Any) -> np.ndarray:
     """The picture of an Image, with any row padding, as (H, W, 3) uint8 rgb.
 
     Encodings rgb8, bgr8, rgba8, bgra8 (alpha is left out) and mono8 (three equal
-    channels) are read. The picture may be a view of the message's data.
+    channels) are read, and 8UC3, 8UC4 and 8UC1 as bgr8, bgra8 and mono8. The picture may be
+    a view of the message's data.
 
     Args:
         msg: a sensor_msgs/Image of rclpy, or an object with the same attributes;
