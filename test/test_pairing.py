@@ -34,17 +34,19 @@ class Rig:
         self.pairing.put(name, stamp * MS, stamp)
 
     def take(self, stamp: int, within: int = 50, wait_s: float = 0.0) -> dict[str, int | None]:
-        found = self.pairing.take(stamp * MS, within * MS, wait_s)
+        taken = self.pairing.take(stamp * MS, within * MS, wait_s)
         self.frames += 1
-        for name, item in found.items():
-            self.served[name] += item is not None
-        return found
+        for name, message in taken.items():
+            self.served[name] += message is not None
+            if message is not None:
+                self.pairing.settle(name, message)
+        return {name: message and message.item for name, message in taken.items()}
 
     def check(self) -> None:
         for name, tally in self.tallies.items():
             kept = self.pairing._kept[name]
             assert len(kept) <= pairing._KEPT
-            assert tally.pending == sum(not message.used for message in kept)
+            assert tally.pending == sum(not message.settled for message in kept)
             assert self.frames == self.served[name] + tally.missing
 
 
@@ -141,6 +143,39 @@ def test_stop_ends_a_wait_and_counts_what_is_kept(rig):
     assert front.dropped['stopped'] + front.dropped['unpaired'] == 1
     assert left.dropped['stopped'] == 1
     assert front.pending == left.pending == 0
+
+
+def test_what_a_frame_took_is_used_only_once_it_has_been_of_use(rig):
+    for stamp in (100, 140):
+        rig.put('front', stamp)
+    front = rig.tallies['front']
+    taken = rig.pairing.take(100 * MS, 50 * MS, 0)['front']
+    assert (taken.item, front.published, front.pending) == (100, 0, 2)
+    rig.pairing.settle('front', taken, 'rejected')
+    assert (front.published, front.dropped['rejected'], front.pending) == (0, 1, 1)
+    # It is of no use to the next frame either.
+    again = rig.pairing.take(110 * MS, 50 * MS, 0)['front']
+    assert again.item == 140
+    for _ in range(2):
+        rig.pairing.settle('front', again)
+    assert (front.published, front.dropped.total(), front.pending) == (1, 1, 0)
+
+
+@pytest.mark.parametrize('ended', ['newer ones', 'stop'])
+def test_what_gives_way_while_a_frame_works_on_it_is_counted_once(rig, ended):
+    rig.put('front', 0)
+    taken = rig.pairing.take(0, 50 * MS, 0)['front']
+    if ended == 'stop':
+        rig.pairing.stop()
+    else:
+        for stamp in range(1, 15):
+            rig.put('front', stamp)
+    front = rig.tallies['front']
+    before = front.dropped.total()
+    rig.pairing.settle('front', taken)
+    assert (front.published, front.dropped.total()) == (1, before)
+    rig.pairing.stop()
+    assert front.pending == 0
 
 
 def test_a_bag_that_begins_again_is_paired_as_before(rig):

@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from tiny_bev_ros.engine.fusion import View
+from tiny_bev_ros.engine.memory import NotEnoughMemoryError
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.messages.labels import TensorLabels
@@ -24,7 +25,7 @@ from tiny_bev_ros.nodes.mounts import Mounts
 from tiny_bev_ros.transport.camera_tally import CameraTally
 from tiny_bev_ros.transport.freshness import nanoseconds
 from tiny_bev_ros.transport.input import Input
-from tiny_bev_ros.transport.pairing import Pairing
+from tiny_bev_ros.transport.pairing import Message, Pairing
 
 # Of messages that the thread of the callbacks has not taken yet, which it does at once.
 _DEPTH = 5
@@ -104,11 +105,17 @@ class CameraViews:
             TinyBevError: the labels of the map name no grid.
         """
         grid = grid_of(labels, (bev.shape[2], bev.shape[3]))
-        views = self._views(labels)
-        fused, without = self._node.run(
-            'fusion', lambda networks: _fused(networks.fusion, bev, grid, list(views.values()))
-        )
-        for name, reason in zip(views, without, strict=True):
+        found = self._views(labels)
+        views = [view for _, view in found.values()]
+        outcomes = [('failed', '')] * len(views)
+        try:
+            fused, outcomes = self._node.run(
+                'fusion', lambda networks: _fused(networks.fusion, bev, grid, views)
+            )
+        finally:
+            for (name, (message, _)), (cause, _) in zip(found.items(), outcomes, strict=True):
+                self._pairing.settle(name, message, cause)
+        for name, (_, reason) in zip(found, outcomes, strict=True):
             if reason:
                 self._tallies[name].go_without(reason)
         return fused
@@ -128,7 +135,7 @@ class CameraViews:
     def _keep(self, name: str, shot: Any) -> None:
         self._pairing.put(name, nanoseconds(shot.stamp), shot)
 
-    def _views(self, labels: TensorLabels) -> dict[str, View]:
+    def _views(self, labels: TensorLabels) -> dict[str, tuple[Message[Any], View]]:
         values = self._node.values
         with self._node.timed('cameras'):
             found = self._pairing.take(
@@ -137,21 +144,48 @@ class CameraViews:
                 values['max_wait_ms'] / 1e3,
             )
         views = {}
-        for name, shot in found.items():
-            if shot is None:
+        for name, message in found.items():
+            if message is None:
                 continue
             try:
-                mount = self._mounts.at(name, labels.frame_id or '', shot.frame_id, shot.stamp)
-                views[name] = self._view(shot, replace(shot.camera, from_points=mount))
-            except TinyBevError as error:
-                self._tallies[name].go_without(str(error))
-            except Exception:  # of a picture, cv_bridge may raise anything
-                self._tallies[name].go_without(traceback.format_exc().strip())
+                views[name] = message, self._view_of(name, message.item, labels)
+            except _UnusedError as unused:
+                self._pairing.settle(name, message, unused.cause)
+                self._tallies[name].go_without(str(unused))
         return views
 
+    def _view_of(self, name: str, shot: Any, labels: TensorLabels) -> View:
+        """Raises _UnusedError."""
+        try:
+            mount = self._mounts.at(name, labels.frame_id or '', shot.frame_id, shot.stamp)
+        except TinyBevError as error:
+            raise _UnusedError('unplaced', str(error)) from None
+        try:
+            return self._view(shot, replace(shot.camera, from_points=mount))
+        except NotEnoughMemoryError as error:
+            raise _UnusedError('failed', str(error)) from None
+        except TinyBevError as error:
+            raise _UnusedError('rejected', str(error)) from None
+        except Exception:  # of a picture, cv_bridge may raise anything
+            raise _UnusedError('failed', traceback.format_exc().strip()) from None
 
-def _fused(fusion: Any, bev: Tensor, grid: BevGrid, views: list[View]) -> tuple[Tensor, list[str]]:
-    """The fused map, and why each of the views is not in it, or ''.
+
+class _UnusedError(Exception):
+    """A message gave no view.
+
+    Attributes:
+        cause: of CAMERA_CAUSES.
+    """
+
+    def __init__(self, cause: str, reason: str) -> None:
+        super().__init__(reason)
+        self.cause = cause
+
+
+def _fused(
+    fusion: Any, bev: Tensor, grid: BevGrid, views: list[View]
+) -> tuple[Tensor, list[tuple[str, str]]]:
+    """The fused map; for each view the cause, of CAMERA_CAUSES, and why it is not in it, or ''.
 
     Where memory is short it is the map as it is: that must not stop it either.
     """
@@ -159,5 +193,5 @@ def _fused(fusion: Any, bev: Tensor, grid: BevGrid, views: list[View]) -> tuple[
         fused = fusion(bev, grid, views)
         blind = fusion.blind(grid, [camera for _, camera in views])
     except TinyBevError as error:
-        return bev, [str(error)] * len(views)
-    return fused, [_BLIND if index in blind else '' for index in range(len(views))]
+        return bev, [('failed', str(error))] * len(views)
+    return fused, [('blind', _BLIND) if index in blind else ('', '') for index in range(len(views))]

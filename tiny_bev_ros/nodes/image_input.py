@@ -13,14 +13,22 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.messages.camera_info import decode_camera_info
+from tiny_bev_ros.messages.cv_bridge_adapter import COLOURLESS
 from tiny_bev_ros.messages.image import decode_image
 from tiny_bev_ros.models.camera import Camera
 from tiny_bev_ros.nodes.bev_node import BevNode
+from tiny_bev_ros.nodes.camera_views import CameraInput
+from tiny_bev_ros.transport.camera_tally import CameraTally
+from tiny_bev_ros.transport.freshness import nanoseconds
+from tiny_bev_ros.transport.info_pairing import InfoPairing
 from tiny_bev_ros.transport.input import Input, NewestInput
+from tiny_bev_ros.transport.latched_subscription import LatchedSubscription
 from tiny_bev_ros.transport.tally import Tally
 
 IMAGE_TYPES: dict[str, type] = {'sensor_msgs/msg/Image': Image}
 _INFO_TYPES: dict[str, type] = {'sensor_msgs/msg/CameraInfo': CameraInfo}
+# Of infos that the thread of the callbacks has not taken yet.
+_DEPTH = 5
 
 
 @dataclass(frozen=True)
@@ -32,12 +40,14 @@ class CameraImage:
         camera: in its own optical frame.
         stamp: (sec, nanosec).
         frame_id: the optical frame.
+        received_ns: when it came, by time.monotonic_ns.
     """
 
     message: Any
     camera: Camera
     stamp: tuple[int, int]
     frame_id: str
+    received_ns: int
 
     def rgb(self) -> np.ndarray:
         """(H,W,3) uint8.
@@ -49,49 +59,83 @@ class CameraImage:
 
 
 class CameraInfoInput(Input):
-    """Keeps the newest `camera_info` that is right.
+    """Finds for each image of a camera the `camera_info` of its time.
 
     Args:
         node: which subscribes.
-        topic: of the camera_info.
+        topics: of the camera_info and of the image.
+        tally: of the images.
+        paired: gets each image with its camera.
     """
 
-    def __init__(self, node: BevNode, topic: str) -> None:
-        self._camera: Camera | None = None
+    subscription = LatchedSubscription
+
+    def __init__(
+        self,
+        node: BevNode,
+        topics: tuple[str, str],
+        tally: Tally,
+        paired: Callable[[CameraImage], None],
+    ) -> None:
+        info_topic, self._image_topic = topics
+        self._images, self._paired = tally, paired
+        self._pairing: InfoPairing[tuple[Image, int], Camera]
+        self._pairing = InfoPairing(self._pair, lambda arrived, reason: self._refuse(reason))
+        self._max_bytes = node.values['max_message_mb'] * 2**20
+        self._logger = node.get_logger()
+        self._told: set[str] = set()
         options = node.input_options()
         super().__init__(
             node,
-            topic,
+            info_topic,
             _INFO_TYPES,
-            decode_camera_info,
+            _stamped_camera,
             self._keep,
             reliability=options['reliability'],
             group=options['group'],
-            depth=1,
+            depth=_DEPTH,
             wanted=lambda: True,
             tally=Tally(node.get_logger(), time.monotonic_ns),
         )
 
-    def with_image(self, message: Image, max_bytes: int) -> CameraImage:
-        """An image of this camera.
+    def put(self, message: Image) -> None:
+        """Hands on an image as soon as its camera_info is there; counts one that is refused."""
+        size = len(message.data)
+        if size > self._max_bytes:
+            self._refuse(f'data has {size} bytes; expected at most {self._max_bytes}')
+            return
+        arrived = message, time.monotonic_ns()
+        stamp_ns = nanoseconds(_stamp(message))
+        self._pairing.put_image(stamp_ns, (message.width, message.height), arrived)
 
-        Raises:
-            TinyBevError: there was no right camera_info yet, or the image is larger.
-        """
-        if self._camera is None:
-            raise TinyBevError(f'there was no {self._topic} yet; expected one before an image')
-        if len(message.data) > max_bytes:
-            raise TinyBevError(f'data has {len(message.data)} bytes; expected at most {max_bytes}')
-        header = message.header
-        stamp = (header.stamp.sec, header.stamp.nanosec)
-        return CameraImage(message, self._camera, stamp, header.frame_id)
+    def destroy(self) -> None:
+        """Ends the subscription, and the wait of an image."""
+        super().destroy()
+        for _ in range(self._pairing.stop()):
+            self._images.drop('stopped')
 
-    def _keep(self, camera: Camera) -> None:
-        self._camera = camera
+    def _keep(self, found: tuple[int, Camera]) -> None:
+        stamp_ns, camera = found
+        self._pairing.put_info(stamp_ns, camera.size, camera)
+
+    def _pair(self, arrived: tuple[Image, int], camera: Camera) -> None:
+        message, received_ns = arrived
+        encoding = message.encoding
+        if encoding in COLOURLESS and encoding not in self._told:
+            self._told.add(encoding)
+            self._logger.warning(
+                f'{self._image_topic} has encoding {encoding}, which names no colours: '
+                f'read as {COLOURLESS[encoding]}'
+            )
+        frame_id = message.header.frame_id
+        self._paired(CameraImage(message, camera, _stamp(message), frame_id, received_ns))
+
+    def _refuse(self, reason: str) -> None:
+        self._images.reject(self._image_topic, TinyBevError(reason))
 
 
 class ImageInput(NewestInput):
-    """Reads images with the camera_info that came before them.
+    """Reads images with the camera_info of their time.
 
     Args:
         node: which subscribes.
@@ -99,9 +143,10 @@ class ImageInput(NewestInput):
     """
 
     def __init__(self, node: BevNode, callback: Callable[[CameraImage], None]) -> None:
-        self._max_bytes = node.values['max_message_mb'] * 2**20
-        self._info = CameraInfoInput(node, 'camera_info')
-        super().__init__(node, 'image', IMAGE_TYPES, self._read, callback, **node.input_options())
+        options = node.input_options()
+        topics = ('camera_info', 'image')
+        self._info = CameraInfoInput(node, topics, options['tally'], self._put)
+        super().__init__(node, 'image', IMAGE_TYPES, _as_it_is, callback, **options)
 
     @property
     def sources(self) -> list[str]:
@@ -113,5 +158,55 @@ class ImageInput(NewestInput):
         self._info.destroy()
         super().destroy()
 
-    def _read(self, message: Image) -> CameraImage:
-        return self._info.with_image(message, self._max_bytes)
+    def _handle(self, message: Image) -> None:
+        self._info.put(message)
+
+    def _put(self, image: CameraImage) -> None:
+        self._newest.put((image, image.received_ns))
+
+
+class PairedCameraInput(CameraInput):
+    """Lets images with the camera_info of their time wait for maps.
+
+    Args:
+        node: which subscribes.
+        name: of the camera.
+        tally: of the camera.
+        keep: gets each CameraImage.
+    """
+
+    def __init__(
+        self,
+        node: BevNode,
+        name: str,
+        tally: CameraTally,
+        keep: Callable[[CameraImage], None],
+    ) -> None:
+        topics = (f'{name}/camera_info', f'{name}/image')
+        self._info = CameraInfoInput(node, topics, tally, keep)
+        super().__init__(node, topics[1], IMAGE_TYPES, _as_it_is, keep, tally)
+
+    @property
+    def sources(self) -> list[str]:
+        """What it waits for: topics and types."""
+        return [*super().sources, *self._info.sources]
+
+    def destroy(self) -> None:
+        """Ends both subscriptions."""
+        self._info.destroy()
+        super().destroy()
+
+    def _handle(self, message: Image) -> None:
+        self._info.put(message)
+
+
+def _stamp(message: Any) -> tuple[int, int]:
+    return message.header.stamp.sec, message.header.stamp.nanosec
+
+
+def _stamped_camera(message: CameraInfo) -> tuple[int, Camera]:
+    return nanoseconds(_stamp(message)), decode_camera_info(message)
+
+
+def _as_it_is(image: CameraImage) -> CameraImage:
+    return image

@@ -16,10 +16,10 @@ from tiny_bev_ros.models.camera import Camera
 from tiny_bev_ros.nodes import build
 from tiny_bev_ros.nodes.bev_node import BevNode
 from tiny_bev_ros.nodes.camera_parameters import camera_names, mounts
-from tiny_bev_ros.nodes.camera_views import CameraInput, CameraViews
+from tiny_bev_ros.nodes.camera_views import CameraViews
 from tiny_bev_ros.nodes.cloud_input import CloudInput, LabelledCloud, pillars_of
 from tiny_bev_ros.nodes.head_output import HeadOutput
-from tiny_bev_ros.nodes.image_input import IMAGE_TYPES, CameraImage, CameraInfoInput
+from tiny_bev_ros.nodes.image_input import CameraImage, PairedCameraInput
 from tiny_bev_ros.nodes.outputs import FeatureOutput, PillarOutput, TensorOutput
 from tiny_bev_ros.transport.camera_tally import CameraTally
 from tiny_bev_ros.transport.inputs import Inputs
@@ -117,17 +117,7 @@ class PipelineNode(BevNode):
         return self._seen.wanted or bool(drawn) or self.only_times_wanted
 
     def _subscribe(self, name: str, tally: CameraTally, keep: Callable[[Any], None]) -> list[Any]:
-        info = CameraInfoInput(self, f'{name}/camera_info')
-        max_bytes = self.values['max_message_mb'] * 2**20
-        image = CameraInput(
-            self,
-            f'{name}/image',
-            IMAGE_TYPES,
-            lambda message: info.with_image(message, max_bytes),
-            keep,
-            tally,
-        )
-        return [info, image]
+        return [PairedCameraInput(self, name, tally, keep)]
 
     def _view(self, image: CameraImage, camera: Camera) -> View:
         with self.timed('decode'):

@@ -9,7 +9,7 @@ from typing import Any
 from rclpy.callback_groups import CallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, QoSReliabilityPolicy
+from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
 
 try:
     from rclpy.event_handler import SubscriptionEventCallbacks
@@ -45,6 +45,8 @@ class AdaptiveSubscription:
         topic: full name.
     """
 
+    _durability = QoSDurabilityPolicy.VOLATILE
+
     def __init__(
         self,
         node: Node,
@@ -77,7 +79,7 @@ class AdaptiveSubscription:
 
     def _subscribe(self, wanted: tuple[str, str]) -> Any:
         type_name, reliability = wanted
-        profile = QoSProfile(depth=self._depth)
+        profile = QoSProfile(depth=self._depth, durability=self._durability)
         profile.reliability = getattr(QoSReliabilityPolicy, reliability.upper())
         return self._node.create_subscription(
             self._types[type_name],

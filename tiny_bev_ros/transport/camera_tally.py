@@ -15,6 +15,8 @@ CAMERA_CAUSES = {
     'rejected': 'the message was wrong',
     'failed': 'an error of the node itself',
     'late': 'it came after the frame of its time had gone',
+    'unplaced': 'it was not known where the camera was mounted',
+    'blind': 'it showed no cell of the map',
     'unpaired': 'there was no frame of its time before newer ones took its place',
     'stopped': 'the node was deactivated before',
 }

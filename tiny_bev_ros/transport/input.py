@@ -44,6 +44,8 @@ class Input:
             of messages that come either.
     """
 
+    subscription: type[AdaptiveSubscription] = AdaptiveSubscription
+
     def __init__(
         self,
         node: Node,
@@ -69,7 +71,8 @@ class Input:
             time.monotonic_ns,
             lambda: who_publishes(node, full_name, self._types),
         )
-        self._subscription = AdaptiveSubscription(
+        )
+        self._subscription = self.subscription(
             node,
             topic,
             types,

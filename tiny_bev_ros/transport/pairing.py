@@ -21,15 +21,28 @@ _AGAIN_NS = 10**9
 
 
 @dataclass
-class _Message(Generic[Item]):
+class Message(Generic[Item]):
+    """One that was kept for a frame.
+
+    Attributes:
+        stamp_ns: its time.
+        item: what it holds.
+        late: whether it came after the frame of its time.
+        taken: whether a frame has it, so that it is counted when that tells what became of it.
+        settled: whether it was counted.
+    """
+
     stamp_ns: int
     item: Item
     late: bool
-    used: bool = False
+    taken: bool = False
+    settled: bool = False
 
 
 class Pairing(Generic[Item]):
     """Finds for each frame the message of each camera whose stamp is nearest.
+
+    Who takes a message settles it.
 
     A frame waits for a camera only as long as the next message may be of its time. A camera that
     was waited for in vain is not waited for again until it is heard: one that is unplugged costs
@@ -44,7 +57,7 @@ class Pairing(Generic[Item]):
 
     def __init__(self, tallies: Mapping[str, CameraTally]) -> None:
         self._tallies = tallies
-        self._kept: dict[str, deque[_Message[Item]]] = {name: deque() for name in tallies}
+        self._kept: dict[str, deque[Message[Item]]] = {name: deque() for name in tallies}
         self._silent: set[str] = set()
         self._last_ns: int | None = None
         self._stopped = False
@@ -63,12 +76,14 @@ class Pairing(Generic[Item]):
             elif len(kept) == _KEPT:
                 self._drop(camera, 1)
             late = self._last_ns is not None and stamp_ns <= self._last_ns
-            kept.append(_Message(stamp_ns, item, late))
+            kept.append(Message(stamp_ns, item, late))
             self._silent.discard(camera)
             self._changed.notify()
 
-    def take(self, stamp_ns: int, within_ns: int, wait_s: float) -> dict[str, Item | None]:
-        """What each camera saw when a frame was measured; None for one that is missing.
+    def take(
+        self, stamp_ns: int, within_ns: int, wait_s: float
+    ) -> dict[str, Message[Item] | None]:
+        """What each camera sent when a frame was measured; None for one that is missing.
 
         Args:
             stamp_ns: of the frame.
@@ -85,13 +100,30 @@ class Pairing(Generic[Item]):
             self._last_ns = stamp_ns
             return {name: self._pick(name, stamp_ns, within_ns) for name in self._kept}
 
+    def settle(self, camera: str, message: Message[Item], cause: str = '') -> None:
+        """Counts what became of a message that was taken: used, or dropped for a cause.
+
+        It is counted once, however many frames take it; what was dropped is given to no other.
+        """
+        with self._changed:
+            if cause:
+                kept = self._kept[camera]
+                self._kept[camera] = deque(each for each in kept if each is not message)
+            if message.settled:
+                return
+            message.settled = True
+            if cause:
+                self._tallies[camera].drop(cause)
+            else:
+                self._tallies[camera].publish()
+
     def stop(self) -> None:
         """Ends a wait, and drops what is kept and what is yet to come."""
         with self._changed:
             self._stopped = True
             for camera, kept in self._kept.items():
                 for message in kept:
-                    if not message.used:
+                    if not message.taken:
                         self._tallies[camera].drop('stopped')
                 kept.clear()
             self._changed.notify_all()
@@ -110,7 +142,7 @@ class Pairing(Generic[Item]):
             if name not in self._silent and not (kept and kept[-1].stamp_ns >= since_ns)
         }
 
-    def _pick(self, camera: str, stamp_ns: int, within_ns: int) -> Item | None:
+    def _pick(self, camera: str, stamp_ns: int, within_ns: int) -> Message[Item] | None:
         kept, tally = self._kept[camera], self._tallies[camera]
         nearest = min(kept, key=lambda message: abs(message.stamp_ns - stamp_ns), default=None)
         # Frames to come have no use for what is older.
@@ -125,14 +157,12 @@ class Pairing(Generic[Item]):
                 f'expected at most {within_ns / 1e6:g} ms'
             )
             return None
-        if not nearest.used:
-            nearest.used = True
-            tally.publish()
-        return nearest.item
+        nearest.taken = True
+        return nearest
 
     def _drop(self, camera: str, count: int) -> None:
         """Drops the oldest messages."""
         for _ in range(count):
             message = self._kept[camera].popleft()
-            if not message.used:
+            if not message.taken:
                 self._tallies[camera].drop('late' if message.late else 'unpaired')
