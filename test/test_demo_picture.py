@@ -43,3 +43,14 @@ def test_everything_is_drawn_where_it_lies(tmp_path):
         upper = rows < 0.5
         assert upper.sum() > 30
         assert cols[upper].max() < 0.25
+
+
+def test_what_is_unknown_is_not_road():
+    from tiny_bev_ros.tools.demo_picture import _tint
+
+    tint = _tint(np.array([[0, 100], [-1, 49]]))
+    road, unknown = tint[1, 1], tint[1, 0]
+    assert road[3] > 0 and unknown[3] > 0
+    assert not np.array_equal(road, unknown)
+    np.testing.assert_array_equal(tint[0, 0], road)
+    assert tint[0, 1, 3] == 0

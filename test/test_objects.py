@@ -94,7 +94,7 @@ def test_a_list_is_no_tensor():
 
 
 def test_markers_for_rviz():
-    message = over_the_wire(encode_markers(FOUND, LABELS))
+    message = over_the_wire(encode_markers(FOUND, LABELS, 1.25))
     kinds = [(each.action, each.type, each.ns) for each in message.markers[1:]]
     assert message.markers[0].action == Marker.DELETEALL
     assert kinds == [
@@ -113,17 +113,20 @@ def test_markers_for_rviz():
     assert box.pose.position.x == 10
     assert 2 * math.atan2(box.pose.orientation.z, box.pose.orientation.w) == pytest.approx(0.4)
     assert len({(each.ns, each.id) for each in message.markers[1:]}) == 4
-    assert len(encode_markers(NONE, LABELS).markers) == 1
+    lifetimes = {(each.lifetime.sec, each.lifetime.nanosec) for each in message.markers[1:]}
+    assert lifetimes == {(1, 250_000_000)}
+    assert len(encode_markers(NONE, LABELS, 1.0).markers) == 1
 
 
 def test_drivable_area_lies_as_the_map():
     drivable = np.zeros((4, 6), np.float32)
     drivable[1, 5] = 1.0
     drivable[0, 0] = 0.254
-    message = over_the_wire(encode_drivable(drivable, LABELS))
+    message = over_the_wire(encode_drivable(drivable, LABELS, -1.73))
     assert (message.info.width, message.info.height) == (6, 4)
     assert message.info.resolution == 0.5
     assert (message.info.origin.position.x, message.info.origin.position.y) == (2.0, -10.0)
+    assert message.info.origin.position.z == -1.73
     assert message.info.origin.orientation.w == 1
     # Row-major from the lower corner, x along the width: nav_msgs/OccupancyGrid.
     values = np.array(message.data).reshape(4, 6)
@@ -133,12 +136,21 @@ def test_drivable_area_lies_as_the_map():
     assert message.header.frame_id == 'top lidar'
 
 
+def test_what_is_not_known_of_the_drivable_area():
+    known = np.ones((4, 6), bool)
+    known[1, 2:4] = False
+    message = over_the_wire(encode_drivable(np.full((4, 6), 0.75, np.float32), LABELS, 0.0, known))
+    expected = np.full((4, 6), 25)
+    expected[1, 2:4] = -1
+    np.testing.assert_array_equal(np.array(message.data).reshape(4, 6), expected)
+
+
 @pytest.mark.parametrize(
     'labels', [TensorLabels(), TensorLabels(y_axis=Axis(0, 0.5), x_axis=Axis(0, 0.4))]
 )
 def test_no_area_without_a_metric_grid(labels):
     with pytest.raises(TinyBevError, match='expected both, with cells that are square'):
-        encode_drivable(np.zeros((2, 2), np.float32), labels)
+        encode_drivable(np.zeros((2, 2), np.float32), labels, 0.0)
 
 
 class _Message:

@@ -111,7 +111,8 @@ def test_heads_see_what_cameras_add_and_none_of_them_is_needed(graph: RosGraph):
             heads = build_heads(('detection', 'drivable'), 128).eval()
             free = (1 - heads['drivable'](wanted)[0, 0].sigmoid().numpy()) * 100
         values = np.array(areas[-1].data).reshape(GRID.shape)
-        np.testing.assert_allclose(values, free, atol=0.52)
+        assert (values >= 0).mean() > 0.9  # and few are far from any point
+        np.testing.assert_allclose(values, np.where(values < 0, -1, free), atol=0.52)
     assert process.stop() == 0
     log = process.log.read_text()
     assert 'received 4, published 4, dropped 0;' in log

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from builtin_interfaces.msg import Duration
 from std_msgs.msg import ColorRGBA
 from visualization_msgs.msg import Marker, MarkerArray
 
@@ -19,15 +20,25 @@ COLOURS = {
 _BOX_OPACITY = 0.45
 
 
-def encode_markers(found: Detections, labels: TensorLabels) -> MarkerArray:
-    """A box and an arrow along its heading for each object, after one that deletes the last."""
+def encode_markers(found: Detections, labels: TensorLabels, lifetime_s: float) -> MarkerArray:
+    """A box and an arrow along its heading for each object, after one that deletes the last.
+
+    They vanish by themselves when nothing newer comes within lifetime_s.
+    """
     header = header_of(labels)
-    markers = [Marker(header=header, action=Marker.DELETEALL)]
+    markers = encode_no_markers(labels).markers
+    lifetime = Duration(sec=int(lifetime_s), nanosec=int(lifetime_s % 1 * 1e9))
     rows = zip(found.boxes.tolist(), found.labels.tolist(), strict=True)
     for number, (box, label) in enumerate(rows):
         name = CLASSES[label]
         red, green, blue = COLOURS[name]
-        both = {'header': header, 'id': number, 'action': Marker.ADD, 'pose': pose_of(box)}
+        both = {
+            'header': header,
+            'id': number,
+            'action': Marker.ADD,
+            'pose': pose_of(box),
+            'lifetime': lifetime,
+        }
         markers.append(
             Marker(
                 ns=name,
@@ -42,3 +53,8 @@ def encode_markers(found: Detections, labels: TensorLabels) -> MarkerArray:
         arrow.color = ColorRGBA(r=red, g=green, b=blue, a=1.0)
         markers.append(arrow)
     return MarkerArray(markers=markers)
+
+
+def encode_no_markers(labels: TensorLabels) -> MarkerArray:
+    """Deletes all that was shown."""
+    return MarkerArray(markers=[Marker(header=header_of(labels), action=Marker.DELETEALL)])

@@ -13,15 +13,21 @@ from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.messages.labels import TensorLabels
 from tiny_bev_ros.messages.vision import header_of
 
+UNKNOWN = -1
 
-def encode_drivable(drivable: np.ndarray, labels: TensorLabels) -> OccupancyGrid:
-    """0 for road surface to 100 for anything else.
+
+def encode_drivable(
+    drivable: np.ndarray, labels: TensorLabels, height: float, known: np.ndarray | None = None
+) -> OccupancyGrid:
+    """0 for road surface to 100 for anything else, and UNKNOWN.
 
     Rows and columns of the message are those of the map, x forward and y left.
 
     Args:
         drivable: (h,w) float32 probability of road surface.
         labels: with the metric axes of the map.
+        height: of the ground in the frame of the map, in metres.
+        known: (h,w) bool, false where nothing was looked at; None where that is not known.
 
     Raises:
         TinyBevError: the labels have no axes, or cells that are not square.
@@ -39,9 +45,11 @@ def encode_drivable(drivable: np.ndarray, labels: TensorLabels) -> OccupancyGrid
         width=cols,
         height=rows,
         origin=Pose(
-            position=Point(x=x_axis.origin, y=y_axis.origin, z=0.0),
+            position=Point(x=x_axis.origin, y=y_axis.origin, z=height),
             orientation=Quaternion(x=0.0, y=0.0, z=0.0, w=1.0),
         ),
     )
     values = np.rint((1 - drivable) * 100).astype(np.int8)
+    if known is not None:
+        values[~known] = UNKNOWN
     return OccupancyGrid(header=header, info=info, data=array.array('b', values.tobytes()))

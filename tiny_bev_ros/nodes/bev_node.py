@@ -90,7 +90,7 @@ class BevNode(LifecycleNode):
         raise NotImplementedError
 
     def make_outputs(self, values: dict[str, Any], networks: Any) -> list[Any]:
-        """What the node publishes: objects with `wanted`, `prepare` and `destroy`."""
+        """What the node publishes, each an Output."""
         raise NotImplementedError
 
     def make_input(self, values: dict[str, Any]) -> Any:
@@ -267,10 +267,14 @@ class BevNode(LifecycleNode):
         self._input = self.make_input(self.values)
 
     def _deactivate(self) -> None:
-        if self._input is not None:
-            # Gone even if it does not come to an end, which destroy tells.
-            ended, self._input = self._input, None
-            ended.destroy()
+        try:
+            if self._input is not None:
+                # Gone even if it does not come to an end, which destroy tells.
+                ended, self._input = self._input, None
+                ended.destroy()
+        finally:
+            for output in self._outputs:
+                output.withdraw()
         if self.ladder is not None:
             self.ladder.release()
         give_back()

@@ -30,7 +30,14 @@ ENCODING = 'output_encoding'
 Adopt = Callable[[], None]
 
 
-class TensorOutput:
+class Output:
+    """Something that a node publishes; has `wanted`, `prepare` and `destroy` too."""
+
+    def withdraw(self) -> None:
+        """Takes back what would be shown for ever; most outputs show nothing of that kind."""
+
+
+class TensorOutput(Output):
     """One topic with a labelled tensor.
 
     Args:
@@ -63,7 +70,7 @@ class TensorOutput:
         self._tensor.destroy()
 
 
-class PillarOutput:
+class PillarOutput(Output):
     """`pseudo_image` and `pillars`, the same thing dense and sparse, each for those who listen.
 
     There are no `pillars` where output_encoding cannot count the cells of the grid.
@@ -123,7 +130,7 @@ class PillarOutput:
         return ''
 
 
-class FeatureOutput:
+class FeatureOutput(Output):
     """`bev_features` and `bev_image`, each for those who look, of the region that they need.
 
     Args:

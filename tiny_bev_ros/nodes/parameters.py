@@ -194,6 +194,12 @@ HEADS = (
         )
         for name in CLASSES
     ),
+    Parameter(
+        'drivable_area.durability',
+        'transient_local',
+        'QoS of that topic; transient_local also serves those who ask for volatile',
+        choices=('transient_local', 'volatile'),
+    ),
 )
 CAMERA_FEATURES = (
     Parameter('camera.channels', 64, 'channels of the features of a camera', 1, 1024),

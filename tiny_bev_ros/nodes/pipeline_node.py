@@ -13,6 +13,7 @@ from tiny_bev_ros.engine.fusion import View
 from tiny_bev_ros.engine.heads import Seen
 from tiny_bev_ros.messages.labels import TensorLabels
 from tiny_bev_ros.models.camera import Camera
+from tiny_bev_ros.models.sighted_ground import looked_at, road_height
 from tiny_bev_ros.nodes import build
 from tiny_bev_ros.nodes.bev_node import BevNode
 from tiny_bev_ros.nodes.camera_parameters import camera_names, mounts
@@ -95,7 +96,8 @@ class PipelineNode(BevNode):
         seen = self._look(fused)
         with self.publishing():
             if seen is not None:
-                self._seen.publish(seen, labels)
+                ground = self._ground(cloud.points, pillars[1], seen.drivable)
+                self._seen.publish(seen, labels, known=ground[0], height=ground[1])
             # Of heads that are not trained nothing is drawn.
             drawn = seen if self.values['heads_checkpoint'] else None
             places = self._places(pillars[1])
@@ -130,6 +132,16 @@ class PipelineNode(BevNode):
             return None
         scores = self._seen.min_scores
         return self.run('heads', lambda networks: networks.heads(features, self._fine, scores))
+
+    def _ground(
+        self, points: np.ndarray, cells: torch.Tensor, drivable: torch.Tensor | None
+    ) -> tuple[np.ndarray | None, float | None]:
+        """Which cells of the drivable area were looked at, and its height, if it is wanted."""
+        if drivable is None or not self._seen.area_wanted:
+            return None, None
+        row, col = (cells // self._stride).T
+        known = looked_at(row, col, self._fine.shape).numpy()
+        return known, road_height(points, drivable, self._fine)
 
     def _places(self, cells: torch.Tensor) -> np.ndarray | None:
         """(N,2) x and y of the pillars, for the picture."""

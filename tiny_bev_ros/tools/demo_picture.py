@@ -21,7 +21,7 @@ from tiny_bev_ros.messages.objects import ObjectList
 from tiny_bev_ros.messages.tensor import BevTensor
 from tiny_bev_ros.models.boxes import corners_bev
 
-_ROAD = (0.2, 0.75, 0.35)
+_ROAD, _UNKNOWN = (0.2, 0.75, 0.35), (0.5, 0.5, 0.5)
 _LABEL = 'white'
 
 
@@ -31,7 +31,7 @@ class Overlay:
 
     Attributes:
         objects: that were found.
-        area: (h,w) 0 for road surface to 100, on the grid of the features.
+        area: (h,w) 0 for road surface to 100, -1 for unknown, on the grid of the features.
         labels: (N,7) boxes of a person who labelled the cloud.
     """
 
@@ -99,10 +99,10 @@ def draw(
 
 
 def _tint(area: np.ndarray) -> np.ndarray:
-    """(W,H,4) road surface as a colour on nothing, the farthest ahead first."""
+    """(W,H,4) road surface and the unknown as colours on nothing, the farthest ahead first."""
     tint = np.zeros((*area.shape, 4))
-    tint[..., :3] = _ROAD
-    tint[..., 3] = 0.45 * (area < 50)
+    tint[(area >= 0) & (area < 50)] = (*_ROAD, 0.45)
+    tint[area < 0] = (*_UNKNOWN, 0.25)
     return tint.transpose(1, 0, 2)[::-1, ::-1]
 
 
@@ -118,6 +118,8 @@ def _draw_boxes(axes: Axes, overlay: Overlay) -> None:
             legend.append(Line2D([], [], color=colour, label=f'{name} ({names.count(name)})'))
     if overlay.area is not None:
         legend.append(Line2D([], [], color=_ROAD, linewidth=6, label='drivable'))
+        if (overlay.area < 0).any():
+            legend.append(Line2D([], [], color=_UNKNOWN, linewidth=6, label='unknown'))
     if legend:
         axes.legend(
             handles=legend, loc='lower right', fontsize=7, labelcolor='white', facecolor='#333333'

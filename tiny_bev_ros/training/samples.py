@@ -10,17 +10,15 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import max_pool2d
 from torch.utils.data import Dataset
 
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.models.detection_loss import DetectionTargets, make_targets
+from tiny_bev_ros.models.sighted_ground import looked_at
 from tiny_bev_ros.training.frame import Frame, Variation, facing, varied
 
 # Objects of fewer points are not asked for, and not wrong where they are found.
 FEWEST_POINTS = 5
-# How far from a point on it ground still counts as seen, in cells to either side.
-_SEEN = 2
 
 
 class Sample(NamedTuple):
@@ -169,8 +167,7 @@ class Pieces(Dataset):
 
 def _seen(points: np.ndarray, grid: BevGrid) -> Tensor:
     """(h,w) float32: 1 for cells that have one of these points in or near them."""
-    hit = torch.zeros(1, 1, *grid.shape)
     row = torch.from_numpy(grid.y_axis.index(points[:, 1]).astype(np.int64))
     col = torch.from_numpy(grid.x_axis.index(points[:, 0]).astype(np.int64))
-    hit[0, 0, row.clamp(0, grid.shape[0] - 1), col.clamp(0, grid.shape[1] - 1)] = 1
-    return max_pool2d(hit, 2 * _SEEN + 1, stride=1, padding=_SEEN)[0, 0]
+    rows, cols = grid.shape
+    return looked_at(row.clamp(0, rows - 1), col.clamp(0, cols - 1), grid.shape).float()
