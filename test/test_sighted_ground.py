@@ -19,6 +19,7 @@ def test_cells_near_a_point_are_looked_at():
     assert torch.equal(found, expected)
     nothing = torch.zeros(0, dtype=torch.int64)
     assert not looked_at(nothing, nothing, GRID.shape).any()
+    assert looked_at(torch.tensor([1]), torch.tensor([0]), (2, 1)).all()
 
 
 def test_the_road_is_as_high_as_the_points_on_it():
