@@ -266,7 +266,7 @@ def test_a_bug_in_a_frame_is_counted_and_the_next_one_is_worked_on(bench, monkey
     made.node.start()
     made.frame(1)
     with monkeypatch.context() as patch:
-        patch.setattr(BackboneEngine, 'from_pillars', lambda *_: 1 / 0)
+        patch.setattr(BackboneEngine, 'from_checked', lambda *_: 1 / 0)
         made.publisher.publish(made.message(2))
         until(lambda: made.node.tally.dropped['failed'] == 1)
     made.frame(3)
@@ -331,7 +331,7 @@ def test_one_input_that_is_too_large_is_refused_and_changes_nothing(bench, monke
     made.node.start()
     made.frame(1)
     with monkeypatch.context() as patch:
-        patch.setattr(BackboneEngine, 'from_pillars', out_of_memory)
+        patch.setattr(BackboneEngine, 'from_checked', out_of_memory)
         made.publisher.publish(made.message(2))
         until(lambda: made.node.tally.dropped['rejected'] == 1)
     made.frame(3)

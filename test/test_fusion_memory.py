@@ -8,10 +8,10 @@ import torch
 
 from tiny_bev_ros.engine.fusion_memory import (
     attention_is_fused,
-    free_bytes,
     global_bytes,
     projected_bytes,
 )
+from tiny_bev_ros.engine.memory import free_bytes
 from tiny_bev_ros.tools.bench_fusion import fusing, grid, parts
 from tiny_bev_ros.tools.bench_peak import peak_mb
 

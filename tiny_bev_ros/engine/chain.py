@@ -46,6 +46,12 @@ class ConvLayer:
         return nn.functional.conv2d(x, weight, bias, self.stride, self.kernel // 2)
 
 
+def chain_part(backbone: nn.Module) -> tuple[nn.Module, bool]:
+    """The part of a backbone that should be a chain, and whether something follows it."""
+    followed = hasattr(backbone, 'after_chain')
+    return (backbone.get_submodule('chain') if followed else backbone), followed
+
+
 def as_chain(network: nn.Module) -> tuple[ConvLayer, ...]:
     """The layers of a network that is a chain of convolution, batch norm and ReLU.
 

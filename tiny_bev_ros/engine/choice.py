@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 from typing import TYPE_CHECKING
 
 import torch
 
 from tiny_bev_ros.engine.chain import ConvLayer
-from tiny_bev_ros.engine.crossover import Costs, measure
+from tiny_bev_ros.engine.crossover import Costs, measurable, measure
 from tiny_bev_ros.engine.dense import DensePath, dense_work
 from tiny_bev_ros.engine.remembered import machine_key, remembered
 from tiny_bev_ros.engine.torch_chain import TorchChain
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
     from tiny_bev_ros.engine.sparse import SparseChain
 
 _NUMBA = importlib.util.find_spec('numba') is not None
+
+
+def made_with_numba(device: torch.device) -> bool:
+    """Whether the sparse path is, on a device."""
+    return _NUMBA and device.type == 'cpu'
 
 
 class Choice:
@@ -47,21 +53,25 @@ class Choice:
         threads: int,
         dense: DensePath | None,
     ) -> None:
-        path = 'numba' if _NUMBA and device.type == 'cpu' else 'torch'
-        self.sparse: SparseChain | TorchChain
-        if path == 'numba':
+        path = 'numba' if made_with_numba(device) else 'torch'
+
+        def make(size: tuple[int, int]) -> SparseChain | TorchChain:
+            if path == 'torch':
+                return TorchChain(layers, size, dtype, device)
             from tiny_bev_ros.engine.sparse import SparseChain
 
-            self.sparse = SparseChain(layers, shape, dtype, threads)
-        else:
-            self.sparse = TorchChain(layers, shape, dtype, device)
+            return SparseChain(layers, size, dtype, threads)
+
         self.dense_macs = dense_work(layers, shape)
         self.costs: Costs | None = None
         if dense:
-            self.costs = remembered(
-                machine_key(layers, shape, dtype, device, threads, path),
-                lambda: measure(self.sparse, dense, layers[0].weight.shape[1], shape, device),
+            part = measurable(shape)
+            costs = remembered(
+                machine_key(layers, part, dtype, device, threads, path),
+                lambda: measure(make(part), dense, layers[0].weight.shape[1], part, device),
             )
+            self.costs = costs.scaled(math.prod(shape) / math.prod(part))
+        self.sparse = make(shape)
 
     def is_sparse(self, macs: int) -> bool:
         """Whether a frame of so many multiplications should take the sparse path."""

@@ -12,8 +12,12 @@ import torch
 from torch import Tensor
 
 # Random maps by which the cost of the sparse path is measured, as shares of active cells.
-_SHARES = (0.002, 0.03)
+# Of the cells of a map by which an engine is warmed up and its memory reckoned.
+TRIAL_SHARE = 0.03
+_SHARES = (0.002, TRIAL_SHARE)
 _ROUNDS = 3
+# A larger map is measured by some of its rows: it would take minutes, and gigabytes.
+_MEASURED_CELLS = 2**19
 # Fixed cost where the measured line would begin below zero.
 _LEAST_SECONDS = 1e-9
 
@@ -35,6 +39,21 @@ class Costs:
     def sparse_is_cheaper(self, macs: int) -> bool:
         """Whether the sparse path with so many multiplications is."""
         return self.fixed_seconds + macs * self.seconds_per_mac <= self.dense_seconds
+
+    def scaled(self, times: float) -> Costs:
+        """Those of a map with so many times the cells."""
+        return Costs(self.fixed_seconds * times, self.seconds_per_mac, self.dense_seconds * times)
+
+
+def measurable(shape: tuple[int, int]) -> tuple[int, int]:
+    """(H,W) of the part of a map by which its costs are measured: all but of a large one."""
+    rows, cols = shape
+    return min(rows, max(1, _MEASURED_CELLS // cols)), cols
+
+
+def is_measurable(shape: tuple[int, int]) -> bool:
+    """Whether costs are measured on all of a map."""
+    return measurable(shape) == shape
 
 
 def measure(

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from tiny_bev_ros.engine.chain import ConvLayer
+from tiny_bev_ros.engine.device_errors import device_is_lost
+from tiny_bev_ros.engine.memory import shortage
 
 # Records work; returns what repeats it, and the tensor in which its result then lies.
 Capture = Callable[[Callable[[], Tensor]], tuple[Callable[[], None], Tensor]]
@@ -104,6 +106,10 @@ class DensePath:
             try:
                 self._replay, self._recorded = capture(lambda: self._forward(kept))
             except RuntimeError as error:
+                # Neither says anything of graphs.
+                if shortage(error) or device_is_lost(error, self._device):
+                    self.release()
+                    raise
                 self.why_no_graph = str(error).strip().partition('\n')[0]
                 warnings.warn(f'no CUDA graph: {self.why_no_graph}', stacklevel=2)
         self._shape = shape

@@ -65,7 +65,7 @@ class Detector:
         times = [time.perf_counter()]
         pillars = self._pillars.pillars(points)
         times.append(time.perf_counter())
-        features = self._engine.from_pillars(*pillars, self.grid.shape)
+        features = self._engine.from_checked(*pillars, self.grid.shape)
         times.append(time.perf_counter())
         seen = self._heads(features, self.fine, min_scores)
         times.append(time.perf_counter())

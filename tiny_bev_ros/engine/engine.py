@@ -12,22 +12,26 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tiny_bev_ros.engine.chain import ConvLayer, as_chain
-from tiny_bev_ros.engine.choice import Choice
-from tiny_bev_ros.engine.crossover import run_sparse, trial_pillars
+from tiny_bev_ros.engine.chain import ConvLayer, as_chain, chain_part
+from tiny_bev_ros.engine.choice import Choice, made_with_numba
+from tiny_bev_ros.engine.crossover import (
+    TRIAL_SHARE,
+    is_measurable,
+    run_sparse,
+    trial_pillars,
+)
 from tiny_bev_ros.engine.dense import DensePath, cuda_graph
 from tiny_bev_ros.engine.dense_part import DensePart
 from tiny_bev_ros.engine.fingerprint import fingerprint
-from tiny_bev_ros.engine.memory import enough_memory
+from tiny_bev_ros.engine.memory import NotEnoughMemoryError, enough_memory, free_bytes
+from tiny_bev_ros.engine.needs import BackboneNeeds
 from tiny_bev_ros.engine.precision import reason_for_float32
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.models import scatter
+from tiny_bev_ros.models.pillars import check_pillars, check_shape, scatter_checked
 
 PRECISIONS = ('float32', 'bfloat16', 'float16')
 # Not on and off, which YAML takes for true and false.
 SPARSITIES = ('auto', 'always', 'never')
-# Of the cells of a map by which an engine is warmed up.
-_TRIAL_SHARE = 0.03
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,7 @@ class BackboneEngine:
         self.channels: int = described.feature_info[-1].channels
         self.stride: int = described.feature_info[-1].stride
         self.statistics = FrameStatistics('dense', 1.0, 1.0)
+        self._fits: tuple[int, int] | None = None  # for which there is memory
         self._refuse_train_mode()
         self._build()
         if sparsity == 'always' and self.why_dense:
@@ -113,10 +118,17 @@ class BackboneEngine:
         The result is overwritten by the second next call.
 
         Raises:
-            TinyBevError: the channels are not those of the backbone, it is in train mode, or
-                memory is short.
+            TinyBevError: the pseudo-image has another shape, or no float dtype; the channels are
+                not those of the backbone, it is in train mode, or memory is short.
         """
+        if pseudo_image.ndim != 4 or not all(pseudo_image.shape):
+            raise TinyBevError(
+                f'pseudo-image has shape {tuple(pseudo_image.shape)}; expected (B, C, H, W)'
+            )
+        if not pseudo_image.is_floating_point():
+            raise TinyBevError(f'pseudo-image is {pseudo_image.dtype}; expected a float dtype')
         self._check(pseudo_image.shape[1])
+        self._check_memory((pseudo_image.shape[2], pseudo_image.shape[3]))
         with enough_memory(f'a pseudo-image of {tuple(pseudo_image.shape)}'):
             pseudo_image = pseudo_image.to(self._device, torch.float32)
             if not self._sparse_is_possible:
@@ -138,33 +150,80 @@ class BackboneEngine:
 
         Returns:
             (1,C_out,h,w) float32, overwritten by the second next call.
+
+        Raises:
+            TinyBevError: an argument is none of these, a cell is outside of the map, or one of
+                the reasons of a call.
+        """
+        check_pillars(features, cells, shape)
+        return self.from_checked(features, cells, shape)
+
+    @torch.inference_mode()
+    def from_checked(self, features: Tensor, cells: Tensor, shape: tuple[int, int]) -> Tensor:
+        """What `from_pillars` does, for pillars that are known to be right.
+
+        Those of a PillarStage and of `decode_pillars` are. Others may be written beside the map.
         """
         self._check(features.shape[1])
+        self._check_memory(shape)
         with enough_memory(f'a map of {shape}'):
             features, cells = features.to(self._device, torch.float32), cells.to(self._device)
             if not self._sparse_is_possible:
-                return self._all_dense(scatter(features, cells, shape))
-            return self._frame(features, cells, shape, lambda: scatter(features, cells, shape))
+                return self._all_dense(scatter_checked(features, cells, shape))
+            return self._frame(
+                features, cells, shape, lambda: scatter_checked(features, cells, shape)
+            )
 
     @torch.inference_mode()
     def warm_up(self, shape: tuple[int, int]) -> None:
         """Runs, for a map of (H,W), what frames may run, so that none is late.
 
-        Unless this machine has done so before, it measures which path is cheaper.
+        Unless this machine has done so before, it measures which path is cheaper. Of a large map
+        nothing is computed densely on the CPU, where nothing is kept of it.
+
+        Raises:
+            TinyBevError: the map has no cells, or memory is short.
         """
+        check_shape(shape)
+        self._check_memory(shape)
         with enough_memory(f'a map of {shape}'):
             self._run_once(shape)
+
+    def needed_bytes(self, shape: tuple[int, int]) -> int:
+        """What a map of (H,W) takes of the device's memory, as computed from the sizes."""
+        needs = BackboneNeeds(
+            self._layers, self._after is not None, self.in_channels, self.channels, self.stride
+        )
+        numba = made_with_numba(self._device)
+        return needs.bytes(shape, self._dtype, self._device, self._sparsity, numba=numba)
 
     def release(self) -> None:
         """Lets go of kept buffers and recordings; the next frame makes them anew."""
         self._by_shape.clear()
         self._dense.release()
+        self._fits = None
+
+    def _check_memory(self, shape: tuple[int, int]) -> None:
+        """Refuses a map that needs more than there is: the system would end the process."""
+        if shape == self._fits:
+            return
+        self._by_shape.clear()  # a stream has one size; buffers of the last one are large
+        self._dense.release()
+        needed, free = self.needed_bytes(shape), free_bytes(self._device)
+        if needed > free:
+            raise NotEnoughMemoryError(
+                f'map of {shape[0]} x {shape[1]} cells takes {needed / 2**20:.0f} MiB; '
+                f'expected at most {free / 2**20:.0f}, which are free: take larger cells or '
+                'smaller ranges'
+            )
+        self._fits = shape
 
     def _run_once(self, shape: tuple[int, int]) -> None:
         if self._sparse_is_possible:
-            trial = trial_pillars(_TRIAL_SHARE, self.in_channels, shape, self._device)
+            trial = trial_pillars(TRIAL_SHARE, self.in_channels, shape, self._device)
             run_sparse(self._choice(shape).sparse, *trial)
-        if not self._sparse_is_possible or self._sparsity == 'auto':
+        dense = not self._sparse_is_possible or self._sparsity == 'auto'
+        if dense and (self._device.type != 'cpu' or is_measurable(shape)):
             self._finish(
                 self._dense(torch.zeros(1, self.in_channels, *shape, device=self._device))
             )
@@ -195,17 +254,17 @@ class BackboneEngine:
         self._built_from = fingerprint(self._network)
         self._layers: tuple[ConvLayer, ...] = ()
         self._by_shape: dict[tuple[int, int], Choice] = {}
+        self._fits = None
         self.why_dense = ''
         on_cpu = self._device.type == 'cpu'
         # A GPU may round products (TF32) by more than a chain may differ from its network.
         network = self._network if on_cpu else copy.deepcopy(self._network).cpu()
-        chain: Any = self._network
+        chain, followed = chain_part(self._network)
         self._after: DensePart | None = None
-        if hasattr(chain, 'after_chain'):
-            self._after = DensePart(chain, self._device, self._dtype, 'after_chain')
-            chain, network = chain.chain, network.get_submodule('chain')
+        if followed:
+            self._after = DensePart(self._network, self._device, self._dtype, 'after_chain')
         try:
-            self._layers = as_chain(network)
+            self._layers = as_chain(chain_part(network)[0])
         except TinyBevError as error:
             self.why_dense = str(error)
         capture = None if on_cpu else partial(cuda_graph, self._device)
@@ -243,7 +302,6 @@ class BackboneEngine:
 
     def _choice(self, shape: tuple[int, int]) -> Choice:
         if shape not in self._by_shape:
-            self._by_shape.clear()  # a stream has one size; buffers of the last one are large
             self._by_shape[shape] = Choice(
                 self._layers,
                 shape,

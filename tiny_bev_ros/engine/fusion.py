@@ -11,11 +11,10 @@ from torch import Tensor
 
 from tiny_bev_ros.engine.fusion_memory import (
     attention_is_fused,
-    free_bytes,
     global_bytes,
     projected_bytes,
 )
-from tiny_bev_ros.engine.memory import NotEnoughMemoryError, enough_memory
+from tiny_bev_ros.engine.memory import NotEnoughMemoryError, enough_memory, free_bytes
 from tiny_bev_ros.engine.precision import dtype_for
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.models.camera import Camera

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 
 _FLOAT32 = 4
@@ -51,14 +49,3 @@ def attention_is_fused(device: torch.device, dtype: torch.dtype, head_channels: 
         return False
     some = torch.zeros(1, 1, 128, head_channels, device=device, dtype=dtype)
     return int(choose(some, some, some)) != 0
-
-
-def free_bytes(device: torch.device) -> int:
-    """What is free of a device's memory, with what PyTorch holds there and does not use."""
-    if device.type == 'cuda':
-        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return torch.cuda.mem_get_info(device)[0] + kept
-    for line in Path('/proc/meminfo').read_text().splitlines():
-        if line.startswith('MemAvailable:'):
-            return int(line.split()[1]) * 1024
-    raise RuntimeError('/proc/meminfo has no MemAvailable')

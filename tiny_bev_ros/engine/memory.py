@@ -1,32 +1,56 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What happens when memory is short: first it is told apart, then the work becomes smaller."""
+"""Memory of a device: when it counts as short, how much is free, how much may be taken."""
 
 from __future__ import annotations
 
+import errno
 import gc
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import Any, Generic, Protocol, TypeVar
+from pathlib import Path
 
 import torch
 
+from tiny_bev_ros.engine.device_errors import causes, is_device_error
 from tiny_bev_ros.errors import TinyBevError
 
-# What PyTorch says where it has no exception type of its own: of its CPU allocator and of
-# CUDA's libraries. 'memory' alone is also in 'illegal memory access'.
-_SHORT = (
-    'out of memory',
-    "can't allocate memory",
-    'not enough memory',
-    'CUBLAS_STATUS_ALLOC_FAILED',
-    'CUDNN_STATUS_ALLOC_FAILED',
+# What libraries say whose shortage has no exception type of its own: PyTorch's CPU allocator and
+# oneDNN; cuDNN, which then finds no engine either; and all of CUDA's, which cannot make a handle
+# where memory is short. 'memory' alone is also in 'illegal memory access'.
+_SHORT = re.compile(
+    r'out of memory|OUT_OF_MEMORY|not enough memory|bad_alloc|could not create a memory'
+    r"|(can't|cannot|failed to) allocate|memory allocation failed|unable to find an engine"
+    r'|ALLOC(ATION)?_FAILED|INSUFFICIENT_RESOURCES|_STATUS_NOT_INITIALIZED',
+    re.IGNORECASE,
 )
-_CPU = torch.device('cpu')
+# cudaErrorMemoryAllocation, as torch.AcceleratorError tells it.
+_CODE = 2
+# Bytes that PyTorch may take, by device, where that is limited.
+_limits: dict[torch.device, int] = {}
+_CGROUP = Path('/sys/fs/cgroup')
 
 
 class NotEnoughMemoryError(TinyBevError):
     """Some input needs more memory than there is."""
+
+
+def shortage(error: BaseException) -> str:
+    """A line for an error that says, or was raised by one that says, that memory is short.
+
+    Returns:
+        '' for any other error.
+    """
+    for each in causes(error):
+        short = (
+            isinstance(each, (MemoryError, torch.cuda.OutOfMemoryError))
+            or (isinstance(each, OSError) and each.errno == errno.ENOMEM)
+            or getattr(each, 'error_code', None) == _CODE
+            or (isinstance(each, RuntimeError) and _SHORT.search(str(each)))
+        )
+        if short:
+            return str(each).strip().partition('\n')[0] or type(each).__name__
+    return ''
 
 
 @contextmanager
@@ -38,11 +62,10 @@ def enough_memory(what: str) -> Iterator[None]:
     """
     try:
         yield
-    except (RuntimeError, MemoryError) as error:
-        text = str(error)
-        if not isinstance(error, MemoryError) and not any(words in text for words in _SHORT):
+    except (RuntimeError, MemoryError, OSError) as error:
+        reason = shortage(error)
+        if not reason:
             raise
-        reason = text.strip().partition('\n')[0]
         raise NotEnoughMemoryError(f'there is not enough memory for {what}: {reason}') from None
 
 
@@ -66,6 +89,7 @@ def limit_device_memory(device: torch.device, budget_mb: int) -> None:
         )
     share = budget_mb * 2**20 / total if budget_mb else 1.0
     torch.cuda.set_per_process_memory_fraction(share, device)
+    _limits[device] = budget_mb * 2**20 or total
 
 
 def device_memory_mb(device: torch.device) -> float:
@@ -73,216 +97,48 @@ def device_memory_mb(device: torch.device) -> float:
     return torch.cuda.memory_reserved(device) / 2**20 if device.type == 'cuda' else 0.0
 
 
+def free_bytes(device: torch.device) -> int:
+    """What may still be taken of a device's memory.
+
+    On CUDA with what PyTorch holds there and does not use, within the budget; on the CPU within
+    the limit of the container, if there is one.
+    """
+    if device.type == 'cuda':
+        used = torch.cuda.memory_allocated(device)
+        kept = torch.cuda.memory_reserved(device) - used
+        free = torch.cuda.mem_get_info(device)[0] + kept
+        return min(free, _limits[device] - used) if device in _limits else free
+    return min([_available_bytes(), *_container_bytes()])
+
+
+def _available_bytes() -> int:
+    for line in Path('/proc/meminfo').read_text().splitlines():
+        if line.startswith('MemAvailable:'):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError('/proc/meminfo has no MemAvailable')
+
+
+def _container_bytes() -> list[int]:
+    """What a control group leaves, where one limits this process and can be read."""
+    try:
+        most = (_CGROUP / 'memory.max').read_text().strip()
+        used = int((_CGROUP / 'memory.current').read_text())
+        files = re.search(r'^inactive_file (\d+)$', (_CGROUP / 'memory.stat').read_text(), re.M)
+    except (OSError, ValueError):
+        return []
+    # Cached files give way.
+    spare = int(files[1]) if files else 0
+    return [int(most) - used + spare] if most.isdecimal() else []
+
+
 def free_caches(device: torch.device) -> None:
     """Gives back what nobody uses any more."""
     gc.collect()
-    if device.type == 'cuda':
+    if device.type != 'cuda':
+        return
+    try:
         torch.cuda.empty_cache()
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How networks are run.
-
-    Attributes:
-        device: where.
-        precision, sparsity: as BackboneEngine takes them.
-    """
-
-    device: torch.device
-    precision: str
-    sparsity: str
-
-
-class Networks(Protocol):
-    """What a ladder builds."""
-
-    @property
-    def can_be_sparse(self) -> bool:
-        """Whether sparsity 'always' is possible."""
-
-    def release(self, kept: Any = None) -> None:
-        """Lets go of buffers that ``kept`` does not share; they are made anew when needed."""
-
-
-Some = TypeVar('Some', bound=Networks)
-Result = TypeVar('Result')
-_CACHES, _SPARSE, _LOWER, _ON_CPU = (
-    'with caches freed',
-    'sparse only',
-    'in bfloat16',
-    'on the CPU',
-)
-
-
-class MemoryLadder(Generic[Some]):
-    """Runs work on networks, and makes do with less when memory is short.
-
-    The steps, each of which is told, kept and followed by another try: free caches; compute
-    sparse only; lower precision, if that is allowed; the CPU, if that is allowed. A step that
-    changes nothing is left out. Caches may be freed again after a hundred inputs.
-
-    When the last one does not help either, the settings are those of before: it was the input
-    that was too large. Where that happens several times in a row, or before anything worked,
-    it was not.
-
-    Args:
-        build: makes the networks for some settings; may itself raise NotEnoughMemoryError.
-        settings: to begin with.
-        tell: gets a line for each step.
-        allow_lower_precision: whether float32 may become bfloat16.
-        allow_cpu: whether the CPU may take over.
-
-    Attributes:
-        settings: of now.
-        steps: that are in force, by name.
-        exhausted: '' or why there is no use in going on.
-
-    Raises:
-        NotEnoughMemoryError: there is too little even to build the networks.
-    """
-
-    # So many inputs in a row that are too large are no accident.
-    _TRIES = 3
-    _FREE_AGAIN_AFTER = 100
-
-    def __init__(
-        self,
-        build: Callable[[Settings], Some],
-        settings: Settings,
-        tell: Callable[[str], None],
-        *,
-        allow_lower_precision: bool,
-        allow_cpu: bool,
-    ) -> None:
-        self._build, self._tell = build, tell
-        self._allow_lower_precision, self._allow_cpu = allow_lower_precision, allow_cpu
-        self.settings = settings
-        self.steps: tuple[str, ...] = ()
-        self.exhausted = ''
-        self._failures = self._good = 0
-        self._can_be_sparse = True
-        self._networks: Some | None = None
-        self._descending(lambda networks: None)
-
-    @property
-    def networks(self) -> Some:
-        """The networks for the settings of now."""
-        if self._networks is None:
-            self._networks = self._build(self.settings)
-            self._can_be_sparse = self._networks.can_be_sparse
-        return self._networks
-
-    def run(self, work: Callable[[Some], Result]) -> Result:
-        """Does work on the networks; again, with less, where memory is short.
-
-        Raises:
-            NotEnoughMemoryError: no step helped; see `exhausted`.
-        """
-        before = self.settings, self.steps
-        try:
-            result = self._descending(work)
-        except NotEnoughMemoryError as error:
-            self._failures += 1
-            if not self._good or self._failures >= self._TRIES:
-                self.exhausted = str(error)
-            else:
-                self.settings, self.steps = before
-                self.release()
+    except RuntimeError as error:
+        # A device that is lost has nothing to give back; whoever uses it next is told.
+        if not is_device_error(error):
             raise
-        self._failures = 0
-        self._good += 1
-        if self._good % self._FREE_AGAIN_AFTER == 0:
-            self._undo({_CACHES})
-        return result
-
-    @property
-    def built(self) -> Some | None:
-        """The networks, if there are any at the moment."""
-        return self._networks
-
-    def prepare(
-        self,
-        build: Callable[[Settings], Some],
-        first: Callable[[Settings], Some] | None = None,
-        **changes: Any,
-    ) -> Callable[[], None]:
-        """Builds other networks beside those of now, which go on meanwhile.
-
-        Args:
-            build: makes them.
-            first: makes them this once, where they may share parts with those of now.
-            **changes: of the settings: precision, sparsity.
-
-        Returns:
-            What puts them in the place of those of now; call it between two inputs.
-
-        Raises:
-            NotEnoughMemoryError: there is not enough for both.
-        """
-        before = self.settings
-        networks = (first or build)(replace(before, **changes))
-
-        def adopt() -> None:
-            old = self._networks
-            # A step that was taken meanwhile holds for them as well: they are built once more.
-            self._networks = networks if self.settings == before else None
-            self._can_be_sparse = networks.can_be_sparse
-            self._build, self.settings = build, replace(self.settings, **changes)
-            undone = {'precision': _LOWER, 'sparsity': _SPARSE}
-            self._undo({undone[name] for name in changes})
-            if old is not None:
-                old.release(networks)
-
-        return adopt
-
-    def release(self) -> None:
-        """Lets go of the networks; they are built anew when they are needed."""
-        if self._networks is not None:
-            self._networks.release()
-        self._networks = None
-        free_caches(self.settings.device)
-
-    def _undo(self, steps: set[str]) -> None:
-        self.steps = tuple(step for step in self.steps if step not in steps)
-
-    def _descending(self, work: Callable[[Some], Result]) -> Result:
-        while True:
-            try:
-                with enough_memory('an input'):
-                    return work(self.networks)
-            except NotEnoughMemoryError as error:
-                step = self._next_step()
-                if step is None:
-                    raise
-                reason = str(error)
-            except TinyBevError:
-                if self._networks is not None or self.steps[-1:] != (_SPARSE,):
-                    raise
-                # Only built networks tell whether they can be sparse; these cannot.
-                self._can_be_sparse, self.steps = False, self.steps[:-1]
-                self.settings = replace(self.settings, sparsity='auto')
-                continue
-            # Outside the handler: an exception keeps alive what its frames hold.
-            name, changes = step
-            self._tell(f'{reason}; now {name}')
-            self.release()
-            self.steps = (*self.steps, name)
-            self.settings = replace(self.settings, **changes)
-
-    def _next_step(self) -> tuple[str, dict[str, Any]] | None:
-        now = self.settings
-        steps: list[tuple[str, bool, dict[str, Any]]] = [
-            (_CACHES, True, {}),
-            (_SPARSE, self._can_be_sparse and now.sparsity == 'auto', {'sparsity': 'always'}),
-            (
-                _LOWER,
-                self._allow_lower_precision and now.precision == 'float32',
-                {'precision': 'bfloat16'},
-            ),
-            (_ON_CPU, self._allow_cpu and now.device.type != 'cpu', {'device': _CPU}),
-        ]
-        for name, possible, changes in steps:
-            if possible and name not in self.steps:
-                return name, changes
-        return None

@@ -22,11 +22,6 @@ class NodeNetworks:
     camera: CameraStage | None = None
     fusion: FusionStage | None = None
 
-    @property
-    def can_be_sparse(self) -> bool:
-        """Whether there is a backbone with a sparse path."""
-        return self.engine is not None and not self.engine.why_dense
-
     def release(self, kept: NodeNetworks | None = None) -> None:
         """Lets go of the buffers of the backbone, unless ``kept`` goes on with it.
 

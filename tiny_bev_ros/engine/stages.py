@@ -12,8 +12,8 @@ import torch
 from tiny_bev_ros.engine.fingerprint import fingerprint
 from tiny_bev_ros.engine.memory import enough_memory
 from tiny_bev_ros.grid import BevGrid
-from tiny_bev_ros.models import PillarFeatureNet, scatter
-from tiny_bev_ros.models.pillars import group
+from tiny_bev_ros.models import PillarFeatureNet
+from tiny_bev_ros.models.pillars import group, scatter_checked
 
 _NUMBA = importlib.util.find_spec('numba') is not None
 
@@ -92,10 +92,10 @@ class PillarStage:
 
 
 def lay_out(pillars: tuple[torch.Tensor, torch.Tensor], shape: tuple[int, int]) -> torch.Tensor:
-    """Features and cells of pillars to a dense pseudo-image (1,C,H,W).
+    """Features and cells of pillars, as a PillarStage gives them, to a pseudo-image (1,C,H,W).
 
     Raises:
         TinyBevError: memory is short.
     """
     with enough_memory('a pseudo-image'):
-        return scatter(*pillars, shape)
+        return scatter_checked(*pillars, shape)

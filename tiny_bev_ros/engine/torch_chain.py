@@ -6,6 +6,8 @@ The mathematics is that of `tiny_bev_ros.engine.sparse`: background plus delta.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -17,6 +19,15 @@ from tiny_bev_ros.engine.torch_layer import Rows, TorchGround, TorchLayer
 # cache, elsewhere fewer launches count for more.
 _CPU_BLOCK = 4 * 2**20
 _BLOCK = 128 * 2**20
+
+
+def room_for_neighbours(
+    layers: Sequence[ConvLayer], shape: tuple[int, int], dtype: torch.dtype, device: torch.device
+) -> int:
+    """Values gathered at once."""
+    depth = max(layer.weight[0].numel() for layer in layers)
+    budget = _CPU_BLOCK if device.type == 'cpu' else _BLOCK
+    return min(budget // dtype.itemsize, depth * shape[0] * shape[1])
 
 
 class TorchChain:
@@ -39,9 +50,7 @@ class TorchChain:
     ) -> None:
         self._active = torch.zeros(shape, device=device)
         self._input = Rows(layers[0].weight.shape[1], dtype, device)
-        depth = max(layer.weight[0].numel() for layer in layers)
-        budget = _CPU_BLOCK if device.type == 'cpu' else _BLOCK
-        room = min(budget * 8 // torch.finfo(dtype).bits, depth * shape[0] * shape[1])
+        room = room_for_neighbours(layers, shape, dtype, device)
         gathered = torch.empty(room, dtype=dtype, device=device)
         self._layers: list[TorchLayer] = []
         for layer, background in zip(layers, backgrounds(layers, shape), strict=True):

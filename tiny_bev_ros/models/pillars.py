@@ -7,12 +7,16 @@ CVPR 2019, section 2.1.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from numbers import Integral
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from tiny_bev_ros.grid import BevGrid
+from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.grid import MAX_CELLS, BevGrid
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,63 @@ def decorate(
     return torch.cat([points, to_mean, to_centre], dim=1)
 
 
+def check_pillars(features: Tensor, cells: Tensor, shape: tuple[int, int]) -> None:
+    """Refuses pillars that do not stand on a map, each at a place of its own.
+
+    Cells on another device than the CPU are waited for.
+
+    Args:
+        features: (P, C) of a float dtype.
+        cells: (P, 2) int32 or int64 [row, col].
+        shape: (H, W) of the map.
+
+    Raises:
+        TinyBevError: they are none of these, a cell is outside of the map, or two are alike.
+    """
+    if features.ndim != 2 or tuple(cells.shape) != (len(features), 2):
+        raise TinyBevError(
+            f'features are {tuple(features.shape)} and cells {tuple(cells.shape)}; '
+            'expected (P, C) and (P, 2)'
+        )
+    if not features.is_floating_point():
+        raise TinyBevError(f'features are {features.dtype}; expected a float dtype')
+    if cells.dtype not in (torch.int32, torch.int64):
+        raise TinyBevError(f'cells are {cells.dtype}; expected torch.int64')
+    rows, cols = check_shape(shape)
+    if not len(cells):
+        return
+    # NumPy takes a tenth of PyTorch's time for so few numbers.
+    row, col = cells.cpu().numpy().astype(np.int64, copy=False).T
+    if min(row.min(), col.min()) < 0 or row.max() >= rows or col.max() >= cols:
+        outside = (row < 0) | (row >= rows) | (col < 0) | (col >= cols)
+        pillar = int(outside.argmax())
+        raise TinyBevError(
+            f'cell of pillar {pillar} is row {row[pillar]}, column {col[pillar]}; '
+            f'expected from 0 to below {rows} and {cols}'
+        )
+    taken = np.zeros(rows * cols, np.bool_)
+    place = row * cols + col
+    taken[place] = True
+    if np.count_nonzero(taken) != len(place):
+        place.sort()
+        twice = int(place[1:][place[1:] == place[:-1]][0])
+        raise TinyBevError(
+            f'cell of row {twice // cols}, column {twice % cols} is there more than once; '
+            'expected one pillar per place'
+        )
+
+
+def check_shape(shape: tuple[int, int]) -> tuple[int, int]:
+    """(H, W) of a map, if it is one."""
+    whole = len(shape) == 2 and all(isinstance(size, Integral) and size > 0 for size in shape)
+    if not whole or math.prod(shape) > MAX_CELLS:
+        raise TinyBevError(
+            f'shape of the map is {tuple(shape)}; expected whole numbers (H, W) above 0, '
+            f'{MAX_CELLS} cells at most'
+        )
+    return shape
+
+
 def scatter(features: Tensor, cells: Tensor, shape: tuple[int, int]) -> Tensor:
     """Puts pillars on the map, the pseudo-image; other cells are 0.
 
@@ -113,7 +174,16 @@ def scatter(features: Tensor, cells: Tensor, shape: tuple[int, int]) -> Tensor:
 
     Returns:
         (1, C, H, W), of the dtype of the features.
+
+    Raises:
+        TinyBevError: see `check_pillars`.
     """
+    check_pillars(features, cells, shape)
+    return scatter_checked(features, cells, shape)
+
+
+def scatter_checked(features: Tensor, cells: Tensor, shape: tuple[int, int]) -> Tensor:
+    """What `scatter` does, for pillars that are known to be right: no device is waited for."""
     rows, cols = shape
     canvas = features.new_zeros(features.shape[1], rows * cols)
     canvas[:, cells[:, 0] * cols + cells[:, 1]] = features.t()

@@ -49,7 +49,7 @@ class BackboneNode(BevNode):
             features, cells = torch.from_numpy(image.features), torch.from_numpy(image.cells)
             shape = image.canvas
             bev = self.run(
-                'backbone', lambda networks: networks.engine.from_pillars(features, cells, shape)
+                'backbone', lambda networks: networks.engine.from_checked(features, cells, shape)
             )
         else:
             tensor = image.tensor

@@ -17,16 +17,14 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from tiny_bev_ros.engine.engine import FrameStatistics
-from tiny_bev_ros.engine.memory import (
-    MemoryLadder,
-    NotEnoughMemoryError,
-    Settings,
-    limit_device_memory,
-)
+from tiny_bev_ros.engine.ladder import MemoryLadder, Settings
+from tiny_bev_ros.engine.memory import NotEnoughMemoryError, limit_device_memory
 from tiny_bev_ros.engine.networks import NodeNetworks
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.nodes import build, changes, parameters
+from tiny_bev_ros.nodes.breakdown import Breakdown
 from tiny_bev_ros.nodes.managed import answer_wrong_transitions
+from tiny_bev_ros.nodes.network_builder import NetworkBuilder
 from tiny_bev_ros.nodes.node_parameters import NodeParameters
 from tiny_bev_ros.nodes.telemetry import Telemetry
 from tiny_bev_ros.transport.allocator import give_back
@@ -44,7 +42,7 @@ class BevNode(LifecycleNode):
     configure loads weights, makes the networks and warms them up; activate subscribes;
     deactivate ends the subscription and frees buffers; cleanup gives everything back. What
     goes wrong while the node is active, and does not go away, leads through error processing
-    to unconfigured.
+    to unconfigured. Where the device is lost to the process, that must end as well.
 
     Callbacks are in three groups: the input, diagnostics, and all the rest. With threads for
     each the node answers while it computes.
@@ -53,6 +51,7 @@ class BevNode(LifecycleNode):
         tally: what became of its input.
         state: of the lifecycle, by name.
         fault: '' or why the node is not active.
+        lost: whether the process must end: it can use its device no more.
         weights, ladder: the networks, and what runs them; None while unconfigured.
         statistics: of the last frame, of nodes with a backbone.
         cameras: what became of the messages of each, by name.
@@ -65,7 +64,7 @@ class BevNode(LifecycleNode):
     def __init__(self, name: str, **node_options: Any) -> None:
         super().__init__(name, **node_options)
         answer_wrong_transitions(self)
-        self.state, self.fault = 'unconfigured', ''
+        self.state, self.fault, self.lost = 'unconfigured', '', False
         self.tally = Tally(self.get_logger(), time.monotonic_ns)
         self.freshness = Freshness(lambda: self.get_clock().now().nanoseconds, self.tally)
         self.weights: build.Weights | None = None
@@ -77,9 +76,10 @@ class BevNode(LifecycleNode):
         self._input_group = MutuallyExclusiveCallbackGroup()
         self._frame_lock = Lock()
         self._times, self._stamp = FrameTimes(0), (0, 0)
+        self._breakdown = Breakdown()
         self._alarm = self.create_guard_condition(self._break_down)
         self._parameters_of_node = NodeParameters(
-            self, parameters.NODES[name], lambda: self.ladder is not None, self._apply
+            self, parameters.NODES[name], lambda: self.ladder is not None, self._change
         )
         self.telemetry = Telemetry(self)
 
@@ -136,8 +136,16 @@ class BevNode(LifecycleNode):
     def run(self, stage: str, work: Callable[[Any], _Result]) -> _Result:
         """Does work on the networks, with less memory if need be, and times it."""
         assert self.ladder is not None
-        with self.timed(stage):
-            return self.ladder.run(work)
+        try:
+            with self.timed(stage):
+                result = self.ladder.run(work)
+        except TinyBevError:
+            raise
+        except Exception as error:
+            self.notice(error, stage)
+            raise
+        self._breakdown.worked(stage)
+        return result
 
     def timed(self, stage: str) -> AbstractContextManager[None]:
         """Is to be around what else is done for an input, and times it."""
@@ -161,6 +169,19 @@ class BevNode(LifecycleNode):
         self.freshness.check(self._stamp)
         with self._times.stage('publish'):
             yield
+
+    def notice(self, error: Exception, stage: str = '') -> None:
+        """Is to be called with an error that is no TinyBevError: the node may be broken.
+
+        Args:
+            error: that was raised.
+            stage: whose work on the networks raised it.
+        """
+        device = self.ladder.settings.device if self.ladder is not None else None
+        fault = self._breakdown.fault(error, stage, device)
+        if fault:
+            self.fault = fault
+            self._alarm.trigger()
 
     # Transitions.
 
@@ -202,6 +223,8 @@ class BevNode(LifecycleNode):
         """The same, so that configure may be tried again."""
         fault = self.fault
         done = self._transition(self._release, 'unconfigured')
+        if done != TransitionCallbackReturn.SUCCESS:
+            self.state = 'finalized'
         self.fault = fault or self.fault
         self.get_logger().error(f'unconfigured after an error: {self.fault}')
         return done
@@ -228,6 +251,7 @@ class BevNode(LifecycleNode):
         except Exception as error:
             self.fault = f'{type(error).__name__}: {error}'
             self.get_logger().error(traceback.format_exc().strip())
+            self.notice(error)
             return TransitionCallbackReturn.ERROR
         self.state, self.fault = state, ''
         if told is not None:
@@ -302,14 +326,35 @@ class BevNode(LifecycleNode):
                     self.fault = self.ladder.exhausted
                     self._alarm.trigger()
                 raise
+            except TinyBevError:
+                raise
+            except Exception as error:
+                self.notice(error)
+                raise
             self.telemetry.published(self._stamp)
 
     def _break_down(self) -> None:
         # Not by the thread that works on inputs: its end is waited for.
         if self.fault and self.state == 'active':
             self.trigger_deactivate()
+        if self._breakdown.lost and not self.lost:
+            self.get_logger().fatal('ending, as only another process can use the device')
+            self.telemetry.tell()
+            self.lost = True
 
     # Changes at run time.
+
+    def _change(self, values: dict[str, Any], names: set[str]) -> None:
+        """Lets any error be an answer to who asked for the change."""
+        try:
+            self._apply(values, names)
+        except TinyBevError:
+            raise
+        except Exception as error:
+            self.get_logger().error(traceback.format_exc().strip())
+            self.notice(error)
+            reason = f'{type(error).__name__}: {error}'.partition('\n')[0]
+            raise TinyBevError(f'the change failed: {reason}') from error
 
     def _apply(self, values: dict[str, Any], names: set[str]) -> None:
         """Makes everything new first, so that a change that is refused changes nothing."""
@@ -343,7 +388,5 @@ class BevNode(LifecycleNode):
         weights: build.Weights,
         values: dict[str, Any],
         kept: NodeNetworks | None = None,
-    ) -> Callable[[Settings], Any]:
-        return lambda settings: build.make_networks(
-            weights, settings, values, self.get_logger(), self.map_shape(), kept
-        )
+    ) -> NetworkBuilder:
+        return NetworkBuilder(weights, values, self.get_logger(), self.map_shape, kept)

@@ -16,7 +16,8 @@ from tiny_bev_ros.engine.cameras import CameraStage
 from tiny_bev_ros.engine.engine import BackboneEngine
 from tiny_bev_ros.engine.fusion import FusionStage
 from tiny_bev_ros.engine.heads import HeadStage
-from tiny_bev_ros.engine.memory import Settings, enough_memory
+from tiny_bev_ros.engine.ladder import Settings
+from tiny_bev_ros.engine.memory import enough_memory
 from tiny_bev_ros.engine.networks import NodeNetworks
 from tiny_bev_ros.engine.stages import PillarStage
 from tiny_bev_ros.errors import TinyBevError
@@ -37,6 +38,9 @@ from tiny_bev_ros.models.checkpoint import load_camera_encoder, load_fusion
 from tiny_bev_ros.models.detector import build_heads
 from tiny_bev_ros.models.futr_fusion import FuTrFusion
 from tiny_bev_ros.models.weights import find_description
+
+# Bytes of a map on which the first run takes seconds.
+_LONG_START = 2**30
 
 
 def make_device(values: dict[str, Any], logger: Any) -> torch.device:
@@ -210,6 +214,7 @@ def make_networks(
             backbone = copy.deepcopy(weights.backbone)
             engine = _make_engine(backbone, settings, values, logger)
             if shape is not None:
+                _tell_if_long(engine.needed_bytes(shape), shape, logger)
                 engine.warm_up(shape)
         if heads is None and weights.heads is not None:
             heads = HeadStage(dict(weights.heads.items()), settings.device, settings.precision)
@@ -228,6 +233,14 @@ def describe(weights: Weights, settings: Settings, shape: tuple[int, int] | None
     if weights.backbone is not None:
         parts += [settings.precision, f'sparsity {settings.sparsity}']
     return ', '.join(parts)
+
+
+def _tell_if_long(needed: int, shape: tuple[int, int], logger: Any) -> None:
+    if needed > _LONG_START:
+        logger.info(
+            f'making ready for a map of {shape[0]} x {shape[1]} cells, which takes some '
+            f'{needed / 2**20:.0f} MiB, and a while'
+        )
 
 
 def _make_camera_stage(

@@ -7,11 +7,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from tiny_bev_ros.engine.memory import MemoryLadder, Settings
+from tiny_bev_ros.engine.ladder import MemoryLadder, Settings
 from tiny_bev_ros.engine.networks import NodeNetworks
 from tiny_bev_ros.nodes import build
-
-Build = Callable[[Settings], NodeNetworks]
+from tiny_bev_ros.nodes.network_builder import NetworkBuilder
 
 # Parameter of a file to the network that it is for.
 _FILES = {
@@ -65,7 +64,7 @@ def prepare(
     values: dict[str, Any],
     before: dict[str, Any],
     names: set[str],
-    builder: Callable[[build.Weights, dict[str, Any], NodeNetworks | None], Build],
+    builder: Callable[[build.Weights, dict[str, Any], NodeNetworks | None], NetworkBuilder],
 ) -> list[Callable[[], None]]:
     """Builds the networks that differ, beside those of now.
 

@@ -22,6 +22,8 @@ from tiny_bev_ros.transport.tuning import tune_process
 _WAKE_S = 0.2
 # For the input, for diagnostics, and for all the rest.
 _THREADS = 3
+# Exit code of a process that can use its device no more.
+_LOST = 2
 
 
 def run(module: str, name: str) -> int:
@@ -32,8 +34,9 @@ def run(module: str, name: str) -> int:
         name: the node class in it.
 
     Returns:
-        The exit code: 0 after a clean end, 1 when an argument or a parameter file was wrong.
-        With a wrong value of a parameter the node stays, unconfigured.
+        The exit code: 0 after a clean end, 1 when an argument or a parameter file was wrong, 2
+        when the device is lost to this process, so that what started it starts another. With a
+        wrong value of a parameter the node stays, unconfigured.
     """
     ended = Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -58,7 +61,7 @@ def run(module: str, name: str) -> int:
         executor.add_node(node)
         if not ended.is_set():
             _begin(node)
-        while not ended.is_set():
+        while not ended.is_set() and not node.lost:
             _spin_once(executor, node)
     finally:
         if node is not None:
@@ -66,7 +69,7 @@ def run(module: str, name: str) -> int:
         if executor is not None:
             executor.shutdown(timeout_sec=_WAKE_S)
         rclpy.try_shutdown()
-    return 0
+    return _LOST if node.lost else 0
 
 
 def _begin(node: Any) -> None:
@@ -86,8 +89,9 @@ def _spin_once(executor: Any, node: Any) -> None:
         # Of a subscription that was let go of while the executor looked for what is due.
         node.get_logger().debug(str(error))
         time.sleep(_WAKE_S)
-    except Exception:
+    except Exception as error:
         node.get_logger().error(traceback.format_exc().strip())
+        node.notice(error)
         time.sleep(_WAKE_S)  # not to fill the log, should it be raised again and again
 
 

@@ -86,7 +86,7 @@ class PipelineNode(BevNode):
             return
         shape = self._grid.shape
         features = self.run(
-            'backbone', lambda networks: networks.engine.from_pillars(*pillars, shape)
+            'backbone', lambda networks: networks.engine.from_checked(*pillars, shape)
         )
         self.computed()
         labels = cloud.labels.strided(self._stride)

@@ -47,7 +47,7 @@ class Telemetry:
         # Steady, as simulated time may stand still.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._timer = node.create_timer(
-            _PERIOD_S, self._tell, MutuallyExclusiveCallbackGroup(), clock=steady
+            _PERIOD_S, self.tell, MutuallyExclusiveCallbackGroup(), clock=steady
         )
 
     def destroy(self) -> None:
@@ -193,7 +193,8 @@ class Telemetry:
             }
         return pairs
 
-    def _tell(self) -> None:
+    def tell(self) -> None:
+        """Publishes how the node is now."""
         message = DiagnosticArray(status=[self.status()])
         message.header.stamp = self._node.get_clock().now().to_msg()
         self._diagnostics.publish(message)

@@ -37,7 +37,7 @@ def backbones(points: np.ndarray, threads: int, rounds: int) -> list[dict[str, A
     for name in list_backbones():
         network = _network(name)
         engine = BackboneEngine(network, CPU, threads=threads)
-        work[f'{name} engine'] = partial(engine.from_pillars, *pillars, KITTI.shape)
+        work[f'{name} engine'] = partial(engine.from_checked, *pillars, KITTI.shape)
         work[f'{name} PyTorch'] = partial(network, dense)
     ms = interleaved(work, rounds)
     return [
@@ -77,4 +77,4 @@ def _network(name: str) -> torch.nn.Module:
 
 def _from_pillars(name: str, features: Tensor, cells: Tensor) -> Callable[[], Any]:
     engine = BackboneEngine(_network(name), CPU, threads=torch.get_num_threads())
-    return partial(engine.from_pillars, features, cells, KITTI.shape)
+    return partial(engine.from_checked, features, cells, KITTI.shape)

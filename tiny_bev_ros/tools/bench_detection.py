@@ -44,8 +44,8 @@ def detection(points: np.ndarray, threads: int, rounds: int) -> list[dict[str, A
         for precision in _PRECISIONS:
             engine = BackboneEngine(network.backbone, CPU, precision=precision, threads=threads)
             heads = HeadStage(dict(network.heads.items()), CPU, precision)
-            features = engine.from_pillars(*pillars, grid.shape).clone()
-            run = partial(engine.from_pillars, *pillars, grid.shape)
+            features = engine.from_checked(*pillars, grid.shape).clone()
+            run = partial(engine.from_checked, *pillars, grid.shape)
             work[f'{name} {precision} backbone'] = run
             fine = grid.strided(engine.stride)
             work[f'{name} {precision} heads'] = partial(heads, features, fine, _MIN_SCORES)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tiny_bev_ros.engine.engine import BackboneEngine
 from tiny_bev_ros.engine.stages import PillarStage
 from tiny_bev_ros.messages.cloud import decode_cloud, encode_cloud
-from tiny_bev_ros.models import scatter
+from tiny_bev_ros.models.pillars import scatter_checked
 from tiny_bev_ros.tools.bench_inputs import CPU, KITTI, pillar_feature_net
 from tiny_bev_ros.tools.bench_padded import MAX_POINTS, encode, voxelise
 from tiny_bev_ros.tools.bench_timing import interleaved
@@ -52,20 +52,20 @@ def end_to_end(
     voxels = voxelise(cloud, KITTI)
     features, cells = capped(cloud, KITTI)
     pillars = stage.pillars(cloud.numpy())
-    canvas = scatter(features, cells, KITTI.shape)
+    canvas = scatter_checked(features, cells, KITTI.shape)
 
     def padded() -> Tensor:
         voxels = voxelise(decode(), KITTI)
         features = encode(capped, *voxels, KITTI)
-        return network(scatter(features, voxels[2], KITTI.shape))
+        return network(scatter_checked(features, voxels[2], KITTI.shape))
 
     def without_padding() -> Tensor:
         features, cells = capped(decode(), KITTI)
-        return network(scatter(features, cells, KITTI.shape))
+        return network(scatter_checked(features, cells, KITTI.shape))
 
     def whole(precision: str) -> Tensor:
         found = stage.pillars(decode_cloud(message).points)
-        return engines[precision].from_pillars(*found, KITTI.shape)
+        return engines[precision].from_checked(*found, KITTI.shape)
 
     ways = {
         PADDED: padded,
@@ -78,11 +78,11 @@ def end_to_end(
         'straightforward: voxelising': lambda: voxelise(cloud, KITTI),
         'straightforward: padded PFN': lambda: encode(capped, *voxels, KITTI),
         'straightforward: capped PFN': lambda: capped(cloud, KITTI),
-        'straightforward: canvas': lambda: scatter(features, cells, KITTI.shape),
+        'straightforward: canvas': lambda: scatter_checked(features, cells, KITTI.shape),
         'straightforward: eager backbone': lambda: network(canvas),
         'engine: pillars': lambda: stage.pillars(cloud.numpy()),
-        'engine: float32': lambda: engines['float32'].from_pillars(*pillars, KITTI.shape),
-        'engine: bfloat16': lambda: engines['bfloat16'].from_pillars(*pillars, KITTI.shape),
+        'engine: float32': lambda: engines['float32'].from_checked(*pillars, KITTI.shape),
+        'engine: bfloat16': lambda: engines['bfloat16'].from_checked(*pillars, KITTI.shape),
     }
     times = interleaved(ways | stages, rounds)
     return [{'name': name, 'whole': name in ways, 'ms': ms} for name, ms in times.items()]

@@ -45,7 +45,7 @@ def growth(
     def work(shape: tuple[int, int], count: int) -> dict[str, Callable[[], Tensor]]:
         pillars = random_pillars(shape, count, 0)
         return {
-            way: partial(engine.from_pillars, *pillars, shape) for way, engine in engines.items()
+            way: partial(engine.from_checked, *pillars, shape) for way, engine in engines.items()
         }
 
     def occupancy(share: float) -> dict[str, Any]:
@@ -59,7 +59,7 @@ def growth(
             pillar_feature_net(), BevGrid(span, span, KITTI.z_range, KITTI.cell), CPU
         )
         pillars = stage.pillars(points)
-        sweep = {'sweep': partial(engines['always'].from_pillars, *pillars, shape)}
+        sweep = {'sweep': partial(engines['always'].from_checked, *pillars, shape)}
         ms = interleaved(work(shape, PILLARS) | sweep, rounds)
         return {'metres': metres, 'sweep_pillars': len(pillars[0]), 'ms': ms}
 

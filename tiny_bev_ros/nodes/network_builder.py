@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The networks of a node as a memory ladder asks for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+from tiny_bev_ros.engine.choice import made_with_numba
+from tiny_bev_ros.engine.ladder import Settings
+from tiny_bev_ros.engine.needs import BackboneNeeds
+from tiny_bev_ros.engine.networks import NodeNetworks
+from tiny_bev_ros.engine.precision import dtype_for
+from tiny_bev_ros.nodes import build
+
+# Of a map before the first one has come: that of KITTI.
+_SHAPE = (496, 432)
+
+
+class NetworkBuilder:
+    """Makes networks of the same weights for any settings.
+
+    Args:
+        weights: of the networks.
+        values: the node's parameters.
+        logger: of the node.
+        shape: tells (H,W) of the maps that come, if it is known.
+        kept: networks that are taken as they are; None for none.
+    """
+
+    def __init__(
+        self,
+        weights: build.Weights,
+        values: dict[str, Any],
+        logger: Any,
+        shape: Callable[[], tuple[int, int] | None],
+        kept: NodeNetworks | None = None,
+    ) -> None:
+        self._weights, self._values, self._logger = weights, values, logger
+        self._shape, self._kept = shape, kept
+
+    def __call__(self, settings: Settings) -> NodeNetworks:
+        """The networks, warmed up."""
+        return build.make_networks(
+            self._weights, settings, self._values, self._logger, self._shape(), self._kept
+        )
+
+    def needed_bytes(self, settings: Settings) -> int | None:
+        """What the backbone takes of the device's memory; None where it cannot be sparse.
+
+        Of nodes without one it is known only that lower precision takes less.
+        """
+        dtype = dtype_for(settings.precision, settings.device)
+        if self._backbone is None:
+            return dtype.itemsize
+        if settings.sparsity == 'always' and not self._backbone.layers:
+            return None
+        return self._backbone.bytes(
+            self._shape() or _SHAPE,
+            dtype,
+            settings.device,
+            settings.sparsity,
+            numba=made_with_numba(settings.device),
+        )
+
+    @cached_property
+    def _backbone(self) -> BackboneNeeds | None:
+        backbone = self._weights.backbone
+        return None if backbone is None else BackboneNeeds.of(backbone)
