@@ -24,6 +24,7 @@ class Logger:
         self.errors: list[str] = []
         self.debugged: list[str] = []
         self.told: list[str] = []
+        self.noticed: list[Exception] = []
         self.values = {'autostart': True}
 
     def start(self) -> None:
@@ -31,6 +32,9 @@ class Logger:
 
     def get_logger(self) -> Any:
         return self
+
+    def notice(self, error: Exception) -> None:
+        self.noticed.append(error)
 
     def debug(self, text: str) -> None:
         self.debugged.append(text)
@@ -49,7 +53,9 @@ def node(monkeypatch: pytest.MonkeyPatch) -> Logger:
 
 
 def test_what_a_callback_raises_is_logged_and_the_node_goes_on(node: Logger):
-    executables._spin_once(Executor(ValueError('a bug')), node)
+    bug = ValueError('a bug')
+    executables._spin_once(Executor(bug), node)
+    assert node.noticed == [bug]
     (error,) = node.errors
     assert error.startswith('Traceback')
     assert error.endswith('ValueError: a bug')

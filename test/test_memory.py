@@ -68,7 +68,7 @@ def test_what_libraries_say_of_a_shortage(text):
         raise RuntimeError(f'{text}\nException raised from somewhere')
 
 
-class Coded(RuntimeError):
+class CodedError(RuntimeError):
     """As torch.AcceleratorError is, whose text may be in other words."""
 
     def __init__(self, code: int) -> None:
@@ -79,9 +79,9 @@ class Coded(RuntimeError):
 def test_kinds_of_errors_that_say_it_without_words():
     assert shortage(MemoryError()) == 'MemoryError'
     assert shortage(torch.cuda.OutOfMemoryError('some words')) == 'some words'
-    assert shortage(Coded(2)) == 'CUDA error: some words'
+    assert shortage(CodedError(2)) == 'CUDA error: some words'
     assert shortage(OSError(errno.ENOMEM, 'no room')).endswith('no room')
-    assert not shortage(Coded(700))
+    assert not shortage(CodedError(700))
     assert not shortage(OSError(errno.ENOENT, 'out of memory.txt'))
 
 

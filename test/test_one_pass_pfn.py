@@ -122,3 +122,20 @@ def test_the_stage_refuses_what_is_not_finite(value: float):
     points[3, 3] = value
     with pytest.raises(TinyBevError, match='NaN or Inf'):
         PillarStage(net(), GRID, torch.device('cpu')).pillars(points)
+
+
+def test_a_cloud_that_fails_half_way_leaves_no_trace(monkeypatch):
+    """What was counted of it would put pillars of the next one beyond their arrays."""
+    pfn, points = net(), cloud(400, 4)
+    stage = PillarStage(pfn, GRID, torch.device('cpu'))
+    wanted = [each.clone() for each in stage.pillars(points)]
+
+    def fail(*_):
+        raise MemoryError('none left')
+
+    with monkeypatch.context() as patch:
+        patch.setattr('tiny_bev_ros.engine.kernels.pillars.sort_points', fail)
+        with pytest.raises(TinyBevError, match='not enough memory for 400 points'):
+            stage.pillars(points)
+    for got, each in zip(stage.pillars(points), wanted, strict=True):
+        assert torch.equal(got, each)

@@ -106,6 +106,18 @@ def test_the_last_cell_of_the_largest_canvas(encoding: str):
     np.testing.assert_array_equal(decoded.cells, cells.numpy())
 
 
+@pytest.mark.parametrize('encoding', ['float32', 'float16'])
+@pytest.mark.parametrize('place', [(-1, 0), (0, -3), (CANVAS[0], 0), (0, CANVAS[1])])
+def test_the_encoder_refuses_cells_that_are_not_on_the_map(place: tuple[int, int], encoding: str):
+    features, cells = some()
+    cells = torch.as_tensor(cells).clone()
+    cells[-1] = torch.tensor(place)
+    with pytest.raises(TinyBevError, match=f'row {place[0]}, column {place[1]} at pillar'):
+        encode_pillars(features, cells, CANVAS, LABELS, encoding)
+    with pytest.raises(TinyBevError, match=r'cells dtype is .*float32; expected int64'):
+        encode_pillars(features, cells.float(), CANVAS, LABELS, encoding)
+
+
 def test_the_encoder_refuses_what_does_not_fit():
     features, cells = some()
     with pytest.raises(TinyBevError, match='features dtype is float64'):

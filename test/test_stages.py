@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tiny_bev_ros.engine.stages import PillarStage
+from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.models import PillarFeatureNet, scatter
 
@@ -60,3 +61,19 @@ def test_a_read_only_view_of_a_message_is_taken_without_a_warning():
     stage = PillarStage(PillarFeatureNet(), GRID, torch.device('cpu'))
     features, cells = stage.pillars(cloud)
     assert len(features) == len(cells) > 0
+
+
+@pytest.mark.parametrize('wrong', [points().astype(np.float64), points().tolist(), points()[:, 0]])
+def test_what_are_no_points_is_refused_in_one_line(wrong: object):
+    stage = PillarStage(PillarFeatureNet(), GRID, torch.device('cpu'))
+    with pytest.raises(TinyBevError, match=r'^points .*; expected') as refusal:
+        stage.pillars(wrong)
+    assert '\n' not in str(refusal.value)
+
+
+def test_points_that_lie_backwards_in_memory_are_taken():
+    stage = PillarStage(PillarFeatureNet().eval(), GRID, torch.device('cpu'))
+    features, cells = stage.pillars(points())
+    got = stage.pillars(points()[::-1])
+    torch.testing.assert_close(got[0], features)
+    assert torch.equal(got[1], cells)

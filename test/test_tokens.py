@@ -85,3 +85,10 @@ def test_channels_that_do_not_divide_are_refused(channels):
 def test_wrong_wavelengths_are_refused(wavelengths):
     with pytest.raises(TinyBevError, match='wavelengths are'):
         position_encoding(GRID, 8, wavelengths)
+
+
+def test_maps_and_tokens_of_another_number_of_dimensions_are_refused():
+    with pytest.raises(TinyBevError, match=r'map has shape \(3, 4, 5\); expected'):
+        to_tokens(torch.zeros(3, 4, 5))
+    with pytest.raises(TinyBevError, match=r'tokens have shape \(20, 3\); expected'):
+        from_tokens(torch.zeros(20, 3), (4, 5))

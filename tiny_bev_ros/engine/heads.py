@@ -63,8 +63,13 @@ class HeadStage:
 
         Raises:
             TinyBevError: the channels are not those of the heads, the grid is of another size,
-                or memory is short.
+                there is not one score for each class, or memory is short.
         """
+        if features.ndim != 4 or not len(features) or tuple(features.shape[2:]) != grid.shape:
+            raise TinyBevError(
+                f'features have shape {tuple(features.shape)}; expected (B, {self.channels}, '
+                f'{grid.shape[0]}, {grid.shape[1]}), as the grid'
+            )
         if features.shape[1] != self.channels:
             raise TinyBevError(
                 f'channel size is {features.shape[1]}; expected {self.channels}, as the heads have'

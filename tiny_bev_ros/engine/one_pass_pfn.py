@@ -55,14 +55,13 @@ class OnePassPfn:
             Features (P, C) float32 and cells (P, 2) int64 [row, col], by row, then column.
         """
         points = np.ascontiguousarray(points)
-        cell = np.empty(len(points), np.int32)
-        count = kernels.count_points(points, self._low, self._size, cell, self._counts)
-        cells = np.empty((count, 2), np.int64)
-        ends = np.empty(count + 1, np.int64)
-        order = np.empty(len(points), np.int32)
-        kernels.sort_points(cell, self._counts, cells, ends, order)
+        try:
+            cells, ends, order = self._sorted(points)
+        except Exception:
+            self._counts.fill(0)  # what is left would move the pillars of the next cloud
+            raise
         self.points_inside = int(ends[-1])
-        features = np.empty((count, padded(self._channels)), np.float32)
+        features = np.empty((len(cells), padded(self._channels)), np.float32)
         x_axis, y_axis = self._grid.x_axis, self._grid.y_axis
         kernels.pillar_features(
             points,
@@ -77,6 +76,16 @@ class OnePassPfn:
             features.reshape(-1),
         )
         return torch.from_numpy(features)[:, : self._channels], torch.from_numpy(cells)
+
+    def _sorted(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Cells, ends and order, as the kernels have them; clears the counts."""
+        cell = np.empty(len(points), np.int32)
+        order = np.empty(len(points), np.int32)
+        count = kernels.count_points(points, self._low, self._size, cell, self._counts)
+        cells = np.empty((count, 2), np.int64)
+        ends = np.empty(count + 1, np.int64)
+        kernels.sort_points(cell, self._counts, cells, ends, order)
+        return cells, ends, order
 
 
 @torch.no_grad()

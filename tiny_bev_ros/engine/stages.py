@@ -11,6 +11,7 @@ import torch
 
 from tiny_bev_ros.engine.fingerprint import fingerprint
 from tiny_bev_ros.engine.memory import enough_memory
+from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.models import PillarFeatureNet
 from tiny_bev_ros.models.pillars import group, scatter_checked
@@ -54,7 +55,11 @@ class PillarStage:
         Raises:
             TinyBevError: the points are not those of the network, or memory is short.
         """
-        if not points.flags.writeable:  # a view of received bytes; PyTorch takes none
+        if not isinstance(points, np.ndarray) or points.dtype != np.float32:
+            kind = getattr(points, 'dtype', type(points).__name__)
+            raise TinyBevError(f'points are {kind}; expected a NumPy array of float32')
+        if not points.flags.writeable or min(points.strides, default=0) < 0:
+            # PyTorch takes neither views of received bytes nor reversed ones.
             points = points.copy()
         with enough_memory(f'{len(points)} points'):
             cloud = torch.from_numpy(points)

@@ -77,8 +77,8 @@ def encode_pillars(
         A message with dimensions (P, 2 + C, 1, 1): row, column and features of each pillar.
 
     Raises:
-        TinyBevError: an argument is none of these, or a value is NaN, infinite or beyond the
-            range of float16.
+        TinyBevError: an argument is none of these, a cell is outside of the map, or a value is
+            NaN, infinite or beyond the range of float16.
     """
     check_canvas(canvas, encoding)
     wire.check_dtype('features', features)
@@ -87,10 +87,17 @@ def encode_pillars(
             f'features are {tuple(features.shape)} and cells {tuple(cells.shape)}; '
             'expected (P, C) and (P, 2)'
         )
+    if str(cells.dtype).removeprefix('torch.') not in ('int32', 'int64'):
+        raise TinyBevError(f'cells dtype is {cells.dtype}; expected int64')
     shape = (len(features), _PLACE + features.shape[1], 1, 1)
     message, values = wire.message_for(shape, write_labels(labels, canvas), encoding, None)
     table = values[:, :, 0, 0]
     wire.fill(table[:, :_PLACE], cells)
+    row, col = table[:, 0], table[:, 1]
+    if len(table) and (
+        min(row.min(), col.min()) < 0 or row.max() >= canvas[0] or col.max() >= canvas[1]
+    ):
+        _places(table, canvas)  # says which
     wire.fill(table[:, _PLACE:], features)
     if not wire.all_finite(table):
         raise wire.not_finite('features', ('pillar', 'channel'), features, table[:, _PLACE:])

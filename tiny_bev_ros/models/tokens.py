@@ -14,7 +14,13 @@ from tiny_bev_ros.grid import BevGrid
 
 
 def to_tokens(bev: Tensor) -> Tensor:
-    """(B, C, H, W) to (B, H*W, C), row by row."""
+    """(B, C, H, W) to (B, H*W, C), row by row.
+
+    Raises:
+        TinyBevError: the map has another number of dimensions.
+    """
+    if bev.ndim != 4:
+        raise TinyBevError(f'map has shape {tuple(bev.shape)}; expected (B, C, H, W)')
     return bev.flatten(2).transpose(1, 2)
 
 
@@ -22,9 +28,12 @@ def from_tokens(tokens: Tensor, shape: tuple[int, int]) -> Tensor:
     """(B, H*W, C) back to (B, C, H, W).
 
     Raises:
-        TinyBevError: the tokens do not fill ``shape`` (H, W).
+        TinyBevError: the tokens have another number of dimensions, or do not fill ``shape``
+            (H, W).
     """
     rows, cols = shape
+    if tokens.ndim != 3:
+        raise TinyBevError(f'tokens have shape {tuple(tokens.shape)}; expected (B, H*W, C)')
     if tokens.shape[1] != rows * cols:
         raise TinyBevError(
             f'tokens are {tokens.shape[1]}; expected {rows * cols} for a map of {rows} x {cols}'
