@@ -34,8 +34,9 @@ class Background:
 
     def full(self) -> np.ndarray:
         """(C, H, W) float32, after ReLU, at the size of the layer's output."""
-        wide = self.after[self.row][:, self.col]
-        return np.ascontiguousarray(wide.transpose(2, 0, 1))
+        # The small map is turned, not the large one, which would take seconds.
+        planes = np.ascontiguousarray(self.after.transpose(2, 0, 1))
+        return planes[:, self.row].take(self.col, axis=2)
 
 
 @torch.no_grad()

@@ -17,7 +17,7 @@ TRIAL_SHARE = 0.03
 _SHARES = (0.002, TRIAL_SHARE)
 _ROUNDS = 3
 # A larger map is measured by some of its rows: it would take minutes, and gigabytes.
-_MEASURED_CELLS = 2**19
+_MEASURED_CELLS = 2**18
 # Fixed cost where the measured line would begin below zero.
 _LEAST_SECONDS = 1e-9
 
