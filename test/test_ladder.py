@@ -6,11 +6,13 @@ from __future__ import annotations
 import pytest
 import torch
 
+from tiny_bev_ros.engine import memory
 from tiny_bev_ros.engine.engine import BackboneEngine
 from tiny_bev_ros.engine.ladder import MemoryLadder, Settings
 from tiny_bev_ros.engine.memory import NotEnoughMemoryError, enough_memory
 from tiny_bev_ros.engine.networks import NodeNetworks
 from tiny_bev_ros.models import FeatureInfo, build_backbone
+from tiny_bev_ros.nodes import build
 from tiny_bev_ros.nodes.build import Weights
 from tiny_bev_ros.nodes.network_builder import NetworkBuilder
 
@@ -312,3 +314,53 @@ def test_what_is_no_chain_cannot_become_sparse():
     )
     assert auto == never == 4 * 4 * 40 * 40 + 2 * 4 * 4 * 20 * 20
     assert builder.needed_bytes(Settings(CUDA, 'bfloat16', 'auto')) < auto
+
+
+class Log:
+    """Gets lines, and passes those of the ladder on as well."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def info(self, line: str) -> None:
+        self.lines.append(line)
+
+    warning = info
+
+
+def test_a_start_that_takes_long_is_told_before_with_what_it_takes(monkeypatch):
+    weights, log = only_backbone('tiny', in_channels=4, mid_channels=4), Log()
+    settings = Settings(CPU, 'float32', 'never')
+    builder = NetworkBuilder(weights, {'num_threads': 0}, log, lambda: (40, 60))
+    builder(settings)
+    assert log.lines == []
+    monkeypatch.setattr(build, '_LONG_START', 0)
+    monkeypatch.setattr(BackboneEngine, 'warm_up', lambda self, _: log.info('warms up'))
+    builder(settings)
+    mib = builder.needed_bytes(settings) / 2**20
+    assert log.lines == [
+        f'making ready for a map of 40 x 60 cells, which takes some {mib:.0f} MiB, and a while',
+        'warms up',
+    ]
+
+
+def test_a_map_that_no_setting_has_memory_for_is_one_line_and_another_runs_with_less(monkeypatch):
+    weights, log = only_backbone('tiny'), Log()
+    builder = NetworkBuilder(weights, {'num_threads': 0}, log, lambda: (80, 120))
+    needs = {
+        sparsity: builder.needed_bytes(Settings(CPU, 'float32', sparsity))
+        for sparsity in ('auto', 'always', 'never')
+    }
+    assert needs['auto'] > max(needs['always'], needs['never'])
+
+    def ladder(free: int) -> MemoryLadder[NodeNetworks]:
+        monkeypatch.setattr(memory, 'free_bytes', lambda device: free)
+        settings = Settings(CPU, 'float32', 'auto')
+        return MemoryLadder(
+            builder, settings, log.info, allow_lower_precision=False, allow_cpu=True
+        )
+
+    assert ladder(needs['auto'] - 1).settings.sparsity in ('always', 'never')
+    assert all(line.startswith('map of 80 x 120 cells takes') for line in log.lines)
+    with pytest.raises(NotEnoughMemoryError, match=r'^map of 80 x 120 cells takes \d+ MiB; exp'):
+        ladder(1000)

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from tiny_bev_ros.engine import choice
-from tiny_bev_ros.engine import engine as engine_module
+from tiny_bev_ros.engine import choice, memory, stages
 from tiny_bev_ros.engine.chain import ConvLayer
 from tiny_bev_ros.engine.crossover import TRIAL_SHARE, run_sparse, trial_pillars
 from tiny_bev_ros.engine.engine import BackboneEngine
@@ -116,7 +115,7 @@ def test_every_backbone_takes_less_in_half_precision_and_more_on_a_larger_map(na
 def test_a_map_for_which_there_is_no_memory_is_refused_before_it_is_tried(monkeypatch):
     engine = BackboneEngine(build_backbone('tiny').eval(), CPU, sparsity='never')
     needed = engine.needed_bytes((80, 90))
-    monkeypatch.setattr(engine_module, 'free_bytes', lambda device: needed - 1)
+    monkeypatch.setattr(memory, 'free_bytes', lambda device: needed - 1)
     refused = r'map of 80 x 90 cells takes \d+ MiB; expected at most \d+'
     for use in (
         lambda: engine.warm_up((80, 90)),
@@ -127,10 +126,10 @@ def test_a_map_for_which_there_is_no_memory_is_refused_before_it_is_tried(monkey
     ):
         with pytest.raises(NotEnoughMemoryError, match=refused):
             use()
-    monkeypatch.setattr(engine_module, 'free_bytes', lambda device: needed)
+    monkeypatch.setattr(memory, 'free_bytes', lambda device: needed)
     engine.warm_up((80, 90))
     # It is looked at once for a size.
-    monkeypatch.setattr(engine_module, 'free_bytes', lambda device: 0)
+    monkeypatch.setattr(memory, 'free_bytes', lambda device: 0)
     assert engine(torch.zeros(1, 64, 80, 90)).shape == (1, 128, 40, 45)
 
 
@@ -153,6 +152,16 @@ def test_a_large_map_is_measured_by_a_part_and_nothing_of_it_is_computed_densely
     assert dense == []
     costs = engine._choice((80, 60)).costs
     assert costs == choice.Costs(2.0, 1e-12, 4.0)
+
+
+def test_a_pseudo_image_for_which_there_is_no_memory_is_refused_before_it_is_tried(monkeypatch):
+    pillars = torch.zeros(1, 64), torch.zeros(1, 2, dtype=torch.long)
+    monkeypatch.setattr(memory, 'free_bytes', lambda device: 10 * 2**20)
+    assert stages.lay_out(pillars, (200, 240)).shape == (1, 64, 200, 240)  # is a small one
+    monkeypatch.setattr(stages, '_LARGE', 2**20)
+    wanted = 'pseudo-image of 200 x 240 cells takes 12 MiB; expected at most 10'
+    with pytest.raises(NotEnoughMemoryError, match=wanted):
+        stages.lay_out(pillars, (200, 240))
 
 
 def test_a_map_without_cells_or_of_too_many_is_refused():

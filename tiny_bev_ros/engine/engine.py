@@ -23,7 +23,7 @@ from tiny_bev_ros.engine.crossover import (
 from tiny_bev_ros.engine.dense import DensePath, cuda_graph
 from tiny_bev_ros.engine.dense_part import DensePart
 from tiny_bev_ros.engine.fingerprint import fingerprint
-from tiny_bev_ros.engine.memory import NotEnoughMemoryError, enough_memory, free_bytes
+from tiny_bev_ros.engine.memory import enough_memory, expect_free
 from tiny_bev_ros.engine.needs import BackboneNeeds
 from tiny_bev_ros.engine.precision import reason_for_float32
 from tiny_bev_ros.errors import TinyBevError
@@ -209,13 +209,9 @@ class BackboneEngine:
             return
         self._by_shape.clear()  # a stream has one size; buffers of the last one are large
         self._dense.release()
-        needed, free = self.needed_bytes(shape), free_bytes(self._device)
-        if needed > free:
-            raise NotEnoughMemoryError(
-                f'map of {shape[0]} x {shape[1]} cells takes {needed / 2**20:.0f} MiB; '
-                f'expected at most {free / 2**20:.0f}, which are free: take larger cells or '
-                'smaller ranges'
-            )
+        expect_free(
+            self.needed_bytes(shape), self._device, f'map of {shape[0]} x {shape[1]} cells'
+        )
         self._fits = shape
 
     def _run_once(self, shape: tuple[int, int]) -> None:

@@ -69,6 +69,20 @@ def enough_memory(what: str) -> Iterator[None]:
         raise NotEnoughMemoryError(f'there is not enough memory for {what}: {reason}') from None
 
 
+def expect_free(needed: int, device: torch.device, what: str) -> None:
+    """Refuses what is known to need more than there is: the system would end the process.
+
+    Raises:
+        NotEnoughMemoryError: there is less.
+    """
+    free = free_bytes(device)
+    if needed > free:
+        raise NotEnoughMemoryError(
+            f'{what} takes {needed / 2**20:.0f} MiB; expected at most {free / 2**20:.0f}, '
+            'which are free'
+        )
+
+
 def limit_device_memory(device: torch.device, budget_mb: int) -> None:
     """Lets PyTorch take at most so much of a CUDA device; beyond it memory counts as short.
 

@@ -10,13 +10,16 @@ import numpy as np
 import torch
 
 from tiny_bev_ros.engine.fingerprint import fingerprint
-from tiny_bev_ros.engine.memory import enough_memory
+from tiny_bev_ros.engine.memory import enough_memory, expect_free
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.models import PillarFeatureNet
 from tiny_bev_ros.models.pillars import group, scatter_checked
 
 _NUMBA = importlib.util.find_spec('numba') is not None
+
+# Bytes of a pseudo-image from which on it is looked whether there is room.
+_LARGE = 2**28
 
 
 class PillarStage:
@@ -102,5 +105,9 @@ def lay_out(pillars: tuple[torch.Tensor, torch.Tensor], shape: tuple[int, int]) 
     Raises:
         TinyBevError: memory is short.
     """
+    features = pillars[0]
+    needed = features.element_size() * features.shape[1] * shape[0] * shape[1]
+    if needed > _LARGE:
+        expect_free(needed, features.device, f'pseudo-image of {shape[0]} x {shape[1]} cells')
     with enough_memory('a pseudo-image'):
         return scatter_checked(*pillars, shape)
