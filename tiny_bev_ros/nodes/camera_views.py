@@ -194,4 +194,6 @@ def _fused(
         blind = fusion.blind(grid, [camera for _, camera in views])
     except TinyBevError as error:
         return bev, [('failed', str(error))] * len(views)
-    return fused, [('blind', _BLIND) if index in blind else ('', '') for index in range(len(views))]
+    return fused, [
+        ('blind', _BLIND) if index in blind else ('', '') for index in range(len(views))
+    ]

@@ -71,7 +71,6 @@ class Input:
             time.monotonic_ns,
             lambda: who_publishes(node, full_name, self._types),
         )
-        )
         self._subscription = self.subscription(
             node,
             topic,
