@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from acted_tensor import Machine
     from ros_graph import RosGraph
 
 # Optional, and perhaps absent on a ROS machine.
@@ -72,6 +73,15 @@ def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv('XDG_CACHE_HOME', str(tmp_path_factory.mktemp('cache')))
         yield
+
+
+@pytest.fixture
+def acted() -> Iterator[Machine]:
+    """A CUDA device, acted out on the CPU."""
+    from acted_cuda import acted_cuda
+
+    with acted_cuda() as machine:
+        yield machine
 
 
 @pytest.fixture
