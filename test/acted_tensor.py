@@ -197,6 +197,17 @@ class Acted(torch.Tensor):
     def __setitem__(self, index: Any, value: Any) -> None:
         Relay(self)[tree_map(_relayed, index)] = _relayed(value)
 
+    def __invert__(self) -> Any:
+        return torch.ops.aten.bitwise_not(self)
+
+    def contiguous(self, memory_format: Any = torch.contiguous_format) -> Any:
+        """Of PyTorch's operator."""
+        return torch.ops.aten.contiguous(self, memory_format=memory_format)
+
+    def copy_(self, source: torch.Tensor, non_blocking: bool = False) -> Any:
+        """Of PyTorch's operator."""
+        return torch.ops.aten.copy_(self, source, non_blocking)
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Acted:
         copied = self.detach().clone()
         if isinstance(self, torch.nn.Parameter):

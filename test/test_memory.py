@@ -21,10 +21,10 @@ from tiny_bev_ros.engine.memory import (
     shortage,
 )
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.models import build_backbone
+from tiny_bev_ros.models import build_backbone, resolve_device
 
 CPU = torch.device('cpu')
-CUDA = torch.device('cuda')  # is named only, never used
+CUDA = torch.device('cuda', 0)  # is named only, never used, but where it is acted
 
 
 def test_a_lack_of_memory_is_one_line():
@@ -128,20 +128,21 @@ def test_a_budget_means_nothing_on_the_cpu():
     assert device_memory_mb(CPU) == 0
 
 
-def test_a_budget_becomes_a_share_of_the_device(monkeypatch):
-    shares = []
-    properties = type('Properties', (), {'total_memory': 4096 * 2**20})
-    monkeypatch.setattr(torch.cuda, 'get_device_properties', lambda device: properties)
-    monkeypatch.setattr(
-        torch.cuda, 'set_per_process_memory_fraction', lambda share, _: shares.append(share)
-    )
+@pytest.mark.parametrize('name', ['auto', 'cuda', 'cuda:0'])
+def test_a_budget_becomes_a_share_of_the_device(acted, name, monkeypatch):
     monkeypatch.setattr(memory, '_limits', {})
-    limit_device_memory(CUDA, 1024)
-    assert memory._limits == {CUDA: 1024 * 2**20}
-    limit_device_memory(CUDA, 0)
-    assert shares == [0.25, 1.0]
+    device = resolve_device(name)
+    limit_device_memory(device, 1024)
+    assert acted.share[0] == 0.25
+    assert memory._limits == {device: 1024 * 2**20}
+    with pytest.raises(NotEnoughMemoryError), enough_memory('two gigabytes'):
+        torch.empty(2**31, dtype=torch.uint8, device=device)
+    kept = torch.empty(2**20, dtype=torch.uint8, device=device)
+    assert device_memory_mb(device) == kept.numel() / 2**20
+    limit_device_memory(device, 0)
+    assert acted.share[0] == 1.0
     with pytest.raises(TinyBevError, match='memory_budget_mb is 5000; expected at most 4096'):
-        limit_device_memory(CUDA, 5000)
+        limit_device_memory(device, 5000)
 
 
 def test_what_is_free_of_a_device_is_within_the_budget(monkeypatch):

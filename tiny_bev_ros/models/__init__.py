@@ -13,7 +13,7 @@ from tiny_bev_ros.models.checkpoint import (
 )
 from tiny_bev_ros.models.deep_backbone import DeepBEVBackbone
 from tiny_bev_ros.models.deformable_backbone import DeformableBEVBackbone
-from tiny_bev_ros.models.device import resolve_device
+from tiny_bev_ros.models.device import resolve_device, why_no_cuda
 from tiny_bev_ros.models.fpn_backbone import FpnBEVBackbone
 from tiny_bev_ros.models.futr_fusion import FuTrFusion
 from tiny_bev_ros.models.pillar_feature_net import PillarFeatureNet
@@ -54,4 +54,5 @@ __all__ = [
     'scatter',
     'seeded',
     'to_tokens',
+    'why_no_cuda',
 ]

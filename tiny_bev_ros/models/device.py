@@ -3,35 +3,76 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 import torch
 
 from tiny_bev_ros.errors import TinyBevError
 
+CPU = torch.device('cpu')
+
 
 def resolve_device(name: str) -> torch.device:
-    """The device that a user asks for.
+    """The device that a user asks for; of CUDA always with its index.
 
     Args:
-        name: ``cpu``, ``cuda``, ``cuda:N``, or ``auto`` for CUDA where there is a device
-            and else the CPU; the caller should say which one it became.
+        name: ``cpu``, ``cuda`` for the current CUDA device, ``cuda:N``, or ``auto`` for CUDA
+            where it works and else the CPU; the caller should say which one it became, and
+            `why_no_cuda`.
 
     Raises:
-        TinyBevError: the name is another one, or there is no such device.
+        TinyBevError: the name is another one, or nothing can be computed on that device.
     """
     if name == 'auto':
-        return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+        return CPU if why_no_cuda() else torch.device('cuda', torch.cuda.current_device())
     if name == 'cpu':
-        return torch.device('cpu')
+        return CPU
     match = re.fullmatch(r'cuda(?::([0-9]+))?', name)
     if not match:
         raise TinyBevError(f'device is {name!r}; expected auto, cpu, cuda or cuda:N')
+    if torch.cuda.is_available() and match[1]:
+        count = torch.cuda.device_count()
+        if int(match[1]) >= count:
+            raise TinyBevError(f'device is {name!r}; expected an index below {count}')
+    index = int(match[1]) if match[1] else None
+    reason = why_no_cuda(index)
+    if reason:
+        raise TinyBevError(f'device is {name!r}, but {reason}; expected auto or cpu')
+    # Not without an index: PyTorch's functions for memory take only a device that has one.
+    return torch.device('cuda', torch.cuda.current_device() if index is None else index)
+
+
+def why_no_cuda(index: int | None = None) -> str:
+    """'' or why nothing can be computed on a CUDA device, as PyTorch says it.
+
+    Args:
+        index: of the device; None for the current one.
+    """
     if not torch.cuda.is_available():
-        raise TinyBevError(
-            f'device is {name!r}, but PyTorch finds no CUDA device; expected auto or cpu'
-        )
-    count = torch.cuda.device_count()
-    if match[1] and int(match[1]) >= count:
-        raise TinyBevError(f'device is {name!r}; expected an index below {count}')
-    return torch.device(name)
+        return f'PyTorch finds no CUDA device ({_why_none_is_found()})'
+    device = torch.device('cuda', torch.cuda.current_device() if index is None else index)
+    try:
+        torch.ones(1, device=device).item()
+    except torch.cuda.OutOfMemoryError:
+        return ''  # it works, and what a shortage of memory leads to is decided elsewhere
+    except RuntimeError as error:  # such as a GPU for which this PyTorch has no kernels
+        return f'{device} does not work ({_first_line(error)})'
+    return ''
+
+
+def _why_none_is_found() -> str:
+    if torch.version.cuda is None and getattr(torch.version, 'hip', None) is None:
+        return f'PyTorch {torch.__version__} is built without CUDA'
+    try:
+        torch.cuda.init()
+    except (AssertionError, RuntimeError) as error:
+        reason = _first_line(error)
+    else:
+        reason = 'it does not say why'
+    visible = os.environ.get('CUDA_VISIBLE_DEVICES')
+    return reason if visible is None else f'{reason}; CUDA_VISIBLE_DEVICES is {visible!r}'
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition('\n')[0].rstrip('.')

@@ -33,6 +33,7 @@ from tiny_bev_ros.models import (
     load_pfn,
     resolve_device,
     seeded,
+    why_no_cuda,
 )
 from tiny_bev_ros.models.checkpoint import load_camera_encoder, load_fusion
 from tiny_bev_ros.models.detector import build_heads
@@ -44,15 +45,12 @@ _LONG_START = 2**30
 
 
 def make_device(values: dict[str, Any], logger: Any) -> torch.device:
-    """The device that is asked for; says which one `auto` found."""
+    """The device that is asked for; says which one it is, and why `auto` took the CPU."""
     device = resolve_device(values['device'])
     if values['num_threads']:
         torch.set_num_threads(values['num_threads'])
-    if values['device'] == 'auto':
-        found = 'there is no CUDA device' if device.type == 'cpu' else 'found by device: auto'
-        logger.info(f'computing on {device} ({found})')
-    else:
-        logger.info(f'computing on {device}')
+    reason = why_no_cuda() if values['device'] == 'auto' and device.type == 'cpu' else ''
+    logger.info(f'computing on {device}' + (f', as {reason}' if reason else ''))
     return device
 
 
