@@ -187,7 +187,9 @@ class Acted(torch.Tensor):
 
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return _run(func, args, kwargs or {})
+        # In inference mode PyTorch leaves it to us to take operations apart.
+        parts = func.decompose(*args, **(kwargs or {}))
+        return _run(func, args, kwargs or {}) if parts is NotImplemented else parts
 
     # What PyTorch's own code for these would ask a CUDA library for.
 

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
@@ -37,6 +39,13 @@ AHEAD = [[0, -1, 0, 0], [0, 0, -1, 0], [1, 0, 0, 0], [0, 0, 0, 1]]
 @pytest.fixture(params=NAMES)
 def device(acted: Machine, request: pytest.FixtureRequest) -> torch.device:
     return resolve_device(request.param)
+
+
+@pytest.fixture(autouse=True)
+def _float32(acted: Machine) -> Iterator[None]:
+    """No stage rounds to TF32."""
+    yield
+    assert True not in acted.flags['conv'] | acted.flags['matmul']
 
 
 def cloud(count: int = 300) -> np.ndarray:

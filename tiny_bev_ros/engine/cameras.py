@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from tiny_bev_ros.engine.dense_part import DensePart
+from tiny_bev_ros.engine.float32 import real_float32
 from tiny_bev_ros.engine.memory import enough_memory
 from tiny_bev_ros.engine.precision import dtype_for
 from tiny_bev_ros.errors import TinyBevError
@@ -70,7 +71,10 @@ class CameraStage:
                 f'image is of {width} x {height} pixels; expected {camera.size[0]} x '
                 f'{camera.size[1]}, as its calibration says'
             )
-        with enough_memory(f'an image of {width} x {height} pixels'):
+        with (
+            enough_memory(f'an image of {width} x {height} pixels'),
+            real_float32(self._device),
+        ):
             image, camera = self._fit(_pixels(rgb), camera)
             image = image.to(self._device).float() / 255
             features = self._encoder(image[None]).float()[0]

@@ -21,9 +21,8 @@ class DensePath:
     """A network on whole maps: as a folded chain, or as it is where it is none.
 
     Products are of ``dtype``; a network that is no chain runs under autocast. On CUDA the
-    activations of a chain are channels_last (its float32 convolutions are rounded to TF32 where
-    `torch.backends.cudnn.allow_tf32` says so), and the launches for a shape are recorded once,
-    as a CUDA graph.
+    activations of a chain are channels_last, and the launches for a shape are recorded once, as a
+    CUDA graph. How float32 is rounded there is up to the caller, see `real_float32`.
 
     Input and output have kept buffers where they are converted or recorded. Between its layers
     PyTorch allocates, as its convolutions write into no tensor that they are given; on the CPU

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-import time
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 
 from tiny_bev_ros.engine.engine import BackboneEngine
 from tiny_bev_ros.engine.heads import HeadStage, Seen
+from tiny_bev_ros.engine.moment import Moment
 from tiny_bev_ros.engine.stages import PillarStage
 from tiny_bev_ros.models.weights import load_weights
 
@@ -29,7 +30,7 @@ class Detector:
         grid: of the pseudo-image.
         stride: cells of it per cell of the features.
         fine: grid of the features, and of the drivable area.
-        seconds: of each stage of the last cloud.
+        seconds: of each stage of the last cloud; on CUDA by the device's clock.
 
     Raises:
         TinyBevError: the file is not one of weights, or the grid is wrong.
@@ -43,7 +44,7 @@ class Detector:
         device: torch.device | None = None,
         precision: str = 'float32',
     ) -> None:
-        device = device or torch.device('cpu')
+        self._device = device = device or torch.device('cpu')
         network, self.description = load_weights(weights)
         self.grid = self.description.grid(x_range, y_range)
         self.stride = network.backbone.feature_info[-1].stride
@@ -62,13 +63,15 @@ class Detector:
             points: (N,4) float32 x, y, z, intensity, in the sensor's frame.
             min_scores: from which on an object counts, for each class.
         """
-        times = [time.perf_counter()]
+        moments = [Moment(self._device)]
         pillars = self._pillars.pillars(points)
-        times.append(time.perf_counter())
+        moments.append(Moment(self._device))
         features = self._engine.from_checked(*pillars, self.grid.shape)
-        times.append(time.perf_counter())
+        moments.append(Moment(self._device))
         seen = self._heads(features, self.fine, min_scores)
-        times.append(time.perf_counter())
+        moments.append(Moment(self._device))
         names = ('pillars', 'backbone', 'heads')
-        self.seconds = dict(zip(names, np.diff(times).tolist(), strict=True))
+        moments[-1].wait()
+        spent = [begin.ms_until(end) / 1e3 for begin, end in pairwise(moments)]
+        self.seconds = dict(zip(names, spent, strict=True))
         return seen

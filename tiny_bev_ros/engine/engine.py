@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -23,6 +24,7 @@ from tiny_bev_ros.engine.crossover import (
 from tiny_bev_ros.engine.dense import DensePath, cuda_graph
 from tiny_bev_ros.engine.dense_part import DensePart
 from tiny_bev_ros.engine.fingerprint import fingerprint
+from tiny_bev_ros.engine.float32 import real_float32
 from tiny_bev_ros.engine.memory import enough_memory, expect_free
 from tiny_bev_ros.engine.needs import BackboneNeeds
 from tiny_bev_ros.engine.precision import reason_for_float32
@@ -62,7 +64,8 @@ class BackboneEngine:
     Args:
         backbone: of the registry, in eval mode; is moved to the device.
         device: where to compute.
-        precision: of the products: float32, bfloat16 or float16. Output is float32.
+        precision: of the products: float32 (on CUDA too, never TF32), bfloat16 or float16.
+            Output is float32.
         sparsity: auto takes the cheaper path frame by frame; always and never force one.
         threads: of the sparse path, where numba makes it; 0 for as many as PyTorch has.
 
@@ -129,7 +132,7 @@ class BackboneEngine:
             raise TinyBevError(f'pseudo-image is {pseudo_image.dtype}; expected a float dtype')
         self._check(pseudo_image.shape[1])
         self._check_memory((pseudo_image.shape[2], pseudo_image.shape[3]))
-        with enough_memory(f'a pseudo-image of {tuple(pseudo_image.shape)}'):
+        with self._working_on(f'a pseudo-image of {tuple(pseudo_image.shape)}'):
             pseudo_image = pseudo_image.to(self._device, torch.float32)
             if not self._sparse_is_possible:
                 return self._all_dense(pseudo_image)
@@ -166,7 +169,7 @@ class BackboneEngine:
         """
         self._check(features.shape[1])
         self._check_memory(shape)
-        with enough_memory(f'a map of {shape}'):
+        with self._working_on(f'a map of {shape}'):
             features, cells = features.to(self._device, torch.float32), cells.to(self._device)
             if not self._sparse_is_possible:
                 return self._all_dense(scatter_checked(features, cells, shape))
@@ -186,7 +189,7 @@ class BackboneEngine:
         """
         check_shape(shape)
         self._check_memory(shape)
-        with enough_memory(f'a map of {shape}'):
+        with self._working_on(f'a map of {shape}'):
             self._run_once(shape)
 
     def needed_bytes(self, shape: tuple[int, int]) -> int:
@@ -213,6 +216,11 @@ class BackboneEngine:
             self.needed_bytes(shape), self._device, f'map of {shape[0]} x {shape[1]} cells'
         )
         self._fits = shape
+
+    @contextmanager
+    def _working_on(self, what: str) -> Iterator[None]:
+        with enough_memory(what), real_float32(self._device):
+            yield
 
     def _run_once(self, shape: tuple[int, int]) -> None:
         if self._sparse_is_possible:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from tiny_bev_ros.engine.float32 import real_float32
 from tiny_bev_ros.engine.fusion_memory import (
     attention_is_fused,
     global_bytes,
@@ -82,7 +83,8 @@ class FusionStage:
             return bev.to(self._device)
         cameras = [camera for _, camera in there]
         self._check_memory(grid, cameras)
-        with enough_memory(f'the fusion of a map of {tuple(bev.shape)}'):
+        what = f'the fusion of a map of {tuple(bev.shape)}'
+        with enough_memory(what), real_float32(self._device):
             features = [each.to(self._device) for each, _ in there]
             lower = self._dtype != torch.float32
             with torch.autocast(self._device.type, self._dtype, lower):

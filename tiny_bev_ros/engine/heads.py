@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tiny_bev_ros.engine.dense_part import DensePart
+from tiny_bev_ros.engine.float32 import real_float32
 from tiny_bev_ros.engine.memory import enough_memory
 from tiny_bev_ros.engine.precision import dtype_for
 from tiny_bev_ros.errors import TinyBevError
@@ -74,7 +75,7 @@ class HeadStage:
             raise TinyBevError(
                 f'channel size is {features.shape[1]}; expected {self.channels}, as the heads have'
             )
-        with enough_memory(f'features of {tuple(features.shape)}'):
+        with enough_memory(f'features of {tuple(features.shape)}'), real_float32(self._device):
             features = features[:1].to(self._device, torch.float32)
             detections = drivable = None
             if 'detection' in self._heads:

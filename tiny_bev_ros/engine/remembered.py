@@ -24,7 +24,7 @@ from tiny_bev_ros.engine.chain import ConvLayer
 from tiny_bev_ros.engine.crossover import Costs
 
 # Goes up when a path becomes faster or slower, so that old times are not used.
-_ALGORITHM = 1
+_ALGORITHM = 2
 
 
 def machine_key(

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from tiny_bev_ros.engine.fingerprint import fingerprint
+from tiny_bev_ros.engine.float32 import real_float32
 from tiny_bev_ros.engine.memory import enough_memory, expect_free
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
@@ -64,7 +65,7 @@ class PillarStage:
         if not points.flags.writeable or min(points.strides, default=0) < 0:
             # PyTorch takes neither views of received bytes nor reversed ones.
             points = points.copy()
-        with enough_memory(f'{len(points)} points'):
+        with enough_memory(f'{len(points)} points'), real_float32(self.device):
             cloud = torch.from_numpy(points)
             if self.device.type != 'cpu' or not _NUMBA or self.pfn.training:
                 cloud = cloud.to(self.device)

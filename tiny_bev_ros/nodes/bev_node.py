@@ -14,11 +14,13 @@ from threading import Lock
 from typing import Any, TypeVar
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.exceptions import InvalidHandle
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from tiny_bev_ros.engine.engine import FrameStatistics
 from tiny_bev_ros.engine.ladder import MemoryLadder, Settings
 from tiny_bev_ros.engine.memory import NotEnoughMemoryError, limit_device_memory
+from tiny_bev_ros.engine.moment import Moment
 from tiny_bev_ros.engine.networks import NodeNetworks
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.nodes import build, changes, parameters
@@ -120,7 +122,10 @@ class BevNode(LifecycleNode):
 
     @property
     def _output_wanted(self) -> bool:
-        return any(output.wanted for output in self._outputs)
+        try:
+            return any(output.wanted for output in self._outputs)
+        except InvalidHandle:  # diagnostics may ask while the outputs end
+            return False
 
     def input_options(self) -> dict[str, Any]:
         """Of a NewestInput."""
@@ -137,7 +142,7 @@ class BevNode(LifecycleNode):
         """Does work on the networks, with less memory if need be, and times it."""
         assert self.ladder is not None
         try:
-            with self.timed(stage):
+            with self._timed_on_device(stage):
                 result = self.ladder.run(work)
         except TinyBevError:
             raise
@@ -146,6 +151,14 @@ class BevNode(LifecycleNode):
             raise
         self._breakdown.worked(stage)
         return result
+
+    def _timed_on_device(self, stage: str) -> AbstractContextManager[None]:
+        assert self.ladder is not None
+        device = self.ladder.settings.device
+        if device.type == 'cpu':
+            return self.timed(stage)
+        # The device may become the CPU meanwhile.
+        return self._times.device_stage(stage, lambda: Moment(device))
 
     def timed(self, stage: str) -> AbstractContextManager[None]:
         """Is to be around what else is done for an input, and times it."""
@@ -307,10 +320,11 @@ class BevNode(LifecycleNode):
         try:
             self._deactivate()
         finally:
-            for output in self._outputs:
+            outputs, self._outputs = self._outputs, []
+            for output in outputs:
                 output.destroy()
             self.telemetry.clean_up()
-            self._outputs, self.ladder, self.weights = [], None, None
+            self.ladder = self.weights = None
             give_back()
 
     # Inputs, in the thread that works on them.
@@ -321,6 +335,7 @@ class BevNode(LifecycleNode):
             self._times = times
             try:
                 yield
+                times.settle()
             except NotEnoughMemoryError:
                 if self.ladder is not None and self.ladder.exhausted:
                     self.fault = self.ladder.exhausted

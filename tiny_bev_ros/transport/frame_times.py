@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
@@ -19,14 +20,15 @@ class FrameTimes:
         now_ns: that clock.
 
     Attributes:
-        stages_ms: by name, in the order in which they began; 'wait' is the time from its
-            arrival until somebody took it up.
+        stages_ms: by name; 'wait' is the time from its arrival until somebody took it up. Those
+            of a device are known after `settle`.
     """
 
     def __init__(self, received_ns: int, now_ns: Callable[[], int] = time.monotonic_ns) -> None:
         self._now_ns = now_ns
         self._received_ns, self._begun_ns = received_ns, now_ns()
         self.stages_ms = {'wait': (self._begun_ns - received_ns) / 1e6}
+        self._on_device: list[tuple[str, Any, Any]] = []
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -37,6 +39,26 @@ class FrameTimes:
         finally:
             spent = (self._now_ns() - begin) / 1e6
             self.stages_ms[name] = self.stages_ms.get(name, 0.0) + spent
+
+    @contextmanager
+    def device_stage(self, name: str, moment: Callable[[], Any]) -> Iterator[None]:
+        """Times what a device does inside, which nobody waits for here.
+
+        Args:
+            name: as of `stage`.
+            moment: makes one of now, with `wait` and `ms_until`.
+        """
+        begin = moment()
+        yield
+        self._on_device.append((name, begin, moment()))
+
+    def settle(self) -> None:
+        """Reads the times of the device, which by now has given its results."""
+        if self._on_device:
+            self._on_device[-1][2].wait()
+        for name, begin, end in self._on_device:
+            self.stages_ms[name] = self.stages_ms.get(name, 0.0) + begin.ms_until(end)
+        self._on_device.clear()
 
     def processing_ms(self) -> float:
         """Since it was taken up."""
