@@ -17,7 +17,8 @@ from typing import Any
 
 import pytest
 import torch
-from acted_tensor import Acted, Machine, Recording, factory
+from acted_machine import Machine, Recording
+from acted_tensor import Acted, factory
 
 _FACTORIES = (
     'empty.memory_format', 'empty_strided', 'arange', 'arange.start', 'arange.start_step',

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from acted_tensor import Machine
+    from acted_machine import Machine
     from ros_graph import RosGraph
 
 # Optional, and perhaps absent on a ROS machine.
@@ -77,10 +77,10 @@ def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture
 def acted() -> Iterator[Machine]:
-    """A CUDA device, acted out on the CPU."""
+    """Two CUDA devices, acted out on the CPU."""
     from acted_cuda import acted_cuda
 
-    with acted_cuda() as machine:
+    with acted_cuda(2) as machine:
         yield machine
 
 

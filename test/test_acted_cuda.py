@@ -8,7 +8,7 @@ import copy
 import pytest
 import torch
 from acted_cuda import acted_cuda
-from acted_tensor import Machine
+from acted_machine import Machine
 
 CUDA = torch.device('cuda', 0)
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from acted_tensor import Machine
+from acted_machine import Machine
 from fusions import lively_fusion, save_fusion
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Float32MultiArray

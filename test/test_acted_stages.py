@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every stage on the acted CUDA device, by every name of one: the CPU's results, and float32."""
+"""Every stage on acted CUDA devices, by every name of one: the CPU's results, and float32."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from acted_cuda import on_acted
-from acted_tensor import Machine
+from acted_machine import Machine
 from fusions import lively_fusion
 
 import tiny_bev_ros
@@ -35,7 +35,7 @@ from tiny_bev_ros.models.detector import build_heads
 
 CPU = torch.device('cpu')
 GRID = BevGrid((0, 8), (-4, 4), (-3, 1), 0.5)
-NAMES = ['auto', 'cuda', 'cuda:0']
+NAMES = ['auto', 'cuda', 'cuda:0', 'cuda:1']
 AHEAD = [[0, -1, 0, 0], [0, 0, -1, 0], [1, 0, 0, 0], [0, 0, 0, 1]]
 
 
@@ -86,10 +86,11 @@ def test_pillars(device: torch.device, max_points: int | None):
 
 @pytest.mark.parametrize('name', list_backbones())
 @pytest.mark.parametrize(
-    ('precision', 'sparsity'), [('float32', 'always'), ('float32', 'never'), ('bfloat16', 'auto')]
+    ('precision', 'sparsity', 'device_name'),
+    [('float32', 'always', 'cuda:1'), ('float32', 'never', 'cuda'), ('bfloat16', 'auto', 'auto')],
 )
-def test_backbones(acted: Machine, name: str, sparsity: str, precision: str):
-    device = resolve_device('auto')
+def test_backbones(acted: Machine, name: str, sparsity: str, precision: str, device_name: str):
+    device = resolve_device(device_name)
     with seeded(0):
         network = build_backbone(name, in_channels=8, mid_channels=8, out_channels=16).eval()
     if sparsity == 'always' and BackboneEngine(network, CPU).why_dense:

@@ -234,6 +234,16 @@ def test_the_states_are_those_that_a_lifecycle_manager_sees(bench):
     assert state() == 'finalized'
 
 
+def test_outputs_that_end_are_not_wanted(bench):
+    # Diagnostics, in a thread of their own, may ask at that moment.
+    node = bench(HeadsNode).node
+    assert node.trigger_configure() == SUCCESS
+    for output in node._outputs:
+        output.destroy()
+    assert not node.wanted
+    node.telemetry.status()
+
+
 def test_a_weight_file_that_is_wrong_can_be_put_right(bench, tmp_path):
     path = tmp_path / 'weights.pt'
     made = bench(BackboneNode, **{'backbone.checkpoint': str(path)})

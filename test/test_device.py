@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from acted_cuda import acted_cuda
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.models import resolve_device, why_no_cuda
+from tiny_bev_ros.nodes.build import make_device
 
 # What PyTorch says, from its sources, where `is_available` says only no.
 TOO_OLD = (
@@ -77,6 +80,18 @@ def test_a_pytorch_without_cuda_is_named():
         resolve_device('cuda')
     assert reason in str(no.value)
     assert reason in why_no_cuda()
+
+
+def test_a_node_says_why_auto_became_the_cpu(without):
+    without(TOO_OLD)
+    told = SimpleNamespace(lines=[])
+    told.info = told.lines.append
+    for name in ('auto', 'cpu'):
+        make_device({'device': name, 'num_threads': 0}, told)
+    assert told.lines == [
+        f'computing on cpu, as PyTorch finds no CUDA device ({TOO_OLD})',
+        'computing on cpu',
+    ]
 
 
 def test_a_device_on_which_nothing_runs_is_none(acted):

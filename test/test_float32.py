@@ -9,7 +9,7 @@ import threading
 
 import pytest
 import torch
-from acted_tensor import Machine
+from acted_machine import Machine
 
 from tiny_bev_ros.engine.engine import BackboneEngine
 from tiny_bev_ros.engine.float32 import real_float32

@@ -20,7 +20,7 @@ class Moment:
     """
 
     def __init__(self, device: torch.device) -> None:
-        self._device, self._seconds = device, time.perf_counter()
+        self._seconds = time.perf_counter()
         self._event: Any = None
         if device.type == 'cuda':
             self._event = torch.cuda.Event(enable_timing=True)
@@ -32,11 +32,13 @@ class Moment:
             self._event.synchronize()
 
     def ms_until(self, later: Moment) -> float:
-        """Milliseconds between two moments that have come.
-
-        By the host's clock on the CPU, and where the work went from one device to another.
-        """
-        if self._event is None or later._device != self._device:
+        """Milliseconds to another moment of the device; both have come."""
+        if self._event is None:
             return (later._seconds - self._seconds) * 1e3
         elapsed: float = self._event.elapsed_time(later._event)
         return elapsed
+
+
+def moment_on(device: torch.device) -> Moment | None:
+    """A moment of a device that the host does not wait for; None on the CPU."""
+    return Moment(device) if device.type == 'cuda' else None

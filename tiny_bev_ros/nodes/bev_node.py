@@ -20,7 +20,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from tiny_bev_ros.engine.engine import FrameStatistics
 from tiny_bev_ros.engine.ladder import MemoryLadder, Settings
 from tiny_bev_ros.engine.memory import NotEnoughMemoryError, limit_device_memory
-from tiny_bev_ros.engine.moment import Moment
+from tiny_bev_ros.engine.moment import moment_on
 from tiny_bev_ros.engine.networks import NodeNetworks
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.nodes import build, changes, parameters
@@ -140,10 +140,12 @@ class BevNode(LifecycleNode):
 
     def run(self, stage: str, work: Callable[[Any], _Result]) -> _Result:
         """Does work on the networks, with less memory if need be, and times it."""
-        assert self.ladder is not None
+        ladder = self.ladder
+        assert ladder is not None
         try:
-            with self._timed_on_device(stage):
-                result = self.ladder.run(work)
+            # The device may become the CPU meanwhile.
+            with self._times.stage(stage, lambda: moment_on(ladder.settings.device)):
+                result = ladder.run(work)
         except TinyBevError:
             raise
         except Exception as error:
@@ -151,14 +153,6 @@ class BevNode(LifecycleNode):
             raise
         self._breakdown.worked(stage)
         return result
-
-    def _timed_on_device(self, stage: str) -> AbstractContextManager[None]:
-        assert self.ladder is not None
-        device = self.ladder.settings.device
-        if device.type == 'cpu':
-            return self.timed(stage)
-        # The device may become the CPU meanwhile.
-        return self._times.device_stage(stage, lambda: Moment(device))
 
     def timed(self, stage: str) -> AbstractContextManager[None]:
         """Is to be around what else is done for an input, and times it."""

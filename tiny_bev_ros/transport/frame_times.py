@@ -31,34 +31,34 @@ class FrameTimes:
         self._on_device: list[tuple[str, Any, Any]] = []
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Times what is done inside; the same name twice adds up."""
-        begin = self._now_ns()
-        try:
-            yield
-        finally:
-            spent = (self._now_ns() - begin) / 1e6
-            self.stages_ms[name] = self.stages_ms.get(name, 0.0) + spent
-
-    @contextmanager
-    def device_stage(self, name: str, moment: Callable[[], Any]) -> Iterator[None]:
-        """Times what a device does inside, which nobody waits for here.
+    def stage(self, name: str, moment: Callable[[], Any] = lambda: None) -> Iterator[None]:
+        """Times what is done inside; the same name twice adds up.
 
         Args:
-            name: as of `stage`.
-            moment: makes one of now, with `wait` and `ms_until`.
+            name: of the stage.
+            moment: makes one, with `wait` and `ms_until`, of a device that works without being
+                waited for; None where the host's clock will do.
         """
-        begin = moment()
-        yield
-        self._on_device.append((name, begin, moment()))
+        begin_ns, begin, end = self._now_ns(), moment(), None
+        try:
+            yield
+            end = moment()
+        finally:
+            if begin is None or end is None:
+                self._add(name, (self._now_ns() - begin_ns) / 1e6)
+            else:
+                self._on_device.append((name, begin, end))
 
     def settle(self) -> None:
         """Reads the times of the device, which by now has given its results."""
         if self._on_device:
             self._on_device[-1][2].wait()
         for name, begin, end in self._on_device:
-            self.stages_ms[name] = self.stages_ms.get(name, 0.0) + begin.ms_until(end)
+            self._add(name, begin.ms_until(end))
         self._on_device.clear()
+
+    def _add(self, name: str, spent_ms: float) -> None:
+        self.stages_ms[name] = self.stages_ms.get(name, 0.0) + spent_ms
 
     def processing_ms(self) -> float:
         """Since it was taken up."""
