@@ -14,9 +14,9 @@ from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.models.checkpoint import load_backbone, load_heads, load_pfn
 from tiny_bev_ros.models.detector import BevDetector, build_detector
+from tiny_bev_ros.models.safetensors_file import read_header
+from tiny_bev_ros.models.weight_files import refuse_other_files
 
-# Of safetensors: eight bytes of length, then a header in JSON, which is never larger.
-_MOST_HEADER = 100 * 2**20
 _KEY = 'tiny_bev_ros'
 
 
@@ -65,19 +65,18 @@ def read_description(path: str | Path) -> Description:
     Raises:
         TinyBevError: the file cannot be read, or says nothing.
     """
+    path = Path(path).expanduser()
+    refuse_other_files(path)
     try:
-        with Path(path).expanduser().open('rb') as file:
-            length = int.from_bytes(file.read(8), 'little')
-            if length > _MOST_HEADER:
-                raise ValueError(f'a header of {length} bytes')
-            said = json.loads(json.loads(file.read(length))['__metadata__'][_KEY])
+        with path.open('rb') as file:
+            said = json.loads(read_header(file)['__metadata__'][_KEY])
         low, high = said['z_range']
         return Description(
             dict(said['network']), float(said['cell']), (low, high), dict(said['origin'])
         )
     except OSError as error:
         raise TinyBevError(f'{path} cannot be read: {error.strerror}') from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise TinyBevError(
             f'{path} does not say what network it holds ({error}); expected a file of `train`'
         ) from None

@@ -167,7 +167,7 @@ def load_weights(
 
 def _check_grid(grid: BevGrid, path: str) -> None:
     """Refuses weights that say that they were trained with pillars of another size."""
-    if not path.endswith('.safetensors') or not (said := find_description(path)):
+    if not path or not (said := find_description(path)):
         return
     if said.cell != grid.cell or said.z_range != grid.z_range:
         (low, high), (own_low, own_high) = said.z_range, grid.z_range
