@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tiny_bev_ros.optional import import_optional, take_notes
 
 if TYPE_CHECKING:
     from acted_machine import Machine
@@ -32,6 +33,9 @@ _BY_PACKAGE = {
         'test_train.py',
     ],
     'numba': [
+        'test_bench_contenders.py',
+        'test_bench_end_to_end.py',
+        'test_bench_growth.py',
         'test_bench_inputs.py',
         'test_colours.py',
         'test_demo_fusion.py',
@@ -49,12 +53,22 @@ _BY_PACKAGE = {
         'test_winograd.py',
     ],
 }
-_MISSING = [name for name in _BY_PACKAGE if importlib.util.find_spec(name) is None]
+# Installed does not mean that a package works.
+_MISSING = {name: why_not for name in _BY_PACKAGE if (why_not := import_optional(name).why_not)}
 collect_ignore = [file for name in _MISSING for file in _BY_PACKAGE[name]]
 
 
 def pytest_report_header() -> list[str]:
-    return [f'left out, as {name} is missing: {_BY_PACKAGE[name]}' for name in _MISSING]
+    return [f'left out, as {why_not}: {_BY_PACKAGE[name]}' for name, why_not in _MISSING.items()]
+
+
+@pytest.fixture(autouse=True)
+def _optional_packages() -> Iterator[None]:
+    """No test sees the stand-ins that another one put in place of packages."""
+    import_optional.cache_clear()
+    yield
+    import_optional.cache_clear()
+    take_notes()
 
 
 @pytest.fixture(scope='session')

@@ -11,8 +11,6 @@ from tiny_bev_ros.tools import bench_contenders as contenders
 from tiny_bev_ros.tools.bench_inputs import backbone
 from tiny_bev_ros.tools.bench_peers import PointPillarsBackbone
 
-pytest.importorskip('numba')
-
 SHAPE = (24, 16)
 IMAGE = torch.zeros(1, 64, *SHAPE)
 

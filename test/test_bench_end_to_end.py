@@ -2,14 +2,11 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 import torch
 
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.tools import bench_end_to_end as ends
 from tiny_bev_ros.tools.bench_inputs import backbone
-
-pytest.importorskip('numba')
 
 
 def test_both_straightforward_ways_agree_and_every_stage_is_timed(monkeypatch):

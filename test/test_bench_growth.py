@@ -2,14 +2,11 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 import torch
 
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.tools import bench_growth
 from tiny_bev_ros.tools.bench_inputs import backbone
-
-pytest.importorskip('numba')
 
 
 def test_rows_of_both_curves(monkeypatch):

@@ -21,6 +21,7 @@ from tiny_bev_ros.engine.background import backgrounds
 from tiny_bev_ros.engine.chain import as_chain
 from tiny_bev_ros.engine.crossover import Costs
 from tiny_bev_ros.engine.engine import BackboneEngine
+from tiny_bev_ros.engine.numba_kernels import why_no_numba
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.models import (
@@ -36,9 +37,9 @@ from tiny_bev_ros.models import (
 CPU = torch.device('cpu')
 TOLERANCE = 1e-5
 KITTI = BevGrid((0, 69.12), (-39.68, 39.68), (-3, 1), 0.16)
-_NUMBA = importlib.util.find_spec('numba') is not None
+WHY_NO_NUMBA = why_no_numba()
 CHAINS = [
-    pytest.param('numba', marks=pytest.mark.skipif(not _NUMBA, reason='numba is missing')),
+    pytest.param('numba', marks=pytest.mark.skipif(bool(WHY_NO_NUMBA), reason=WHY_NO_NUMBA)),
     'torch',
 ]
 
@@ -51,7 +52,8 @@ def _own_cache(tmp_path: Path, monkeypatch):
 @pytest.fixture(params=CHAINS)
 def chain(request, monkeypatch) -> str:
     """Which sparse path engines on the CPU have."""
-    monkeypatch.setattr(choice, '_NUMBA', request.param == 'numba')
+    why_not = '' if request.param == 'numba' else 'it is missing'
+    monkeypatch.setattr(choice, 'why_no_numba', lambda: why_not)
     return request.param
 
 

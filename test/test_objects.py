@@ -23,6 +23,7 @@ from tiny_bev_ros.messages.markers import encode_markers
 from tiny_bev_ros.messages.objects import decode_objects, encode_objects
 from tiny_bev_ros.messages.occupancy import encode_drivable
 from tiny_bev_ros.models.detection_head import Detections
+from tiny_bev_ros.optional import import_optional
 
 LABELS = TensorLabels((12, 345), 'top lidar', Axis(-10.0, 0.5), Axis(2.0, 0.5))
 FOUND = Detections(
@@ -184,9 +185,9 @@ def stand_in(monkeypatch):
         setattr(module, each.__name__, each)
     monkeypatch.setitem(sys.modules, 'vision_msgs', types.ModuleType('vision_msgs'))
     monkeypatch.setitem(sys.modules, 'vision_msgs.msg', module)
-    vision.vision_msgs.cache_clear()
+    import_optional.cache_clear()
     yield
-    vision.vision_msgs.cache_clear()
+    import_optional.cache_clear()
 
 
 def check_detections(message):
@@ -215,6 +216,6 @@ def test_detections_of_vision_msgs_itself():
 
 def test_without_vision_msgs_there_is_none(monkeypatch):
     monkeypatch.setitem(sys.modules, 'vision_msgs.msg', None)
-    vision.vision_msgs.cache_clear()
+    import_optional.cache_clear()
     assert vision.vision_msgs() is None
-    vision.vision_msgs.cache_clear()
+    import_optional.cache_clear()

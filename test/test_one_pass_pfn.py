@@ -108,7 +108,7 @@ def test_the_stage_follows_the_weights():
 
 
 def test_without_numba_the_net_itself_runs(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr('tiny_bev_ros.engine.stages._NUMBA', False)
+    monkeypatch.setattr('tiny_bev_ros.engine.stages.why_no_numba', lambda: 'it is missing')
     stage = PillarStage(net(), GRID, torch.device('cpu'))
     monkeypatch.setattr(OnePassPfn, '__init__', lambda *_: pytest.fail('numba was used'))
     with torch.no_grad():

@@ -12,6 +12,7 @@ from std_msgs.msg import Header
 
 from tiny_bev_ros.messages import sensor_msgs_py_adapter as adapter
 from tiny_bev_ros.messages.cloud import CloudOptions, decode_cloud, encode_cloud
+from tiny_bev_ros.optional import import_optional
 
 NAMES = ('x', 'y', 'z', 'intensity')
 FIELDS = [
@@ -24,9 +25,9 @@ HEADER = Header(stamp=Time(sec=1, nanosec=2), frame_id='lidar')
 @pytest.fixture(autouse=True)
 def fresh_load():
     """Each test looks for sensor_msgs_py anew, and the next test file as well."""
-    adapter._load.cache_clear()
+    import_optional.cache_clear()
     yield
-    adapter._load.cache_clear()
+    import_optional.cache_clear()
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ def odd_fields() -> list[PointField]:
 
 @pytest.mark.usefixtures('without_sensor_msgs_py')
 def test_numpy_does_it_alone():
-    assert 'sensor_msgs_py cannot be loaded' in adapter.unavailable_reason()
+    assert adapter.unavailable_reason() == 'sensor_msgs_py.point_cloud2 is not installed'
     dtype = adapter.cloud_dtype(odd_fields())
     assert {name: dtype.fields[name] for name in dtype.names} == {
         f'f{code}': (adapter.DATATYPES[code], field.offset)
@@ -85,7 +86,7 @@ def both_ways(call):
     theirs = call()
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, 'sensor_msgs_py.point_cloud2', None)
-        adapter._load.cache_clear()
+        import_optional.cache_clear()
         assert adapter.unavailable_reason()
         ours = call()
     return theirs, ours

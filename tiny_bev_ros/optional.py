@@ -7,6 +7,9 @@ import functools
 from importlib import import_module
 from typing import Any, NamedTuple
 
+# Lines that nobody has logged yet.
+_untold: list[str] = []
+
 
 class OptionalModule(NamedTuple):
     """What came of importing a module.
@@ -21,19 +24,41 @@ class OptionalModule(NamedTuple):
 
 
 @functools.cache
-def import_optional(name: str) -> OptionalModule:
+def import_optional(name: str, instead: str = '') -> OptionalModule:
     """A module, or why it cannot be used; tried once, as a failed import may take seconds.
 
     Binaries that were made for another NumPy, PyTorch or Python raise anything.
+
+    Args:
+        name: of the module.
+        instead: what is done without it: noted where its package is installed and cannot be
+            used, while one that is missing is no fault. '' where the caller tells.
     """
     try:
         return OptionalModule(import_module(name), '')
     except ModuleNotFoundError as error:
-        if error.name and name.startswith(error.name):
-            return OptionalModule(None, f'{error.name} is not installed')
-        return OptionalModule(None, f'{name} cannot be used ({one_line(error)})')
+        missing = error.name or name
+        if f'{name}.'.startswith(f'{missing}.'):
+            return OptionalModule(None, f'{missing} is not installed')
+        why_not = f'{name} cannot be used ({missing} is not installed)'
     except (Exception, SystemExit) as error:
-        return OptionalModule(None, f'{name} cannot be used ({one_line(error)})')
+        why_not = f'{name} cannot be used ({one_line(error)})'
+    if instead:
+        note(f'{why_not}: {instead}')
+    return OptionalModule(None, why_not)
+
+
+def note(line: str) -> None:
+    """Keeps a line for the next node that logs."""
+    if line not in _untold:
+        _untold.append(line)
+
+
+def take_notes() -> list[str]:
+    """The lines that were noted since the last call, in this process."""
+    lines = _untold.copy()
+    _untold.clear()
+    return lines
 
 
 def one_line(error: BaseException) -> str:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 from typing import TYPE_CHECKING
 
@@ -12,22 +11,21 @@ import torch
 from tiny_bev_ros.engine.chain import ConvLayer
 from tiny_bev_ros.engine.crossover import Costs, measurable, measure
 from tiny_bev_ros.engine.dense import DensePath, dense_work
+from tiny_bev_ros.engine.numba_kernels import why_no_numba
 from tiny_bev_ros.engine.remembered import machine_key, remembered
 from tiny_bev_ros.engine.torch_chain import TorchChain
 
 if TYPE_CHECKING:
     from tiny_bev_ros.engine.sparse import SparseChain
 
-_NUMBA = importlib.util.find_spec('numba') is not None
-
 
 def made_with_numba(device: torch.device) -> bool:
     """Whether the sparse path is, on a device."""
-    return _NUMBA and device.type == 'cpu'
+    return device.type == 'cpu' and not why_no_numba()
 
 
 class Choice:
-    """Made with numba on the CPU, with PyTorch on CUDA and where numba is missing.
+    """Made with numba on the CPU, with PyTorch on CUDA and where numba cannot be used.
 
     Args:
         layers: the chain.

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from typing import Any
 
 import numpy as np
@@ -12,12 +11,11 @@ import torch
 from tiny_bev_ros.engine.fingerprint import fingerprint
 from tiny_bev_ros.engine.float32 import real_float32
 from tiny_bev_ros.engine.memory import enough_memory, expect_free
+from tiny_bev_ros.engine.numba_kernels import why_no_numba
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.models import PillarFeatureNet
 from tiny_bev_ros.models.pillars import group, scatter_checked
-
-_NUMBA = importlib.util.find_spec('numba') is not None
 
 # Bytes of a pseudo-image from which on it is looked whether there is room.
 _LARGE = 2**28
@@ -26,7 +24,7 @@ _LARGE = 2**28
 class PillarStage:
     """Points to pillars, and pillars to a dense pseudo-image.
 
-    On the CPU it takes one pass over the points, where the package numba is installed. It
+    On the CPU it takes one pass over the points, where the package numba can be used. It
     follows the weights of the net.
 
     Args:
@@ -67,7 +65,7 @@ class PillarStage:
             points = points.copy()
         with enough_memory(f'{len(points)} points'), real_float32(self.device):
             cloud = torch.from_numpy(points)
-            if self.device.type != 'cpu' or not _NUMBA or self.pfn.training:
+            if self.device.type != 'cpu' or self.pfn.training or why_no_numba():
                 cloud = cloud.to(self.device)
                 self.pfn.check(cloud)
                 grouped = group(cloud, self.grid)

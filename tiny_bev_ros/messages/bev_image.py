@@ -3,12 +3,10 @@
 
 from __future__ import annotations
 
-import functools
-import importlib
-
 import numpy as np
 
 from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.messages.viridis import VIRIDIS
 
 # Percentiles of a map that get the darkest and the brightest colour.
 _PERCENTILES = (1, 99)
@@ -52,7 +50,7 @@ def bev_image(features: np.ndarray, channel: int = -1) -> np.ndarray:
         )
     values = _strength(features) if channel == -1 else features[channel].astype(np.float32)
     finite = np.isfinite(values)
-    colours = _viridis()[_levels(values, finite)]
+    colours = VIRIDIS[_levels(values, finite)]
     colours[~finite] = _NOT_FINITE
     return np.ascontiguousarray(colours.transpose(1, 0, 2)[::-1, ::-1])
 
@@ -80,10 +78,3 @@ def _levels(values: np.ndarray, finite: np.ndarray) -> np.ndarray:
 
 def _is_flat(low: float, high: float) -> bool:
     return high - low <= _FLAT * max(abs(low), abs(high))
-
-
-@functools.cache
-def _viridis() -> np.ndarray:
-    """(256, 3) uint8; matplotlib is imported when the first picture is asked for."""
-    colormaps = importlib.import_module('matplotlib').colormaps
-    return colormaps['viridis'](np.arange(256), bytes=True)[:, :3]

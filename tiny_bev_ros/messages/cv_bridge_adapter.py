@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import array
 import functools
-import importlib
 from typing import Any
 
 import numpy as np
 from sensor_msgs.msg import Image
+
+from tiny_bev_ros.optional import import_optional, note, one_line
 
 # Types of OpenCV that name no colours, which cv_bridge therefore does not convert, and the
 # encodings as which they are read: in OpenCV's order of colours.
@@ -28,6 +29,7 @@ ENCODINGS: dict[str, tuple[int, tuple[int, int, int]]] = {
     'mono8': (1, (0, 0, 0)),
 }
 ENCODINGS |= {name: ENCODINGS[meant] for name, meant in COLOURLESS.items()}
+_INSTEAD = 'NumPy converts images'
 
 
 def unavailable_reason() -> str | None:
@@ -61,18 +63,26 @@ def rgb_pixels(msg: Any) -> np.ndarray:
 @functools.cache
 def _load() -> tuple[Any, str | None]:
     """(a CvBridge or None, why it is None)."""
+    module, why_not = import_optional('cv_bridge', _INSTEAD)
+    if module is None:
+        return None, why_not
     try:
-        bridge = importlib.import_module('cv_bridge').CvBridge()
+        bridge = module.CvBridge()
         for encoding in (name for name in ENCODINGS if name not in COLOURLESS):
             probe = _probe(encoding, ENCODINGS[encoding][0])
             if not np.array_equal(bridge.imgmsg_to_cv2(probe, 'rgb8'), _pixels(probe)):
-                return None, f'cv_bridge converts {encoding} with padded rows wrongly'
+                return _refused(f'cv_bridge converts {encoding} with padded rows wrongly')
         rgb = np.arange(18, dtype=np.uint8).reshape(2, 3, 3)
         if bridge.cv2_to_imgmsg(rgb, encoding='rgb8') != _message(rgb):
-            return None, 'cv_bridge makes another message than expected'
+            return _refused('cv_bridge makes another message than expected')
     except Exception as error:  # a binary that does not fit may raise anything
-        return None, f'cv_bridge cannot be used: {type(error).__name__}: {error}'.splitlines()[0]
+        return _refused(f'cv_bridge cannot be used ({one_line(error)})')
     return bridge, None
+
+
+def _refused(why_not: str) -> tuple[None, str]:
+    note(f'{why_not}: {_INSTEAD}')
+    return None, why_not
 
 
 def _probe(encoding: str, size: int) -> Image:

@@ -8,14 +8,14 @@ ignores ``row_step``, keeps infinite points and trusts ``is_dense``.
 from __future__ import annotations
 
 import array
-import functools
-import importlib
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from sensor_msgs.msg import PointCloud2, PointField
+
+from tiny_bev_ros.optional import import_optional
 
 # PointField.datatype -> NumPy type, in the byte order of this machine.
 DATATYPES: dict[int, np.dtype] = {
@@ -30,19 +30,12 @@ DATATYPES: dict[int, np.dtype] = {
 }
 
 
-@functools.cache
-def _load() -> tuple[Any, str | None]:
-    """(sensor_msgs_py.point_cloud2 or None, why it is None)."""
-    try:
-        module = importlib.import_module('sensor_msgs_py.point_cloud2')
-    except ImportError as error:
-        return None, f'sensor_msgs_py cannot be loaded: {error}'
-    return module, None
+_PACKAGE = ('sensor_msgs_py.point_cloud2', 'NumPy reads clouds')
 
 
 def unavailable_reason() -> str | None:
     """Why NumPy does the work, in one line; None where sensor_msgs_py does it."""
-    return _load()[1]
+    return import_optional(*_PACKAGE).why_not or None
 
 
 def cloud_dtype(fields: Sequence[Any]) -> np.dtype:
@@ -57,7 +50,7 @@ def cloud_dtype(fields: Sequence[Any]) -> np.dtype:
         A dtype with each field at its offset, in the byte order of this machine. It ends
         behind the last of the fields, so strides must carry the point step.
     """
-    module, _ = _load()
+    module = import_optional(*_PACKAGE).module
     if module is not None:
         return module.dtype_from_fields(fields)
     return np.dtype(
@@ -78,7 +71,7 @@ def create_cloud(header: Any, fields: list[Any], points: np.ndarray) -> PointClo
         points: (N, K) float32.
     """
     points = np.ascontiguousarray(points)
-    module, _ = _load()
+    module = import_optional(*_PACKAGE).module
     # create_cloud of sensor_msgs_py casts a memoryview, which fails on an empty one.
     if module is not None and len(points):
         return module.create_cloud(header, fields, points)

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import functools
-import importlib
 import math
 from typing import Any
 
@@ -14,15 +12,12 @@ from std_msgs.msg import Header
 
 from tiny_bev_ros.messages.labels import TensorLabels
 from tiny_bev_ros.models.detection_head import CLASSES, Detections
+from tiny_bev_ros.optional import import_optional
 
 
-@functools.cache
 def vision_msgs() -> Any:
-    """The messages of vision_msgs, or None where it is not installed."""
-    try:
-        return importlib.import_module('vision_msgs.msg')
-    except ImportError:
-        return None
+    """The messages of vision_msgs, or None where it cannot be used."""
+    return import_optional('vision_msgs.msg', 'there is no topic detections').module
 
 
 def header_of(labels: TensorLabels) -> Header:

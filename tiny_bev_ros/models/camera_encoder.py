@@ -7,7 +7,6 @@ import difflib
 import math
 import re
 from collections.abc import Sequence
-from importlib import import_module
 from typing import Any
 
 import torch
@@ -18,6 +17,7 @@ from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.models.blocks import conv_block
 from tiny_bev_ros.models.checks import check_positive_int
 from tiny_bev_ros.models.registry import FeatureInfo
+from tiny_bev_ros.optional import import_optional
 
 # Its channels at strides 2, 4, 8, 16 and 32.
 _TINY_CHANNELS = (16, 32, 64, 96, 128)
@@ -190,11 +190,10 @@ def _check_maps(name: str, body: nn.Module, info: tuple[FeatureInfo, ...]) -> No
 
 def _timm(name: str) -> Any:
     """The package, which is imported by nobody else: with torchvision it takes seconds."""
-    try:
-        return import_module('timm')
-    except (ImportError, RuntimeError) as error:  # RuntimeError: a torchvision of another PyTorch
-        reason = str(error).partition('\n')[0]
+    timm, why_not = import_optional('timm')
+    if timm is None:
         raise TinyBevError(
             f"encoder is {name!r}; expected 'tiny', or timm and a torchvision that fits PyTorch: "
-            f'pip install timm ({reason})'
-        ) from None
+            f'pip install timm ({why_not})'
+        )
+    return timm

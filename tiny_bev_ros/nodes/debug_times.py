@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any
 
 from rclpy.node import Node
@@ -11,6 +10,7 @@ from rclpy.qos import QoSProfile
 from std_msgs.msg import Float64
 
 from tiny_bev_ros.nodes.build import Weights
+from tiny_bev_ros.optional import import_optional
 from tiny_bev_ros.transport.frame_times import FrameTimes
 
 # Stamped numbers, as Autoware's tools read them: of today, of its releases for Humble.
@@ -79,8 +79,8 @@ class DebugTimes:
 def debug_type() -> Any:
     """A stamped number where Autoware's messages are installed, else a plain one."""
     for package in _STAMPED:
-        try:
-            return import_module(f'{package}.msg').Float64Stamped
-        except ImportError:
-            continue
+        module = import_optional(f'{package}.msg', 'times carry no stamp').module
+        found = getattr(module, 'Float64Stamped', None)
+        if found is not None:
+            return found
     return Float64

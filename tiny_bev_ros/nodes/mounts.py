@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import import_module
 from typing import Any
 
 from rclpy.node import Node
@@ -14,6 +13,7 @@ from torch import Tensor
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.models.mounting import from_pose
 from tiny_bev_ros.nodes.camera_parameters import EXTRINSICS
+from tiny_bev_ros.optional import import_optional
 from tiny_bev_ros.transport.freshness import Stamp, nanoseconds
 
 # A buffer ignores what is older than its newest by more, even if a bag began again.
@@ -37,10 +37,9 @@ class Mounts:
         self._newest_ns = 0
         if None not in given.values():
             return
-        try:
-            self._tf2 = import_module('tf2_ros')
-        except ImportError as error:
-            self._why_not = f'there is no TF ({str(error).splitlines()[0]})'
+        self._tf2, why_not = import_optional('tf2_ros')
+        if self._tf2 is None:
+            self._why_not = f'there is no TF ({why_not})'
             return
         self._buffer = self._tf2.Buffer()
         self._listener = self._tf2.TransformListener(self._buffer, node)

@@ -16,6 +16,7 @@ from rclpy.qos import QoSProfile
 from tiny_bev_ros.engine.memory import device_memory_mb
 from tiny_bev_ros.nodes.build import Weights
 from tiny_bev_ros.nodes.debug_times import DebugTimes, stages_of
+from tiny_bev_ros.optional import take_notes
 from tiny_bev_ros.transport.frame_times import FrameTimes, Percentiles
 from tiny_bev_ros.transport.freshness import NO_CLOCK, Stamp
 from tiny_bev_ros.transport.health import Condition, Rates, Since, Thresholds, judge
@@ -194,7 +195,9 @@ class Telemetry:
         return pairs
 
     def tell(self) -> None:
-        """Publishes how the node is now."""
+        """Publishes how the node is now; logs what there is to tell of optional packages."""
+        for line in take_notes():
+            self._node.get_logger().warning(line)
         message = DiagnosticArray(status=[self.status()])
         message.header.stamp = self._node.get_clock().now().to_msg()
         self._diagnostics.publish(message)

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import math
 
-import numba
 import numpy as np
 
+from tiny_bev_ros.compiled import compiler
 from tiny_bev_ros.sim.parts import FRUSTUM, TUBE
 
 _GOLD = (1 + math.sqrt(5)) / 2
@@ -29,7 +29,7 @@ _EIGHT = np.array(
 PLANES = 12
 
 # Of all that is compiled here: no division needs to be exact to the last bit.
-jit = numba.njit(cache=True, nogil=True, fastmath={'contract', 'arcp', 'nsz'})
+jit = compiler(fastmath={'contract', 'arcp', 'nsz'})
 
 
 @jit

@@ -14,7 +14,6 @@ from __future__ import annotations
 import operator
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 from llvmlite import ir
@@ -22,13 +21,15 @@ from numba import extending
 from numba.core import types
 from numba.extending import models, overload, register_model
 
+from tiny_bev_ros.compiled import compiler
+
 WIDTH = 16
 
 # Its functions are called with one argument less than they are written with.
 intrinsic: Any = extending.intrinsic
 
-# Kept on disk; other threads run meanwhile; no exceptions for what IEEE 754 defines.
-jit: Any = numba.njit(cache=True, nogil=True, error_model='numpy')
+# No exceptions for what IEEE 754 defines.
+jit = compiler(error_model='numpy')
 
 _FLOAT = ir.VectorType(ir.FloatType(), WIDTH)
 _INT = ir.VectorType(ir.IntType(32), WIDTH)
