@@ -67,10 +67,15 @@ class _Cache:
             _warn(error)
 
 
+# Of errors that were told: they come again with each function.
+_told: set[type] = set()
+
+
 def _warn(error: Exception) -> None:
-    # Once for each line of code, so once in a process, not once for each function.
+    if type(error) in _told:
+        return
+    _told.add(type(error))
     warnings.warn(
-        'what numba compiles cannot be kept, so the next start takes longer too: '
-        f'{one_line(error)}',
+        f"numba's cache cannot be used, so this start takes longer: {one_line(error)}",
         stacklevel=2,
     )
