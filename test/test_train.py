@@ -118,6 +118,28 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path):
         Training(other, frames_of(other), tmp_path, HERE)
 
 
+@pytest.mark.parametrize(
+    ('write', 'words'),
+    [
+        (lambda path: path.write_bytes(b''), 'it is empty'),
+        (
+            lambda path: path.write_text('version https://git-lfs.github.com/spec/v1\nsize 9\n'),
+            'is a Git LFS pointer for a file of 9 bytes',
+        ),
+        (lambda path: path.write_bytes(b'PK\x03\x04' + bytes(999)), r'cannot be read \(.*Error'),
+        (
+            lambda path: torch.save({'step': 3}, path),
+            'has no config, network, optimizer; expected',
+        ),
+    ],
+)
+def test_a_state_that_cannot_be_taken_up_is_one_line(tmp_path, write, words):
+    write(tmp_path / CHECKPOINT)
+    with pytest.raises(TinyBevError, match=words) as error:
+        Training(SMALL, frames_of(SMALL), tmp_path, HERE)
+    assert str(error.value).isprintable()
+
+
 def test_intensity_stays_without_effect(tmp_path):
     training = Training(SMALL, frames_of(SMALL), tmp_path, HERE)
     training.run(until=3)

@@ -22,6 +22,8 @@ from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.models import seeded
 from tiny_bev_ros.models.detection_loss import DetectionTargets, detection_loss
 from tiny_bev_ros.models.detector import BevDetector, build_detector
+from tiny_bev_ros.models.weight_files import refuse_other_files
+from tiny_bev_ros.optional import one_line
 from tiny_bev_ros.training.config import TrainConfig
 from tiny_bev_ros.training.samples import Batch, collate
 
@@ -32,6 +34,7 @@ LARGEST_GRADIENT = 10.0
 # Steps over which the log takes means.
 _LOG_STEPS = 20
 CHECKPOINT = 'last.pt'
+_STATE = ('step', 'config', 'network', 'optimizer')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -231,7 +234,20 @@ class Training:
         path.with_suffix('.new').replace(path)
 
     def _take_up(self, path: Path) -> None:
-        state: dict[str, Any] = torch.load(path, map_location='cpu', weights_only=True)
+        refuse_other_files(path)
+        try:
+            state: dict[str, Any] = torch.load(path, map_location='cpu', weights_only=True)
+        except Exception as error:  # what broken bytes raise is not documented
+            raise TinyBevError(
+                f'{path} cannot be read ({one_line(error)}); expected the state of a training, '
+                'or a new folder'
+            ) from None
+        missing = [name for name in _STATE if name not in state]
+        if missing:
+            raise TinyBevError(
+                f'{path} has no {", ".join(missing)}; expected the state of a training, or a new '
+                'folder'
+            )
         ours = dataclasses.asdict(self._config)
         other = [name for name in ours if ours[name] != state['config'].get(name)]
         if other:
