@@ -171,6 +171,8 @@ def old_file(pickled):
 
 
 SYSTEM = b'\x80\x02cbuiltins\neval\n'
+# Tuples in tuples: Python's hash of them needs more stack than there is.
+DEEP = b'\x85' * 3 * 10**5
 ATTACKS = {
     'a call': SYSTEM + b'(Vopen("RAN", "w")\ntR.',
     'a call by stack': b'\x80\x04\x8c\x08builtins\x8c\x04eval\x93(Vopen("RAN", "w")\ntR.',
@@ -185,6 +187,12 @@ ATTACKS = {
     'bytes of an exabyte': b'\x80\x05\x8e' + struct.pack('<Q', 2**60) + b'.',
     'a far place in memory': b'\x80\x02Nr\xff\xff\xff\xff0N.',
     'an end that is missing': b'\x80\x02}',
+    'a deep key': b'\x80\x02})' + DEEP + b'Ns.',
+    'a deep key among others': b'\x80\x02}()' + DEEP + b'Nu.',
+    'a deep key of an old dict': b'\x80\x02()' + DEEP + b'Nd.',
+    'a deep member of a set': b'\x80\x04\x8f()' + DEEP + b'\x90.',
+    'a deep member of a frozen set': b'\x80\x04()' + DEEP + b'\x91.',
+    'a deep pair': b'\x80\x02ccollections\nOrderedDict\n](](' + b')' + DEEP + b'Neea\x85R.',
 }
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.models.torch_file import Unread
+from tiny_bev_ros.models.inert_pickle import Unread
 from tiny_bev_ros.models.weight_files import shown
 
 # What torch.compile, DataParallel, AveragedModel, FSDP, activation checkpoints and DeepSpeed put

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.git_lfs import refuse_lfs_pointer
+from tiny_bev_ros.models.inert_pickle import Described, Unread
 from tiny_bev_ros.models.safetensors_file import is_safetensors, read_tensors
-from tiny_bev_ros.models.torch_file import Described, TorchFile, Unread
+from tiny_bev_ros.models.torch_file import TorchFile
 
 # Of a file, and of what is packed in it: far above any detector's, below a robot's memory.
 MAX_BYTES = 2**30
