@@ -20,9 +20,9 @@ from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.messages import cv_bridge_adapter, sensor_msgs_py_adapter, vision
 from tiny_bev_ros.messages.image import decode_image, encode_image
 from tiny_bev_ros.models import CameraEncoder
+from tiny_bev_ros.nodes.debug_times import _STAMPED, debug_type
 from tiny_bev_ros.nodes.heads_node import HeadsNode
 from tiny_bev_ros.nodes.mounts import Mounts
-from tiny_bev_ros.nodes.telemetry import _STAMPED, _debug_type
 from tiny_bev_ros.optional import import_optional, take_notes
 
 FAULTS = {
@@ -88,7 +88,7 @@ def test_boxes_without_vision_msgs(broken):
 def test_times_without_the_messages_of_autoware(broken):
     for package in _STAMPED:
         broken(package)
-    assert _debug_type().__name__ == 'Float64'
+    assert debug_type().__name__ == 'Float64'
     notes = take_notes()
     assert [note.partition('.')[0] for note in notes] == list(_STAMPED)
 
