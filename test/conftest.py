@@ -89,6 +89,15 @@ def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope='session', autouse=True)
+def _own_networks() -> Iterator[None]:
+    """Nodes in this process have small networks of random weights unless a test names others."""
+    with pytest.MonkeyPatch.context() as patch:
+        if importlib.util.find_spec('rclpy'):
+            patch.setattr('tiny_bev_ros.nodes.shipped.AUTO', 'none')
+        yield
+
+
 @pytest.fixture
 def acted() -> Iterator[Machine]:
     """Two CUDA devices, acted out on the CPU."""

@@ -44,7 +44,7 @@ class RosGraph:
         self.processes: dict[str, NodeProcess] = {}
 
     def start(self, executable: str, *arguments: str, **parameters: Any) -> NodeProcess:
-        """Starts an executable; `a__b=1` sets parameter a.b."""
+        """Starts an executable; `a__b=1` sets parameter a.b; without `weights` random ones."""
         return self._start(ForkedNode, executable, arguments, parameters)
 
     def start_afresh(self, executable: str, *arguments: str, **parameters: Any) -> NodeProcess:
@@ -58,6 +58,7 @@ class RosGraph:
         arguments: tuple[str, ...],
         parameters: dict[str, Any],
     ) -> NodeProcess:
+        parameters = {'weights': 'none', **parameters}
         arguments = ('-r', f'__ns:={self.namespace}', *arguments)
         for name, value in parameters.items():
             text = str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from std_msgs.msg import Float32MultiArray, UInt8MultiArray
 
 from tiny_bev_ros.config import GRIDS
 from tiny_bev_ros.grid import BevGrid
-from tiny_bev_ros.nodes import parameters
+from tiny_bev_ros.nodes import parameters, shipped
 from tiny_bev_ros.nodes.backbone_node import BackboneNode
 from tiny_bev_ros.nodes.pfn_node import PfnNode
 from tiny_bev_ros.nodes.pipeline_node import PipelineNode
@@ -30,9 +31,12 @@ def context() -> Iterator[rclpy.Context]:
     context.try_shutdown()
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Parameters by their dotted names."""
-    content = yaml.safe_load(path.read_text())
+def read_yaml(path: Path, *, whole: bool = False) -> dict[str, Any]:
+    """Parameters by their dotted names; with those behind a #."""
+    text = path.read_text()
+    if whole:
+        text = re.sub(r'(?m)^    # ( *\w+:)', r'    \1', text)
+    content = yaml.safe_load(text)
     assert list(content) == ['/**']  # else they do not reach a node of another name
     assert list(content['/**']) == ['ros__parameters']
 
@@ -48,10 +52,18 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 def test_the_yaml_file_holds_every_parameter_with_its_default():
     defaults = {name: parameter.default for name, parameter in parameters.ALL.items()}
-    assert read_yaml(CONFIG / 'tiny_bev.yaml') == defaults
-    assert {name: type(value) for name, value in read_yaml(CONFIG / 'tiny_bev.yaml').items()} == {
+    told = read_yaml(CONFIG / 'tiny_bev.yaml', whole=True)
+    assert told.pop('extrinsics.front')
+    assert told == defaults
+    assert {name: type(value) for name, value in told.items()} == {
         name: type(default) for name, default in defaults.items()
     }
+
+
+def test_a_copy_of_the_yaml_file_leaves_to_the_weights_what_they_bring():
+    given = read_yaml(CONFIG / 'tiny_bev.yaml')
+    brought = set(shipped.defaults_of('street'))
+    assert set(given) == set(parameters.ALL) - brought
 
 
 def test_every_line_of_the_yaml_file_has_a_comment():

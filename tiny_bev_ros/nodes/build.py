@@ -148,6 +148,8 @@ def load_weights(
             ).eval()
         digests |= _load(load_camera_encoder, made_camera, 'camera.checkpoint', values, logger)
     if fusion:
+        if not values['fusion.heights']:
+            raise TinyBevError('parameter fusion.heights is []; expected one height at least, m')
         with _naming('fusion.heads: '), seeded(values['seed']):
             made_fusion = FuTrFusion(
                 values['backbone.out_channels'],

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.messages.map_grid import grid_of
 from tiny_bev_ros.messages.tensor import BevTensor
 from tiny_bev_ros.models.sighted_ground import standing_height
@@ -22,6 +23,8 @@ class HeadsNode(BevNode):
 
     def load(self, values: dict[str, Any]) -> build.Weights:
         """The heads."""
+        if not values['heads']:
+            raise TinyBevError('parameter heads is []; expected one at least')
         return build.load_weights(values, self.get_logger(), heads=True)
 
     def make_outputs(self, values: dict[str, Any], networks: Any) -> list[Any]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from rcl_interfaces.msg import SetParametersResult
@@ -15,6 +16,7 @@ from rclpy.parameter import Parameter as RosParameter
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.nodes.camera_parameters import EXTRINSICS, extrinsics_parameters
 from tiny_bev_ros.nodes.parameters import ALL, Parameter
+from tiny_bev_ros.nodes.shipped import Shipped, choose
 from tiny_bev_ros.nodes.yaml_numbers import with_numbers
 
 # Of rclpy itself.
@@ -52,8 +54,10 @@ class NodeParameters:
         # Named so in all releases; there is no public way to see a value before it is declared.
         self._overrides: dict[str, RosParameter] = getattr(node, '_parameter_overrides', {})
         self.values: dict[str, Any] = {}
+        shipped = self._shipped(parameters)
         for parameter in parameters:
-            self._declare(parameter)
+            default = shipped.defaults.get(parameter.name, parameter.default)
+            self._declare(replace(parameter, default=default))
         with suppress(TinyBevError):  # which `check` tells
             self._declare_extrinsics()
         node.add_on_set_parameters_callback(self._change)
@@ -67,6 +71,21 @@ class NodeParameters:
         for reason in self._faults.values():
             raise TinyBevError(reason)
 
+    def _shipped(self, parameters: tuple[Parameter, ...]) -> Shipped:
+        """What shipped weights give the other parameters; `weights` then says which they are."""
+        asked = next((each for each in parameters if each.name == 'weights'), None)
+        if asked is None:
+            return Shipped('none')
+        given = self._overrides.get('weights')
+        if given and _fault(asked, given):
+            return Shipped('none')
+        values = {name: _plain(each.value) for name, each in self._overrides.items()}
+        shipped = choose(values.get('weights', asked.default), values)
+        self._overrides['weights'] = RosParameter('weights', value=shipped.name)
+        if shipped.reason:
+            self._node.get_logger().info(f'weights: none, as {shipped.reason}')
+        return shipped
+
     def _declare_extrinsics(self) -> None:
         """There is one for each of `cameras`, which may have changed."""
         for parameter in extrinsics_parameters(self.values):
@@ -78,11 +97,19 @@ class NodeParameters:
         fault = _fault(parameter, override) if override else ''
         if fault:
             self._faults[parameter.name] = fault
+        empty = override is not None and _is_empty(parameter, override)
         declared = self._node.declare_parameter(
-            parameter.name, parameter.default, parameter.descriptor(), ignore_override=bool(fault)
+            parameter.name,
+            parameter.default,
+            parameter.descriptor(),
+            ignore_override=bool(fault) or empty,
         )
         self._by_name[parameter.name] = parameter
         self.values[parameter.name] = _plain(declared.value)
+        if empty and not fault:
+            kind = RosParameter.Type.from_parameter_value(parameter.default)
+            self._node.set_parameters([RosParameter(parameter.name, kind, [])])
+            self.values[parameter.name] = []
 
     def _read(self, changes: list[RosParameter]) -> list[RosParameter]:
         return [
@@ -111,6 +138,8 @@ class NodeParameters:
         fault = _fault(parameter, change)
         if fault:
             raise TinyBevError(fault)
+        if change.type_ == RosParameter.Type.NOT_SET:
+            raise TinyBevError(f'parameter {parameter.name} cannot be deleted; expected a value')
         same = _plain(change.value) == self.values[parameter.name]
         if parameter.changes != 'always' and self._is_configured() and not same:
             raise TinyBevError(
@@ -122,16 +151,25 @@ class NodeParameters:
 def _fault(parameter: Parameter, given: RosParameter) -> str:
     """Why a value is not allowed; '' if it is."""
     wanted = RosParameter.Type.from_parameter_value(parameter.default)
-    if given.type_ != wanted:
+    empty = _is_empty(parameter, given)
+    if given.type_ != wanted and not empty:
+        is_unset = given.type_ == RosParameter.Type.NOT_SET
+        shown = '[]' if is_unset else f'{_plain(given.value)!r} ({given.type_.name})'
         return (
-            f'parameter {parameter.name} is {_plain(given.value)!r} ({given.type_.name}); '
+            f'parameter {parameter.name} is {shown}; '
             f'expected {wanted.name}, as in {parameter.default!r}'
         )
     try:
-        parameter.check(_plain(given.value))
+        parameter.check([] if empty else _plain(given.value))
     except TinyBevError as error:
         return str(error)
     return ''
+
+
+def _is_empty(parameter: Parameter, given: RosParameter) -> bool:
+    """Whether an array is to be empty: [] has no type in a YAML file, and any type elsewhere."""
+    nothing = given.type_ == RosParameter.Type.NOT_SET or _plain(given.value) == []
+    return isinstance(parameter.default, list) and nothing
 
 
 def _warn_of_unknown(node: Node, overrides: dict[str, RosParameter], own: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 
+from tiny_bev_ros.config import WEIGHTS as SHIPPED
 from tiny_bev_ros.engine.engine import PRECISIONS, SPARSITIES
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.models.detection_head import CLASSES
@@ -48,6 +49,8 @@ class Parameter:
             name=self.name,
             description=self.description,
             read_only=self.changes == 'never',
+            # Else rclpy refuses [], whose type nobody can tell.
+            dynamic_typing=isinstance(self.default, list),
             additional_constraints='; '.join(constraints),
         )
         if self.low is None or self.high is None:
@@ -65,7 +68,7 @@ class Parameter:
     def check(self, value: Value) -> None:
         """Raises TinyBevError, naming the parameter, when ``value`` is not allowed."""
         if isinstance(value, list) and self.choices:
-            if not value or set(value) - set(self.choices) or len(set(value)) < len(value):
+            if set(value) - set(self.choices) or len(set(value)) < len(value):
                 raise TinyBevError(
                     f'parameter {self.name} is {value!r}; '
                     f'expected some of {_listed(self.choices)}, each once'
@@ -80,6 +83,16 @@ class Parameter:
             )
 
 
+WEIGHTS = (
+    Parameter(
+        'weights',
+        'auto',
+        'shipped weights, whose network and map are then defaults; auto: street, unless other '
+        'values of these are set; none: random weights',
+        choices=('auto', 'none', *SHIPPED),
+        changes='never',
+    ),
+)
 GRID = (
     Parameter('grid.x_range', [0.0, 69.12], 'forward extent of the map [min, max], m'),
     Parameter('grid.y_range', [-39.68, 39.68], 'leftward extent of the map [min, max], m'),
@@ -415,9 +428,10 @@ HEALTH = (
 )
 
 NODES: dict[str, tuple[Parameter, ...]] = {
-    'pfn_node': GRID + CLOUD + PFN + COMPUTE + INPUT + OUTPUT + LIFE + HEALTH,
+    'pfn_node': WEIGHTS + GRID + CLOUD + PFN + COMPUTE + INPUT + OUTPUT + LIFE + HEALTH,
     'backbone_node': (
-        BACKBONE
+        WEIGHTS
+        + BACKBONE
         + ENGINE
         + COMPUTE
         + PRECISION_WHEN_SHORT
@@ -431,7 +445,8 @@ NODES: dict[str, tuple[Parameter, ...]] = {
     ),
     'camera_node': CAMERA + COMPUTE + INPUT + OUTPUT + LIFE + HEALTH,
     'fusion_node': (
-        FEATURES
+        WEIGHTS
+        + FEATURES
         + CAMERA_FEATURES
         + CAMERAS
         + FUSION
@@ -442,9 +457,10 @@ NODES: dict[str, tuple[Parameter, ...]] = {
         + LIFE
         + HEALTH
     ),
-    'heads_node': FEATURES + HEADS + COMPUTE + INPUT + TENSOR_INPUT + LIFE + HEALTH,
+    'heads_node': WEIGHTS + FEATURES + HEADS + COMPUTE + INPUT + TENSOR_INPUT + LIFE + HEALTH,
     'pipeline_node': (
-        GRID
+        WEIGHTS
+        + GRID
         + CLOUD
         + PFN
         + BACKBONE

@@ -47,7 +47,7 @@ class PipelineNode(BevNode):
             self.get_logger(),
             pfn=True,
             backbone=True,
-            heads=True,
+            heads=bool(values['heads']),
             camera=fused,
             fusion=fused,
         )
@@ -115,6 +115,8 @@ class PipelineNode(BevNode):
 
     @property
     def _heads_wanted(self) -> bool:
+        if not self.values['heads']:
+            return False
         drawn = self._features.picture_wanted and self.values['heads_checkpoint']
         return self._seen.wanted or bool(drawn) or self.only_times_wanted
 

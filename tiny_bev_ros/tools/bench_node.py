@@ -17,7 +17,6 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import PointCloud2
 
 from tiny_bev_ros.client import BevSubscriber, BevTensor
-from tiny_bev_ros.config import config_file
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.messages.cloud import encode_cloud
 from tiny_bev_ros.tools.bench_timing import interleaved
@@ -81,7 +80,7 @@ class Route:
         namespace = f'/bench_{os.getpid()}_{number}_{reliability}'
         self.processes = []
         for executable, parameters in ROUTES[name].items():
-            arguments = ['-r', f'__ns:={namespace}', '--params-file', config_file()]
+            arguments = ['-r', f'__ns:={namespace}', '-p', 'weights:=none']
             for parameter in [*parameters, *more]:
                 arguments += ['-p', parameter]
             log = folder / f'route_{number}_{reliability}_{executable}.log'
