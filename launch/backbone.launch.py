@@ -36,5 +36,6 @@ def generate_launch_description() -> LaunchDescription:
         launching.topic('input_topic', '', 'of the input; empty: pseudo_image or pillars'),
         launching.topic('output_topic', 'bev_features', 'features, multi-array (B,C,H/2,W/2)'),
         launching.checkpoint('checkpoint', 'the backbone'),
+        launching.WEIGHTS_ARGUMENT,
     )
     return launching.description(arguments, actions)

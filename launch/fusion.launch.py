@@ -7,40 +7,50 @@ from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument
 
 from tiny_bev_ros.tools import launching
+from tiny_bev_ros.tools.launch_values import camera_list, camera_topics, truth
 
 INPUT = {'points': 'input_topic'}
-IMAGE = {'image': 'image_topic'}
+IMAGES = {'image_topic': 'image', 'info_topic': 'camera_info'}
 OUTPUT = {'fused_features': 'output_topic'}
-PFN = {'device': 'device', 'pfn.checkpoint': 'pfn_checkpoint'}
-BACKBONE = {'device': 'device', 'backbone.checkpoint': 'backbone_checkpoint'}
-CAMERA = {'device': 'device', 'camera.checkpoint': 'camera_checkpoint'}
-FUSION = {'device': 'device', 'fusion.checkpoint': 'fusion_checkpoint'}
-HEADS = {'device': 'device', 'heads_checkpoint': 'heads_checkpoint'}
+# All of them to each node: so they agree whether shipped weights go with what is given.
+OVERRIDES = {
+    'device': 'device',
+    'pfn.checkpoint': 'pfn_checkpoint',
+    'backbone.checkpoint': 'backbone_checkpoint',
+    'camera.checkpoint': 'camera_checkpoint',
+    'fusion.checkpoint': 'fusion_checkpoint',
+    'heads_checkpoint': 'heads_checkpoint',
+}
 
 
 def actions(context: LaunchContext) -> list:
-    names = launching.names(context, 'cameras')
-    if launching.argument_value(context, 'composed') == 'true':
-        overrides = PFN | BACKBONE | CAMERA | FUSION | HEADS
-        image = launching.argument_value(context, 'image_topic')
-        renamed = {f'{name}/image': f'{name}/{image}' for name in names}
+    names = launching.read(context, camera_list, 'cameras')
+    topics = {}
+    for argument, inside in IMAGES.items():
+        text = launching.argument_value(context, argument)
+        topics |= camera_topics(argument, text, inside, names)
+    if launching.read(context, truth, 'composed') is not False:
         nodes = [
             launching.node(
                 context,
                 'pipeline_node',
                 INPUT | OUTPUT,
-                overrides,
-                renamed=renamed,
+                OVERRIDES,
+                renamed=topics,
                 cameras=names,
             )
         ]
     else:
+        own = {inside: argument for argument, inside in IMAGES.items()}
         nodes = [
-            launching.node(context, 'pfn_node', INPUT, PFN),
-            launching.node(context, 'backbone_node', {}, BACKBONE, input='pillars'),
-            *(launching.node(context, 'camera_node', IMAGE, CAMERA, below=name) for name in names),
-            launching.node(context, 'fusion_node', OUTPUT, FUSION, cameras=names),
-            launching.node(context, 'heads_node', {'bev_features': 'output_topic'}, HEADS),
+            launching.node(context, 'pfn_node', INPUT, OVERRIDES),
+            launching.node(context, 'backbone_node', {}, OVERRIDES, input='pillars'),
+            *(
+                launching.node(context, 'camera_node', own, OVERRIDES, below=name)
+                for name in filter(None, names)
+            ),
+            launching.node(context, 'fusion_node', OUTPUT, OVERRIDES, cameras=names),
+            launching.node(context, 'heads_node', {'bev_features': 'output_topic'}, OVERRIDES),
         ]
     return [*nodes, *launching.bag_player(context)]
 
@@ -50,7 +60,6 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument(
             'composed',
             default_value='true',
-            choices=['true', 'false'],
             description='true: pipeline_node, one process; false: pfn_node, backbone_node, '
             'a camera_node in the namespace of each camera, fusion_node and heads_node',
         ),
@@ -61,7 +70,12 @@ def generate_launch_description() -> LaunchDescription:
         ),
         launching.topic('input_topic', 'points', 'clouds, sensor_msgs/PointCloud2'),
         launching.topic(
-            'image_topic', 'image', 'sensor_msgs/Image of each camera, relative to its name'
+            'image_topic',
+            'image',
+            'sensor_msgs/Image of each camera, relative to its name; of a single one any',
+        ),
+        launching.topic(
+            'info_topic', 'camera_info', 'sensor_msgs/CameraInfo of each camera, in the same way'
         ),
         launching.topic('output_topic', 'fused_features', 'features, multi-array (1,C,H/2,W/2)'),
         launching.checkpoint('pfn_checkpoint', 'the pillar feature net'),

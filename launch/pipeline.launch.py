@@ -7,22 +7,27 @@ from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument
 
 from tiny_bev_ros.tools import launching
+from tiny_bev_ros.tools.launch_values import truth
 
 INPUT = {'points': 'input_topic'}
 OUTPUT = {'bev_features': 'output_topic'}
-PFN = {'device': 'device', 'pfn.checkpoint': 'pfn_checkpoint'}
-BACKBONE = {'device': 'device', 'backbone.checkpoint': 'backbone_checkpoint'}
-HEADS = {'device': 'device', 'heads_checkpoint': 'heads_checkpoint'}
+# All of them to each node: so they agree whether shipped weights go with what is given.
+OVERRIDES = {
+    'device': 'device',
+    'pfn.checkpoint': 'pfn_checkpoint',
+    'backbone.checkpoint': 'backbone_checkpoint',
+    'heads_checkpoint': 'heads_checkpoint',
+}
 
 
 def actions(context: LaunchContext) -> list:
-    if launching.argument_value(context, 'composed') == 'true':
-        nodes = [launching.node(context, 'pipeline_node', INPUT | OUTPUT, PFN | BACKBONE | HEADS)]
+    if launching.read(context, truth, 'composed') is not False:
+        nodes = [launching.node(context, 'pipeline_node', INPUT | OUTPUT, OVERRIDES)]
     else:
         nodes = [
-            launching.node(context, 'pfn_node', INPUT, PFN),
-            launching.node(context, 'backbone_node', OUTPUT, BACKBONE, input='pillars'),
-            launching.node(context, 'heads_node', OUTPUT, HEADS),
+            launching.node(context, 'pfn_node', INPUT, OVERRIDES),
+            launching.node(context, 'backbone_node', OUTPUT, OVERRIDES, input='pillars'),
+            launching.node(context, 'heads_node', OUTPUT, OVERRIDES),
         ]
     return [*nodes, *launching.bag_player(context)]
 
@@ -32,7 +37,6 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument(
             'composed',
             default_value='true',
-            choices=['true', 'false'],
             description='true: pipeline_node, one process; false: pfn_node, backbone_node and '
             'heads_node',
         ),

@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from rclpy.exceptions import InvalidHandle
 
 from tiny_bev_ros.nodes import executables
+from tiny_bev_ros.nodes.parameters import NODES
+from tiny_bev_ros.nodes.usage import PURPOSES
 
 
 class Executor:
@@ -76,3 +80,52 @@ def test_a_node_that_does_not_start_by_itself_says_so(node: Logger):
         'started',
         'unconfigured, as autostart is false: waiting for configure',
     ]
+
+
+@pytest.mark.parametrize('name', NODES)
+def test_help_tells_topics_and_parameters(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr('sys.argv', [name, '--help', '--ros-args', '-r', '__node:=x'])
+    with pytest.raises(SystemExit) as ended:
+        getattr(executables, name)()
+    assert ended.value.code == 0
+    told = capsys.readouterr().out
+    assert told.startswith(f'usage: {name} ')
+    for parameter in NODES[name]:
+        assert f'\n  {parameter.name}: ' in told
+        assert parameter.description.split()[0] in told
+    assert f'\n  ros2 run tiny_bev_ros {name} --ros-args ' in told
+    assert max(map(len, told.splitlines())) <= 100
+
+
+def test_help_names_the_topics_of_the_readme():
+    readme = (Path(__file__).resolve().parents[1] / 'README.md').read_text()
+    rows = re.findall(r'(?m)^\| `(\w+_node)` \| (.*?) \| (.*?) \|$', readme)
+    assert {name for name, *_ in rows} == set(PURPOSES)
+    published = {name: topics(cell) for name, _, cell in rows}
+    published['pipeline_node'] = set.union(*published.values()) - published['camera_node']
+    for name, subscribes, _ in rows:
+        assert topics(subscribes) <= words(PURPOSES[name].subscribes)
+        assert published[name] == words(PURPOSES[name].publishes)
+
+
+def topics(cell: str) -> set[str]:
+    """Those of a cell, which also names the topic whose form another has."""
+    return set(re.findall(r'`([\w/]+)`', cell.partition(', in the form of')[0]))
+
+
+def words(text: str) -> set[str]:
+    return set(re.findall(r'[\w/]+', text))
+
+
+@pytest.mark.parametrize('given', [['--foo'], ['__ns:=/car'], ['--ros-args', '--', 'points']])
+def test_arguments_that_are_not_for_ros_are_refused_in_one_line(
+    given: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr('sys.argv', ['pfn_node', *given])
+    assert executables.run('pfn_node', 'PfnNode') == 1
+    assert capsys.readouterr().err == (
+        f'pfn_node: argument is {given[-1]!r}; expected ROS arguments after --ros-args, '
+        'or --help\n'
+    )

@@ -29,7 +29,7 @@ from ros_graph import RosGraph
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Float32MultiArray
 
-from tiny_bev_ros.config import CHECKPOINTS, config_file, weights_file
+from tiny_bev_ros.config import config_file
 from tiny_bev_ros.messages.cloud import encode_cloud
 from tiny_bev_ros.messages.image import encode_image
 from tiny_bev_ros.messages.tensor import TensorLabels, decode_tensor, encode_tensor
@@ -56,12 +56,13 @@ COMMON = [
 ]
 BAG = ['bag', 'rate', 'loop']
 ARGUMENTS = {
-    'backbone': ['input', 'input_topic', 'output_topic', 'checkpoint', *COMMON, *BAG],
+    'backbone': ['input', 'input_topic', 'output_topic', 'checkpoint', 'weights', *COMMON, *BAG],
     'fusion': [
         'composed',
         'cameras',
         'input_topic',
         'image_topic',
+        'info_topic',
         'output_topic',
         'pfn_checkpoint',
         'backbone_checkpoint',
@@ -214,13 +215,17 @@ def test_pipeline_in_three_processes(started):
     assert sorted(lines) == ['backbone_node', 'heads_node', 'pfn_node']
     pfn, backbone = lines['pfn_node'], lines['backbone_node']
     assert values_of(lines['heads_node'], '-r')[2:] == ['bev_features:=map']
-    assert overrides(lines['heads_node']) == {'device': 'cpu', 'use_sim_time': False}
     assert values_of(pfn, '-r')[2:] == ['points:=/lidar/points']
     assert values_of(backbone, '-r')[2:] == ['bev_features:=map']
-    common = {'device': 'cpu', 'use_sim_time': False}
-    assert overrides(pfn) == {'pfn.checkpoint': '/pfn.pt', **common}
-    between = {'input': 'pillars', 'backbone.checkpoint': '/backbone.pt'}
-    assert overrides(backbone) == {**between, **common}
+    # Each node gets all of them, and so takes shipped weights or not as the others do.
+    common = {
+        'pfn.checkpoint': '/pfn.pt',
+        'backbone.checkpoint': '/backbone.pt',
+        'device': 'cpu',
+        'use_sim_time': False,
+    }
+    assert overrides(lines['heads_node']) == overrides(pfn) == common
+    assert overrides(backbone) == {'input': 'pillars', **common}
 
 
 FUSION = {
@@ -231,7 +236,14 @@ FUSION = {
     'fusion_checkpoint': '/fusion.pt',
     'namespace': 'car',
 }
-COMMON_OF_FUSION = {'device': 'cpu', 'use_sim_time': False}
+COMMON_OF_FUSION = {
+    'pfn.checkpoint': '/pfn.pt',
+    'backbone.checkpoint': '/backbone.pt',
+    'camera.checkpoint': '/camera.pt',
+    'fusion.checkpoint': '/fusion.pt',
+    'device': 'cpu',
+    'use_sim_time': False,
+}
 
 
 def test_fusion_in_one_process(started):
@@ -245,15 +257,10 @@ def test_fusion_in_one_process(started):
         'fused_features:=map',
         'front/image:=front/image_raw',
         'left/image:=left/image_raw',
+        'front/camera_info:=front/camera_info',
+        'left/camera_info:=left/camera_info',
     ]
-    assert overrides(line) == {
-        'cameras': ('front', 'left'),
-        'pfn.checkpoint': '/pfn.pt',
-        'backbone.checkpoint': '/backbone.pt',
-        'camera.checkpoint': '/camera.pt',
-        'fusion.checkpoint': '/fusion.pt',
-        **COMMON_OF_FUSION,
-    }
+    assert overrides(line) == {'cameras': ('front', 'left'), **COMMON_OF_FUSION}
 
 
 def test_fusion_in_several_processes(started):
@@ -264,40 +271,70 @@ def test_fusion_in_several_processes(started):
     camera, fusion = lines['camera_node'], lines['fusion_node']
     # Of two of them; which comes last is not said.
     assert values_of(camera, '-r')[1] in ('__ns:=/car/front', '__ns:=/car/left')
-    assert values_of(camera, '-r')[2:] == ['image:=image_raw']
-    assert overrides(camera) == {'camera.checkpoint': '/camera.pt', **COMMON_OF_FUSION}
+    assert values_of(camera, '-r')[2:] == ['image:=image_raw', 'camera_info:=camera_info']
+    assert overrides(camera) == COMMON_OF_FUSION
     assert values_of(fusion, '-r')[1:] == ['__ns:=/car', 'fused_features:=map']
-    assert overrides(fusion) == {
-        'cameras': ('front', 'left'),
-        'fusion.checkpoint': '/fusion.pt',
-        **COMMON_OF_FUSION,
-    }
+    assert overrides(fusion) == {'cameras': ('front', 'left'), **COMMON_OF_FUSION}
     assert values_of(lines['backbone_node'], '-r')[2:] == []
     assert values_of(lines['heads_node'], '-r')[2:] == ['bev_features:=map']
 
 
-def test_shipped_weights_are_taken_unless_something_else_is_asked_for(started, tmp_path: Path):
-    shipped, path = config_file('weights_street.yaml'), weights_file('street')
-    (line,) = started('pipeline', grid='around').values()
-    files = values_of(line, '--params-file')
-    assert files[:3] == [config_file(), shipped, config_file('grid_around.yaml')]
-    assert overrides(line) == dict.fromkeys(CHECKPOINTS, path)
-    lines = started('pipeline', composed='false')
-    assert overrides(lines['heads_node']) == {'heads_checkpoint': path}
-    assert overrides(lines['pfn_node']) == {'pfn.checkpoint': path}
-    (tmp_path / 'mine.yaml').touch()
-    for arguments in (
-        {'params_file': str(tmp_path / 'mine.yaml')},
-        {'heads_checkpoint': '/mine.pt'},
-        {'grid': 'kitti'},
-        {'weights': 'none'},
-    ):
-        (line,) = started('pipeline', **arguments).values()
-        assert shipped not in values_of(line, '--params-file')
-    (line,) = started(
-        'pipeline', params_file=str(tmp_path / 'mine.yaml'), weights='street'
-    ).values()
-    assert values_of(line, '--params-file')[1] == shipped
+@pytest.mark.parametrize('name', LAUNCH_FILES)
+def test_shipped_weights_are_left_to_the_nodes_unless_they_are_named(started, name: str):
+    """Which take them by a rule of their own: test_weights_parameter.py."""
+    for line in started(name).values():
+        assert 'weights' not in str(line[1:])
+    for line in started(name, weights='none').values():
+        assert overrides(line)['weights'] == 'none'
+
+
+@pytest.mark.parametrize('word', ['False', 'FALSE', 'no', 'off', '0'])
+def test_truth_values_are_written_in_many_ways(started, word: str):
+    lines = started('pipeline', composed=word, use_sim_time=word, autostart=word, respawn=word)
+    assert sorted(lines) == ['backbone_node', 'heads_node', 'pfn_node']
+    found = overrides(lines['pfn_node'])
+    assert (found['use_sim_time'], found['autostart']) == (False, False)
+
+
+def test_one_camera_may_have_an_absolute_topic(started):
+    topics = {'image_topic': '/eye/image', 'info_topic': '/eye/camera_info', 'cameras': 'front'}
+    lines = started('fusion', **topics)
+    assert values_of(lines['pipeline_node'], '-r')[4:] == [
+        'front/image:=/eye/image',
+        'front/camera_info:=/eye/camera_info',
+    ]
+    lines = started('fusion', composed='false', **topics)
+    assert values_of(lines['camera_node'], '-r')[2:] == [
+        'image:=/eye/image',
+        'camera_info:=/eye/camera_info',
+    ]
+
+
+def test_no_cameras(started):
+    (line,) = started('fusion', cameras='').values()
+    assert overrides(line) == {'cameras': ('',)}
+    assert 'camera_node' not in started('fusion', composed='false', cameras='')
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'reason'),
+    [
+        ({'composed': 'maybe'}, "composed is 'maybe'; expected true or false"),
+        ({'input_topic': 'a//b'}, "input_topic is 'a//b'; expected a name of ROS: "),
+        ({'image_topic': '/x'}, "image_topic is '/x'; expected a name relative to each of the 2"),
+    ],
+)
+def test_a_wrong_argument_starts_nothing(caplog, arguments: dict[str, str], reason: str):
+    service = LaunchService(noninteractive=True)
+    given = {'cameras': 'a,b', **arguments}
+    entities = [
+        *(SetLaunchConfiguration(*argument) for argument in given.items()),
+        *load('fusion').entities,
+    ]
+    service.include_launch_description(LaunchDescription(entities))
+    assert service.run() == 1
+    assert reason in caplog.text
+    assert 'process started' not in caplog.text
 
 
 def test_grid_preset_comes_after_the_params_file(started):

@@ -38,6 +38,15 @@ def run(module: str, name: str) -> int:
         when the device is lost to this process, so that what started it starts another. With a
         wrong value of a parameter the node stays, unconfigured.
     """
+    if {'-h', '--help'} & set(_own_arguments(sys.argv[1:])):
+        from tiny_bev_ros.nodes.usage import usage
+
+        print(usage(module))
+        return 0
+    if own := _own_arguments(sys.argv[1:]):
+        told = f'argument is {own[0]!r}; expected ROS arguments after --ros-args, or --help'
+        print(f'{module}: {told}', file=sys.stderr)
+        return 1
     ended = Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
@@ -50,7 +59,10 @@ def run(module: str, name: str) -> int:
     try:
         rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     except Exception as error:  # of several kinds, for a wrong argument or parameter file
-        print(f'{module}: {" ".join(str(error).split())}', file=sys.stderr)
+        told = ' '.join(str(error).split())
+        if type(error).__name__ == 'UnknownROSArgsError':  # which says nothing but them
+            told = f'ROS arguments are {told}; expected -r, -p, --params-file and the like'
+        print(f'{module}: {told}', file=sys.stderr)
         return 1
     if shortage:
         rclpy.logging.get_logger(module).warning(shortage)
@@ -77,6 +89,19 @@ def _begin(node: Any) -> None:
         node.start()
     else:
         node.get_logger().info('unconfigured, as autostart is false: waiting for configure')
+
+
+def _own_arguments(words: list[str]) -> list[str]:
+    """Those that are not for ROS: before --ros-args, or after the -- that ends it."""
+    own, is_ros = [], False
+    for word in words:
+        if is_ros:
+            is_ros = word != '--'
+        elif word == '--ros-args':
+            is_ros = True
+        else:
+            own.append(word)
+    return own
 
 
 def _spin_once(executor: Any, node: Any) -> None:

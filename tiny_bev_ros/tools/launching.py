@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the launch files of the package share; needs launch and launch_ros."""
+"""Arguments and nodes that the launch files of the package share; needs launch and launch_ros."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction, TimerAction
@@ -15,18 +15,12 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
-from tiny_bev_ros.config import (
-    CHECKPOINTS,
-    GRIDS,
-    GRIDS_OF_WEIGHTS,
-    WEIGHTS,
-    config_file,
-    weights_file,
-)
+from tiny_bev_ros.config import GRIDS, WEIGHTS, config_file
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.nodes.parameters import NODES
+from tiny_bev_ros.tools import launch_values
 from tiny_bev_ros.transport.shared_memory import profile_environment, shortage
 
+_Value = TypeVar('_Value')
 # A bag waits this long for the nodes, which load PyTorch first.
 _NODES_START_S = 4.0
 # Not to try at full speed what fails at once.
@@ -52,28 +46,24 @@ COMMON = (
     DeclareLaunchArgument(
         'use_sim_time',
         default_value='',
-        choices=['', 'true', 'false'],
         description='true: time comes from /clock, which a bag played here then publishes; '
         'empty: as in params_file',
     ),
     DeclareLaunchArgument(
         'autostart',
         default_value='',
-        choices=['', 'true', 'false'],
         description='false: a lifecycle manager configures and activates the nodes; '
         'empty: as in params_file',
     ),
     DeclareLaunchArgument(
         'respawn',
         default_value='false',
-        choices=['true', 'false'],
         description='true: a node that ends by itself, or is killed, is started again',
     ),
     DeclareLaunchArgument(
         'log_level',
         default_value='info',
-        choices=['debug', 'info', 'warn', 'error', 'fatal'],
-        description='how much the nodes tell',
+        description=f'how much the nodes tell: {", ".join(launch_values.LEVELS)}',
     ),
     DeclareLaunchArgument(
         'bag',
@@ -84,8 +74,7 @@ COMMON = (
     DeclareLaunchArgument(
         'loop',
         default_value='false',
-        choices=['true', 'false'],
-        description='play the bag again and again',
+        description='true: play the bag again and again',
     ),
 )
 GRID = DeclareLaunchArgument(
@@ -97,10 +86,11 @@ GRID = DeclareLaunchArgument(
 
 WEIGHTS_ARGUMENT = DeclareLaunchArgument(
     'weights',
-    default_value='auto',
-    choices=['auto', 'none', *WEIGHTS],
-    description='shipped weights, with their network and map; none: as in params_file; '
-    'auto: street, unless there is a params_file, a checkpoint or a grid of yours',
+    default_value='',
+    choices=['', 'auto', 'none', *WEIGHTS],
+    description='shipped weights, with their network and map; none: random ones; auto: street, '
+    'unless a network, a checkpoint or a grid of yours is given; empty: as in params_file, else '
+    'auto',
 )
 
 
@@ -142,19 +132,18 @@ def node(
         for parameter, argument in overrides.items()
         if (value := path_value(context, argument))
     }
-    if use_sim_time := argument_value(context, 'use_sim_time'):
-        values['use_sim_time'] = use_sim_time == 'true'
-    if autostart := argument_value(context, 'autostart'):
-        values['autostart'] = autostart == 'true'
+    if weights := context.launch_configurations.get('weights', ''):
+        values['weights'] = weights
+    for each in ('use_sim_time', 'autostart'):
+        if (is_true := read(context, launch_values.truth, each)) is not None:
+            values[each] = is_true
+    namespace = read(context, launch_values.namespace, 'namespace')
+    log_level = read(context, launch_values.log_level, 'log_level')
     params_file = path_value(context, 'params_file')
     if not Path(params_file).is_file():
         # launch_ros would go on without it.
         raise TinyBevError(f'params_file is {params_file}, which is no file')
     parameters: list[Any] = [params_file]
-    if name := shipped(context):
-        parameters.append(config_file(f'weights_{name}.yaml'))
-        takes = {each.name for each in NODES[executable]}
-        values = {each: weights_file(name) for each in CHECKPOINTS if each in takes} | values
     grid = context.launch_configurations.get('grid', '')
     if grid:
         parameters.append(config_file(f'grid_{grid}.yaml'))
@@ -164,35 +153,19 @@ def node(
         package='tiny_bev_ros',
         executable=executable,
         name=executable,
-        namespace='/'.join(
-            filter(None, (argument_value(context, 'namespace').rstrip('/'), below))
-        ),
+        namespace='/'.join(filter(None, (namespace, below))),
         parameters=parameters,
         remappings=[
             (inside, outside)
             for inside, argument in remappings.items()
-            if (outside := argument_value(context, argument))
+            if (outside := read(context, launch_values.topic, argument))
         ]
         + list(renamed.items()),
-        arguments=['--ros-args', '--log-level', LaunchConfiguration('log_level')],
+        arguments=['--ros-args', '--log-level', log_level],
         output='screen',
-        respawn=argument_value(context, 'respawn') == 'true',
+        respawn=bool(read(context, launch_values.truth, 'respawn')),
         respawn_delay=_RESPAWN_S,
     )
-
-
-def shipped(context: LaunchContext) -> str:
-    """Which of WEIGHTS a launch file that has the argument is to use; '' for none."""
-    asked = context.launch_configurations.get('weights', 'none')
-    if asked == 'auto':
-        checkpoints = ('pfn_checkpoint', 'backbone_checkpoint', 'heads_checkpoint')
-        own = (
-            path_value(context, 'params_file') != config_file()
-            or any(context.launch_configurations.get(each) for each in checkpoints)
-            or context.launch_configurations.get('grid', '') not in ('', *GRIDS_OF_WEIGHTS)
-        )
-        return '' if own else WEIGHTS[0]
-    return '' if asked == 'none' else asked
 
 
 def bag_player(context: LaunchContext) -> list[TimerAction]:
@@ -200,13 +173,13 @@ def bag_player(context: LaunchContext) -> list[TimerAction]:
     if not argument_value(context, 'bag'):
         return []
     command = ['ros2', 'bag', 'play', path_value(context, 'bag')]
-    command += ['--rate', argument_value(context, 'rate')]
+    command += ['--rate', read(context, launch_values.number, 'rate')]
     # Without the delay, which each loop repeats, the first large messages leave before
     # anybody has subscribed; without the wait the last ones are cut off.
     command += ['--delay', '1', '--wait-for-all-acked', '5000']
-    if argument_value(context, 'loop') == 'true':
+    if read(context, launch_values.truth, 'loop'):
         command.append('--loop')
-    if argument_value(context, 'use_sim_time') == 'true':
+    if read(context, launch_values.truth, 'use_sim_time'):
         command.append('--clock')
     # It sends clouds of megabytes, and has no profile of its own.
     profile = {} if shortage() else profile_environment()
@@ -214,18 +187,18 @@ def bag_player(context: LaunchContext) -> list[TimerAction]:
     return [TimerAction(period=_NODES_START_S, actions=[player])]
 
 
+def read(context: LaunchContext, reader: Callable[[str, str], _Value], name: str) -> _Value:
+    """The value of a launch argument that one of launch_values reads."""
+    return reader(name, argument_value(context, name))
+
+
 def argument_value(context: LaunchContext, name: str) -> str:
     """What a launch argument was set to."""
     return LaunchConfiguration(name).perform(context)
 
 
-def names(context: LaunchContext, name: str) -> list[str]:
-    """The names between commas that a launch argument was set to."""
-    return [each.strip() for each in argument_value(context, name).split(',')]
-
-
 def path_value(context: LaunchContext, name: str) -> str:
-    """The same with ~ expanded, which shells leave as it is after `:=`."""
+    """The path in a launch argument, with ~ expanded, which shells leave alone after `:=`."""
     return os.path.expanduser(argument_value(context, name))  # noqa: PTH111 - Path('') is '.'
 
 
