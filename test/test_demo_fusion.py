@@ -12,7 +12,7 @@ import pytest
 from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import CameraInfo
 
-from tiny_bev_ros.config import executable
+from tiny_bev_ros.config import command
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.tools.bag import Bag
 from tiny_bev_ros.tools.demo_fusion import Shot, shots
@@ -22,8 +22,8 @@ pytestmark = pytest.mark.dds
 
 
 def demo(bag, output):
-    command = [executable('demo_fusion'), '--bag', str(bag), '--output', str(output)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    words = [*command('demo_fusion'), '--bag', str(bag), '--output', str(output)]
+    return subprocess.run(words, capture_output=True, text=True, check=False)
 
 
 class Later:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from ament_index_python.packages import get_package_prefix, get_package_share_directory
@@ -27,6 +28,9 @@ def weights_file(name: str) -> str:
     return str(Path(__file__).parent / 'weights' / f'{name}.safetensors')
 
 
-def executable(name: str) -> str:
-    """Path of one of the package's executables, where ros2 run would find it."""
-    return str(Path(get_package_prefix(PACKAGE)) / 'lib' / PACKAGE / name)
+def command(name: str) -> list[str]:
+    """The start of a command line that runs one of the package's executables, as ros2 run would.
+
+    By the Python that runs now: a script's first line cannot name one in a folder with a space.
+    """
+    return [sys.executable, str(Path(get_package_prefix(PACKAGE)) / 'lib' / PACKAGE / name)]

@@ -32,12 +32,10 @@ from tqdm import tqdm
 
 from tiny_bev_ros.client import BevSubscriber, tune_process
 from tiny_bev_ros.config import (
-    CHECKPOINTS,
     GRIDS,
     GRIDS_OF_WEIGHTS,
     WEIGHTS,
     config_file,
-    weights_file,
 )
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.messages.cloud import decode_cloud
@@ -193,13 +191,9 @@ def run(options: argparse.Namespace) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     path = given_or_street(options.bag, folder / 'street')
     namespace = f'/tiny_bev_demo_{os.getpid()}'
-    arguments = ['-r', f'__ns:={namespace}', '--params-file', config_file()]
     trained = options.grid in ('', *GRIDS_OF_WEIGHTS)
-    if trained:
-        name = WEIGHTS[0]
-        arguments += ['--params-file', config_file(f'weights_{name}.yaml')]
-        for each in CHECKPOINTS:
-            arguments += ['-p', f'{each}:={weights_file(name)}']
+    name = WEIGHTS[0] if trained else 'none'
+    arguments = ['-r', f'__ns:={namespace}', '-p', f'weights:={name}']
     if options.grid:
         arguments += ['--params-file', config_file(f'grid_{options.grid}.yaml')]
     with ExitStack() as stack:

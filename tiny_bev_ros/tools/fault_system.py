@@ -9,7 +9,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from tiny_bev_ros.config import executable
+from tiny_bev_ros.config import command
 from tiny_bev_ros.messages.cloud import encode_cloud
 from tiny_bev_ros.tools.fault_registry import Outcome, case
 from tiny_bev_ros.tools.fault_rig import Rig, cloud
@@ -28,8 +28,8 @@ def _inside(rig: Rig, tries: int, name: str, size: str) -> Outcome:
     if not shutil.which('unshare') or _run([*wrapper, 'true']).returncode:
         return Outcome(did='not tried: this system allows no mount namespaces')
     folder = rig.folder / size
-    command = [executable('faults'), '--only', name, '--tries', str(min(tries, _SLOW_STARTS))]
-    ran = _run([*wrapper, *command, '--json', '--output', str(folder)])
+    words = [*command('faults'), '--only', name, '--tries', str(min(tries, _SLOW_STARTS))]
+    ran = _run([*wrapper, *words, '--json', '--output', str(folder)])
     try:
         outcome = Outcome(**json.loads(ran.stdout)[name])
     except (ValueError, KeyError):
@@ -116,7 +116,7 @@ def bags(rig: Rig, tries: int) -> Outcome:
                 writer.write(connection, index * 10**7, message)
         _break(folder, number)
         names = ['--ros-args', '-r', f'__ns:={rig.namespace}']
-        player = _run([executable('bag_player'), str(folder), *names])
+        player = _run([*command('bag_player'), str(folder), *names])
         refused += player.returncode == 1
         if 'Traceback' in player.stderr or player.returncode not in (0, 1):
             rig.problems.append(f'bag_player, {player.returncode}: {player.stderr[-300:]}')

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 from types import TracebackType
 
-from tiny_bev_ros.config import executable
+from tiny_bev_ros.config import command
 from tiny_bev_ros.errors import TinyBevError
 
 _START_S = 60.0
@@ -30,7 +30,7 @@ class NodeProcess:
         self.name, self.log = name, log
         with log.open('wb') as output:
             self._process = subprocess.Popen(  # noqa: S603 - our own executable
-                [executable(name), '--ros-args', *ros_args],
+                [*command(name), '--ros-args', *ros_args],
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
