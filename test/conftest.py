@@ -93,7 +93,7 @@ def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def _own_networks() -> Iterator[None]:
     """Nodes in this process have small networks of random weights unless a test names others."""
     with pytest.MonkeyPatch.context() as patch:
-        if importlib.util.find_spec('rclpy'):
+        if import_optional('rclpy').module is not None:
             patch.setattr('tiny_bev_ros.nodes.shipped.AUTO', 'none')
         yield
 
