@@ -18,7 +18,7 @@ from torch import nn
 
 from tiny_bev_ros.engine.chain import ConvLayer, as_chain, chain_part
 from tiny_bev_ros.engine.crossover import TRIAL_SHARE
-from tiny_bev_ros.engine.sites import padded
+from tiny_bev_ros.engine.padding import padded
 from tiny_bev_ros.engine.torch_chain import room_for_neighbours
 from tiny_bev_ros.errors import TinyBevError
 

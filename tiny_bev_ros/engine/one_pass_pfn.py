@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tiny_bev_ros.engine.kernels import pillars as kernels
-from tiny_bev_ros.engine.sites import padded
+from tiny_bev_ros.engine.padding import padded
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.models import PillarFeatureNet
 

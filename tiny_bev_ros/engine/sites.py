@@ -11,15 +11,11 @@ import torch
 from torch import Tensor
 
 from tiny_bev_ros.engine.background import Background
-from tiny_bev_ros.engine.kernels.simd import WIDTH, as_numpy
+from tiny_bev_ros.engine.kernels.simd import as_numpy
+from tiny_bev_ros.engine.padding import padded
 
 # Does a piece of work for each of the blocks into which it is cut, perhaps on several threads.
 Run = Callable[[Callable[[Any], None], Iterable[Any]], None]
-
-
-def padded(channels: int) -> int:
-    """Length of a row that holds so many channels."""
-    return -(-channels // WIDTH) * WIDTH
 
 
 class Sites:

@@ -22,8 +22,7 @@ from numba.core import types
 from numba.extending import models, overload, register_model
 
 from tiny_bev_ros.compiled import compiler
-
-WIDTH = 16
+from tiny_bev_ros.engine.padding import WIDTH
 
 # Its functions are called with one argument less than they are written with.
 intrinsic: Any = extending.intrinsic

@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How long the rows of kernels are; known without numba, which compiles them."""
+
+# Values of float32 that kernels take at once.
+WIDTH = 16
+
+
+def padded(channels: int) -> int:
+    """Length of a row that holds so many channels."""
+    return -(-channels // WIDTH) * WIDTH
