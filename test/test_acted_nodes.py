@@ -23,9 +23,9 @@ from tiny_bev_ros.models import make_camera
 from tiny_bev_ros.models.detection_head import CLASSES
 from tiny_bev_ros.models.mounting import STILL
 from tiny_bev_ros.nodes.bev_node import BevNode
+from tiny_bev_ros.nodes.debug_times import DebugTimes
 from tiny_bev_ros.nodes.fusion_node import FusionNode
 from tiny_bev_ros.nodes.pipeline_node import PipelineNode
-from tiny_bev_ros.nodes.telemetry import Telemetry
 from tiny_bev_ros.transport.frame_times import FrameTimes
 
 NAMES = ('auto', 'cuda', 'cuda:0')
@@ -112,7 +112,7 @@ def test_every_node_works_by_every_name_of_the_device(acted, bench, node_class):
 
 def test_stages_of_a_node_are_timed_by_the_device_in_one_wait(acted, bench, monkeypatch):
     kept: list[FrameTimes] = []
-    monkeypatch.setattr(Telemetry, '_publish_times', lambda self, times: kept.append(times))
+    monkeypatch.setattr(DebugTimes, 'publish_times', lambda self, times: kept.append(times))
     made = bench(PipelineNode)
     camera = camera_of(made)
     boxes: list[Any] = []

@@ -25,6 +25,7 @@ from tiny_bev_ros.engine.engine import BackboneEngine
 from tiny_bev_ros.engine.heads import HeadStage
 from tiny_bev_ros.engine.stages import PillarStage
 from tiny_bev_ros.messages.cloud import encode_cloud
+from tiny_bev_ros.nodes import build
 from tiny_bev_ros.nodes.bev_node import BevNode
 from tiny_bev_ros.nodes.pipeline_node import PipelineNode
 
@@ -185,7 +186,7 @@ def test_a_device_that_is_lost_while_weights_are_loaded_anew(made: Made, monkeyp
     node = made.node
     assert node.start()
     with monkeypatch.context() as patch:
-        patch.setattr(PipelineNode, 'load', failing(ACCELERATOR(ASSERT)))
+        patch.setattr(build, 'make_networks', failing(ACCELERATOR(ASSERT)))
         change = RosParameter('backbone.precision', value='bfloat16')
         answer = node.set_parameters_atomically([change])
     assert not answer.successful

@@ -71,10 +71,12 @@ def test_a_camera_that_sees_nothing_of_the_map_is_named():
     assert make('global').blind(GRID, [back]) == ()
     fused, without = _fused(stage, bev(), GRID, views)
     assert torch.equal(fused, stage(bev(), GRID, views[:1]))
-    assert without[0] == '' and 'no cell of the map is in its image; expected' in without[1]
+    assert [cause for cause, _ in without] == ['', 'blind']
+    assert 'no cell of the map is in its image; expected' in without[1][1]
     small = FusionStage(FuTrFusion(32, 16, 'global'), CPU, budget_bytes=1)
     same, without = _fused(small, bev(), GRID, views)
-    assert torch.equal(same, bev()) and all('fusion.mode is global' in each for each in without)
+    assert torch.equal(same, bev())
+    assert all(cause == 'failed' and 'fusion.mode is global' in why for cause, why in without)
 
 
 def test_every_precision_is_close():

@@ -258,7 +258,7 @@ def test_points_that_are_not_finite_are_left_out_and_told(graph: RosGraph):
     kept = np.isfinite(holes).all(1)
     wanted = expected_pseudo_image(points[kept], SMALL_GRID).numpy()
     assert np.abs(decode_tensor(pseudo_images[0]).array - wanted).max() < 1e-4
-    assert 'left out 11 points' in process.log.read_text()
+    assert 'left out 11 of 100 points' in process.log.read_text()
 
 
 def test_empty_cloud_gives_an_empty_map(graph: RosGraph):
@@ -453,7 +453,9 @@ def test_wrong_pillars_are_told_and_the_next_good_ones_are_worked_on(graph: RosG
     publisher = graph.publisher(Float32MultiArray, 'pillars')
     cells = torch.tensor([[0, 1], [7, 7]])
     good = encode_pillars(torch.rand(2, 64), cells, (8, 8), TensorLabels((1, 2), 'f'))
-    outside = encode_pillars(torch.rand(2, 64), cells, (8, 7), TensorLabels((1, 2), 'f'))
+    outside = encode_pillars(torch.rand(2, 64), cells, (8, 8), TensorLabels((1, 2), 'f'))
+    assert outside.layout.dim[3].label == 'width;cells=8'
+    outside.layout.dim[3].label = 'width;cells=7'
     narrow = encode_pillars(torch.rand(2, 9), cells, (8, 8), TensorLabels((1, 2), 'f'))
     huge = encode_pillars(torch.rand(2, 64), cells, (8, 2**20), TensorLabels((1, 2), 'f'))
     dense = encode_tensor(small_pseudo_image(), TensorLabels((1, 2), 'f'))

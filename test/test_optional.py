@@ -129,7 +129,7 @@ def test_a_node_says_it_once(broken):
         logger.warning = lambda text, **_: lines.append(text)
         node.get_logger = lambda: logger
         for _ in range(3):
-            node.telemetry._tell()
+            node.telemetry.tell()
     finally:
         node.destroy_node()
         context.try_shutdown()

@@ -179,7 +179,7 @@ def test_weights_that_do_not_fit_are_refused(tmp_path):
     from safetensors.torch import save_file
 
     (tmp_path / 'x.safetensors').write_bytes(b'12345678' * 9)
-    with pytest.raises(TinyBevError, match='does not say what network it holds'):
+    with pytest.raises(TinyBevError, match='it is of unknown kind'):
         read_description(tmp_path / 'x.safetensors')
     save_file({'a': torch.zeros(1)}, tmp_path / 'y.safetensors')
     with pytest.raises(TinyBevError, match='expected a file of `train`'):

@@ -197,7 +197,8 @@ class BackboneEngine:
         needs = BackboneNeeds(
             self._layers, self._after is not None, self.in_channels, self.channels, self.stride
         )
-        numba = made_with_numba(self._device)
+        # Numba takes its time, and memory: it is not loaded to find nothing to do.
+        numba = self._sparse_is_possible and made_with_numba(self._device)
         return needs.bytes(shape, self._dtype, self._device, self._sparsity, numba=numba)
 
     def release(self) -> None:

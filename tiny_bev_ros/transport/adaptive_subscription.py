@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 from rclpy.callback_groups import CallbackGroup
@@ -11,12 +12,11 @@ from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
 
-try:
-    from rclpy.event_handler import SubscriptionEventCallbacks
-except ImportError:  # Humble
-    from rclpy.qos_event import SubscriptionEventCallbacks
-
+from tiny_bev_ros.optional import import_optional
 from tiny_bev_ros.transport.letting_go import when_let_go
+
+# Under its older name in Humble.
+_EVENTS: Any = import_optional('rclpy.event_handler').module or import_module('rclpy.qos_event')
 
 _LOOK_EVERY_S = 0.2
 
@@ -87,7 +87,7 @@ class AdaptiveSubscription:
             self._callback,
             profile,
             callback_group=self._group,
-            event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
+            event_callbacks=_EVENTS.SubscriptionEventCallbacks(use_default_callbacks=False),
         )
 
     def _look(self) -> None:
