@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -120,6 +121,12 @@ def graph(tmp_path: Path) -> Iterator[RosGraph]:
     graph = RosGraph(tmp_path)
     yield graph
     graph.close()
+
+
+def pytest_collection_finish() -> None:
+    """Leaves what was imported out of collections of garbage, which nodes do at each change."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -639,15 +639,15 @@ def test_many_lives_leak_nothing(bench, node_class):
     made = bench(node_class)
     node = made.node
     before = (0.0, 0, 0, 0)
-    for life in range(16):
+    for life in range(40):
         assert node.trigger_configure() == SUCCESS
         assert node.trigger_activate() == SUCCESS
-        if life % 5 == 0:
+        if life % 10 == 0:
             made.results.clear()
             made.frame()
         assert node.trigger_deactivate() == SUCCESS
         assert node.trigger_cleanup() == SUCCESS
-        if life == 7:  # by then caches of PyTorch, numba and the middleware are filled
+        if life == 20:  # by then caches of PyTorch, numba and the middleware are filled
             before = resident_mb(), threading.active_count(), open_files(), tensors_and_networks()
     memory, threads, files = resident_mb(), threading.active_count(), open_files()
     assert threads < before[1] + 3  # an executor starts up to three when it needs them

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import gc
-
 import pytest
 import torch
 
@@ -88,8 +86,6 @@ class FakeNetworks:
 @pytest.fixture(autouse=True)
 def _no_cuda(monkeypatch):
     monkeypatch.setattr(torch.cuda, 'empty_cache', lambda: None)
-    # A third of a second each time, and there is nothing of ours to collect.
-    monkeypatch.setattr(gc, 'collect', lambda: 0)
 
 
 @pytest.mark.parametrize(
