@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from tiny_bev_ros.engine.kernels.simd import WIDTH, as_numpy, jit, larger, load, splat, store
+from tiny_bev_ros.engine.kernels.simd import as_numpy, jit, larger, load, splat, store
+from tiny_bev_ros.engine.padding import WIDTH
 
 
 @jit

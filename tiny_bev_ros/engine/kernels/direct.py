@@ -6,7 +6,8 @@ from __future__ import annotations
 import numpy as np
 
 from tiny_bev_ros.engine.kernels.epilogue import settle
-from tiny_bev_ros.engine.kernels.simd import WIDTH, jit, load, store
+from tiny_bev_ros.engine.kernels.simd import jit, load, store
+from tiny_bev_ros.engine.padding import WIDTH
 
 
 @jit

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tiny_bev_ros.engine.kernels.simd import WIDTH, jit, larger, load, splat, store
+from tiny_bev_ros.engine.kernels.simd import jit, larger, load, splat, store
+from tiny_bev_ros.engine.padding import WIDTH
 
 
 @jit
@@ -106,7 +107,7 @@ def pillar_features(
         by_centre: (3 * C,), of the centre.
         by_mean: (3 * C,), of the mean of the points, counted from the centre.
         shift: (C,), of the batch norm.
-        out: (P * C,), gets the features; C is a multiple of simd.WIDTH.
+        out: (P * C,), gets the features; C is a multiple of rows.WIDTH.
     """
     channels, values = shift.shape[0], points.shape[1]
     centre, mean = np.empty(3, np.float32), np.empty(3, np.float32)

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tiny_bev_ros.engine.kernels.simd import WIDTH, jit, larger, load, splat, store
+from tiny_bev_ros.engine.kernels.simd import jit, larger, load, splat, store
+from tiny_bev_ros.engine.padding import WIDTH
 
 
 @jit

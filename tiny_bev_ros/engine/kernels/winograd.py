@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from tiny_bev_ros.engine.kernels.epilogue import settle
-from tiny_bev_ros.engine.kernels.simd import WIDTH, jit, load, splat, store
+from tiny_bev_ros.engine.kernels.simd import jit, load, splat, store
+from tiny_bev_ros.engine.padding import WIDTH
 
 TILE = 4
 A, B = 0.75, 1.5
