@@ -22,8 +22,13 @@ _BY_PACKAGE = {
     'rosbags': [
         'test_bag.py',
         'test_bag_cameras.py',
+        'test_bag_incomplete.py',
+        'test_bag_labels.py',
+        'test_bag_others.py',
         'test_bag_player.py',
+        'test_demo.py',
         'test_demo_fusion.py',
+        'test_playback.py',
         'test_street_bag.py',
     ],
     'safetensors': [

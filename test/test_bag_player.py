@@ -44,7 +44,7 @@ WAIT_S = 30.0
 
 
 def test_message_class() -> None:
-    assert message_class('std_msgs/msg/String') is String
+    assert message_class('std_msgs/msg/String')[0] is String
     for missing in (
         'std_msgs/msg/Nothing',
         'no_such_package/msg/String',
@@ -53,7 +53,9 @@ def test_message_class() -> None:
         'os',
         '',
     ):
-        assert message_class(missing) is None
+        found, why_not = message_class(missing)
+        assert found is None
+        assert why_not
 
 
 def test_quality() -> None:
@@ -248,7 +250,8 @@ def test_every_byte_arrives_in_order(listener: Listener, tmp_path: Path) -> None
     assert out.startswith('bag_player: 25 messages in ')
     assert out.endswith('(recorded 0.6 s)\n')
     assert err == (
-        'bag_player: leaving out /unknown: no_such_package/msg/Thing is not installed\n'
+        'bag_player: leaving out /unknown: it is a no_such_package/msg/Thing, and no_such_package '
+        'is not installed\n'
     )
     times = [tick.clock.sec * 10**9 + tick.clock.nanosec for tick in ticks]
     assert len(times) > 10

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import argparse
 import builtins
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -32,13 +33,17 @@ def test_without_onnx_the_report_says_so(monkeypatch, tmp_path: Path):
 
 
 def test_without_ros_the_report_says_so(monkeypatch, tmp_path: Path):
-    without(monkeypatch, 'bench_node')
+    monkeypatch.delitem(sys.modules, 'tiny_bev_ros.tools.bench_node', raising=False)
+    monkeypatch.setitem(sys.modules, 'rclpy', None)
     options = argparse.Namespace(threads=[1], rounds=1)
     points = {'sweep 1': np.zeros((0, 4), np.float32)}
     result = bench.try_transport(points, 'sweep 1', options, tmp_path)
     (line,) = result.pop('left_out')
     assert result == {}
-    assert line.startswith('The transport is left out: ModuleNotFoundError')
+    assert line == (
+        'The transport is left out: tiny_bev_ros.tools.bench_node cannot be used '
+        '(rclpy is not installed)'
+    )
 
 
 def test_the_processor_has_a_name():

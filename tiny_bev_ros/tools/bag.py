@@ -10,29 +10,22 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, cast
 
+from rosbags.interfaces import (
+    Connection,
+    ConnectionExtRosbag2,
+    Qos,
+    QosDurability,
+    QosHistory,
+    QosLiveliness,
+    QosReliability,
+    QosTime,
+)
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import Stores, get_typestore
+
 from tiny_bev_ros.errors import TinyBevError
-
-try:
-    from rosbags.interfaces import (
-        Connection,
-        ConnectionExtRosbag2,
-        Qos,
-        QosDurability,
-        QosHistory,
-        QosLiveliness,
-        QosReliability,
-        QosTime,
-    )
-    from rosbags.rosbag2 import StoragePlugin, Writer
-    from rosbags.typesys import Stores, get_typestore
-
-    from tiny_bev_ros.tools.bag_files import METADATA, open_files
-    from tiny_bev_ros.tools.bag_qos import DEPTH, RecordedQos, joined
-except ImportError as error:
-    # Not among the packages that rosdep knows; it is needed by the tools alone.
-    raise SystemExit(
-        f'{error}: bags are read with rosbags, pip install --upgrade rosbags'
-    ) from None
+from tiny_bev_ros.tools.bag_files import METADATA, open_files
+from tiny_bev_ros.tools.bag_qos import DEPTH, RecordedQos, joined
 
 CLOUD_TYPE = 'sensor_msgs/msg/PointCloud2'
 TF_STATIC = '/tf_static'

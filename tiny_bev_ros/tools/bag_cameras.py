@@ -12,7 +12,7 @@ from rosbags.typesys import Stores, get_typestore
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.tools.bag import Bag
-from tiny_bev_ros.tools.bag_files import one_line
+from tiny_bev_ros.tools.bag_files import message_of
 
 IMAGE_TYPE = 'sensor_msgs/msg/Image'
 INFO_TYPE = 'sensor_msgs/msg/CameraInfo'
@@ -95,7 +95,7 @@ def _links(bag: Bag) -> dict[str, dict[str, Pose]]:
             told: Any = store.deserialize_cdr(message.data, TF_TYPE)
         except Exception as error:  # whatever damaged messages make rosbags raise
             raise TinyBevError(
-                f'a message on {message.topic} of {bag.path} is damaged ({one_line(error)}); '
+                f'a message on {message.topic} of {bag.path} is damaged ({message_of(error)}); '
                 f'expected {TF_TYPE}'
             ) from error
         for each in told.transforms:

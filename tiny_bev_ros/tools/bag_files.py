@@ -139,7 +139,7 @@ class BagFiles:
             with zstd.open(path, 'rb') as packed, copy.open('wb') as file:
                 shutil.copyfileobj(packed, file)
         except (OSError, EOFError, zstd.ZstdError) as error:
-            raise TinyBevError(f'{path} cannot be unpacked: {one_line(error)}') from error
+            raise TinyBevError(f'{path} cannot be unpacked: {message_of(error)}') from error
         return copy
 
 
@@ -171,10 +171,10 @@ def unreadable(path: Path, error: Exception) -> TinyBevError:
 
     Beside ReaderError of rosbags these are struct, zstd, SQLite and many other errors.
     """
-    return TinyBevError(f'{path} cannot be read: {one_line(error)}')
+    return TinyBevError(f'{path} cannot be read: {message_of(error)}')
 
 
-def one_line(error: Exception) -> str:
+def message_of(error: Exception) -> str:
     """The message of an error without its line breaks."""
     return ' '.join(str(error).split()) or type(error).__name__
 
@@ -197,7 +197,7 @@ def _open_folder(folder: Path, files: BagFiles) -> None:
         names = [PurePath(name).name for name in information['relative_file_paths']]
         promised = [_promised(each) for each in information['topics_with_message_count']]
     except Exception as error:  # whatever a wrong form makes them raise
-        reason = f'no {error}' if isinstance(error, KeyError) else one_line(error)
+        reason = f'no {error}' if isinstance(error, KeyError) else message_of(error)
         raise TinyBevError(f'{folder / METADATA} cannot be read: {reason}') from error
     if version > _NEWEST_VERSION:
         raise TinyBevError(
@@ -231,7 +231,7 @@ def _information(path: Path) -> dict[str, Any]:
     try:
         loaded = yaml.safe_load(read_text(path))
     except yaml.YAMLError as error:
-        raise TinyBevError(f'{path} cannot be read: {one_line(error)}') from None
+        raise TinyBevError(f'{path} cannot be read: {message_of(error)}') from None
     name = 'rosbag2_bagfile_information'
     if not isinstance(loaded, dict) or not isinstance(loaded.get(name), dict):
         raise TinyBevError(f'{path} cannot be read: it has no {name}')

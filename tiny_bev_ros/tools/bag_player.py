@@ -14,7 +14,6 @@ import re
 import signal
 import sys
 import time
-from importlib import import_module
 from typing import Any, NoReturn
 
 import rclpy
@@ -28,8 +27,9 @@ from rosgraph_msgs.msg import Clock
 from tqdm import tqdm
 
 from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.optional import import_optional
 from tiny_bev_ros.tools.bag import Bag, BagTopic
-from tiny_bev_ros.tools.bag_files import one_line
+from tiny_bev_ros.tools.bag_files import message_of
 from tiny_bev_ros.tools.bag_player_options import DISCOVERY_S, make_parser
 from tiny_bev_ros.tools.bag_qos import RecordedQos
 from tiny_bev_ros.tools.playback import Pulse, Schedule, parse_remap, select
@@ -46,7 +46,7 @@ class Player:
     Args:
         node: that publishes.
         bag: open.
-        topics: of the bag, to play; those whose type is not installed are left out.
+        topics: of the bag, to play; those whose type cannot be used are left out.
         remap: recorded name to the name to publish on.
         schedule: says when each message is due.
         clock_hz: frequency of /clock; None: no clock.
@@ -68,15 +68,15 @@ class Player:
         self.sent = 0
         self._publishers: dict[str, Any] = {}
         for topic in topics:
-            kind = message_class(topic.type)
+            kind, why_not = message_class(topic.type)
             if kind is None:
-                tell(f'leaving out {topic.name}: {topic.type} is not installed')
+                tell(f'leaving out {topic.name}: it is a {topic.type}, and {why_not}')
                 continue
             name = remap.get(topic.name, topic.name)
             try:
                 publisher = node.create_publisher(kind, name, quality(topic.qos))
             except InvalidTopicNameException as error:
-                raise TinyBevError(f'topic is {name}; {one_line(error)}') from None
+                raise TinyBevError(f'topic is {name}; {message_of(error)}') from None
             self._publishers[topic.name] = publisher
         self.count = sum(topic.count for topic in topics if topic.name in self._publishers)
         if not self.count:
@@ -143,15 +143,13 @@ class Player:
             time.sleep(left)
 
 
-def message_class(name: str) -> Any:
-    """The class of a message type such as 'std_msgs/msg/String'; None if not installed."""
+def message_class(name: str) -> tuple[Any, str]:
+    """The class of a message type such as 'std_msgs/msg/String'; or None, and why."""
     match = re.fullmatch(r'([a-z]\w*)/msg/([A-Z]\w*)', name)
     if not match:
-        return None
-    try:
-        return getattr(import_module(f'{match[1]}.msg'), match[2])
-    except (ImportError, AttributeError):
-        return None
+        return None, 'that is no type of a message'
+    package, why_not = import_optional(f'{match[1]}.msg')
+    return getattr(package, match[2], None), why_not or f'{match[1]} has no {match[2]}'
 
 
 def quality(recorded: RecordedQos) -> QoSProfile:
@@ -231,7 +229,7 @@ def main(arguments: list[str] | None = None) -> int:
                 tell(shortage)
             rclpy.init(args=ros, signal_handler_options=SignalHandlerOptions.NO)
         except RuntimeError as error:
-            parser.error(f'ROS arguments: {one_line(error)}')
+            parser.error(f'ROS arguments: {message_of(error)}')
         node = Node('bag_player', start_parameter_services=False, enable_rosout=False)
         run(options, node)
     except TinyBevError as error:

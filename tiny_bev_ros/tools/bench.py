@@ -22,10 +22,11 @@ import torch
 from torch import nn
 
 from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.optional import import_optional, one_line
 from tiny_bev_ros.tools.bench_alone import peak_memory, untuned_eager
 from tiny_bev_ros.tools.bench_backbones import backbones
 from tiny_bev_ros.tools.bench_compare import compare
-from tiny_bev_ros.tools.bench_contenders import build, builders, multiplications, one_line
+from tiny_bev_ros.tools.bench_contenders import build, builders, multiplications
 from tiny_bev_ros.tools.bench_detection import detection
 from tiny_bev_ros.tools.bench_end_to_end import end_to_end
 from tiny_bev_ros.tools.bench_fusion import fusion
@@ -93,20 +94,22 @@ def try_transport(
     points: dict[str, np.ndarray], one: str, options: argparse.Namespace, folder: Path
 ) -> dict[str, Any]:
     """Nodes and tensors as processes of their own; only a line why not, where there is no ROS."""
+    # Both need rclpy, and messages.
+    nodes, why_not = import_optional('tiny_bev_ros.tools.bench_node')
+    arrays, why = import_optional('tiny_bev_ros.tools.bench_transport')
+    if why_not := why_not or why:
+        return {'left_out': [f'The transport is left out: {why_not}']}
     try:
-        from tiny_bev_ros.tools.bench_node import latencies, streams
-        from tiny_bev_ros.tools.bench_transport import transport
-
         threads, rounds = options.threads[0], options.rounds
         kind = one.split(maxsplit=1)[0]
         sweeps = [cloud for label, cloud in points.items() if label.split()[0] == kind]
         return {
             'left_out': [],
-            'latencies': latencies(points[one], threads, rounds, folder),
-            'streams': streams(sweeps, rounds, folder),
-            'arrays': transport(rounds, folder),
+            'latencies': nodes.latencies(points[one], threads, rounds, folder),
+            'streams': nodes.streams(sweeps, rounds, folder),
+            'arrays': arrays.transport(rounds, folder),
         }
-    except (ImportError, LookupError, OSError, TinyBevError) as error:
+    except (LookupError, OSError, TinyBevError) as error:
         # LookupError: the package is not installed; OSError: no ROS environment is sourced.
         return {'left_out': [f'The transport is left out: {one_line(error)}']}
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from tiny_bev_ros.engine.engine import BackboneEngine
+from tiny_bev_ros.optional import one_line
 from tiny_bev_ros.tools.bench_inputs import CPU
 from tiny_bev_ros.tools.bench_peers import (
     Contender,
@@ -103,11 +104,6 @@ def build(
         else:
             found[name] = contender
     return found, left_out
-
-
-def one_line(error: Exception) -> str:
-    """Its type and the first line of its message."""
-    return f'{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}'
 
 
 def multiplications(network: nn.Module, shape: tuple[int, int]) -> int:

@@ -209,17 +209,16 @@ def start(
     stack: ExitStack, namespace: str, pose: list[float], width: int, folder: Path
 ) -> list[NodeProcess]:
     """The three nodes, with the shipped weights; images are scaled to a width."""
-    common = ['--params-file', config_file()]
-    common += ['--params-file', config_file(f'weights_{MARKED}.yaml')]
+    common = ['--params-file', config_file(f'weights_{MARKED}.yaml')]
     for part in ('pfn', 'backbone', 'camera', 'fusion'):
         common += ['-p', f'{part}.checkpoint:={weights_file(MARKED)}']
     own = {
-        'pipeline_node': [],
+        'pipeline_node': ['-p', 'weights:=none'],
         'camera_node': ['-p', f'camera.image_size:=[{width}, 0]'],
         # A slow machine is to show a fusion as well.
         'fusion_node': [
             *('-p', f'cameras:=[{_NAME}]', '-p', f'extrinsics.{_NAME}:={pose}'),
-            *('-p', 'max_wait_ms:=1000.0'),
+            *('-p', 'max_wait_ms:=1000.0', '-p', 'weights:=none'),
         ],
     }
     nodes = []

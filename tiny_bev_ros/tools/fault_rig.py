@@ -27,6 +27,7 @@ from tiny_bev_ros.tools.node_process import NodeProcess
 
 GRID = BevGrid((0.0, 16.0), (-8.0, 8.0), (-3.0, 1.0), 0.5)
 PARAMETERS = {
+    'weights': 'none',
     'grid.x_range': '[0.0, 16.0]',
     'grid.y_range': '[-8.0, 8.0]',
     'grid.z_range': '[-3.0, 1.0]',

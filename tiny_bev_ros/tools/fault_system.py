@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tiny_bev_ros.config import command
 from tiny_bev_ros.messages.cloud import encode_cloud
+from tiny_bev_ros.optional import import_optional
 from tiny_bev_ros.tools.fault_registry import Outcome, case
 from tiny_bev_ros.tools.fault_rig import Rig, cloud
 from tiny_bev_ros.transport.shared_memory import VARIABLES
@@ -94,10 +95,9 @@ def inside_filled(rig: Rig, tries: int) -> Outcome:
 @case('bag with broken files played into the node')
 def bags(rig: Rig, tries: int) -> Outcome:
     """Truncated, with wrong bytes, without its index: the player says so and ends."""
-    try:
-        from rosbags.rosbag2 import StoragePlugin, Writer
-    except ImportError:
-        return Outcome(did='not tried: the package rosbags is missing')
+    if why_not := import_optional('rosbags.rosbag2').why_not:
+        return Outcome(did=f'not tried: {why_not}')
+    from rosbags.rosbag2 import StoragePlugin, Writer
     from rosbags.typesys import Stores, get_typestore
 
     rig.start()

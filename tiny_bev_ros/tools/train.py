@@ -21,6 +21,7 @@ import torch
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.models.weights import Description, save_weights
+from tiny_bev_ros.optional import import_optional
 from tiny_bev_ros.tools.train_curves import draw_curves
 from tiny_bev_ros.training.config import NetworkConfig, TrainConfig, read_config
 from tiny_bev_ros.training.frame import Frame
@@ -75,6 +76,8 @@ def train(config: TrainConfig, folder: Path, command: str) -> Path | None:
 
     Of several processes only the first one writes, and None is returned by the others.
     """
+    if why_not := import_optional('safetensors.torch').why_not:  # not to say so after an hour
+        raise TinyBevError(f'{why_not}; expected it, as weights are written with it')
     place = find_place()
     count = config.steps * config.batch * place.world
     frames = Pieces(frame_of(config), count, config.piece, config.seed, config.variation)
