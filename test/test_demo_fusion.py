@@ -15,7 +15,7 @@ from sensor_msgs.msg import CameraInfo
 from tiny_bev_ros.config import command
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.tools.bag import Bag
-from tiny_bev_ros.tools.demo_fusion import Shot, shots
+from tiny_bev_ros.tools.demo_shots import Shot, shots
 from tiny_bev_ros.tools.street_bag import make_street_bag
 
 pytestmark = pytest.mark.dds

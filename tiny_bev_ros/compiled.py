@@ -67,7 +67,7 @@ class _Cache:
             _warn(error)
 
 
-# Of errors that were told: they come again with each function.
+# Types of errors that were told: they come again with each function.
 _told: set[type] = set()
 
 

@@ -12,7 +12,7 @@ _untold: list[str] = []
 
 
 class OptionalModule(NamedTuple):
-    """What came of importing a module.
+    """A module that was to be imported, or why it cannot be used.
 
     Attributes:
         module: the module; None where it cannot be used.

@@ -2,8 +2,8 @@
 """Plays a rosbag2 where `ros2 bag play` is not installed.
 
 Publishes the stored messages unchanged, with their recorded timing and quality of service.
-None is ever skipped: when a publisher is too slow, messages are late. Time is: where the recorded
-time leaps ahead, as from 0 when a simulated clock had not begun, or goes back.
+No message is ever skipped: when a publisher is too slow, they are late. Recorded time is, where it
+leaps ahead, as from 0 when a simulated clock had not begun, or goes back.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ DEPTH = 10
 
 @dataclass(frozen=True)
 class RecordedQos:
-    """What the publishers of a recorded topic offered, joined into one offer.
+    """The offers of a recorded topic's publishers, joined into one.
 
     Attributes:
         reliable: False when all of them were best effort; True without a record.

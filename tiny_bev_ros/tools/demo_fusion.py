@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import argparse
 import os
-import struct
 import time
 from collections import defaultdict
-from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -48,6 +46,7 @@ from tiny_bev_ros.tools.bag import Bag, find_cloud_topic
 from tiny_bev_ros.tools.bag_cameras import find_camera, find_pose
 from tiny_bev_ros.tools.demo import given_or_street, run_with_ros, table
 from tiny_bev_ros.tools.demo_points import PointStatus, check_points, row
+from tiny_bev_ros.tools.demo_shots import Shot, shots
 from tiny_bev_ros.tools.fusion_picture import draw, likeliest_cell, looks_of
 from tiny_bev_ros.tools.node_process import NodeProcess
 from tiny_bev_ros.training.sighted import CLASSES, EYE
@@ -63,30 +62,9 @@ _LIKELY = 0.3
 _START_S = 60.0
 _ANSWER_S = 10.0
 _TRIES = 3
-_WITHIN_NS = 50_000_000
 _PERIOD_NS = 100_000_000
 # With fewer, medians mean nothing: a short bag is played again.
 _FEWEST = 20
-
-
-@dataclass(frozen=True)
-class Shot:
-    """Serialized messages of one time: a cloud, an image and its CameraInfo."""
-
-    cloud: bytes
-    image: bytes
-    info: bytes
-
-    def at(self, time_ns: int) -> Shot:
-        """The same, measured at another time: a bag that is played again must not go back."""
-        return Shot(*(_stamped(each, time_ns) for each in (self.cloud, self.image, self.info)))
-
-
-def _stamped(message: bytes, time_ns: int) -> bytes:
-    """A serialized message that begins with a header, with another stamp."""
-    # Four bytes say how what follows is written; the second of them, in which order bytes are.
-    order = '<' if message[1] & 1 else '>'
-    return message[:4] + struct.pack(f'{order}iI', *divmod(time_ns, 10**9)) + message[12:]
 
 
 class Probe(Node):
@@ -180,29 +158,6 @@ class Probe(Node):
     def _arrived(self, what: str, stamp: tuple[int, int] | None) -> None:
         if stamp in self._sent:
             self.latencies[what].append((time.monotonic() - self._sent[stamp]) * 1e3)
-
-
-def shots(bag: Bag, cloud: str, image: str, info: str) -> Iterator[Shot]:
-    """The clouds of a bag, each with the image nearest to it in time.
-
-    Raises:
-        TinyBevError: no cloud has an image within 50 ms.
-    """
-    seen, told = (
-        [(each.time_ns, each.data) for each in bag.messages([topic])] for topic in (image, info)
-    )
-    found = False
-    for each in bag.messages([cloud]):
-        if not (seen and told):
-            break
-        apart, nearest = min((abs(time_ns - each.time_ns), data) for time_ns, data in seen)
-        if apart <= _WITHIN_NS:
-            found = True
-            # Another CameraInfo may be of another camera: some bags are put together of several.
-            of_it = min((abs(time_ns - each.time_ns), data) for time_ns, data in told)[1]
-            yield Shot(each.data, nearest, of_it)
-    if not found:
-        raise TinyBevError(f'no cloud on {cloud} has an image on {image} within 50 ms')
 
 
 def start(

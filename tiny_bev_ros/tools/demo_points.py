@@ -32,7 +32,7 @@ class PointStatus:
         probe.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, 10)
 
     def ask(self, check: Callable[[], None]) -> dict[str, str]:
-        """What the diagnostics say next, by key; nothing if they say nothing.
+        """The next diagnostics of the node, by key; empty if none come.
 
         Args:
             check: is called meanwhile; raises when the node has ended.
@@ -66,7 +66,7 @@ def check_points(told: dict[str, str]) -> None:
 
 
 def hint(points: np.ndarray, grid: str) -> str:
-    """What is to be said of the last cloud, if anything; the grid is the preset that was asked."""
+    """A line about the last cloud, or ''; the grid is the preset that was asked for."""
     if not len(points):
         return 'the last cloud has no usable point'
     if np.ptp(points[:, :2], axis=0).max() < _CLOSE_M and not grid:
