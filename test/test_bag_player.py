@@ -58,6 +58,18 @@ def test_message_class() -> None:
         assert why_not
 
 
+def test_a_package_of_messages_that_cannot_be_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / 'odd_msgs').mkdir()
+    (tmp_path / 'odd_msgs' / '__init__.py').write_text("raise OSError('of another ROS')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert message_class('odd_msgs/msg/String') == (
+        None,
+        'odd_msgs.msg cannot be used (OSError: of another ROS)',
+    )
+
+
 def test_quality() -> None:
     plain = quality(RecordedQos())
     assert plain.reliability == QoSReliabilityPolicy.RELIABLE

@@ -131,6 +131,7 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path):
             lambda path: torch.save({'step': 3}, path),
             'has no config, network, optimizer; expected',
         ),
+        (lambda path: torch.save(torch.ones(1), path), 'has no step, config, network'),
     ],
 )
 def test_a_state_that_cannot_be_taken_up_is_one_line(tmp_path, write, words):
@@ -245,3 +246,10 @@ def test_commands_say_what_is_wrong(tmp_path, monkeypatch, capsys):
     assert evaluate_main() == 1
     assert 'no.safetensors, which is no file' in capsys.readouterr().err
     assert np.isfinite(smoke_config().learning_rate)
+
+
+def test_without_safetensors_nothing_is_trained(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'safetensors.torch', None)
+    with pytest.raises(TinyBevError, match=r'safetensors\.torch is not installed; expected it'):
+        train(smoke_config(), tmp_path, '')
+    assert not list(tmp_path.iterdir())

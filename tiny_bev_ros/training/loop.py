@@ -236,13 +236,13 @@ class Training:
     def _take_up(self, path: Path) -> None:
         refuse_other_files(path)
         try:
-            state: dict[str, Any] = torch.load(path, map_location='cpu', weights_only=True)
+            state: Any = torch.load(path, map_location='cpu', weights_only=True)
         except Exception as error:  # what broken bytes raise is not documented
             raise TinyBevError(
                 f'{path} cannot be read ({one_line(error)}); expected the state of a training, '
                 'or a new folder'
             ) from None
-        missing = [name for name in _STATE if name not in state]
+        missing = [name for name in _STATE if not isinstance(state, dict) or name not in state]
         if missing:
             raise TinyBevError(
                 f'{path} has no {", ".join(missing)}; expected the state of a training, or a new '
