@@ -16,8 +16,6 @@ import yaml
 from rosbags.interfaces import (
     Connection,
     ConnectionExtRosbag2,
-    MessageDefinition,
-    MessageDefinitionFormat,
 )
 from rosbags.rosbag2.metadata import parse_qos
 from rosbags.rosbag2.storage_mcap import McapReader, Schema
@@ -25,7 +23,7 @@ from rosbags.rosbag2.storage_mcap import McapReader, Schema
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.git_lfs import refuse_lfs_pointer
 from tiny_bev_ros.text_file import read_text
-from tiny_bev_ros.tools.bag_sqlite import SqliteFile
+from tiny_bev_ros.tools.bag_sqlite import NO_DEFINITION, SqliteFile
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -38,7 +36,6 @@ _ENDINGS = {'.mcap': 'mcap', '.db3': 'sqlite3'}
 _NEWEST_VERSION = 9
 # Kinds of definitions that rosbags knows; messages are read without any.
 _DEFINITIONS = ('ros2msg', 'ros2idl', 'omgidl', '')
-_NO_DEFINITION = MessageDefinition(MessageDefinitionFormat.NONE, '')
 
 Message = tuple[Connection, int, bytes]
 
@@ -243,4 +240,4 @@ def _promised(each: dict[str, Any]) -> Connection:
     qos = parse_qos(topic.get('offered_qos_profiles', []))
     extension = ConnectionExtRosbag2(topic['serialization_format'], qos)
     count = int(each['message_count'])
-    return Connection(0, topic['name'], topic['type'], _NO_DEFINITION, '', count, extension, None)
+    return Connection(0, topic['name'], topic['type'], NO_DEFINITION, '', count, extension, None)

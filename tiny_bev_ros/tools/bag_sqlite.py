@@ -24,7 +24,8 @@ from tiny_bev_ros.errors import TinyBevError
 _LOG, _JOURNAL = '-wal', '-journal'
 _LOG_HEADER_BYTES = 32
 _JOURNAL_BEGIN = bytes.fromhex('d9d505f920a163d7')
-_NO_DEFINITION = MessageDefinition(MessageDefinitionFormat.NONE, '')
+# Messages are read without any.
+NO_DEFINITION = MessageDefinition(MessageDefinitionFormat.NONE, '')
 
 
 class SqliteFile:
@@ -142,7 +143,7 @@ class SqliteFile:
                 number,
                 name,
                 kind,
-                _NO_DEFINITION,
+                NO_DEFINITION,
                 '',
                 counts.pop(number, 0),
                 ConnectionExtRosbag2(form, parse_qos(profiles)),
