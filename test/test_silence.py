@@ -70,6 +70,7 @@ class Graph:
 
     def __init__(self, **topics: list[str]) -> None:
         self.topics = {f'/{name}': nodes for name, nodes in topics.items()}
+        self.subscriptions = [SimpleNamespace(topic_name='/heard')]
 
     def get_name(self) -> str:
         return 'own'
@@ -93,6 +94,7 @@ class Graph:
         (Graph(points=['lidar']), 'it has 1 publisher'),
         (Graph(points=['lidar', 'bag'], other=['bag']), 'it has 2 publishers'),
         (Graph(points=[], unused=[], map=['own']), 'it has no publisher'),
+        (Graph(points=[], heard=['lidar']), 'it has no publisher'),
         (
             Graph(points=[], lidar=['driver']),
             'it has no publisher; of its type there is /lidar',

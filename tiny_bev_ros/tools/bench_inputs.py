@@ -14,6 +14,7 @@ from tiny_bev_ros.engine.stages import PillarStage
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.models import PillarFeatureNet, build_backbone, scatter, seeded
 from tiny_bev_ros.sim import LIDARS, ego_pose, plan_of, scan, street
+from tiny_bev_ros.training.kitti import read_sweep
 
 CPU = torch.device('cpu')
 KITTI = BevGrid((0.0, 69.12), (-39.68, 39.68), (-3.0, 1.0), 0.16)
@@ -55,7 +56,7 @@ def clouds(folder: Path) -> dict[str, np.ndarray]:
             kitti/velodyne_reduced/*.bin, what the camera sees of them.
     """
     found = {
-        f'{kind} {path.stem}': np.fromfile(path, np.float32).reshape(-1, 4)
+        f'{kind} {path.stem}': read_sweep(path)
         for kind, name in (('sweep', 'velodyne'), ('front', 'velodyne_reduced'))
         for path in sorted((folder / 'kitti' / name).glob('*.bin'))
     }

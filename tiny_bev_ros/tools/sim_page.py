@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from tiny_bev_ros.messages.markers import COLOURS
 from tiny_bev_ros.models.boxes import corners_bev
 from tiny_bev_ros.sim import CLASSES, LIDARS, ego_pose, plan_of, scan, street
+from tiny_bev_ros.training.kitti import read_sweep
 from tiny_bev_ros.training.samples import FEWEST_POINTS
 
 _X, _Y = (-20.0, 60.0), (-35.0, 35.0)
@@ -39,7 +40,7 @@ def draw_page(path: Path, seeds: list[int], lidar: str, real: list[Path]) -> Non
     for panel in panels:
         panel.set_axis_off()
     for panel, file in zip(panels, real, strict=False):
-        _draw(panel, np.fromfile(file, np.float32).reshape(-1, 4), f'real: {file.stem}')
+        _draw(panel, read_sweep(file), f'real: {file.stem}')
     first = -(-len(real) // _COLUMNS) * _COLUMNS
     for panel, seed in zip(panels[first:], seeds, strict=False):
         scene, plan = street(seed), plan_of(seed)

@@ -94,6 +94,19 @@ class KittiObject:
         return 3
 
 
+def read_sweep(path: Path) -> np.ndarray:
+    """(N,4) float32 x, y, z, intensity of a file of velodyne/.
+
+    Raises:
+        TinyBevError: the file holds something else.
+    """
+    refuse_lfs_pointer(path)
+    values = np.fromfile(path, np.float32)
+    if values.size % 4 or not np.isfinite(values).all():
+        raise TinyBevError(f'{path} is no cloud; expected float32 x, y, z, intensity')
+    return values.reshape(-1, 4)
+
+
 class KittiFolder:
     """Frames of a folder.
 
@@ -143,11 +156,7 @@ class KittiFolder:
         """(N,4) float32 x, y, z, intensity."""
         path = self._cloud(name)
         assert path is not None
-        refuse_lfs_pointer(path)
-        values = np.fromfile(path, np.float32)
-        if values.size % 4 or not np.isfinite(values).all():
-            raise TinyBevError(f'{path} is no cloud; expected float32 x, y, z, intensity')
-        return values.reshape(-1, 4)
+        return read_sweep(path)
 
     def calibration(self, name: str) -> Calibration:
         """Of one frame."""

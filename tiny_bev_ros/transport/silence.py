@@ -63,7 +63,7 @@ def who_publishes(node: Any, topic: str, types: tuple[str, ...]) -> str:
     """Publishers on a topic, and other topics of its types that have one.
 
     Args:
-        node: which subscribes; what it publishes itself is no hint.
+        node: which subscribes; what it publishes, or subscribes to already, is no hint.
         topic: full name.
         types: ROS type names.
     """
@@ -71,10 +71,11 @@ def who_publishes(node: Any, topic: str, types: tuple[str, ...]) -> str:
     if count:
         return f'it has {count} publisher{"s" if count > 1 else ""}'
     own = (node.get_name(), node.get_namespace())
+    inputs = {each.topic_name for each in node.subscriptions}
     others = [
         name
         for name, kinds in node.get_topic_names_and_types()
-        if name != topic
+        if name not in {topic, *inputs}
         and set(kinds) & set(types)
         and any(
             (each.node_name, each.node_namespace) != own
