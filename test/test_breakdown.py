@@ -25,8 +25,8 @@ from tiny_bev_ros.engine.engine import BackboneEngine
 from tiny_bev_ros.engine.heads import HeadStage
 from tiny_bev_ros.engine.stages import PillarStage
 from tiny_bev_ros.messages.cloud import encode_cloud
-from tiny_bev_ros.nodes import build
 from tiny_bev_ros.nodes.bev_node import BevNode
+from tiny_bev_ros.nodes.network_builder import NetworkBuilder
 from tiny_bev_ros.nodes.pipeline_node import PipelineNode
 
 ASSERT = (
@@ -157,7 +157,7 @@ def test_a_device_that_is_lost_ends_the_process_after_it_was_told(made: Made, mo
     )
 
 
-def test_a_release_that_fails_as_well_ends_in_finalized(made: Made, monkeypatch):
+def test_a_release_that_fails_as_well_ends_in_finalized(made: Made, monkeypatch, capfd):
     node = made.node
     assert node.start()
     with monkeypatch.context() as patch:
@@ -169,6 +169,9 @@ def test_a_release_that_fails_as_well_ends_in_finalized(made: Made, monkeypatch)
         made.until(lambda: node.lost)
     assert node.state == 'finalized'
     assert 'device-side assert' in node.fault
+    said = capfd.readouterr().err
+    assert 'finalized after an error: ' in said
+    assert 'unconfigured after an error: ' not in said
 
 
 @pytest.mark.parametrize('name', ['_configure', '_activate'])
@@ -182,11 +185,11 @@ def test_a_device_that_is_lost_in_a_transition(made: Made, monkeypatch, name: st
     assert 'device-side assert' in node.fault
 
 
-def test_a_device_that_is_lost_while_weights_are_loaded_anew(made: Made, monkeypatch):
+def test_a_device_that_is_lost_while_networks_are_made_anew(made: Made, monkeypatch):
     node = made.node
     assert node.start()
     with monkeypatch.context() as patch:
-        patch.setattr(build, 'make_networks', failing(ACCELERATOR(ASSERT)))
+        patch.setattr(NetworkBuilder, '__call__', failing(ACCELERATOR(ASSERT)))
         change = RosParameter('backbone.precision', value='bfloat16')
         answer = node.set_parameters_atomically([change])
     assert not answer.successful

@@ -1,21 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What all nodes of the package do: their life, their parameters, input and errors.
-
-States and transitions are those of managed nodes: design.ros2.org/articles/node_lifecycle.html
-"""
+"""The parameters, networks, input and outputs that all nodes of the package share."""
 
 from __future__ import annotations
 
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from threading import Lock
 from typing import Any, TypeVar
 
+import torch
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.exceptions import InvalidHandle
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from tiny_bev_ros.engine.engine import FrameStatistics
 from tiny_bev_ros.engine.ladder import MemoryLadder, Settings
@@ -24,8 +20,7 @@ from tiny_bev_ros.engine.moment import moment_on
 from tiny_bev_ros.engine.networks import NodeNetworks
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.nodes import build, changes, parameters
-from tiny_bev_ros.nodes.breakdown import Breakdown
-from tiny_bev_ros.nodes.managed import answer_wrong_transitions
+from tiny_bev_ros.nodes.managed import ManagedNode
 from tiny_bev_ros.nodes.network_builder import NetworkBuilder
 from tiny_bev_ros.nodes.node_parameters import NodeParameters
 from tiny_bev_ros.nodes.telemetry import Telemetry
@@ -38,22 +33,17 @@ from tiny_bev_ros.transport.tally import Tally
 _Result = TypeVar('_Result')
 
 
-class BevNode(LifecycleNode):
+class BevNode(ManagedNode):
     """A managed node with one input, some outputs, and networks between them.
 
     configure loads weights, makes the networks and warms them up; activate subscribes;
-    deactivate ends the subscription and frees buffers; cleanup gives everything back. What
-    goes wrong while the node is active, and does not go away, leads through error processing
-    to unconfigured. Where the device is lost to the process, that must end as well.
+    deactivate ends the subscription and frees buffers; cleanup gives everything back.
 
     Callbacks are in three groups: the input, diagnostics, and all the rest. With threads for
     each the node answers while it computes.
 
     Attributes:
         tally: what became of its input.
-        state: of the lifecycle, by name.
-        fault: '' or why the node is not active.
-        lost: whether the process must end: it can use its device no more.
         weights, ladder: the networks, and what runs them; None while unconfigured.
         statistics: of the last frame, of nodes with a backbone.
         cameras: what became of the messages of each, by name.
@@ -65,8 +55,6 @@ class BevNode(LifecycleNode):
 
     def __init__(self, name: str, **node_options: Any) -> None:
         super().__init__(name, **node_options)
-        answer_wrong_transitions(self)
-        self.state, self.fault, self.lost = 'unconfigured', '', False
         self.tally = Tally(self.get_logger(), time.monotonic_ns)
         self.freshness = Freshness(lambda: self.get_clock().now().nanoseconds, self.tally)
         self.weights: build.Weights | None = None
@@ -78,8 +66,6 @@ class BevNode(LifecycleNode):
         self._input_group = MutuallyExclusiveCallbackGroup()
         self._frame_lock = Lock()
         self._times, self._stamp = FrameTimes(0), (0, 0)
-        self._breakdown = Breakdown()
-        self._alarm = self.create_guard_condition(self._break_down)
         self._parameters_of_node = NodeParameters(
             self, parameters.NODES[name], lambda: self.ladder is not None, self._change
         )
@@ -92,7 +78,7 @@ class BevNode(LifecycleNode):
         raise NotImplementedError
 
     def make_outputs(self, values: dict[str, Any], networks: Any) -> list[Any]:
-        """What the node publishes, each an Output."""
+        """The outputs of the node, each an Output."""
         raise NotImplementedError
 
     def make_input(self, values: dict[str, Any]) -> Any:
@@ -112,12 +98,12 @@ class BevNode(LifecycleNode):
 
     @property
     def wanted(self) -> bool:
-        """Whether anybody subscribes to what the node publishes, be it times alone."""
+        """True if anybody subscribes to what the node publishes, be it times alone."""
         return self._output_wanted or self.telemetry.times_wanted
 
     @property
     def only_times_wanted(self) -> bool:
-        """Whether times are subscribed to and nothing else: then they are of all that it does."""
+        """True if times are subscribed to and nothing else: then they are of all its work."""
         return not self._output_wanted and self.telemetry.times_wanted
 
     @property
@@ -128,7 +114,7 @@ class BevNode(LifecycleNode):
             return False
 
     def input_options(self) -> dict[str, Any]:
-        """Of a NewestInput."""
+        """Options of a NewestInput."""
         return {
             'reliability': self.values['input_reliability'],
             'wanted': lambda: self.wanted,
@@ -151,20 +137,20 @@ class BevNode(LifecycleNode):
         except Exception as error:
             self.notice(error, stage)
             raise
-        self._breakdown.worked(stage)
+        self.breakdown.worked(stage)
         return result
 
     def timed(self, stage: str) -> AbstractContextManager[None]:
-        """Is to be around what else is done for an input, and times it."""
+        """A context for what else is done for an input; times it."""
         return self._times.stage(stage)
 
     def begin(self, stamp: Stamp) -> None:
-        """Is to be called with the stamp of an input; refuses one that is not fresh."""
+        """Notes the stamp of an input; refuses one that is not fresh."""
         self._stamp = stamp
         self.freshness.begin(stamp)
 
     def computed(self) -> None:
-        """Is to be called when a backbone has computed: notes how."""
+        """Notes how a backbone has just computed."""
         assert self.ladder is not None
         statistics: FrameStatistics = self.ladder.networks.engine.statistics
         self.statistics = statistics
@@ -172,69 +158,12 @@ class BevNode(LifecycleNode):
 
     @contextmanager
     def publishing(self) -> Iterator[None]:
-        """Is to be around what is published of an input; refuses what is no longer fresh."""
+        """A context for what is published of an input; refuses what is no longer fresh."""
         self.freshness.check(self._stamp)
         with self._times.stage('publish'):
             yield
 
-    def notice(self, error: Exception, stage: str = '') -> None:
-        """Is to be called with an error that is no TinyBevError: the node may be broken.
-
-        Args:
-            error: that was raised.
-            stage: whose work on the networks raised it.
-        """
-        device = self.ladder.settings.device if self.ladder is not None else None
-        fault = self._breakdown.fault(error, stage, device)
-        if fault:
-            self.fault = fault
-            self._alarm.trigger()
-
     # Transitions.
-
-    def start(self) -> bool:
-        """Configures and activates; whether both succeeded."""
-        success = TransitionCallbackReturn.SUCCESS
-        return self.trigger_configure() == success and self.trigger_activate() == success
-
-    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Loads, builds, warms up; on failure says why, and leaves nothing behind."""
-        done = self._transition(self._configure, 'inactive', self._configured_text)
-        if done != TransitionCallbackReturn.SUCCESS:
-            self._release()
-        return done
-
-    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Subscribes."""
-        return self._transition(
-            self._activate,
-            'active',
-            lambda: f'active, waiting for {", ".join(self._input.sources)}',
-        )
-
-    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Ends the subscription after the input that is worked on, and frees buffers."""
-        if self.fault:
-            return TransitionCallbackReturn.ERROR
-        return self._transition(self._deactivate, 'inactive', lambda: 'deactivated')
-
-    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Gives networks, publishers and device memory back."""
-        return self._transition(self._release, 'unconfigured', lambda: 'cleaned up')
-
-    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """The same, for good."""
-        return self._transition(self._release, 'finalized', lambda: 'shut down')
-
-    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """The same, so that configure may be tried again."""
-        fault = self.fault
-        done = self._transition(self._release, 'unconfigured')
-        if done != TransitionCallbackReturn.SUCCESS:
-            self.state = 'finalized'
-        self.fault = fault or self.fault
-        self.get_logger().error(f'unconfigured after an error: {self.fault}')
-        return done
 
     def destroy_node(self) -> None:
         """Says what became of the input, and ends."""
@@ -245,25 +174,16 @@ class BevNode(LifecycleNode):
         self.telemetry.destroy()
         super().destroy_node()
 
-    def _transition(
-        self, work: Callable[[], None], state: str, told: Callable[[], str] | None = None
-    ) -> TransitionCallbackReturn:
-        # rclpy says nothing of a transition, nor of what it raises.
-        try:
-            work()
-        except TinyBevError as error:
-            self.fault = str(error)
-            self.get_logger().error(f'not {state}: {self.fault}')
-            return TransitionCallbackReturn.FAILURE
-        except Exception as error:
-            self.fault = f'{type(error).__name__}: {error}'
-            self.get_logger().error(traceback.format_exc().strip())
-            self.notice(error)
-            return TransitionCallbackReturn.ERROR
-        self.state, self.fault = state, ''
-        if told is not None:
-            self.get_logger().info(told())
-        return TransitionCallbackReturn.SUCCESS
+    @property
+    def _sources(self) -> list[str]:
+        return list(self._input.sources)
+
+    @property
+    def _device(self) -> torch.device | None:
+        return self.ladder.settings.device if self.ladder is not None else None
+
+    def _tell(self) -> None:
+        self.telemetry.tell()
 
     def _configured_text(self) -> str:
         assert self.ladder is not None and self.weights is not None
@@ -332,8 +252,7 @@ class BevNode(LifecycleNode):
                 times.settle()
             except NotEnoughMemoryError:
                 if self.ladder is not None and self.ladder.exhausted:
-                    self.fault = self.ladder.exhausted
-                    self._alarm.trigger()
+                    self.fail(self.ladder.exhausted)
                 raise
             except TinyBevError:
                 raise
@@ -342,28 +261,11 @@ class BevNode(LifecycleNode):
                 raise
             self.telemetry.published(self._stamp)
 
-    def _break_down(self) -> None:
-        # Not by the thread that works on inputs: its end is waited for.
-        if self.fault and self.state == 'active':
-            self.trigger_deactivate()
-        if self._breakdown.lost and not self.lost:
-            self.get_logger().fatal('ending, as only another process can use the device')
-            self.telemetry.tell()
-            self.lost = True
-
     # Changes at run time.
 
     def _change(self, values: dict[str, Any], names: set[str]) -> None:
-        """Lets any error be an answer to who asked for the change."""
-        try:
+        with self._answering():
             self._apply(values, names)
-        except TinyBevError:
-            raise
-        except Exception as error:
-            self.get_logger().error(traceback.format_exc().strip())
-            self.notice(error)
-            reason = f'{type(error).__name__}: {error}'.partition('\n')[0]
-            raise TinyBevError(f'the change failed: {reason}') from error
 
     def _apply(self, values: dict[str, Any], names: set[str]) -> None:
         """Makes everything new first, so that a change that is refused changes nothing."""
@@ -393,9 +295,6 @@ class BevNode(LifecycleNode):
             give_back()  # what they have left, in pieces between the new ones
 
     def _builder(
-        self,
-        weights: build.Weights,
-        values: dict[str, Any],
-        kept: NodeNetworks | None = None,
+        self, weights: build.Weights, values: dict[str, Any], kept: NodeNetworks | None = None
     ) -> NetworkBuilder:
         return NetworkBuilder(weights, values, self.get_logger(), self.map_shape, kept)

@@ -10,7 +10,7 @@ import torch
 from tiny_bev_ros.engine.device_errors import device_is_lost, is_device_error
 from tiny_bev_ros.engine.memory import shortage
 
-# The same work that fails so often in a row does not fail for the sake of the inputs.
+# Work that fails so often in a row does not fail because of the inputs.
 _TRIES = 10
 
 
@@ -29,7 +29,7 @@ class Breakdown:
         self._in_a_row: Counter[str] = Counter()
 
     def worked(self, stage: str) -> None:
-        """Is to be called when a stage has done its work."""
+        """Notes that a stage has done its work."""
         del self._in_a_row[stage]
 
     def fault(self, error: Exception, stage: str, device: torch.device | None) -> str:
