@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
-from rclpy.qos import QoSProfile, QoSReliabilityPolicy
+from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
 from std_msgs.msg import Float32MultiArray, UInt8MultiArray
 
 from tiny_bev_ros.transport.adaptive_subscription import (
@@ -17,6 +17,7 @@ from tiny_bev_ros.transport.adaptive_subscription import (
     cannot_be_heard,
     choose,
 )
+from tiny_bev_ros.transport.latched_subscription import LatchedSubscription
 
 A, B = 'std_msgs/msg/Float32MultiArray', 'std_msgs/msg/UInt8MultiArray'
 
@@ -131,3 +132,29 @@ def test_a_publisher_that_a_fixed_reliability_does_not_hear_is_told(pair, capfd)
         f'subscribed as {A}, reliable'
     )
     assert not pair.got
+
+
+def test_only_publishers_of_its_type_decide_what_a_latched_subscription_asks_for(pair, capfd):
+    types = {A: Float32MultiArray}
+    subscription = LatchedSubscription(pair.reader, 'tensor', types, pair.got.append, 'auto', 1)
+    kept = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
+    said: list[str] = []
+
+    def spin_until(done: Callable[[], bool]) -> None:
+        end = time.monotonic() + 30
+        while not done():
+            assert time.monotonic() < end
+            pair.executor.spin_once(timeout_sec=0.05)
+
+    def told() -> bool:
+        said.append(capfd.readouterr().err)
+        return 'of which nothing is received' in ''.join(said)
+
+    other = pair.writer.create_publisher(UInt8MultiArray, 'tensor', kept)
+    spin_until(told)
+    assert f'subscribed as {A}, reliable' in ''.join(said)
+    assert 'like its publishers' not in ''.join(said)
+    pair.writer.destroy_publisher(other)
+    pair.writer.create_publisher(Float32MultiArray, 'tensor', kept).publish(Float32MultiArray())
+    spin_until(lambda: subscription._durability == QoSDurabilityPolicy.TRANSIENT_LOCAL)
+    spin_until(lambda: bool(pair.got))

@@ -90,6 +90,10 @@ class AdaptiveSubscription:
             event_callbacks=_EVENTS.SubscriptionEventCallbacks(use_default_callbacks=False),
         )
 
+    def _durability_for(self, offers: list[Any]) -> QoSDurabilityPolicy:
+        """The durability to subscribe with, to publishers of the type that is taken."""
+        return self._durability
+
     def _look(self) -> None:
         publishers = self._node.get_publishers_info_by_topic(self.topic)
         wanted = choose(publishers, tuple(self._types), self._now, self._fixed)
@@ -100,7 +104,11 @@ class AdaptiveSubscription:
                 f'subscribed as {", ".join(wanted)}'
             )
         self._unheard = unheard
-        if wanted != self._now or self._subscription is None:
+        durability = self._durability_for(
+            [offer for offer in publishers if offer.topic_type == wanted[0]]
+        )
+        if self._subscription is None or (wanted, durability) != (self._now, self._durability):
+            self._durability = durability
             self._subscribe_anew(wanted)
         self._looked()
 
