@@ -240,6 +240,7 @@ def test_outputs_that_end_are_not_wanted(bench):
     assert node.trigger_configure() == SUCCESS
     for output in node._outputs:
         output.destroy()
+    node.telemetry._times.destroy()
     assert not node.wanted
     node.telemetry.status()
 

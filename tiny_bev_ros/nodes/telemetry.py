@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
+from rclpy.exceptions import InvalidHandle
 from rclpy.qos import QoSProfile
 
 from tiny_bev_ros.engine.memory import device_memory_mb
@@ -57,8 +58,12 @@ class Telemetry:
 
     @property
     def times_wanted(self) -> bool:
-        """Whether anybody subscribes to times."""
-        return self._times is not None and self._times.wanted
+        """True if anybody subscribes to times."""
+        times = self._times
+        try:
+            return times is not None and times.wanted
+        except InvalidHandle:  # diagnostics may ask while the publishers end
+            return False
 
     def configure(self, weights: Weights) -> None:
         """Offers the times of the stages that a node with these networks has."""
@@ -78,7 +83,7 @@ class Telemetry:
 
     @contextmanager
     def frame(self, times: FrameTimes) -> Iterator[None]:
-        """Is to be around the work on an input."""
+        """A context for the work on an input."""
         self._frame = times
         try:
             yield
@@ -88,7 +93,7 @@ class Telemetry:
             self._times.publish_times(times)
 
     def published(self, stamp: Stamp) -> None:
-        """Is to be called when there is an output of the input that is worked on."""
+        """Notes that there is an output of the input that is worked on."""
         if self._frame is not None:
             self._latency.add(self._frame.latency_ms())
         age = self._node.freshness.age_ms(stamp)
@@ -132,9 +137,9 @@ class Telemetry:
         )
 
     def _warnings(self) -> Iterator[str]:
-        node = self._node
-        if node.ladder is not None and node.ladder.steps:
-            yield f'memory was short: computing {", ".join(node.ladder.steps)}'
+        node, ladder = self._node, self._node.ladder
+        if ladder is not None and ladder.steps:
+            yield f'memory was short: computing {", ".join(ladder.steps)}'
         for name, tally in list(node.cameras.items()):
             missing = tally.missing - self._last_missing.get(name, 0)
             self._last_missing[name] = tally.missing
@@ -149,6 +154,7 @@ class Telemetry:
 
     def _pairs(self, since: Since, latency: list[float]) -> dict[str, str]:
         node, tally = self._node, self._node.tally
+        ladder, weights = node.ladder, node.weights  # a cleanup may take them meanwhile
         pairs = {
             'state': node.state,
             'received': f'{tally.received}',
@@ -168,25 +174,25 @@ class Telemetry:
             pairs[f'age of output {percent} %, ms'] = (
                 f'unknown: {ageless}' if ageless else f'{value:.1f}'
             )
-        if node.ladder is not None:
-            settings = node.ladder.settings
+        if ladder is not None:
+            settings = ladder.settings
             pairs |= {
                 'device': str(settings.device),
                 'device memory, MiB': f'{device_memory_mb(settings.device):.0f}',
-                'when memory was short': ', '.join(node.ladder.steps) or 'nothing',
+                'when memory was short': ', '.join(ladder.steps) or 'nothing',
             }
-        if node.weights is not None:
+        if weights is not None:
             pairs |= {
                 name.replace('.', ' ').replace('_', ' '): digest[:12]
                 if len(digest) == 64
                 else digest
-                for name, digest in node.weights.digests.items()
+                for name, digest in weights.digests.items()
             }
         pairs |= {f'camera {name}': str(each) for name, each in list(node.cameras.items())}
         statistics = node.statistics
-        if statistics is not None and node.ladder is not None:
+        if statistics is not None and ladder is not None:
             pairs |= {
-                'precision': node.ladder.settings.precision,
+                'precision': ladder.settings.precision,
                 'path': statistics.path,
                 'active share': f'{statistics.active_share:.4f}',
                 'work share': f'{statistics.work_share:.4f}',
