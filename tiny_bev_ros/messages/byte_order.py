@@ -15,7 +15,7 @@ _ROWS, _SAMPLE = 8, 64
 
 
 def is_declared_order(records: np.ndarray) -> bool:
-    """Whether the coordinates are metres as they are declared; False for the other byte order.
+    """True where the coordinates are metres as they are declared, False for the other order.
 
     Where they tell nothing, as all are 0 or NaN, the declaration holds.
 

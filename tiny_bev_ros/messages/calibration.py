@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from tiny_bev_ros.errors import TinyBevError
 
-# How many numbers each may have: D those of plumb_bob or of rational_polynomial.
+# Numbers that each may have: D those of plumb_bob or of rational_polynomial.
 COUNTS = {'k': (9,), 'd': (5, 8)}
 _NO_LENS = (0.0,) * 5
 

@@ -18,7 +18,7 @@ from tiny_bev_ros.messages.byte_order import is_declared_order
 from tiny_bev_ros.messages.cloud_fields import COORDINATES, wanted_fields
 from tiny_bev_ros.messages.sensor_msgs_py_adapter import cloud_dtype, create_cloud
 
-# Of points, spread over the cloud, which mostly show that it has an intensity.
+# So many points, spread over the cloud, mostly show that it has an intensity.
 _FEW = 256
 
 
@@ -205,7 +205,7 @@ def _seconds(times: np.ndarray, points: np.ndarray, options: CloudOptions) -> np
 
 
 def _surplus(msg: Any, count: int, used: int) -> tuple[str, ...]:
-    """What is to be told where the data are more than the sizes say."""
+    """A line to be told where the data are more than the sizes say, or none."""
     if count <= used:
         return ()
     return (

@@ -226,7 +226,7 @@ def make_networks(
 
 
 def describe(weights: Weights, settings: Settings, shape: tuple[int, int] | None) -> str:
-    """How and on what map, if it is known, networks with these weights run."""
+    """A line: device, map if it is known, precision and sparsity of these networks."""
     parts = [f'on {settings.device}']
     if shape is not None:
         parts.append(f'map of {shape[0]} x {shape[1]} cells')

@@ -15,7 +15,7 @@ from tiny_bev_ros.transport.frame_times import FrameTimes
 
 # Stamped numbers, as Autoware's tools read them: of today, of its releases for Humble.
 _STAMPED = ('autoware_internal_debug_msgs', 'tier4_debug_msgs')
-# What a node spends its time with, by the networks that it has.
+# The stages that take time, by the network of a node that has them.
 _STAGES = {
     'pfn': ('pillars',),
     'backbone': ('backbone',),
@@ -50,7 +50,7 @@ class DebugTimes:
 
     @property
     def wanted(self) -> bool:
-        """Whether anybody subscribes to any."""
+        """True if anybody subscribes to any."""
         return any(each.get_subscription_count() for each in self._publishers.values())
 
     def publish_times(self, times: FrameTimes) -> None:

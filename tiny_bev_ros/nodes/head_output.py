@@ -34,7 +34,7 @@ _WITHDRAWAL_S = 0.2
 
 @dataclass(frozen=True)
 class _Frame:
-    """What is published of one frame."""
+    """A frame as it is published."""
 
     seen: Seen
     labels: TensorLabels
@@ -71,7 +71,7 @@ class HeadOutput(Output):
         self._node = node
         self._adopt(values)
         self._publishers: list[tuple[Any, _Encode]] = []
-        # Of topics of which the last message would be shown for ever: what takes it back.
+        # By publisher: the message that takes back the last one, which would be shown for ever.
         self._withdrawals: dict[Any, _Encode] = {}
         self._shown: dict[Any, _Frame] = {}
         self._height = 0.0
@@ -95,7 +95,7 @@ class HeadOutput(Output):
 
     @property
     def area_wanted(self) -> bool:
-        """Whether anybody subscribes to the drivable area."""
+        """True if anybody subscribes to the drivable area."""
         return self._area is not None and _is_wanted(self._area)
 
     def publish(
@@ -158,7 +158,7 @@ class HeadOutput(Output):
         return publisher
 
     def _lifetime_s(self, labels: TensorLabels) -> float:
-        """Of markers, so that they last until the next ones at the rate of the input."""
+        """A lifetime with which markers last until the next ones, at the rate of the input."""
         now_ns = nanoseconds(labels.stamp or (0, 0))
         gap_s = (now_ns - (self._last_ns or now_ns)) / 1e9
         self._last_ns = now_ns

@@ -27,7 +27,7 @@ from tiny_bev_ros.transport.tally import Tally
 
 IMAGE_TYPES: dict[str, type] = {'sensor_msgs/msg/Image': Image}
 _INFO_TYPES: dict[str, type] = {'sensor_msgs/msg/CameraInfo': CameraInfo}
-# Of infos that the thread of the callbacks has not taken yet.
+# Infos that the thread of the callbacks has not taken yet.
 _DEPTH = 5
 
 
@@ -150,7 +150,7 @@ class ImageInput(NewestInput):
 
     @property
     def sources(self) -> list[str]:
-        """What it waits for: topics and types."""
+        """Topics and types that it waits for."""
         return [*super().sources, *self._info.sources]
 
     def destroy(self) -> None:
@@ -188,7 +188,7 @@ class PairedCameraInput(CameraInput):
 
     @property
     def sources(self) -> list[str]:
-        """What it waits for: topics and types."""
+        """Topics and types that it waits for."""
         return [*super().sources, *self._info.sources]
 
     def destroy(self) -> None:

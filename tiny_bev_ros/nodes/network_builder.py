@@ -14,7 +14,7 @@ from tiny_bev_ros.engine.networks import NodeNetworks
 from tiny_bev_ros.engine.precision import dtype_for
 from tiny_bev_ros.nodes import build
 
-# Of a map before the first one has come: that of KITTI.
+# The map is taken for that of KITTI before the first one has come.
 _SHAPE = (496, 432)
 
 
@@ -47,9 +47,9 @@ class NetworkBuilder:
         )
 
     def needed_bytes(self, settings: Settings) -> int | None:
-        """What the backbone takes of the device's memory; None where it cannot be sparse.
+        """The device memory that the backbone takes; None where it cannot be sparse.
 
-        Of nodes without one it is known only that lower precision takes less.
+        For nodes without one it is known only that lower precision takes less.
         """
         dtype = dtype_for(settings.precision, settings.device)
         if self._backbone is None:

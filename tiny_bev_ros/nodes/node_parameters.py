@@ -72,7 +72,7 @@ class NodeParameters:
             raise TinyBevError(reason)
 
     def _shipped(self, parameters: tuple[Parameter, ...]) -> Shipped:
-        """What shipped weights give the other parameters; `weights` then says which they are."""
+        """The shipped weights, defaults of other parameters; `weights` then names them."""
         asked = next((each for each in parameters if each.name == 'weights'), None)
         if asked is None:
             return Shipped('none')
@@ -167,7 +167,7 @@ def _fault(parameter: Parameter, given: RosParameter) -> str:
 
 
 def _is_empty(parameter: Parameter, given: RosParameter) -> bool:
-    """Whether an array is to be empty: [] has no type in a YAML file, and any type elsewhere."""
+    """True for an empty array: [] has no type in a YAML file, and any type elsewhere."""
     nothing = given.type_ == RosParameter.Type.NOT_SET or _plain(given.value) == []
     return isinstance(parameter.default, list) and nothing
 

@@ -11,7 +11,7 @@ import yaml
 
 from tiny_bev_ros.config import CHECKPOINTS, WEIGHTS, config_file, weights_file
 
-# What `auto` takes unless a given value says otherwise.
+# `auto` takes these unless a given value says otherwise.
 AUTO = WEIGHTS[0]
 # Other values of these go with the same weights: where the map ends, and fewer heads.
 _FREE = ('grid.x_range', 'grid.y_range', 'heads')

@@ -14,7 +14,7 @@ _COLUMN = 36
 
 
 class Purpose(NamedTuple):
-    """What a node is for, what it reads, and what it gives."""
+    """The purpose of a node, and the topics that it reads and publishes."""
 
     does: str
     subscribes: str

@@ -9,7 +9,7 @@ from tiny_bev_ros.transport.tally import Tally
 
 Stamp = tuple[int, int]
 NO_CLOCK = 'use_sim_time is set, but nothing has come on /clock'
-# How far behind the first stamp of a bag its next round may begin.
+# The next round of a bag may begin so far behind its first stamp.
 _MISSED_NS = 5 * 10**9
 
 

@@ -14,7 +14,7 @@ Info = TypeVar('Info')
 Kind = TypeVar('Kind')
 Size = tuple[int, int]
 
-# Of each camera: more than differ in size, and than come between an info and its image.
+# Infos of a camera: more than differ in size, and than come between an info and its image.
 _KEPT = 20
 
 
@@ -47,7 +47,7 @@ class InfoPairing(Generic[Image, Info]):
         self._infos: deque[_Timed[Info]] = deque(maxlen=_KEPT)  # newest first
         self._waiting: _Timed[Image] | None = None
         self._last_ns: int | None = None
-        # Whether infos have the stamps of images, as far as is known.
+        # True while infos have the stamps of images, as far as is known.
         self._stamped = False
         self._lock = Lock()
 

@@ -84,7 +84,7 @@ class Input:
 
     @property
     def sources(self) -> list[str]:
-        """What it waits for: topic and types."""
+        """Topic and types that it waits for."""
         return [f'{self._subscription.topic} ({" or ".join(self._types)})']
 
     def destroy(self) -> None:

@@ -20,7 +20,7 @@ class Inputs:
 
     @property
     def sources(self) -> list[str]:
-        """What they wait for: topics and types."""
+        """Topics and types that they wait for."""
         return [source for each in self._inputs for source in each.sources]
 
     def destroy(self) -> None:

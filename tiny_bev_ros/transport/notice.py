@@ -22,7 +22,7 @@ class Notice:
         self._told_this_time = False
 
     def is_due(self, holds: bool) -> bool:
-        """Whether to log it now, where it holds; to be asked for each message."""
+        """True if it is to be logged now; asked for each message."""
         if not holds:
             self._told_this_time = False
             return False

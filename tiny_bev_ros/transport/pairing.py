@@ -83,7 +83,7 @@ class Pairing(Generic[Item]):
     def take(
         self, stamp_ns: int, within_ns: int, wait_s: float
     ) -> dict[str, Message[Item] | None]:
-        """What each camera sent when a frame was measured; None for one that is missing.
+        """The message of each camera at the time of a frame; None for one that is missing.
 
         Args:
             stamp_ns: of the frame.

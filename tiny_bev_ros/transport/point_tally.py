@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What became of the points of clouds: a map is empty, and right, when none of them is on it."""
+"""A tally of the points of clouds: a map is empty, and right, when none of them is on it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tiny_bev_ros.grid import BevGrid
     from tiny_bev_ros.messages.cloud import DecodedCloud
 
-# Of a cloud's points; with fewer on the grid, frame or grid are taken for wrong.
+# With a smaller share of a cloud on the grid, frame or grid are taken for wrong.
 _LEAST_SHARE = 0.01
 
 
@@ -90,7 +90,7 @@ class PointTally:
             self._logger.warning(f'all {count} points of a cloud are at x {x:g}, y {y:g}, z {z:g}')
 
     def pairs(self) -> dict[str, str]:
-        """What diagnostics say of points."""
+        """Keys and values of points for diagnostics."""
         pairs = {'points that were not finite': f'{self.dropped}'}
         if self._clouds:
             share = self._inside / self._points if self._points else 0.0
@@ -103,7 +103,7 @@ class PointTally:
         return pairs
 
     def warnings(self) -> Iterator[str]:
-        """What went wrong since the last call."""
+        """Lines on points that went wrong since the last call."""
         now = {'clouds': self._clouds, 'empty': self.empty, 'few': self._few, 'lost': self._lost}
         new = {name: count - self._told[name] for name, count in now.items()}
         self._told = now
