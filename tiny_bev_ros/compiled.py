@@ -67,7 +67,7 @@ class _Cache:
             _warn(error)
 
 
-# Types of errors that were told: they come again with each function.
+# Types of errors that were told, as each function meets the same one.
 _told: set[type] = set()
 
 

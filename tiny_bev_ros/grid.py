@@ -20,7 +20,7 @@ from tiny_bev_ros.errors import TinyBevError
 MAX_CELLS = 2**24
 # How far, in cells, a range may be from a whole number of cells (0.1333 is a third).
 _WHOLE = 1e-3
-# How many steps of float32 a cell must hold: places are computed in it.
+# Steps of float32 that a cell must hold, as places are computed in float32.
 _STEPS = 64
 # No LiDAR sees farther, in metres.
 _FARTHEST = 1000.0

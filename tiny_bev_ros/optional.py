@@ -56,8 +56,9 @@ def note(line: str) -> None:
 
 def take_notes() -> list[str]:
     """The lines that were noted since the last call, in this process."""
-    lines = _untold.copy()
-    _untold.clear()
+    lines = []
+    while _untold:  # one by one, as another thread may note a line meanwhile
+        lines.append(_untold.pop(0))
     return lines
 
 

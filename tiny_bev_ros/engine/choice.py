@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def made_with_numba(device: torch.device) -> bool:
-    """Whether the sparse path is, on a device."""
+    """Tells whether numba makes the sparse path on a device; else PyTorch does."""
     return device.type == 'cpu' and not why_no_numba()
 
 

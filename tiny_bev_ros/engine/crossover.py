@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# Random maps by which the cost of the sparse path is measured, as shares of active cells.
-# Of the cells of a map by which an engine is warmed up and its memory reckoned.
+# Share of active cells in the random map that warms an engine up and by which its memory is
+# reckoned.
 TRIAL_SHARE = 0.03
+# Shares in the random maps by which the cost of the sparse path is measured.
 _SHARES = (0.002, TRIAL_SHARE)
 _ROUNDS = 3
 # A larger map is measured by some of its rows: it would take minutes, and gigabytes.
@@ -41,18 +42,18 @@ class Costs:
         return self.fixed_seconds + macs * self.seconds_per_mac <= self.dense_seconds
 
     def scaled(self, times: float) -> Costs:
-        """Those of a map with so many times the cells."""
+        """Costs of a map with so many times the cells."""
         return Costs(self.fixed_seconds * times, self.seconds_per_mac, self.dense_seconds * times)
 
 
 def measurable(shape: tuple[int, int]) -> tuple[int, int]:
-    """(H,W) of the part of a map by which its costs are measured: all but of a large one."""
+    """(H,W) of the part of a map by which its costs are measured; all of it unless it is large."""
     rows, cols = shape
     return min(rows, max(1, _MEASURED_CELLS // cols)), cols
 
 
 def is_measurable(shape: tuple[int, int]) -> bool:
-    """Whether costs are measured on all of a map."""
+    """Tells whether the costs of a map are measured on all of it."""
     return measurable(shape) == shape
 
 

@@ -32,7 +32,7 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def is_device_error(error: BaseException) -> bool:
-    """Whether it came from the device or its libraries; a shortage of memory may do so too."""
+    """Tells whether an error came from the device or its libraries; memory may be short, too."""
     return any(
         (_TYPE is not None and isinstance(each, _TYPE))
         or (isinstance(each, RuntimeError) and bool(_OF_DEVICE.search(str(each))))
@@ -41,7 +41,7 @@ def is_device_error(error: BaseException) -> bool:
 
 
 def device_is_lost(error: BaseException, device: torch.device | None) -> bool:
-    """Whether this process can use its device no more, after such an error.
+    """Tells whether, after an error of the device, this process can use it no more.
 
     Args:
         error: of the device.

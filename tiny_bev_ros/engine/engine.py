@@ -58,7 +58,7 @@ class BackboneEngine:
     The sparse path needs a network that is a chain of convolution, batch norm and ReLU, or
     begins with one (the registry says how); where it does not, every frame runs dense. What
     follows a chain is computed on the whole map. On the CPU the sparse path is made with numba,
-    on CUDA and where numba is missing with PyTorch. The engine follows its weights: when they
+    on CUDA and where numba cannot be used with PyTorch. The engine follows its weights: when they
     are changed in place or loaded anew, it is built again.
 
     Args:
@@ -144,7 +144,7 @@ class BackboneEngine:
 
     @torch.inference_mode()
     def from_pillars(self, features: Tensor, cells: Tensor, shape: tuple[int, int]) -> Tensor:
-        """The same for a pseudo-image that was never laid out.
+        """Computes as a call does, for a pseudo-image that was never laid out.
 
         Args:
             features: (P,C) of the pillars that are not empty, on any device, of any float dtype.
@@ -163,7 +163,7 @@ class BackboneEngine:
 
     @torch.inference_mode()
     def from_checked(self, features: Tensor, cells: Tensor, shape: tuple[int, int]) -> Tensor:
-        """What `from_pillars` does, for pillars that are known to be right.
+        """Computes as `from_pillars`, for pillars that are known to be right.
 
         Those of a PillarStage and of `decode_pillars` are. Others may be written beside the map.
         """
@@ -193,7 +193,7 @@ class BackboneEngine:
             self._run_once(shape)
 
     def needed_bytes(self, shape: tuple[int, int]) -> int:
-        """What a map of (H,W) takes of the device's memory, as computed from the sizes."""
+        """Memory of the device that a map of (H,W) takes, as computed from the sizes."""
         needs = BackboneNeeds(
             self._layers, self._after is not None, self.in_channels, self.channels, self.stride
         )

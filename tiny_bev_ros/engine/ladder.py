@@ -18,7 +18,7 @@ _SPARSITIES = {'always': 'sparse only', 'never': 'dense only'}
 
 @dataclass(frozen=True)
 class Settings:
-    """How networks are run.
+    """Settings by which networks are run.
 
     Attributes:
         device: where.
@@ -31,7 +31,7 @@ class Settings:
 
 
 class Networks(Protocol):
-    """What a ladder builds."""
+    """Networks that a ladder builds."""
 
     def release(self, kept: Any = None) -> None:
         """Lets go of buffers that ``kept`` does not share; they are made anew when needed."""
@@ -49,7 +49,7 @@ class Builder(Protocol[Made_co]):
         """The networks; may raise NotEnoughMemoryError."""
 
     def needed_bytes(self, settings: Settings) -> int | None:
-        """Of the device's memory; None where the settings are not possible."""
+        """Memory of the device that they take; None where the settings are not possible."""
 
 
 class MemoryLadder(Generic[Some]):

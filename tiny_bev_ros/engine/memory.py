@@ -15,7 +15,7 @@ import torch
 from tiny_bev_ros.engine.device_errors import causes, is_device_error
 from tiny_bev_ros.errors import TinyBevError
 
-# What libraries say whose shortage has no exception type of its own: PyTorch's CPU allocator and
+# Messages of libraries whose shortage has no exception type: PyTorch's CPU allocator and
 # oneDNN; cuDNN, which then finds no engine either; and all of CUDA's, which cannot make a handle
 # where memory is short. 'memory' alone is also in 'illegal memory access'.
 _SHORT = re.compile(
@@ -112,7 +112,7 @@ def device_memory_mb(device: torch.device) -> float:
 
 
 def free_bytes(device: torch.device) -> int:
-    """What may still be taken of a device's memory.
+    """Bytes that may still be taken of a device's memory.
 
     On CUDA with what PyTorch holds there and does not use, within the budget; on the CPU within
     the limit of the container, if there is one.
@@ -133,7 +133,7 @@ def _available_bytes() -> int:
 
 
 def _container_bytes() -> list[int]:
-    """What a control group leaves, where one limits this process and can be read."""
+    """Bytes that a control group leaves, where one limits this process and can be read."""
     try:
         most = (_CGROUP / 'memory.max').read_text().strip()
         used = int((_CGROUP / 'memory.current').read_text())

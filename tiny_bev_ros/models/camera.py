@@ -17,7 +17,7 @@ from tiny_bev_ros.errors import TinyBevError
 _STEPS = 50
 # How far from the real numbers a root may come out that is one of them.
 _REAL = 1e-9
-# Of the numbers of a lens; those of real ones are below a hundred.
+# The largest number of a lens that is taken; those of real ones are below a hundred.
 _STRONGEST = 1e6
 # Numbers of a lens that are read: k1, k2, p1, p2, k3, k4, k5, k6.
 _LENS = 8
@@ -128,7 +128,7 @@ class Camera:
         """(...,) bool: false from where on the polynomials of a strong lens have turned back."""
         k1, k2, _, _, k3, k4, k5, k6 = self.distortion.tolist()
         above, below = Polynomial([1, k1, k2, k3]), Polynomial([1, k4, k5, k6])
-        # Of the derivative of r above(r^2) / below(r^2), where it or `below` comes to zero.
+        # The derivative of r above(r^2) / below(r^2) is turning(r^2) / below(r^2)^2.
         turning = above * below + Polynomial([0, 2]) * (
             above.deriv() * below - above * below.deriv()
         )

@@ -14,8 +14,8 @@ from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.models.inert_pickle import Unread
 from tiny_bev_ros.models.weight_files import shown
 
-# What torch.compile, DataParallel, AveragedModel, FSDP, activation checkpoints and DeepSpeed put
-# into names, also in their middle.
+# Words that torch.compile, DataParallel, AveragedModel, FSDP, activation checkpoints and DeepSpeed
+# put into names, also in their middle.
 _WRAPPERS = {
     '_orig_mod',
     'module',
@@ -146,7 +146,7 @@ def _equal(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
 
 
 def _faults(place: str, values: Mapping[str, Any], own: Mapping[str, Tensor]) -> list[str]:
-    """What keeps values from being those of a network."""
+    """Reasons for which values are not those of a network."""
     faults = [f'missing {shown(place + key)}' for key in own if key not in values]
     faults += [f'unexpected {shown(place + key)}' for key in values if key not in own]
     for key in own.keys() & values.keys():
@@ -181,7 +181,7 @@ def _nothing(
 
 
 def _fault(value: Any, own: Tensor) -> str:
-    """What is wrong with the kind of a value; '' for nothing."""
+    """The fault in the kind of a value; '' for none."""
     if isinstance(value, Unread):
         return f'is a {shown(value.name)}; expected an ordinary tensor'
     if not isinstance(value, Tensor):

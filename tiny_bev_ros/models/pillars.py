@@ -183,7 +183,7 @@ def scatter(features: Tensor, cells: Tensor, shape: tuple[int, int]) -> Tensor:
 
 
 def scatter_checked(features: Tensor, cells: Tensor, shape: tuple[int, int]) -> Tensor:
-    """What `scatter` does, for pillars that are known to be right: no device is waited for."""
+    """Scatters pillars that are known to be right, without waiting for a device."""
     rows, cols = shape
     canvas = features.new_zeros(features.shape[1], rows * cols)
     canvas[:, cells[:, 0] * cols + cells[:, 1]] = features.t()

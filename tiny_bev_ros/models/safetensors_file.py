@@ -30,7 +30,7 @@ _DTYPES = {
 
 
 def is_safetensors(start: bytes) -> bool:
-    """Whether a file that begins so is one of safetensors."""
+    """Tells whether a file that begins so is one of safetensors."""
     return start[8:9] == b'{' and int.from_bytes(start[:8], 'little') <= MAX_HEADER
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tiny_bev_ros.grid import BevGrid
 
-# How far from a point a cell still counts as looked at, in cells to either side.
+# A cell counts as looked at up to so far from a point, in cells to either side.
 REACH = 2
 # Every sixteenth point of a cloud is enough to tell a height by, if so many of them are on road.
 _EVERY = 16

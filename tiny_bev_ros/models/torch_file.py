@@ -28,17 +28,17 @@ from tiny_bev_ros.models.inert_pickle import (
     Unread,
 )
 
-# What torch.save wrote first before PyTorch 1.6, and its version.
+# The number with which files of torch.save began before PyTorch 1.6, and their version.
 _MAGIC = 0x1950A86A20F9469CFC6C
 _OLD_VERSION = 1001
-# How torch itself keeps tensors: no loss where they are not read.
+# Names by which torch itself keeps tensors: no loss where they are not read.
 _OWN = re.compile(
     r'torch\.(\w*Storage|Size|device|storage\..*|_utils\..*|_tensor\..*|nn\.parameter\..*)'
 )
 
 
 class TorchFile:
-    """What a file of torch.save holds.
+    """Content of a file of torch.save.
 
     Attributes:
         content: dicts, lists and plain values; Described for tensors, Unread for the rest.
@@ -129,6 +129,6 @@ def _storage(saved: Any) -> Storage:
 
 
 def _is_plumbing(name: str) -> bool:
-    """Whether a name says but how tensors are kept."""
+    """Tells whether a name is only one of how torch keeps tensors."""
     is_type = isinstance(getattr(torch, name.removeprefix('torch.'), None), torch.dtype)
     return is_type or name in DICTS or _OWN.fullmatch(name) is not None

@@ -16,12 +16,12 @@ from tiny_bev_ros.models.inert_pickle import Described, Unread
 from tiny_bev_ros.models.safetensors_file import is_safetensors, read_tensors
 from tiny_bev_ros.models.torch_file import TorchFile
 
-# Of a file, and of what is packed in it: far above any detector's, below a robot's memory.
+# The largest file, packed or not: far above any detector's, below a robot's memory.
 MAX_BYTES = 2**30
 # Dicts in dicts that a trainer makes around a state_dict, at most.
 _DEEPEST = 3
 _EXPECTED = 'expected safetensors, or a file of torch.save'
-# How other files begin, that are taken for weights: bytes, and what has them.
+# First bytes of other files that are taken for weights, and what such files are.
 _OTHERS = (
     (b'<', 'a web page or XML, perhaps an error that was downloaded'),
     (b'{', 'JSON text'),
@@ -39,7 +39,7 @@ _OTHERS = (
 
 
 class WeightFile(NamedTuple):
-    """What was read of a file.
+    """Content of a file of weights.
 
     Attributes:
         maps: dicts of tensors, and of other values, by where they lie in the file: '' for
