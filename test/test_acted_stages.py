@@ -177,7 +177,6 @@ def test_fusion(device: torch.device, mode: str, precision: str):
 
 
 def test_a_detector(acted: Machine):
-    pytest.importorskip('safetensors')
     weights = Path(tiny_bev_ros.__file__).parent / 'weights' / 'street.safetensors'
     ranges, scores = ((0.0, 8.0), (-4.0, 4.0)), (0.0, 0.0, 0.0)
     wanted = Detector(weights, *ranges, CPU)(cloud(), scores)

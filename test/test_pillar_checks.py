@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ import torch
 from tiny_bev_ros.engine import choice
 from tiny_bev_ros.engine.engine import BackboneEngine
 from tiny_bev_ros.engine.heads import HeadStage
+from tiny_bev_ros.engine.numba_kernels import why_no_numba
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.models import build_backbone, scatter
@@ -21,7 +21,7 @@ CPU = torch.device('cpu')
 SHAPE = (20, 30)
 FEATURES = torch.rand(3, 4, generator=torch.Generator().manual_seed(0))
 CELLS = torch.tensor([[0, 0], [7, 9], [19, 29]])
-NUMBA = importlib.util.find_spec('numba') is not None
+WHY_NO_NUMBA = why_no_numba()
 WRONG: list[tuple[Any, Any, Any, str]] = [
     (FEATURES, [[0, 0], [7, 9], [20, 29]], SHAPE, 'pillar 2 is row 20, column 29; expected'),
     (FEATURES, [[0, 0], [7, 30], [19, 29]], SHAPE, 'pillar 1 is row 7, column 30; expected'),
@@ -52,8 +52,8 @@ def engine(**options: Any) -> BackboneEngine:
 def test_each_is_refused_in_one_line(
     monkeypatch, way: str, features: Any, cells: Any, shape: Any, reason: str
 ):
-    if way == 'numba' and not NUMBA:
-        pytest.skip('numba is missing')
+    if way == 'numba' and WHY_NO_NUMBA:
+        pytest.skip(WHY_NO_NUMBA)
     if way != 'numba':
         monkeypatch.setattr(choice, 'why_no_numba', lambda: 'not wanted here')
     sparsity = 'never' if way == 'dense' else 'always'

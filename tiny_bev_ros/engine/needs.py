@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How much memory a backbone takes on a map, before it is tried: computed from the sizes.
+"""Memory that a backbone takes on a map, computed from the sizes before it is tried.
 
 The sparse path is counted as it is after it was warmed up, which it is with a random map; a map
 of LiDAR, whose cells lie together, has fewer active sites. What follows a chain takes as much on
@@ -67,7 +67,7 @@ class BackboneNeeds:
         *,
         numba: bool,
     ) -> int:
-        """What a map takes of the device's memory.
+        """Memory of the device that a map takes.
 
         Args:
             shape: (H,W) of the map.
@@ -94,7 +94,7 @@ class BackboneNeeds:
 def dense_bytes(
     layers: Sequence[ConvLayer], shape: tuple[int, int], dtype: torch.dtype, device: torch.device
 ) -> int:
-    """Of the dense path: weights, the map, what is kept of it, and the largest layer."""
+    """Bytes of the dense path: weights, the map, kept copies of it, and the largest layer."""
     value, on_cpu = dtype.itemsize, device.type == 'cpu'
     canvas = shape[0] * shape[1] * layers[0].weight.shape[1]
     maps = [canvas, *(cells * layer.weight.shape[0] for layer, cells in _outputs(layers, shape))]
@@ -109,7 +109,7 @@ def dense_bytes(
 def _numba_bytes(
     layers: Sequence[ConvLayer], shape: tuple[int, int], dtype: torch.dtype, device: torch.device
 ) -> int:
-    """Of SparseChain."""
+    """Bytes of SparseChain."""
     cells, last = shape[0] * shape[1], len(layers) - 1
     channels = layers[0].weight.shape[1]
     sites = TRIAL_SHARE * cells
@@ -135,7 +135,7 @@ def _numba_bytes(
 def _torch_bytes(
     layers: Sequence[ConvLayer], shape: tuple[int, int], dtype: torch.dtype, device: torch.device
 ) -> int:
-    """Of TorchChain."""
+    """Bytes of TorchChain."""
     cells, last, value = shape[0] * shape[1], len(layers) - 1, dtype.itemsize
     sites = TRIAL_SHARE * cells
     gathered = room_for_neighbours(layers, shape, dtype, device)
@@ -151,7 +151,7 @@ def _torch_bytes(
         total += 2 * _INT64 * active
         if index != last:
             total += _SPARE * active * channels * value
-        # Of a block: neighbours by number, values and their background.
+        # In a block: neighbours by number, values and their background.
         passing = max(
             passing, min(block, active) * (layer.kernel**2 * _INT64 + 2 * _FLOAT32 * channels)
         )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How long the rows of kernels are; known without numba, which compiles them."""
+"""Length of the rows of kernels, known without numba, which compiles them."""
 
 # Values of float32 that kernels take at once.
 WIDTH = 16

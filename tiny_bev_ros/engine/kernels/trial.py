@@ -15,7 +15,7 @@ def _relu(row: np.ndarray) -> None:
 
 
 def works() -> bool:
-    """Whether it computes what it should."""
+    """Tells whether the kernel computes the right numbers."""
     row = np.arange(WIDTH, dtype=np.float32) - 8
     wanted = np.maximum(row, 0)
     _relu(row)
