@@ -166,6 +166,14 @@ def test_what_is_free_of_a_cpu_is_within_the_container(monkeypatch, tmp_path: Pa
     assert free_bytes(CPU) > whole / 2
 
 
+def test_a_system_that_does_not_tell_what_is_free_sets_no_bound(monkeypatch, tmp_path: Path):
+    monkeypatch.setattr(memory, '_CGROUP', tmp_path)
+    monkeypatch.setattr(memory, '_MEMINFO', tmp_path / 'meminfo')
+    assert free_bytes(CPU) > 2**60
+    (tmp_path / 'meminfo').write_text('MemTotal: 9 kB\nMemAvailable:  7 kB\n')
+    assert free_bytes(CPU) == 7 * 1024
+
+
 @pytest.mark.gpu
 def test_a_budget_is_kept():
     limit_device_memory(CUDA, 256)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import gc
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,7 @@ _SHORT = re.compile(
 _CODE = 2
 # Bytes that PyTorch may take, by device, where that is limited.
 _limits: dict[torch.device, int] = {}
+_MEMINFO = Path('/proc/meminfo')
 _CGROUP = Path('/sys/fs/cgroup')
 
 
@@ -126,10 +128,15 @@ def free_bytes(device: torch.device) -> int:
 
 
 def _available_bytes() -> int:
-    for line in Path('/proc/meminfo').read_text().splitlines():
-        if line.startswith('MemAvailable:'):
-            return int(line.split()[1]) * 1024
-    raise RuntimeError('/proc/meminfo has no MemAvailable')
+    """Bytes that the system has; no bound where only Linux would tell them."""
+    try:
+        lines = _MEMINFO.read_text().splitlines()
+    except OSError:
+        return sys.maxsize
+    return next(
+        (int(line.split()[1]) * 1024 for line in lines if line.startswith('MemAvailable:')),
+        sys.maxsize,
+    )
 
 
 def _container_bytes() -> list[int]:

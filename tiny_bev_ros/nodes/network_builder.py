@@ -56,12 +56,13 @@ class NetworkBuilder:
             return dtype.itemsize
         if settings.sparsity == 'always' and not self._backbone.layers:
             return None
+        sparse = bool(self._backbone.layers) and settings.sparsity != 'never'
         return self._backbone.bytes(
             self._shape() or _SHAPE,
             dtype,
             settings.device,
             settings.sparsity,
-            numba=made_with_numba(settings.device),
+            numba=sparse and made_with_numba(settings.device),
         )
 
     @cached_property
