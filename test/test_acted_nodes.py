@@ -92,7 +92,6 @@ def live(made: Bench, name: str, camera: Callable[[int], None]) -> np.ndarray:
     assert values_of(made.node)['when memory was short'] == 'nothing'
     assert made.node.trigger_deactivate() == SUCCESS
     assert made.node.trigger_cleanup() == SUCCESS
-    made.results.clear()
     return result
 
 
