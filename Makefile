@@ -39,11 +39,11 @@ demo-fusion: build
 	@scripts/with_env.sh install/tiny_bev_ros/lib/tiny_bev_ros/demo_fusion \
 	    $(if $(BAG),--bag "$(BAG)") $(if $(TOPIC),--topic "$(TOPIC)") $(if $(IMAGE),--image "$(IMAGE)")
 
-# Two tests at a time, each with one thread: many of them wait for processes.
+# Three tests at a time, each with one thread: many of them wait for processes.
 test: build
 	@OMP_NUM_THREADS=1 scripts/with_env.sh python -m colcon --log-level error test \
 	    --packages-select tiny_bev_ros --event-handlers console_direct+ \
-	    --return-code-on-test-failure --pytest-args -n 2 --dist worksteal
+	    --return-code-on-test-failure --pytest-args -n 3 --dist worksteal
 
 bench: build
 	@.venv/bin/python -m pip install --disable-pip-version-check -q -r requirements/bench.txt -c requirements/constraints.txt

@@ -134,7 +134,26 @@ class CameraInfoInput(Input):
         self._images.reject(self._image_topic, TinyBevError(reason))
 
 
-class ImageInput(NewestInput):
+class _WithCameraInfo(Input):
+    """Images that are worth something with the camera_info of their time alone."""
+
+    _info: CameraInfoInput
+
+    @property
+    def sources(self) -> list[str]:
+        """Topics and types that it waits for."""
+        return [*super().sources, *self._info.sources]
+
+    def destroy(self) -> None:
+        """Ends both subscriptions."""
+        self._info.destroy()
+        super().destroy()
+
+    def _handle(self, message: Image) -> None:
+        self._info.put(message)
+
+
+class ImageInput(_WithCameraInfo, NewestInput):
     """Reads images with the camera_info of their time.
 
     Args:
@@ -148,24 +167,11 @@ class ImageInput(NewestInput):
         self._info = CameraInfoInput(node, topics, options['tally'], self._put)
         super().__init__(node, 'image', IMAGE_TYPES, _as_it_is, callback, **options)
 
-    @property
-    def sources(self) -> list[str]:
-        """Topics and types that it waits for."""
-        return [*super().sources, *self._info.sources]
-
-    def destroy(self) -> None:
-        """Ends both subscriptions, and the thread after what it works on."""
-        self._info.destroy()
-        super().destroy()
-
-    def _handle(self, message: Image) -> None:
-        self._info.put(message)
-
     def _put(self, image: CameraImage) -> None:
         self._newest.put((image, image.received_ns))
 
 
-class PairedCameraInput(CameraInput):
+class PairedCameraInput(_WithCameraInfo, CameraInput):
     """Lets images with the camera_info of their time wait for maps.
 
     Args:
@@ -185,19 +191,6 @@ class PairedCameraInput(CameraInput):
         topics = (f'{name}/camera_info', f'{name}/image')
         self._info = CameraInfoInput(node, topics, tally, keep)
         super().__init__(node, topics[1], IMAGE_TYPES, _as_it_is, keep, tally)
-
-    @property
-    def sources(self) -> list[str]:
-        """Topics and types that it waits for."""
-        return [*super().sources, *self._info.sources]
-
-    def destroy(self) -> None:
-        """Ends both subscriptions."""
-        self._info.destroy()
-        super().destroy()
-
-    def _handle(self, message: Image) -> None:
-        self._info.put(message)
 
 
 def _stamp(message: Any) -> tuple[int, int]:
