@@ -50,7 +50,8 @@ from tiny_bev_ros.tools.playback import LONGEST_GAP_S, Schedule
 from tiny_bev_ros.tools.street_bag import make_street_bag
 
 PLAY_S = 35.0
-_START_S = 60.0
+# The first start compiles kernels, on a slow or busy machine for minutes.
+_START_S = 300.0
 _ANSWER_S = 10.0
 _TRIES = 3
 

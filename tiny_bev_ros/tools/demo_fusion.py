@@ -59,7 +59,8 @@ _FOCAL = EYE.focal
 _NODES = ('pipeline_node', 'camera_node', 'fusion_node')
 # From which score on an object is drawn.
 _LIKELY = 0.3
-_START_S = 60.0
+# The first start compiles kernels, on a slow or busy machine for minutes.
+_START_S = 300.0
 _ANSWER_S = 10.0
 _TRIES = 3
 _PERIOD_NS = 100_000_000

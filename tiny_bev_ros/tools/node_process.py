@@ -11,8 +11,8 @@ from types import TracebackType
 from tiny_bev_ros.config import command
 from tiny_bev_ros.errors import TinyBevError
 
-_START_S = 60.0
-_GRACE_S = 10.0
+_START_S = 300.0
+_GRACE_S = 60.0
 # What a node says that does not become inactive, the state before active.
 _NOT_CONFIGURED = ': not inactive: '
 
