@@ -61,15 +61,17 @@ class Choice:
             return SparseChain(layers, size, dtype, threads)
 
         self.dense_macs = dense_work(layers, shape)
+        self.sparse = make(shape)
         self.costs: Costs | None = None
         if dense:
             part = measurable(shape)
-            costs = remembered(
-                machine_key(layers, part, dtype, device, threads, path),
-                lambda: measure(make(part), dense, layers[0].weight.shape[1], part, device),
-            )
+
+            def measured() -> Costs:
+                sparse = self.sparse if part == shape else make(part)
+                return measure(sparse, dense, layers[0].weight.shape[1], part, device)
+
+            costs = remembered(machine_key(layers, part, dtype, device, threads, path), measured)
             self.costs = costs.scaled(math.prod(shape) / math.prod(part))
-        self.sparse = make(shape)
 
     def is_sparse(self, macs: int) -> bool:
         """Whether a frame of so many multiplications should take the sparse path."""
