@@ -47,13 +47,13 @@ test: build
 
 bench: build
 	@.venv/bin/python -m pip install --disable-pip-version-check -q -r requirements/bench.txt -c requirements/constraints.txt
-	@scripts/with_env.sh install/tiny_bev_ros/lib/tiny_bev_ros/bench --threads $(THREADS) $(if $(ONLY),--only $(ONLY))
+	@scripts/with_env.sh python -m benchmarks.run --threads $(THREADS) $(if $(ONLY),--only $(ONLY))
 
 faults: build
-	@scripts/with_env.sh install/tiny_bev_ros/lib/tiny_bev_ros/faults --document docs/reliability.md
+	@scripts/with_env.sh python test/system/faults.py --document docs/reliability.md
 
 soak: build
-	@scripts/with_env.sh install/tiny_bev_ros/lib/tiny_bev_ros/soak --minutes $(MINUTES)
+	@scripts/with_env.sh python test/system/soak.py --minutes $(MINUTES)
 
 clean:
 	rm -rf .venv build install log

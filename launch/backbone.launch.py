@@ -6,12 +6,12 @@ from __future__ import annotations
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument
 
-from tiny_bev_ros.tools import launching
+from tiny_bev_ros import launch_utils
 
 
 def actions(context: LaunchContext) -> list:
     return [
-        launching.node(
+        launch_utils.node(
             context,
             'backbone_node',
             {
@@ -21,7 +21,7 @@ def actions(context: LaunchContext) -> list:
             },
             {'device': 'device', 'input': 'input', 'backbone.checkpoint': 'checkpoint'},
         ),
-        *launching.bag_player(context),
+        *launch_utils.bag_player(context),
     ]
 
 
@@ -33,9 +33,9 @@ def generate_launch_description() -> LaunchDescription:
             choices=['', 'dense', 'pillars'],
             description='whether pseudo_image or pillars is read; empty: as in params_file',
         ),
-        launching.topic('input_topic', '', 'of the input; empty: pseudo_image or pillars'),
-        launching.topic('output_topic', 'bev_features', 'features, multi-array (B,C,H/2,W/2)'),
-        launching.checkpoint('checkpoint', 'the backbone'),
-        launching.WEIGHTS_ARGUMENT,
+        launch_utils.topic('input_topic', '', 'of the input; empty: pseudo_image or pillars'),
+        launch_utils.topic('output_topic', 'bev_features', 'features, multi-array (B,C,H/2,W/2)'),
+        launch_utils.checkpoint('checkpoint', 'the backbone'),
+        launch_utils.WEIGHTS_ARGUMENT,
     )
-    return launching.description(arguments, actions)
+    return launch_utils.description(arguments, actions)

@@ -6,8 +6,8 @@ from __future__ import annotations
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument
 
-from tiny_bev_ros.tools import launching
-from tiny_bev_ros.tools.launch_values import camera_list, camera_topics, truth
+from tiny_bev_ros import launch_utils
+from tiny_bev_ros.launch_values import camera_list, camera_topics, truth
 
 INPUT = {'points': 'input_topic'}
 IMAGES = {'image_topic': 'image', 'info_topic': 'camera_info'}
@@ -24,14 +24,14 @@ OVERRIDES = {
 
 
 def actions(context: LaunchContext) -> list:
-    names = launching.read(context, camera_list, 'cameras')
+    names = launch_utils.read(context, camera_list, 'cameras')
     topics = {}
     for argument, inside in IMAGES.items():
-        text = launching.argument_value(context, argument)
+        text = launch_utils.argument_value(context, argument)
         topics |= camera_topics(argument, text, inside, names)
-    if launching.read(context, truth, 'composed') is not False:
+    if launch_utils.read(context, truth, 'composed') is not False:
         nodes = [
-            launching.node(
+            launch_utils.node(
                 context,
                 'pipeline_node',
                 INPUT | OUTPUT,
@@ -43,16 +43,16 @@ def actions(context: LaunchContext) -> list:
     else:
         own = {inside: argument for argument, inside in IMAGES.items()}
         nodes = [
-            launching.node(context, 'pfn_node', INPUT, OVERRIDES),
-            launching.node(context, 'backbone_node', {}, OVERRIDES, input='pillars'),
+            launch_utils.node(context, 'pfn_node', INPUT, OVERRIDES),
+            launch_utils.node(context, 'backbone_node', {}, OVERRIDES, input='pillars'),
             *(
-                launching.node(context, 'camera_node', own, OVERRIDES, below=name)
+                launch_utils.node(context, 'camera_node', own, OVERRIDES, below=name)
                 for name in filter(None, names)
             ),
-            launching.node(context, 'fusion_node', OUTPUT, OVERRIDES, cameras=names),
-            launching.node(context, 'heads_node', {'bev_features': 'output_topic'}, OVERRIDES),
+            launch_utils.node(context, 'fusion_node', OUTPUT, OVERRIDES, cameras=names),
+            launch_utils.node(context, 'heads_node', {'bev_features': 'output_topic'}, OVERRIDES),
         ]
-    return [*nodes, *launching.bag_player(context)]
+    return [*nodes, *launch_utils.bag_player(context)]
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -68,22 +68,24 @@ def generate_launch_description() -> LaunchDescription:
             default_value='camera',
             description='names, between commas: before the topics of each, below extrinsics',
         ),
-        launching.topic('input_topic', 'points', 'clouds, sensor_msgs/PointCloud2'),
-        launching.topic(
+        launch_utils.topic('input_topic', 'points', 'clouds, sensor_msgs/PointCloud2'),
+        launch_utils.topic(
             'image_topic',
             'image',
             'sensor_msgs/Image of each camera, relative to its name; of a single one any',
         ),
-        launching.topic(
+        launch_utils.topic(
             'info_topic', 'camera_info', 'sensor_msgs/CameraInfo of each camera, in the same way'
         ),
-        launching.topic('output_topic', 'fused_features', 'features, multi-array (1,C,H/2,W/2)'),
-        launching.checkpoint('pfn_checkpoint', 'the pillar feature net'),
-        launching.checkpoint('backbone_checkpoint', 'the backbone'),
-        launching.checkpoint('camera_checkpoint', 'the encoder of images'),
-        launching.checkpoint('fusion_checkpoint', 'the fusion'),
-        launching.checkpoint('heads_checkpoint', 'the heads'),
-        launching.WEIGHTS_ARGUMENT,
-        launching.GRID,
+        launch_utils.topic(
+            'output_topic', 'fused_features', 'features, multi-array (1,C,H/2,W/2)'
+        ),
+        launch_utils.checkpoint('pfn_checkpoint', 'the pillar feature net'),
+        launch_utils.checkpoint('backbone_checkpoint', 'the backbone'),
+        launch_utils.checkpoint('camera_checkpoint', 'the encoder of images'),
+        launch_utils.checkpoint('fusion_checkpoint', 'the fusion'),
+        launch_utils.checkpoint('heads_checkpoint', 'the heads'),
+        launch_utils.WEIGHTS_ARGUMENT,
+        launch_utils.GRID,
     )
-    return launching.description(arguments, actions)
+    return launch_utils.description(arguments, actions)

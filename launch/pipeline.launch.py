@@ -6,8 +6,8 @@ from __future__ import annotations
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument
 
-from tiny_bev_ros.tools import launching
-from tiny_bev_ros.tools.launch_values import truth
+from tiny_bev_ros import launch_utils
+from tiny_bev_ros.launch_values import truth
 
 INPUT = {'points': 'input_topic'}
 OUTPUT = {'bev_features': 'output_topic'}
@@ -21,15 +21,15 @@ OVERRIDES = {
 
 
 def actions(context: LaunchContext) -> list:
-    if launching.read(context, truth, 'composed') is not False:
-        nodes = [launching.node(context, 'pipeline_node', INPUT | OUTPUT, OVERRIDES)]
+    if launch_utils.read(context, truth, 'composed') is not False:
+        nodes = [launch_utils.node(context, 'pipeline_node', INPUT | OUTPUT, OVERRIDES)]
     else:
         nodes = [
-            launching.node(context, 'pfn_node', INPUT, OVERRIDES),
-            launching.node(context, 'backbone_node', OUTPUT, OVERRIDES, input='pillars'),
-            launching.node(context, 'heads_node', OUTPUT, OVERRIDES),
+            launch_utils.node(context, 'pfn_node', INPUT, OVERRIDES),
+            launch_utils.node(context, 'backbone_node', OUTPUT, OVERRIDES, input='pillars'),
+            launch_utils.node(context, 'heads_node', OUTPUT, OVERRIDES),
         ]
-    return [*nodes, *launching.bag_player(context)]
+    return [*nodes, *launch_utils.bag_player(context)]
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -40,12 +40,12 @@ def generate_launch_description() -> LaunchDescription:
             description='true: pipeline_node, one process; false: pfn_node, backbone_node and '
             'heads_node',
         ),
-        launching.topic('input_topic', 'points', 'clouds, sensor_msgs/PointCloud2'),
-        launching.topic('output_topic', 'bev_features', 'features, multi-array (1,C,H/2,W/2)'),
-        launching.checkpoint('pfn_checkpoint', 'the pillar feature net'),
-        launching.checkpoint('backbone_checkpoint', 'the backbone'),
-        launching.checkpoint('heads_checkpoint', 'the heads'),
-        launching.WEIGHTS_ARGUMENT,
-        launching.GRID,
+        launch_utils.topic('input_topic', 'points', 'clouds, sensor_msgs/PointCloud2'),
+        launch_utils.topic('output_topic', 'bev_features', 'features, multi-array (1,C,H/2,W/2)'),
+        launch_utils.checkpoint('pfn_checkpoint', 'the pillar feature net'),
+        launch_utils.checkpoint('backbone_checkpoint', 'the backbone'),
+        launch_utils.checkpoint('heads_checkpoint', 'the heads'),
+        launch_utils.WEIGHTS_ARGUMENT,
+        launch_utils.GRID,
     )
-    return launching.description(arguments, actions)
+    return launch_utils.description(arguments, actions)

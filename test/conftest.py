@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tiny_bev_ros.optional import import_optional, take_notes
+from tiny_bev_ros.optional_imports import import_optional, take_notes
 
 if TYPE_CHECKING:
     from acted_machine import Machine
@@ -20,43 +20,43 @@ if TYPE_CHECKING:
 # Optional, and perhaps absent on a ROS machine.
 _BY_PACKAGE = {
     'rosbags': [
-        'test_bag.py',
-        'test_bag_cameras.py',
-        'test_bag_incomplete.py',
-        'test_bag_labels.py',
-        'test_bag_others.py',
-        'test_bag_player.py',
-        'test_demo.py',
-        'test_demo_fusion.py',
-        'test_playback.py',
-        'test_street_bag.py',
+        'bag/test_reader.py',
+        'bag/test_cameras.py',
+        'bag/test_incomplete_bags.py',
+        'bag/test_box_labels.py',
+        'bag/test_other_topics.py',
+        'bag/test_player.py',
+        'system/test_cloud_demo.py',
+        'system/test_fusion_demo.py',
+        'bag/test_schedule.py',
+        'bag/test_street_bag.py',
     ],
     'safetensors': [
-        'test_checkpoint.py',
-        'test_demo_fusion.py',
-        'test_fusion_proof.py',
-        'test_shipped_weights.py',
-        'test_train.py',
+        'models/checkpoint/test_loading.py',
+        'system/test_fusion_demo.py',
+        'experiments/test_fusion_ablation.py',
+        'models/checkpoint/test_shipped_weights.py',
+        'training/test_train.py',
     ],
     'numba': [
-        'test_bench_contenders.py',
-        'test_bench_end_to_end.py',
-        'test_bench_growth.py',
-        'test_bench_inputs.py',
-        'test_colours.py',
-        'test_demo_fusion.py',
-        'test_frame.py',
-        'test_fusion_proof.py',
-        'test_maps.py',
-        'test_one_pass_pfn.py',
-        'test_photo.py',
-        'test_sighted.py',
-        'test_sim.py',
-        'test_sim_page.py',
-        'test_simd.py',
-        'test_street_bag.py',
-        'test_train.py',
-        'test_winograd.py',
+        'benchmarks/test_contenders.py',
+        'benchmarks/test_end_to_end.py',
+        'benchmarks/test_growth.py',
+        'benchmarks/test_benchmark_inputs.py',
+        'sim/test_colours.py',
+        'system/test_fusion_demo.py',
+        'training/test_labelled_frame.py',
+        'experiments/test_fusion_ablation.py',
+        'inference/kernels/test_canvas_kernels.py',
+        'inference/test_fused_pfn.py',
+        'sim/test_pinhole_camera.py',
+        'training/test_simulated_camera.py',
+        'sim/test_lidar.py',
+        'experiments/test_sim_gallery.py',
+        'inference/kernels/test_simd.py',
+        'bag/test_street_bag.py',
+        'training/test_train.py',
+        'inference/kernels/test_winograd.py',
     ],
 }
 # Installed does not mean that a package works.
@@ -100,7 +100,7 @@ def _own_networks() -> Iterator[None]:
     """Nodes in this process have small networks of random weights unless a test names others."""
     with pytest.MonkeyPatch.context() as patch:
         if import_optional('rclpy').module is not None:
-            patch.setattr('tiny_bev_ros.nodes.shipped.AUTO', 'none')
+            patch.setattr('tiny_bev_ros.nodes.shipped_weights.AUTO', 'none')
         yield
 
 

@@ -18,9 +18,9 @@ from ros_graph import RosGraph, quality
 
 from tiny_bev_ros.client import BevSubscriber, decode_pillars
 from tiny_bev_ros.grid import Axis
-from tiny_bev_ros.messages.labels import TensorLabels
-from tiny_bev_ros.messages.pillars import encode_pillars
+from tiny_bev_ros.messages.pillar_tensor import encode_pillars
 from tiny_bev_ros.messages.tensor import encode_tensor
+from tiny_bev_ros.messages.tensor_labels import TensorLabels
 from tiny_bev_ros.messages.wire import MESSAGE_TYPES
 
 pytestmark = pytest.mark.dds

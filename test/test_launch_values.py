@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import pytest
 
+from tiny_bev_ros import launch_values
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.tools import launch_values
-from tiny_bev_ros.tools.launch_values import camera_topics
+from tiny_bev_ros.launch_values import camera_topics
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ import pytest
 import rclpy
 from rclpy.parameter import Parameter as RosParameter
 
-from tiny_bev_ros.engine.engine import FrameStatistics
+from tiny_bev_ros.inference.backbone_runner import FrameStatistics
 from tiny_bev_ros.nodes import parameters
-from tiny_bev_ros.nodes.build import make_grid
+from tiny_bev_ros.nodes.model_factory import make_grid
 from tiny_bev_ros.nodes.pipeline_node import PipelineNode
 
 README = (Path(__file__).resolve().parents[1] / 'README.md').read_text()
@@ -99,7 +99,7 @@ def test_python_examples_are_correct(number: int):
     example = re.findall(r'```python\n(.*?)```', README, re.DOTALL)[number]
     if 'rclpy.spin' in example:
         compile(example, 'README.md', 'exec')
-    elif 'BackboneEngine' in example:
+    elif 'BackboneRunner' in example:
         scope: dict = {}
         exec(example, scope)
         assert scope['bev'].shape == (1, 128, 248, 216)

@@ -11,11 +11,11 @@ from typing import Any
 from rclpy.node import Node
 from std_msgs.msg import Float32MultiArray, UInt8MultiArray
 
-from tiny_bev_ros.messages.pillars import PillarTensor, decode_pillars
+from tiny_bev_ros.messages.pillar_tensor import PillarTensor, decode_pillars
 from tiny_bev_ros.messages.tensor import BevTensor, decode_tensor
-from tiny_bev_ros.transport.input import Input
-from tiny_bev_ros.transport.tally import Tally
-from tiny_bev_ros.transport.tuning import tune_process
+from tiny_bev_ros.runtime.input_stats import InputStats
+from tiny_bev_ros.runtime.process_setup import tune_process
+from tiny_bev_ros.runtime.safe_subscription import Input
 
 __all__ = [
     'BevSubscriber',
@@ -64,12 +64,12 @@ class BevSubscriber(Input):
         reliability: str = 'auto',
         depth: int = 3,
         wanted: Callable[[], bool] = lambda: True,
-        tally: Tally | None = None,
+        tally: InputStats | None = None,
     ) -> None:
         # Else the first callback would wait for it, and messages be lost meanwhile. Not above: it
         # must come after tune_process().
         import_module('torch')
-        self.tally = tally or Tally(node.get_logger(), time.monotonic_ns)
+        self.tally = tally or InputStats(node.get_logger(), time.monotonic_ns)
         super().__init__(
             node,
             topic,

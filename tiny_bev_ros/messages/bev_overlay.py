@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from tiny_bev_ros.class_colours import CLASS_COLOURS
 from tiny_bev_ros.grid import Axis
-from tiny_bev_ros.messages.markers import COLOURS
-from tiny_bev_ros.models.boxes import corners_bev
-from tiny_bev_ros.models.detection_head import CLASSES, Detections
+from tiny_bev_ros.models.heads.box_ops import corners_bev
+from tiny_bev_ros.models.heads.detection import CLASSES, Detections
 
 # Pixels along each side of a cell.
 SCALE = 4
@@ -49,7 +49,7 @@ def overlay(
         for box, four, label in zip(
             found.boxes.numpy(), corners, found.labels.tolist(), strict=True
         ):
-            colour = (np.array(COLOURS[CLASSES[label]]) * 255).astype(np.uint8)
+            colour = (np.array(CLASS_COLOURS[CLASSES[label]]) * 255).astype(np.uint8)
             ahead = box[:2] + np.array([np.cos(box[6]), np.sin(box[6])]) * box[3] / 2
             ends = [*zip(four, np.roll(four, -1, axis=0), strict=True), (box[:2], ahead)]
             for begin, end in ends:

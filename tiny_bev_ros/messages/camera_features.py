@@ -9,11 +9,11 @@ from typing import Any
 from torch import Tensor
 
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.messages.calibration import Calibration
-from tiny_bev_ros.messages.labels import TensorLabels
+from tiny_bev_ros.messages.calibration_labels import Calibration
 from tiny_bev_ros.messages.tensor import decode_tensor
-from tiny_bev_ros.models.camera import Camera, make_camera
-from tiny_bev_ros.models.mounting import STILL
+from tiny_bev_ros.messages.tensor_labels import TensorLabels
+from tiny_bev_ros.models.camera.extrinsics import STILL
+from tiny_bev_ros.models.camera.geometry import Camera, make_camera
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from __future__ import annotations
 from typing import Any
 
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.models.camera import Camera, make_camera
-from tiny_bev_ros.models.mounting import STILL
+from tiny_bev_ros.models.camera.extrinsics import STILL
+from tiny_bev_ros.models.camera.geometry import Camera, make_camera
 
 
 def decode_camera_info(msg: Any) -> Camera:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from sensor_msgs.msg import Image
 
-from tiny_bev_ros.optional import import_optional, note, one_line
+from tiny_bev_ros.optional_imports import import_optional, note, one_line
 
 # Types of OpenCV that name no colours, which cv_bridge therefore does not convert, and the
 # encodings as which they are read: in OpenCV's order of colours.

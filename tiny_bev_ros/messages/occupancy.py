@@ -10,8 +10,8 @@ from geometry_msgs.msg import Point, Pose, Quaternion
 from nav_msgs.msg import MapMetaData, OccupancyGrid
 
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.messages.labels import TensorLabels
-from tiny_bev_ros.messages.vision import header_of
+from tiny_bev_ros.messages.tensor_labels import TensorLabels
+from tiny_bev_ros.messages.vision_detections import header_of
 
 UNKNOWN = -1
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from sensor_msgs.msg import PointCloud2, PointField
 
-from tiny_bev_ros.optional import import_optional
+from tiny_bev_ros.optional_imports import import_optional
 
 # PointField.datatype -> NumPy type, in the byte order of this machine.
 DATATYPES: dict[int, np.dtype] = {

@@ -10,7 +10,7 @@ import numpy as np
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.messages import wire
-from tiny_bev_ros.messages.labels import AXES, TensorLabels, parse_labels, write_labels
+from tiny_bev_ros.messages.tensor_labels import AXES, TensorLabels, parse_labels, write_labels
 from tiny_bev_ros.messages.wire import MESSAGE_TYPES
 
 if TYPE_CHECKING:

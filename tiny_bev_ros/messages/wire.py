@@ -11,7 +11,7 @@ import numpy as np
 from std_msgs.msg import Float32MultiArray, MultiArrayDimension, MultiArrayLayout, UInt8MultiArray
 
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.messages.labels import BYTE_LABEL
+from tiny_bev_ros.messages.tensor_labels import BYTE_LABEL
 
 MESSAGE_TYPES = {'float32': Float32MultiArray, 'float16': UInt8MultiArray}
 

@@ -1,22 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """The networks, in plain PyTorch; usable without ROS."""
 
-from tiny_bev_ros.models.backbone import TinyBEVBackbone
-from tiny_bev_ros.models.camera import Camera, make_camera
-from tiny_bev_ros.models.camera_encoder import CameraEncoder
-from tiny_bev_ros.models.checkpoint import (
+from tiny_bev_ros.models.backbones.deep import DeepBEVBackbone
+from tiny_bev_ros.models.backbones.deformable import DeformableBEVBackbone
+from tiny_bev_ros.models.backbones.fpn import FpnBEVBackbone
+from tiny_bev_ros.models.backbones.tiny import TinyBEVBackbone
+from tiny_bev_ros.models.backbones.transformer import TransformerBEVBackbone
+from tiny_bev_ros.models.camera.encoder import CameraEncoder
+from tiny_bev_ros.models.camera.geometry import Camera, make_camera
+from tiny_bev_ros.models.checkpoint.loading import (
     load_backbone,
     load_camera_encoder,
     load_fusion,
     load_heads,
     load_pfn,
 )
-from tiny_bev_ros.models.deep_backbone import DeepBEVBackbone
-from tiny_bev_ros.models.deformable_backbone import DeformableBEVBackbone
 from tiny_bev_ros.models.device import resolve_device, why_no_cuda
-from tiny_bev_ros.models.fpn_backbone import FpnBEVBackbone
-from tiny_bev_ros.models.futr_fusion import FuTrFusion
-from tiny_bev_ros.models.pillar_feature_net import PillarFeatureNet
+from tiny_bev_ros.models.fusion.futr import FuTrFusion
+from tiny_bev_ros.models.pfn import PillarFeatureNet
 from tiny_bev_ros.models.pillars import scatter
 from tiny_bev_ros.models.registry import (
     FeatureInfo,
@@ -26,7 +27,6 @@ from tiny_bev_ros.models.registry import (
 )
 from tiny_bev_ros.models.seeding import seeded
 from tiny_bev_ros.models.tokens import from_tokens, position_encoding, to_tokens
-from tiny_bev_ros.models.transformer_backbone import TransformerBEVBackbone
 
 __all__ = [
     'Camera',

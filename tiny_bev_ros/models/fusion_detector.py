@@ -9,10 +9,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from tiny_bev_ros.grid import BevGrid
-from tiny_bev_ros.models.camera import Camera
-from tiny_bev_ros.models.camera_encoder import CameraEncoder
-from tiny_bev_ros.models.detector import BevDetector, features_of
-from tiny_bev_ros.models.futr_fusion import FuTrFusion
+from tiny_bev_ros.models.bev_detector import BevDetector, features_of
+from tiny_bev_ros.models.camera.encoder import CameraEncoder
+from tiny_bev_ros.models.camera.geometry import Camera
+from tiny_bev_ros.models.fusion.futr import FuTrFusion
 
 
 class FusionDetector(nn.Module):

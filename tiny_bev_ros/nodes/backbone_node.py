@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 
-from tiny_bev_ros.messages.pillars import PillarTensor
+from tiny_bev_ros.messages.pillar_tensor import PillarTensor
 from tiny_bev_ros.messages.tensor import BevTensor
-from tiny_bev_ros.nodes import build
+from tiny_bev_ros.nodes import model_factory
 from tiny_bev_ros.nodes.bev_node import BevNode
-from tiny_bev_ros.nodes.outputs import FeatureOutput
-from tiny_bev_ros.nodes.tensor_input import TensorInput
+from tiny_bev_ros.nodes.publishers import FeaturePublisher
+from tiny_bev_ros.nodes.tensor_subscription import TensorSubscription
 
 
 class BackboneNode(BevNode):
@@ -22,20 +22,20 @@ class BackboneNode(BevNode):
         self._shape: tuple[int, int] | None = None
         super().__init__('backbone_node', **node_options)
 
-    def load(self, values: dict[str, Any]) -> build.Weights:
+    def load(self, values: dict[str, Any]) -> model_factory.Weights:
         """The backbone."""
-        return build.load_weights(values, self.get_logger(), backbone=True)
+        return model_factory.load_weights(values, self.get_logger(), backbone=True)
 
     def make_outputs(self, values: dict[str, Any], networks: Any) -> list[Any]:
         """Features and picture."""
         self._in_channels, self._stride = networks.engine.in_channels, networks.engine.stride
-        self._output = FeatureOutput(self, values, networks.engine.channels)
+        self._output = FeaturePublisher(self, values, networks.engine.channels)
         return [self._output]
 
-    def make_input(self, values: dict[str, Any]) -> TensorInput:
+    def make_input(self, values: dict[str, Any]) -> TensorSubscription:
         """Pseudo-images or pillars."""
         topic = 'pillars' if self.values['input'] == 'pillars' else 'pseudo_image'
-        return TensorInput(self, topic, self._in_channels, self.work)
+        return TensorSubscription(self, topic, self._in_channels, self.work)
 
     def map_shape(self) -> tuple[int, int] | None:
         """That of the last pseudo-image."""

@@ -13,22 +13,22 @@ import torch
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.exceptions import InvalidHandle
 
-from tiny_bev_ros.engine.engine import FrameStatistics
-from tiny_bev_ros.engine.ladder import MemoryLadder, Settings
-from tiny_bev_ros.engine.memory import NotEnoughMemoryError, limit_device_memory
-from tiny_bev_ros.engine.moment import moment_on
-from tiny_bev_ros.engine.networks import NodeNetworks
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.nodes import build, changes, parameters
-from tiny_bev_ros.nodes.managed import ManagedNode
-from tiny_bev_ros.nodes.network_builder import NetworkBuilder
-from tiny_bev_ros.nodes.node_parameters import NodeParameters
-from tiny_bev_ros.nodes.telemetry import Telemetry
-from tiny_bev_ros.transport.allocator import give_back
-from tiny_bev_ros.transport.camera_tally import CameraTally
-from tiny_bev_ros.transport.frame_times import FrameTimes
-from tiny_bev_ros.transport.freshness import Freshness, Stamp
-from tiny_bev_ros.transport.tally import Tally
+from tiny_bev_ros.inference.backbone_runner import FrameStatistics
+from tiny_bev_ros.inference.device_timer import timestamp_on
+from tiny_bev_ros.inference.memory import NotEnoughMemoryError, limit_device_memory
+from tiny_bev_ros.inference.memory_fallback import MemoryFallback, Settings
+from tiny_bev_ros.inference.model_runner import ModelRunner
+from tiny_bev_ros.nodes import model_factory, model_reload, parameters
+from tiny_bev_ros.nodes.diagnostics import NodeDiagnostics
+from tiny_bev_ros.nodes.managed_node import ManagedNode
+from tiny_bev_ros.nodes.model_builder import ModelBuilder
+from tiny_bev_ros.nodes.parameter_server import ParameterServer
+from tiny_bev_ros.runtime.camera_stats import CameraStats
+from tiny_bev_ros.runtime.frame_times import FrameTimes
+from tiny_bev_ros.runtime.input_stats import InputStats
+from tiny_bev_ros.runtime.malloc import give_back
+from tiny_bev_ros.runtime.staleness import Freshness, Stamp
 
 _Result = TypeVar('_Result')
 
@@ -55,25 +55,25 @@ class BevNode(ManagedNode):
 
     def __init__(self, name: str, **node_options: Any) -> None:
         super().__init__(name, **node_options)
-        self.tally = Tally(self.get_logger(), time.monotonic_ns)
+        self.tally = InputStats(self.get_logger(), time.monotonic_ns)
         self.freshness = Freshness(lambda: self.get_clock().now().nanoseconds, self.tally)
-        self.weights: build.Weights | None = None
-        self.ladder: MemoryLadder[Any] | None = None
+        self.weights: model_factory.Weights | None = None
+        self.ladder: MemoryFallback[Any] | None = None
         self.statistics: FrameStatistics | None = None
-        self.cameras: dict[str, CameraTally] = {}
+        self.cameras: dict[str, CameraStats] = {}
         self._outputs: list[Any] = []
         self._input: Any = None
         self._input_group = MutuallyExclusiveCallbackGroup()
         self._frame_lock = Lock()
         self._times, self._stamp = FrameTimes(0), (0, 0)
-        self._parameters_of_node = NodeParameters(
+        self._parameters_of_node = ParameterServer(
             self, parameters.NODES[name], lambda: self.ladder is not None, self._change
         )
-        self.telemetry = Telemetry(self)
+        self.telemetry = NodeDiagnostics(self)
 
     # What a node is made of.
 
-    def load(self, values: dict[str, Any]) -> build.Weights:
+    def load(self, values: dict[str, Any]) -> model_factory.Weights:
         """The networks and their weights."""
         raise NotImplementedError
 
@@ -114,7 +114,7 @@ class BevNode(ManagedNode):
             return False
 
     def input_options(self) -> dict[str, Any]:
-        """Options of a NewestInput."""
+        """Options of a LatestInput."""
         return {
             'reliability': self.values['input_reliability'],
             'wanted': lambda: self.wanted,
@@ -130,7 +130,7 @@ class BevNode(ManagedNode):
         assert ladder is not None
         try:
             # The device may become the CPU meanwhile.
-            with self._times.stage(stage, lambda: moment_on(ladder.settings.device)):
+            with self._times.stage(stage, lambda: timestamp_on(ladder.settings.device)):
                 result = ladder.run(work)
         except TinyBevError:
             raise
@@ -187,16 +187,16 @@ class BevNode(ManagedNode):
 
     def _configured_text(self) -> str:
         assert self.ladder is not None and self.weights is not None
-        how = build.describe(self.weights, self.ladder.settings, self.map_shape())
+        how = model_factory.describe(self.weights, self.ladder.settings, self.map_shape())
         return f'configured: {how}'
 
     def _configure(self) -> None:
         self._parameters_of_node.check()
         values = self.values
-        device = build.make_device(values, self.get_logger())
+        device = model_factory.make_device(values, self.get_logger())
         limit_device_memory(device, values['memory_budget_mb'])
         self.weights = self.load(values)
-        self.ladder = MemoryLadder(
+        self.ladder = MemoryFallback(
             self._builder(self.weights, values),
             Settings(
                 device,
@@ -273,8 +273,10 @@ class BevNode(ManagedNode):
         adopt: list[Callable[[], None]] = [
             each for output in self._outputs for each in output.prepare(values, names)
         ]
-        weights = changes.reloaded(self.weights, values, self.values, names, self.get_logger())
-        networks = changes.prepare(
+        weights = model_reload.reloaded(
+            self.weights, values, self.values, names, self.get_logger()
+        )
+        networks = model_reload.prepare(
             self.ladder, (self.weights, weights), values, self.values, names, self._builder
         )
         adopt += networks
@@ -295,6 +297,9 @@ class BevNode(ManagedNode):
             give_back()  # what they have left, in pieces between the new ones
 
     def _builder(
-        self, weights: build.Weights, values: dict[str, Any], kept: NodeNetworks | None = None
-    ) -> NetworkBuilder:
-        return NetworkBuilder(weights, values, self.get_logger(), self.map_shape, kept)
+        self,
+        weights: model_factory.Weights,
+        values: dict[str, Any],
+        kept: ModelRunner | None = None,
+    ) -> ModelBuilder:
+        return ModelBuilder(weights, values, self.get_logger(), self.map_shape, kept)

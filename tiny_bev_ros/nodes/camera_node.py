@@ -6,10 +6,10 @@ from __future__ import annotations
 from typing import Any
 
 from tiny_bev_ros.messages.camera_features import labels_of
-from tiny_bev_ros.nodes import build
+from tiny_bev_ros.nodes import model_factory
 from tiny_bev_ros.nodes.bev_node import BevNode
-from tiny_bev_ros.nodes.image_input import CameraImage, ImageInput
-from tiny_bev_ros.nodes.outputs import TensorOutput
+from tiny_bev_ros.nodes.image_subscription import CameraImage, ImageSubscription
+from tiny_bev_ros.nodes.publishers import TensorTopicPublisher
 
 
 class CameraNode(BevNode):
@@ -18,18 +18,18 @@ class CameraNode(BevNode):
     def __init__(self, **node_options: Any) -> None:
         super().__init__('camera_node', **node_options)
 
-    def load(self, values: dict[str, Any]) -> build.Weights:
+    def load(self, values: dict[str, Any]) -> model_factory.Weights:
         """The encoder."""
-        return build.load_weights(values, self.get_logger(), camera=True)
+        return model_factory.load_weights(values, self.get_logger(), camera=True)
 
     def make_outputs(self, values: dict[str, Any], networks: Any) -> list[Any]:
         """Features."""
-        self._output = TensorOutput(self, values, 'camera_features')
+        self._output = TensorTopicPublisher(self, values, 'camera_features')
         return [self._output]
 
-    def make_input(self, values: dict[str, Any]) -> ImageInput:
+    def make_input(self, values: dict[str, Any]) -> ImageSubscription:
         """Images."""
-        return ImageInput(self, self.work)
+        return ImageSubscription(self, self.work)
 
     def map_shape(self) -> None:
         """There is no map."""

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.models.mounting import from_pose
+from tiny_bev_ros.models.camera.extrinsics import from_pose
 from tiny_bev_ros.nodes.parameters import Parameter
 
 EXTRINSICS = 'extrinsics.'

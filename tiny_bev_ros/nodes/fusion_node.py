@@ -8,19 +8,19 @@ from functools import partial
 from typing import Any
 
 from tiny_bev_ros.client import TENSOR_TYPES
-from tiny_bev_ros.engine.fusion import View
 from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.inference.fusion_runner import View
 from tiny_bev_ros.messages.camera_features import CameraFeatures, decode_camera_features
 from tiny_bev_ros.messages.tensor import BevTensor
-from tiny_bev_ros.models.camera import Camera
-from tiny_bev_ros.nodes import build
+from tiny_bev_ros.models.camera.geometry import Camera
+from tiny_bev_ros.nodes import model_factory
 from tiny_bev_ros.nodes.bev_node import BevNode
 from tiny_bev_ros.nodes.camera_parameters import mounts
-from tiny_bev_ros.nodes.camera_views import CameraInput, CameraViews
-from tiny_bev_ros.nodes.outputs import TensorOutput
-from tiny_bev_ros.nodes.tensor_input import TensorInput
-from tiny_bev_ros.transport.camera_tally import CameraTally
-from tiny_bev_ros.transport.inputs import Inputs
+from tiny_bev_ros.nodes.camera_sync import CameraInput, CameraSync
+from tiny_bev_ros.nodes.publishers import TensorTopicPublisher
+from tiny_bev_ros.nodes.tensor_subscription import TensorSubscription
+from tiny_bev_ros.runtime.camera_stats import CameraStats
+from tiny_bev_ros.runtime.inputs import Inputs
 
 
 class FusionNode(BevNode):
@@ -29,25 +29,27 @@ class FusionNode(BevNode):
     def __init__(self, **node_options: Any) -> None:
         super().__init__('fusion_node', **node_options)
 
-    def load(self, values: dict[str, Any]) -> build.Weights:
+    def load(self, values: dict[str, Any]) -> model_factory.Weights:
         """The fusion."""
         if not mounts(values):  # poses are wrong now rather than when cameras are subscribed to
             raise TinyBevError(
                 f'parameter cameras is {values["cameras"]}; expected at least one name'
             )
-        return build.load_weights(values, self.get_logger(), fusion=True)
+        return model_factory.load_weights(values, self.get_logger(), fusion=True)
 
     def make_outputs(self, values: dict[str, Any], networks: Any) -> list[Any]:
         """Fused features."""
         self._channels = networks.fusion.channels
         self._camera_channels = networks.fusion.camera_channels
-        self._output = TensorOutput(self, values, 'fused_features')
+        self._output = TensorTopicPublisher(self, values, 'fused_features')
         return [self._output]
 
     def make_input(self, values: dict[str, Any]) -> Inputs:
         """Features of cameras and of maps."""
-        self._views = CameraViews(self, self._subscribe, _view)
-        return Inputs([self._views, TensorInput(self, 'bev_features', self._channels, self.work)])
+        self._views = CameraSync(self, self._subscribe, _view)
+        return Inputs(
+            [self._views, TensorSubscription(self, 'bev_features', self._channels, self.work)]
+        )
 
     def map_shape(self) -> None:
         """Of no concern."""
@@ -64,7 +66,7 @@ class FusionNode(BevNode):
             self._output.publish(fused, features.labels)
 
     def _subscribe(
-        self, name: str, tally: CameraTally, keep: Callable[[Any], None]
+        self, name: str, tally: CameraStats, keep: Callable[[Any], None]
     ) -> list[CameraInput]:
         decode = partial(
             decode_camera_features,

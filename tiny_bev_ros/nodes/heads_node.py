@@ -6,13 +6,13 @@ from __future__ import annotations
 from typing import Any
 
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.messages.map_grid import grid_of
+from tiny_bev_ros.messages.grid_labels import grid_of
 from tiny_bev_ros.messages.tensor import BevTensor
-from tiny_bev_ros.models.sighted_ground import standing_height
-from tiny_bev_ros.nodes import build
+from tiny_bev_ros.models.observed_ground import standing_height
+from tiny_bev_ros.nodes import model_factory
 from tiny_bev_ros.nodes.bev_node import BevNode
-from tiny_bev_ros.nodes.head_output import HeadOutput
-from tiny_bev_ros.nodes.tensor_input import TensorInput
+from tiny_bev_ros.nodes.head_publishers import HeadPublisher
+from tiny_bev_ros.nodes.tensor_subscription import TensorSubscription
 
 
 class HeadsNode(BevNode):
@@ -21,21 +21,21 @@ class HeadsNode(BevNode):
     def __init__(self, **node_options: Any) -> None:
         super().__init__('heads_node', **node_options)
 
-    def load(self, values: dict[str, Any]) -> build.Weights:
+    def load(self, values: dict[str, Any]) -> model_factory.Weights:
         """The heads."""
         if not values['heads']:
             raise TinyBevError('parameter heads is []; expected one at least')
-        return build.load_weights(values, self.get_logger(), heads=True)
+        return model_factory.load_weights(values, self.get_logger(), heads=True)
 
     def make_outputs(self, values: dict[str, Any], networks: Any) -> list[Any]:
         """Objects and drivable area."""
         self._channels = networks.heads.channels
-        self._output = HeadOutput(self, values)
+        self._output = HeadPublisher(self, values)
         return [self._output]
 
-    def make_input(self, values: dict[str, Any]) -> TensorInput:
+    def make_input(self, values: dict[str, Any]) -> TensorSubscription:
         """Features."""
-        return TensorInput(self, 'bev_features', self._channels, self.work)
+        return TensorSubscription(self, 'bev_features', self._channels, self.work)
 
     def map_shape(self) -> None:
         """Of no concern to heads."""

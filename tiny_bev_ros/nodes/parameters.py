@@ -11,12 +11,12 @@ from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 
-from tiny_bev_ros.config import WEIGHTS as SHIPPED
-from tiny_bev_ros.engine.engine import PRECISIONS, SPARSITIES
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.models.detection_head import CLASSES
-from tiny_bev_ros.models.detector import HEADS as HEAD_NAMES
-from tiny_bev_ros.models.futr_fusion import MODES
+from tiny_bev_ros.inference.backbone_runner import PRECISIONS, SPARSITIES
+from tiny_bev_ros.models.bev_detector import HEADS as HEAD_NAMES
+from tiny_bev_ros.models.fusion.futr import MODES
+from tiny_bev_ros.models.heads.detection import CLASSES
+from tiny_bev_ros.resources import WEIGHTS as SHIPPED
 
 Value = bool | int | float | str | list[int] | list[float] | list[str]
 

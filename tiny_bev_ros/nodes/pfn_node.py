@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from tiny_bev_ros.nodes import build
+from tiny_bev_ros.nodes import model_factory
 from tiny_bev_ros.nodes.bev_node import BevNode
-from tiny_bev_ros.nodes.cloud_input import CloudInput, LabelledCloud, pillars_of
-from tiny_bev_ros.nodes.outputs import PillarOutput
+from tiny_bev_ros.nodes.cloud_subscription import CloudSubscription, LabelledCloud, pillars_of
+from tiny_bev_ros.nodes.publishers import PillarPublisher
 
 
 class PfnNode(BevNode):
@@ -17,24 +17,24 @@ class PfnNode(BevNode):
     def __init__(self, **node_options: Any) -> None:
         super().__init__('pfn_node', **node_options)
 
-    def load(self, values: dict[str, Any]) -> build.Weights:
+    def load(self, values: dict[str, Any]) -> model_factory.Weights:
         """The pillar feature net."""
-        build.make_cloud_options(values)  # is wrong now rather than with the first cloud
-        return build.load_weights(values, self.get_logger(), pfn=True)
+        model_factory.make_cloud_options(values)  # is wrong now rather than with the first cloud
+        return model_factory.load_weights(values, self.get_logger(), pfn=True)
 
     def make_outputs(self, values: dict[str, Any], networks: Any) -> list[Any]:
         """Pseudo-images and pillars."""
-        self._grid = build.make_grid(values)
-        self._output = PillarOutput(self, values, self._grid)
+        self._grid = model_factory.make_grid(values)
+        self._output = PillarPublisher(self, values, self._grid)
         return [self._output]
 
-    def make_input(self, values: dict[str, Any]) -> CloudInput:
+    def make_input(self, values: dict[str, Any]) -> CloudSubscription:
         """Clouds."""
-        return CloudInput(self, self._grid, self.work)
+        return CloudSubscription(self, self._grid, self.work)
 
     def map_shape(self) -> tuple[int, int]:
         """That of the grid."""
-        return build.make_grid(self.values).shape
+        return model_factory.make_grid(self.values).shape
 
     def work(self, cloud: LabelledCloud) -> None:
         """Publishes the pillars of one cloud."""

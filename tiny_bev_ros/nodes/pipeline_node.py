@@ -9,21 +9,21 @@ from typing import Any
 import numpy as np
 import torch
 
-from tiny_bev_ros.engine.fusion import View
-from tiny_bev_ros.engine.heads import Seen
-from tiny_bev_ros.messages.labels import TensorLabels
-from tiny_bev_ros.models.camera import Camera
-from tiny_bev_ros.models.sighted_ground import looked_at, road_height
-from tiny_bev_ros.nodes import build
+from tiny_bev_ros.inference.fusion_runner import View
+from tiny_bev_ros.inference.head_runner import Seen
+from tiny_bev_ros.messages.tensor_labels import TensorLabels
+from tiny_bev_ros.models.camera.geometry import Camera
+from tiny_bev_ros.models.observed_ground import looked_at, road_height
+from tiny_bev_ros.nodes import model_factory
 from tiny_bev_ros.nodes.bev_node import BevNode
 from tiny_bev_ros.nodes.camera_parameters import camera_names, mounts
-from tiny_bev_ros.nodes.camera_views import CameraViews
-from tiny_bev_ros.nodes.cloud_input import CloudInput, LabelledCloud, pillars_of
-from tiny_bev_ros.nodes.head_output import HeadOutput
-from tiny_bev_ros.nodes.image_input import CameraImage, PairedCameraInput
-from tiny_bev_ros.nodes.outputs import FeatureOutput, PillarOutput, TensorOutput
-from tiny_bev_ros.transport.camera_tally import CameraTally
-from tiny_bev_ros.transport.inputs import Inputs
+from tiny_bev_ros.nodes.camera_sync import CameraSync
+from tiny_bev_ros.nodes.cloud_subscription import CloudSubscription, LabelledCloud, pillars_of
+from tiny_bev_ros.nodes.head_publishers import HeadPublisher
+from tiny_bev_ros.nodes.image_subscription import CameraImage, PairedCameraSubscription
+from tiny_bev_ros.nodes.publishers import FeaturePublisher, PillarPublisher, TensorTopicPublisher
+from tiny_bev_ros.runtime.camera_stats import CameraStats
+from tiny_bev_ros.runtime.inputs import Inputs
 
 
 class PipelineNode(BevNode):
@@ -37,12 +37,12 @@ class PipelineNode(BevNode):
     def __init__(self, **node_options: Any) -> None:
         super().__init__('pipeline_node', **node_options)
 
-    def load(self, values: dict[str, Any]) -> build.Weights:
+    def load(self, values: dict[str, Any]) -> model_factory.Weights:
         """Pillar feature net, backbone and what follows, which must fit each other."""
-        build.check_channels(values)
-        build.make_cloud_options(values)  # is wrong now rather than with the first cloud
+        model_factory.check_channels(values)
+        model_factory.make_cloud_options(values)  # is wrong now rather than with the first cloud
         fused = bool(mounts(values))  # poses are wrong now rather than with the first cloud
-        return build.load_weights(
+        return model_factory.load_weights(
             values,
             self.get_logger(),
             pfn=True,
@@ -54,25 +54,25 @@ class PipelineNode(BevNode):
 
     def make_outputs(self, values: dict[str, Any], networks: Any) -> list[Any]:
         """Pillars, features, picture, objects, drivable area and, with cameras, fused features."""
-        self._grid, self._stride = build.make_grid(values), networks.engine.stride
-        self._pillars = PillarOutput(self, values, self._grid)
+        self._grid, self._stride = model_factory.make_grid(values), networks.engine.stride
+        self._pillars = PillarPublisher(self, values, self._grid)
         self._fine = self._grid.strided(self._stride)
-        self._features = FeatureOutput(self, values, networks.engine.channels, self._fine)
-        self._seen = HeadOutput(self, values)
-        self._fused: TensorOutput | None = None
+        self._features = FeaturePublisher(self, values, networks.engine.channels, self._fine)
+        self._seen = HeadPublisher(self, values)
+        self._fused: TensorTopicPublisher | None = None
         if not camera_names(values):
             return [self._pillars, self._features, self._seen]
-        self._fused = TensorOutput(self, values, 'fused_features')
+        self._fused = TensorTopicPublisher(self, values, 'fused_features')
         return [self._pillars, self._features, self._seen, self._fused]
 
     def make_input(self, values: dict[str, Any]) -> Inputs:
         """Images and clouds."""
-        self._views = CameraViews(self, self._subscribe, self._view)
-        return Inputs([self._views, CloudInput(self, self._grid, self.work)])
+        self._views = CameraSync(self, self._subscribe, self._view)
+        return Inputs([self._views, CloudSubscription(self, self._grid, self.work)])
 
     def map_shape(self) -> tuple[int, int]:
         """That of the grid."""
-        return build.make_grid(self.values).shape
+        return model_factory.make_grid(self.values).shape
 
     def work(self, cloud: LabelledCloud) -> None:
         """Publishes what is wanted of one cloud."""
@@ -120,8 +120,8 @@ class PipelineNode(BevNode):
         drawn = self._features.picture_wanted and self.values['heads_checkpoint']
         return self._seen.wanted or bool(drawn) or self.only_times_wanted
 
-    def _subscribe(self, name: str, tally: CameraTally, keep: Callable[[Any], None]) -> list[Any]:
-        return [PairedCameraInput(self, name, tally, keep)]
+    def _subscribe(self, name: str, tally: CameraStats, keep: Callable[[Any], None]) -> list[Any]:
+        return [PairedCameraSubscription(self, name, tally, keep)]
 
     def _view(self, image: CameraImage, camera: Camera) -> View:
         with self.timed('decode'):

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """A LiDAR simulator: streets made at random, their labels, and sensors that look at them."""
 
-from tiny_bev_ros.sim.lidar import Sweep, scan
-from tiny_bev_ros.sim.plan import ego_pose
-from tiny_bev_ros.sim.scene import CLASSES, Scene
-from tiny_bev_ros.sim.sensors import LIDARS, Lidar, Mounting
-from tiny_bev_ros.sim.street import plan_of, street
+from tiny_bev_ros.sim.sensors.lidar import Sweep, scan
+from tiny_bev_ros.sim.sensors.lidar_models import LIDARS, Lidar, Mounting
+from tiny_bev_ros.sim.world.plan import ego_pose
+from tiny_bev_ros.sim.world.scene import CLASSES, Scene
+from tiny_bev_ros.sim.world.street import plan_of, street
 
 __all__ = [
     'CLASSES',

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from tiny_bev_ros.models.boxes import iou_3d, iou_bev
-from tiny_bev_ros.models.detection_head import CLASSES, Detections
+from tiny_bev_ros.models.heads.box_ops import iou_3d, iou_bev
+from tiny_bev_ros.models.heads.detection import CLASSES, Detections
 from tiny_bev_ros.training.average_precision import Ranking
-from tiny_bev_ros.training.frame import Frame
+from tiny_bev_ros.training.dataset import FEWEST_POINTS
 from tiny_bev_ros.training.kitti import IMAGE_SIZE, Calibration, KittiFolder, KittiObject
-from tiny_bev_ros.training.samples import FEWEST_POINTS
+from tiny_bev_ros.training.labelled_frame import Frame
 
 MIN_IOUS = (0.25, 0.5, 0.7)
 _VIEWS = {'bev': iou_bev, '3d': iou_3d}

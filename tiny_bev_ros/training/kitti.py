@@ -16,7 +16,7 @@ import numpy as np
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.git_lfs import refuse_lfs_pointer
 from tiny_bev_ros.text_file import read_text
-from tiny_bev_ros.training.frame import Frame, owners
+from tiny_bev_ros.training.labelled_frame import Frame, owners
 
 # Index into the classes of this package; -1 for what resembles one of them.
 LABELS = {

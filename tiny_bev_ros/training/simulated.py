@@ -6,8 +6,8 @@ from __future__ import annotations
 import numpy as np
 
 from tiny_bev_ros.sim import LIDARS, Mounting, ego_pose, plan_of, scan, street
-from tiny_bev_ros.sim.terrain import Terrain
-from tiny_bev_ros.training.frame import Frame, Road
+from tiny_bev_ros.sim.world.terrain import Terrain
+from tiny_bev_ros.training.labelled_frame import Frame, Road
 
 
 def simulated(seed: int, lidars: tuple[str, ...]) -> Frame:

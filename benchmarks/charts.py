@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The benchmark's result as pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+from benchmarks.engine.growth import PILLARS
+from benchmarks.report import OURS, kinds, of_kind
+from benchmarks.timing import median
+
+_LEGENDS = {
+    'never': 'dense',
+    'always': 'sparse',
+    'auto': 'auto',
+    'sweep': 'sparse, the pillars of a sweep',
+}
+_OURS, _PEERS = 'tab:orange', 'tab:blue'
+
+
+def plot_growth(growth: dict[str, list[dict[str, Any]]], path: Path) -> None:
+    """Both growth curves.
+
+    Args:
+        growth: from `bench_growth.growth`.
+        path: of the PNG.
+    """
+    figure = Figure(figsize=(12, 5), layout='constrained')
+    left, right = figure.subplots(1, 2)
+    for axes, name, key, label in (
+        (left, 'occupancy', 'share', 'share of cells that are not empty (random places)'),
+        (right, 'range', 'metres', f'side of the map [m], {PILLARS} pillars at random places'),
+    ):
+        rows = growth[name]
+        for way, legend in _LEGENDS.items():
+            if way in rows[0]['ms']:
+                style = '--' if way == 'auto' else '-'
+                values = [median(row['ms'][way]) for row in rows]
+                axes.plot([row[key] for row in rows], values, f'o{style}', label=legend)
+        axes.set(xlabel=label, ylabel='ms per frame')
+        axes.set_yscale('log')
+        _few_ticks(axes, 'y')
+        axes.grid(alpha=0.3)
+        axes.legend()
+    left.set_xscale('log')
+    figure.savefig(path, dpi=110)
+
+
+def plot_contenders(runs: list[dict[str, Any]], path: Path) -> None:
+    """Times of every contender over the inputs of the first kind, a panel per thread count.
+
+    Args:
+        runs: with 'threads' and 'rows', as `bench.measure` makes them.
+        path: of the PNG.
+    """
+    kind = kinds(runs[0]['rows'])[0]
+    names = list(dict.fromkeys(row['contender'] for run in runs for row in run['rows']))
+    size = (5 + 5 * len(runs), 1.5 + 0.4 * len(names))
+    figure = Figure(figsize=size, layout='constrained')
+    panels = figure.subplots(1, len(runs), sharey=True, squeeze=False)[0]
+    for axes, run in zip(panels, runs, strict=True):
+        rows = of_kind(run['rows'], kind)
+        for place, name in enumerate(names):
+            values = [ms for row in rows if row['contender'] == name for ms in row['ms']]
+            if values:
+                colour = _OURS if name.startswith(OURS) else _PEERS
+                _box(axes, values, place, colour)
+        count = len({row['input'] for row in rows})
+        axes.set_yticks(range(len(names)), names)
+        axes.set_ylim(len(names) - 0.5, -0.5)
+        axes.set(
+            title=f'{count} inputs: {kind}, threads: {run["threads"]}',
+            xlabel='ms per frame: median, quartiles, least and greatest',
+        )
+        axes.set_xscale('log')
+        axes.set_xmargin(0.12)
+        _few_ticks(axes, 'x')
+        axes.grid(axis='x', alpha=0.3)
+    panels[0].legend(
+        handles=[Patch(color=_PEERS, label='peers'), Patch(color=_OURS, label='this package')]
+    )
+    figure.savefig(path, dpi=110)
+
+
+def _box(axes: Axes, values: list[float], place: int, colour: str) -> None:
+    axes.boxplot(
+        values,
+        positions=[place],
+        orientation='horizontal',
+        whis=(0, 100),
+        widths=0.6,
+        patch_artist=True,
+        manage_ticks=False,
+        boxprops={'facecolor': colour, 'alpha': 0.6},
+        medianprops={'color': 'black'},
+    )
+    axes.annotate(
+        f'{median(values):.0f}',
+        (max(values), place),
+        xytext=(4, 0),
+        textcoords='offset points',
+        va='center',
+        fontsize='small',
+    )
+
+
+def _few_ticks(axes: Axes, which: str) -> None:
+    """1, 2, 5, 10, 20, ... as plain numbers on a logarithmic axis."""
+    axis = getattr(axes, f'{which}axis')
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f'{value:g}'))
+    axis.set_minor_locator(NullLocator())

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One contender alone in a fresh process: its peak memory, its time with another allocator.
+
+Run as a module it is that process: it prints JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.engine.benchmark_inputs import backbone
+from benchmarks.engine.contenders import builders
+from benchmarks.peak_memory import memory_mb
+from benchmarks.timing import interleaved, median
+from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.runtime.malloc import configure_malloc
+
+_LIMIT_S = 180.0
+
+
+def alone(
+    contender: str, image: Path, models: Path, *, threads: int, rounds: int = 0, tuned: bool = True
+) -> dict[str, Any]:
+    """What a process that has only this contender measures.
+
+    Args:
+        contender: a name of `bench_contenders.builders`.
+        image: .npy file with (1,64,H,W) float32.
+        models: folder with the stored networks.
+        threads: of the contender.
+        rounds: runs that are timed.
+        tuned: whether the allocator keeps large blocks; else it is as shipped.
+
+    Returns:
+        'peak_mb', the growth of memory while it was made and ran once, and 'ms' of the rounds.
+
+    Raises:
+        TinyBevError: the process failed; the message is its last line.
+    """
+    command = [sys.executable, '-m', __name__, contender, str(image), str(models)]
+    command += ['--threads', str(threads), '--rounds', str(rounds)]
+    if tuned:
+        command.append('--tuned')
+    try:
+        done = subprocess.run(  # noqa: S603 - this very module
+            command, capture_output=True, text=True, timeout=_LIMIT_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise TinyBevError(f'{contender} took more than {_LIMIT_S:g} s alone') from None
+    if done.returncode:
+        said = done.stderr.strip().splitlines()
+        raise TinyBevError(f'{contender} failed alone: {said[-1] if said else "no output"}')
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def peak_memory(
+    names: list[str], image: Path, models: Path, threads: int
+) -> tuple[dict[str, float], list[str]]:
+    """Megabytes by contender, and a line about each that could not be measured."""
+    found, left_out = {}, []
+    for name in names:
+        try:
+            found[name] = alone(name, image, models, threads=threads)['peak_mb']
+        except TinyBevError as error:
+            left_out.append(f'Peak memory of {name} is left out: {error}')
+    return found, left_out
+
+
+def untuned_eager(image: Path, models: Path, threads: int, rounds: int) -> dict[str, list[float]]:
+    """Milliseconds of the eager network with the allocator as shipped and tuned, in turn."""
+    times: dict[str, list[float]] = {'untuned': [], 'tuned': []}
+    for name in ['untuned', 'tuned'] * 2:
+        tuned = name == 'tuned'
+        measured = alone('eager', image, models, threads=threads, rounds=rounds, tuned=tuned)
+        times[name] += measured['ms']
+    return times
+
+
+def untuned_line(times: dict[str, list[float]]) -> str:
+    """One sentence of it."""
+    untuned, tuned = median(times['untuned']), median(times['tuned'])
+    return (
+        f'eager, allocator untuned: {untuned:.1f} ms '
+        f'({min(times["untuned"]):.1f}..{max(times["untuned"]):.1f}), '
+        f'{untuned / tuned:.2f} times the {tuned:.1f} ms of tuned eager'
+    )
+
+
+@torch.inference_mode()
+def main() -> None:
+    """The process."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument('contender')
+    parser.add_argument('image', type=Path)
+    parser.add_argument('models', type=Path)
+    parser.add_argument('--threads', type=int)
+    parser.add_argument('--rounds', type=int)
+    parser.add_argument('--tuned', action='store_true')
+    options = parser.parse_args()
+    if options.tuned:
+        configure_malloc()
+    torch.set_num_threads(options.threads)
+    image = torch.from_numpy(np.load(options.image))
+    shape = (image.shape[2], image.shape[3])
+    makers = builders(backbone(), shape, options.threads, options.models)
+    before = memory_mb('VmRSS')
+    run = makers[options.contender]()
+    run(image)
+    peak = memory_mb('VmHWM') - before
+    times = interleaved({'': partial(run, image)}, options.rounds)['']
+    print(json.dumps({'peak_mb': peak, 'ms': times}))
+
+
+if __name__ == '__main__':
+    main()

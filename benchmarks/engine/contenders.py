@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the benchmark runs against each other; each maps a pseudo-image to features."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.engine.benchmark_inputs import CPU
+from benchmarks.engine.peers import (
+    Contender,
+    OnnxRuntime,
+    PointPillarsBackbone,
+    compiled,
+)
+from benchmarks.timing import interleaved
+from tiny_bev_ros.inference.backbone_runner import BackboneRunner
+from tiny_bev_ros.optional_imports import one_line
+
+POINTPILLARS = 'PointPillars backbone (OpenPCDet, mmdetection3d)'
+# A precision that the processor has not got would take most of the benchmark's time.
+_TOO_SLOW = 2.0
+_ENGINES = {
+    'folded float32': ('float32', 'never'),
+    'folded bfloat16': ('bfloat16', 'never'),
+    'engine float32': ('float32', 'always'),
+    'engine bfloat16': ('bfloat16', 'always'),
+    'engine float16': ('float16', 'always'),
+    'engine auto float32': ('float32', 'auto'),
+    'engine auto bfloat16': ('bfloat16', 'auto'),
+}
+
+
+def builders(
+    network: nn.Module, shape: tuple[int, int], threads: int, models: Path
+) -> dict[str, Callable[[], Contender]]:
+    """What makes each contender, by name; the network as its author wrote it first.
+
+    Args:
+        network: the backbone, in eval mode.
+        shape: (H,W) of the pseudo-images.
+        threads: of each contender.
+        models: folder with what `bench_peers.export_onnx` writes, or nothing.
+    """
+
+    def engine(precision: str, sparsity: str) -> Contender:
+        made = BackboneRunner(
+            network, CPU, precision=precision, sparsity=sparsity, threads=threads
+        )
+        made.warm_up(shape)
+        return made
+
+    return {
+        'eager': lambda: network,
+        'torch.compile': partial(compiled, network, threads),
+        **{
+            f'ONNX Runtime {path.stem}': partial(OnnxRuntime, path, threads)
+            for path in (models / 'float32.onnx', models / 'int8.onnx')
+            if path.exists()
+        },
+        POINTPILLARS: lambda: PointPillarsBackbone().eval(),
+        **{name: partial(engine, *way) for name, way in _ENGINES.items()},
+    }
+
+
+def build(
+    makers: dict[str, Callable[[], Contender]], example: Tensor
+) -> tuple[dict[str, Contender], list[str]]:
+    """Makes the contenders and runs each, so that it compiles what it compiles.
+
+    Args:
+        makers: from `builders`.
+        example: (1,64,H,W).
+
+    Returns:
+        By name those that work and are not far slower than the first, and a line about each
+        that is left out.
+    """
+    found: dict[str, Contender] = {}
+    left_out: list[str] = []
+    first = 0.0
+    for name, make in makers.items():
+        try:
+            contender = make()
+            if why := getattr(contender, 'why_float32', ''):
+                left_out.append(f'{name} is left out, as it computes in float32: {why}')
+                continue
+            (ms,) = interleaved({'': partial(contender, example)}, 1)['']
+        except Exception as error:  # what a missing compiler or package raises is not ours
+            if name in _ENGINES:
+                raise
+            left_out.append(f'{name} is left out: {one_line(error)}')
+            continue
+        first = first or ms
+        if ms > _TOO_SLOW * first:
+            times = f'{ms / first:.1f} times those of {next(iter(found))}'
+            left_out.append(f'{name} is left out: a frame took {ms:.0f} ms, {times}')
+        else:
+            found[name] = contender
+    return found, left_out
+
+
+def multiplications(network: nn.Module, shape: tuple[int, int]) -> int:
+    """Of the convolutions of a network on a map of (H,W), without computing them."""
+    with FlopCounterMode(display=False) as counter:
+        copy.deepcopy(network).to('meta')(torch.empty(1, 64, *shape, device='meta'))
+    return counter.get_total_flops() // 2
+
+
+def work_share(contender: Contender, network: nn.Module, shape: tuple[int, int]) -> float:
+    """Multiplications of the last run as part of those of the dense network."""
+    if isinstance(contender, BackboneRunner):
+        statistics = contender.statistics
+        return statistics.work_share if statistics.path == 'sparse' else 1.0
+    if isinstance(contender, PointPillarsBackbone):
+        return multiplications(contender, shape) / multiplications(network, shape)
+    return 1.0

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What objects and drivable area cost over the features alone, with the shipped weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from benchmarks.engine.benchmark_inputs import CPU
+from benchmarks.tables import as_table
+from benchmarks.timing import interleaved, median
+from tiny_bev_ros.inference.backbone_runner import BackboneRunner
+from tiny_bev_ros.inference.head_runner import HeadRunner
+from tiny_bev_ros.inference.pillar_runner import PillarRunner
+from tiny_bev_ros.models.checkpoint.metadata import load_weights
+from tiny_bev_ros.resources import WEIGHTS, weights_file
+
+_MAPS = {
+    'ahead': ((0.0, 51.2), (-25.6, 25.6)),
+    'around': ((-51.2, 51.2), (-51.2, 51.2)),
+}
+_PRECISIONS = ('float32', 'bfloat16')
+_MIN_SCORES = (0.3, 0.3, 0.3)
+
+
+def detection(points: np.ndarray, threads: int, rounds: int) -> list[dict[str, Any]]:
+    """A row per map, precision and stage, with times.
+
+    Args:
+        points: (N,4) float32 of one sweep.
+        threads: of everything.
+        rounds: runs of each.
+    """
+    network, description = load_weights(weights_file(WEIGHTS[0]))
+    work: dict[str, Callable[[], Any]] = {}
+    for name, ranges in _MAPS.items():
+        grid = description.grid(*ranges)
+        stage = PillarRunner(network.pfn, grid, CPU)
+        pillars = stage.pillars(points)
+        work[f'{name} float32 pillars'] = partial(stage.pillars, points)
+        for precision in _PRECISIONS:
+            engine = BackboneRunner(network.backbone, CPU, precision=precision, threads=threads)
+            heads = HeadRunner(dict(network.heads.items()), CPU, precision)
+            features = engine.from_checked(*pillars, grid.shape).clone()
+            run = partial(engine.from_checked, *pillars, grid.shape)
+            work[f'{name} {precision} backbone'] = run
+            fine = grid.strided(engine.stride)
+            work[f'{name} {precision} heads'] = partial(heads, features, fine, _MIN_SCORES)
+    return [
+        {**dict(zip(('map', 'precision', 'stage'), key.split(), strict=True)), 'ms': ms}
+        for key, ms in interleaved(work, rounds).items()
+    ]
+
+
+def as_markdown(rows: list[dict[str, Any]]) -> str:
+    """A table of medians."""
+    ms = {(row['map'], row['precision'], row['stage']): median(row['ms']) for row in rows}
+    table = []
+    for name in _MAPS:
+        pillars = ms[name, 'float32', 'pillars']
+        for precision in _PRECISIONS:
+            backbone, heads = ms[name, precision, 'backbone'], ms[name, precision, 'heads']
+            features = pillars + backbone
+            table.append(
+                [
+                    name,
+                    precision,
+                    *(f'{each:.1f}' for each in (pillars, backbone, heads)),
+                    f'{features:.1f}',
+                    f'{(features + heads) / features:.2f}',
+                ]
+            )
+    head = ['map', 'precision', 'pillars', 'backbone', 'heads', 'features alone']
+    return as_table([*head, 'times as long with objects and area'], table)

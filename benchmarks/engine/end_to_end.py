@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""PointCloud2 to features: the engine beside the straightforward ways, split by stage."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from benchmarks.engine.benchmark_inputs import CPU, KITTI, pillar_feature_net
+from benchmarks.engine.padded_pfn import MAX_POINTS, encode, voxelise
+from benchmarks.timing import interleaved
+from tiny_bev_ros.inference.backbone_runner import BackboneRunner
+from tiny_bev_ros.inference.pillar_runner import PillarRunner
+from tiny_bev_ros.messages.point_cloud import decode_cloud, encode_cloud
+from tiny_bev_ros.models.pillars import scatter_checked
+
+PADDED = 'straightforward: padded PFN, canvas, eager'
+CAPPED = 'straightforward: capped PFN without padding, canvas, eager'
+_ENGINE = 'pillars to engine, '
+_PRECISIONS = ('float32', 'bfloat16')
+
+
+def end_to_end(
+    points: np.ndarray, network: nn.Module, threads: int, rounds: int
+) -> list[dict[str, Any]]:
+    """A row per way and per stage, with times.
+
+    Args:
+        points: (N,4) float32 of one sweep.
+        network: the backbone, in eval mode.
+        threads: of everything.
+        rounds: runs of each.
+    """
+    capped = pillar_feature_net(MAX_POINTS)
+    stage = PillarRunner(pillar_feature_net(), KITTI, CPU)
+    engines = {
+        precision: BackboneRunner(
+            network, CPU, precision=precision, sparsity='always', threads=threads
+        )
+        for precision in _PRECISIONS
+    }
+    message = encode_cloud(points, (0, 0), 'lidar')
+
+    def decode() -> Tensor:
+        decoded = decode_cloud(message).points
+        return torch.from_numpy(decoded if decoded.flags.writeable else decoded.copy())
+
+    cloud = decode()
+    voxels = voxelise(cloud, KITTI)
+    features, cells = capped(cloud, KITTI)
+    pillars = stage.pillars(cloud.numpy())
+    canvas = scatter_checked(features, cells, KITTI.shape)
+
+    def padded() -> Tensor:
+        voxels = voxelise(decode(), KITTI)
+        features = encode(capped, *voxels, KITTI)
+        return network(scatter_checked(features, voxels[2], KITTI.shape))
+
+    def without_padding() -> Tensor:
+        features, cells = capped(decode(), KITTI)
+        return network(scatter_checked(features, cells, KITTI.shape))
+
+    def whole(precision: str) -> Tensor:
+        found = stage.pillars(decode_cloud(message).points)
+        return engines[precision].from_checked(*found, KITTI.shape)
+
+    ways = {
+        PADDED: padded,
+        CAPPED: without_padding,
+        f'{_ENGINE}float32': lambda: whole('float32'),
+        f'{_ENGINE}bfloat16': lambda: whole('bfloat16'),
+    }
+    stages = {
+        'both: decoding': decode,
+        'straightforward: voxelising': lambda: voxelise(cloud, KITTI),
+        'straightforward: padded PFN': lambda: encode(capped, *voxels, KITTI),
+        'straightforward: capped PFN': lambda: capped(cloud, KITTI),
+        'straightforward: canvas': lambda: scatter_checked(features, cells, KITTI.shape),
+        'straightforward: eager backbone': lambda: network(canvas),
+        'engine: pillars': lambda: stage.pillars(cloud.numpy()),
+        'engine: float32': lambda: engines['float32'].from_checked(*pillars, KITTI.shape),
+        'engine: bfloat16': lambda: engines['bfloat16'].from_checked(*pillars, KITTI.shape),
+    }
+    times = interleaved(ways | stages, rounds)
+    return [{'name': name, 'whole': name in ways, 'ms': ms} for name, ms in times.items()]

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The benchmark's result as Markdown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.engine.alone import untuned_line
+from benchmarks.engine.backbone_costs import as_markdown as backbone_table
+from benchmarks.engine.detection_costs import as_markdown as detection_table
+from benchmarks.engine.end_to_end import CAPPED, PADDED
+from benchmarks.engine.fusion_costs import as_markdown as fusion_table
+from benchmarks.engine.growth import PILLARS
+from benchmarks.tables import as_table, spread
+from benchmarks.timing import median
+from benchmarks.transport.transport_report import transport_tables
+
+_METHOD = """\
+How it was measured: contenders of a table ran in one process and in turn, A B C A B C, with as
+many threads each, after a round that does not count. The allocator keeps large blocks for all of
+them alike, but where a line says otherwise. Times are medians, with the least and the greatest.
+Errors are against the eager float32 network: greatest and mean difference as part of the
+greatest magnitude, and the relative L2 norm; the worst input counts.
+Work: the multiplications of the algorithm, as part of those of the dense network. FMA peak: these
+multiplications per second, as part of what a float32 matrix product of 2048 x 2048 reached
+in the same run with as many threads (lower precisions may exceed it). Peak memory: growth of a
+process of its own, with the first number of threads, while the contender was made and ran once.
+A ratio is that of the medians of one input; given are its median, worst and best over the inputs.
+"""
+_NOT_ENGINE = 'another network'
+OURS = ('folded', 'engine')
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """All tables of the parts that were measured."""
+    machine = ', '.join(f'{key} {value}' for key, value in result['machine'].items())
+    parts = ['# Benchmark', machine]
+    if 'engine' in result:
+        parts += _engine(result['engine'])
+    if 'transport' in result:
+        parts += transport_tables(result['transport'])
+    return '\n\n'.join(part.strip() for part in parts) + '\n'
+
+
+def _engine(result: dict[str, Any]) -> list[str]:
+    parts = [_METHOD, *[f'- {line}' for line in result['left_out']]]
+    parts += ['## Inputs', _inputs(result['runs'][0]['rows'])]
+    for run in result['runs']:
+        threads = f'{run["threads"]} thread{"s" if run["threads"] > 1 else ""}'
+        parts.append(f'## One pseudo-image of 496 x 432 to features, {threads}')
+        parts.append(f'FMA peak: {run["fma_peak"] / 1e9:.1f} billion per second.')
+        for kind in kinds(run['rows']):
+            rows = of_kind(run['rows'], kind)
+            count = len({row['input'] for row in rows})
+            parts += [f'### {kind} ({count} inputs)', _contenders(rows, run, result)]
+            parts += ['Times faster than', _ratios(rows)]
+        if run['untuned']:
+            parts.append(f'{untuned_line(run["untuned"])} ({result["alone_input"]}).')
+        parts += [f'## PointCloud2 to features, {threads} ({result["alone_input"]})']
+        parts += _end_to_end(run['end_to_end'])
+        parts += [f'## Objects and drivable area, {threads} ({result["alone_input"]}), median ms']
+        parts += [detection_table(run['detection'])]
+    threads = f'threads {result["runs"][0]["threads"]}'
+    parts += [f'## Backbones, {threads} ({result["alone_input"]})']
+    parts += [backbone_table(result['backbones'])]
+    parts += [f'## A camera, {threads}', fusion_table(result['fusion'])]
+    growth = result['growth']
+    parts.append(f'## Cost against occupancy, median ms, {threads} (random places)')
+    parts.append(_growth(growth['occupancy'], 'share of 496 x 432 cells', 'share'))
+    parts.append(f'## Cost against range, median ms, {threads} ({PILLARS} pillars, random places)')
+    parts.append(_growth(growth['range'], 'side, m', 'metres'))
+    parts.append(f'The same with {result["alone_input"]}, whose pillars lie as in a street:')
+    parts.append(_sweep_growth(growth['range']))
+    return parts
+
+
+def kinds(rows: list[dict[str, Any]]) -> list[str]:
+    """Kinds of inputs, the first words of their labels."""
+    return list(dict.fromkeys(row['input'].split()[0] for row in rows))
+
+
+def of_kind(rows: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    """Rows of one kind of input."""
+    return [row for row in rows if row['input'].split()[0] == kind]
+
+
+def _inputs(rows: list[dict[str, Any]]) -> str:
+    table = []
+    for kind in kinds(rows):
+        by_input = {row['input']: row['active_share'] for row in of_kind(rows, kind)}
+        shares = list(by_input.values())
+        table.append([kind, str(len(shares)), *spread(shares, '.2%')])
+    return as_table(['kind', 'inputs', 'active share of cells: median', 'least..greatest'], table)
+
+
+def _by_contender(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Rows of each contender, in the same order of inputs."""
+    names = dict.fromkeys(row['contender'] for row in rows)
+    return {name: [row for row in rows if row['contender'] == name] for name in names}
+
+
+def _contenders(rows: list[dict[str, Any]], run: dict[str, Any], result: dict[str, Any]) -> str:
+    head = ['', 'median ms', 'least..greatest', 'max error', 'mean error', 'rel. L2', 'work']
+    table = []
+    for name, mine in _by_contender(rows).items():
+        cells = [name, *spread([ms for row in mine for ms in row['ms']], '.1f')]
+        for key in ('max_error', 'mean_error', 'l2_error'):
+            errors = [row[key] for row in mine if key in row]
+            cells.append(f'{max(errors):.1e}' if errors else _NOT_ENGINE)
+        cells.append(f'{median([row["work_share"] for row in mine]):.1%}')
+        per_second = [
+            row['work_share'] * result['dense_multiplications'] / (median(row['ms']) / 1e3)
+            for row in mine
+        ]
+        cells.append(f'{median(per_second) / run["fma_peak"]:.0%}')
+        memory = result['memory'].get(name)
+        cells.append('' if memory is None else f'{memory:.0f}')
+        table.append(cells)
+    return as_table([*head, 'of FMA peak', 'peak memory, MB'], table)
+
+
+def _ratios(rows: list[dict[str, Any]]) -> str:
+    by_name = _by_contender(rows)
+    peers = [name for name in by_name if not name.startswith(OURS)]
+    table = []
+    for name, mine in by_name.items():
+        if name.startswith(OURS):
+            ratios = [_times_faster(by_name[peer], mine) for peer in peers]
+            table.append([name, *ratios])
+    return as_table(['', *peers], table)
+
+
+def _times_faster(theirs: list[dict[str, Any]], ours: list[dict[str, Any]]) -> str:
+    ratios = [
+        median(their['ms']) / median(our['ms']) for their, our in zip(theirs, ours, strict=True)
+    ]
+    return f'{median(ratios):.2f} ({min(ratios):.2f}..{max(ratios):.2f})'
+
+
+def _end_to_end(rows: list[dict[str, Any]]) -> list[str]:
+    ms = {row['name']: median(row['ms']) for row in rows}
+    head = ['', 'median ms', 'least..greatest']
+    table = {row['name']: [row['name'], *spread(row['ms'], '.1f')] for row in rows}
+    whole = [row['name'] for row in rows if row['whole']]
+    compared = [
+        [*table.pop(name), *[f'{ms[way] / ms[name]:.2f}' for way in (PADDED, CAPPED)]]
+        for name in whole
+    ]
+    return [
+        as_table([*head, 'times faster than padded', 'than capped'], compared),
+        'Its stages (the straightforward ways take 32 points of a pillar, the engine all):',
+        as_table(head, list(table.values())),
+    ]
+
+
+def _growth(rows: list[dict[str, Any]], unit: str, key: str) -> str:
+    ways = ('always', 'auto', 'never')
+    table = [[f'{row[key]:g}', *[f'{median(row["ms"][way]):.1f}' for way in ways]] for row in rows]
+    return as_table([unit, 'sparse', 'auto', 'dense'], table)
+
+
+def _sweep_growth(rows: list[dict[str, Any]]) -> str:
+    table = [
+        [f'{row["metres"]:g}', str(row['sweep_pillars']), f'{median(row["ms"]["sweep"]):.1f}']
+        for row in rows
+    ]
+    return as_table(['side, m', 'pillars', 'sparse'], table)

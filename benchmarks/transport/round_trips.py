@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Arrays between two processes: plain rclpy, this package, and a bare memcpy, in turn."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.transport.senders import ARRAY, LIST, MEMCPY, NDARRAY, RAW
+from benchmarks.transport.transport_report import KEPT, OURS
+from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.runtime.malloc import VARIABLES as ALLOCATOR
+from tiny_bev_ros.runtime.private_graph import private_graph
+from tiny_bev_ros.runtime.shared_memory import VARIABLES as PROFILES
+
+SHAPES: dict[str, tuple[int, ...]] = {
+    '2 MB': (1, 64, 90, 90),
+    '10 MB': (1, 64, 200, 200),
+    '55 MB': (1, 64, 496, 432),
+    'pillars': (7000, 64),
+}
+PLAIN_READER = f'{OURS}, plain reader'
+_TURNS = 2
+_SLOW_HZ, _HZ, _FAST_HZ = 2.0, 10.0, 30.0
+_SHARED = Path('/dev/shm')  # noqa: S108 - a file there is shared memory
+
+
+class Peer:
+    """A process of bench_transport_peer.
+
+    Args:
+        role: send or receive.
+        tuned: whether it does to itself what the nodes do; else it is as shipped.
+        log: file that gets what it says beside its answers.
+    """
+
+    def __init__(self, role: str, tuned: bool, log: Path) -> None:
+        own = (*PROFILES, *ALLOCATOR, 'FASTDDS_BUILTIN_TRANSPORTS', 'OMP_WAIT_POLICY')
+        environment = {name: value for name, value in os.environ.items() if name not in own}
+        if tuned:  # read when PyTorch is loaded, which is before it tunes itself
+            environment['OMP_WAIT_POLICY'] = 'PASSIVE'
+        command = [sys.executable, '-m', 'benchmarks.transport.round_trip_peer', role]
+        self._log = log
+        with log.open('wb') as errors:
+            self._process = subprocess.Popen(  # noqa: S603 - a module of our own
+                [*command, *(['--tuned'] if tuned else [])],
+                env=environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+            )
+        self.answer()
+
+    def ask(self, words: object) -> None:
+        """Sends it a line."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(words) + '\n')
+        self._process.stdin.flush()
+
+    def answer(self) -> dict[str, Any]:
+        """Its next line.
+
+        Raises:
+            TinyBevError: it has ended or cannot do the job.
+        """
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            code = self._process.wait()
+            raise TinyBevError(f'it ended with exit code {code}; see {self._log}')
+        words = json.loads(line)
+        if 'error' in words:
+            raise TinyBevError(words['error'])
+        return words
+
+    def close(self) -> None:
+        """Ends it."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+
+def jobs(rounds: int) -> list[dict[str, Any]]:
+    """What is measured: a job is a size, a way, a quality of service and a rate."""
+    found = []
+    for size, shape in SHAPES.items():
+        for name, reliable, encoding in _variants(size):
+            slow = size == '55 MB' or name in (LIST, NDARRAY)
+            job = {
+                'size': size,
+                'shape': shape,
+                'name': name,
+                'way': OURS if name == PLAIN_READER else name,
+                'our_reader': name == OURS,
+                'reliable': reliable,
+                'encoding': encoding,
+                'hz': _SLOW_HZ if slow else _HZ,
+                'count': rounds if slow else 3 * rounds,
+            }
+            found.append(job)
+            if size == '10 MB' and name == OURS:
+                found.append(job | {'hz': _FAST_HZ, 'count': 12 * rounds})
+    return found
+
+
+def _variants(size: str) -> list[tuple[str, bool, str]]:
+    """Name of the way, whether it is reliable, and encoding."""
+    if size == 'pillars':
+        encodings = ('float32', 'float16')
+        return [(OURS, *rest) for rest in itertools.product((True, False), encodings)]
+    reliable = [KEPT, RAW, OURS, PLAIN_READER, MEMCPY]
+    if size != '55 MB':  # a list of it takes seconds
+        reliable = [LIST, NDARRAY, ARRAY, *reliable]
+    best_effort = [KEPT, OURS, PLAIN_READER]
+    return [(name, True, 'float32') for name in reliable] + [
+        (name, False, 'float32') for name in best_effort
+    ]
+
+
+def transport(rounds: int, folder: Path) -> list[dict[str, Any]]:
+    """A row per job: its fields, `ms` of each array, how many were `sent`, CPU ms of each end.
+
+    Args:
+        rounds: how many arrays a job sends, or a third of that.
+        folder: for the processes' logs.
+
+    Raises:
+        TinyBevError: a process ended, or its two ends did not find each other.
+    """
+    rows = [job | {'ms': [], 'sent': 0, 'cpu_ms': [[], []]} for job in jobs(rounds)]
+    with ExitStack() as stack:
+        stack.enter_context(private_graph())
+        peers = {}
+        for role, tuned in itertools.product(('send', 'receive'), (True, False)):
+            log = folder / f'transport_{role}_{"tuned" if tuned else "as_shipped"}.log'
+            peers[role, tuned] = Peer(role, tuned, log)
+            stack.callback(peers[role, tuned].close)
+        for turn in range(_TURNS):
+            for number, row in enumerate(rows):
+                row['topic'] = f'bench_{number}_{turn}'
+                ours = row['way'] == OURS
+                _run(row, peers['send', ours], peers['receive', row['our_reader']], folder)
+    return rows
+
+
+def _run(row: dict[str, Any], sender: Peer, receiver: Peer, folder: Path) -> None:
+    job = {key: value for key, value in row.items() if key not in ('ms', 'sent', 'cpu_ms')}
+    memory = (_SHARED if _SHARED.is_dir() else folder) / f'tiny_bev_bench_{os.getpid()}'
+    pipe = folder / row['topic']
+    if row['way'] == MEMCPY:
+        os.mkfifo(pipe)
+        memory.write_bytes(bytes(4 * int(np.prod(row['shape']))))
+        job |= {'pipe': str(pipe), 'memory': str(memory)}
+    try:
+        receiver.ask(job)
+        receiver.answer()
+        sender.ask(job)
+        sending = sender.answer()
+        receiver.ask('enough')
+        receiving = receiver.answer()
+    finally:
+        memory.unlink(missing_ok=True)
+        pipe.unlink(missing_ok=True)
+    counted = {number: at for number, at in sending['sent'].items() if int(number) >= 0}
+    got = receiving['got']
+    row['sent'] += len(counted)
+    row['ms'] += [(got[number] - at) * 1e3 for number, at in counted.items() if number in got]
+    for end, measured in enumerate((sending, receiving)):
+        row['cpu_ms'][end].append(measured['cpu_ms'] / len(counted))

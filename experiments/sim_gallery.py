@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Draws simulated sweeps, and real ones beside them where there are any, for people to compare."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+
+from tiny_bev_ros.class_colours import CLASS_COLOURS
+from tiny_bev_ros.models.heads.box_ops import corners_bev
+from tiny_bev_ros.sim import CLASSES, LIDARS, ego_pose, plan_of, scan, street
+from tiny_bev_ros.training.dataset import FEWEST_POINTS
+from tiny_bev_ros.training.kitti import read_sweep
+
+_X, _Y = (-20.0, 60.0), (-35.0, 35.0)
+_COLUMNS = 4
+
+
+def draw_page(path: Path, seeds: list[int], lidar: str, real: list[Path]) -> None:
+    """Writes a PNG: real sweeps first, then streets of these seeds with what stands in them.
+
+    Objects that training leaves out, as too few points are on them, are grey.
+
+    Args:
+        path: of the PNG.
+        seeds: of the streets.
+        lidar: name of the simulated sensor.
+        real: files of float32 x, y, z, intensity.
+    """
+    rows = -(-len(real) // _COLUMNS) - (-len(seeds) // _COLUMNS)
+    figure = Figure(figsize=(5 * _COLUMNS, 5.6 * rows), layout='constrained')
+    panels = list(np.atleast_1d(figure.subplots(rows, _COLUMNS)).ravel())
+    for panel in panels:
+        panel.set_axis_off()
+    for panel, file in zip(panels, real, strict=False):
+        _draw(panel, read_sweep(file), f'real: {file.stem}')
+    first = -(-len(real) // _COLUMNS) * _COLUMNS
+    for panel, seed in zip(panels[first:], seeds, strict=False):
+        scene, plan = street(seed), plan_of(seed)
+        sweep = scan(scene, LIDARS[lidar], ego_pose(plan), seed)
+        _draw(panel, sweep.points, f'simulated: {plan.kind}, seed {seed}, {lidar}')
+        colours = [
+            CLASS_COLOURS[CLASSES[label]] if count >= FEWEST_POINTS else (0.5, 0.5, 0.5)
+            for label, count in zip(scene.objects['label'], sweep.counts, strict=True)
+        ]
+        corners = corners_bev(torch.from_numpy(sweep.boxes)).numpy()[:, [0, 1, 2, 3, 0], ::-1]
+        panel.add_collection(LineCollection(list(corners), colors=colours, linewidths=0.9))
+    figure.savefig(path, dpi=80)
+
+
+def _draw(panel: Axes, points: np.ndarray, title: str) -> None:
+    """A cloud from above, x up and y to the left, the lowest points first."""
+    x, y, z = points[:, 0], points[:, 1], points[:, 2]
+    inside = (x > _X[0]) & (x < _X[1]) & (y > _Y[0]) & (y < _Y[1])
+    order = np.argsort(z[inside])
+    shade = z[inside][order].clip(-2.5, 1.0)
+    panel.set_axis_on()
+    panel.scatter(y[inside][order], x[inside][order], s=0.3, c=shade, linewidths=0)
+    panel.set(xlim=_Y[::-1], ylim=_X, aspect='equal', facecolor='#111111', title=title)
+    panel.set(xticks=[], yticks=[])
+
+
+def main() -> None:
+    """Entry point of the sim_page executable."""
+    parser = argparse.ArgumentParser(prog='sim_page', description=__doc__)
+    parser.add_argument('--seeds', type=int, nargs='+', default=[0, 3, 4, 5, 6, 9, 10, 12])
+    parser.add_argument('--lidar', default='hdl64', choices=list(LIDARS))
+    parser.add_argument(
+        '--data',
+        default=os.environ.get('TINY_BEV_DATA', '../shared/data'),
+        help='folder with kitti/velodyne/*.bin, if there is any',
+    )
+    parser.add_argument('--output', default='build/sim_page.png', help='the picture')
+    options = parser.parse_args()
+    real = sorted(Path(options.data).glob('kitti/velodyne/*.bin'))[: 2 * _COLUMNS]
+    path = Path(options.output)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draw_page(path, options.seeds, options.lidar, real)
+    print(f'{len(real)} real and {len(options.seeds)} simulated sweeps: {path}')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.engine import benchmark_inputs
+
+
+def test_without_real_sweeps_a_street_is_simulated(tmp_path: Path):
+    found = benchmark_inputs.clouds(tmp_path)
+    assert len(found) == 5
+    assert all(
+        label.startswith('simulated') and len(points) > 1e4 for label, points in found.items()
+    )
+
+
+def test_sweeps_and_what_the_camera_sees_of_them(tmp_path: Path):
+    points = np.random.default_rng(0).random((7, 4), np.float32)
+    for name in ('velodyne', 'velodyne_reduced'):
+        folder = tmp_path / 'kitti' / name
+        folder.mkdir(parents=True)
+        points.tofile(folder / '000008.bin')
+    found = benchmark_inputs.clouds(tmp_path)
+    assert list(found) == ['sweep 000008', 'front 000008']
+    np.testing.assert_array_equal(found['sweep 000008'], points)
+
+
+def test_pseudo_images_end_with_random_ones():
+    cloud = np.array([[1, 2, -1, 0.5], [30, -20, 0, 0.1]], np.float32)
+    images = dict(benchmark_inputs.pseudo_images({'sweep 1': cloud}))
+    assert [label.split()[0] for label in images] == ['sweep', 'random', 'random']
+    assert all(image.shape == (1, 64, 496, 432) for image in images.values())
+    cells = 496 * 432
+    assert benchmark_inputs.active_share(images['sweep 1']) == pytest.approx(2 / cells)
+    shares = [benchmark_inputs.active_share(images[f'random {i}']) for i in range(2)]
+    assert shares == pytest.approx([benchmark_inputs.RANDOM_SHARE] * 2, abs=1e-5)
+    assert not torch.equal(images['random 0'], images['random 1'])
+
+
+def test_networks_are_the_same_each_time():
+    first, second = (
+        benchmark_inputs.backbone().state_dict(),
+        benchmark_inputs.backbone().state_dict(),
+    )
+    assert all(torch.equal(value, second[key]) for key, value in first.items())
+    every, capped = (benchmark_inputs.pillar_feature_net(count) for count in (None, 32))
+    assert capped.max_points == 32
+    assert torch.equal(every.linear.weight, capped.linear.weight)
+    assert torch.equal(every.norm.running_mean, capped.norm.running_mean)
+    assert every.norm.running_mean.abs().max() > 0

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmark_result import result
+from matplotlib.figure import Figure
+
+from benchmarks import charts
+
+
+def test_growth(tmp_path: Path):
+    charts.plot_growth(result()['engine']['growth'], tmp_path / 'growth.png')
+    assert (tmp_path / 'growth.png').read_bytes().startswith(b'\x89PNG')
+
+
+def test_contenders_have_a_panel_per_thread_count_and_readable_names(monkeypatch, tmp_path: Path):
+    figures: list[Figure] = []
+    save = Figure.savefig
+
+    def kept(figure: Figure, *arguments, **keywords):
+        figures.append(figure)
+        save(figure, *arguments, **keywords)
+
+    monkeypatch.setattr(Figure, 'savefig', kept)
+    charts.plot_contenders(result()['engine']['runs'], tmp_path / 'contenders.png')
+    assert (tmp_path / 'contenders.png').read_bytes().startswith(b'\x89PNG')
+    (figure,) = figures
+    assert [axes.get_title() for axes in figure.axes] == [
+        f'2 inputs: sweep, threads: {threads}' for threads in (1, 2)
+    ]
+    labels = figure.axes[0].get_yticklabels()
+    assert [label.get_text() for label in labels] == [
+        'eager',
+        'PointPillars backbone',
+        'engine float32',
+    ]
+    boxes = [label.get_window_extent() for label in labels]
+    assert not any(a.overlaps(b) for a in boxes for b in boxes if a is not b)

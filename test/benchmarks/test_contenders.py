@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks.engine import contenders
+from benchmarks.engine.benchmark_inputs import backbone
+from benchmarks.engine.peers import PointPillarsBackbone
+
+SHAPE = (24, 16)
+IMAGE = torch.zeros(1, 64, *SHAPE)
+
+
+def fail() -> contenders.Contender:
+    raise RuntimeError('no C++ compiler\nsecond line')
+
+
+def test_every_engine_computes_the_network(tmp_path: Path):
+    network = backbone()
+    makers = contenders.builders(network, SHAPE, 1, tmp_path)
+    assert next(iter(makers)) == 'eager'
+    assert not any(name.startswith('ONNX') for name in makers)
+    image = torch.zeros(1, 64, *SHAPE)
+    image[:, :, 3, 4] = 1
+    with torch.inference_mode():
+        wanted = network(image)
+        for name, make in makers.items():
+            if name.startswith(('engine', 'folded')):
+                got = make()(image)
+                assert (got - wanted).norm() / wanted.norm() < 0.01, name
+
+
+def test_a_peer_that_fails_is_left_out_with_a_line():
+    makers = {'eager': backbone, 'torch.compile': fail}
+    found, left_out = contenders.build(makers, IMAGE)
+    assert list(found) == ['eager']
+    assert left_out == ['torch.compile is left out: RuntimeError: no C++ compiler']
+
+
+def test_an_engine_that_fails_is_an_error():
+    with pytest.raises(RuntimeError, match='no C'):
+        contenders.build({'engine float32': fail}, IMAGE)
+
+
+def test_what_is_far_too_slow_is_left_out_with_a_line():
+    makers = {
+        'quick': lambda: lambda image: image,
+        'slow': lambda: lambda image: time.sleep(0.05),
+    }
+    found, (line,) = contenders.build(makers, IMAGE)
+    assert list(found) == ['quick']
+    assert line.startswith('slow is left out: a frame took')
+
+
+def test_multiplications():
+    assert contenders.multiplications(backbone(), (496, 432)) == 28_523_888_640
+    # From the published layers: 4, 6 and 6 convolutions of 3x3 and three transposed ones.
+    cells = 496 * 432
+    stages = 64 * 64 * 9 * 4 / 4 + (64 + 5 * 128) * 128 * 9 / 16 + (128 + 5 * 256) * 256 * 9 / 64
+    ups = 128 * (64 / 4 + 128 / 4 + 256 / 4)
+    assert contenders.multiplications(PointPillarsBackbone(), (496, 432)) == cells * (stages + ups)
+
+
+def test_work_is_that_of_the_path_taken(tmp_path: Path):
+    network = backbone()
+    makers = contenders.builders(network, SHAPE, 1, tmp_path)
+    shares = {}
+    for name in ('eager', 'folded float32', 'engine float32', contenders.POINTPILLARS):
+        contender = makers[name]()
+        with torch.inference_mode():
+            contender(IMAGE)
+        shares[name] = contenders.work_share(contender, network, SHAPE)
+    assert shares['eager'] == shares['folded float32'] == 1.0
+    assert shares['engine float32'] == 0.0
+    assert shares[contenders.POINTPILLARS] == pytest.approx(1.146, abs=1e-3)

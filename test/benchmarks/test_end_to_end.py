@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from benchmarks.engine import end_to_end as ends
+from benchmarks.engine.benchmark_inputs import backbone
+from tiny_bev_ros.grid import BevGrid
+
+
+def test_both_straightforward_ways_agree_and_every_stage_is_timed(monkeypatch):
+    monkeypatch.setattr(ends, 'KITTI', BevGrid((0, 8), (-4, 4), (-3, 1), 0.5))
+    results = {}
+
+    def once(work, rounds):
+        results.update({name: run() for name, run in work.items()})
+        return {name: [1.0] * rounds for name in work}
+
+    monkeypatch.setattr(ends, 'interleaved', once)
+    points = np.random.default_rng(0).uniform((0, -4, -2, 0), (8, 4, 1, 1), (900, 4))
+    with torch.inference_mode():
+        rows = ends.end_to_end(points.astype(np.float32), backbone(), 1, 2)
+    assert [row['name'] for row in rows if row['whole']] == list(results)[:4]
+    assert sum(not row['whole'] for row in rows) == 9
+    padded, capped = results[ends.PADDED], results[ends.CAPPED]
+    assert (padded - capped).abs().max() < 1e-5 * capped.abs().max()
+    # The engine's pillars count every point and no padding, so its result is another one.
+    engine = results['pillars to engine, float32']
+    assert engine.shape == capped.shape
+    assert torch.equal(engine, results['engine: float32'])

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import pytest
+from benchmark_result import result
+
+from benchmarks.report import markdown
+
+
+def lines_of(text: str, name: str) -> list[str]:
+    return [line for line in text.splitlines() if line.startswith(f'| {name} |')]
+
+
+def test_contenders():
+    text = markdown(result())
+    # Sweeps and random maps, with 1 and with 2 threads: times and ratios of each.
+    engine = lines_of(text, 'engine float32')
+    assert len(engine) == 8
+    # 0.1 of 1e8 multiplications in 10 and in 20 ms: 10 % and 5 % of 1e10 per second.
+    assert engine[0] == (
+        '| engine float32 | 20.0 | 10.0..40.0 | 3.0e-07 | 1.0e-08 | 2.0e-07 | 10.0% | 8% |  |'
+    )
+    assert engine[1] == '| engine float32 | 3.00 (2.00..4.00) | 6.00 (4.00..8.00) |'
+    assert lines_of(text, 'eager')[0].endswith('| 100.0% | 25% | 200 |')
+    assert lines_of(text, 'PointPillars backbone')[0].count('another network') == 3
+
+
+def test_everything_around_them():
+    text = markdown(result())
+    assert '- torch.compile is left out: no compiler' in text
+    assert '| sweep | 2 | 2.00% | 2.00%..2.00% |' in text
+    assert 'FMA peak: 10.0 billion per second' in text
+    assert 'eager, allocator untuned: 60.0 ms (60.0..60.0), 1.50 times' in text
+    assert lines_of(text, 'pillars to engine, float32')[0].endswith('| 10.00 | 5.00 |')
+    assert lines_of(text, 'engine: pillars')[0].endswith('| 3.0 | 3.0..3.0 |')
+    assert lines_of(text, '0.1') == ['| 0.1 | 1.0 | 2.0 | 9.0 |']
+    assert lines_of(text, '90') == ['| 90 | 1.0 | 2.0 | 9.0 |', '| 90 | 7000 | 5.0 |']
+    assert '\n\n\n' not in text
+
+
+def test_every_row_of_a_table_has_the_cells_of_its_head():
+    rows = [line for line in markdown(result()).splitlines() if line.startswith('|')]
+    widths: list[int] = []
+    for line, after in zip(rows, [*rows[1:], ''], strict=True):
+        if after.startswith('| ---'):
+            widths.append(line.count('|'))
+        assert line.count('|') == widths[-1]
+    assert len(widths) > 10
+
+
+@pytest.mark.parametrize(
+    ('missing', 'present'), [('engine', 'transport'), ('transport', 'engine')]
+)
+def test_each_part_alone(missing: str, present: str):
+    parts = result()
+    del parts[missing]
+    words = {'engine': '## Cost against occupancy', 'transport': '## Nodes from outside'}
+    text = markdown(parts)
+    assert words[present] in text
+    assert words[missing] not in text

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import argparse
+import builtins
+import sys
+from pathlib import Path
+
+import numpy as np
+from torch import nn
+
+from benchmarks import run
+
+
+def without(monkeypatch, package: str) -> None:
+    """As where it is not installed."""
+    real = builtins.__import__
+
+    def importing(name: str, *arguments, **keywords):
+        if name.partition('.')[0] == package or package in name:
+            raise ModuleNotFoundError(f'No module named {package!r}')
+        return real(name, *arguments, **keywords)
+
+    monkeypatch.setattr(builtins, '__import__', importing)
+
+
+def test_without_onnx_the_report_says_so(monkeypatch, tmp_path: Path):
+    monkeypatch.setattr(run, '_CALIBRATION_SWEEPS', 0)
+    without(monkeypatch, 'onnx')
+    (line,) = run.try_export(nn.Identity(), tmp_path)
+    assert line == "ONNX Runtime is left out: ModuleNotFoundError: No module named 'onnx'"
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_ros_the_report_says_so(monkeypatch, tmp_path: Path):
+    monkeypatch.delitem(sys.modules, 'benchmarks.transport.node_latency', raising=False)
+    monkeypatch.setitem(sys.modules, 'rclpy', None)
+    options = argparse.Namespace(threads=[1], rounds=1)
+    points = {'sweep 1': np.zeros((0, 4), np.float32)}
+    result = run.try_transport(points, 'sweep 1', options, tmp_path)
+    (line,) = result.pop('left_out')
+    assert result == {}
+    assert line == (
+        'The transport is left out: benchmarks.transport.node_latency cannot be used '
+        '(rclpy is not installed)'
+    )
+
+
+def test_the_processor_has_a_name():
+    assert run.processor().strip()

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from dataclasses import replace
+
+import matplotlib.image
+import numpy as np
+import pytest
+import torch
+
+from tiny_bev_ros.demo.fusion_figure import Looks, draw, likeliest_cell, looks_of
+from tiny_bev_ros.grid import BevGrid
+from tiny_bev_ros.models import FuTrFusion, make_camera, seeded
+from tiny_bev_ros.models.heads.detection import Detections
+
+GRID = BevGrid((0, 16), (-8, 8), (-3, 1), 0.5)
+AHEAD = [[0, -1, 0, 0], [0, 0, -1, 0], [1, 0, 0, 0], [0, 0, 0, 1]]
+IMAGE = make_camera([100, 0, 99.5, 0, 100, 29.5, 0, 0, 1], AHEAD, (200, 60))
+# It looks back: x right is y to the left, z ahead is x behind.
+AWAY = [[0, 1, 0, 0], [0, 0, -1, 0], [-1, 0, 0, 0], [0, 0, 0, 1]]
+# The second and third height of a cell some metres ahead are in its view.
+CELL = (16, 12)
+
+
+def parts():
+    with seeded(0):
+        fusion = FuTrFusion(32, 16).eval()
+        return fusion, torch.randn(1, 32, *GRID.shape), torch.randn(1, 16, 15, 50)
+
+
+def test_a_cell_looks_where_it_lies():
+    fusion, bev, features = parts()
+    looks = looks_of(fusion, bev, GRID, features, IMAGE.scaled((50, 15)), IMAGE, CELL)
+    x, y = GRID.x_axis.centre(CELL[1]), GRID.y_axis.centre(CELL[0])
+    expected = [[99.5 - 100 * y / x, 29.5 - 100 * z / x] for z in (-1.5, -0.5, 0.5, 1.5)]
+    np.testing.assert_allclose(looks.pixels, expected, atol=1e-6)
+    assert looks.weights.sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_a_camera_that_sees_no_cell_looks_nowhere():
+    fusion, bev, features = parts()
+    away = replace(IMAGE, from_points=torch.tensor(AWAY, dtype=torch.float64))
+    looks = looks_of(fusion, bev, GRID, features, away.scaled((50, 15)), away, CELL)
+    assert looks.pixels.shape == (0, 2)
+    assert looks.weights.shape == (0,)
+
+
+def test_its_weights_are_those_of_the_attention():
+    fusion, bev, features = parts()
+    before = looks_of(fusion, bev, GRID, features, IMAGE.scaled((50, 15)), IMAGE, CELL)
+    with torch.no_grad():
+        fusion.attention.height[2] += 10 * fusion.attention.queries(
+            fusion.before(bev[0, :, CELL[0], CELL[1]])
+        )
+    after = looks_of(fusion, bev, GRID, features, IMAGE.scaled((50, 15)), IMAGE, CELL)
+    assert after.weights[2] > 0.9 > before.weights[2]
+
+
+def test_the_cell_that_is_shown_is_seen_whole():
+    fusion, *_ = parts()
+    heat = np.full(GRID.shape, -9.0)
+    heat[CELL], heat[0, 0] = -2, -1  # the second one is beside the view
+    assert likeliest_cell(fusion, GRID, IMAGE.scaled((50, 15)), heat) == CELL
+
+
+def objects(boxes=()):
+    boxes = torch.tensor(boxes, dtype=torch.float32).view(-1, 7)
+    return Detections(boxes, torch.ones(len(boxes)), torch.arange(len(boxes)))
+
+
+def test_what_is_drawn_lies_where_it_is(tmp_path):
+    maps = np.zeros((2, 4, *GRID.shape), np.float32)
+    image = np.zeros((60, 200, 3), np.uint8)
+
+    def picture(points, pixels, found=()):
+        looks = Looks(CELL, np.array(pixels, float).reshape(-1, 2), np.ones(len(pixels)))
+        points = np.array(points, np.float32).reshape(-1, 3)
+        draw(
+            image, IMAGE, points, (maps[0], maps[1]), [objects(), objects(found)], GRID, looks,
+            'title', tmp_path / 'x.png',
+        )  # fmt: skip
+        return matplotlib.image.imread(tmp_path / 'x.png')[..., :3]
+
+    def columns(one, other, low=0.12, high=0.45):  # below the title, above the maps
+        rows, cols = np.nonzero(np.abs(one - other).max(axis=2) > 0.1)
+        mine = (rows > low * len(one)) & (rows < high * len(one))
+        return cols[mine] / one.shape[1]
+
+    bare = picture([], [])
+    left = columns(bare, picture([[10, 6 + 0.1 * i, 0] for i in range(30)], []))
+    assert len(left) > 20
+    assert left.max() < 0.3
+    right = columns(bare, picture([], [(180, 30)]))
+    assert len(right) > 20
+    assert right.min() > 0.7
+    # Of the fused map alone, which is the one in the middle; its left half is at the left.
+    boxed = columns(bare, picture([], [], [[8, 4, 0, 4, 2, 1.5, 0]]), 0.55, 0.95)
+    assert len(boxed) > 20
+    assert 0.33 < np.median(boxed) < 0.5

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A ROS graph of real processes for tests, apart from any other graph on the machine."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import rclpy
+from forked_node import ForkedNode
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.qos import QoSProfile, QoSReliabilityPolicy
+
+from tiny_bev_ros.runtime.node_process import NodeProcess
+
+# For a machine that does much else: who waits for so long waits in vain.
+WAIT_S = 120.0
+
+
+class RosGraph:
+    """Starts executables, publishes to them and collects what they publish.
+
+    All of it is in a namespace of this test process, on a domain that it hardly shares.
+    """
+
+    _number = 0
+
+    def __init__(self, folder: Path) -> None:
+        RosGraph._number += 1
+        self.folder = folder
+        self.namespace = f'/test_{os.getpid()}_{RosGraph._number}'
+        self._saved = dict(os.environ)
+        os.environ['ROS_DOMAIN_ID'] = str(1 + os.getpid() % 100)
+        os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'  # Iron and later
+        os.environ['ROS_LOCALHOST_ONLY'] = '1'  # Humble
+        self._context = rclpy.Context()
+        self._context.init()
+        self.node = rclpy.create_node('tester', namespace=self.namespace, context=self._context)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self.node)
+        self.processes: dict[str, NodeProcess] = {}
+
+    def start(self, executable: str, *arguments: str, **parameters: Any) -> NodeProcess:
+        """Starts an executable; `a__b=1` sets parameter a.b; without `weights` random ones."""
+        return self._start(ForkedNode, executable, arguments, parameters)
+
+    def start_afresh(self, executable: str, *arguments: str, **parameters: Any) -> NodeProcess:
+        """Starts an executable as a user does, with its imports: for tests of the start."""
+        return self._start(NodeProcess, executable, arguments, parameters)
+
+    def _start(
+        self,
+        kind: type[NodeProcess],
+        executable: str,
+        arguments: tuple[str, ...],
+        parameters: dict[str, Any],
+    ) -> NodeProcess:
+        parameters = {'weights': 'none', **parameters}
+        arguments = ('-r', f'__ns:={self.namespace}', *arguments)
+        for name, value in parameters.items():
+            text = str(value).lower() if isinstance(value, bool) else str(value)
+            arguments += ('-p', f'{name.replace("__", ".")}:={text}')
+        process = kind(executable, list(arguments), self.folder / f'{executable}.log')
+        self.processes[executable] = process
+        return process
+
+    def collect(self, message_type: type, topic: str, reliable: bool = True) -> list[Any]:
+        """A list that grows with each message on the topic."""
+        messages: list[Any] = []
+        self.node.create_subscription(message_type, topic, messages.append, quality(reliable, 10))
+        return messages
+
+    def publisher(self, message_type: type, topic: str, reliable: bool = True) -> Any:
+        """A publisher that has a subscriber by the time it is returned."""
+        publisher = self.node.create_publisher(message_type, topic, quality(reliable, 10))
+        self.spin_until(lambda: publisher.get_subscription_count() > 0)
+        # The other end learns of our subscriptions at about the same time.
+        self.spin_for(0.5)
+        return publisher
+
+    def spin_until(self, done: Callable[[], bool], seconds: float = WAIT_S) -> None:
+        """Fails with the logs of the processes when it takes longer."""
+        end = time.monotonic() + seconds
+        while not done():
+            for process in self.processes.values():
+                process.check()
+            assert time.monotonic() < end, f'not within {seconds} s\n{self.logs()}'
+            self._executor.spin_once(timeout_sec=0.05)
+
+    def spin_for(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self._executor.spin_once(timeout_sec=0.05)
+
+    def logs(self) -> str:
+        return '\n'.join(process.log.read_text() for process in self.processes.values())
+
+    def close(self) -> None:
+        for process in self.processes.values():
+            process.stop()
+        self.node.destroy_node()
+        self._context.try_shutdown()
+        os.environ.clear()
+        os.environ.update(self._saved)
+
+
+def quality(reliable: bool, depth: int) -> QoSProfile:
+    profile = QoSProfile(depth=depth)
+    policy = QoSReliabilityPolicy.RELIABLE if reliable else QoSReliabilityPolicy.BEST_EFFORT
+    profile.reliability = policy
+    return profile

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Networks for tests: batch norms as after training, and one that is no chain of layers."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from tiny_bev_ros.models import seeded
+
+
+def shaken(network: nn.Module, seed: int = 0) -> nn.Module:
+    """Batch norms as after training, in eval mode."""
+    with seeded(seed), torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.running_mean.normal_(0, 0.3)
+                module.running_var.uniform_(0.5, 2)
+                if module.affine:
+                    module.weight.uniform_(0.5, 1.5)
+                    module.bias.normal_(0, 0.3)
+    return network.eval()
+
+
+class Residual(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(4, 4, 3, padding=1)
+
+    def forward(self, x):
+        return x + self.conv(x)

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tiles of 4x4 outputs: their transforms, and which of them there are."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from tiny_bev_ros.inference.kernels import winograd
+from tiny_bev_ros.inference.sparse.active_sites import Sites
+from tiny_bev_ros.inference.sparse.background import backgrounds
+from tiny_bev_ros.inference.sparse.layer_chain import ConvLayer
+from tiny_bev_ros.inference.sparse.tile_layer import TileLayer
+
+
+def sites(shape: tuple[int, int], share: float, channels: int, dtype: torch.dtype) -> Sites:
+    random = np.random.default_rng(0)
+    rows, cols = np.nonzero(random.random(shape) < share)
+    found = Sites(channels, dtype)
+    found.resize(len(rows))
+    found.cells[1 : len(rows) + 1] = np.stack([rows, cols], 1)
+    values = torch.from_numpy(random.normal(size=(len(rows), channels)).astype(np.float32))
+    found.rows[1 : len(rows) + 1, :channels] = values
+    return found
+
+
+@pytest.mark.parametrize('shape', [(1, 1), (3, 9), (4, 4), (8, 12), (37, 41)])
+@pytest.mark.parametrize('share', [0.0, 0.03, 0.4, 1.0])
+@pytest.mark.parametrize(
+    ('dtype', 'tolerance'), [(torch.float32, 2e-6), (torch.bfloat16, 4e-2)], ids=str
+)
+@torch.no_grad()
+def test_a_layer_is_the_convolution(
+    shape: tuple[int, int], share: float, dtype: torch.dtype, tolerance: float
+):
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(20, 18, 3, 3, generator=generator) / 13
+    layer = ConvLayer(weight, torch.randn(20, generator=generator), 1, relu=True)
+    (background,) = backgrounds((layer,), shape)
+    tiled = TileLayer(layer, background, shape, dtype, last=True)
+    given = sites(shape, share, 18, dtype)
+    blocks = tiled.find(given)
+
+    def run(work, blocks):
+        for block in blocks:
+            work(block)
+
+    tiled.compute(given, blocks, run)
+    found = tiled.sites
+    canvas = torch.zeros(1, 18, *shape)
+    at = given.cells[1 : given.count + 1]
+    canvas[0, :, at[:, 0], at[:, 1]] = given.rows[1 : given.count + 1, :18].t().float()
+    wanted = layer(canvas)[0]
+    got = torch.from_numpy(background.full())
+    at = found.cells[1 : found.count + 1]
+    got[:, at[:, 0], at[:, 1]] = found.rows[1 : found.count + 1, :20].t()
+    assert (got - wanted).abs().max() <= tolerance * wanted.abs().max()
+    # Active is what has an active cell in its neighbourhood, each once.
+    near = torch.nn.functional.max_pool2d((canvas != 0).any(1).float(), 3, 1, 1)[0]
+    expected = set(map(tuple, near.nonzero().tolist()))
+    assert set(map(tuple, at.tolist())) == expected
+    assert found.count == len(expected)
+    assert tiled.macs(blocks) == len({(y // 4, x // 4) for y, x in expected}) * 36 * 32 * 32
+
+
+def test_the_points_are_exact_in_binary():
+    assert np.float32(winograd.A**3) == winograd.A**3
+    assert np.float32(winograd.A**2 * winograd.B**2) == winograd.A**2 * winograd.B**2
+
+
+def test_transformed_weights_of_a_constant():
+    # At infinity only the last tap counts; at 0 only the first, over A^2 B^2.
+    wide = winograd.transform_weight(np.ones((1, 1, 3, 3))).reshape(6, 6)
+    assert wide[5, 5] == 1
+    assert wide[0, 0] == pytest.approx(1 / (winograd.A * winograd.B) ** 4)

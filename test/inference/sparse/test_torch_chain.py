@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The sparse path in plain PyTorch, layer by layer the same as the dense network."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from shaken_networks import shaken
+from torch import nn
+
+from tiny_bev_ros.inference.sparse import torch_chain
+from tiny_bev_ros.inference.sparse.cost_model import trial_pillars
+from tiny_bev_ros.inference.sparse.layer_chain import ConvLayer, as_chain
+from tiny_bev_ros.inference.sparse.torch_chain import TorchChain
+from tiny_bev_ros.models import TinyBEVBackbone, scatter, seeded
+
+CPU = torch.device('cpu')
+DEVICES = ['cpu', pytest.param('cuda', marks=pytest.mark.gpu)]
+SHAPE = (33, 46)
+KERNEL_AND_STRIDE = st.tuples(st.sampled_from([1, 3]), st.integers(1, 3))
+
+
+def layers(seed: int = 0) -> tuple[ConvLayer, ...]:
+    with seeded(seed):
+        return as_chain(shaken(TinyBEVBackbone(6, 5, 7), seed))
+
+
+def dense(chain: tuple[ConvLayer, ...], canvas: torch.Tensor) -> torch.Tensor:
+    for layer in chain:
+        canvas = layer(canvas)
+    return canvas[0]
+
+
+def difference(got: torch.Tensor, wanted: torch.Tensor) -> float:
+    assert got.shape == wanted.shape
+    return float((got.cpu() - wanted).abs().max() / wanted.abs().max())
+
+
+@pytest.mark.parametrize('name', DEVICES)
+def test_it_gives_what_the_dense_chain_gives(name: str):
+    chain, device = layers(), torch.device(name)
+    sparse = TorchChain(chain, SHAPE, torch.float32, device)
+    # More, fewer and no sites than the buffers were made for.
+    for share in (0.02, 0.4, 0.1, 0.0, 1.0):
+        features, cells = trial_pillars(share, 6, SHAPE, CPU)
+        sparse.find(cells.to(device))
+        got = sparse.compute(features.to(device))
+        assert got.dtype == torch.float32
+        assert got.device.type == name
+        assert difference(got, dense(chain, scatter(features, cells, SHAPE))) < 1e-5
+
+
+@given(
+    rows=st.integers(1, 40),
+    cols=st.integers(1, 40),
+    share=st.sampled_from([0.0, 0.01, 0.1, 1.0]),
+    shapes=st.lists(KERNEL_AND_STRIDE, min_size=1, max_size=4),
+)
+@settings(max_examples=60, deadline=None, derandomize=True)
+def test_any_chain(rows: int, cols: int, share: float, shapes: list[tuple[int, int]]):
+    with seeded(rows + cols):
+        convs = [nn.Conv2d(4, 4, kernel, stride, kernel // 2) for kernel, stride in shapes]
+        chain = as_chain(nn.Sequential(*convs, nn.ReLU()).eval())
+    sparse = TorchChain(chain, (rows, cols), torch.float32, CPU)
+    features, cells = trial_pillars(share, 4, (rows, cols), CPU)
+    sparse.find(cells)
+    wanted = dense(chain, scatter(features, cells, (rows, cols)))
+    torch.testing.assert_close(sparse.compute(features), wanted, atol=1e-5, rtol=1e-5)
+
+
+def test_sites_of_many_blocks(monkeypatch):
+    monkeypatch.setattr(torch_chain, '_CPU_BLOCK', 7 * 9 * 6 * 4)
+    chain = layers()
+    sparse = TorchChain(chain, SHAPE, torch.float32, CPU)
+    features, cells = trial_pillars(0.2, 6, SHAPE, CPU)
+    sparse.find(cells)
+    wanted = dense(chain, scatter(features, cells, SHAPE))
+    assert difference(sparse.compute(features), wanted) < 1e-5
+
+
+def test_multiplications_are_those_of_the_active_sites():
+    chain = layers()
+    sparse = TorchChain(chain, SHAPE, torch.float32, CPU)
+    weights = [layer.weight.numel() for layer in chain]
+    assert [layer.stride for layer in chain] == [1, 1, 1, 2, 1]
+    assert [layer.kernel for layer in chain] == [1, 3, 3, 3, 3]
+    # One cell in the middle: a ring more per 3x3, and what stride 2 leaves.
+    assert sparse.find(torch.tensor([[16, 20]])) == sum(
+        sites * weight for sites, weight in zip((1, 9, 25, 9, 25), weights, strict=True)
+    )
+    assert sparse.find(torch.zeros(0, 2, dtype=torch.int64)) == 0
+
+
+def test_two_results_in_turn():
+    sparse = TorchChain(layers(), SHAPE, torch.float32, CPU)
+    results = []
+    for share in (0.1, 0.2, 0.3):
+        features, cells = trial_pillars(share, 6, SHAPE, CPU)
+        sparse.find(cells)
+        results.append(sparse.compute(features))
+    assert results[0].data_ptr() == results[2].data_ptr() != results[1].data_ptr()
+
+
+@pytest.mark.parametrize('name', DEVICES)
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_lower_precision(name: str, dtype: torch.dtype):
+    chain, device = layers(), torch.device(name)
+    sparse = TorchChain(chain, SHAPE, dtype, device)
+    features, cells = trial_pillars(0.1, 6, SHAPE, CPU)
+    sparse.find(cells.to(device))
+    wanted = dense(chain, scatter(features, cells, SHAPE))
+    got = sparse.compute(features.to(device)).cpu()
+    assert (got - wanted).norm() / wanted.norm() < 0.01
+
+
+def test_active_cells_of_a_canvas():
+    canvas = torch.zeros(6, *SHAPE)
+    canvas[2, 0, 0], canvas[5, 32, 45] = 1e-40, -3.0
+    canvas[1, 7, 8], canvas[3, 9, 9] = float('nan'), -0.0
+    features, cells = TorchChain(layers(), SHAPE, torch.float32, CPU).active(canvas)
+    assert cells.tolist() == [[0, 0], [7, 8], [32, 45]]
+    torch.testing.assert_close(features, canvas[:, [0, 7, 32], [0, 8, 45]].t(), equal_nan=True)
+
+
+def test_an_engine_where_numba_is_missing():
+    program = """
+import sys
+
+sys.modules['numba'] = None  # as if it were not installed
+import torch
+from tiny_bev_ros.inference.backbone_runner import BackboneRunner
+from tiny_bev_ros.models import TinyBEVBackbone
+
+network = TinyBEVBackbone(6, 5, 7).eval()
+engine = BackboneRunner(network, torch.device('cpu'), sparsity='always')
+canvas = torch.zeros(1, 6, 20, 20)
+canvas[:, :, 3, 4] = 1
+torch.testing.assert_close(engine(canvas), network(canvas).detach(), atol=1e-5, rtol=1e-5)
+assert engine.statistics.path == 'sparse', engine.statistics
+assert engine.why_dense == '', engine.why_dense
+"""
+    done = subprocess.run(
+        [sys.executable, '-c', program], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

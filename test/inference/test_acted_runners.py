@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every stage on acted CUDA devices, by every name of one: the CPU's results, and float32."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from acted_cuda import on_acted
+from acted_machine import Machine
+from fusions import lively_fusion
+
+import tiny_bev_ros
+from tiny_bev_ros.detector import Detector
+from tiny_bev_ros.grid import BevGrid
+from tiny_bev_ros.inference.backbone_runner import BackboneRunner
+from tiny_bev_ros.inference.camera_runner import CameraRunner
+from tiny_bev_ros.inference.fusion_runner import FusionRunner
+from tiny_bev_ros.inference.head_runner import HeadRunner
+from tiny_bev_ros.inference.pillar_runner import PillarRunner
+from tiny_bev_ros.models import (
+    CameraEncoder,
+    PillarFeatureNet,
+    build_backbone,
+    list_backbones,
+    make_camera,
+    resolve_device,
+    scatter,
+    seeded,
+)
+from tiny_bev_ros.models.bev_detector import build_heads
+
+CPU = torch.device('cpu')
+GRID = BevGrid((0, 8), (-4, 4), (-3, 1), 0.5)
+NAMES = ['auto', 'cuda', 'cuda:0', 'cuda:1']
+AHEAD = [[0, -1, 0, 0], [0, 0, -1, 0], [1, 0, 0, 0], [0, 0, 0, 1]]
+
+
+@pytest.fixture(params=NAMES)
+def device(acted: Machine, request: pytest.FixtureRequest) -> torch.device:
+    return resolve_device(request.param)
+
+
+@pytest.fixture(autouse=True)
+def _float32(acted: Machine) -> Iterator[None]:
+    """No stage rounds to TF32."""
+    yield
+    assert True not in acted.flags['conv'] | acted.flags['matmul']
+
+
+def cloud(count: int = 300) -> np.ndarray:
+    random = np.random.default_rng(0)
+    return random.uniform([0, -4, -3, 0], [8, 4, 1, 1], (count, 4)).astype(np.float32)
+
+
+def pillars(count: int = 20, channels: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    flat = torch.randperm(256, generator=generator)[:count].sort().values
+    cells = torch.stack([flat // 16, flat % 16], 1)
+    return torch.rand(count, channels, generator=generator), cells
+
+
+def close(found: torch.Tensor, wanted: torch.Tensor, tolerance: float = 1e-4) -> None:
+    """The values of the CPU, computed on the device; the wanted one says how large they are."""
+    assert on_acted(found)
+    assert (found.cpu() - wanted).abs().max() <= tolerance * wanted.abs().max()
+
+
+@pytest.mark.parametrize('max_points', [None, 4])
+def test_pillars(device: torch.device, max_points: int | None):
+    with seeded(0):
+        pfn = PillarFeatureNet(out_channels=8, max_points=max_points).eval()
+    wanted, cells = PillarRunner(pfn, GRID, CPU).pillars(cloud())
+    stage = PillarRunner(pfn, GRID, device)
+    stage.warm_up()
+    found = stage.pillars(cloud())
+    close(found[0], wanted)
+    assert torch.equal(found[1].cpu(), cells)
+    close(stage.lay_out(found), scatter(wanted, cells, GRID.shape))
+    empty, _ = stage.pillars(np.zeros((0, 4), np.float32))
+    assert empty.shape == (0, 8)
+
+
+@pytest.mark.parametrize('name', list_backbones())
+@pytest.mark.parametrize(
+    ('precision', 'sparsity', 'device_name'),
+    [('float32', 'always', 'cuda:1'), ('float32', 'never', 'cuda'), ('bfloat16', 'auto', 'auto')],
+)
+def test_backbones(acted: Machine, name: str, sparsity: str, precision: str, device_name: str):
+    device = resolve_device(device_name)
+    with seeded(0):
+        network = build_backbone(name, in_channels=8, mid_channels=8, out_channels=16).eval()
+    if sparsity == 'always' and BackboneRunner(network, CPU).why_dense:
+        pytest.skip('has no sparse path')
+    given = pillars()
+    canvas = scatter(*given, GRID.shape)
+    with torch.inference_mode():
+        wanted = network(canvas)
+    engine = BackboneRunner(network, device, precision=precision, sparsity=sparsity)
+    engine.warm_up(GRID.shape)
+    assert engine.why_no_graph == ''
+    tolerance = 1e-4 if precision == 'float32' else 0.05
+    for _ in range(3):  # buffers are kept, and two outputs alternate
+        close(engine.from_pillars(*given, GRID.shape), wanted, tolerance)
+        close(engine(canvas.to(device)), wanted, tolerance)
+    if sparsity == 'never':
+        assert acted.launches['graph'] >= 6
+
+
+def test_a_dense_path_without_a_graph(acted: Machine, monkeypatch: pytest.MonkeyPatch):
+    def capture(*_):
+        raise RuntimeError('operation not permitted when stream is capturing')
+
+    monkeypatch.setattr('tiny_bev_ros.inference.backbone_runner.cuda_graph', capture)
+    with seeded(0):
+        network = build_backbone('tiny', in_channels=8, mid_channels=8, out_channels=16).eval()
+    canvas = scatter(*pillars(), GRID.shape)
+    with torch.inference_mode():
+        wanted = network(canvas)
+    engine = BackboneRunner(network, resolve_device('cuda'), sparsity='never')
+    with pytest.warns(UserWarning, match='no CUDA graph: operation not permitted'):
+        engine.warm_up(GRID.shape)
+    close(engine(canvas), wanted)
+
+
+@pytest.mark.parametrize('precision', ['float32', 'bfloat16'])
+def test_heads(device: torch.device, precision: str):
+    with seeded(0):
+        heads = dict(build_heads(('detection', 'drivable'), 16).eval().items())
+    features = torch.rand(1, 16, 8, 8, generator=torch.Generator().manual_seed(0))
+    scores = (0.0, 0.0, 0.0)
+    grid = GRID.strided(2)
+    wanted = HeadRunner(heads, CPU)(features, grid, scores)
+    seen = HeadRunner(heads, device, precision)(features.to(device), grid, scores)
+    assert seen.detections is not None
+    assert wanted.detections is not None
+    assert seen.drivable is not None
+    assert wanted.drivable is not None
+    assert not on_acted(seen.drivable)
+    assert (seen.drivable - wanted.drivable).abs().max() < 0.01
+    if precision == 'float32':
+        for found, right in zip(seen.detections, wanted.detections, strict=True):
+            torch.testing.assert_close(found, right, rtol=1e-4, atol=1e-4)
+
+
+def test_a_camera(device: torch.device):
+    with seeded(0):
+        encoder = CameraEncoder(out_channels=8, stride=8).eval()
+    camera = make_camera([20, 0, 19.5, 0, 20, 11.5, 0, 0, 1], AHEAD, (40, 24))
+    rgb = np.random.default_rng(0).integers(0, 256, (24, 40, 3)).astype(np.uint8)
+    wanted, _ = CameraRunner(encoder, CPU, image_size=(32, 16))(rgb, camera)
+    stage = CameraRunner(encoder, device, image_size=(32, 16))
+    stage.warm_up((40, 24))
+    found, seen = stage(rgb, camera)
+    close(found, wanted)
+    assert seen.size == (4, 2)
+
+
+@pytest.mark.parametrize('mode', ['projected', 'global'])
+@pytest.mark.parametrize('precision', ['float32', 'bfloat16'])
+def test_fusion(device: torch.device, mode: str, precision: str):
+    fusion = lively_fusion(16, 8, mode)
+    grid = GRID.strided(2)
+    generator = torch.Generator().manual_seed(0)
+    bev = torch.rand(1, 16, *grid.shape, generator=generator)
+    camera = make_camera([5, 0, 4.5, 0, 5, 2.5, 0, 0, 1], AHEAD, (10, 6))
+    view = torch.rand(1, 8, 6, 10, generator=generator)
+    wanted = FusionRunner(fusion, CPU)(bev, grid, [(view, camera)])
+    stage = FusionRunner(fusion, device, precision)
+    tolerance = 1e-4 if precision == 'float32' else 0.05
+    for _ in range(2):
+        close(stage(bev.to(device), grid, [(view.to(device), camera), None]), wanted, tolerance)
+    close(stage(bev, grid, [None]), bev)
+
+
+def test_a_detector(acted: Machine):
+    weights = Path(tiny_bev_ros.__file__).parent / 'weights' / 'street.safetensors'
+    ranges, scores = ((0.0, 8.0), (-4.0, 4.0)), (0.0, 0.0, 0.0)
+    wanted = Detector(weights, *ranges, CPU)(cloud(), scores)
+    detector = Detector(weights, *ranges, resolve_device('cuda'))
+    acted.reset()
+    before = acted.ticks
+    seen = detector(cloud(), scores)
+    assert seen.detections is not None
+    assert wanted.detections is not None
+    for found, right in zip(seen.detections, wanted.detections, strict=True):
+        torch.testing.assert_close(found, right, rtol=1e-3, atol=1e-3)
+    # A launch of the acted device takes a microsecond, as do the four moments that are noted.
+    launched = acted.ticks - before - 4
+    assert sum(detector.seconds.values()) * 1e6 == pytest.approx(launched)
+    assert min(detector.seconds.values()) > 0
+    assert acted.waits['event'] <= 1

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a backbone is said to take, beside what its buffers and a process of its own take."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.peak_memory import peak_mb
+from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.inference import memory, pillar_runner
+from tiny_bev_ros.inference.backbone_memory import BackboneMemory, dense_bytes
+from tiny_bev_ros.inference.backbone_runner import BackboneRunner
+from tiny_bev_ros.inference.memory import NotEnoughMemoryError
+from tiny_bev_ros.inference.sparse import path_selector
+from tiny_bev_ros.inference.sparse.cost_model import TRIAL_SHARE, run_sparse, trial_pillars
+from tiny_bev_ros.inference.sparse.layer_chain import ConvLayer
+from tiny_bev_ros.models import build_backbone, list_backbones
+
+CPU, CUDA = torch.device('cpu'), torch.device('cuda')
+SHAPE = (200, 240)
+
+
+def held_bytes(*things: Any) -> int:
+    """Of all arrays and tensors that can be reached, each memory once."""
+    found: dict[int, int] = {}
+    seen: set[int] = set()
+    waiting = list(things)
+    while waiting:
+        each = waiting.pop()
+        if id(each) in seen:
+            continue
+        seen.add(id(each))
+        if isinstance(each, torch.Tensor):
+            storage = each.untyped_storage()
+            found[storage.data_ptr()] = storage.nbytes()
+        elif isinstance(each, np.ndarray):
+            if each.base is None:
+                found[each.ctypes.data] = each.nbytes
+        elif isinstance(each, dict):
+            waiting += each.values()
+        elif isinstance(each, (list, tuple)):
+            waiting += each
+        elif type(each).__module__.startswith('tiny_bev_ros'):
+            waiting.append(vars(each))
+    return sum(found.values())
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize('path', ['numba', 'torch'])
+def test_the_buffers_of_a_sparse_path_are_those_that_were_computed(monkeypatch, path, dtype):
+    if path == 'numba':
+        pytest.importorskip('numba')
+    if path == 'torch':
+        monkeypatch.setattr(path_selector, 'why_no_numba', lambda: 'not wanted here')
+    needs = BackboneMemory.of(build_backbone('tiny').eval())
+    sparse = path_selector.Choice(needs.layers, SHAPE, dtype, CPU, 1, None).sparse
+    run_sparse(sparse, *trial_pillars(TRIAL_SHARE, 64, SHAPE, CPU))
+    held = held_bytes(sparse) - held_bytes(needs.layers)
+    if path == 'numba':  # as large as the map, of which only what is written takes memory
+        held -= sum(each.nbytes * (1 - TRIAL_SHARE) for each in (sparse._cells, sparse._features))
+    computed = needs.bytes(SHAPE, dtype, CPU, 'always', numba=path == 'numba')
+    assert 0.8 * computed < held < 1.2 * computed
+
+
+@pytest.mark.skipif(
+    not os.access('/proc/self/clear_refs', os.W_OK), reason='no peaks are told by this system'
+)
+def test_the_dense_path_takes_what_was_computed():
+    layers = BackboneMemory.of(build_backbone('tiny').eval()).layers
+    given = 4 * 64 * SHAPE[0] * SHAPE[1] / 1e6
+    computed = dense_bytes(layers, SHAPE, torch.float32, CPU) / 1e6 - given
+    measured = peak_mb(dense_frame, SHAPE, threads=1)
+    assert 0.75 * computed < measured < 1.25 * computed
+
+
+def dense_frame(shape: tuple[int, int]) -> Any:
+    engine = BackboneRunner(build_backbone('tiny').eval(), CPU, sparsity='never')
+    canvas = torch.rand(1, 64, *shape)
+    return lambda: engine(canvas)
+
+
+def test_formula_of_the_dense_path():
+    layers = (
+        ConvLayer(torch.zeros(8, 4, 3, 3), torch.zeros(8), stride=2, relu=True),
+        ConvLayer(torch.zeros(6, 8, 1, 1), torch.zeros(6), stride=1, relu=True),
+    )
+    canvas, middle, last, weights = 4 * 30 * 20, 8 * 15 * 10, 6 * 15 * 10, 8 * 4 * 9 + 6 * 8
+    size = (30, 20)
+    assert dense_bytes(layers, size, torch.float32, CPU) == 4 * (
+        canvas + weights + 2 * canvas + middle
+    )
+    assert dense_bytes(layers, size, torch.bfloat16, CUDA) == (
+        4 * canvas + 2 * (weights + canvas + middle) + 2 * canvas + 2 * 4 * last
+    )
+
+
+@pytest.mark.parametrize('name', list_backbones())
+def test_every_backbone_takes_less_in_half_precision_and_more_on_a_larger_map(name):
+    needs = BackboneMemory.of(build_backbone(name).eval())
+    for device in (CPU, CUDA):
+        full, half, large = (
+            needs.bytes(shape, dtype, device, 'auto', numba=device == CPU)
+            for shape, dtype in (
+                (SHAPE, torch.float32),
+                (SHAPE, torch.bfloat16),
+                ((400, 480), torch.float32),
+            )
+        )
+        assert half < full < large
+
+
+def test_a_map_for_which_there_is_no_memory_is_refused_before_it_is_tried(monkeypatch):
+    engine = BackboneRunner(build_backbone('tiny').eval(), CPU, sparsity='never')
+    needed = engine.needed_bytes((80, 90))
+    monkeypatch.setattr(memory, 'free_bytes', lambda device: needed - 1)
+    refused = r'map of 80 x 90 cells takes \d+ MiB; expected at most \d+'
+    for use in (
+        lambda: engine.warm_up((80, 90)),
+        lambda: engine(torch.zeros(1, 64, 80, 90)),
+        lambda: engine.from_pillars(
+            torch.zeros(1, 64), torch.zeros(1, 2, dtype=torch.long), (80, 90)
+        ),
+    ):
+        with pytest.raises(NotEnoughMemoryError, match=refused):
+            use()
+    monkeypatch.setattr(memory, 'free_bytes', lambda device: needed)
+    engine.warm_up((80, 90))
+    # It is looked at once for a size.
+    monkeypatch.setattr(memory, 'free_bytes', lambda device: 0)
+    assert engine(torch.zeros(1, 64, 80, 90)).shape == (1, 128, 40, 45)
+
+
+def test_a_large_map_is_measured_by_a_part_and_nothing_of_it_is_computed_densely(monkeypatch):
+    monkeypatch.setattr('tiny_bev_ros.inference.sparse.cost_model._MEASURED_CELLS', 40 * 60)
+    measured, dense = [], []
+
+    def measure(sparse, path, channels, shape, device):
+        measured.append(shape)
+        return path_selector.Costs(1.0, 1e-12, 2.0)
+
+    monkeypatch.setattr(path_selector, 'measure', measure)
+    monkeypatch.setattr(path_selector, 'remembered', lambda key, made: made())
+    monkeypatch.setattr(
+        'tiny_bev_ros.inference.dense.DensePath.__call__', lambda self, x: dense.append(x.shape)
+    )
+    engine = BackboneRunner(build_backbone('tiny', in_channels=4, mid_channels=4).eval(), CPU)
+    engine.warm_up((80, 60))
+    assert measured == [(40, 60)]
+    assert dense == []
+    costs = engine._choice((80, 60)).costs
+    assert costs == path_selector.Costs(2.0, 1e-12, 4.0)
+
+
+def test_a_pseudo_image_for_which_there_is_no_memory_is_refused_before_it_is_tried(monkeypatch):
+    pillars = torch.zeros(1, 64), torch.zeros(1, 2, dtype=torch.long)
+    monkeypatch.setattr(memory, 'free_bytes', lambda device: 10 * 2**20)
+    assert pillar_runner.lay_out(pillars, (200, 240)).shape == (1, 64, 200, 240)  # is a small one
+    monkeypatch.setattr(pillar_runner, '_LARGE', 2**20)
+    wanted = 'pseudo-image of 200 x 240 cells takes 12 MiB; expected at most 10'
+    with pytest.raises(NotEnoughMemoryError, match=wanted):
+        pillar_runner.lay_out(pillars, (200, 240))
+
+
+def test_a_map_without_cells_or_of_too_many_is_refused():
+    engine = BackboneRunner(build_backbone('tiny').eval(), CPU)
+    for shape in ((0, 5), (-4, 4), (2**13, 2**12)):
+        with pytest.raises(TinyBevError, match='shape of the map is'):
+            engine.warm_up(shape)

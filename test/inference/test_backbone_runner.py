@@ -1,0 +1,378 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The engine gives what the dense network gives, whatever it is fed."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from shaken_networks import Residual, shaken
+from torch import nn
+
+from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.grid import BevGrid
+from tiny_bev_ros.inference import backbone_runner as engine_module
+from tiny_bev_ros.inference.backbone_runner import BackboneRunner
+from tiny_bev_ros.inference.numba_support import why_no_numba
+from tiny_bev_ros.inference.sparse import path_selector
+from tiny_bev_ros.inference.sparse.background import backgrounds
+from tiny_bev_ros.inference.sparse.cost_model import Costs
+from tiny_bev_ros.inference.sparse.layer_chain import as_chain
+from tiny_bev_ros.models import (
+    FeatureInfo,
+    PillarFeatureNet,
+    TinyBEVBackbone,
+    build_backbone,
+    list_backbones,
+    scatter,
+    seeded,
+)
+
+CPU = torch.device('cpu')
+TOLERANCE = 1e-5
+KITTI = BevGrid((0, 69.12), (-39.68, 39.68), (-3, 1), 0.16)
+WHY_NO_NUMBA = why_no_numba()
+CHAINS = [
+    pytest.param('numba', marks=pytest.mark.skipif(bool(WHY_NO_NUMBA), reason=WHY_NO_NUMBA)),
+    'torch',
+]
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch):
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
+
+
+@pytest.fixture(params=CHAINS)
+def chain(request, monkeypatch) -> str:
+    """Which sparse path engines on the CPU have."""
+    why_not = '' if request.param == 'numba' else 'it is missing'
+    monkeypatch.setattr(path_selector, 'why_no_numba', lambda: why_not)
+    return request.param
+
+
+def backbone(seed: int = 0, channels: tuple[int, int, int] = (6, 5, 7)) -> nn.Module:
+    with seeded(seed):
+        return shaken(TinyBEVBackbone(*channels), seed)
+
+
+def pillars(
+    shape: tuple[int, int], share: float, channels: int, seed: int = 0
+) -> tuple[torch.Tensor, torch.Tensor]:
+    random = np.random.default_rng(seed)
+    rows, cols = np.nonzero(random.random(shape) < share)
+    features = random.normal(size=(len(rows), channels)).astype(np.float32)
+    return torch.from_numpy(features), torch.from_numpy(np.stack([rows, cols], 1))
+
+
+def difference(got: torch.Tensor, network: nn.Module, canvas: torch.Tensor) -> float:
+    """Greatest difference as part of the greatest magnitude."""
+    with torch.no_grad():
+        wanted = network(canvas)
+    assert got.shape == wanted.shape
+    return float((got - wanted).abs().max() / wanted.abs().max().clamp(min=1e-12))
+
+
+@pytest.mark.usefixtures('chain')
+@pytest.mark.parametrize('name', list_backbones())
+@pytest.mark.parametrize('shape', [(200, 200), (63, 130)])
+def test_every_backbone_of_the_registry(name: str, shape: tuple[int, int]):
+    with seeded(1):
+        network = shaken(build_backbone(name))
+    engine = BackboneRunner(network, CPU)
+    features, cells = pillars(shape, 0.04, engine.in_channels)
+    canvas = scatter(features, cells, shape)
+    assert difference(engine(canvas).clone(), network, canvas) < TOLERANCE
+    got = engine.from_pillars(features, cells, shape).clone()
+    assert difference(got, network, canvas) < TOLERANCE
+
+
+@pytest.mark.usefixtures('chain')
+@given(
+    rows=st.integers(1, 50),
+    cols=st.integers(1, 50),
+    share=st.sampled_from([0.0, 0.005, 0.05, 0.3, 1.0]),
+    seed=st.integers(0, 1000),
+)
+@settings(
+    max_examples=80,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+def test_any_size_occupancy_and_weights(rows: int, cols: int, share: float, seed: int):
+    network = backbone(seed)
+    features, cells = pillars((rows, cols), share, 6, seed)
+    canvas = scatter(features, cells, (rows, cols))
+    engine = BackboneRunner(network, CPU, sparsity='always', threads=1)
+    assert difference(engine(canvas), network, canvas) < TOLERANCE
+    assert engine.statistics.path == 'sparse'
+    # The same buffers again, and the other pair of them.
+    for again in range(3):
+        features, cells = pillars((rows, cols), share, 6, seed + again)
+        canvas = scatter(features, cells, (rows, cols))
+        got = engine.from_pillars(features, cells, (rows, cols))
+        assert difference(got, network, canvas) < TOLERANCE
+
+
+@pytest.mark.usefixtures('chain')
+@pytest.mark.parametrize(
+    'place', [(0, 0), (0, 40), (36, 0), (36, 40), (0, 20), (18, 40), (18, 20)]
+)
+@pytest.mark.parametrize('shape', [(37, 41), (36, 42)])
+def test_one_pillar_in_corners_and_on_borders(place: tuple[int, int], shape: tuple[int, int]):
+    row, col = min(place[0], shape[0] - 1), min(place[1], shape[1] - 1)
+    network = backbone()
+    cells = torch.tensor([[row, col]])
+    features = torch.randn(1, 6)
+    engine = BackboneRunner(network, CPU, sparsity='always')
+    got = engine.from_pillars(features, cells, shape)
+    assert difference(got, network, scatter(features, cells, shape)) < TOLERANCE
+
+
+@pytest.mark.parametrize('shape', [(200, 200), (101, 64), (5, 90), (1, 1)])
+def test_the_background_is_the_answer_to_an_empty_map(shape: tuple[int, int]):
+    network = backbone()
+    layers = as_chain(network)
+    x = torch.zeros(1, 6, *shape)
+    for layer, background in zip(layers, backgrounds(layers, shape), strict=True):
+        x = layer(x)
+        torch.testing.assert_close(torch.from_numpy(background.full()), x[0], atol=1e-5, rtol=0)
+
+
+@pytest.mark.usefixtures('chain')
+def test_batches():
+    network = backbone()
+    engine = BackboneRunner(network, CPU, sparsity='always')
+    canvas = torch.cat([scatter(*pillars((30, 40), 0.1, 6, seed), (30, 40)) for seed in range(3)])
+    assert difference(engine(canvas), network, canvas) < TOLERANCE
+
+
+@pytest.mark.usefixtures('chain')
+def test_a_result_outlives_the_next_call():
+    network = backbone()
+    engine = BackboneRunner(network, CPU, sparsity='always')
+    canvases = [scatter(*pillars((30, 40), 0.1, 6, seed), (30, 40)) for seed in range(2)]
+    first = engine(canvases[0])
+    kept = first.clone()
+    engine(canvases[1])
+    assert torch.equal(first, kept)
+
+
+@pytest.mark.usefixtures('chain')
+def test_other_chains_run_sparse_too():
+    class Other(nn.Sequential):
+        in_channels, out_channels = 4, 3
+        feature_info = (FeatureInfo('3', 3, 4),)
+
+    with seeded(0):
+        network = shaken(
+            Other(
+                nn.Conv2d(4, 8, 3, 2, 1, bias=False),
+                nn.BatchNorm2d(8),
+                nn.ReLU(),
+                nn.Conv2d(8, 3, 3, 2, 1),
+            )
+        )
+    engine = BackboneRunner(network, CPU, sparsity='always')
+    for shape in ((40, 40), (41, 42), (43, 39)):
+        features, cells = pillars(shape, 0.05, 4)
+        got = engine.from_pillars(features, cells, shape)
+        assert difference(got, network, scatter(features, cells, shape)) < TOLERANCE
+
+
+def test_what_is_no_chain_runs_dense_and_says_so():
+    network = Residual().eval()
+    network.in_channels, network.feature_info = 4, (FeatureInfo('conv', 4, 1),)
+    engine = BackboneRunner(network, CPU)
+    canvas = torch.randn(2, 4, 8, 9)
+    assert difference(engine(canvas), network, canvas) < TOLERANCE
+    assert engine.statistics.path == 'dense'
+    assert 'convolutions in a row' in engine.why_dense
+    with pytest.raises(TinyBevError, match='sparsity is always, but'):
+        BackboneRunner(network, CPU, sparsity='always')
+
+
+@pytest.mark.usefixtures('chain')
+def test_auto_takes_dense_for_a_full_map_and_sparse_for_an_empty_one():
+    network = backbone(channels=(64, 64, 128))
+    engine = BackboneRunner(network, CPU)
+    empty = torch.zeros(1, 64, 128, 128)
+    assert difference(engine(empty), network, empty) < TOLERANCE
+    assert engine.statistics.path == 'sparse'
+    assert engine.statistics.active_share == engine.statistics.work_share == 0.0
+    found = engine._choice((128, 128))
+    found.costs = Costs(0.0, 1.0, float(found.dense_macs // 8))
+    full = torch.rand(1, 64, 128, 128)
+    assert difference(engine(full), network, full) < TOLERANCE
+    assert engine.statistics.path == 'dense'
+    assert engine.statistics.active_share == 1.0
+
+
+@pytest.mark.usefixtures('chain')
+@pytest.mark.parametrize('sparsity', ['always', 'never'])
+def test_changed_weights_are_noticed(sparsity: str):
+    network = backbone()
+    engine = BackboneRunner(network, CPU, sparsity=sparsity)
+    canvas = scatter(*pillars((30, 40), 0.1, 6), (30, 40))
+    engine(canvas)
+    network.load_state_dict(backbone(seed=5).state_dict())
+    assert difference(engine(canvas), network, canvas) < TOLERANCE
+    with torch.no_grad():
+        network.down[1].running_var.mul_(2)
+    assert difference(engine(canvas), network, canvas) < TOLERANCE
+
+
+@pytest.mark.parametrize('chain', CHAINS, indirect=True)
+@pytest.mark.parametrize('path', ['sparse', 'dense'])
+def test_costs_are_measured_once_per_machine(monkeypatch, chain: str, path: str):
+    measured = []
+
+    def measure(*_):
+        measured.append(chain)
+        return Costs(1.0, 1e-12, 1e9 if path == 'sparse' else 0.5)
+
+    monkeypatch.setattr(path_selector, 'measure', measure)
+    for _ in range(2):
+        engine = BackboneRunner(backbone(), CPU)
+        engine.warm_up((30, 40))
+        engine(torch.zeros(1, 6, 30, 40))
+        assert engine.statistics.path == path
+    assert measured == [chain]
+
+
+@pytest.mark.parametrize(
+    ('chain', 'module', 'name'),
+    [
+        *(
+            pytest.param('numba', f'kernels.{module}', name, marks=CHAINS[0].marks)
+            for module, name in (
+                ('site_kernels', 'count_groups'),
+                ('direct_kernels', 'gather'),
+                ('winograd', 'count_tiles'),
+                ('winograd', 'transform_output'),
+                ('canvas_kernels', 'update_map'),
+            )
+        ),
+        ('torch', 'sparse.torch_layer', 'TorchLayer.find'),
+        ('torch', 'sparse.torch_layer', 'TorchGround.classes'),
+        ('torch', 'sparse.torch_chain', '_Output._put'),
+    ],
+    indirect=['chain'],
+)
+def test_a_frame_that_fails_half_way_leaves_no_trace(
+    monkeypatch, chain: str, module: str, name: str
+):
+    network = backbone()
+    engine = BackboneRunner(network, CPU, sparsity='always', threads=1)
+    canvases = [scatter(*pillars((30, 40), 0.1, 6, seed), (30, 40)) for seed in range(2)]
+    engine(canvases[0])
+
+    def fail(*_):
+        raise MemoryError('none left')
+
+    importlib.import_module(f'tiny_bev_ros.inference.{module}')
+    with monkeypatch.context() as patch:
+        patch.setattr(f'tiny_bev_ros.inference.{module}.{name}', fail)
+        with pytest.raises(TinyBevError, match='not enough memory'):
+            engine(canvases[0])
+    assert difference(engine(canvases[1]), network, canvases[1]) < TOLERANCE
+
+
+@pytest.mark.usefixtures('chain')
+def test_a_network_built_in_inference_mode():
+    with torch.inference_mode():
+        network = backbone()
+        engine = BackboneRunner(network, CPU, sparsity='always')
+        canvas = scatter(*pillars((30, 40), 0.1, 6), (30, 40))
+        for _ in range(3):
+            assert difference(engine(canvas), network, canvas) < TOLERANCE
+
+
+def test_train_mode_and_wrong_arguments_are_refused():
+    with pytest.raises(TinyBevError, match='precision is'):
+        BackboneRunner(backbone(), CPU, precision='int8')
+    with pytest.raises(TinyBevError, match='sparsity is'):
+        BackboneRunner(backbone(), CPU, sparsity='maybe')
+    engine = BackboneRunner(backbone(), CPU)
+    with pytest.raises(TinyBevError, match='channel size is 5; expected 6'):
+        engine(torch.zeros(1, 5, 8, 8))
+    engine._network.train()
+    with pytest.raises(TinyBevError, match='train mode'):
+        engine(torch.zeros(1, 6, 8, 8))
+    with pytest.raises(TinyBevError, match='train mode'):
+        BackboneRunner(backbone().train(), CPU)
+
+
+@pytest.mark.usefixtures('chain')
+@pytest.mark.parametrize('precision', ['bfloat16', 'float16'])
+@pytest.mark.parametrize('sparsity', ['always', 'never'])
+def test_lower_precision_is_close(monkeypatch, precision: str, sparsity: str):
+    monkeypatch.setattr(engine_module, 'reason_for_float32', lambda _: '')
+    network = backbone(channels=(64, 64, 128))
+    engine = BackboneRunner(network, CPU, precision=precision, sparsity=sparsity)
+    canvas = scatter(*pillars((60, 60), 0.1, 64), (60, 60))
+    got = engine(canvas)
+    assert got.dtype == torch.float32
+    with torch.no_grad():
+        wanted = network(canvas)
+    assert 1e-6 < (got - wanted).norm() / wanted.norm() < 0.01
+    assert engine.why_float32 == ''
+
+
+@pytest.mark.parametrize('sparsity', ['always', 'never'])
+def test_a_precision_that_is_slower_here_gives_way_to_float32(monkeypatch, sparsity: str):
+    monkeypatch.setattr(engine_module, 'reason_for_float32', lambda dtype: f'{dtype} is slow')
+    network = backbone()
+    engine = BackboneRunner(network, CPU, precision='float16', sparsity=sparsity)
+    assert engine.why_float32 == 'torch.float16 is slow'
+    canvas = scatter(*pillars((30, 40), 0.1, 6), (30, 40))
+    assert difference(engine(canvas), network, canvas) < TOLERANCE
+
+
+@pytest.mark.parametrize('threads', [1, 2, 3])
+def test_threads_do_not_change_the_result(threads: int):
+    network = backbone(channels=(64, 64, 128))
+    canvas = scatter(*pillars((90, 90), 0.2, 64), (90, 90))
+    engine = BackboneRunner(network, CPU, sparsity='always', threads=threads)
+    before = torch.get_num_threads()
+    assert difference(engine(canvas), network, canvas) < TOLERANCE
+    assert torch.get_num_threads() == before
+
+
+def test_real_sweeps(data_dir, chain: str):
+    with seeded(0):
+        pfn, network = PillarFeatureNet().eval(), shaken(TinyBEVBackbone())
+    engine = BackboneRunner(network, CPU, sparsity='always')
+    sweeps = sorted((data_dir / 'kitti' / 'velodyne').glob('*.bin'))
+    for sweep in sweeps if chain == 'numba' else sweeps[::3]:
+        points = torch.from_numpy(np.fromfile(sweep, np.float32).reshape(-1, 4))
+        with torch.no_grad():
+            features, cells = pfn(points, KITTI)
+        got = engine.from_pillars(features, cells, KITTI.shape)
+        assert difference(got, network, scatter(features, cells, KITTI.shape)) < TOLERANCE
+        assert 0.01 < engine.statistics.work_share < 0.4
+    assert len(sweeps) >= 7
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize('precision', ['float32', 'float16'])
+@pytest.mark.parametrize('sparsity', ['auto', 'always', 'never'])
+def test_cuda(precision: str, sparsity: str):
+    network = backbone(channels=(64, 64, 128))
+    found = [pillars((60, 60), 0.1, 64, seed) for seed in range(3)]
+    canvases = [scatter(*one, (60, 60)) for one in found]
+    with torch.no_grad():
+        wanted = [network(canvas) for canvas in canvases]
+    engine = BackboneRunner(network, torch.device('cuda'), precision=precision, sparsity=sparsity)
+    engine.warm_up((60, 60))
+    assert engine.why_dense == engine.why_no_graph == engine.why_float32 == ''
+    for one, canvas, right in zip(found, canvases, wanted, strict=True):
+        for got in (engine(canvas).cpu(), engine.from_pillars(*one, (60, 60)).cpu()):
+            assert (got - right).norm() / right.norm() < 0.01

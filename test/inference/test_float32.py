@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How float32 is rounded on CUDA: one rule inside, and the user's settings afterwards."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+
+import pytest
+import torch
+from acted_machine import Machine
+
+from tiny_bev_ros.inference.backbone_runner import BackboneRunner
+from tiny_bev_ros.inference.float32 import real_float32
+from tiny_bev_ros.models import build_backbone, scatter, seeded
+
+CUDA = torch.device('cuda', 0)
+
+
+def settings() -> dict[str, object]:
+    backends = torch.backends
+    found: dict[str, object] = {'cudnn': backends.cudnn.allow_tf32}
+    if hasattr(backends.cudnn, 'conv'):
+        parts = {'conv': backends.cudnn.conv, 'matmul': backends.cuda.matmul}
+        return found | {name: part.fp32_precision for name, part in parts.items()}
+    return found | {'matmul': backends.cuda.matmul.allow_tf32}
+
+
+@pytest.mark.parametrize('sparsity', ['always', 'never'])
+def test_the_dense_and_the_sparse_path_follow_one_rule(acted: Machine, sparsity: str):
+    before = settings()
+    with seeded(0):
+        network = build_backbone('fpn', in_channels=8, mid_channels=8, out_channels=16).eval()
+    engine = BackboneRunner(network, CUDA, sparsity=sparsity)
+    engine.warm_up((16, 16))
+    features, cells = torch.rand(2, 8), torch.tensor([[3, 4], [5, 6]])
+    engine.from_pillars(features, cells, (16, 16))
+    engine(scatter(features, cells, (16, 16)))
+    assert acted.flags['conv'] == {False}
+    assert acted.flags['matmul'] == ({False} if sparsity == 'always' else set())
+    assert settings() == before
+
+
+def test_the_rule_ends_with_the_last_of_those_who_work():
+    before = settings()
+    inside, leave = threading.Event(), threading.Event()
+
+    def work() -> None:
+        with real_float32(CUDA):
+            inside.set()
+            leave.wait(10)
+
+    other = threading.Thread(target=work)
+    with real_float32(CUDA):
+        within = settings()
+        other.start()
+        assert inside.wait(10)
+    assert settings() == within != before
+    leave.set()
+    other.join()
+    assert settings() == before
+
+
+def test_an_error_ends_the_rule_too():
+    before = settings()
+    with pytest.raises(KeyError), real_float32(CUDA):
+        raise KeyError
+    assert settings() == before
+
+
+def test_on_the_cpu_nothing_changes():
+    before = settings()
+    with real_float32(torch.device('cpu')):
+        assert settings() == before
+
+
+def test_whatever_the_user_chose_is_set_aside_and_comes_back():
+    choices = ["set_float32_matmul_precision('high')", 'backends.cudnn.allow_tf32 = False']
+    if hasattr(torch.backends.cudnn, 'conv'):
+        choices += [
+            "backends.cudnn.conv.fp32_precision = 'ieee'",
+            "backends.cuda.matmul.fp32_precision = 'tf32'",
+            "backends.fp32_precision = 'tf32'",
+        ]
+    code = f"""
+import torch
+from tiny_bev_ros.inference.float32 import real_float32
+def read():
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    if hasattr(cudnn, 'conv'):
+        return cudnn.conv.fp32_precision, matmul.fp32_precision
+    return cudnn.allow_tf32, matmul.allow_tf32
+for choice in {choices}:
+    exec('torch.' + choice)
+    before = read()
+    with real_float32(torch.device('cuda', 0)):
+        assert read() in (('ieee', 'ieee'), (False, False)), (choice, read())
+    assert read() == before, (choice, read(), before)
+"""
+    # In a process of its own: some mixtures PyTorch refuses to read ever after.
+    done = subprocess.run(
+        [sys.executable, '-c', code], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.gpu
+def test_a_real_convolution_is_of_float32():
+    x, weight = torch.rand(1, 64, 32, 32), torch.rand(64, 64, 3, 3)
+    wanted = torch.nn.functional.conv2d(x.double(), weight.double())
+    with real_float32(CUDA):
+        found = torch.nn.functional.conv2d(x.to(CUDA), weight.to(CUDA)).cpu()
+    assert ((found - wanted) / wanted).abs().max() < 1e-5

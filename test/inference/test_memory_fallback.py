@@ -1,0 +1,366 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Shortage of memory, injected: what is given up, in which order, and what comes after."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tiny_bev_ros.inference import memory
+from tiny_bev_ros.inference.backbone_runner import BackboneRunner
+from tiny_bev_ros.inference.memory import NotEnoughMemoryError, translate_oom
+from tiny_bev_ros.inference.memory_fallback import MemoryFallback, Settings
+from tiny_bev_ros.inference.model_runner import ModelRunner
+from tiny_bev_ros.models import FeatureInfo, build_backbone
+from tiny_bev_ros.nodes import model_factory
+from tiny_bev_ros.nodes.model_builder import ModelBuilder
+from tiny_bev_ros.nodes.model_factory import Weights
+
+CPU = torch.device('cpu')
+CUDA = torch.device('cuda')  # is named only, never used
+START = Settings(CUDA, 'float32', 'auto')
+FREED = 'with caches freed'
+# As on CUDA, where sparse frames take more than dense ones; both paths are kept for 'auto'.
+NEEDS = {
+    ('float32', 'auto'): 26,
+    ('float32', 'always'): 16,
+    ('bfloat16', 'auto'): 13,
+    ('float32', 'never'): 10,
+    ('bfloat16', 'always'): 8,
+    ('bfloat16', 'never'): 5,
+}
+STEPS = [
+    ('sparse only',),
+    ('in bfloat16',),
+    ('dense only',),
+    ('sparse only', 'in bfloat16'),
+    ('dense only', 'in bfloat16'),
+    ('on the CPU',),
+]
+
+
+class Machine:
+    """Makes networks of such needs, on a device of so much memory and a larger CPU."""
+
+    def __init__(self, memory: int, *, can_be_sparse: bool = True, of_cpu: int = 1000) -> None:
+        self.memory = {'cuda': memory, 'cpu': of_cpu}
+        self.can_be_sparse = can_be_sparse
+        self.cached = 0
+        self.built: list[Settings] = []
+        self.told: list[str] = []
+
+    def __call__(self, settings: Settings) -> FakeNetworks:
+        self.built.append(settings)
+        return FakeNetworks(self, settings)
+
+    def needed_bytes(self, settings: Settings) -> int | None:
+        if not self.can_be_sparse:
+            sparsity = 'never' if settings.sparsity == 'auto' else settings.sparsity
+            return None if sparsity == 'always' else NEEDS[settings.precision, sparsity]
+        return NEEDS[settings.precision, settings.sparsity]
+
+    def ladder(self, settings=START, lower=True, cpu=True) -> MemoryFallback[FakeNetworks]:
+        return MemoryFallback(
+            self, settings, self.told.append, allow_lower_precision=lower, allow_cpu=cpu
+        )
+
+
+class FakeNetworks:
+    def __init__(self, machine: Machine, settings: Settings) -> None:
+        self.machine, self.settings = machine, settings
+        self.released = False
+
+    def release(self, kept: object = None) -> None:
+        self.released = True
+        self.machine.cached = 0
+
+    def __call__(self, times: int = 1) -> Settings:
+        machine = self.machine
+        need = times * (machine.needed_bytes(self.settings) or 0)
+        with translate_oom(f'{need}'):
+            if need + machine.cached > machine.memory[self.settings.device.type]:
+                raise torch.cuda.OutOfMemoryError('CUDA out of memory. Tried to allocate')
+        return self.settings
+
+
+@pytest.fixture(autouse=True)
+def _no_cuda(monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'empty_cache', lambda: None)
+
+
+@pytest.mark.parametrize(
+    ('memory', 'taken', 'precision', 'sparsity'),
+    [
+        (26, 0, 'float32', 'auto'),
+        (16, 1, 'float32', 'always'),
+        (13, 2, 'bfloat16', 'auto'),
+        (10, 3, 'float32', 'never'),
+        (8, 4, 'bfloat16', 'always'),
+        (5, 5, 'bfloat16', 'never'),
+        (4, 6, 'float32', 'auto'),
+    ],
+)
+def test_steps_are_taken_in_the_order_of_what_they_need(memory, taken, precision, sparsity):
+    machine = Machine(memory)
+    ladder = machine.ladder()
+    for _ in range(5):
+        ladder.run(lambda networks: networks())
+    told = [line.partition('; now ')[2] for line in machine.told]
+    wanted = [(FREED,), *STEPS[:taken]] if taken else []
+    assert told == [', '.join(step) for step in wanted]
+    assert all('CUDA out of memory' in line for line in machine.told)
+    assert ladder.steps == ((FREED, *STEPS[taken - 1]) if taken else ())
+    assert ladder.settings == Settings(CPU if taken == 6 else CUDA, precision, sparsity)
+    assert not ladder.exhausted
+
+
+def test_on_the_cpu_it_goes_on_in_the_same_way():
+    machine = Machine(1, of_cpu=10)
+    ladder = machine.ladder(lower=False)
+    ladder.run(lambda networks: networks())
+    assert ladder.settings == Settings(CPU, 'float32', 'never')
+    assert ladder.steps == (FREED, 'dense only', 'on the CPU')
+
+
+def test_freeing_caches_is_tried_first_and_is_possible_again_later():
+    machine = Machine(26)
+    ladder = machine.ladder()
+    ladder.run(lambda networks: networks())
+    for _ in range(2):
+        machine.cached = 5
+        assert ladder.run(lambda networks: networks()) == START
+        assert ladder.steps == (FREED,)
+        for _ in range(100):
+            ladder.run(lambda networks: networks())
+        assert ladder.steps == ()
+    assert [line.partition('; now ')[2] for line in machine.told] == [FREED] * 2
+
+
+@pytest.mark.parametrize(
+    ('settings', 'lower', 'cpu', 'can_be_sparse', 'last'),
+    [
+        (START, False, False, True, ('dense only',)),
+        (START, False, True, True, ('dense only', 'on the CPU')),
+        (START, False, True, False, ('on the CPU',)),
+        (Settings(CUDA, 'float32', 'never'), True, False, True, ('in bfloat16',)),
+        (Settings(CPU, 'bfloat16', 'never'), True, True, True, ()),
+    ],
+)
+def test_steps_that_are_not_allowed_or_save_nothing_are_left_out(
+    settings, lower, cpu, can_be_sparse, last
+):
+    machine = Machine(1, can_be_sparse=can_be_sparse, of_cpu=1)
+    ladder = machine.ladder(settings, lower, cpu)
+    with pytest.raises(NotEnoughMemoryError, match='CUDA out of memory'):
+        ladder.run(lambda networks: networks())
+    assert ladder.steps == (FREED, *last)
+    assert ladder.exhausted
+
+
+def test_an_input_that_is_too_large_for_all_steps_leaves_no_trace():
+    machine = Machine(26)
+    ladder = machine.ladder()
+    ladder.run(lambda networks: networks())
+    with pytest.raises(NotEnoughMemoryError):
+        ladder.run(lambda networks: networks(1000))
+    assert not ladder.exhausted
+    assert ladder.run(lambda networks: networks()) == START
+    assert ladder.steps == ()
+
+
+def test_several_in_a_row_are_no_accident():
+    machine = Machine(26)
+    ladder = machine.ladder()
+    ladder.run(lambda networks: networks())
+    for count in range(3):
+        assert not ladder.exhausted, count
+        with pytest.raises(NotEnoughMemoryError):
+            ladder.run(lambda networks: networks(1000))
+    assert 'CUDA out of memory' in ladder.exhausted
+
+
+def test_building_networks_takes_steps_as_well():
+    class Failing(Machine):
+        def __call__(self, settings: Settings) -> FakeNetworks:
+            with translate_oom('the networks'):
+                if settings.device.type != 'cpu':
+                    raise RuntimeError('CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling')
+            return super().__call__(settings)
+
+    ladder = Failing(26).ladder(lower=False)
+    assert ladder.settings == Settings(CPU, 'float32', 'auto')
+    assert ladder.steps == (FREED, 'on the CPU')
+    with pytest.raises(NotEnoughMemoryError):
+        Failing(26).ladder(lower=False, cpu=False)
+
+
+def test_other_networks_are_made_beside_those_of_now_and_take_their_place():
+    machine, other = Machine(13), Machine(100)
+    ladder = machine.ladder()
+    ladder.run(lambda networks: networks())
+    assert ladder.steps == (FREED, 'in bfloat16')
+    old = ladder.networks
+    adopt = ladder.prepare(other, precision='float32')
+    assert ladder.networks is old
+    assert not old.released
+    adopt()
+    assert old.released
+    assert ladder.run(lambda networks: networks()) == START
+    assert ladder.steps == (FREED,)
+
+
+def test_a_step_that_is_taken_meanwhile_holds_for_other_networks_as_well():
+    machine, other = Machine(16), Machine(16)
+    ladder = machine.ladder()
+    adopt = ladder.prepare(other)
+    ladder.run(lambda networks: networks())
+    adopt()
+    assert other.built == [START]
+    wanted = Settings(CUDA, 'float32', 'always')
+    assert ladder.run(lambda networks: networks()) == wanted
+    assert other.built == [START, wanted]
+    assert ladder.steps == (FREED, 'sparse only')
+
+
+def test_when_there_is_no_room_for_other_networks_those_of_now_stay():
+    class Full(Machine):
+        def __call__(self, settings: Settings) -> FakeNetworks:
+            raise NotEnoughMemoryError('no room')
+
+    machine = Machine(26)
+    ladder = machine.ladder()
+    with pytest.raises(NotEnoughMemoryError, match='no room'):
+        ladder.prepare(Full(26))
+    assert ladder.run(lambda networks: networks()) == START
+    assert machine.built == [START]
+
+
+def test_networks_that_were_released_are_built_again():
+    ladder = Machine(26).ladder()
+    old = ladder.networks
+    ladder.release()
+    assert old.released
+    assert ladder.run(lambda networks: networks()) == START
+    assert ladder.networks is not old
+
+
+def only_backbone(name: str, **channels: int) -> Weights:
+    backbone = build_backbone(name, **channels).eval()
+    return Weights(None, backbone, None, None, None, None, {})
+
+
+def test_a_real_engine_goes_on_sparse_and_right(monkeypatch):
+    weights = only_backbone('tiny', in_channels=4, mid_channels=4, out_channels=6)
+    canvas = torch.zeros(1, 4, 20, 30)
+    canvas[0, :, 7, 9] = 1
+    with torch.no_grad():
+        wanted = weights.backbone(canvas)
+
+    class Builder(ModelBuilder):
+        def __call__(self, settings: Settings) -> ModelRunner:
+            engine = BackboneRunner(weights.backbone, CPU, sparsity=settings.sparsity)
+            return ModelRunner(engine=engine)
+
+    def short(*_):
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried")
+
+    # Dense convolutions are what memory is short for.
+    monkeypatch.setattr('tiny_bev_ros.inference.dense.DensePath.__call__', short)
+    told: list[str] = []
+    ladder = MemoryFallback(
+        Builder(weights, {}, None, lambda: (20, 30)),
+        Settings(CPU, 'float32', 'auto'),
+        told.append,
+        allow_lower_precision=False,
+        allow_cpu=True,
+    )
+    features = ladder.run(lambda networks: networks.engine(canvas).clone())
+    assert (features - wanted).abs().max() < 1e-5
+    assert ladder.steps == (FREED, 'sparse only')
+
+
+def test_half_a_dense_path_takes_less_of_a_gpu_than_a_sparse_one():
+    """So that it comes after it: the fixed order of old did not know."""
+    builder = ModelBuilder(only_backbone('tiny'), {}, None, lambda: None)
+    needs = {
+        (precision, sparsity): builder.needed_bytes(Settings(CUDA, precision, sparsity))
+        for precision, sparsity in NEEDS
+    }
+    assert needs['bfloat16', 'never'] < needs['float32', 'never'] < needs['float32', 'always']
+    assert needs['float32', 'auto'] == needs['float32', 'always'] + needs['float32', 'never']
+
+
+class NotAChain(torch.nn.Module):
+    """Has what the registry asks for, and a layer that no chain has."""
+
+    in_channels = 4
+    feature_info = (FeatureInfo('pool', 4, stride=2),)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pool = torch.nn.MaxPool2d(2)
+        self.eval()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.pool(x)
+
+
+def test_what_is_no_chain_cannot_become_sparse():
+    weights = Weights(None, NotAChain(), None, None, None, None, {})
+    builder = ModelBuilder(weights, {}, None, lambda: (40, 40))
+    assert builder.needed_bytes(Settings(CUDA, 'float32', 'always')) is None
+    auto, never = (
+        builder.needed_bytes(Settings(CUDA, 'float32', sparsity)) for sparsity in ('auto', 'never')
+    )
+    assert auto == never == 4 * 4 * 40 * 40 + 2 * 4 * 4 * 20 * 20
+    assert builder.needed_bytes(Settings(CUDA, 'bfloat16', 'auto')) < auto
+
+
+class Log:
+    """Gets lines, and passes those of the ladder on as well."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def info(self, line: str) -> None:
+        self.lines.append(line)
+
+    warning = info
+
+
+def test_a_start_that_takes_long_is_told_before_with_what_it_takes(monkeypatch):
+    weights, log = only_backbone('tiny', in_channels=4, mid_channels=4), Log()
+    settings = Settings(CPU, 'float32', 'never')
+    builder = ModelBuilder(weights, {'num_threads': 0}, log, lambda: (40, 60))
+    builder(settings)
+    assert log.lines == []
+    monkeypatch.setattr(model_factory, '_LONG_START', 0)
+    monkeypatch.setattr(BackboneRunner, 'warm_up', lambda self, _: log.info('warms up'))
+    builder(settings)
+    mib = builder.needed_bytes(settings) / 2**20
+    assert log.lines == [
+        f'making ready for a map of 40 x 60 cells, which takes some {mib:.0f} MiB, and a while',
+        'warms up',
+    ]
+
+
+def test_a_map_that_no_setting_has_memory_for_is_one_line_and_another_runs_with_less(monkeypatch):
+    weights, log = only_backbone('tiny'), Log()
+    builder = ModelBuilder(weights, {'num_threads': 0}, log, lambda: (80, 120))
+    needs = {
+        sparsity: builder.needed_bytes(Settings(CPU, 'float32', sparsity))
+        for sparsity in ('auto', 'always', 'never')
+    }
+    assert needs['auto'] > max(needs['always'], needs['never'])
+
+    def ladder(free: int) -> MemoryFallback[ModelRunner]:
+        monkeypatch.setattr(memory, 'free_bytes', lambda device: free)
+        settings = Settings(CPU, 'float32', 'auto')
+        return MemoryFallback(
+            builder, settings, log.info, allow_lower_precision=False, allow_cpu=True
+        )
+
+    assert ladder(needs['auto'] - 1).settings.sparsity in ('always', 'never')
+    assert all(line.startswith('map of 80 x 120 cells takes') for line in log.lines)
+    with pytest.raises(NotEnoughMemoryError, match=r'^map of 80 x 120 cells takes \d+ MiB; exp'):
+        ladder(1000)

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.grid import BevGrid
+from tiny_bev_ros.inference.pillar_runner import PillarRunner
+from tiny_bev_ros.models import PillarFeatureNet, scatter
+
+GRID = BevGrid((0, 8), (-4, 4), (-3, 1), 0.5)
+DEVICES = ['cpu', pytest.param('cuda', marks=pytest.mark.gpu)]
+
+
+def points() -> np.ndarray:
+    random = np.random.default_rng(0)
+    return random.uniform([0, -4, -3, 0], [8, 4, 1, 1], (300, 4)).astype(np.float32)
+
+
+@pytest.mark.parametrize('device', DEVICES)
+def test_the_stage_gives_what_the_modules_give(device: str):
+    pfn = PillarFeatureNet(out_channels=8).eval()
+    with torch.no_grad():
+        features, cells = pfn(torch.from_numpy(points()), GRID)
+    stage = PillarRunner(pfn, GRID, torch.device(device))
+    pillars = stage.pillars(points())
+    canvas = stage.lay_out(pillars)
+    assert canvas.device.type == device
+    torch.testing.assert_close(pillars[0].cpu(), features)
+    assert torch.equal(pillars[1].cpu(), cells)
+    torch.testing.assert_close(canvas.cpu(), scatter(features, cells, GRID.shape))
+
+
+@pytest.mark.parametrize('device', DEVICES)
+@pytest.mark.parametrize('compiled', [True, False])
+@pytest.mark.parametrize('max_points', [None, 1])
+def test_points_in_the_grid_are_counted(monkeypatch, device, compiled, max_points):
+    if not compiled:
+        monkeypatch.setattr(
+            'tiny_bev_ros.inference.pillar_runner.why_no_numba', lambda: 'not wanted here'
+        )
+    stage = PillarRunner(PillarFeatureNet(max_points=max_points), GRID, torch.device(device))
+    cloud = points()
+    cloud[:30, 0] += 8
+    cloud[30:50, 2] += 4
+    for given, inside in ((cloud, 250), (cloud[:50], 0), (cloud[:0], 0), (cloud, 250)):
+        stage.pillars(given)
+        assert stage.points_inside == inside
+
+
+def test_the_stage_leaves_train_mode():
+    pfn = PillarFeatureNet()
+    PillarRunner(pfn, GRID, torch.device('cpu'))
+    assert not pfn.training
+
+
+@pytest.mark.filterwarnings('error')
+def test_a_read_only_view_of_a_message_is_taken_without_a_warning():
+    cloud = points()
+    cloud.flags.writeable = False
+    stage = PillarRunner(PillarFeatureNet(), GRID, torch.device('cpu'))
+    features, cells = stage.pillars(cloud)
+    assert len(features) == len(cells) > 0
+
+
+@pytest.mark.parametrize('wrong', [points().astype(np.float64), points().tolist(), points()[:, 0]])
+def test_what_are_no_points_is_refused_in_one_line(wrong: object):
+    stage = PillarRunner(PillarFeatureNet(), GRID, torch.device('cpu'))
+    with pytest.raises(TinyBevError, match=r'^points .*; expected') as refusal:
+        stage.pillars(wrong)
+    assert '\n' not in str(refusal.value)
+
+
+def test_points_that_lie_backwards_in_memory_are_taken():
+    stage = PillarRunner(PillarFeatureNet().eval(), GRID, torch.device('cpu'))
+    features, cells = stage.pillars(points())
+    got = stage.pillars(points()[::-1])
+    torch.testing.assert_close(got[0], features)
+    assert torch.equal(got[1], cells)

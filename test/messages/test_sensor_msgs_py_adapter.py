@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+
+import numpy as np
+import pytest
+from builtin_interfaces.msg import Time
+from sensor_msgs.msg import PointField
+from std_msgs.msg import Header
+
+from tiny_bev_ros.messages import sensor_msgs_py_adapter as adapter
+from tiny_bev_ros.messages.point_cloud import CloudOptions, decode_cloud, encode_cloud
+from tiny_bev_ros.optional_imports import import_optional
+
+NAMES = ('x', 'y', 'z', 'intensity')
+FIELDS = [
+    PointField(name=name, offset=4 * k, datatype=PointField.FLOAT32, count=1)
+    for k, name in enumerate(NAMES)
+]
+HEADER = Header(stamp=Time(sec=1, nanosec=2), frame_id='lidar')
+
+
+@pytest.fixture(autouse=True)
+def fresh_load():
+    """Each test looks for sensor_msgs_py anew, and the next test file as well."""
+    import_optional.cache_clear()
+    yield
+    import_optional.cache_clear()
+
+
+@pytest.fixture
+def without_sensor_msgs_py(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'sensor_msgs_py', None)
+    monkeypatch.setitem(sys.modules, 'sensor_msgs_py.point_cloud2', None)
+
+
+def random_points(count=20) -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(count, 4)).astype(np.float32)
+
+
+def odd_fields() -> list[PointField]:
+    """One field of every datatype, unaligned and not in the order of offsets."""
+    fields, offset = [], 1
+    for datatype, dtype in adapter.DATATYPES.items():
+        fields.append(PointField(name=f'f{datatype}', offset=offset, datatype=datatype, count=1))
+        offset += dtype.itemsize + 1
+    return fields[::-1]
+
+
+@pytest.mark.usefixtures('without_sensor_msgs_py')
+def test_numpy_does_it_alone():
+    assert adapter.unavailable_reason() == 'sensor_msgs_py.point_cloud2 is not installed'
+    dtype = adapter.cloud_dtype(odd_fields())
+    assert {name: dtype.fields[name] for name in dtype.names} == {
+        f'f{code}': (adapter.DATATYPES[code], field.offset)
+        for code, field in zip(reversed(adapter.DATATYPES), odd_fields(), strict=True)
+    }
+    points = random_points()
+    cloud = adapter.create_cloud(HEADER, FIELDS, points)
+    assert cloud.header == HEADER
+    assert (cloud.height, cloud.width, cloud.point_step, cloud.row_step) == (1, 20, 16, 320)
+    assert cloud.is_dense is False
+    assert bytes(cloud.data) == points.tobytes()
+
+
+def test_installed_package_is_used_but_not_for_empty_clouds(monkeypatch):
+    asked = []
+    module = ModuleType('sensor_msgs_py.point_cloud2')
+    module.dtype_from_fields = lambda fields: asked.append('dtype') or np.dtype('f4')
+    module.create_cloud = lambda header, fields, points: asked.append('cloud')
+    monkeypatch.setitem(sys.modules, 'sensor_msgs_py', ModuleType('sensor_msgs_py'))
+    monkeypatch.setitem(sys.modules, 'sensor_msgs_py.point_cloud2', module)
+    assert adapter.unavailable_reason() is None
+    adapter.cloud_dtype(FIELDS)
+    adapter.create_cloud(HEADER, FIELDS, random_points())
+    assert adapter.create_cloud(HEADER, FIELDS, random_points(0)).width == 0
+    assert asked == ['dtype', 'cloud']
+
+
+def both_ways(call):
+    """What a call gives with sensor_msgs_py and without it."""
+    pytest.importorskip('sensor_msgs_py.point_cloud2')
+    assert adapter.unavailable_reason() is None
+    theirs = call()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, 'sensor_msgs_py.point_cloud2', None)
+        import_optional.cache_clear()
+        assert adapter.unavailable_reason()
+        ours = call()
+    return theirs, ours
+
+
+def test_same_dtype_both_ways():
+    theirs, ours = both_ways(lambda: adapter.cloud_dtype(odd_fields()))
+    assert theirs == ours
+
+
+@pytest.mark.parametrize('view', [np.s_[:], np.s_[::-2], np.s_[:1], np.s_[:0]])
+def test_same_message_both_ways(view):
+    theirs, ours = both_ways(lambda: encode_cloud(random_points()[view], (1, 2), 'lidar'))
+    assert theirs == ours
+
+
+@pytest.mark.parametrize('is_bigendian', [False, True])
+def test_same_points_both_ways(is_bigendian):
+    msg = encode_cloud(np.abs(random_points()), (1, 2), 'lidar')
+    msg.is_bigendian = is_bigendian
+    msg.height, msg.width, msg.row_step = 3, 5, 100
+    options = CloudOptions(intensity_field='y', time_field='z')
+    theirs, ours = both_ways(lambda: decode_cloud(msg, options))
+    assert theirs.points.tobytes() == ours.points.tobytes()
+    assert theirs.dropped == ours.dropped
+
+
+def test_what_it_asserts_on_never_reaches_it():
+    msg = encode_cloud(random_points(), (1, 2), 'lidar')
+    ring = PointField(name='ring', offset=0, datatype=PointField.UINT8, count=1)
+    msg.fields = [*msg.fields, ring, ring]
+    theirs, ours = both_ways(lambda: decode_cloud(msg, CloudOptions(intensity_scale=0.5)))
+    assert theirs.points.tobytes() == ours.points.tobytes()

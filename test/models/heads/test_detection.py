@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.grid import BevGrid
+from tiny_bev_ros.models.heads.detection import CLASSES, DetectionHead, DetectionMaps, decode
+from tiny_bev_ros.models.heads.losses import detection_loss, make_targets
+
+GRID = BevGrid((0, 24), (-10, 10), (-3, 1), 0.5)
+CAR = [10.3, 2.1, -0.9, 4.2, 1.7, 1.5, 0.4]
+PERSON = [15.2, -5.3, -0.8, 0.6, 0.6, 1.75, -2.5]
+BIKE = [5.0, -3.3, -0.9, 1.8, 0.6, 1.7, 3.0]
+EVERYTHING = (torch.tensor([CAR, PERSON, BIKE]), torch.tensor([0, 1, 2]))
+
+
+def targets_of(boxes, labels, ignored=None):
+    ignored = torch.zeros(len(labels), dtype=torch.bool) if ignored is None else ignored
+    return make_targets(boxes, labels, ignored, GRID)
+
+
+def batch(targets):
+    return type(targets)(*(each[None] for each in targets))
+
+
+def perfect(targets):
+    """Maps as a network that has learnt all would say them."""
+    heat = torch.where(targets.heat == 1, 8.0, -8.0)
+    box = targets.box
+    return DetectionMaps(
+        heat[None],
+        box[None, 0:2],
+        box[None, 2:3],
+        box[None, 3:6],
+        box[None, 6:8],
+        (box[None, 8:9] * 2 - 1) * 8,
+    )
+
+
+def test_maps_have_the_size_of_the_features():
+    head = DetectionHead(in_channels=16, mid_channels=8).eval()
+    maps = head(torch.zeros(2, 16, 9, 7))
+    assert [each.shape[1] for each in maps] == [3, 2, 1, 3, 2, 1]
+    assert all(each.shape == (2, each.shape[1], 9, 7) for each in maps)
+    assert all(each.dtype == torch.float32 for each in maps)
+    # At first nothing is found.
+    assert maps.heat.sigmoid().max() < 0.05
+
+
+def test_what_is_drawn_is_found_again():
+    found = decode(perfect(targets_of(*EVERYTHING)), GRID, (0.5,) * 3)[0]
+    assert sorted(found.labels.tolist()) == [0, 1, 2]
+    for box, label in zip(*EVERYTHING, strict=True):
+        mine = found.boxes[found.labels == label][0]
+        torch.testing.assert_close(mine[:6], box[:6], atol=1e-5, rtol=1e-5)
+        turn = mine[6] - box[6]
+        assert math.cos(turn) == pytest.approx(1, abs=1e-5)
+    assert (found.scores > 0.99).all()
+
+
+@pytest.mark.parametrize('yaw', [-3.1, -2.0, -1.5, -0.5, 0.0, 0.7, 1.5, 1.65, 3.1])
+def test_every_heading(yaw):
+    car = torch.tensor([[*CAR[:6], yaw]])
+    found = decode(perfect(targets_of(car, torch.tensor([0]))), GRID, (0.5,) * 3)[0]
+    assert math.remainder(found.boxes[0, 6].item() - yaw, 2 * math.pi) == pytest.approx(
+        0, abs=1e-5
+    )
+    assert -math.pi <= found.boxes[0, 6] <= math.pi
+
+
+def test_objects_on_the_edge_and_off_the_map():
+    rows = [
+        [23.9, 9.9, 0, 4, 2, 1.5, 0.3],
+        [0.05, -9.95, 0, 4, 2, 1.5, 0.3],
+        [60, 0, 0, 4, 2, 1, 0],
+    ]
+    targets = targets_of(torch.tensor(rows, dtype=torch.float32), torch.zeros(3, dtype=torch.long))
+    assert targets.objects == 2
+    found = decode(perfect(targets), GRID, (0.5,) * 3)[0]
+    assert len(found.boxes) == 2
+
+
+def test_thresholds_are_by_class_and_neighbours_are_one():
+    maps = perfect(targets_of(*EVERYTHING))
+    assert decode(maps, GRID, (0.5, 1.0, 0.5))[0].labels.tolist().count(1) == 0
+    heat = torch.full_like(maps.heat, -8.0)
+    heat[0, 0, 20, 20], heat[0, 0, 20, 21], heat[0, 0, 20, 23] = 2.0, 1.0, 0.5
+    size = torch.zeros_like(maps.log_size)
+    small = maps._replace(heat=heat, log_size=size - 1, offset=torch.zeros_like(maps.offset))
+    found = decode(small, GRID, (0.5,) * 3)[0]
+    assert found.scores.tolist() == pytest.approx([0.8808, 0.6225], abs=1e-3)
+    assert found.boxes[0, :2].tolist() == pytest.approx([10.25, 0.25])
+    large = small._replace(log_size=size + 1)
+    assert len(decode(large, GRID, (0.5,) * 3)[0].scores) == 1
+
+
+def test_nothing_and_nonsense():
+    maps = perfect(targets_of(torch.empty(0, 7), torch.empty(0, dtype=torch.long)))
+    found = decode(maps, GRID, (0.5,) * 3)[0]
+    assert found.boxes.shape == (0, 7)
+    wild = maps._replace(heat=maps.heat + 20, log_size=maps.log_size + 1e30)
+    found = decode(wild, GRID, (0.5,) * 3)[0]
+    assert found.boxes.isfinite().all()
+
+
+def test_wrong_grid_and_thresholds_are_told():
+    maps = perfect(targets_of(*EVERYTHING))
+    with pytest.raises(TinyBevError, match=r'maps are \(40, 48\) cells; expected \(40, 47\)'):
+        decode(maps, BevGrid((0, 23.5), (-10, 10), (-3, 1), 0.5), (0.5,) * 3)
+    with pytest.raises(TinyBevError, match='min_scores are 2; expected 3'):
+        decode(maps, GRID, (0.5,) * 2)
+
+
+def test_loss_is_least_where_all_is_right():
+    targets = batch(targets_of(*EVERYTHING))
+    right = perfect(targets_of(*EVERYTHING))
+    least = sum(detection_loss(right, targets).values())
+    assert least < 0.02
+    for name in right._fields:
+        worse = right._replace(**{name: -getattr(right, name) - 0.5})
+        assert sum(detection_loss(worse, targets).values()) > least + 0.05, name
+
+
+def test_what_is_ignored_costs_nothing():
+    boxes, labels = EVERYTHING
+    ignored = torch.tensor([True, False, False])
+    targets = batch(targets_of(boxes, labels, ignored))
+    assert targets.objects == 2
+    right = perfect(targets_of(boxes[1:], labels[1:]))
+    before = detection_loss(right, targets)
+    heat = right.heat.clone()
+    col, row = int(CAR[0] / 0.5), int((CAR[1] + 10) / 0.5)
+    heat[0, 0, row, col] = 8.0
+    after = detection_loss(right._replace(heat=heat), targets)
+    assert after['heat'] == before['heat']
+    heat[0, 0, row + 8, col] = 8.0
+    assert detection_loss(right._replace(heat=heat), targets)['heat'] > before['heat'] + 1
+
+
+def test_loss_falls_and_reaches_every_parameter():
+    torch.manual_seed(0)
+    head = DetectionHead(in_channels=8, mid_channels=16)
+    features = torch.randn(1, 8, *GRID.shape)
+    targets = batch(targets_of(*EVERYTHING))
+    optimizer = torch.optim.Adam(head.parameters(), 1e-2)
+    losses = []
+    for _ in range(60):
+        loss = sum(detection_loss(head(features), targets).values())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < 0.2 * losses[0]
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in head.parameters())
+    found = decode(head.eval()(features), GRID, (0.3,) * 3)[0]
+    assert set(found.labels.tolist()) == set(range(len(CLASSES)))
+
+
+def test_a_half_precision_loss_is_finite():
+    head = DetectionHead(in_channels=8, mid_channels=16)
+    with torch.autocast('cpu', torch.bfloat16):
+        maps = head(torch.randn(1, 8, *GRID.shape))
+    loss = sum(detection_loss(maps, batch(targets_of(*EVERYTHING))).values())
+    loss.backward()
+    assert loss.isfinite()

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Names of devices, and what is said where there is none."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from acted_cuda import acted_cuda
+
+from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.models import resolve_device, why_no_cuda
+from tiny_bev_ros.nodes.model_factory import make_device
+
+# What PyTorch says, from its sources, where `is_available` says only no.
+TOO_OLD = (
+    'The NVIDIA driver on your system is too old (found version 11040). Please update your GPU '
+    'driver by downloading and installing a new version from the URL: http://www.nvidia.com/'
+)
+NONE_VISIBLE = 'No CUDA GPUs are available'
+NO_DRIVER = 'Found no NVIDIA driver on your system. Please check that you have an NVIDIA GPU'
+
+
+@pytest.fixture
+def without(monkeypatch):
+    """Lets PyTorch be built for CUDA and refuse to begin with it."""
+
+    def refuse(text: str) -> None:
+        def init() -> None:
+            raise RuntimeError(f'{text}\nException raised from somewhere in C++')
+
+        monkeypatch.setattr(torch.version, 'cuda', '12.8')
+        monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+        monkeypatch.setattr(torch.cuda, 'init', init)
+
+    monkeypatch.delenv('CUDA_VISIBLE_DEVICES', raising=False)
+    return refuse
+
+
+@pytest.mark.parametrize(
+    ('name', 'index'), [('auto', 0), ('cuda', 0), ('cuda:0', 0), ('cuda:1', 1)]
+)
+def test_a_cuda_device_has_its_index(name, index):
+    with acted_cuda(2):
+        assert resolve_device(name) == torch.device('cuda', index)
+
+
+def test_the_current_device_is_taken_where_none_is_named():
+    with acted_cuda(2), torch.cuda.device(1):
+        assert resolve_device('auto') == resolve_device('cuda') == torch.device('cuda', 1)
+
+
+def test_the_cpu_is_taken_by_name_and_where_there_is_no_cuda(without):
+    without(NONE_VISIBLE)
+    assert resolve_device('auto') == resolve_device('cpu') == torch.device('cpu')
+
+
+@pytest.mark.parametrize('name', ['cuda', 'cuda:0'])
+@pytest.mark.parametrize('text', [TOO_OLD, NONE_VISIBLE, NO_DRIVER])
+def test_what_pytorch_says_is_said(without, name, text):
+    without(text)
+    with pytest.raises(TinyBevError) as caught:
+        resolve_device(name)
+    assert str(caught.value) == (
+        f"device is '{name}', but PyTorch finds no CUDA device ({text}); expected auto or cpu"
+    )
+
+
+def test_a_variable_that_hides_devices_is_named(without, monkeypatch):
+    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '')
+    without(NONE_VISIBLE)
+    assert why_no_cuda().endswith(f"({NONE_VISIBLE}; CUDA_VISIBLE_DEVICES is '')")
+
+
+@pytest.mark.skipif(torch.version.cuda is not None, reason='PyTorch is built for CUDA')
+def test_a_pytorch_without_cuda_is_named():
+    reason = f'PyTorch {torch.__version__} is built without CUDA'
+    with pytest.raises(TinyBevError, match=r"device is 'cuda', but .*expected auto or cpu") as no:
+        resolve_device('cuda')
+    assert reason in str(no.value)
+    assert reason in why_no_cuda()
+
+
+def test_a_node_says_why_auto_became_the_cpu(without):
+    without(TOO_OLD)
+    told = SimpleNamespace(lines=[])
+    told.info = told.lines.append
+    for name in ('auto', 'cpu'):
+        make_device({'device': name, 'num_threads': 0}, told)
+    assert told.lines == [
+        f'computing on cpu, as PyTorch finds no CUDA device ({TOO_OLD})',
+        'computing on cpu',
+    ]
+
+
+def test_a_device_on_which_nothing_runs_is_none(acted):
+    acted.broken = RuntimeError('CUDA error: no kernel image is available for execution\nmore')
+    assert resolve_device('auto') == torch.device('cpu')
+    reason = 'cuda:0 does not work (CUDA error: no kernel image is available for execution)'
+    assert why_no_cuda() == reason
+    with pytest.raises(TinyBevError) as caught:
+        resolve_device('cuda')
+    assert str(caught.value) == f"device is 'cuda', but {reason}; expected auto or cpu"
+
+
+def test_a_full_device_is_one(acted):
+    acted.broken = torch.cuda.OutOfMemoryError('CUDA out of memory')
+    assert resolve_device('auto') == torch.device('cuda', 0)
+
+
+def test_an_index_beyond_the_devices_is_refused():
+    with (
+        acted_cuda(2),
+        pytest.raises(TinyBevError, match="device is 'cuda:2'; expected an index below 2"),
+    ):
+        resolve_device('cuda:2')
+
+
+@pytest.mark.parametrize('name', ['', 'gpu', 'CUDA', 'cuda:', 'cuda:-1', 'cuda:x', 'cpu:0', 'mps'])
+def test_other_names_are_refused(acted, name):
+    with pytest.raises(TinyBevError, match='expected auto, cpu, cuda or cuda:N'):
+        resolve_device(name)
+
+
+@pytest.mark.gpu
+def test_the_real_cuda_device_works():
+    for name in ('auto', 'cuda', 'cuda:0'):
+        device = resolve_device(name)
+        assert device.index == 0
+        assert torch.ones(2, device=device).sum().item() == 2

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from tiny_bev_ros.grid import BevGrid
+from tiny_bev_ros.models.observed_ground import looked_at, road_height, standing_height
+
+GRID = BevGrid((0, 16), (-8, 8), (-3, 1), 1.0)
+
+
+def test_cells_near_a_point_are_looked_at():
+    found = looked_at(torch.tensor([5, 0]), torch.tensor([6, 15]), GRID.shape)
+    expected = torch.zeros(GRID.shape, dtype=torch.bool)
+    expected[3:8, 4:9] = True
+    expected[:3, 13:] = True
+    assert torch.equal(found, expected)
+    nothing = torch.zeros(0, dtype=torch.int64)
+    assert not looked_at(nothing, nothing, GRID.shape).any()
+    assert looked_at(torch.tensor([1]), torch.tensor([0]), (2, 1)).all()
+
+
+def test_the_road_is_as_high_as_the_points_on_it():
+    random = np.random.default_rng(0)
+    points = random.uniform([-4, -12, 0, 0], [20, 12, 1, 1], (20_000, 4)).astype(np.float32)
+    road = np.abs(points[:, 1]) < 4
+    points[road, 2] = -1.8 + random.normal(0, 0.02, road.sum())
+    drivable = torch.full(GRID.shape, 0.1)
+    drivable[4:12] = 0.9
+    assert road_height(points, drivable, GRID) == pytest.approx(-1.8, abs=0.01)
+    assert road_height(points, torch.zeros(GRID.shape), GRID) is None
+    assert road_height(points[:0], drivable, GRID) is None
+
+
+def test_what_objects_stand_on():
+    boxes = torch.tensor([[9.0, 0, z, 4, 2, 1.6, 0] for z in (-1.0, -0.9, 3.0)])
+    assert standing_height(boxes) == pytest.approx(-1.7)
+    assert standing_height(boxes[:0]) is None

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every node on the acted CUDA device, by every name of one: its life, and the CPU's results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from acted_machine import Machine
+from fusions import lively_fusion, save_fusion
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Float32MultiArray
+from test_bev_node import NODES, ONE_CAMERA, SMALL, SUCCESS, Bench, K, until, values_of
+
+from tiny_bev_ros.messages.camera_features import labels_of
+from tiny_bev_ros.messages.image import encode_image
+from tiny_bev_ros.messages.tensor import encode_tensor
+from tiny_bev_ros.models import make_camera
+from tiny_bev_ros.models.camera.extrinsics import STILL
+from tiny_bev_ros.models.heads.detection import CLASSES
+from tiny_bev_ros.nodes.bev_node import BevNode
+from tiny_bev_ros.nodes.debug_publisher import DebugPublisher
+from tiny_bev_ros.nodes.fusion_node import FusionNode
+from tiny_bev_ros.nodes.pipeline_node import PipelineNode
+from tiny_bev_ros.runtime.frame_times import FrameTimes
+
+NAMES = ('auto', 'cuda', 'cuda:0')
+CUDA = torch.device('cuda', 0)
+
+
+@pytest.fixture
+def bench(acted: Machine, tmp_path: Path) -> Iterator[Callable[..., Bench]]:
+    made: list[Bench] = []
+    weights = save_fusion(lively_fusion(128, 64), tmp_path / 'fusion.pt')
+
+    def make(node_class: type[BevNode], **values: Any) -> Bench:
+        values |= {'max_wait_ms': 5000.0, 'fusion.checkpoint': weights} | ONE_CAMERA
+        values |= SMALL | {f'detection.min_score.{name}': 0.0 for name in CLASSES}
+        made.append(Bench(node_class, len(made), **values))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+def camera_of(made: Bench) -> Callable[[int], None]:
+    """What publishes, with a stamp, what a camera saw; its features or its image."""
+
+    def publisher(kind: type, topic: str) -> Callable[[Any], None]:
+        end = made.other.create_publisher(kind, f'front/{topic}', 1)
+
+        def publish(message: Any) -> None:
+            until(lambda: end.get_subscription_count() > 0)
+            end.publish(message)
+
+        return publish
+
+    if isinstance(made.node, FusionNode):
+        features = publisher(Float32MultiArray, 'camera_features')
+        seen = np.random.default_rng(0).random((1, 64, 3, 5), np.float32)
+        small = make_camera([5.0, 0.0, 2.0, 0.0, 5.0, 1.0, 0.0, 0.0, 1.0], STILL, (5, 3))
+        return lambda seconds: features(encode_tensor(seen, labels_of(small, (seconds, 0), 'cam')))
+    if not isinstance(made.node, PipelineNode):
+        return lambda seconds: None
+    info, image = publisher(CameraInfo, 'camera_info'), publisher(Image, 'image')
+    pixels = np.random.default_rng(0).integers(0, 256, (24, 40, 3)).astype(np.uint8)
+
+    def publish(seconds: int) -> None:
+        said = CameraInfo(width=40, height=24, k=K)
+        said.header.stamp.sec = seconds
+        info(said)
+        image(encode_image(pixels, (seconds, 0), 'cam'))
+
+    return publish
+
+
+def live(made: Bench, name: str, camera: Callable[[int], None]) -> np.ndarray:
+    """A life of the node on a device, in which it works on one input."""
+    assert made.change(device=name) == ''
+    assert made.node.trigger_configure() == SUCCESS, made.node.fault
+    assert made.node.trigger_activate() == SUCCESS
+    camera(1)
+    result: np.ndarray = made.frame(1).copy()
+    device = torch.device('cpu') if name == 'cpu' else CUDA
+    assert made.node.ladder.settings.device == device
+    assert values_of(made.node)['device'] == str(device)
+    assert values_of(made.node)['when memory was short'] == 'nothing'
+    assert made.node.trigger_deactivate() == SUCCESS
+    assert made.node.trigger_cleanup() == SUCCESS
+    return result
+
+
+@pytest.mark.parametrize('node_class', NODES)
+def test_every_node_works_by_every_name_of_the_device(acted, bench, node_class):
+    made = bench(node_class)
+    camera = camera_of(made)
+    wanted = live(made, 'cpu', camera)
+    assert not acted.launches
+    for name in NAMES:
+        acted.reset()
+        found = live(made, name, camera)
+        assert np.abs(found - wanted).max() <= 1e-3 * np.abs(wanted).max()
+        assert acted.launches
+        assert acted.allocated == 0
+
+
+def test_stages_of_a_node_are_timed_by_the_device_in_one_wait(acted, bench, monkeypatch):
+    kept: list[FrameTimes] = []
+    monkeypatch.setattr(DebugPublisher, 'publish_times', lambda self, times: kept.append(times))
+    made = bench(PipelineNode)
+    camera = camera_of(made)
+    boxes: list[Any] = []
+    made.other.create_subscription(Float32MultiArray, 'detection_boxes', boxes.append, 1)
+    assert made.change(device='cuda') == ''
+    assert made.node.start()
+    camera(1)
+    made.frame(1)
+    # They are published after the boxes.
+    until(lambda: boxes and any('heads' in times.stages_ms for times in kept))
+    spent = next(times for times in kept if 'heads' in times.stages_ms).stages_ms
+    ticks = {name: round(ms * 1000, 3) for name, ms in spent.items()}
+    # Whole launches of a microsecond each.
+    for stage in ('pillars', 'backbone', 'encoder', 'fusion', 'heads'):
+        assert ticks[stage] == round(ticks[stage]) > 0
+    assert acted.waits['event'] <= len(kept)

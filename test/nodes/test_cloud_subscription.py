@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Clouds that are not what they seem: what a node says, and makes, of them."""
+
+from __future__ import annotations
+
+import array
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import rclpy
+import torch
+from rclpy.parameter import Parameter
+from sensor_msgs.msg import PointCloud2, PointField
+
+from tiny_bev_ros.messages.point_cloud import encode_cloud
+from tiny_bev_ros.nodes.pfn_node import PfnNode
+
+FAR = (10000.0, -20000.0)
+
+
+class Log:
+    """Keeps what a node warns of."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def warning(self, line: str) -> None:
+        self.lines.append(line)
+
+    error = warning
+
+
+class Station:
+    """A node that is active, without an executor: clouds are given to it by hand."""
+
+    def __init__(self, node: PfnNode) -> None:
+        self.node, self.log = node, Log()
+        self.results: list[tuple[torch.Tensor, torch.Tensor]] = []
+        self.labels: Any = None
+        assert node.start(), node.fault
+        node.tally._logger = node.tally.points._logger = self.log
+        node._output.publish = self._keep  # type: ignore[method-assign]
+
+    def give(self, message: PointCloud2) -> None:
+        """Works on a cloud."""
+        self.node.tally.receive()
+        self.node._input._work((message, time.monotonic_ns()))
+
+    def status(self) -> tuple[int, str, dict[str, str]]:
+        """Level, message and values of the diagnostics."""
+        status = self.node.telemetry.status()
+        values = {each.key: each.value for each in status.values}
+        return status.level[0], status.message, values
+
+    def _keep(self, pillars: Any, labels: Any) -> None:
+        self.results.append(pillars)
+        self.labels = labels
+
+
+@pytest.fixture
+def station() -> Iterator[Callable[..., Station]]:
+    context = rclpy.Context()
+    context.init(domain_id=102)
+    nodes: list[PfnNode] = []
+
+    def make(middle: tuple[float, float] = (0.0, 0.0)) -> Station:
+        x, y = middle
+        values = {
+            'grid.x_range': [x - 8, x + 8],
+            'grid.y_range': [y - 8, y + 8],
+            'grid.z_range': [-3.0, 1.0],
+            'grid.cell': 0.5,
+            'device': 'cpu',
+        }
+        nodes.append(
+            PfnNode(
+                context=context,
+                namespace=f'/station_{len(nodes)}',
+                parameter_overrides=[Parameter(name, value=each) for name, each in values.items()],
+            )
+        )
+        return Station(nodes[-1])
+
+    yield make
+    for node in nodes:
+        node.destroy_node()
+    context.try_shutdown()
+
+
+def random_points() -> np.ndarray:
+    points = np.random.default_rng(1).uniform([-8, -8, -3, 0], [8, 8, 1, 1], (500, 4))
+    return points.astype(np.float32)
+
+
+def doubles(points: np.ndarray) -> PointCloud2:
+    """A cloud of float64."""
+    fields = [
+        PointField(name=name, offset=8 * k, datatype=PointField.FLOAT64, count=1)
+        for k, name in enumerate(('x', 'y', 'z', 'intensity'))
+    ]
+    data = array.array('B', np.ascontiguousarray(points, '<f8').tobytes())
+    return PointCloud2(
+        height=1, width=len(points), fields=fields, point_step=32, row_step=32 * len(points),
+        data=data,
+    )  # fmt: skip
+
+
+def test_a_cloud_off_the_grid_is_a_warning_each_time_that_it_begins(station):
+    made = station()
+    good, off = (
+        encode_cloud(random_points() + np.float32([x, 0, 0, 0]), (1, 0), 'lidar') for x in (0, 99)
+    )
+    made.give(good)
+    assert made.status()[0] == 0 and made.log.lines == []
+    for _ in range(3):
+        made.give(off)
+    level, message, values = made.status()
+    assert level == 1 and '3 of 3 clouds have no point in the grid' in message
+    assert values['share of them in the grid'] == '0.0000'
+    assert values['points of the last cloud'] == '500'
+    assert values['clouds without a point in the grid'] == '3'
+    (line,) = made.log.lines
+    assert (
+        'none of the 500 points' in line and 'expected x [-8, 8], y [-8, 8], z [-3, 1] m' in line
+    )
+    assert len(made.results) == 4  # a map that is empty is a map
+    made.give(good)
+    level, message, values = made.status()
+    assert level == 0
+    assert values['share of them in the grid'] == '1.0000'
+
+
+def test_what_is_not_true_of_a_cloud_is_said_and_its_map_is_right(station):
+    made = station()
+    points = random_points()
+    made.give(encode_cloud(points, (1, 0), 'lidar'))
+    lying = encode_cloud(points, (1, 0), 'lidar')
+    lying.is_bigendian = True
+    made.give(lying)
+    level, message, _ = made.status()
+    assert level == 1 and 'is_bigendian is True' in message
+    (line,) = made.log.lines
+    assert 'is_bigendian is True' in line
+    assert torch.equal(made.results[1][0], made.results[0][0])
+    points[:, 3] = 0
+    made.give(encode_cloud(points, (1, 0), 'lidar'))
+    points[:, 3] = np.nan
+    made.give(encode_cloud(points, (1, 0), 'lidar'))
+    assert made.status()[0] == 1
+    assert 'intensity is NaN or infinite in all points' in made.log.lines[1]
+    assert torch.equal(made.results[3][0], made.results[2][0])
+    assert made.node.tally.points.dropped == 0
+
+
+def test_a_loss_of_all_points_is_told_although_some_were_lost_before(station):
+    made = station()
+    points = random_points()
+    points[3, 0] = np.nan
+    made.give(encode_cloud(points, (1, 0), 'lidar'))
+    assert made.status()[0] == 0
+    points[:, 1] = np.inf
+    made.give(encode_cloud(points, (1, 0), 'lidar'))
+    level, message, values = made.status()
+    assert level == 1 and 'no point of 1 clouds is finite' in message
+    assert values['points that were not finite'] == '501'
+    assert [line.partition(' points')[0] for line in made.log.lines] == [
+        'left out 1 of 500',
+        'left out all 500',
+    ]
+
+
+def test_a_grid_far_away_gives_what_one_near_gives(station):
+    near, far = station(), station(FAR)
+    points = random_points()
+    near.give(encode_cloud(points, (1, 0), 'lidar'))
+    far.give(doubles(points.astype(np.float64) + np.array([*FAR, 0, 0])))
+    (features, cells), (expected, expected_cells) = far.results[0], near.results[0]
+    assert len(cells) > 200 and torch.equal(cells, expected_cells)
+    torch.testing.assert_close(features, expected, rtol=0, atol=1e-4)
+    # The map lies where the cloud does.
+    assert far.labels.x_axis.origin == FAR[0] - 8 and far.labels.y_axis.origin == FAR[1] - 8
+    assert far.log.lines == []
+    assert far.status()[2]['share of them in the grid'] == '1.0000'

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a node does about what its executor raises."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rclpy.exceptions import InvalidHandle
+
+from tiny_bev_ros.nodes import main
+from tiny_bev_ros.nodes.help_text import PURPOSES
+from tiny_bev_ros.nodes.parameters import NODES
+
+
+class Executor:
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def spin_once(self, timeout_sec: float) -> None:
+        raise self._error
+
+
+class Logger:
+    def __init__(self) -> None:
+        self.errors: list[str] = []
+        self.debugged: list[str] = []
+        self.told: list[str] = []
+        self.noticed: list[Exception] = []
+        self.values = {'autostart': True}
+
+    def start(self) -> None:
+        self.told.append('started')
+
+    def get_logger(self) -> Any:
+        return self
+
+    def notice(self, error: Exception) -> None:
+        self.noticed.append(error)
+
+    def debug(self, text: str) -> None:
+        self.debugged.append(text)
+
+    def info(self, text: str) -> None:
+        self.told.append(text)
+
+    def error(self, text: str) -> None:
+        self.errors.append(text)
+
+
+@pytest.fixture
+def node(monkeypatch: pytest.MonkeyPatch) -> Logger:
+    monkeypatch.setattr(main, '_WAKE_S', 0.0)
+    return Logger()
+
+
+def test_what_a_callback_raises_is_logged_and_the_node_goes_on(node: Logger):
+    bug = ValueError('a bug')
+    main._spin_once(Executor(bug), node)
+    assert node.noticed == [bug]
+    (error,) = node.errors
+    assert error.startswith('Traceback')
+    assert error.endswith('ValueError: a bug')
+
+
+def test_a_subscription_that_is_gone_is_no_error(node: Logger):
+    """It may be let go of by one thread while another looks for what is due."""
+    main._spin_once(Executor(InvalidHandle('destruction was requested')), node)
+    assert not node.errors
+    assert node.debugged == ['destruction was requested']
+
+
+def test_a_node_that_does_not_start_by_itself_says_so(node: Logger):
+    main._begin(node)
+    node.values['autostart'] = False
+    main._begin(node)
+    assert node.told == [
+        'started',
+        'unconfigured, as autostart is false: waiting for configure',
+    ]
+
+
+@pytest.mark.parametrize('name', NODES)
+def test_help_tells_topics_and_parameters(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr('sys.argv', [name, '--help', '--ros-args', '-r', '__node:=x'])
+    with pytest.raises(SystemExit) as ended:
+        getattr(main, name)()
+    assert ended.value.code == 0
+    told = capsys.readouterr().out
+    assert told.startswith(f'usage: {name} ')
+    for parameter in NODES[name]:
+        assert f'\n  {parameter.name}: ' in told
+        assert parameter.description.split()[0] in told
+    assert f'\n  ros2 run tiny_bev_ros {name} --ros-args ' in told
+    assert max(map(len, told.splitlines())) <= 100
+
+
+def test_help_names_the_topics_of_the_readme():
+    readme = (Path(__file__).resolve().parents[2] / 'README.md').read_text()
+    rows = re.findall(r'(?m)^\| `(\w+_node)` \| (.*?) \| (.*?) \|$', readme)
+    assert {name for name, *_ in rows} == set(PURPOSES)
+    published = {name: topics(cell) for name, _, cell in rows}
+    published['pipeline_node'] = set.union(*published.values()) - published['camera_node']
+    for name, subscribes, _ in rows:
+        assert topics(subscribes) <= words(PURPOSES[name].subscribes)
+        assert published[name] == words(PURPOSES[name].publishes)
+
+
+def topics(cell: str) -> set[str]:
+    """Those of a cell, which also names the topic whose form another has."""
+    return set(re.findall(r'`([\w/]+)`', cell.partition(', in the form of')[0]))
+
+
+def words(text: str) -> set[str]:
+    return set(re.findall(r'[\w/]+', text))
+
+
+@pytest.mark.parametrize('given', [['--foo'], ['__ns:=/car'], ['--ros-args', '--', 'points']])
+def test_arguments_that_are_not_for_ros_are_refused_in_one_line(
+    given: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr('sys.argv', ['pfn_node', *given])
+    assert main.run('pfn_node', 'PfnNode') == 1
+    assert capsys.readouterr().err == (
+        f'pfn_node: argument is {given[-1]!r}; expected ROS arguments after --ros-args, '
+        'or --help\n'
+    )

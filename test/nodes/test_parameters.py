@@ -1,0 +1,260 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import rclpy
+import yaml
+from rclpy.parameter import Parameter as RosParameter
+from std_msgs.msg import Float32MultiArray, UInt8MultiArray
+
+from tiny_bev_ros.grid import BevGrid
+from tiny_bev_ros.nodes import parameters, shipped_weights
+from tiny_bev_ros.nodes.backbone_node import BackboneNode
+from tiny_bev_ros.nodes.pfn_node import PfnNode
+from tiny_bev_ros.nodes.pipeline_node import PipelineNode
+from tiny_bev_ros.resources import GRIDS
+
+CONFIG = Path(__file__).resolve().parents[2] / 'config'
+
+
+@pytest.fixture(scope='module')
+def context() -> Iterator[rclpy.Context]:
+    context = rclpy.Context()
+    context.init(domain_id=101)
+    yield context
+    context.try_shutdown()
+
+
+def read_yaml(path: Path, *, whole: bool = False) -> dict[str, Any]:
+    """Parameters by their dotted names; with those behind a #."""
+    text = path.read_text()
+    if whole:
+        text = re.sub(r'(?m)^    # ( *\w+:)', r'    \1', text)
+    content = yaml.safe_load(text)
+    assert list(content) == ['/**']  # else they do not reach a node of another name
+    assert list(content['/**']) == ['ros__parameters']
+
+    def flat(tree: dict[str, Any], prefix: str) -> dict[str, Any]:
+        values = {}
+        for key, value in tree.items():
+            name = f'{prefix}{key}'
+            values |= flat(value, f'{name}.') if isinstance(value, dict) else {name: value}
+        return values
+
+    return flat(content['/**']['ros__parameters'], '')
+
+
+def test_the_yaml_file_holds_every_parameter_with_its_default():
+    defaults = {name: parameter.default for name, parameter in parameters.ALL.items()}
+    told = read_yaml(CONFIG / 'tiny_bev.yaml', whole=True)
+    assert told.pop('extrinsics.front')
+    assert told == defaults
+    assert {name: type(value) for name, value in told.items()} == {
+        name: type(default) for name, default in defaults.items()
+    }
+
+
+def test_a_copy_of_the_yaml_file_leaves_to_the_weights_what_they_bring():
+    given = read_yaml(CONFIG / 'tiny_bev.yaml')
+    brought = set(shipped_weights.defaults_of('street'))
+    assert set(given) == set(parameters.ALL) - brought
+
+
+def test_every_line_of_the_yaml_file_has_a_comment():
+    lines = (CONFIG / 'tiny_bev.yaml').read_text().splitlines()
+    for line in lines:
+        assert '#' in line or not line.strip() or line.rstrip().endswith(':'), line
+
+
+@pytest.mark.parametrize('name', GRIDS)
+def test_presets_hold_a_grid_and_nothing_else(name: str):
+    values = read_yaml(CONFIG / f'grid_{name}.yaml')
+    assert set(values) == {parameter.name for parameter in parameters.GRID}
+    grid = BevGrid(*(values[parameter.name] for parameter in parameters.GRID))
+    shapes = {
+        'kitti': (496, 432),
+        'square_200': (200, 200),
+        'surround': (512, 512),
+        'close': (200, 200),
+        'ahead': (256, 256),
+        'around': (512, 512),
+    }
+    assert grid.shape == shapes[name]
+
+
+def test_no_choice_is_a_word_that_yaml_takes_for_a_truth_value():
+    for parameter in parameters.ALL.values():
+        for choice in parameter.choices:
+            assert yaml.safe_load(str(choice)) == choice, parameter.name
+
+
+def test_a_name_means_the_same_in_every_node():
+    for group in parameters.NODES.values():
+        for parameter in group:
+            assert parameters.ALL[parameter.name] == parameter
+
+
+def test_defaults_are_allowed_values():
+    for parameter in parameters.ALL.values():
+        parameter.check(parameter.default)
+        assert parameter.description
+
+
+def test_describe_tells_meaning_range_choices_and_whether_it_can_change(context):
+    node = BackboneNode(context=context)
+    names = ['seed', 'device', 'bev_image.channel', 'autostart']
+    described = {d.name: d for d in node.describe_parameters(names)}
+    assert described['seed'].description == 'of random weights'
+    assert described['seed'].integer_range[0].to_value == 2**31 - 1
+    assert described['autostart'].read_only
+    assert not described['seed'].read_only
+    unconfigured = 'changes only while the node is unconfigured'
+    assert described['seed'].additional_constraints == unconfigured
+    assert described['bev_image.channel'].additional_constraints == ''
+    encoding = node.describe_parameter('output_encoding')
+    assert encoding.additional_constraints == 'one of float32, float16'
+    reliability = node.describe_parameter('input_reliability')
+    assert reliability.additional_constraints == (
+        f'one of auto, reliable, best_effort; {unconfigured}'
+    )
+    node.destroy_node()
+
+
+def change(node: Any, **values: Any) -> str:
+    """Sets parameters, `a__b` for a.b, all or none; '' or why not."""
+    result = node.set_parameters_atomically(
+        [RosParameter(name.replace('__', '.'), value=value) for name, value in values.items()]
+    )
+    assert result.successful != bool(result.reason)
+    return result.reason
+
+
+def test_changes_at_run_time(context):
+    node = BackboneNode(context=context)
+    assert node.start()
+    assert change(node, bev_image__channel=5) == ''
+    assert node.get_parameter('bev_image.channel').value == 5
+    assert change(node, bev_image__channel=-2)
+    reason = change(node, bev_image__channel=128, max_age_ms=50.0)
+    assert reason == 'parameter bev_image.channel is 128; expected -1 to 127'
+    assert node.get_parameter('bev_image.channel').value == node.values['bev_image.channel'] == 5
+    assert node.freshness.max_age_ms == node.values['max_age_ms'] == 0
+    assert change(node, max_age_ms=50.0) == ''
+    assert node.freshness.max_age_ms == 50
+    node.destroy_node()
+
+
+def test_what_is_fixed_changes_only_while_the_node_is_unconfigured(context):
+    node = BackboneNode(context=context)
+    assert change(node, seed=3) == ''
+    assert node.start()
+    assert change(node, seed=3) == ''  # as when a whole file is loaded
+    assert change(node, seed=5) == (
+        'parameter seed changes only while the node is unconfigured; '
+        'deactivate and clean it up first'
+    )
+    assert node.get_parameter('seed').value == node.values['seed'] == 3
+    node.trigger_deactivate()
+    assert 'unconfigured' in change(node, seed=5)
+    node.trigger_cleanup()
+    assert change(node, seed=5) == ''
+    assert change(node, autostart=False)
+    node.destroy_node()
+
+
+def test_a_wrong_start_value_can_be_mended(context):
+    wrong = [RosParameter('device', value=3), RosParameter('backbone.name', value='tinny')]
+    node = PipelineNode(context=context, parameter_overrides=wrong)
+    assert not node.start()
+    assert (node.state, node.fault) == (
+        'unconfigured',
+        "parameter device is 3 (INTEGER); expected STRING, as in 'auto'",
+    )
+    assert change(node, device='cpu') == ''
+    assert not node.start()
+    assert node.fault.startswith('parameter backbone.name: ')
+    assert change(node, backbone__name='tiny') == ''
+    assert node.start()
+    assert (node.state, node.fault) == ('active', '')
+    node.destroy_node()
+
+
+@pytest.mark.parametrize(
+    ('name', 'value', 'reason'),
+    [
+        ('device', 'cuda:99', "device is 'cuda:99'"),
+        ('device', 'gpu', "device is 'gpu'; expected auto, cpu, cuda or cuda:N"),
+        ('device', 3, 'device is 3 (INTEGER); expected STRING'),
+        ('grid.cell', 0.0, 'grid.cell is 0.0; expected 0.001 to 1000'),
+        ('grid.cell', 1, 'grid.cell is 1 (INTEGER); expected DOUBLE'),
+        ('grid.x_range', [0.0, 10.03], 'parameter grid.x_range is [0, 10.03] m'),
+        ('grid.x_range', [0.0], 'parameter grid.x_range is (0.0,); expected two numbers'),
+        ('grid.y_range', [5.0, -5.0], 'grid.y_range is [5, -5] m; expected min below max'),
+        ('pfn.in_channels', 12, 'pfn.in_channels is 12; expected one of 9, 10, 11'),
+        ('pfn.max_points', -1, 'pfn.max_points is -1; expected 0 to 1024'),
+        ('backbone.name', 'tinny', 'parameter backbone.name: '),
+        ('backbone.in_channels', 32, 'expected 64, as pfn.out_channels'),
+        ('backbone.checkpoint', '/nowhere/x.pt', 'checkpoint is /nowhere/x.pt, which is no file'),
+        ('output_encoding', 'float64', 'expected one of float32, float16'),
+        ('input_reliability', 'maybe', 'expected one of auto, reliable, best_effort'),
+        ('num_threads', 1000, 'num_threads is 1000; expected 0 to 256'),
+        ('cloud.intensity_scale', -1.0, 'cloud.intensity_scale is -1.0; expected 1e-09 to 1e+09'),
+        ('cloud.intensity_field', '', "cloud.intensity_field is ''"),
+        ('bev_image.channel', 128, 'bev_image.channel is 128; expected -1 to 127'),
+        ('cloud.missing_intensity', 'one', 'expected one of zero, error'),
+        ('region.x_range', [3.0, 3.0], 'parameter region.x_range is [3.0, 3.0] m; expected [min'),
+        ('region.x_range', [70.0, 80.0], 'parameter region.x_range is [70, 80] m; expected part'),
+    ],
+)
+def test_a_wrong_value_is_one_clear_error(context, name: str, value: Any, reason: str):
+    node = PipelineNode(context=context, parameter_overrides=[RosParameter(name, value=value)])
+    assert not node.start()
+    assert reason in node.fault
+    assert '\n' not in node.fault
+    assert node.state == 'unconfigured'
+    node.destroy_node()
+
+
+def test_eleven_channels_need_a_time_field(context):
+    node = PipelineNode(context=context)
+    assert change(node, pfn__in_channels=11) == ''
+    assert not node.start()
+    assert "cloud.time_field is ''; expected the name of" in node.fault
+    assert change(node, pfn__in_channels=10, cloud__time_field='t') == ''
+    assert not node.start()
+    assert "cloud.time_field is 't'; expected ''" in node.fault
+    assert change(node, pfn__in_channels=11) == ''
+    assert node.start()
+    node.destroy_node()
+
+
+def test_a_grid_that_float16_cannot_count_has_no_pillars(context):
+    overrides = [
+        RosParameter('grid.x_range', value=[0.0, 205.0]),
+        RosParameter('grid.y_range', value=[-1.0, 1.0]),
+        RosParameter('grid.cell', value=0.1),
+    ]
+    node = PfnNode(context=context, parameter_overrides=overrides)
+    assert node.start()
+    output = node._output
+    subscription = node.create_subscription(Float32MultiArray, 'pillars', lambda _: None, 1)
+    assert wait_for(lambda: output.wanted)
+    node.destroy_subscription(subscription)
+    assert change(node, output_encoding='float16') == ''
+    node.create_subscription(UInt8MultiArray, 'pillars', lambda _: None, 1)
+    assert wait_for(lambda: output._sparse.wanted)
+    assert not output.wanted
+    node.destroy_node()
+
+
+def wait_for(done: Callable[[], bool]) -> bool:
+    end = time.monotonic() + 5
+    while not done() and time.monotonic() < end:
+        time.sleep(0.01)
+    return done()

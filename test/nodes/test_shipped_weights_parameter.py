@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The parameter `weights`: shipped weights by default, in every node by the same rule."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import rclpy
+from rclpy.parameter import Parameter as RosParameter
+
+from tiny_bev_ros.nodes import shipped_weights
+from tiny_bev_ros.nodes.backbone_node import BackboneNode
+from tiny_bev_ros.nodes.fusion_node import FusionNode
+from tiny_bev_ros.nodes.heads_node import HeadsNode
+from tiny_bev_ros.nodes.pfn_node import PfnNode
+from tiny_bev_ros.nodes.pipeline_node import PipelineNode
+from tiny_bev_ros.resources import CHECKPOINTS, WEIGHTS, weights_file
+
+STREET = weights_file('street')
+CHANNELS = {'pfn.out_channels': 32, 'backbone.in_channels': 32, 'backbone.out_channels': 64}
+
+
+@pytest.fixture(autouse=True)
+def _as_shipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shipped_weights, 'AUTO', WEIGHTS[0])
+
+
+@pytest.fixture(scope='module')
+def context() -> Iterator[rclpy.Context]:
+    context = rclpy.Context()
+    context.init(domain_id=105)
+    yield context
+    context.try_shutdown()
+
+
+@pytest.fixture
+def values(context: rclpy.Context):
+    """Parameters of a node that was given some."""
+
+    def of(node_class: Any, **given: Any) -> dict[str, Any]:
+        overrides = [
+            RosParameter(name.replace('__', '.'), value=value) for name, value in given.items()
+        ]
+        node = node_class(context=context, parameter_overrides=overrides)
+        values = node.values
+        for name, value in values.items():
+            told = node.get_parameter(name).value
+            assert (list(told) if isinstance(value, list) else told) == value
+        node.destroy_node()
+        return values
+
+    return of
+
+
+@pytest.mark.parametrize(
+    'node_class', [PfnNode, BackboneNode, FusionNode, HeadsNode, PipelineNode]
+)
+def test_a_node_by_hand_takes_the_shipped_weights(values, node_class):
+    found = values(node_class)
+    assert found['weights'] == 'street'
+    for name in CHECKPOINTS:
+        assert found.get(name, STREET) == STREET
+    for name, channels in CHANNELS.items():
+        assert found.get(name, channels) == channels
+    assert found.get('grid.cell', 0.2) == 0.2
+
+
+def test_none_is_random_as_before(values):
+    found = values(PipelineNode, weights='none')
+    assert found['weights'] == 'none'
+    assert [found[name] for name in CHECKPOINTS] == ['', '', '']
+    assert (found['grid.cell'], found['backbone.name']) == (0.16, 'tiny')
+
+
+def test_what_fits_the_weights_is_free(values):
+    found = values(
+        PipelineNode,
+        grid__x_range=[-51.2, 51.2],
+        grid__cell=0.2,
+        heads=['drivable'],
+        backbone__precision='bfloat16',
+    )
+    assert (found['weights'], found['pfn.checkpoint']) == ('street', STREET)
+    assert found['grid.x_range'] == [-51.2, 51.2]
+    assert found['heads'] == ['drivable']
+
+
+@pytest.mark.parametrize(
+    ('name', 'value'),
+    [
+        ('grid.cell', 0.16),
+        ('grid.z_range', [-3.0, 1.0]),
+        ('backbone.name', 'tiny'),
+        ('pfn.max_points', 32),
+        ('heads_checkpoint', '/mine.pt'),
+        ('pfn.checkpoint', ''),
+    ],
+)
+def test_auto_gives_way_to_what_is_given(values, name: str, value: Any):
+    """In each node alike, also where it is a parameter of another one."""
+    for node_class in (PfnNode, BackboneNode, HeadsNode, PipelineNode):
+        found = values(node_class, **{name.replace('.', '__'): value})
+        assert found['weights'] == 'none'
+        assert found.get(name, value) == value
+        assert found.get('pfn.out_channels', 64) == 64
+
+
+def test_reason_names_the_parameter_both_values_and_the_weights():
+    chosen = shipped_weights.choose('auto', {'device': 'cpu', 'grid.cell': 0.16})
+    assert (chosen.name, chosen.reason) == ('none', 'grid.cell is 0.16; street has 0.2')
+
+
+def test_named_weights_stay_and_what_is_given_wins(context):
+    overrides = [
+        RosParameter('weights', value='street'),
+        RosParameter('grid.cell', value=0.4),
+        RosParameter('device', value='cpu'),
+    ]
+    node = PipelineNode(context=context, parameter_overrides=overrides)
+    try:
+        assert node.values['pfn.checkpoint'] == STREET
+        assert not node.start()
+        assert 'parameter grid.cell is 0.4' in node.fault
+        assert 'expected 0.2' in node.fault
+    finally:
+        node.destroy_node()
+
+
+def test_a_wrong_name_is_one_clear_error(context):
+    overrides = [RosParameter('weights', value='strasse')]
+    node = PipelineNode(context=context, parameter_overrides=overrides)
+    try:
+        assert not node.start()
+        assert node.fault == ("parameter weights is 'strasse'; expected one of auto, none, street")
+    finally:
+        node.destroy_node()
+
+
+def test_the_node_works_with_them(context):
+    overrides = [RosParameter('device', value='cpu')]
+    node = PipelineNode(context=context, parameter_overrides=overrides)
+    try:
+        assert node.start(), node.fault
+        assert node.weights.digests['heads_checkpoint'] == node.weights.digests['pfn.checkpoint']
+    finally:
+        node.destroy_node()

@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
+from std_msgs.msg import Float32MultiArray, UInt8MultiArray
+
+from tiny_bev_ros.runtime.adaptive_subscription import (
+    AdaptiveSubscription,
+    cannot_be_heard,
+    choose,
+)
+from tiny_bev_ros.runtime.latched_subscription import LatchedSubscription
+
+A, B = 'std_msgs/msg/Float32MultiArray', 'std_msgs/msg/UInt8MultiArray'
+
+
+def offer(topic_type: str, reliable: bool) -> SimpleNamespace:
+    policy = QoSReliabilityPolicy.RELIABLE if reliable else QoSReliabilityPolicy.BEST_EFFORT
+    return SimpleNamespace(topic_type=topic_type, qos_profile=SimpleNamespace(reliability=policy))
+
+
+@pytest.mark.parametrize(
+    ('offers', 'now', 'wanted'),
+    [
+        ([], (A, 'reliable'), (A, 'reliable')),
+        ([], (B, 'best_effort'), (B, 'best_effort')),
+        ([offer(A, True)], (A, 'best_effort'), (A, 'reliable')),
+        ([offer(A, False)], (A, 'reliable'), (A, 'best_effort')),
+        # A best-effort subscription gets both.
+        ([offer(A, True), offer(A, False)], (A, 'reliable'), (A, 'best_effort')),
+        ([offer(B, True)], (A, 'reliable'), (B, 'reliable')),
+        ([offer(B, True), offer(A, True)], (A, 'reliable'), (A, 'reliable')),
+        ([offer(B, False), offer(A, True)], (A, 'reliable'), (A, 'reliable')),
+        ([offer('std_msgs/msg/String', False)], (A, 'reliable'), (A, 'reliable')),
+    ],
+)
+def test_choice_follows_the_publishers(offers, now, wanted):
+    assert choose(offers, (A, B), now, None) == wanted
+
+
+def test_a_fixed_reliability_stays():
+    assert choose([offer(B, False)], (A, B), (A, 'reliable'), 'reliable') == (B, 'reliable')
+
+
+@pytest.mark.parametrize(
+    ('offers', 'now', 'unheard'),
+    [
+        ([], (A, 'reliable'), set()),
+        ([offer(A, True), offer(A, False)], (A, 'best_effort'), set()),
+        ([offer(A, True), offer(A, False)], (A, 'reliable'), {f'{A}, best_effort'}),
+        ([offer(A, True), offer(B, False)], (A, 'reliable'), {B}),
+    ],
+)
+def test_publishers_of_which_nothing_is_received(offers, now, unheard):
+    assert cannot_be_heard(offers, now) == unheard
+
+
+class Pair:
+    """A node that subscribes and another one, apart from all else on the machine."""
+
+    def __init__(self, name: str) -> None:
+        self.contexts = [rclpy.Context() for _ in range(2)]
+        for context in self.contexts:
+            context.init(domain_id=105)
+        self.reader, self.writer = (
+            rclpy.create_node(role, namespace=f'/{name}', context=context)
+            for role, context in zip(('reader', 'writer'), self.contexts, strict=True)
+        )
+        self.executor = SingleThreadedExecutor(context=self.contexts[0])
+        self.executor.add_node(self.reader)
+        self.got: list[Any] = []
+
+    def subscribe(self, reliability: str) -> None:
+        types = {A: Float32MultiArray, B: UInt8MultiArray}
+        AdaptiveSubscription(self.reader, 'tensor', types, self.got.append, reliability, 1)
+
+    def publish_until(self, kind: type, policy: QoSReliabilityPolicy, done: Callable) -> None:
+        """Publishes what nobody has offered yet, until the reader has noticed."""
+        profile = QoSProfile(depth=1, reliability=policy)
+        publisher = self.writer.create_publisher(kind, 'tensor', profile)
+        end = time.monotonic() + 30
+        while not done():
+            assert time.monotonic() < end
+            publisher.publish(kind())
+            self.executor.spin_once(timeout_sec=0.05)
+
+    def close(self) -> None:
+        self.executor.shutdown()
+        for node, context in zip((self.reader, self.writer), self.contexts, strict=True):
+            node.destroy_node()
+            context.try_shutdown()
+
+
+@pytest.fixture
+def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
+    made = Pair(request.node.name.partition('[')[0])
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize('kind', [Float32MultiArray, UInt8MultiArray])
+def test_a_driver_that_appears_later_is_heard_without_a_word_that_is_not_true(pair, capfd, kind):
+    pair.subscribe('auto')
+    pair.publish_until(kind, QoSReliabilityPolicy.BEST_EFFORT, lambda: pair.got)
+    said = capfd.readouterr().err
+    assert 'best_effort, like its publishers' in said
+    assert 'incompatible' not in said.lower()
+    assert 'WARN' not in said
+
+
+def test_a_publisher_that_a_fixed_reliability_does_not_hear_is_told(pair, capfd):
+    said: list[str] = []
+
+    def told() -> bool:
+        said.append(capfd.readouterr().err)
+        return 'of which nothing is received' in ''.join(said)
+
+    pair.subscribe('reliable')
+    pair.publish_until(Float32MultiArray, QoSReliabilityPolicy.BEST_EFFORT, told)
+    warnings = [line for line in ''.join(said).splitlines() if 'WARN' in line]
+    assert len(warnings) == 1
+    assert warnings[0].endswith(
+        f'tensor has a publisher of {A}, best_effort, of which nothing is received; '
+        f'subscribed as {A}, reliable'
+    )
+    assert not pair.got
+
+
+def test_only_publishers_of_its_type_decide_what_a_latched_subscription_asks_for(pair, capfd):
+    types = {A: Float32MultiArray}
+    subscription = LatchedSubscription(pair.reader, 'tensor', types, pair.got.append, 'auto', 1)
+    kept = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
+    said: list[str] = []
+
+    def spin_until(done: Callable[[], bool]) -> None:
+        end = time.monotonic() + 30
+        while not done():
+            assert time.monotonic() < end
+            pair.executor.spin_once(timeout_sec=0.05)
+
+    def told() -> bool:
+        said.append(capfd.readouterr().err)
+        return 'of which nothing is received' in ''.join(said)
+
+    other = pair.writer.create_publisher(UInt8MultiArray, 'tensor', kept)
+    spin_until(told)
+    assert f'subscribed as {A}, reliable' in ''.join(said)
+    assert 'like its publishers' not in ''.join(said)
+    pair.writer.destroy_publisher(other)
+    pair.writer.create_publisher(Float32MultiArray, 'tensor', kept).publish(Float32MultiArray())
+    spin_until(lambda: subscription._durability == QoSDurabilityPolicy.TRANSIENT_LOCAL)
+    spin_until(lambda: bool(pair.got))

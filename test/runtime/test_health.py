@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is fine, what is a warning and what an error."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from tiny_bev_ros.runtime.health import Condition, Level, Rates, Thresholds, judge
+from tiny_bev_ros.runtime.input_stats import InputStats
+
+LIMITS = Thresholds(
+    input_timeout_s=2.0,
+    latency_warn_ms=100.0,
+    latency_error_ms=500.0,
+    rate_warn_hz=8.0,
+    rate_error_hz=4.0,
+    dropped_warn_share=0.3,
+    dropped_error_share=0.6,
+)
+NEVER = Thresholds(0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0)
+GOOD = Condition('active', latency_ms=50.0, rate_hz=10.0, received=10)
+
+
+def dropped(**causes: int) -> Counter[str]:
+    return Counter(causes)
+
+
+@pytest.mark.parametrize(
+    ('change', 'level', 'text'),
+    [
+        ({}, Level.OK, 'active'),
+        ({'wanted': False, 'rate_hz': 0.0}, Level.OK, 'active, but nobody subscribes'),
+        ({'state': 'inactive', 'silent_s': 99.0}, Level.OK, 'inactive'),
+        ({'state': 'unconfigured', 'fault': 'no file'}, Level.ERROR, 'unconfigured: no file'),
+        ({'silent_s': 1.9}, Level.OK, 'active'),
+        ({'silent_s': 2.1}, Level.ERROR, 'no input for 2.1 s'),
+        ({'busy_s': 3.0}, Level.ERROR, 'one input is worked on for 3.0 s'),
+        ({'latency_ms': 101.0}, Level.WARN, 'latency at 95 % is 101 ms'),
+        ({'latency_ms': 501.0}, Level.ERROR, 'latency at 95 % is 501 ms'),
+        ({'latency_ms': float('nan')}, Level.OK, 'active'),
+        ({'rate_hz': 7.0}, Level.WARN, '7.0 Hz'),
+        ({'rate_hz': 3.0}, Level.ERROR, '3.0 Hz'),
+        ({'dropped': dropped(stale=4)}, Level.WARN, '4 of 10 inputs dropped: 4 stale'),
+        (
+            {'dropped': dropped(replaced=5, rejected=2)},
+            Level.ERROR,
+            '7 of 10 inputs dropped: 5 replaced, 2 rejected',
+        ),
+        ({'dropped': dropped(unwanted=9)}, Level.OK, 'active'),
+        ({'dropped': dropped(failed=1)}, Level.ERROR, 'the node failed over 1 inputs'),
+        ({'warnings': ('so and so',)}, Level.WARN, 'so and so'),
+        (
+            {'latency_ms': 101.0, 'silent_s': 3.0},
+            Level.ERROR,
+            'no input for 3.0 s; latency at 95 % is 101 ms',
+        ),
+    ],
+)
+def test_judgement(change, level, text):
+    assert judge(replace(GOOD, **change), LIMITS) == (level, text)
+
+
+def test_thresholds_can_be_switched_off():
+    bad = replace(
+        GOOD,
+        silent_s=1e5,
+        busy_s=1e5,
+        latency_ms=1e5,
+        rate_hz=0.0,
+        dropped=dropped(replaced=10),
+    )
+    assert judge(bad, NEVER) == (Level.OK, 'active')
+
+
+def test_rates_are_those_since_the_last_look():
+    tally = InputStats(None, lambda: 0)
+    rates = Rates(tally, 0)
+    for _ in range(10):
+        tally.receive()
+    for _ in range(6):
+        tally.publish()
+    tally.drop('stale')
+    since = rates.since(2 * 10**9)
+    assert (since.rate_in_hz, since.rate_out_hz, since.received) == (5.0, 3.0, 10)
+    assert since.dropped['stale'] == 1
+    tally.receive()
+    since = rates.since(3 * 10**9)
+    assert (since.rate_in_hz, since.rate_out_hz, since.dropped['stale']) == (1.0, 0.0, 0)

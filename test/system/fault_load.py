@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""More input than a node can work on: the age of what it publishes stays bounded."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+from fault_registry import Outcome, case
+from fault_rig import Rig, cloud, now
+
+from tiny_bev_ros.client import BevSubscriber, BevTensor
+from tiny_bev_ros.messages.point_cloud import encode_cloud
+
+# A dense map of this size takes about 200 ms on one core of a desktop.
+_SLOW = {
+    'grid.x_range': '[0.0, 64.0]',
+    'grid.y_range': '[-32.0, 32.0]',
+    'grid.cell': '0.25',
+    'backbone.sparsity': 'never',
+    'num_threads': '1',
+    'max_age_ms': '0.0',
+    'output_encoding': 'float16',
+}
+_SECONDS_A_TRY = 0.5
+
+
+def _overload(rig: Rig, hertz: float, seconds: float) -> Outcome:
+    """Clouds at a rate, into a slow node without max_age_ms."""
+    ages: list[float] = []
+
+    def look(bev: BevTensor) -> None:
+        stamp = bev.labels.stamp or (0, 0)
+        ages.append(time.time() - stamp[0] - stamp[1] / 1e9)
+
+    rig.destroy_look()
+    subscriber = BevSubscriber(rig.node, 'bev_features', look)
+    rig.spawn(_SLOW)
+    message = encode_cloud(cloud(0), (0, 0), 'lidar')
+    begin = time.monotonic()
+    while not ages and time.monotonic() - begin < 60:
+        message.header.stamp.sec, message.header.stamp.nanosec = now()
+        rig.send(message)
+        rig.spin_for(0.5)
+    rig.spin_for(1.0)
+    before = rig.counts()
+    ages.clear()
+    begin, sent = time.monotonic(), 0
+    while time.monotonic() - begin < seconds:
+        message.header.stamp.sec, message.header.stamp.nanosec = now()
+        rig.send(message)
+        sent += 1
+        rig.spin_for(max(0.0, begin + sent / hertz - time.monotonic()))
+    rig.spin_for(1.0)
+    after = rig.counts()
+    subscriber.destroy()
+    difference = {key: after[key] - before[key] for key in after}
+    outcome = Outcome(tries=sent)
+    if not ages:
+        rig.problems.append('no output')
+        return outcome
+    received = difference.pop('received')
+    if received != sum(difference.values()):
+        rig.problems.append(f'{received} received, but {difference}')
+    thirds = [np.median(part) * 1e3 for part in np.array_split(np.array(ages), 3) if len(part)]
+    outcome.lost = sent - len(ages)
+    outcome.seconds = max(ages)
+    outcome.did = (
+        f'{len(ages) / seconds:.1f} Hz out, {difference["replaced"]} replaced; age when it is '
+        f'here {np.median(ages) * 1e3:.0f} ms, its thirds '
+        f'{", ".join(f"{value:.0f}" for value in thirds)} ms, most {max(ages) * 1e3:.0f}'
+    )
+    return outcome
+
+
+@case('10 Hz into a node that manages about 5')
+def ten(rig: Rig, tries: int) -> Outcome:
+    """Twice what it can do."""
+    return _overload(rig, 10, tries * _SECONDS_A_TRY)
+
+
+@case('20 Hz into the same')
+def twenty(rig: Rig, tries: int) -> Outcome:
+    """Four times."""
+    return _overload(rig, 20, tries * _SECONDS_A_TRY)
+
+
+@case('50 Hz into the same')
+def fifty(rig: Rig, tries: int) -> Outcome:
+    """Ten times."""
+    return _overload(rig, 50, tries * _SECONDS_A_TRY)

@@ -1,0 +1,290 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A node as a process, good clouds sent to it, and a look at everything that it publishes."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rclpy
+import torch
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.qos import QoSProfile, QoSReliabilityPolicy
+from sensor_msgs.msg import PointCloud2
+
+from tiny_bev_ros.client import BevSubscriber, BevTensor
+from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.grid import BevGrid
+from tiny_bev_ros.messages.point_cloud import encode_cloud
+from tiny_bev_ros.models import PillarFeatureNet, build_backbone, scatter, seeded
+from tiny_bev_ros.runtime.node_process import NodeProcess
+
+GRID = BevGrid((0.0, 16.0), (-8.0, 8.0), (-3.0, 1.0), 0.5)
+PARAMETERS = {
+    'weights': 'none',
+    'grid.x_range': '[0.0, 16.0]',
+    'grid.y_range': '[-8.0, 8.0]',
+    'grid.z_range': '[-3.0, 1.0]',
+    'grid.cell': '0.5',
+    'device': 'cpu',
+    'max_age_ms': '1000.0',
+}
+# The first start compiles kernels, on a slow or busy machine for minutes.
+_START_S = 300.0
+_PERIOD_S = 0.05
+# By when a good cloud has led to an output, or never will.
+_ANSWER_S = 1.0
+_RECOVER_S = 60.0
+_CLOUDS = 4
+_TOLERANCE = 1e-3
+# What may add to max_age_ms on the way from the node to here.
+_WAY_S = 0.5
+
+
+class Rig:
+    """Knows for each output which cloud it is of and what it must be.
+
+    Args:
+        context: of the graph that the node is in.
+        folder: for logs.
+
+    Attributes:
+        problems: what must not happen and did.
+        answers: outputs of good clouds.
+        allowed: stamps of other clouds, of which there may be an output.
+        twins: whether there is a second node, so that each output comes twice.
+        ages: of outputs of good clouds, s, each with the monotonic time at which it came.
+        folder: the same.
+    """
+
+    _numbers = itertools.count()
+
+    def __init__(self, context: rclpy.Context, folder: Path) -> None:
+        self.folder, self.problems = folder, list[str]()
+        self.process: NodeProcess | None = None
+        self.answers = 0
+        self.twins = False
+        self.ages: list[tuple[float, float]] = []
+        self.allowed: set[tuple[int, int]] = set()
+        self.namespace = f'/faults_{next(self._numbers)}'
+        self.node = rclpy.create_node('rig', namespace=self.namespace, context=context)
+        self._context = context
+        self._executor = SingleThreadedExecutor(context=context)
+        self._executor.add_node(self.node)
+        self._clouds = [cloud(seed) for seed in range(_CLOUDS)]
+        self._wanted = [features_of(points) for points in self._clouds]
+        self._sent: dict[tuple[int, int], int] = {}
+        self._last = (0, 0)
+        self._status: dict[str, tuple[int, DiagnosticStatus]] = {}
+        self._looks = 0
+        self._points: Any = None
+        self.publish_from(reliable=True)
+        self._features = BevSubscriber(self.node, 'bev_features', self._look)
+        self.node.create_subscription(DiagnosticArray, '/diagnostics', self._note, 10)
+
+    # The node.
+
+    def start(self, parameters: dict[str, str] | None = None) -> None:
+        """Starts pipeline_node, and returns when it answers."""
+        self.spawn(parameters)
+        self.recover(_START_S)
+
+    def spawn(self, parameters: dict[str, str] | None = None) -> NodeProcess:
+        """Starts pipeline_node."""
+        given = PARAMETERS | (parameters or {})
+        words = [word for name, text in given.items() for word in ('-p', f'{name}:={text}')]
+        log = self.folder / f'{self.namespace.strip("/")}_{next(self._numbers)}.log'
+        self.process = NodeProcess(
+            'pipeline_node',
+            ['-r', f'__ns:={self.namespace}', *words],
+            log,
+        )
+        return self.process
+
+    def close(self) -> None:
+        """Ends the node, and sees whether it was well."""
+        if self.process is not None:
+            self.check()
+            code = self.process.stop()
+            if code != 0:
+                self.problems.append(f'exit code {code}')
+        self._features.destroy()
+        self.node.destroy_node()
+
+    def check(self) -> None:
+        """Notes when the node has ended or raised something."""
+        if self.process is None:
+            return
+        try:
+            self.process.check()
+        except TinyBevError as error:
+            self.problems.append(str(error))
+        self.check_log()
+
+    def check_log(self) -> None:
+        """Notes when the node has raised something."""
+        if self.process is not None and 'Traceback' in self.process.log.read_text(
+            errors='replace'
+        ):
+            self.problems.append(f'a traceback in {self.process.log}')
+
+    # Clouds.
+
+    def publish_from(self, reliable: bool) -> None:
+        """Lets the publisher of clouds go, and makes another one."""
+        if self._points is not None:
+            self.node.destroy_publisher(self._points)
+        profile = QoSProfile(depth=1)
+        if not reliable:
+            profile.reliability = QoSReliabilityPolicy.BEST_EFFORT
+        self._points = self.node.create_publisher(PointCloud2, 'points', profile)
+
+    def listen_anew(self, reliability: str) -> None:
+        """Lets the subscriber of features go, and makes another one."""
+        self._features.destroy()
+        self._features = BevSubscriber(
+            self.node, 'bev_features', self._look, reliability=reliability
+        )
+
+    def destroy_look(self) -> None:
+        """Looks at no outputs any more."""
+        self._features.destroy()
+
+    def good(self) -> tuple[int, int]:
+        """Sends a good cloud; its stamp."""
+        stamp = now()
+        self._sent[stamp] = index = len(self._sent) % _CLOUDS
+        self._points.publish(encode_cloud(self._clouds[index], stamp, 'lidar'))
+        return stamp
+
+    def send(self, message: PointCloud2, may_answer: bool = False) -> None:
+        """Sends any other cloud; whether there may be an output of its stamp."""
+        if may_answer:
+            self.allowed.add((message.header.stamp.sec, message.header.stamp.nanosec))
+        self._points.publish(message)
+
+    def stream(self, seconds: float) -> int:
+        """Sends good clouds for so long; how many of them led to no output."""
+        before, sent = self.answers, 0
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self.good()
+            sent += 1
+            self.spin_for(_PERIOD_S)
+        return self._missing(before, sent, _ANSWER_S)
+
+    def recover(self, seconds: float = _RECOVER_S) -> tuple[int, float]:
+        """Sends good clouds until one is answered; how many were not, and how long it took."""
+        begin, before, sent = time.monotonic(), self.answers, 0
+        while time.monotonic() - begin < seconds:
+            self.good()
+            sent += 1
+            if self.spin_until(lambda: self.answers > before, _PERIOD_S):
+                took = time.monotonic() - begin
+                return self._missing(before, sent, _PERIOD_S), took
+        self.problems.append(f'no good output within {seconds:g} s')
+        return sent, seconds
+
+    def _missing(self, before: int, sent: int, seconds: float) -> int:
+        """How many of so many have no answer, once the last ones had time for it."""
+        self.spin_until(lambda: self.answers - before >= sent, seconds)
+        return sent - (self.answers - before)
+
+    def _look(self, bev: BevTensor) -> None:
+        arrived, stamp = time.time(), bev.labels.stamp or (0, 0)
+        if stamp in self.allowed:
+            return
+        if stamp not in self._sent:
+            self.problems.append(f'an output of the unknown stamp {stamp}')
+            return
+        age = arrived - stamp[0] - stamp[1] / 1e9
+        if age > float(PARAMETERS['max_age_ms']) / 1e3 + _WAY_S or (
+            stamp <= self._last and not self.twins
+        ):
+            self.problems.append(f'an output that is {age:.2f} s old')
+        wanted = self._wanted[self._sent[stamp]]
+        if wanted.shape != bev.array.shape or np.abs(bev.array - wanted).max() > _TOLERANCE:
+            self.problems.append('a wrong output')
+        self._last = stamp
+        self.answers += 1
+        self.ages.append((time.monotonic(), age))
+
+    # Time, and what the node tells.
+
+    def spin_for(self, seconds: float) -> None:
+        """Handles what comes for so long."""
+        self.spin_until(lambda: False, seconds)
+
+    def spin_until(self, done: Callable[[], bool], seconds: float) -> bool:
+        """Handles what comes until something is true; whether it was within so long."""
+        end = time.monotonic() + seconds
+        while not done():
+            left = end - time.monotonic()
+            if left <= 0:
+                return False
+            self._executor.spin_once(timeout_sec=left)
+        return True
+
+    def status(self, name: str = 'pipeline_node') -> DiagnosticStatus:
+        """What the node says of itself next."""
+        start = self._looks
+        key = f"{self.namespace.strip('/')}/{name}: bird's-eye view"
+        # The one under way may be of before.
+        if not self.spin_until(lambda: self._status.get(key, (0,))[0] > start + 1, 10.0):
+            self.problems.append('no diagnostics for 10 s')
+            return DiagnosticStatus()
+        return self._status[key][1]
+
+    def counts(self) -> dict[str, int]:
+        """Received, published and dropped inputs by cause, as the node tells."""
+        return {
+            pair.key.removeprefix('dropped, '): int(pair.value)
+            for pair in self.status().values
+            if pair.key in ('received', 'published') or pair.key.startswith('dropped, ')
+        }
+
+    def _note(self, message: DiagnosticArray) -> None:
+        self._looks += 1
+        for status in message.status:
+            self._status[status.name] = self._looks, status
+
+    @contextmanager
+    def stranger(self) -> Iterator[Any]:
+        """A node of another participant, as Fast DDS allows one type per topic in each."""
+        context = rclpy.Context()
+        context.init()
+        node = rclpy.create_node('stranger', namespace=self.namespace, context=context)
+        try:
+            yield node
+        finally:
+            node.destroy_node()
+            context.try_shutdown()
+
+
+def now() -> tuple[int, int]:
+    """The time as a stamp."""
+    return divmod(time.time_ns(), 10**9)
+
+
+def cloud(seed: int, count: int = 500) -> np.ndarray:
+    """Random points on the grid of the rig, (N,4)."""
+    points = np.random.default_rng(seed).uniform([0, -8, -3, 0], [16, 8, 1, 1], (count, 4))
+    return points.astype(np.float32)
+
+
+def features_of(points: np.ndarray) -> np.ndarray:
+    """What PyTorch makes of points with the weights of seed 0."""
+    with seeded(0):
+        pfn = PillarFeatureNet().eval()
+    with seeded(0):
+        backbone = build_backbone('tiny').eval()
+    with torch.inference_mode():
+        features, cells = pfn(torch.from_numpy(points), GRID)
+        bev: np.ndarray = backbone(scatter(features, cells, GRID.shape)).numpy()
+    return bev

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tries faults on running nodes and prints a table of what came of each."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import fault_inputs  # noqa: F401 - registers its faults
+import fault_load  # noqa: F401
+import fault_processes  # noqa: F401
+import fault_system  # noqa: F401
+from fault_registry import CASES, Outcome
+from fault_rig import Rig
+from tqdm import tqdm
+
+from tiny_bev_ros.runtime.private_graph import private_graph
+
+_BEGIN, _END = '<!-- faults: begin -->', '<!-- faults: end -->'
+
+
+def run_case(name: str, folder: Path, tries: int) -> Outcome:
+    """Tries one fault so many times, in a graph of its own."""
+    with private_graph() as context:
+        rig = Rig(context, folder)
+        outcome = Outcome()
+        try:
+            outcome = CASES[name](rig, tries)
+        finally:
+            rig.close()
+    outcome.problems = list(dict.fromkeys(rig.problems))
+    return outcome
+
+
+def table(outcomes: dict[str, Outcome]) -> str:
+    """Of all outcomes, in Markdown."""
+    lines = [
+        '| fault | tried | what the node did | good frames lost | next good output after, s |',
+        '|---|---|---|---|---|',
+    ]
+    for name, outcome in outcomes.items():
+        did = outcome.did
+        if outcome.problems:
+            did = f'**FAILED**: {"; ".join(outcome.problems)}'
+        lines.append(
+            f'| {name} | {outcome.tries} | {did} | {outcome.lost} | {outcome.seconds:.2f} |'
+        )
+    return '\n'.join(lines)
+
+
+def put_into(document: Path, text: str) -> None:
+    """Replaces what stands between the marks in a document."""
+    before, _, rest = document.read_text().partition(_BEGIN)
+    _, _, after = rest.partition(_END)
+    document.write_text(f'{before}{_BEGIN}\n{text}\n{_END}{after}')
+
+
+def main() -> None:
+    """Entry point of the faults executable."""
+    parser = argparse.ArgumentParser(prog='faults', description=__doc__)
+    parser.add_argument('--tries', type=int, default=20, help='of each fault')
+    parser.add_argument('--only', default='', help='faults with this in their name')
+    parser.add_argument('--output', default='build/faults', help='folder for logs')
+    parser.add_argument('--document', default='', help='Markdown file that gets the table')
+    parser.add_argument('--json', action='store_true', help='print that instead of a table')
+    options = parser.parse_args()
+    folder = Path(options.output)
+    folder.mkdir(parents=True, exist_ok=True)
+    outcomes = {}
+    # Those in brackets are parts of others.
+    names = [name for name in CASES if options.only in name and (options.only or name[0] != '(')]
+    with tqdm(names, unit='fault', disable=None) as bar:
+        for name in bar:
+            bar.set_description(name[:40])
+            outcomes[name] = run_case(name, folder, options.tries)
+    text = table(outcomes)
+    as_json = json.dumps({name: asdict(each) for name, each in outcomes.items()})
+    print(as_json if options.json else text)
+    if options.document:
+        put_into(Path(options.document), text)
+    sys.exit(any(outcome.problems for outcome in outcomes.values()))

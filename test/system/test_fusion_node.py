@@ -1,0 +1,361 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Maps that look at cameras, through real processes: whole, late, wrong and missing ones."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+import rclpy
+import torch
+from diagnostic_msgs.msg import DiagnosticArray
+from fusions import lively_fusion, save_fusion
+from rclpy.parameter import Parameter as RosParameter
+from ros_graph import RosGraph
+from std_msgs.msg import Float32MultiArray, UInt8MultiArray
+
+from tiny_bev_ros.grid import Axis
+from tiny_bev_ros.inference.fusion_runner import FusionRunner
+from tiny_bev_ros.messages.camera_features import labels_of
+from tiny_bev_ros.messages.grid_labels import grid_of
+from tiny_bev_ros.messages.tensor import decode_tensor, encode_tensor
+from tiny_bev_ros.messages.tensor_labels import TensorLabels
+from tiny_bev_ros.models.camera.extrinsics import STILL, from_pose
+from tiny_bev_ros.models.camera.geometry import make_camera
+from tiny_bev_ros.nodes.fusion_node import FusionNode
+
+pytestmark = pytest.mark.dds
+
+AHEAD = [0.3, 0.0, -0.1, -0.5, 0.5, -0.5, 0.5]
+LEFT = [0.0, 0.4, -0.1, -0.7071068, 0.0, 0.0, 0.7071068]
+K = [11.0, 0.0, 7.0, 0.0, 11.0, 2.5, 0.0, 0.0, 1.0]
+D = [-0.1, 0.02, 0.001, 0.0, 0.0]
+ROWS, COLS = 6, 15
+SEEN = make_camera(K, STILL, (COLS, ROWS), D)
+Y_AXIS, X_AXIS = Axis(-4.0, 1.0), Axis(0.0, 1.0)
+
+
+def stamp_of(ms: int) -> tuple[int, int]:
+    return ms // 1000, ms % 1000 * 10**6
+
+
+def map_of(seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).random((1, 128, 8, 10), np.float32)
+
+
+def map_message(ms: int, seed: int = 0):
+    return encode_tensor(map_of(seed), TensorLabels(stamp_of(ms), 'lidar', Y_AXIS, X_AXIS))
+
+
+def features_of(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).random((1, 64, ROWS, COLS), np.float32)
+
+
+def camera_message(ms: int, seed: int):
+    return encode_tensor(features_of(seed), labels_of(SEEN, stamp_of(ms), 'cam'))
+
+
+def expected(bev: np.ndarray, seen: list[tuple[list[float], int]], mode: str = 'projected'):
+    """What PyTorch makes of a map and cameras, each a pose and a seed."""
+    return of_views(bev, [(features_of(seed), pose) for pose, seed in seen], mode)
+
+
+def of_views(bev: np.ndarray, given: list, mode: str = 'projected'):
+    """The same of features and poses."""
+    views = [
+        (
+            torch.from_numpy(features),
+            make_camera(K, from_pose(pose).tolist(), features.shape[:1:-1], D),
+        )
+        for features, pose in given
+    ]
+    grid = grid_of(TensorLabels(y_axis=Y_AXIS, x_axis=X_AXIS), (8, 10))
+    stage = FusionRunner(lively_fusion(128, 64, mode), torch.device('cpu'))
+    return stage(torch.from_numpy(bev), grid, views).numpy()
+
+
+class Rig:
+    """A fusion_node, cameras and a LiDAR to feed it, and what it publishes by stamp in ms."""
+
+    def __init__(self, graph: RosGraph, *names: str, **parameters) -> None:
+        poses = {'front': AHEAD, 'left': LEFT}
+        fusion = lively_fusion(128, 64, parameters.get('fusion__mode', 'projected'))
+        given = {'fusion__checkpoint': save_fusion(fusion, graph.folder / 'fusion.pt')}
+        given |= {f'extrinsics__{name}': poses[name] for name in names} | parameters
+        self.graph = graph
+        self.process = graph.start(
+            'fusion_node', cameras=f'[{", ".join(names)}]', max_wait_ms=300.0, **given
+        )
+        self._messages = graph.collect(Float32MultiArray, 'fused_features')
+        self._maps = graph.publisher(Float32MultiArray, 'bev_features')
+        self._cameras = {
+            name: graph.publisher(Float32MultiArray, f'{name}/camera_features') for name in names
+        }
+
+    def see(self, name: str, ms: int, seed: int = 1) -> None:
+        self.send(name, camera_message(ms, seed))
+
+    def send(self, name: str, message) -> None:
+        self._cameras[name].publish(message)
+        self.graph.spin_for(0.2)
+
+    def fuse(self, ms: int, seed: int = 0) -> np.ndarray:
+        """Sends a map and waits for what becomes of it."""
+        self._maps.publish(map_message(ms, seed))
+        return self.result(ms)
+
+    def result(self, ms: int) -> np.ndarray:
+        def found():
+            return [
+                read.array
+                for read in map(decode_tensor, self._messages)
+                if read.labels == TensorLabels(stamp_of(ms), 'lidar', Y_AXIS, X_AXIS)
+            ]
+
+        self.graph.spin_until(found)
+        return found()[-1]
+
+    def log(self) -> str:
+        return self.process.log.read_text()
+
+    def unplug(self, name: str) -> None:
+        self.graph.node.destroy_publisher(self._cameras.pop(name))
+
+    def end(self) -> str:
+        """The log, once the node has ended as it should."""
+        assert self.process.stop() == 0
+        assert 'Traceback' not in self.log()
+        return self.log()
+
+
+def close(array: np.ndarray, wanted: np.ndarray) -> bool:
+    return bool(np.abs(array - wanted).max() < 1e-4)
+
+
+@pytest.mark.parametrize('mode', ['projected', 'global'])
+def test_one_camera_gives_what_pytorch_gives(graph: RosGraph, mode: str):
+    rig = Rig(graph, 'front', fusion__mode=mode)
+    rig.see('front', 1020)
+    fused = rig.fuse(1000)
+    wanted = expected(map_of(), [(AHEAD, 1)], mode)
+    assert np.abs(wanted - map_of()).max() > 0.01
+    assert close(fused, wanted)
+    log = rig.end()
+    assert 'camera front: received 1, used 1, dropped 0; missing in 0 frames' in log
+    assert 'received 1, published 1, dropped 0;' in log
+
+
+def test_without_weights_a_camera_changes_nothing_and_it_is_told(graph: RosGraph):
+    rig = Rig(graph, 'front', fusion__checkpoint='""')
+    rig.see('front', 1000)
+    assert (rig.fuse(1000) == map_of()).all()
+    log = rig.end()
+    assert 'fusion.checkpoint is empty: UNTRAINED, so cameras add nothing to maps' in log
+    assert 'camera front: received 1, used 1' in log
+
+
+def test_float16_of_either_is_read(graph: RosGraph):
+    graph.start(
+        'fusion_node',
+        cameras='[front]',
+        extrinsics__front=AHEAD,
+        max_wait_ms=1000.0,
+        fusion__checkpoint=save_fusion(lively_fusion(128, 64), graph.folder / 'fusion.pt'),
+    )
+    fused = graph.collect(Float32MultiArray, 'fused_features')
+    for topic, array, labels in (
+        ('front/camera_features', features_of(1), labels_of(SEEN, (1, 0), 'cam')),
+        ('bev_features', map_of(), TensorLabels((1, 0), 'lidar', Y_AXIS, X_AXIS)),
+    ):
+        publisher = graph.node.create_publisher(UInt8MultiArray, topic, 10)
+        graph.spin_until(lambda publisher=publisher: publisher.get_subscription_count() > 0)
+        graph.spin_for(1.0)
+        publisher.publish(encode_tensor(array, labels, 'float16'))
+    graph.spin_until(lambda: fused)
+    wanted = expected(map_of(), [(AHEAD, 1)])
+    assert np.abs(decode_tensor(fused[0]).array - wanted).max() < 1e-2
+    assert np.abs(decode_tensor(fused[0]).array - map_of()).max() > 0.1
+
+
+def test_two_cameras_of_which_one_is_unplugged_and_comes_back(graph: RosGraph):
+    rig = Rig(graph, 'front', 'left')
+    for seed, ms in enumerate((1000, 1100), 1):
+        rig.see('front', ms - 10, seed)
+        rig.see('left', ms + 10, seed + 10)
+        wanted = expected(map_of(seed), [(AHEAD, seed), (LEFT, seed + 10)])
+        assert close(rig.fuse(ms, seed), wanted)
+    rig.unplug('left')
+    for ms in (1200, 1300):
+        rig.see('front', ms, 3)
+        assert close(rig.fuse(ms), expected(map_of(), [(AHEAD, 3)]))
+    rig.unplug('front')
+    assert close(rig.fuse(1400), map_of())
+
+    diagnostics = graph.collect(DiagnosticArray, '/diagnostics')
+    graph.spin_until(lambda: diagnostics)
+    pairs = {pair.key: pair.value for pair in diagnostics[-1].status[0].values}
+    assert pairs['camera left'] == 'received 2, used 2, dropped 0; missing in 3 frames'
+
+    rig._cameras['left'] = graph.publisher(Float32MultiArray, 'left/camera_features')
+    rig.see('left', 1500, 4)
+    assert close(rig.fuse(1500), expected(map_of(), [(LEFT, 4)]))
+    log = rig.end()
+    assert 'camera front: received 4, used 4, dropped 0; missing in 2 frames' in log
+    assert 'camera left: received 3, used 3, dropped 0; missing in 3 frames' in log
+    assert 'without left (1 so far): the nearest stamp is -90.0 ms from that of the frame' in log
+
+
+def test_a_map_waits_for_a_camera_that_is_behind_but_not_for_ever(graph: RosGraph):
+    rig = Rig(graph, 'front', max_stamp_difference_ms=20.0)
+    rig.see('front', 900)
+    rig._maps.publish(map_message(1000))
+    graph.spin_for(0.1)
+    rig.see('front', 1000)
+    assert close(rig.result(1000), expected(map_of(), [(AHEAD, 1)]))
+    # Later than max_wait_ms.
+    assert close(rig.fuse(1100), map_of())
+    rig.see('front', 1100)
+    # Further than max_stamp_difference_ms, and newer: nothing to wait for.
+    rig.see('front', 1230)
+    assert close(rig.fuse(1200), map_of())
+    log = rig.end()
+    assert re.search(r'camera front: received 4, used 1, dropped 3 \(.*1 late', log), log
+    assert 'missing in 2 frames' in log
+    assert 'the nearest stamp is +30.0 ms from that of the frame; expected at most 20 ms' in log
+
+
+def test_wrong_messages_are_told_and_stop_nothing(graph: RosGraph):
+    rig = Rig(graph, 'front', 'left')
+    no_camera = encode_tensor(features_of(1), TensorLabels(stamp_of(1000), 'cam'))
+    narrow = encode_tensor(features_of(1)[:, :32], labels_of(SEEN, stamp_of(1000), 'cam'))
+    for message, reason in (
+        (no_camera, 'left/camera_features rejected (1 so far): label of batch has no k'),
+        (narrow, 'left/camera_features rejected (2 so far): layout.dim[1].size is 32 channels'),
+    ):
+        rig.send('left', message)
+        graph.spin_until(lambda reason=reason: reason in rig.log())
+    rig.see('front', 1000)
+    assert close(rig.fuse(1000), expected(map_of(), [(AHEAD, 1)]))
+
+    rig.see('front', 1100)
+    rig.see('left', 1100, 2)
+    assert close(rig.fuse(1100), expected(map_of(), [(AHEAD, 1), (LEFT, 2)]))
+    log = rig.end()
+    assert 'received 2, published 2, dropped 0;' in log
+    assert re.search(r'camera left: received 3, used 1, dropped 2 \(2 rejected\)', log), log
+
+
+def test_a_camera_of_another_size_is_used_as_well(graph: RosGraph):
+    rig = Rig(graph, 'front', 'left')
+    rig.see('front', 1000)
+    # The same features twice as high: below what the other one had, the rest.
+    high = np.concatenate([features_of(2), features_of(3)], axis=2)
+    rig.send('left', encode_tensor(high, labels_of(SEEN, stamp_of(1000), 'cam')))
+    views = [(features_of(1), AHEAD), (high, LEFT)]
+    fused = rig.fuse(1000)
+    assert close(fused, of_views(map_of(), views))
+    assert not close(fused, expected(map_of(), [(AHEAD, 1)]))
+    assert 'camera left: received 1, used 1' in rig.end()
+
+
+def test_wrong_maps_are_refused(graph: RosGraph):
+    rig = Rig(graph, 'front')
+    for array, labels, reason in (
+        (map_of()[:, :64], TensorLabels((1, 0), 'lidar', Y_AXIS, X_AXIS), 'is 64 channels'),
+        (map_of(), TensorLabels((1, 0), 'lidar'), 'axes are None and None'),
+        (map_of().repeat(2, 0), TensorLabels((1, 0), 'f', Y_AXIS, X_AXIS), 'batch size is 2'),
+    ):
+        rig._maps.publish(encode_tensor(array, labels))
+        graph.spin_until(lambda reason=reason: reason in rig.log())
+    rig.see('front', 2000)
+    assert close(rig.fuse(2000), expected(map_of(), [(AHEAD, 1)]))
+
+
+def test_without_extrinsics_a_camera_is_left_out_and_told(graph: RosGraph):
+    rig = Rig(graph, 'front', 'left', extrinsics__left='[0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]')
+    rig.see('front', 1000)
+    rig.see('left', 1000)
+    assert close(rig.fuse(1000), expected(map_of(), [(AHEAD, 1)]))
+    log = rig.end()
+    assert re.search(r'without left \(1 so far\): .*or the parameter extrinsics\.left', log), log
+
+
+def test_a_pose_of_no_camera_is_told_where_cameras_are_known(graph: RosGraph):
+    """Other nodes read the same file."""
+    fusion = graph.start('fusion_node', cameras='[front]', extrinsics__frnt=AHEAD)
+    camera = graph.start('camera_node', extrinsics__frnt=AHEAD)
+    graph.spin_until(lambda: graph.node.count_publishers('fused_features') == 1)
+    graph.spin_until(lambda: graph.node.count_publishers('camera_features') == 1)
+    assert 'extrinsics.frnt is not known and has no effect; did you mean extrinsics.front?' in (
+        fusion.log.read_text()
+    )
+    assert 'extrinsics' not in camera.log.read_text()
+
+
+def test_a_camera_that_looks_away_changes_nothing(graph: RosGraph):
+    behind = [0.0, 0.0, 0.0, -0.5, -0.5, 0.5, 0.5]
+    rig = Rig(graph, 'front', extrinsics__front=behind)
+    rig.see('front', 1000)
+    assert close(rig.fuse(1000), map_of())
+    assert 'camera front: received 1, used 0, dropped 1 (1 blind)' in rig.end()
+
+
+def test_stamps_that_begin_again_are_paired_as_before(graph: RosGraph):
+    rig = Rig(graph, 'front')
+    for ms in (5000, 5100, 1000, 1100):
+        rig.see('front', ms)
+        assert close(rig.fuse(ms), expected(map_of(), [(AHEAD, 1)]))
+    assert 'camera front: received 4, used 4, dropped 0; missing in 0' in rig.end()
+
+
+@pytest.mark.parametrize(
+    ('changes', 'reason'),
+    [
+        ({}, "parameter cameras is ['']; expected at least one name"),
+        ({'cameras': ['a', 'a']}, "parameter cameras is ['a', 'a']; expected names such as"),
+        ({'cameras': ['a b']}, "parameter cameras is ['a b']; expected names such as"),
+        ({'cameras': ['a', '']}, "parameter cameras is ['a', '']; expected names such as"),
+        (
+            {'cameras': ['a'], 'extrinsics.a': [0.0, 0.0, 1.0]},
+            'parameter extrinsics.a: pose is [0.0, 0.0, 1.0]; expected 7 finite numbers',
+        ),
+        (
+            {'cameras': ['a'], 'extrinsics.a': [0, 0, 1, 0, 0, 0, 1]},
+            'extrinsics.a is [0, 0, 1, 0, 0, 0, 1] (INTEGER_ARRAY); expected DOUBLE_ARRAY',
+        ),
+        ({'cameras': ['a'], 'fusion.heads': 5}, 'parameter fusion.heads: channels is 128'),
+        ({'cameras': ['a'], 'fusion.mode': 'both'}, 'expected one of projected, global'),
+    ],
+)
+def test_a_wrong_parameter_is_one_clear_error(changes: dict, reason: str):
+    context = rclpy.Context()
+    context.init(domain_id=103)
+    overrides = [RosParameter(name, value=value) for name, value in changes.items()]
+    node = FusionNode(context=context, parameter_overrides=overrides)
+    assert not node.start()
+    assert reason in node.fault
+    node.destroy_node()
+    context.try_shutdown()
+
+
+def test_a_camera_may_be_added_while_the_node_is_unconfigured():
+    context = rclpy.Context()
+    context.init(domain_id=103)
+    overrides = [
+        RosParameter('cameras', value=['a']),
+        RosParameter('extrinsics.a', value=AHEAD),
+        RosParameter('extrinsics.b', value=LEFT),
+    ]
+    node = FusionNode(context=context, parameter_overrides=overrides)
+    assert node.start()
+    assert node.values['extrinsics.a'] == AHEAD
+    node.trigger_deactivate()
+    node.trigger_cleanup()
+    (result,) = node.set_parameters([RosParameter('cameras', value=['a', 'b'])])
+    assert result.successful
+    assert node.start()
+    assert node.values['extrinsics.b'] == LEFT
+    assert set(node.cameras) == {'a', 'b'}
+    node.destroy_node()
+    context.try_shutdown()

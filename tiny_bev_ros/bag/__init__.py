@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rosbag2 files: read, written, played and made from the simulator."""

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Labelled boxes beside the clouds of a bag, for pictures."""
+
+from __future__ import annotations
+
+import numpy as np
+from rclpy.serialization import deserialize_message
+from std_msgs.msg import Float32MultiArray
+
+from tiny_bev_ros.bag.reader import Bag
+from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.messages.detection_boxes import decode_objects
+
+_TYPE = 'std_msgs/msg/Float32MultiArray'
+# How a list of boxes without the names of this package begins.
+_CHANNELS = 'x,y,z,l,w,h,yaw'
+_NEAR_NS = 20_000_000
+
+
+def find_labels(bag: Bag, time_ns: int) -> np.ndarray | None:
+    """(N,7) float32 boxes that a bag has for a time, within 20 ms; None where it has none.
+
+    Lists of objects as nodes publish them on `detection_boxes`, or rows whose second dimension is
+    labelled ``x,y,z,l,w,h,yaw``: middle, length, width, height and yaw in the cloud's frame.
+    """
+    topics = [topic.name for topic in bag.topics.values() if topic.type == _TYPE]
+    best, nearest = None, _NEAR_NS
+    for message in bag.messages(topics) if topics else ():
+        away = abs(message.time_ns - time_ns)
+        if away > nearest:
+            continue
+        try:
+            boxes = _boxes(deserialize_message(message.data, Float32MultiArray))
+        except Exception:  # noqa: S112 - whatever damaged messages of others make rclpy raise
+            continue
+        if boxes is not None:
+            best, nearest = boxes, away
+    return best
+
+
+def _boxes(message: Float32MultiArray) -> np.ndarray | None:
+    dims = message.layout.dim
+    if len(dims) == 2 and dims[1].label.startswith(_CHANNELS) and dims[1].size >= 7:
+        values = np.frombuffer(message.data, np.float32)
+        if values.size == dims[0].size * dims[1].size:
+            return values.reshape(-1, dims[1].size)[:, :7]
+        return None
+    try:
+        return decode_objects(message).boxes
+    except TinyBevError:
+        return None

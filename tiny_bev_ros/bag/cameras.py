@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The cameras of a bag: their topics, and where the transforms in it say that they are."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from rosbags.typesys import Stores, get_typestore
+
+from tiny_bev_ros.bag.reader import Bag
+from tiny_bev_ros.bag.storage_files import message_of
+from tiny_bev_ros.errors import TinyBevError
+
+IMAGE_TYPE = 'sensor_msgs/msg/Image'
+INFO_TYPE = 'sensor_msgs/msg/CameraInfo'
+TF_TYPE = 'tf2_msgs/msg/TFMessage'
+Pose = tuple[np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True)
+class BagCamera:
+    """Topics of one camera.
+
+    Attributes:
+        image: sensor_msgs/Image.
+        info: sensor_msgs/CameraInfo.
+    """
+
+    image: str
+    info: str
+
+
+def find_camera(bag: Bag, image: str = '') -> BagCamera:
+    """The camera with an image topic, or the only one of a bag.
+
+    Its CameraInfo is the one in the namespace of the image, as image_transport has it.
+
+    Raises:
+        TinyBevError: there is no such topic, or there are several to choose from.
+    """
+    infos = {
+        topic.name.rpartition('/')[0]: topic.name
+        for topic in bag.topics.values()
+        if topic.type == INFO_TYPE
+    }
+    found = [
+        BagCamera(topic.name, infos[topic.name.rpartition('/')[0]])
+        for topic in bag.topics.values()
+        if topic.type == IMAGE_TYPE and topic.name.rpartition('/')[0] in infos
+    ]
+    named = [camera for camera in found if camera.image == image] if image else found
+    if len(named) != 1:
+        raise TinyBevError(
+            f'image topic is {image!r}; expected one of '
+            f'{[camera.image for camera in found]}, {IMAGE_TYPE} with a CameraInfo beside them'
+        )
+    return named[0]
+
+
+def find_pose(bag: Bag, frame: str, child: str) -> list[float]:
+    """[x, y, z, qx, qy, qz, qw] of a frame in another one, over any number of transforms.
+
+    Of transforms that change the first one counts: sensors of a robot are fixed to it.
+
+    Raises:
+        TinyBevError: the bag has no transforms that lead there.
+    """
+    links = _links(bag)
+    ways: dict[str, Pose] = {frame: (np.zeros(3), np.array([0.0, 0.0, 0.0, 1.0]))}
+    waiting = deque([frame])
+    while waiting:
+        here = waiting.popleft()
+        for there, step in links.get(here, {}).items():
+            if there not in ways:
+                ways[there] = _after(ways[here], step)
+                waiting.append(there)
+    if child not in ways:
+        raise TinyBevError(
+            f'transforms of the bag lead from {frame!r} to {sorted(ways)}; expected {child!r}'
+        )
+    place, turn = ways[child]
+    return [float(value) for value in (*place, *turn)]
+
+
+def _links(bag: Bag) -> dict[str, dict[str, Pose]]:
+    """By frame, the poses of others in it, told and reversed."""
+    topics = [topic.name for topic in bag.topics.values() if topic.type == TF_TYPE]
+    store = get_typestore(Stores.ROS2_JAZZY)
+    links: dict[str, dict[str, Pose]] = {}
+    for message in bag.messages(topics) if topics else ():
+        try:
+            told: Any = store.deserialize_cdr(message.data, TF_TYPE)
+        except Exception as error:  # whatever damaged messages make rosbags raise
+            raise TinyBevError(
+                f'a message on {message.topic} of {bag.path} is damaged ({message_of(error)}); '
+                f'expected {TF_TYPE}'
+            ) from error
+        for each in told.transforms:
+            parent, child = each.header.frame_id, each.child_frame_id
+            move, turn = each.transform.translation, each.transform.rotation
+            pose = (
+                np.array([move.x, move.y, move.z]),
+                np.array([turn.x, turn.y, turn.z, turn.w]),
+            )
+            links.setdefault(parent, {}).setdefault(child, pose)
+            links.setdefault(child, {}).setdefault(parent, _reversed(pose))
+    return links
+
+
+def _after(first: Pose, second: Pose) -> Pose:
+    """The pose in the frame of the first of what is at the second in its own."""
+    return first[0] + _turned(first[1], second[0]), _product(first[1], second[1])
+
+
+def _reversed(pose: Pose) -> Pose:
+    back = pose[1] * np.array([-1, -1, -1, 1])
+    return -_turned(back, pose[0]), back
+
+
+def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Of quaternions x, y, z, w."""
+    vector = a[3] * b[:3] + b[3] * a[:3] + np.cross(a[:3], b[:3])
+    return np.append(vector, a[3] * b[3] - a[:3] @ b[:3])
+
+
+def _turned(turn: np.ndarray, place: np.ndarray) -> np.ndarray:
+    back = turn * np.array([-1, -1, -1, 1])
+    return _product(_product(turn, np.append(place, 0)), back)[:3]

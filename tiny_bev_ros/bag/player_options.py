@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line of bag_player."""
+
+from __future__ import annotations
+
+import argparse
+import math
+
+from tiny_bev_ros.bag.schedule import LONGEST_GAP_S
+
+# A fresh publisher has no subscribers until both have found each other, which takes Fast
+# DDS 0.1 to 3 s on one machine. Without this wait the first messages would go nowhere.
+DISCOVERY_S = 5.0
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not (value > 0 and math.isfinite(value)):
+        raise argparse.ArgumentTypeError(f'{text} is not a number above 0')
+    return value
+
+
+def _not_negative(text: str) -> float:
+    value = float(text)
+    if not (value >= 0 and math.isfinite(value)):
+        raise argparse.ArgumentTypeError(f'{text} is not a number from 0')
+    return value
+
+
+def make_parser(description: str | None) -> argparse.ArgumentParser:
+    """The parser of the command line of bag_player."""
+    parser = argparse.ArgumentParser(
+        prog='bag_player',
+        description=description,
+        epilog='The options but --longest-gap are those of `ros2 bag play`. Playing begins when '
+        f'something has subscribed, or after {DISCOVERY_S:g} s.',
+    )
+    parser.add_argument('bag', help='rosbag2 folder, .mcap or .db3 file')
+    parser.add_argument(
+        '-r', '--rate', type=_positive, default=1.0, help='speed; 2 is twice as fast'
+    )
+    parser.add_argument('-l', '--loop', action='store_true', help='play again and again')
+    parser.add_argument('--topics', nargs='+', default=[], metavar='TOPIC', help='play only these')
+    parser.add_argument(
+        '-m', '--remap', nargs='+', default=[], metavar='FROM:=TO', help='publish under new names'
+    )
+    parser.add_argument(
+        '--longest-gap',
+        type=_positive,
+        default=LONGEST_GAP_S,
+        metavar='SECONDS',
+        help='recorded time without a message is waited for up to this long, and skipped where it '
+        f'is longer (default: {LONGEST_GAP_S:g})',
+    )
+    parser.add_argument(
+        '--clock',
+        nargs='?',
+        type=_positive,
+        const=40.0,
+        metavar='HZ',
+        help='publish the recorded time on /clock, 40 Hz if not given; '
+        'a recorded /clock is then not played',
+    )
+    parser.add_argument(
+        '-d',
+        '--delay',
+        type=_not_negative,
+        default=0.0,
+        metavar='SECONDS',
+        help='wait before playing',
+    )
+    parser.add_argument(
+        '--wait-for-all-acked',
+        type=_not_negative,
+        default=5000.0,
+        metavar='MS',
+        help='at the end, wait this long for reliable subscribers to have everything; '
+        '0: however long it takes (default: 5000)',
+    )
+    return parser

@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The files of a rosbag2: found, unpacked and opened, whatever else is in them."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+from tempfile import TemporaryDirectory
+from typing import Any, Protocol
+
+import yaml
+from rosbags.interfaces import (
+    Connection,
+    ConnectionExtRosbag2,
+)
+from rosbags.rosbag2.metadata import parse_qos
+from rosbags.rosbag2.storage_mcap import McapReader, Schema
+
+from tiny_bev_ros.bag.sqlite_file import NO_DEFINITION, SqliteFile
+from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.git_lfs import refuse_lfs_pointer
+from tiny_bev_ros.text_file import read_text
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+METADATA = 'metadata.yaml'
+EXPECTED = 'expected a rosbag2 folder, .mcap or .db3 file'
+_ENDINGS = {'.mcap': 'mcap', '.db3': 'sqlite3'}
+_NEWEST_VERSION = 9
+# Kinds of definitions that rosbags knows; messages are read without any.
+_DEFINITIONS = ('ros2msg', 'ros2idl', 'omgidl', '')
+
+Message = tuple[Connection, int, bytes]
+
+
+class _Storage(Protocol):
+    """One open file."""
+
+    connections: list[Connection]
+
+    def open(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def messages(self, connections: Collection[Connection]) -> Iterator[Message]: ...
+
+
+class _Schemas(dict[int, Schema]):
+    """Definitions of message types; those of other systems, as JSON's, are kept as none."""
+
+    def __setitem__(self, key: int, schema: Schema) -> None:
+        if schema.encoding not in _DEFINITIONS:
+            schema = schema._replace(encoding='', data='')
+        super().__setitem__(key, schema)
+
+
+class _McapFile(McapReader):
+    """Reader of rosbags that also opens files with topics of other systems."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.schemas = _Schemas()
+
+
+@dataclass
+class BagFiles:
+    """The open files of one bag.
+
+    Attributes:
+        paths: the files, in the order of their recording.
+        storages: a reader for each of them.
+        promised: topics as metadata.yaml lists them; empty for a bag without it.
+        remarks: lines about what is unusual.
+        compressed_messages: whether each message is compressed by itself.
+    """
+
+    paths: list[Path] = field(default_factory=list)
+    storages: list[_Storage] = field(default_factory=list)
+    promised: list[Connection] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    compressed_messages: bool = False
+    _stack: ExitStack = field(default_factory=ExitStack)
+
+    @property
+    def connections(self) -> list[Connection]:
+        """Topics as the files list them, those of each file."""
+        return [each for storage in self.storages for each in storage.connections]
+
+    def messages(self, connections: list[Connection]) -> Iterator[Message]:
+        """Messages of some of the connections, one file after the other."""
+        for path, storage in zip(self.paths, self.storages, strict=True):
+            mine = [each for each in storage.connections if each in connections]
+            if not mine:
+                continue
+            try:
+                for connection, time_ns, data in storage.messages(mine):
+                    if self.compressed_messages:
+                        data = zstd.decompress(data)  # noqa: PLW2901
+                    yield connection, time_ns, data
+            except Exception as error:
+                raise unreadable(path, error) from error
+
+    def close(self) -> None:
+        """Closes the files and removes what was unpacked."""
+        self._stack.close()
+
+    def add(self, path: Path, kind: str, compressed: bool = False) -> None:
+        """Opens one more file, of a storage plugin's kind."""
+        refuse_lfs_pointer(path)
+        plain = self._unpacked(path) if compressed else path
+        storage: Any = _McapFile(plain) if kind == 'mcap' else SqliteFile(plain)
+        try:
+            storage.open()
+        except TinyBevError:
+            raise
+        except Exception as error:
+            raise unreadable(path, error) from error
+        self._stack.callback(storage.close)
+        self.paths.append(path)
+        self.storages.append(storage)
+        if remark := getattr(storage, 'remark', ''):
+            self.remarks.append(remark)
+
+    def _unpacked(self, path: Path) -> Path:
+        """A temporary copy of a compressed file, unpacked."""
+        folder = self._stack.enter_context(TemporaryDirectory(prefix='bag_'))
+        copy = Path(folder, path.stem)
+        try:
+            with zstd.open(path, 'rb') as packed, copy.open('wb') as file:
+                shutil.copyfileobj(packed, file)
+        except (OSError, EOFError, zstd.ZstdError) as error:
+            raise TinyBevError(f'{path} cannot be unpacked: {message_of(error)}') from error
+        return copy
+
+
+def open_files(path: Path) -> BagFiles:
+    """Opens a bag: a folder with metadata.yaml, or one file.
+
+    Raises:
+        TinyBevError: there is no bag, a file of it is missing or damaged, or it is of an
+            unknown kind.
+    """
+    if not path.exists():
+        raise TinyBevError(f'bag is {path}, which does not exist; {EXPECTED}')
+    files = BagFiles()
+    try:
+        if path.is_dir():
+            _open_folder(path, files)
+        elif path.suffix in _ENDINGS:
+            files.add(path, _ENDINGS[path.suffix])
+        else:
+            raise TinyBevError(f'bag is {path}; {EXPECTED}')
+    except BaseException:
+        files.close()
+        raise
+    return files
+
+
+def unreadable(path: Path, error: Exception) -> TinyBevError:
+    """An error that names the file over which another one was raised.
+
+    Beside ReaderError of rosbags these are struct, zstd, SQLite and many other errors.
+    """
+    return TinyBevError(f'{path} cannot be read: {message_of(error)}')
+
+
+def message_of(error: Exception) -> str:
+    """The message of an error without its line breaks."""
+    return ' '.join(str(error).split()) or type(error).__name__
+
+
+def _open_folder(folder: Path, files: BagFiles) -> None:
+    here = sorted(path for path in folder.iterdir() if _is_recording(path))
+    if not (folder / METADATA).exists():
+        if not here:
+            raise TinyBevError(f'bag is {folder}, a folder without {METADATA}; {EXPECTED}')
+        raise TinyBevError(
+            f'bag is {folder}, a folder without {METADATA}, as of a recorder that was killed; '
+            f'expected that file, as `ros2 bag reindex {folder}` makes it, or one of '
+            f'{", ".join(path.name for path in here)}'
+        )
+    information = _information(folder / METADATA)
+    try:
+        version, kind = information['version'], information['storage_identifier']
+        mode = (information.get('compression_mode') or 'none').lower()
+        form = information.get('compression_format') or ''
+        names = [PurePath(name).name for name in information['relative_file_paths']]
+        promised = [_promised(each) for each in information['topics_with_message_count']]
+    except Exception as error:  # whatever a wrong form makes them raise
+        reason = f'no {error}' if isinstance(error, KeyError) else message_of(error)
+        raise TinyBevError(f'{folder / METADATA} cannot be read: {reason}') from error
+    if version > _NEWEST_VERSION:
+        raise TinyBevError(
+            f'bag {folder} is of version {version}; expected at most {_NEWEST_VERSION}'
+        )
+    if kind not in _ENDINGS.values():
+        raise TinyBevError(f'storage of bag {folder} is {kind!r}; expected mcap or sqlite3')
+    if mode not in ('none', 'file', 'message', 'storage') or (
+        mode in ('file', 'message') and form != 'zstd'
+    ):
+        raise TinyBevError(f'bag {folder} is compressed by {mode} with {form!r}; expected zstd')
+    if missing := [name for name in names if not (folder / name).exists()]:
+        raise TinyBevError(
+            f'bag {folder} cannot be read: files are missing: {", ".join(missing)}; '
+            f'expected all that {METADATA} lists'
+        )
+    for name in names:
+        files.add(folder / name, kind, compressed=mode == 'file')
+    files.promised = promised
+    files.compressed_messages = mode == 'message'
+    if unread := [path.name for path in here if path.name not in names]:
+        files.remarks.append(f'{", ".join(unread)}: not listed in {METADATA}, not read')
+
+
+def _is_recording(path: Path) -> bool:
+    name = path.name.removesuffix('.zstd')
+    return path.is_file() and PurePath(name).suffix in _ENDINGS
+
+
+def _information(path: Path) -> dict[str, Any]:
+    try:
+        loaded = yaml.safe_load(read_text(path))
+    except yaml.YAMLError as error:
+        raise TinyBevError(f'{path} cannot be read: {message_of(error)}') from None
+    name = 'rosbag2_bagfile_information'
+    if not isinstance(loaded, dict) or not isinstance(loaded.get(name), dict):
+        raise TinyBevError(f'{path} cannot be read: it has no {name}')
+    return loaded[name]
+
+
+def _promised(each: dict[str, Any]) -> Connection:
+    topic = each['topic_metadata']
+    qos = parse_qos(topic.get('offered_qos_profiles', []))
+    extension = ConnectionExtRosbag2(topic['serialization_format'], qos)
+    count = int(each['message_count'])
+    return Connection(0, topic['name'], topic['type'], NO_DEFINITION, '', count, extension, None)

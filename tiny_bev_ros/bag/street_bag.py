@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Makes a bag of a simulated drive down a street."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from rclpy.serialization import serialize_message
+from tqdm import tqdm
+
+from tiny_bev_ros.bag.reader import CLOUD_TYPE, BagMessage, write_bag
+from tiny_bev_ros.bag.street_camera import CAMERA_TOPICS, StreetCamera
+from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.messages.detection_boxes import encode_objects
+from tiny_bev_ros.messages.point_cloud import encode_cloud
+from tiny_bev_ros.messages.tensor import TensorLabels
+from tiny_bev_ros.models.heads.detection import Detections
+from tiny_bev_ros.sim import LIDARS, ego_pose, plan_of, scan, street
+from tiny_bev_ros.training.dataset import FEWEST_POINTS
+
+TOPIC = '/points'
+LABELS = '/labels'
+FRAME = 'lidar'
+_PERIOD_NS = 100_000_000
+_SPEED = 8.0
+# Any date will do, as long as it is the same each time.
+_START_NS = 1_700_000_000 * 10**9
+
+
+def sweeps(count: int, seed: int, camera: bool = False) -> Iterator[BagMessage]:
+    """Clouds and labels of the drive, and what a camera beside the LiDAR sees."""
+    scene, plan = street(seed), plan_of(seed)
+    eye = StreetCamera(scene, seed, FRAME) if camera else None
+    for index in tqdm(range(count), unit='sweep', desc='simulating', disable=None):
+        seconds = index * _PERIOD_NS / 1e9
+        pose = ego_pose(plan, _SPEED * seconds)
+        sweep = scan(scene.at(seconds), LIDARS['hdl64'], pose, seed + index)
+        time_ns = _START_NS + index * _PERIOD_NS
+        stamp = divmod(time_ns, 10**9)
+        cloud = encode_cloud(sweep.points, stamp, FRAME)
+        yield BagMessage(TOPIC, time_ns, bytes(serialize_message(cloud)))
+        seen = sweep.counts >= FEWEST_POINTS
+        labels = Detections(
+            torch.from_numpy(sweep.boxes[seen]),
+            torch.ones(int(seen.sum())),
+            torch.from_numpy(scene.objects['label'][seen].astype(np.int64)),
+        )
+        message = encode_objects(labels, TensorLabels(stamp, FRAME))
+        yield BagMessage(LABELS, time_ns, bytes(serialize_message(message)))
+        if eye is not None:
+            yield from eye.messages(scene.at(seconds), pose, time_ns, seed + index)
+
+
+def make_street_bag(
+    path: str | Path, count: int = 20, seed: int = 0, camera: bool = False
+) -> None:
+    """Writes a bag with clouds on /points at 10 Hz, driving at 8 m/s, and objects on /labels.
+
+    Args:
+        path: of the new bag, a folder.
+        count: number of sweeps.
+        seed: of the street and the noise.
+        camera: whether a camera is there too, on /camera/image, with /camera/camera_info and
+            /tf_static.
+
+    Raises:
+        TinyBevError: the path exists or cannot be written.
+    """
+    topics = {TOPIC: CLOUD_TYPE, LABELS: 'std_msgs/msg/Float32MultiArray'}
+    if camera:
+        topics |= CAMERA_TOPICS
+    write_bag(path, topics, sweeps(count, seed, camera))
+
+
+def _count(text: str) -> int:
+    if (value := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f'{text} is not a whole number from 1')
+    return value
+
+
+def _seed(text: str) -> int:
+    if (value := int(text)) < 0:
+        raise argparse.ArgumentTypeError(f'{text} is not a whole number from 0')
+    return value
+
+
+def main() -> int:
+    """Entry point of the make_street_bag executable; returns its exit code."""
+    parser = argparse.ArgumentParser(prog='make_street_bag', description=__doc__)
+    parser.add_argument('out', help='folder to make')
+    parser.add_argument('--sweeps', type=_count, default=20, help='at 10 Hz (default: 20)')
+    parser.add_argument('--seed', type=_seed, default=0, help='of the street (default: 0)')
+    parser.add_argument('--camera', action='store_true', help='a camera beside the LiDAR')
+    options = parser.parse_args()
+    try:
+        make_street_bag(options.out, options.sweeps, options.seed, options.camera)
+    except TinyBevError as error:
+        print(f'make_street_bag: {error}', file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    print(f'{options.sweeps} sweeps on {TOPIC} in {options.out}')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A camera beside the LiDAR of a simulated drive, as messages of a bag."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from rclpy.serialization import serialize_message
+from rosbags.typesys import Stores, get_typestore
+from sensor_msgs.msg import CameraInfo
+
+from tiny_bev_ros.bag.reader import TF_STATIC, BagMessage
+from tiny_bev_ros.messages.image import encode_image
+from tiny_bev_ros.sim.sensors.lidar import Mounting, placed
+from tiny_bev_ros.sim.sensors.pinhole_camera import Eye, render
+from tiny_bev_ros.sim.world.colours import colours_of, ground_colours
+from tiny_bev_ros.sim.world.scene import Scene
+
+IMAGE, INFO, TF = '/camera/image', '/camera/camera_info', TF_STATIC
+_TF_TYPE = 'tf2_msgs/msg/TFMessage'
+CAMERA_TOPICS = {
+    IMAGE: 'sensor_msgs/msg/Image',
+    INFO: 'sensor_msgs/msg/CameraInfo',
+    TF: _TF_TYPE,
+}
+FRAME = 'camera_optical'
+_EYE = Eye((640, 240), 320.0, (319.5, 100.0))
+# From the LiDAR: x ahead, y left, z up, in metres.
+_AT = np.array([0.3, 0.0, -0.2])
+_MARKED_SHARE = 0.4
+# Of a camera that looks ahead: x, y, z, w.
+_AHEAD = (-0.5, 0.5, -0.5, 0.5)
+
+
+class StreetCamera:
+    """Takes pictures of a scene that moves.
+
+    Args:
+        scene: at its beginning.
+        seed: of the colours.
+        frame: of the LiDAR.
+    """
+
+    def __init__(self, scene: Scene, seed: int, frame: str) -> None:
+        # Some vehicles in a warning colour, for those who look for them.
+        random = np.random.default_rng((seed, 6))
+        vehicles = scene.objects['label'] == 0
+        marked = vehicles & (random.random(len(vehicles)) < _MARKED_SHARE)
+        self._colours = (colours_of(scene, seed, marked), ground_colours(scene))
+        self._frame = frame
+        self._told_tf = False
+
+    def messages(
+        self, scene: Scene, pose: tuple[float, float, float], time_ns: int, seed: int
+    ) -> Iterator[BagMessage]:
+        """CameraInfo and image of one time, and at first the transform to the LiDAR.
+
+        Args:
+            scene: as it is now.
+            pose: x, y, yaw of the LiDAR.
+            time_ns: now.
+            seed: of the noise.
+        """
+        stamp = divmod(time_ns, 10**9)
+        if not self._told_tf:
+            self._told_tf = True
+            yield BagMessage(TF, time_ns, _transform(self._frame, stamp))
+        lidar_at, turn = placed(scene, pose, Mounting())
+        image = render(scene, self._colours, _EYE, lidar_at + turn @ _AT, turn, seed=seed)
+        info = _info()
+        info.header.frame_id = FRAME
+        info.header.stamp.sec, info.header.stamp.nanosec = stamp
+        yield BagMessage(INFO, time_ns, bytes(serialize_message(info)))
+        picture = encode_image(image, stamp, FRAME)
+        yield BagMessage(IMAGE, time_ns, bytes(serialize_message(picture)))
+
+
+def _info() -> CameraInfo:
+    k = _EYE.intrinsics()
+    return CameraInfo(
+        width=_EYE.size[0],
+        height=_EYE.size[1],
+        distortion_model='plumb_bob',
+        d=[0.0] * 5,
+        k=k,
+        r=[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
+        p=[*k[:3], 0.0, *k[3:6], 0.0, *k[6:], 0.0],
+    )
+
+
+def _transform(frame: str, stamp: tuple[int, int]) -> bytes:
+    """From the LiDAR to the camera. There need be no tf2_msgs, so rosbags writes it."""
+    store = get_typestore(Stores.ROS2_JAZZY)
+    types = store.types
+    transform = types['geometry_msgs/msg/Transform'](
+        translation=types['geometry_msgs/msg/Vector3'](*_AT.tolist()),
+        rotation=types['geometry_msgs/msg/Quaternion'](*_AHEAD),
+    )
+    time = types['builtin_interfaces/msg/Time'](*stamp)
+    header = types['std_msgs/msg/Header'](stamp=time, frame_id=frame)
+    told = types['geometry_msgs/msg/TransformStamped'](
+        header=header, child_frame_id=FRAME, transform=transform
+    )
+    return bytes(store.serialize_cdr(types[_TF_TYPE](transforms=[told]), _TF_TYPE))

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Demos: a recorded or simulated drive through the nodes, drawn."""

@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Picture of a fusion: an image with points, where one cell looks in it, and the maps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from torch import Tensor
+
+from tiny_bev_ros.demo.cloud_figure import outlines
+from tiny_bev_ros.grid import BevGrid
+from tiny_bev_ros.messages.bev_image import bev_image
+from tiny_bev_ros.models.camera.geometry import Camera
+from tiny_bev_ros.models.fusion.futr import FuTrFusion
+from tiny_bev_ros.models.fusion.projected_attention import ProjectedAttention
+from tiny_bev_ros.models.heads.detection import Detections
+from tiny_bev_ros.models.tokens import to_tokens
+from tiny_bev_ros.training.simulated_camera import CLASSES
+
+# Of the classes of `sighted`.
+COLOURS = ('#4fc3f7', '#ffd54f', '#ff7043')
+_CELL = '#ff3355'
+_FARTHEST = 50.0
+_MOST_POINTS = 5000
+# Farther cells are a few pixels in the image.
+_WITHIN_M = 30.0
+
+
+@dataclass(frozen=True)
+class Looks:
+    """Where a cell looks in an image.
+
+    Attributes:
+        cell: its row and column in the map.
+        pixels: (M,2) of the image, columns first.
+        weights: (M,) how much it takes from each, as a mean over the heads; their sum is 1.
+    """
+
+    cell: tuple[int, int]
+    pixels: np.ndarray
+    weights: np.ndarray
+
+
+@torch.inference_mode()
+def looks_of(
+    fusion: FuTrFusion,
+    bev: Tensor,
+    grid: BevGrid,
+    features: Tensor,
+    camera: Camera,
+    image_camera: Camera,
+    cell: tuple[int, int],
+) -> Looks:
+    """Where a cell of a map looks in the image of one camera.
+
+    Args:
+        fusion: of the mode 'projected', in eval mode.
+        bev: (1,C,h,w) the map.
+        grid: of the map.
+        features: (1,c,rows,cols) of the camera.
+        camera: as of an image of cols x rows.
+        image_camera: the same of the image that is shown.
+        cell: row and column.
+    """
+    attention = fusion.attention
+    assert isinstance(attention, ProjectedAttention)
+    sight = attention.sight(grid, [camera], bev.device)
+    queries = fusion.before(to_tokens(bev)[0, sight.cell])
+    weights = attention.weights(queries, grid, [features[0]], [camera])
+    mine = sight.owner() == cell[0] * grid.shape[1] + cell[1]
+    places = torch.tensor(
+        [
+            [grid.x_axis.centre(cell[1]), grid.y_axis.centre(cell[0]), attention.heights[height]]
+            for height in sight.height[mine].tolist()
+        ],
+        dtype=torch.float64,
+    ).view(-1, 3)
+    pixels, _ = image_camera.project(places)
+    return Looks(cell, pixels.numpy(), weights[mine].mean(dim=1).numpy())
+
+
+def likeliest_cell(
+    fusion: FuTrFusion, grid: BevGrid, camera: Camera, heat: np.ndarray
+) -> tuple[int, int]:
+    """Row and column of the hottest cell (h,w) within 30 m of which all heights are in sight."""
+    attention = fusion.attention
+    assert isinstance(attention, ProjectedAttention)
+    seen = attention.sight(grid, [camera], torch.device('cpu')).owner().numpy()
+    count = np.bincount(seen, minlength=heat.size).reshape(heat.shape)
+    rows, cols = np.indices(heat.shape)
+    far = np.hypot(grid.x_axis.centre(cols), grid.y_axis.centre(rows)) > _WITHIN_M
+    fit = (count == count.max()) & ~far
+    row, col = np.unravel_index(np.where(fit, heat, -np.inf).argmax(), count.shape)
+    return int(row), int(col)
+
+
+def draw(
+    image: np.ndarray,
+    camera: Camera,
+    points: np.ndarray,
+    maps: tuple[np.ndarray, np.ndarray],
+    found: Sequence[Detections],
+    grid: BevGrid,
+    looks: Looks,
+    title: str,
+    path: Path,
+) -> None:
+    """Writes a PNG: the image with points and what the cell looks at, the maps below.
+
+    Args:
+        image: (H,W,3) uint8.
+        camera: that took it.
+        points: (N,3+) float32 x, y, z in metres.
+        maps: (C,h,w) of the LiDAR, and fused.
+        found: objects in each of them, with labels of `sighted.CLASSES`.
+        grid: of both.
+        looks: of one cell.
+        title: of the picture.
+        path: of the PNG.
+    """
+    figure = Figure(figsize=(12, 8.4), layout='constrained')
+    panels = figure.subplot_mosaic(
+        [['image'] * 3, ['lidar', 'fused', 'change']], height_ratios=(1, 1.25)
+    )
+    _draw_image(panels['image'], image, camera, points, looks, figure)
+    (x_low, x_high), (y_low, y_high) = grid.x_range, grid.y_range
+    extent = (y_high, y_low, x_low, x_high)
+    lidar, fused = maps
+    boxes = dict(zip(('lidar', 'fused'), found, strict=True))
+    change = np.sqrt(np.square(fused - lidar).mean(axis=0))[None]
+    for name, shown, said in (
+        ('lidar', lidar, 'map of the LiDAR, activation strength'),
+        ('fused', fused, 'fused map, activation strength'),
+        ('change', change, 'what the camera changed'),
+    ):
+        axes = panels[name]
+        axes.imshow(bev_image(shown), extent=extent, interpolation='nearest')
+        if name in boxes:
+            colours = [COLOURS[label] for label in boxes[name].labels.tolist()]
+            axes.add_collection(outlines(boxes[name].boxes.numpy(), colours, 1.6))
+        axes.plot(
+            grid.y_axis.centre(looks.cell[0]),
+            grid.x_axis.centre(looks.cell[1]),
+            's', markersize=9, markerfacecolor='none', markeredgecolor=_CELL, markeredgewidth=2,
+        )  # fmt: skip
+        axes.set(aspect='equal', xlim=(y_high, y_low), ylim=(x_low, x_high), title=said)
+        axes.set_xlabel('y, left [m]')
+    panels['lidar'].set_ylabel('x, forward [m]')
+    panels['fused'].legend(
+        handles=[
+            Line2D([], [], color=colour, label=f'{name} ({(found[1].labels == label).sum()})')
+            for label, (name, colour) in enumerate(zip(CLASSES, COLOURS, strict=True))
+        ],
+        loc='lower right', fontsize=7, labelcolor='white', facecolor='#333333',
+    )  # fmt: skip
+    figure.suptitle(title)
+    figure.savefig(path, dpi=110)
+
+
+def _draw_image(
+    axes: Axes,
+    image: np.ndarray,
+    camera: Camera,
+    points: np.ndarray,
+    looks: Looks,
+    figure: Figure,
+) -> None:
+    axes.imshow(image)
+    places = torch.from_numpy(np.ascontiguousarray(points[:, :3]))
+    inside = camera.sees(places)
+    pixels, depth = camera.project(places[inside])
+    # The near ones last, over those behind them; not so many that they hide the image.
+    step = -(-len(depth) // _MOST_POINTS) or 1
+    order = depth.argsort(descending=True)[::step]
+    at, far = pixels[order].numpy(), depth[order].numpy()
+    axes.scatter(
+        at[:, 0], at[:, 1], s=2, c=far, cmap='turbo_r', vmin=0, vmax=_FARTHEST, linewidths=0
+    )
+    size = 60 + 500 * looks.weights
+    cols, rows = looks.pixels.T
+    axes.scatter(cols, rows, s=size, facecolors='none', edgecolors=_CELL, linewidths=2)
+    for (col, row), weight in zip(looks.pixels, looks.weights, strict=True):
+        axes.annotate(
+            f'{weight:.0%}', (col, row), (14, 0), textcoords='offset points', color='white',
+            fontsize=8, va='center', bbox={'facecolor': _CELL, 'edgecolor': 'none', 'pad': 1},
+        )  # fmt: skip
+    axes.set(xlim=(-0.5, image.shape[1] - 0.5), ylim=(image.shape[0] - 0.5, -0.5))
+    axes.set_axis_off()
+    axes.set_title(
+        f'{len(order)} of {len(depth)} points in the image; circles: where the framed cell looks'
+    )
+    scale = ScalarMappable(cmap='turbo_r')
+    scale.set_clim(0, _FARTHEST)
+    figure.colorbar(scale, ax=axes, label='depth [m]', shrink=0.8, pad=0.01)

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Memory that a backbone takes on a map, computed from the sizes before it is tried.
+
+The sparse path is counted as it is after it was warmed up, which it is with a random map; a map
+of LiDAR, whose cells lie together, has fewer active sites. What follows a chain takes as much on
+either path; it is counted as two maps of its result, and so is a network that is no chain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import nn
+
+from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.inference.sparse.cost_model import TRIAL_SHARE
+from tiny_bev_ros.inference.sparse.layer_chain import ConvLayer, as_chain, chain_part
+from tiny_bev_ros.inference.sparse.row_padding import padded
+from tiny_bev_ros.inference.sparse.torch_chain import room_for_neighbours
+
+_FLOAT32 = _INT32 = 4
+_INT64 = 8
+# Sites have a quarter to spare, so that not each frame makes new buffers.
+_SPARE = 1.25
+# Products of a tile of 4x4 outputs, in place of nine weights.
+_TILE_PRODUCTS, _TILE_CELLS, _TILE_BYTES = 36, 16, 16
+
+
+@dataclass(frozen=True)
+class BackboneMemory:
+    """The sizes of a backbone on which it depends what it takes.
+
+    Attributes:
+        layers: of the chain with which it begins; none if it begins with none.
+        followed: whether something follows the chain.
+        in_channels, channels, stride: of the backbone.
+    """
+
+    layers: tuple[ConvLayer, ...]
+    followed: bool
+    in_channels: int
+    channels: int
+    stride: int
+
+    @classmethod
+    def of(cls, backbone: nn.Module) -> BackboneMemory:
+        """Those of a backbone of the registry, in eval mode, on the CPU."""
+        part, followed = chain_part(backbone)
+        try:
+            layers = as_chain(part)
+        except TinyBevError:
+            layers = ()
+        described: Any = backbone
+        last = described.feature_info[-1]
+        return cls(layers, followed, described.in_channels, last.channels, last.stride)
+
+    def bytes(
+        self,
+        shape: tuple[int, int],
+        dtype: torch.dtype,
+        device: torch.device,
+        sparsity: str,
+        *,
+        numba: bool,
+    ) -> int:
+        """Memory of the device that a map takes.
+
+        Args:
+            shape: (H,W) of the map.
+            dtype: of the products.
+            device: where to compute.
+            sparsity: auto, which keeps the buffers of both paths, always or never.
+            numba: whether the sparse path is made with it.
+        """
+        rows, cols = shape
+        total = 0
+        if not self.layers:
+            total += _FLOAT32 * rows * cols * self.in_channels
+        if not self.layers or self.followed:
+            fine = -(-rows // self.stride) * -(-cols // self.stride)
+            total += 2 * dtype.itemsize * fine * self.channels
+        if self.layers and sparsity != 'always':
+            total += dense_bytes(self.layers, shape, dtype, device)
+        if self.layers and sparsity != 'never':
+            sparse = _numba_bytes if numba else _torch_bytes
+            total += sparse(self.layers, shape, dtype, device)
+        return total
+
+
+def dense_bytes(
+    layers: Sequence[ConvLayer], shape: tuple[int, int], dtype: torch.dtype, device: torch.device
+) -> int:
+    """Bytes of the dense path: weights, the map, kept copies of it, and the largest layer."""
+    value, on_cpu = dtype.itemsize, device.type == 'cpu'
+    canvas = shape[0] * shape[1] * layers[0].weight.shape[1]
+    maps = [canvas, *(cells * layer.weight.shape[0] for layer, cells in _outputs(layers, shape))]
+    # On the CPU a convolution lays its input out anew, for its instructions.
+    peak = max(given * (1 + on_cpu) + made for given, made in pairwise(maps))
+    total = _FLOAT32 * canvas + value * (_weights(layers) + peak)
+    if value != _FLOAT32 or not on_cpu:  # the input is converted or recorded, and the result
+        total += value * canvas + 2 * _FLOAT32 * maps[-1]
+    return total
+
+
+def _numba_bytes(
+    layers: Sequence[ConvLayer], shape: tuple[int, int], dtype: torch.dtype, device: torch.device
+) -> int:
+    """Bytes of SparseChain."""
+    cells, last = shape[0] * shape[1], len(layers) - 1
+    channels = layers[0].weight.shape[1]
+    sites = TRIAL_SHARE * cells
+    total = _SPARE * sites * (2 * _INT32 + padded(channels) * dtype.itemsize)
+    total += sites * (2 * _INT32 + channels * _FLOAT32)
+    given = cells
+    for index, (layer, (_, made), active) in enumerate(
+        zip(layers, _outputs(layers, shape), _active(layers, shape), strict=True)
+    ):
+        value = _FLOAT32 if index == last else dtype.itemsize
+        total += _SPARE * active * (2 * _INT32 + padded(layer.weight.shape[0]) * value)
+        total += _INT32 * given  # the number of each site
+        if layer.kernel == 3 and layer.stride == 1 and dtype != torch.float16:
+            total += _TILE_BYTES * made / _TILE_CELLS
+            total += dtype.itemsize * layer.weight.numel() * _TILE_PRODUCTS // 9
+        else:
+            total += 2 * made + (_FLOAT32 + dtype.itemsize) * layer.weight.numel()
+        given = made
+    # Two results; for each cell whether it was written, and its number.
+    return int(total + 2 * given * (_FLOAT32 * layers[-1].weight.shape[0] + 1 + _INT32))
+
+
+def _torch_bytes(
+    layers: Sequence[ConvLayer], shape: tuple[int, int], dtype: torch.dtype, device: torch.device
+) -> int:
+    """Bytes of TorchChain."""
+    cells, last, value = shape[0] * shape[1], len(layers) - 1, dtype.itemsize
+    sites = TRIAL_SHARE * cells
+    gathered = room_for_neighbours(layers, shape, dtype, device)
+    total = _FLOAT32 * cells + _SPARE * sites * layers[0].weight.shape[1] * value
+    total += 2 * _INT64 * sites + gathered * value
+    given, passing = cells, 0.0
+    for index, (layer, (_, made), active) in enumerate(
+        zip(layers, _outputs(layers, shape), _active(layers, shape), strict=True)
+    ):
+        channels, depth = layer.weight.shape[0], layer.weight[0].numel()
+        block = min(gathered // depth, given)
+        total += value * (layer.weight.numel() + block * channels) + _INT64 * given
+        total += 2 * _INT64 * active
+        if index != last:
+            total += _SPARE * active * channels * value
+        # In a block: neighbours by number, values and their background.
+        passing = max(
+            passing, min(block, active) * (layer.kernel**2 * _INT64 + 2 * _FLOAT32 * channels)
+        )
+        given = made
+    return int(total + passing + 2 * _FLOAT32 * given * layers[-1].weight.shape[0])
+
+
+def _weights(layers: Sequence[ConvLayer]) -> int:
+    return sum(layer.weight.numel() for layer in layers)
+
+
+def _outputs(
+    layers: Sequence[ConvLayer], shape: tuple[int, int]
+) -> Iterator[tuple[ConvLayer, int]]:
+    """Each layer and the cells of its output."""
+    rows, cols = shape
+    for layer in layers:
+        rows, cols = -(-rows // layer.stride), -(-cols // layer.stride)
+        yield layer, rows * cols
+
+
+def _active(layers: Sequence[ConvLayer], shape: tuple[int, int]) -> Iterator[float]:
+    """Active sites of each layer's output, of a random map."""
+    side, stride = 1, 1
+    for layer, cells in _outputs(layers, shape):
+        side += (layer.kernel - 1) * stride
+        stride *= layer.stride
+        yield cells * (1 - (1 - TRIAL_SHARE) ** (side**2))

@@ -1,0 +1,318 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs a backbone of the registry the cheapest way that gives the dense result."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.inference.backbone_memory import BackboneMemory
+from tiny_bev_ros.inference.dense import DensePath, cuda_graph
+from tiny_bev_ros.inference.float32 import real_float32
+from tiny_bev_ros.inference.folded_module import FoldedModule
+from tiny_bev_ros.inference.memory import expect_free, translate_oom
+from tiny_bev_ros.inference.precision import reason_for_float32
+from tiny_bev_ros.inference.sparse.cost_model import (
+    TRIAL_SHARE,
+    is_measurable,
+    run_sparse,
+    trial_pillars,
+)
+from tiny_bev_ros.inference.sparse.layer_chain import ConvLayer, as_chain, chain_part
+from tiny_bev_ros.inference.sparse.path_selector import Choice, made_with_numba
+from tiny_bev_ros.inference.weights_fingerprint import fingerprint
+from tiny_bev_ros.models.pillars import check_pillars, check_shape, scatter_checked
+
+PRECISIONS = ('float32', 'bfloat16', 'float16')
+# Not on and off, which YAML takes for true and false.
+SPARSITIES = ('auto', 'always', 'never')
+
+
+@dataclass(frozen=True)
+class FrameStatistics:
+    """How the last frame was computed.
+
+    Attributes:
+        path: 'sparse' or 'dense'.
+        active_share: part of the input's cells that were not empty; 1.0 where nobody looked.
+        work_share: multiplications of the sparse path as part of those of the dense one, in
+            the part of the network that can be sparse.
+    """
+
+    path: str
+    active_share: float
+    work_share: float
+
+
+class BackboneRunner:
+    """A backbone in eval mode, sparse where that is cheaper, with the result of the dense one.
+
+    The sparse path needs a network that is a chain of convolution, batch norm and ReLU, or
+    begins with one (the registry says how); where it does not, every frame runs dense. What
+    follows a chain is computed on the whole map. On the CPU the sparse path is made with numba,
+    on CUDA and where numba cannot be used with PyTorch. The engine follows its weights: when they
+    are changed in place or loaded anew, it is built again.
+
+    Args:
+        backbone: of the registry, in eval mode; is moved to the device.
+        device: where to compute.
+        precision: of the products: float32 (on CUDA too, never TF32), bfloat16 or float16.
+            Output is float32.
+        sparsity: auto takes the cheaper path frame by frame; always and never force one.
+        threads: of the sparse path, where numba makes it; 0 for as many as PyTorch has.
+
+    Attributes:
+        in_channels, channels, stride: of input and output, and cells in per cell out.
+        why_dense: '' or why there is no sparse path.
+        why_float32: '' or why the products are float32 although another precision was asked
+            for: on this CPU that would be slower.
+        statistics: of the last frame.
+
+    Raises:
+        TinyBevError: an argument is none of these, the backbone is in train mode, or sparsity
+            is always but not possible.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        device: torch.device,
+        *,
+        precision: str = 'float32',
+        sparsity: str = 'auto',
+        threads: int = 0,
+    ) -> None:
+        for name, value, known in (
+            ('precision', precision, PRECISIONS),
+            ('sparsity', sparsity, SPARSITIES),
+        ):
+            if value not in known:
+                raise TinyBevError(f'{name} is {value!r}; expected one of {", ".join(known)}')
+        self._network = backbone.to(device)
+        self._device, self._sparsity = device, sparsity
+        self._dtype: torch.dtype = getattr(torch, precision)
+        self.why_float32 = reason_for_float32(self._dtype) if device.type == 'cpu' else ''
+        if self.why_float32:
+            self._dtype = torch.float32
+        self._threads = threads or torch.get_num_threads()
+        described: Any = backbone  # by the attributes that the registry asks for
+        self.in_channels: int = described.in_channels
+        self.channels: int = described.feature_info[-1].channels
+        self.stride: int = described.feature_info[-1].stride
+        self.statistics = FrameStatistics('dense', 1.0, 1.0)
+        self._fits: tuple[int, int] | None = None  # for which there is memory
+        self._refuse_train_mode()
+        self._build()
+        if sparsity == 'always' and self.why_dense:
+            raise TinyBevError(f'sparsity is always, but {self.why_dense}; expected auto or never')
+
+    @torch.inference_mode()
+    def __call__(self, pseudo_image: Tensor) -> Tensor:
+        """(B,C,H,W), on any device and of any float dtype, to (B,C_out,h,w) float32.
+
+        The result is overwritten by the second next call.
+
+        Raises:
+            TinyBevError: the pseudo-image has another shape, or no float dtype; the channels are
+                not those of the backbone, it is in train mode, or memory is short.
+        """
+        if pseudo_image.ndim != 4 or not all(pseudo_image.shape):
+            raise TinyBevError(
+                f'pseudo-image has shape {tuple(pseudo_image.shape)}; expected (B, C, H, W)'
+            )
+        if not pseudo_image.is_floating_point():
+            raise TinyBevError(f'pseudo-image is {pseudo_image.dtype}; expected a float dtype')
+        self._check(pseudo_image.shape[1])
+        self._check_memory((pseudo_image.shape[2], pseudo_image.shape[3]))
+        with self._working_on(f'a pseudo-image of {tuple(pseudo_image.shape)}'):
+            pseudo_image = pseudo_image.to(self._device, torch.float32)
+            if not self._sparse_is_possible:
+                return self._all_dense(pseudo_image)
+            if len(pseudo_image) == 1:
+                shape = (pseudo_image.shape[2], pseudo_image.shape[3])
+                features, cells = self._choice(shape).sparse.active(pseudo_image[0])
+                return self._frame(features, cells, shape, lambda: pseudo_image)
+            return torch.cat([self(frame[None]).clone() for frame in pseudo_image])
+
+    @torch.inference_mode()
+    def from_pillars(self, features: Tensor, cells: Tensor, shape: tuple[int, int]) -> Tensor:
+        """Computes as a call does, for a pseudo-image that was never laid out.
+
+        Args:
+            features: (P,C) of the pillars that are not empty, on any device, of any float dtype.
+            cells: (P,2) int64 [row, col] of each, each place once, on any device.
+            shape: (H,W) of the map.
+
+        Returns:
+            (1,C_out,h,w) float32, overwritten by the second next call.
+
+        Raises:
+            TinyBevError: an argument is none of these, a cell is outside of the map, or one of
+                the reasons of a call.
+        """
+        check_pillars(features, cells, shape)
+        return self.from_checked(features, cells, shape)
+
+    @torch.inference_mode()
+    def from_checked(self, features: Tensor, cells: Tensor, shape: tuple[int, int]) -> Tensor:
+        """Computes as `from_pillars`, for pillars that are known to be right.
+
+        Those of a PillarRunner and of `decode_pillars` are. Others may be written beside the map.
+        """
+        self._check(features.shape[1])
+        self._check_memory(shape)
+        with self._working_on(f'a map of {shape}'):
+            features, cells = features.to(self._device, torch.float32), cells.to(self._device)
+            if not self._sparse_is_possible:
+                return self._all_dense(scatter_checked(features, cells, shape))
+            return self._frame(
+                features, cells, shape, lambda: scatter_checked(features, cells, shape)
+            )
+
+    @torch.inference_mode()
+    def warm_up(self, shape: tuple[int, int]) -> None:
+        """Runs, for a map of (H,W), what frames may run, so that none is late.
+
+        Unless this machine has done so before, it measures which path is cheaper. Of a large map
+        nothing is computed densely on the CPU, where nothing is kept of it.
+
+        Raises:
+            TinyBevError: the map has no cells, or memory is short.
+        """
+        check_shape(shape)
+        self._check_memory(shape)
+        with self._working_on(f'a map of {shape}'):
+            self._run_once(shape)
+
+    def needed_bytes(self, shape: tuple[int, int]) -> int:
+        """Memory of the device that a map of (H,W) takes, as computed from the sizes."""
+        needs = BackboneMemory(
+            self._layers, self._after is not None, self.in_channels, self.channels, self.stride
+        )
+        # Numba takes its time, and memory: it is not loaded to find nothing to do.
+        numba = self._sparse_is_possible and made_with_numba(self._device)
+        return needs.bytes(shape, self._dtype, self._device, self._sparsity, numba=numba)
+
+    def release(self) -> None:
+        """Lets go of kept buffers and recordings; the next frame makes them anew."""
+        self._by_shape.clear()
+        self._dense.release()
+        self._fits = None
+
+    def _check_memory(self, shape: tuple[int, int]) -> None:
+        """Refuses a map that needs more than there is: the system would end the process."""
+        if shape == self._fits:
+            return
+        self._by_shape.clear()  # a stream has one size; buffers of the last one are large
+        self._dense.release()
+        expect_free(
+            self.needed_bytes(shape), self._device, f'map of {shape[0]} x {shape[1]} cells'
+        )
+        self._fits = shape
+
+    @contextmanager
+    def _working_on(self, what: str) -> Iterator[None]:
+        with translate_oom(what), real_float32(self._device):
+            yield
+
+    def _run_once(self, shape: tuple[int, int]) -> None:
+        if self._sparse_is_possible:
+            trial = trial_pillars(TRIAL_SHARE, self.in_channels, shape, self._device)
+            run_sparse(self._choice(shape).sparse, *trial)
+        dense = not self._sparse_is_possible or self._sparsity == 'auto'
+        if dense and (self._device.type != 'cpu' or is_measurable(shape)):
+            self._finish(
+                self._dense(torch.zeros(1, self.in_channels, *shape, device=self._device))
+            )
+
+    @property
+    def why_no_graph(self) -> str:
+        """'' or why the dense path launches each operation anew; known after `warm_up`."""
+        return self._dense.why_no_graph
+
+    @property
+    def _sparse_is_possible(self) -> bool:
+        return not self.why_dense and self._sparsity != 'never'
+
+    def _check(self, channels: int) -> None:
+        if channels != self.in_channels:
+            raise TinyBevError(
+                f'channel size is {channels}; expected {self.in_channels}, as the backbone has'
+            )
+        self._refuse_train_mode()
+        if fingerprint(self._network) != self._built_from:
+            self._build()
+
+    def _refuse_train_mode(self) -> None:
+        if self._network.training:
+            raise TinyBevError('the backbone is in train mode; expected eval mode')
+
+    def _build(self) -> None:
+        self._built_from = fingerprint(self._network)
+        self._layers: tuple[ConvLayer, ...] = ()
+        self._by_shape: dict[tuple[int, int], Choice] = {}
+        self._fits = None
+        self.why_dense = ''
+        on_cpu = self._device.type == 'cpu'
+        # A GPU may round products (TF32) by more than a chain may differ from its network.
+        network = self._network if on_cpu else copy.deepcopy(self._network).cpu()
+        chain, followed = chain_part(self._network)
+        self._after: FoldedModule | None = None
+        if followed:
+            self._after = FoldedModule(self._network, self._device, self._dtype, 'after_chain')
+        try:
+            self._layers = as_chain(chain_part(network)[0])
+        except TinyBevError as error:
+            self.why_dense = str(error)
+        capture = None if on_cpu else partial(cuda_graph, self._device)
+        self._dense = DensePath(chain, self._layers, self._device, self._dtype, capture)
+
+    def _frame(
+        self,
+        features: Tensor,
+        cells: Tensor,
+        shape: tuple[int, int],
+        canvas: Callable[[], Tensor],
+    ) -> Tensor:
+        choice = self._choice(shape)
+        try:
+            macs = choice.sparse.find(cells)
+            active_share = len(cells) / (shape[0] * shape[1])
+            work_share = macs / choice.dense_macs
+            if not choice.is_sparse(macs):
+                self.statistics = FrameStatistics('dense', active_share, work_share)
+                return self._finish(self._dense(canvas()))
+            self.statistics = FrameStatistics('sparse', active_share, work_share)
+            return self._finish(choice.sparse.compute(features)[None])
+        except Exception:
+            # Kept buffers may be half written: the next frame begins with new ones.
+            self._by_shape.clear()
+            raise
+
+    def _all_dense(self, canvas: Tensor) -> Tensor:
+        self.statistics = FrameStatistics('dense', 1.0, 1.0)
+        return self._finish(self._dense(canvas))
+
+    def _finish(self, features: Tensor) -> Tensor:
+        """What follows the chain, if anything does."""
+        return features if self._after is None else self._after(features).float()
+
+    def _choice(self, shape: tuple[int, int]) -> Choice:
+        if shape not in self._by_shape:
+            self._by_shape[shape] = Choice(
+                self._layers,
+                shape,
+                self._dtype,
+                self._device,
+                self._threads,
+                self._dense if self._sparsity == 'auto' else None,
+            )
+        return self._by_shape[shape]

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Camera images to features, as nodes, scripts and tests call it."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.inference.float32 import real_float32
+from tiny_bev_ros.inference.folded_module import FoldedModule
+from tiny_bev_ros.inference.memory import translate_oom
+from tiny_bev_ros.inference.precision import dtype_for
+from tiny_bev_ros.models.camera.encoder import CameraEncoder
+from tiny_bev_ros.models.camera.geometry import Camera
+
+
+class CameraRunner:
+    """Images of one camera after the other to maps of features.
+
+    Args:
+        encoder: is copied.
+        device: where to compute.
+        precision: of the products: float32, bfloat16 or float16.
+        image_size: width and height in pixels of what the encoder sees: an image is scaled to
+            the width, and of its rows the lowest are kept, as the upper ones show the sky. A
+            width of 0 leaves images in their size, a height of 0 keeps all rows.
+
+    Attributes:
+        channels, stride: of the features.
+
+    Raises:
+        TinyBevError: a size is negative.
+    """
+
+    def __init__(
+        self,
+        encoder: CameraEncoder,
+        device: torch.device,
+        precision: str = 'float32',
+        image_size: tuple[int, int] = (0, 0),
+    ) -> None:
+        if min(image_size) < 0:
+            raise TinyBevError(f'image_size is {list(image_size)}; expected 0 or more pixels')
+        dtype = dtype_for(precision, device)
+        self._encoder = FoldedModule(encoder.eval(), device, dtype)
+        self._device, self._image_size = device, image_size
+        self.channels, self.stride = encoder.channels, encoder.stride
+
+    @torch.inference_mode()
+    def __call__(self, rgb: np.ndarray, camera: Camera) -> tuple[Tensor, Camera]:
+        """Features of one image.
+
+        Args:
+            rgb: (H,W,3) uint8.
+            camera: that took it.
+
+        Returns:
+            (1,C,rows,cols) float32 on the device, and the camera as of an image of cols x rows
+            pixels, each of which is one feature.
+
+        Raises:
+            TinyBevError: the image is not of the camera's size or lower than image_size, or
+                memory is short.
+        """
+        height, width = rgb.shape[:2]
+        if camera.size != (width, height):
+            raise TinyBevError(
+                f'image is of {width} x {height} pixels; expected {camera.size[0]} x '
+                f'{camera.size[1]}, as its calibration says'
+            )
+        with (
+            translate_oom(f'an image of {width} x {height} pixels'),
+            real_float32(self._device),
+        ):
+            image, camera = self._fit(_pixels(rgb), camera)
+            image = image.to(self._device).float() / 255
+            features = self._encoder(image[None]).float()[0]
+        return features, camera.strided(self.stride)
+
+    def warm_up(self, size: tuple[int, int]) -> None:
+        """Runs once for images of a width and height, so that the first one is not late."""
+        one = torch.eye(3, dtype=torch.float64)
+        still = torch.eye(4, dtype=torch.float64)
+        camera = Camera(one, torch.zeros(8, dtype=torch.float64), still, size)
+        self(np.zeros((size[1], size[0], 3), np.uint8), camera)
+
+    def _fit(self, image: Tensor, camera: Camera) -> tuple[Tensor, Camera]:
+        """(1,3,H,W) scaled and cropped, and its camera."""
+        width, height = self._image_size
+        if width and width != camera.size[0]:
+            scaled = (width, max(1, round(camera.size[1] * width / camera.size[0])))
+            image = interpolate(image, scaled[::-1], mode='bilinear', antialias=True)
+            camera = camera.scaled(scaled)
+        above = camera.size[1] - height
+        if height and above < 0:
+            raise TinyBevError(
+                f'image_size is {list(self._image_size)}; expected a height of at most '
+                f'{camera.size[1]}, as images of that width have here'
+            )
+        if height:
+            image = image[:, :, above:]
+            camera = camera.cropped(0, above, (camera.size[0], height))
+        return image, camera
+
+
+def _pixels(rgb: np.ndarray) -> Tensor:
+    """(H,W,3) uint8 to (1,3,H,W), in the same memory where it may be written to."""
+    pixels = rgb if rgb.flags.writeable else rgb.copy()
+    return torch.from_numpy(pixels).permute(2, 0, 1)[None]

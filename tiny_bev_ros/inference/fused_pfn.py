@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The pillar feature net in one pass over the points, on the CPU."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tiny_bev_ros.grid import BevGrid
+from tiny_bev_ros.inference.kernels import pillar_kernels as kernels
+from tiny_bev_ros.inference.sparse.row_padding import padded
+from tiny_bev_ros.models import PillarFeatureNet
+
+
+class FusedPfn:
+    """What a PillarFeatureNet in eval mode gives, with its weights as they are now.
+
+    The net is linear before its maximum, and what its decorations add is the same for all
+    points of a pillar. So it is relu(max over the points of (A p) + offset(pillar)), with A of 4
+    or 5 columns in place of 9 to 11, and no decorated point is ever written down.
+
+    Args:
+        pfn: in eval mode, on the CPU.
+        grid: where the pillars stand.
+
+    Attributes:
+        points_inside: points of the last cloud that lie in the grid.
+    """
+
+    def __init__(self, pfn: PillarFeatureNet, grid: BevGrid) -> None:
+        self.points_inside = 0
+        self._grid, self._channels = grid, pfn.out_channels
+        self._max_points = pfn.max_points or 0
+        size = (grid.cell, grid.cell, grid.z_range[1] - grid.z_range[0])
+        low = (grid.x_range[0], grid.y_range[0], grid.z_range[0])
+        self._low, self._size = np.array(low, np.float32), np.array(size, np.float32)
+        self._counts = np.zeros(grid.shape, np.int32)
+        weights = _folded(pfn)
+        width = padded(pfn.out_channels)
+        self._weights = [
+            np.pad(part, [(0, 0)] * (part.ndim - 1) + [(0, width - pfn.out_channels)])
+            .astype(np.float32)
+            .reshape(-1)
+            for part in weights
+        ]
+
+    def __call__(self, points: np.ndarray) -> tuple[Tensor, Tensor]:
+        """The pillars that have a point.
+
+        Args:
+            points: (N, F) float32, such that the net's `check` passes.
+
+        Returns:
+            Features (P, C) float32 and cells (P, 2) int64 [row, col], by row, then column.
+        """
+        points = np.ascontiguousarray(points)
+        try:
+            cells, ends, order = self._sorted(points)
+        except Exception:
+            self._counts.fill(0)  # what is left would move the pillars of the next cloud
+            raise
+        self.points_inside = int(ends[-1])
+        features = np.empty((len(cells), padded(self._channels)), np.float32)
+        x_axis, y_axis = self._grid.x_axis, self._grid.y_axis
+        kernels.pillar_features(
+            points,
+            cells,
+            ends,
+            order,
+            self._max_points,
+            (x_axis.centre(0), x_axis.step),
+            (y_axis.centre(0), y_axis.step),
+            sum(self._grid.z_range) / 2,
+            *self._weights,
+            features.reshape(-1),
+        )
+        return torch.from_numpy(features)[:, : self._channels], torch.from_numpy(cells)
+
+    def _sorted(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Cells, ends and order, as the kernels have them; clears the counts."""
+        cell = np.empty(len(points), np.int32)
+        order = np.empty(len(points), np.int32)
+        count = kernels.count_points(points, self._low, self._size, cell, self._counts)
+        cells = np.empty((count, 2), np.int64)
+        ends = np.empty(count + 1, np.int64)
+        kernels.sort_points(cell, self._counts, cells, ends, order)
+        return cells, ends, order
+
+
+@torch.no_grad()
+def _folded(pfn: PillarFeatureNet) -> list[np.ndarray]:
+    """Weights of a point (F, C), its pillar's centre (3, C), its mean (3, C), and the shift (C,).
+
+    The columns of the linear layer are x, y, z, further values, offset to the mean (3), offset
+    to the centre (2 or 3). With q for the point from the centre and m for the mean of q,
+    x = q + centre and the offset to the mean is q - m.
+    """
+    norm = pfn.norm
+    scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()  # type: ignore[union-attr]
+    shift = norm.bias.double() - norm.running_mean.double() * scale  # type: ignore[union-attr]
+    columns = (pfn.linear.weight.double() * scale[:, None]).t().numpy()
+    values, axes = pfn.point_values, pfn.centre_axes
+    by_point, by_mean = columns[:values].copy(), columns[values : values + 3]
+    by_centre = columns[:3].copy()
+    if pfn.legacy_offsets:
+        by_centre[:axes] = 0  # its x, y (and z) are q already
+    by_point[:3] += by_mean
+    by_point[:axes] += columns[values + 3 :]
+    return [by_point, by_centre, -by_mean, shift.numpy()]

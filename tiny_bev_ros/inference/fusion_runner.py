@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A map and camera features to a fused map, as nodes, scripts and tests call it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from tiny_bev_ros.grid import BevGrid
+from tiny_bev_ros.inference.float32 import real_float32
+from tiny_bev_ros.inference.fusion_memory import (
+    attention_is_fused,
+    global_bytes,
+    projected_bytes,
+)
+from tiny_bev_ros.inference.memory import NotEnoughMemoryError, free_bytes, translate_oom
+from tiny_bev_ros.inference.precision import dtype_for
+from tiny_bev_ros.models.camera.geometry import Camera
+from tiny_bev_ros.models.fusion.futr import FuTrFusion
+from tiny_bev_ros.models.fusion.projected_attention import ProjectedAttention
+
+View = tuple[Tensor, Camera]
+
+
+class FusionRunner:
+    """Lets a map look at cameras, any of which may be missing.
+
+    Args:
+        fusion: is copied.
+        device: where to compute.
+        precision: of the products: float32, bfloat16 or float16.
+        budget_bytes: that may be taken; None for what is free on the device at the time.
+
+    Attributes:
+        channels: of the map.
+        camera_channels: of the camera features.
+    """
+
+    def __init__(
+        self,
+        fusion: FuTrFusion,
+        device: torch.device,
+        precision: str = 'float32',
+        budget_bytes: int | None = None,
+    ) -> None:
+        dtype = dtype_for(precision, device)
+        self._fusion = copy.deepcopy(fusion).eval().to(device)
+        self._device, self._dtype, self._budget = device, dtype, budget_bytes
+        self.channels, self.camera_channels = fusion.channels, fusion.camera_channels
+        heads = fusion.attention.heads
+        self._fused = attention_is_fused(device, dtype, fusion.channels // heads)
+
+    def blind(self, grid: BevGrid, cameras: Sequence[Camera]) -> tuple[int, ...]:
+        """Which of the cameras see no cell of the grid, and so add nothing."""
+        attention = self._fusion.attention
+        if not (cameras and isinstance(attention, ProjectedAttention)):
+            return ()  # without projection cells look at all cameras, wherever these look
+        device = next(self._fusion.parameters()).device  # with its index, as that of a map
+        return attention.sight(grid, cameras, device).blind
+
+    @torch.inference_mode()
+    def __call__(self, bev: Tensor, grid: BevGrid, views: Sequence[View | None]) -> Tensor:
+        """The fused map.
+
+        Args:
+            bev: (1,C,h,w) float32, on any device.
+            grid: of the map.
+            views: for each camera its features (1,c,rows,cols), on any device, and the camera as
+                of an image of cols x rows pixels; None for one that is missing.
+
+        Returns:
+            (1,C,h,w) float32 on the device; without a view, the map as it is.
+
+        Raises:
+            TinyBevError: shapes do not fit each other.
+            NotEnoughMemoryError: it would take more memory than there is.
+        """
+        there = [view for view in views if view is not None]
+        if not there:
+            return bev.to(self._device)
+        cameras = [camera for _, camera in there]
+        self._check_memory(grid, cameras)
+        what = f'the fusion of a map of {tuple(bev.shape)}'
+        with translate_oom(what), real_float32(self._device):
+            features = [each.to(self._device) for each, _ in there]
+            lower = self._dtype != torch.float32
+            with torch.autocast(self._device.type, self._dtype, lower):
+                fused = self._fusion(bev.to(self._device), grid, features, [cameras])
+            return fused.float()
+
+    def needed_bytes(self, grid: BevGrid, cameras: Sequence[Camera]) -> int:
+        """At the peak, as computed from the sizes."""
+        cells = grid.shape[0] * grid.shape[1]
+        attention = self._fusion.attention
+        if isinstance(attention, ProjectedAttention):
+            sight = attention.sight(grid, cameras, torch.device('cpu'))
+            return projected_bytes(cells, len(sight.cell), len(sight.height), self.channels)
+        pixels = sum(camera.size[0] * camera.size[1] for camera in cameras)
+        return global_bytes(cells, pixels, self.channels, attention.heads, fused=self._fused)
+
+    def _check_memory(self, grid: BevGrid, cameras: Sequence[Camera]) -> None:
+        if self._fusion.mode == 'projected':
+            return  # takes about what the map does, and tells if even that is not there
+        needed = self.needed_bytes(grid, cameras)
+        free = free_bytes(self._device) if self._budget is None else self._budget
+        if needed > free:
+            rows, cols = grid.shape
+            raise NotEnoughMemoryError(
+                f'fusion.mode is global, which takes {needed / 2**20:.0f} MiB for {rows} x {cols} '
+                f'cells and {len(cameras)} cameras; expected at most {free / 2**20:.0f}: take '
+                'projected, larger cells, or a smaller camera.image_size'
+            )

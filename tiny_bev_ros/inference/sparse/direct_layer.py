@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A convolution at active sites alone: their neighbours side by side, times the weights."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tiny_bev_ros.inference.kernels import direct_kernels, site_kernels
+from tiny_bev_ros.inference.kernels.simd import as_numpy
+from tiny_bev_ros.inference.sparse.active_sites import Ground, Run, Sites, padded_weight
+from tiny_bev_ros.inference.sparse.background import Background
+from tiny_bev_ros.inference.sparse.layer_chain import ConvLayer
+from tiny_bev_ros.inference.sparse.taps import choose_groups, members
+
+# Sites multiplied at once: their gathered neighbours stay in the cache.
+BLOCK = 1024
+
+# (group, first site, site after the last)
+Block = tuple[int, int, int]
+
+
+class DirectLayer:
+    """A layer of a chain with its weights packed and its buffers kept.
+
+    Args:
+        layer: the convolution.
+        background: of this layer, at the size of the map.
+        shape_in: (H, W) of its input.
+        dtype: of input and weights: float32, bfloat16 or float16.
+        last: whether this is the last layer, whose rows are the values themselves, float32.
+    """
+
+    def __init__(
+        self,
+        layer: ConvLayer,
+        background: Background,
+        shape_in: tuple[int, int],
+        dtype: torch.dtype,
+        last: bool,
+    ) -> None:
+        self._layer, self._dtype, self._last = layer, dtype, last
+        self._ground = Ground(background)
+        self.sites = Sites(layer.weight.shape[0], torch.float32 if last else dtype)
+        weight = padded_weight(layer.weight)
+        kernel = weight.shape[-1]
+        self._packed = weight.permute(2, 3, 1, 0).flatten(0, 1)
+        self._parts: dict[int, tuple[Tensor, np.ndarray]] = {}
+        self._buffers = threading.local()
+        self._numbers = np.zeros((shape_in[0] + 2, shape_in[1] + 2), np.int32)
+        self._taps = np.zeros((len(background.row) + 2, len(background.col) + 2), np.uint16)
+        self._counts = np.zeros(2 ** (kernel * kernel), np.int64)
+
+    def find(self, sites: Sites) -> list[Block]:
+        """Finds the active sites of the output; the blocks of work they make.
+
+        Args:
+            sites: of the input; only their places matter.
+        """
+        layer, counts = self._layer, self._counts
+        site_kernels.mark_taps(sites.cells, sites.count, layer.kernel, layer.stride, self._taps)
+        self.sites.resize(site_kernels.count_groups(self._taps, counts))
+        group_of = choose_groups(counts, layer.kernel)
+        ends = 1 + np.cumsum(counts)
+        site_kernels.place_sites(self._taps, group_of, ends - counts, self.sites.cells)
+        return [
+            (group, first, min(first + BLOCK, int(ends[group])))
+            for group in np.flatnonzero(counts).tolist()
+            for first in range(int(ends[group] - counts[group]), int(ends[group]), BLOCK)
+        ]
+
+    def macs(self, blocks: list[Block]) -> int:
+        """Multiplications that blocks of work cost."""
+        return sum((end - begin) * self._part(group)[0].numel() for group, begin, end in blocks)
+
+    def compute(self, sites: Sites, blocks: list[Block], run: Run) -> None:
+        """Computes `self.sites.rows` from the rows of the input sites."""
+        site_kernels.number_sites(sites.cells, sites.count, self._numbers)
+        run(lambda block: self._compute_block(sites, *block), blocks)
+        site_kernels.clear_sites(sites.cells, sites.count, self._numbers)
+
+    def _compute_block(self, sites: Sites, group: int, begin: int, end: int) -> None:
+        (weight, offsets), count = self._part(group), end - begin
+        gathered, product, flat_gathered, flat_product = self._block_buffers()
+        cells, layer = self.sites.cells, self._layer
+        direct_kernels.gather(
+            sites.flat,
+            sites.channels,
+            self._numbers,
+            cells,
+            begin,
+            end,
+            layer.stride,
+            offsets,
+            flat_gathered,
+        )
+        rows = gathered[: count * len(weight)].view(count, len(weight))
+        torch.mm(rows, weight, out=product[:count])
+        direct_kernels.finish(
+            flat_product,
+            self.sites.channels,
+            cells,
+            begin,
+            end,
+            *self._ground,
+            layer.relu,
+            not self._last,
+            self.sites.flat,
+        )
+
+    def _part(self, group: int) -> tuple[Tensor, np.ndarray]:
+        """Weights (taps * C_in, C_out) of a group, and the places of its taps."""
+        if group not in self._parts:
+            kernel = self._layer.kernel
+            taps, edge = members(group, kernel), 1 - kernel // 2
+            weight = self._packed[taps].flatten(0, 1).to(self._dtype).contiguous()
+            places = [(tap // kernel + edge, tap % kernel + edge) for tap in taps]
+            self._parts[group] = weight, np.array(places, np.int64)
+        return self._parts[group]
+
+    def _block_buffers(self) -> tuple[Tensor, Tensor, np.ndarray, np.ndarray]:
+        """Gathered neighbours (flat) and their product, and both for kernels; one per thread."""
+        kept = self._buffers
+        if not hasattr(kept, 'all'):
+            taps, channels, _ = self._packed.shape
+            gathered = torch.empty(BLOCK * taps * channels, dtype=self._dtype)
+            product = torch.empty(BLOCK, self.sites.channels, dtype=self._dtype)
+            kept.all = gathered, product, as_numpy(gathered), as_numpy(product)
+        return kept.all

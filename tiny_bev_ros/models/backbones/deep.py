@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""DeepBEVBackbone: the tiny one with more blocks, so that it sees farther around each cell."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from tiny_bev_ros.models.checks import check_positive_int
+from tiny_bev_ros.models.layers import conv_block
+from tiny_bev_ros.models.registry import FeatureInfo, register_backbone
+
+
+@register_backbone('deep')
+class DeepBEVBackbone(nn.Module):
+    """A chain like TinyBEVBackbone with most of its blocks after the stride.
+
+    ``stem`` (1x1), ``block`` (3x3), ``down`` (3x3, stride 2) and ``blocks`` (3x3 each). At six
+    blocks a cell of the output sees 31 cells of the input along each axis.
+
+    Args:
+        in_channels: channels of the pseudo-image.
+        mid_channels: channels before the stride.
+        out_channels: channels after it.
+        depth: blocks after the stride.
+
+    Raises:
+        TinyBevError: an argument is not a whole number above 0.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 64,
+        mid_channels: int = 64,
+        out_channels: int = 128,
+        depth: int = 6,
+    ) -> None:
+        super().__init__()
+        check_positive_int('in_channels', in_channels)
+        check_positive_int('mid_channels', mid_channels)
+        check_positive_int('out_channels', out_channels)
+        check_positive_int('depth', depth)
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.feature_info = (FeatureInfo('blocks', out_channels, stride=2),)
+
+        self.stem = conv_block(in_channels, mid_channels, kernel=1)
+        self.block = conv_block(mid_channels, mid_channels)
+        self.down = conv_block(mid_channels, out_channels, stride=2)
+        self.blocks = nn.Sequential(
+            *(conv_block(out_channels, out_channels) for _ in range(depth))
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in_channels, H, W) to (B, out_channels, ceil(H/2), ceil(W/2))."""
+        return self.blocks(self.down(self.block(self.stem(x))))

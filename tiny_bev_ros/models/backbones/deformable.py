@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""DeformableBEVBackbone: cells that look at chosen places of finer and coarser maps."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from tiny_bev_ros.models.backbones.deformable_attention import DeformableAttention
+from tiny_bev_ros.models.checks import check_positive_int
+from tiny_bev_ros.models.layers import conv_block, perceptron
+from tiny_bev_ros.models.registry import FeatureInfo, register_backbone
+from tiny_bev_ros.models.tokens import from_tokens, to_tokens
+
+
+@register_backbone('deformable')
+class DeformableBEVBackbone(nn.Module):
+    """Maps at strides 2, 4 and 8, to which every cell at stride 2 attends where it chooses.
+
+    The encoder of Zhu et al., "Deformable DETR", ICLR 2021, with queries at the finest stride
+    alone. Nothing tells a cell where it lies: the same street looks the same anywhere.
+
+    Args:
+        in_channels: channels of the pseudo-image.
+        mid_channels: channels of maps and tokens; a multiple of ``heads``.
+        out_channels: channels of the output.
+        depth: layers of attention.
+        heads: of each layer.
+        points: places that a head looks at in each map.
+
+    Attributes:
+        chain: the part that is a chain of convolutions, from the input on.
+
+    Raises:
+        TinyBevError: an argument is not a whole number above 0, or ``mid_channels`` no multiple
+            of ``heads``.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 64,
+        mid_channels: int = 64,
+        out_channels: int = 128,
+        depth: int = 2,
+        heads: int = 4,
+        points: int = 4,
+    ) -> None:
+        super().__init__()
+        check_positive_int('in_channels', in_channels)
+        check_positive_int('mid_channels', mid_channels)
+        check_positive_int('out_channels', out_channels)
+        check_positive_int('depth', depth)
+        check_positive_int('heads', heads)
+        check_positive_int('points', points)
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.feature_info = (
+            FeatureInfo('chain', mid_channels, stride=2),
+            FeatureInfo('level4', mid_channels, stride=4),
+            FeatureInfo('level8', mid_channels, stride=8),
+            FeatureInfo('widen', out_channels, stride=2),
+        )
+        self.chain = nn.Sequential(
+            conv_block(in_channels, mid_channels, stride=2), conv_block(mid_channels, mid_channels)
+        )
+        self.level4 = conv_block(mid_channels, mid_channels, stride=2)
+        self.level8 = conv_block(mid_channels, mid_channels, stride=2)
+        self.layers = nn.ModuleList(_Layer(mid_channels, heads, points) for _ in range(depth))
+        self.widen = conv_block(mid_channels, out_channels, kernel=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in_channels, H, W) to (B, out_channels, ceil(H/2), ceil(W/2))."""
+        return self.after_chain(self.chain(x))
+
+    def after_chain(self, fine: Tensor) -> Tensor:
+        """What `chain` gives, (B, mid_channels, h, w), to (B, out_channels, h, w)."""
+        middle = self.level4(fine)
+        coarse = self.level8(middle)
+        rows, cols = fine.shape[2:]
+        places = _middles(rows, cols, fine)
+        tokens = to_tokens(fine)
+        for layer in self.layers:
+            tokens = layer(tokens, places, [from_tokens(tokens, (rows, cols)), middle, coarse])
+        return self.widen(from_tokens(tokens, (rows, cols)))
+
+
+class _Layer(nn.Module):
+    """Attention, then a perceptron, each beside the tokens and normalised before."""
+
+    def __init__(self, channels: int, heads: int, points: int) -> None:
+        super().__init__()
+        self.before = nn.LayerNorm(channels)
+        self.attention = DeformableAttention(channels, heads, 3, points)
+        self.perceptron = perceptron(channels)
+
+    def forward(self, tokens: Tensor, places: Tensor, maps: list[Tensor]) -> Tensor:
+        tokens = tokens + self.attention(self.before(tokens), places, maps)
+        return tokens + self.perceptron(tokens)
+
+
+def _middles(rows: int, cols: int, like: Tensor) -> Tensor:
+    """(1, rows*cols, 2) at least float32, x and y of the middles of cells, from 0 to 1."""
+    dtype = torch.promote_types(like.dtype, torch.float32)
+    y = (torch.arange(rows, device=like.device, dtype=dtype) + 0.5) / rows
+    x = (torch.arange(cols, device=like.device, dtype=dtype) + 0.5) / cols
+    return torch.stack(torch.meshgrid(x, y, indexing='xy'), dim=2).flatten(0, 1)[None]

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""FpnBEVBackbone: three strides merged back into the finest, for objects larger than cells."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from tiny_bev_ros.models.checks import check_positive_int
+from tiny_bev_ros.models.layers import conv_block
+from tiny_bev_ros.models.registry import FeatureInfo, register_backbone
+
+
+@register_backbone('fpn')
+class FpnBEVBackbone(nn.Module):
+    """A feature pyramid: strides 2, 4 and 8, the coarse maps added to the finer ones.
+
+    Lin et al., "Feature Pyramid Networks for Object Detection", CVPR 2017. A cell of the output
+    sees 75 cells of the input along each axis.
+
+    Args:
+        in_channels: channels of the pseudo-image.
+        mid_channels: channels at stride 2; strides 4 and 8 have 4/3 of it and twice as many.
+        out_channels: channels of the output.
+
+    Attributes:
+        chain: the part that is a chain of convolutions, from the input on.
+
+    Raises:
+        TinyBevError: a number of channels is not a whole number above 0.
+    """
+
+    def __init__(
+        self, in_channels: int = 64, mid_channels: int = 48, out_channels: int = 64
+    ) -> None:
+        super().__init__()
+        check_positive_int('in_channels', in_channels)
+        check_positive_int('mid_channels', mid_channels)
+        check_positive_int('out_channels', out_channels)
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        wide, wider = -(-mid_channels * 4 // 3), 2 * mid_channels
+        self.feature_info = (
+            FeatureInfo('chain', mid_channels, stride=2),
+            FeatureInfo('level4', wide, stride=4),
+            FeatureInfo('level8', wider, stride=8),
+            FeatureInfo('merge', out_channels, stride=2),
+        )
+        self.chain = _level(in_channels, mid_channels, depth=1)
+        self.level4 = _level(mid_channels, wide, depth=2)
+        self.level8 = _level(wide, wider, depth=2)
+        self.lateral2 = nn.Conv2d(mid_channels, out_channels, 1)
+        self.lateral4 = nn.Conv2d(wide, out_channels, 1)
+        self.lateral8 = nn.Conv2d(wider, out_channels, 1)
+        self.merge = conv_block(out_channels, out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in_channels, H, W) to (B, out_channels, ceil(H/2), ceil(W/2))."""
+        return self.after_chain(self.chain(x))
+
+    def after_chain(self, fine: Tensor) -> Tensor:
+        """What `chain` gives, (B, mid_channels, h, w), to (B, out_channels, h, w)."""
+        middle = self.level4(fine)
+        merged = self.lateral8(self.level8(middle))
+        for finer in (self.lateral4(middle), self.lateral2(fine)):
+            merged = finer + interpolate(merged, size=finer.shape[-2:], mode='nearest')
+        return self.merge(merged)
+
+
+def _level(in_channels: int, out_channels: int, depth: int) -> nn.Sequential:
+    blocks = (conv_block(out_channels, out_channels) for _ in range(depth))
+    return nn.Sequential(conv_block(in_channels, out_channels, stride=2), *blocks)

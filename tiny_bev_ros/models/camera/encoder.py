@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Camera images to feature maps: a few blocks of our own, or any network of timm."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.models.checks import check_positive_int
+from tiny_bev_ros.models.layers import conv_block
+from tiny_bev_ros.models.registry import FeatureInfo
+from tiny_bev_ros.optional_imports import import_optional
+
+# Its channels at strides 2, 4, 8, 16 and 32.
+_TINY_CHANNELS = (16, 32, 64, 96, 128)
+_TINY_NORMAL = ((0.45, 0.45, 0.45), (0.25, 0.25, 0.25))
+
+
+class CameraEncoder(nn.Module):
+    """Images of any number of cameras to one map of features each.
+
+    Args:
+        name: 'tiny', which is made of a few blocks, or a network of timm (`timm.list_models()`),
+            whose weights begin random: nothing is downloaded.
+        out_channels: of the features, which a 1x1 convolution makes.
+        stride: pixels per feature, along both axes.
+
+    Attributes:
+        in_channels: 3, for red, green and blue.
+        channels, stride: of the features.
+        feature_info: tuple of FeatureInfo, as backbones have; the last one is what comes out.
+
+    Raises:
+        TinyBevError: the name is not known, timm is not there, the network has no features of
+            this stride, or a number is not a whole one above 0.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, name: str = 'tiny', out_channels: int = 64, stride: int = 8) -> None:
+        super().__init__()
+        check_positive_int('out_channels', out_channels)
+        check_positive_int('stride', stride)
+        if name == 'tiny':
+            self.body, inner, (mean, deviation) = _tiny(stride)
+        else:
+            self.body, inner, (mean, deviation) = _of_timm(name, stride)
+        self.neck = nn.Conv2d(inner[-1].channels, out_channels, 1)
+        self.register_buffer('mean', torch.tensor(mean).view(3, 1, 1), persistent=False)
+        self.register_buffer('deviation', torch.tensor(deviation).view(3, 1, 1), persistent=False)
+        self.in_channels, self.channels, self.stride = 3, out_channels, stride
+        self.feature_info = (*inner, FeatureInfo('neck', out_channels, stride))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Features of images.
+
+        Args:
+            images: (B,K,3,H,W) float, red, green and blue from 0 to 1, of K cameras.
+
+        Returns:
+            (B,K,C,h,w) with h = ceil(H / stride) and w = ceil(W / stride).
+
+        Raises:
+            TinyBevError: the shape is another.
+        """
+        if images.ndim != 5 or images.shape[2] != 3 or 0 in images.shape[3:]:
+            raise TinyBevError(
+                f'images have shape {tuple(images.shape)}; expected (B, cameras, 3, H, W)'
+            )
+        frames, cameras, _, height, width = images.shape
+        if not frames * cameras:  # of which batch norm makes nothing
+            size = (math.ceil(height / self.stride), math.ceil(width / self.stride))
+            return images.new_zeros(frames, cameras, self.channels, *size)
+        flat = (images.flatten(0, 1) - self.mean) / self.deviation
+        # Some networks leave out what is no whole feature.
+        maps = self.body(pad(flat, (0, -width % self.stride, 0, -height % self.stride)))
+        return self.neck(maps[-1]).unflatten(0, (frames, cameras))
+
+
+class _Stages(nn.ModuleList):
+    """Networks one after the other, of which each result is given."""
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        maps = []
+        for stage in self:
+            x = stage(x)
+            maps.append(x)
+        return maps
+
+
+_Body = tuple[nn.Module, tuple[FeatureInfo, ...], tuple[Sequence[float], Sequence[float]]]
+
+
+def _tiny(stride: int) -> _Body:
+    strides = [2 ** (level + 1) for level in range(len(_TINY_CHANNELS))]
+    if stride not in strides:
+        raise TinyBevError(f"stride is {stride}; expected one of {strides}, which 'tiny' has")
+    stages, info, before = _Stages(), [], 3
+    for level, channels in enumerate(_TINY_CHANNELS[: strides.index(stride) + 1]):
+        stages.append(
+            nn.Sequential(
+                *conv_block(before, channels, stride=2),
+                *(conv_block(channels, channels) if level else ()),
+            )
+        )
+        info.append(FeatureInfo(f'body.{level}', channels, strides[level]))
+        before = channels
+    return stages, tuple(info), _TINY_NORMAL
+
+
+def _of_timm(name: str, stride: int) -> _Body:
+    timm = _timm(name)
+    # Names with a source or a folder would be looked up on the network or on disk.
+    if set(name) & set(':/\\') or not timm.is_model(name):
+        close = difflib.get_close_matches(name, timm.list_models(), n=1)
+        hint = f' (did you mean {close[0]}?)' if close else ''
+        raise TinyBevError(f"encoder is {name!r}; expected 'tiny' or a network of timm{hint}")
+    try:
+        body = timm.create_model(name, features_only=True)
+        strides = body.feature_info.reduction()
+        if stride in strides:
+            last = len(strides) - 1 - strides[::-1].index(stride)
+            # Which of its maps a network gives need not begin with the first one.
+            indices = tuple(body.feature_info.out_indices)[: last + 1]
+            body = timm.create_model(name, features_only=True, out_indices=indices)
+    except (AssertionError, AttributeError, NotImplementedError, RuntimeError, TypeError) as error:
+        raise TinyBevError(
+            f'encoder is {name!r}; expected a network that gives features: {_first_line(error)}'
+        ) from None
+    if stride not in strides:
+        some = sorted(set(strides))
+        raise TinyBevError(f'stride is {stride}; expected one of {some}, which {name!r} has')
+    _cut(body)
+    found, modules = body.feature_info, dict(body.named_modules())
+    info = tuple(
+        FeatureInfo(f'body.{_within(modules, module)}', channels, reduction)
+        for module, channels, reduction in zip(
+            found.module_name(), found.channels(), found.reduction(), strict=True
+        )
+    )
+    _check_maps(name, body, info)
+    return body, info, (body.pretrained_cfg['mean'], body.pretrained_cfg['std'])
+
+
+def _cut(body: Any) -> None:
+    """Leaves out the blocks behind the last map, which networks of EfficientNet's kind compute."""
+    place = re.match(r'blocks\.(\d+)', body.feature_info.module_name()[-1])
+    if place and isinstance(getattr(body, 'blocks', None), nn.Sequential):
+        body.blocks = body.blocks[: int(place[1]) + 1]
+
+
+def _within(modules: dict[str, nn.Module], name: str) -> str:
+    """What timm calls a module, as its wrappers do: stages.0 becomes stages_0 in most of them."""
+    names = (name, name.replace('.', '_', 1), f'model.{name}', f'body.{name}')
+    return next((found for found in names if found in modules), name)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition('\n')[0] or type(error).__name__
+
+
+@torch.no_grad()
+def _check_maps(name: str, body: nn.Module, info: tuple[FeatureInfo, ...]) -> None:
+    """Refuses networks for images of one size, and those whose channels come last."""
+    # Primes, as some want more than whole features, and wider than what pretraining sees.
+    stride, channels = info[-1].stride, info[-1].channels
+    rows, cols, body = 11, 43, body.eval()
+    try:
+        maps = body(torch.zeros(1, 3, rows * stride, cols * stride))
+        found: Any = tuple(maps[-1].shape)
+    except (AssertionError, IndexError, RuntimeError, ValueError) as error:
+        found = _first_line(error)
+    body.train()
+    expected = (1, channels, rows, cols)
+    if found != expected:
+        raise TinyBevError(
+            f'encoder is {name!r}, which makes of an image of {cols * stride} x {rows * stride} '
+            f'pixels: {found}; expected a map of shape {expected}'
+        )
+
+
+def _timm(name: str) -> Any:
+    """The package, which is imported by nobody else: with torchvision it takes seconds."""
+    timm, why_not = import_optional('timm')
+    if timm is None:
+        raise TinyBevError(
+            f"encoder is {name!r}; expected 'tiny', or timm and a torchvision that fits PyTorch: "
+            f'pip install timm ({why_not})'
+        )
+    return timm

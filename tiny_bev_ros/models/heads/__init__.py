@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Heads: BEV features to detections and drivable area."""

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Convex parts as the half-spaces between their faces, compiled by numba."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from tiny_bev_ros.numba_jit import compiler
+from tiny_bev_ros.sim.world.parts import FRUSTUM, TUBE
+
+_GOLD = (1 + math.sqrt(5)) / 2
+_LENGTH = math.hypot(1, _GOLD)
+# Normals of a dodecahedron.
+_FACES = np.array(
+    [
+        turn
+        for one in (-1 / _LENGTH, 1 / _LENGTH)
+        for gold in (-_GOLD / _LENGTH, _GOLD / _LENGTH)
+        for turn in ((0, one, gold), (one, gold, 0), (gold, 0, one))
+    ],
+    np.float32,
+)
+_EIGHT = np.array(
+    [(math.cos(i * math.pi / 4 + 0.3), math.sin(i * math.pi / 4 + 0.3)) for i in range(8)],
+    np.float32,
+)
+PLANES = 12
+
+# Of all that is compiled here: no division needs to be exact to the last bit.
+jit = compiler(fastmath={'contract', 'arcp', 'nsz'})
+
+
+@jit
+def _own_planes(
+    kind: int,
+    size: np.ndarray,
+    taper: np.ndarray,
+    shift: float,
+    planes: np.ndarray,
+) -> int:
+    """Writes half-spaces [n, d] of a part in its own frame; returns how many."""
+    long, width, height = size
+    planes[:] = 0
+    if kind == FRUSTUM:
+        for side in range(2):
+            sign = 1 - 2 * side
+            slant = sign * shift + long / 2 * (taper[0] - 1)
+            planes[side, 0], planes[side, 2] = sign, -slant / height
+            planes[side, 3] = long / 2 + slant / 2
+            slant = width / 2 * (taper[1] - 1)
+            planes[2 + side, 1], planes[2 + side, 2] = sign, -slant / height
+            planes[2 + side, 3] = width / 2 + slant / 2
+            planes[4 + side, 2], planes[4 + side, 3] = sign, height / 2
+        return 6
+    if kind == TUBE:
+        slant = taper[0] - 1
+        for j in range(8):
+            planes[j, 0], planes[j, 1] = 2 * _EIGHT[j, 0] / long, 2 * _EIGHT[j, 1] / width
+            planes[j, 2], planes[j, 3] = -slant / height, 1 + slant / 2
+        for side in range(2):
+            planes[8 + side, 2], planes[8 + side, 3] = 1 - 2 * side, height / 2
+        return 10
+    for j in range(12):
+        planes[j, :3] = 2 * _FACES[j] / size
+        planes[j, 3] = 0.95
+    return 12
+
+
+@jit
+def planes_of(
+    kind: np.ndarray,
+    place: np.ndarray,
+    turn: np.ndarray,
+    size: np.ndarray,
+    taper: np.ndarray,
+    shift: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Half-spaces n.x <= d whose intersection each part is.
+
+    Args:
+        kind: (S,) FRUSTUM, TUBE or BALL.
+        place: (S,3) middles, relative to the sensor.
+        turn: (S,3,3) attitudes.
+        size: (S,3) at the bottom.
+        taper: (S,2) of the top.
+        shift: (S,) of the top.
+
+    Returns:
+        (S,PLANES,4) float32 [n, d], n of length 1, and (S,) how many there are.
+    """
+    planes = np.zeros((len(kind), PLANES, 4), np.float32)
+    counts = np.zeros(len(kind), np.int32)
+    own = np.zeros((PLANES, 4), np.float32)
+    for i in range(len(kind)):
+        counts[i] = _own_planes(kind[i], size[i], taper[i], shift[i], own)
+        for j in range(counts[i]):
+            square, offset = np.float32(0), own[j, 3]
+            for k in range(3):
+                normal = np.float32(0)
+                for m in range(3):
+                    normal += turn[i, k, m] * own[j, m]
+                planes[i, j, k] = normal
+                square += normal * normal
+                offset += normal * place[i, k]
+            planes[i, j, 3] = offset
+            planes[i, j] /= math.sqrt(square)
+    return planes, counts

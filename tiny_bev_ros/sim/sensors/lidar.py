@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A spinning LiDAR that looks at a scene."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tiny_bev_ros.sim.sensors import lidar_rays
+from tiny_bev_ros.sim.sensors.half_spaces import planes_of
+from tiny_bev_ros.sim.sensors.lidar_models import Lidar, Mounting
+from tiny_bev_ros.sim.world.parts import attitudes, half_sides, rotation
+from tiny_bev_ros.sim.world.scene import Scene
+from tiny_bev_ros.sim.world.terrain import CELL
+
+# Ground farther than this gives no return in any weather.
+_GROUND_RANGE = 90.0
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What one turn has seen, in the sensor's frame: x forward, y left, z up.
+
+    Attributes:
+        points: (N,4) float32 x, y, z, intensity (0 to 1), column by column.
+        owner: (N,) int32, index of the object that each point lies on; -1 for other things,
+            -2 for the ground.
+        boxes: (O,7) float32 of the scene's objects: x, y, z of the middle, length, width,
+            height, yaw.
+    """
+
+    points: np.ndarray
+    owner: np.ndarray
+    boxes: np.ndarray
+
+    @property
+    def counts(self) -> np.ndarray:
+        """(O,) int64, points on each object."""
+        return np.bincount(self.owner[self.owner >= 0], minlength=len(self.boxes))
+
+
+def scan(
+    scene: Scene,
+    lidar: Lidar,
+    pose: tuple[float, float, float],
+    seed: int = 0,
+    mounting: Mounting | None = None,
+) -> Sweep:
+    """One sweep, taken in an instant (nothing moves while the head turns).
+
+    The sensor leans with the ground under its vehicle, and as it is mounted. Geometry is
+    exact; the beams' pattern leans with the sensor in elevation only.
+
+    Args:
+        scene: what is around; use ``scene.at(seconds)`` for another time.
+        lidar: the sensor.
+        pose: (x, y, yaw) of the sensor in the world, metres and radians.
+        seed: of noise, dropout and where the turn begins.
+        mounting: the default is level, 1.73 m above the ground.
+    """
+    random = np.random.default_rng(seed)
+    mounting = mounting or Mounting()
+    yaw = pose[2]
+    origin, turn = placed(scene, pose, mounting)
+    step = 2 * np.pi / lidar.columns
+    first_azimuth = yaw + random.random() * step
+    azimuth = first_azimuth + np.arange(lidar.columns) * step
+    elevation = np.radians(lidar.elevations).astype(np.float32)
+    # How much higher than level a level beam of the leaning sensor looks.
+    forward, left = np.cos(azimuth - yaw), np.sin(azimuth - yaw)
+    tilt = np.arcsin(forward * turn[2, 0] + left * turn[2, 1]).astype(np.float32)
+
+    shape = (lidar.columns, len(elevation))
+    distance = np.full(shape, np.inf, np.float32)
+    cosine = np.zeros(shape, np.float32)
+    hit = np.full(shape, -2, np.int32)
+    terrain = scene.terrain
+    where = (elevation, tilt, float(first_azimuth), float(step))
+    lidar_rays.cast_ground(
+        terrain.heights,
+        np.array(terrain.corner),
+        CELL,
+        origin,
+        *where,
+        min(lidar.max_range, _GROUND_RANGE),
+        distance,
+        cosine,
+    )
+    parts = scene.parts
+    if len(parts):
+        _cast(parts, origin, where, int(random.integers(2**31)), (distance, cosine, hit))
+
+    column, beam = np.nonzero((distance > lidar.min_range) & (distance < lidar.max_range))
+    reach, cosine, hit = distance[column, beam], cosine[column, beam], hit[column, beam]
+    angle = elevation[beam] + tilt[column]
+    rays_out = np.stack(
+        [
+            np.cos(angle) * np.cos(azimuth)[column],
+            np.cos(angle) * np.sin(azimuth)[column],
+            np.sin(angle),
+        ],
+        axis=1,
+    )
+    reflectivity, dropout = _optics(scene, hit, rays_out, reach, origin)
+    kept = 1 - np.exp(-reflectivity * cosine / (reach**2 * lidar.faintness))
+    kept *= (1 - dropout) * (1 - lidar.dropout)
+    seen = random.random(len(kept)) < kept
+    measured = reach[seen] + random.normal(0, lidar.noise, int(seen.sum()))
+    points = (rays_out[seen] * measured[:, None]) @ turn
+    # Calibrated intensity: the range is taken out, some of the angle stays.
+    intensity = reflectivity[seen] * cosine[seen] ** 0.3
+    intensity = np.clip(intensity + random.normal(0, 0.04, intensity.shape), 0, 1)
+    hit = hit[seen]
+    owner = np.where(hit >= 0, parts['owner'][np.maximum(hit, 0)] if len(parts) else -1, -2)
+    return Sweep(
+        np.column_stack([points, intensity]).astype(np.float32),
+        owner.astype(np.int32),
+        boxes_from(scene, origin, turn, yaw),
+    )
+
+
+def placed(
+    scene: Scene, pose: tuple[float, float, float], mounting: Mounting
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where a sensor is whose vehicle leans with the ground.
+
+    Args:
+        scene: with the ground.
+        pose: as in `scan`.
+        mounting: on the vehicle.
+
+    Returns:
+        (3,) its place in the world, and (3,3) from its axes to the world's.
+    """
+    x, y, yaw = pose
+    pitch, roll = scene.terrain.attitude(x, y, yaw)
+    turn = rotation(yaw, pitch + mounting.pitch, roll + mounting.roll)
+    return np.array([x, y, scene.terrain.height(x, y) + mounting.height]), turn
+
+
+def boxes_from(scene: Scene, origin: np.ndarray, turn: np.ndarray, yaw: float) -> np.ndarray:
+    """(O,7) float32 boxes of the objects in the frame of a sensor at ``origin``."""
+    objects = scene.objects
+    middle = (objects['place'] - origin) @ turn
+    heading = (objects['yaw'] - yaw + np.pi) % (2 * np.pi) - np.pi
+    return np.column_stack([middle, objects['size'], heading]).astype(np.float32)
+
+
+def _cast(
+    parts: np.ndarray,
+    origin: np.ndarray,
+    where: tuple[np.ndarray, np.ndarray, float, float],
+    seed: int,
+    result: tuple[np.ndarray, np.ndarray, np.ndarray],
+) -> None:
+    place = (parts['place'] - origin).astype(np.float32)
+    lean, turn = attitudes(parts['angles'])
+    planes, counts = planes_of(
+        parts['kind'], place, turn, parts['size'], parts['taper'], parts['shift']
+    )
+    extent = np.einsum('sij,sj->si', np.abs(lean), half_sides(parts)).astype(np.float32)
+    porous = np.column_stack([parts['density'], parts['depth']])
+    lidar_rays.cast_parts(
+        planes,
+        counts,
+        place,
+        extent,
+        np.ascontiguousarray(parts['angles'][:, 0]),
+        porous,
+        *where,
+        seed,
+        *result,
+    )
+
+
+def _optics(
+    scene: Scene, hit: np.ndarray, directions: np.ndarray, reach: np.ndarray, origin: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Reflectivity and dropout of what rays hit."""
+    reflectivity, dropout = np.empty(len(hit), np.float32), np.zeros(len(hit), np.float32)
+    solid = hit >= 0
+    reflectivity[solid] = scene.parts['reflectivity'][hit[solid]]
+    dropout[solid] = scene.parts['dropout'][hit[solid]]
+    ground = ~solid
+    place = origin[:2] + directions[ground, :2] * reach[ground, None]
+    reflectivity[ground] = scene.terrain.reflectivity[scene.terrain.at(place[:, 0], place[:, 1])]
+    return reflectivity, dropout

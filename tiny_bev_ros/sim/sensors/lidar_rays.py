@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rays of a spinning sensor against convex parts and a height map, compiled by numba.
+
+Rays of one column have one azimuth. A part is looked for only in the columns and beams that
+its outline fills, the ground in each column along one profile.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from tiny_bev_ros.sim.sensors.half_spaces import jit
+
+
+@jit
+def _columns(
+    corners: np.ndarray, centre: np.ndarray, first_azimuth: float, step: float, columns: int
+) -> tuple[int, int]:
+    """First and last column, not yet wrapped around, that an outline may fill."""
+    heading = math.atan2(centre[1], centre[0])
+    low, high = np.float32(0), np.float32(0)
+    for i in range(4):
+        angle = math.atan2(corners[i, 1], corners[i, 0]) - heading
+        angle -= 2 * math.pi * math.floor(angle / (2 * math.pi) + 0.5)
+        low, high = min(low, angle), max(high, angle)
+    if high - low > math.pi - 0.01:
+        return 0, columns - 1
+    first = math.ceil((heading + low - first_azimuth) / step)
+    last = math.floor((heading + high - first_azimuth) / step)
+    return first, min(last, first + columns - 1)
+
+
+@jit
+def _outline(
+    begin: np.ndarray, half: np.ndarray, cos: float, sin: float, azimuth: float
+) -> tuple[float, float]:
+    """Where a column enters and leaves an upright box, seen from above; the sensor is at 0.
+
+    ``begin`` is the sensor's place in the frame of the box.
+    """
+    ray_x, ray_y = math.cos(azimuth), math.sin(azimuth)
+    enter, leave = np.float32(0.05), np.float32(1e9)
+    for axis in range(2):
+        along = cos * ray_x + sin * ray_y if axis == 0 else cos * ray_y - sin * ray_x
+        if abs(along) < 1e-9:
+            along = 1e-9
+        middle, reach = -begin[axis] / along, half[axis] / abs(along)
+        enter, leave = max(enter, middle - reach), min(leave, middle + reach)
+    return enter, leave
+
+
+@jit
+def _first_below(elevation: np.ndarray, angle: float) -> int:
+    """The first beam, from the top, that is not above an angle."""
+    left, right = 0, len(elevation)
+    while left < right:
+        half = (left + right) // 2
+        if elevation[half] > angle:
+            left = half + 1
+        else:
+            right = half
+    return left
+
+
+@jit
+def meet(planes: np.ndarray, x: float, y: float, z: float) -> tuple[float, float, float]:
+    """How far along a ray (x, y, z) a part begins and ends, and the cosine of incidence.
+
+    It is missed where it ends before it begins.
+    """
+    near, far, cosine = np.float32(0), np.float32(1e9), np.float32(-1)
+    for j in range(len(planes)):
+        plane = planes[j]
+        toward = x * plane[0] + y * plane[1] + z * plane[2]
+        if toward < 0:
+            at = plane[3] / toward
+            if at > near:
+                near, cosine = at, -toward
+        elif toward > 0:
+            far = min(far, plane[3] / toward)
+        elif plane[3] < 0:
+            far = np.float32(-1)
+        if near >= far:
+            break
+    if cosine < 0:  # the sensor is inside
+        far = np.float32(-1)
+    return near, far, cosine
+
+
+@jit
+def cast_parts(
+    planes: np.ndarray,
+    counts: np.ndarray,
+    place: np.ndarray,
+    extent: np.ndarray,
+    yaw: np.ndarray,
+    porous: np.ndarray,
+    elevation: np.ndarray,
+    tilt: np.ndarray,
+    first_azimuth: float,
+    step: float,
+    seed: int,
+    distance: np.ndarray,
+    cosine: np.ndarray,
+    hit: np.ndarray,
+) -> None:
+    """Lets all rays meet the parts, and keeps what is nearest.
+
+    Args:
+        planes: of `planes_of`.
+        counts: of `planes_of`.
+        place: (S,3) middles of the parts, relative to the sensor.
+        extent: (S,3) half of the sides of an upright box around each.
+        yaw: (S,) of that box.
+        porous: (S,2) density and depth.
+        elevation: (B,) of the beams in radians, falling.
+        tilt: (C,) what is added to it in each column.
+        first_azimuth: of the first column, in radians.
+        step: from column to column, in radians.
+        seed: of which rays pass through what is porous.
+        distance: (C,B) float32; where a part is nearer, gets the distance along the ray.
+        cosine: (C,B) float32, gets the cosine of the angle of incidence.
+        hit: (C,B) int32, gets the index of the part.
+    """
+    np.random.seed(seed)
+    columns, beams = distance.shape
+    corners, begin = np.empty((4, 2), np.float32), np.empty(2, np.float32)
+    for i in np.argsort(place[:, 0] ** 2 + place[:, 1] ** 2):
+        cos, sin = math.cos(yaw[i]), math.sin(yaw[i])
+        half = extent[i]
+        for j in range(4):
+            along = half[0] if j < 2 else -half[0]
+            across = half[1] if j % 2 == 0 else -half[1]
+            corners[j, 0] = place[i, 0] + cos * along - sin * across
+            corners[j, 1] = place[i, 1] + sin * along + cos * across
+        low, high = place[i, 2] - half[2], place[i, 2] + half[2]
+        begin[0] = -(cos * place[i, 0] + sin * place[i, 1])
+        begin[1] = -(cos * place[i, 1] - sin * place[i, 0])
+        first, last = _columns(corners, place[i], first_azimuth, step, columns)
+        if abs(begin[0]) <= half[0] and abs(begin[1]) <= half[1]:
+            first, last = 0, columns - 1
+        for wrapped in range(first, last + 1):
+            column = wrapped % columns
+            azimuth = first_azimuth + column * step
+            enter, leave = _outline(begin, half, cos, sin, azimuth)
+            if enter >= leave:
+                continue
+            top = math.atan(high / (enter if high > 0 else leave)) - tilt[column]
+            bottom = math.atan(low / (leave if low > 0 else enter)) - tilt[column]
+            for beam in range(_first_below(elevation, top), beams):
+                if elevation[beam] < bottom:
+                    break
+                if distance[column, beam] < enter:
+                    continue
+                angle = elevation[beam] + tilt[column]
+                flat = math.cos(angle)
+                near, far, incidence = meet(
+                    planes[i, : counts[i]],
+                    flat * math.cos(azimuth),
+                    flat * math.sin(azimuth),
+                    math.sin(angle),
+                )
+                if near >= far or np.random.random() > porous[i, 0]:
+                    continue
+                near += np.random.random() * min(far - near, porous[i, 1])
+                if near < distance[column, beam]:
+                    distance[column, beam] = near
+                    cosine[column, beam] = incidence
+                    hit[column, beam] = i
+
+
+@jit
+def cast_ground(
+    heights: np.ndarray,
+    corner: np.ndarray,
+    cell: float,
+    origin: np.ndarray,
+    elevation: np.ndarray,
+    tilt: np.ndarray,
+    first_azimuth: float,
+    step: float,
+    max_range: float,
+    distance: np.ndarray,
+    cosine: np.ndarray,
+) -> None:
+    """Where rays meet the ground, of a height map that goes on beyond its edges.
+
+    Args:
+        heights: (H,W) float32 at the middles of cells, rows along y, columns along x.
+        corner: (2,) [x, y] of the map's lower edges.
+        cell: side of a cell in metres.
+        origin: (3,) of the sensor, in the map's frame.
+        elevation: (B,) of the beams, as in `cast_parts`.
+        tilt: (C,) as there.
+        first_azimuth: as there.
+        step: as there.
+        max_range: in metres.
+        distance: (C,B) float32, as there.
+        cosine: (C,B) float32, as there.
+    """
+    rows, cols = heights.shape
+    columns, beams = distance.shape
+    for column in range(columns):
+        azimuth = first_azimuth + column * step
+        ray_x, ray_y = math.cos(azimuth), math.sin(azimuth)
+        beam = beams - 1
+        before, before_height = 0.3, np.float32(0)
+        reach = 0.3
+        started = False
+        slope = math.tan(elevation[beam] + tilt[column])
+        while reach < max_range and beam >= 0:
+            x = (origin[0] + reach * ray_x - corner[0]) / cell - 0.5
+            y = (origin[1] + reach * ray_y - corner[1]) / cell - 0.5
+            x, y = min(max(x, 0.0), cols - 1.001), min(max(y, 0.0), rows - 1.001)
+            col, row = int(x), int(y)
+            x, y = x - col, y - row
+            height = (
+                (heights[row, col] * (1 - x) + heights[row, col + 1] * x) * (1 - y)
+                + (heights[row + 1, col] * (1 - x) + heights[row + 1, col + 1] * x) * y
+                - origin[2]
+            )
+            if started:
+                rise = (height - before_height) / (reach - before)
+                while beam >= 0 and height >= slope * reach:
+                    # Where the ray and this piece of the profile cross.
+                    under = slope * before - before_height
+                    over = height - slope * reach
+                    share = under / max(under + over, 1e-9)
+                    at = before + (reach - before) * min(max(share, 0.0), 1.0)
+                    long = math.sqrt(1 + slope * slope)
+                    distance[column, beam] = at * long
+                    cosine[column, beam] = max(
+                        (rise - slope) / (long * math.sqrt(1 + rise * rise)), 0.0
+                    )
+                    beam -= 1
+                    if beam >= 0:
+                        slope = math.tan(elevation[beam] + tilt[column])
+            started = True
+            before, before_height = reach, height
+            reach += max(0.12, 0.008 * reach)

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ground of a street: slopes, kerbs, banks, and what of it is road."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tiny_bev_ros.sim.world.plan import BEGIN, END, Plan
+from tiny_bev_ros.sim.world.terrain import CELL, Terrain
+
+# To either side of the road, in metres.
+_HALF = 64.0
+
+
+def make_terrain(random: np.random.Generator, plan: Plan) -> Terrain:
+    """The ground of a street."""
+    rows, cols = int(2 * _HALF / CELL), int((END - BEGIN) / CELL)
+    x = (BEGIN + (np.arange(cols) + 0.5) * CELL).astype(np.float32)
+    y = (-_HALF + (np.arange(rows) + 0.5) * CELL).astype(np.float32)
+    offset = y[:, None] - (plan.bend * x * x).astype(np.float32)[None, :]
+
+    wave, phase = random.uniform(40, 150), random.uniform(0, 2 * np.pi)
+    profile = random.normal(0, 0.012) * x + random.uniform(0, 0.35) * np.sin(
+        2 * np.pi * x / wave + phase
+    )
+    heights = (profile - profile[np.abs(x).argmin()])[None, :].astype(np.float32)
+    heights = heights + np.float32(random.normal(0, 0.008)) * offset
+    # How much of the sides there is beside a side road: 0 on it, 1 at some metres from it.
+    gap = np.full(cols, 1e3, np.float32)
+    for at, width in plan.crossings:
+        gap = np.minimum(gap, np.abs(x - at) - np.float32(width / 2))
+    asphalt, grass = random.uniform(0.1, 0.28), random.uniform(0.25, 0.5)
+    reflectivity = np.full((rows, cols), asphalt, np.float32)
+    drivable = np.ones((rows, cols), np.bool_)
+    green = np.zeros((rows, cols), np.bool_)
+    for side in (plan.left, plan.right):
+        here = slice(None, rows // 2) if side.sign < 0 else slice(rows // 2, None)
+        out = offset[here] * np.float32(side.sign)
+        road, front = np.float32(side.road), np.float32(side.front)
+        crown = np.float32(0.015) * np.minimum(np.maximum(out, 0), road)
+        # A pavement without a kerb may be driven on: to a LiDAR it is the same surface.
+        edge = road if side.kerb else front
+        beside = (out > edge) & (gap > 0)
+        soft = (out > front) & (gap > 0)
+        kerb = np.where(beside, np.float32(side.kerb), np.float32(0))
+        begin = front + np.float32(random.uniform(0, 3))
+        rise = np.clip((out - begin) * np.float32(side.steepness), 0, abs(side.bank))
+        rise *= np.clip(gap / 5, 0, 1) * np.float32(np.sign(side.bank))
+        heights[here] += kerb - crown + rise
+        if side.open:
+            drivable[here] &= ~beside | (out > front)
+        else:
+            drivable[here] &= ~beside
+            rough = random.normal(0, random.uniform(0.015, 0.06), soft.shape).astype(np.float32)
+            heights[here] += rough * soft
+            reflectivity[here][soft] = grass
+            green[here] = soft
+        reflectivity[here][beside & ~soft] = random.uniform(0.2, 0.4)
+    _paint_lanes(plan, x, offset, reflectivity)
+    return Terrain((BEGIN, -_HALF), heights, reflectivity, drivable, green)
+
+
+def _paint_lanes(plan: Plan, x: np.ndarray, offset: np.ndarray, reflectivity: np.ndarray) -> None:
+    dashes = (x % 9 < 3)[None, :] & (np.abs(offset) < CELL / 2)
+    reflectivity[dashes] = 0.75

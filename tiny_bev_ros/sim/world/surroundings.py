@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What stands beside a road and is no road user: the things that a detector must not find.
+
+Each function adds parts at a pose; sizes are in metres.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from tiny_bev_ros.sim.world.parts import GLASS, LEAVES, Material, PartList, Pose
+from tiny_bev_ros.sim.world.parts import WOOD as WOODEN
+
+STONE = Material(0.34)
+METAL = Material(0.45)
+BARK = Material(0.3, surface=WOODEN)
+WOOD = Material(0.35, surface=WOODEN)
+_SIGN = Material(0.95)
+_WINDOW = Material(0.05, 0.7, surface=GLASS)
+
+
+def _leaves(random: np.random.Generator) -> Material:
+    return Material(
+        random.uniform(0.3, 0.55),
+        dropout=0.15,
+        density=random.uniform(0.25, 0.75),
+        depth=random.uniform(0.2, 0.9),
+        surface=LEAVES,
+    )
+
+
+def tree(parts: PartList, random: np.random.Generator, pose: Pose) -> None:
+    """A trunk and a crown, from a young street tree to an old one."""
+    parts.stand(pose)
+    height = random.uniform(3.5, 12)
+    bare = random.uniform(0.15, 0.5) * height
+    radius = random.uniform(0.012, 0.03) * height + 0.04
+    parts.tube((0, 0, bare / 2 + 0.2), (2 * radius, 2 * radius, bare + 0.8), BARK, taper=0.8)
+    leaves, spread = _leaves(random), random.uniform(0.18, 0.35) * height
+    if random.random() < 0.2:  # a conifer
+        for share in (0.2, 0.5, 0.8):
+            wide = 2 * spread * (1 - share * 0.9)
+            parts.ball((0, 0, bare + (height - bare) * share), (wide, wide, height / 3), leaves)
+        return
+    for _ in range(random.integers(4, 9)):
+        angle, far = random.uniform(0, 2 * math.pi), random.uniform(0, 0.7) * spread
+        up = bare + (height - bare) * random.uniform(0.15, 0.85)
+        size = spread * random.uniform(0.7, 1.4)
+        parts.ball(
+            (far * math.cos(angle), far * math.sin(angle), up),
+            (size, size, size * 0.9),
+            leaves,
+            yaw=angle,
+        )
+
+
+def bush(
+    parts: PartList, random: np.random.Generator, pose: Pose, size: float | None = None
+) -> None:
+    """A shrub, which may be as large as a car."""
+    parts.stand(pose)
+    leaves = _leaves(random)
+    size = size or random.uniform(0.5, 2.2)
+    for _ in range(random.integers(2, 6)):
+        wide = size * random.uniform(0.5, 1.1)
+        parts.ball(
+            (*random.uniform(-0.5, 0.5, 2).tolist(), size * random.uniform(0.15, 0.5)),
+            (wide * random.uniform(0.8, 1.6), wide, size * random.uniform(0.6, 1.1)),
+            leaves,
+            yaw=random.uniform(0, math.pi),
+        )
+
+
+def hedge(parts: PartList, random: np.random.Generator, pose: Pose, length: float) -> None:
+    """A cut hedge along the pose's heading."""
+    parts.stand(pose)
+    leaves = Material(
+        random.uniform(0.3, 0.5), 0.15, random.uniform(0.7, 0.95), 0.35, surface=LEAVES
+    )
+    height, width = random.uniform(0.6, 2.4), random.uniform(0.5, 1.4)
+    begin = -length / 2
+    while begin < length / 2:
+        piece = random.uniform(1.2, 3.0)
+        parts.box(
+            (begin + piece / 2, random.normal(0, 0.05), height / 2 - 0.1),
+            (piece, width * random.uniform(0.8, 1.15), height * random.uniform(0.85, 1.1)),
+            leaves,
+            taper=(1.0, random.uniform(0.7, 1.0)),
+        )
+        begin += piece
+
+
+def wall(parts: PartList, random: np.random.Generator, pose: Pose, length: float) -> None:
+    """A garden wall, perhaps with pillars."""
+    parts.stand(pose)
+    height = random.uniform(0.4, 2.2)
+    material = Material(random.uniform(0.2, 0.5), dropout=0.02)
+    parts.box(
+        (0, 0, height / 2 - 0.2), (length, random.uniform(0.15, 0.4), height + 0.4), material
+    )
+    if random.random() < 0.4:
+        for x in np.arange(-length / 2, length / 2, random.uniform(2.5, 4)):
+            parts.box((float(x), 0, height / 2), (0.45, 0.45, height + 0.3), material)
+
+
+def fence(parts: PartList, random: np.random.Generator, pose: Pose, length: float) -> None:
+    """Posts with boards, bars or wire between them."""
+    parts.stand(pose)
+    height = random.uniform(0.8, 1.9)
+    density = random.choice([0.1, 0.35, 0.7, 0.95])
+    parts.box((0, 0, height / 2), (length, 0.05, height), Material(0.35, 0.05, float(density)))
+    for x in np.arange(-length / 2, length / 2, random.uniform(1.5, 3.0)):
+        parts.box((float(x), 0, height / 2), (0.1, 0.1, height + 0.1), WOOD)
+
+
+def guard_rail(parts: PartList, random: np.random.Generator, pose: Pose, length: float) -> None:
+    """Along a road outside of town."""
+    parts.stand(pose)
+    parts.box((0, 0, 0.6), (length, 0.12, 0.32), METAL)
+    for x in np.arange(-length / 2, length / 2, random.choice([2.0, 4.0])):
+        parts.box((float(x), 0.1, 0.35), (0.1, 0.14, 0.75), METAL)
+
+
+def pole(parts: PartList, random: np.random.Generator, pose: Pose) -> None:
+    """A lamp, a sign, a bollard or a traffic light."""
+    parts.stand(pose)
+    kind = random.choice(['lamp', 'sign', 'bollard', 'light'])
+    height = {'lamp': 7.0, 'sign': 2.6, 'bollard': 0.95, 'light': 3.2}[str(kind)]
+    radius = random.uniform(0.04, 0.12)
+    parts.tube((0, 0, height / 2), (2 * radius, 2 * radius, height), METAL)
+    if kind == 'sign':
+        parts.box((0, 0, height - 0.35), (0.05, 0.6, 0.6), _SIGN, yaw=random.normal(0, 0.4))
+    elif kind == 'light':
+        parts.box((0, 0, height - 0.4), (0.3, 0.3, 0.9), Material(0.08))
+
+
+def house(
+    parts: PartList, random: np.random.Generator, pose: Pose, length: float, depth: float
+) -> None:
+    """Its front lies on the pose's x axis, the house to the left of it, with bays and doors."""
+    parts.stand(pose)
+    material = Material(random.uniform(0.15, 0.55), dropout=random.uniform(0.0, 0.08))
+    height = random.uniform(3, 14)
+    parts.box((0, depth / 2, height / 2 - 0.5), (length, depth, height + 1.0), material)
+    for _ in range(random.integers(0, 4)):
+        wide, out = random.uniform(0.8, 3.5), random.uniform(0.2, 1.5)
+        if wide < length:
+            place = random.uniform(-(length - wide) / 2, (length - wide) / 2)
+            high = random.choice([1.0, 2.5, 2.8, height])
+            parts.box((place, 0, high / 2), (wide, 2 * out, high), material)
+    if random.random() < 0.4:  # a carport or an awning: a roof without walls
+        place = random.uniform(-length / 2, length / 2)
+        parts.box((place, -1.4, 2.5), (3.2, 2.8, 0.15), WOOD)
+        for x in (-1.5, 1.5):
+            parts.box((place + x, -2.6, 1.2), (0.12, 0.12, 2.5), WOOD)
+    for x in np.arange(-length / 2 + 1.2, length / 2 - 1, random.uniform(1.8, 3.2)):
+        # Windows lie deeper than the wall: boxes of glass that nearly touch the front.
+        parts.box((float(x), -0.01, 1.6), (1.0, 0.06, 1.2), _WINDOW)
