@@ -26,7 +26,7 @@ from tiny_bev_ros.demo.cloud_figure import outlines
 from tiny_bev_ros.demo.fusion_figure import COLOURS
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.inference.precision import dtype_for
-from tiny_bev_ros.models.checkpoint.metadata import Description, save_weights
+from tiny_bev_ros.models.checkpoint.metadata import CheckpointMetadata, save_weights
 from tiny_bev_ros.models.fusion_detector import FusionDetector
 from tiny_bev_ros.models.heads.detection import Detections
 from tiny_bev_ros.training.fusion_training import (
@@ -34,7 +34,7 @@ from tiny_bev_ros.training.fusion_training import (
     MODES,
     NETWORK,
     CameraFrames,
-    Marks,
+    ClassAP,
     build_network,
     detect,
     train,
@@ -52,9 +52,9 @@ def examine(network: FusionDetector, mode: str, exams: CameraFrames) -> dict[str
 
     Of 'fused' also of the second half without its camera, as if it was unplugged in between.
     """
-    marks = {part: Marks() for part in ('all', 'light', 'dark', 'second half')}
+    marks = {part: ClassAP() for part in ('all', 'light', 'dark', 'second half')}
     if mode == 'fused':
-        marks['second half, unplugged'] = Marks()
+        marks['second half, unplugged'] = ClassAP()
     for index in tqdm(range(len(exams)), unit='frame', desc='examining', disable=None):
         sight, second = exams[index], index >= len(exams) // 2
         found = detect(network, sight, mode)
@@ -71,14 +71,14 @@ def examine(network: FusionDetector, mode: str, exams: CameraFrames) -> dict[str
     }
 
 
-def _described(mode: str, seed: int, options: argparse.Namespace) -> Description:
+def _described(mode: str, seed: int, options: argparse.Namespace) -> CheckpointMetadata:
     origin = {
         'command': f'fusion_ablation --modes {mode} --seeds {seed}',
         'steps': options.steps,
         'frames': options.frames,
         'commit': commit_of_source(),
     }
-    return Description(NETWORK, GRID.cell, GRID.z_range, origin)
+    return CheckpointMetadata(NETWORK, GRID.cell, GRID.z_range, origin)
 
 
 def markdown(runs: list[dict[str, Any]]) -> str:

@@ -210,9 +210,9 @@ def test_nodes_take_the_path_of_pytorch_where_numba_does_not_load(tmp_path, pack
 @pytest.fixture
 def fresh_numba():
     numba_kernels = importlib.import_module('tiny_bev_ros.inference.numba_support')
-    numba_kernels.why_no_numba.cache_clear()
+    numba_kernels.numba_unavailable_reason.cache_clear()
     yield numba_kernels
-    numba_kernels.why_no_numba.cache_clear()
+    numba_kernels.numba_unavailable_reason.cache_clear()
 
 
 def test_numba_that_loads_and_does_not_compile_is_told(fresh_numba, monkeypatch):
@@ -221,14 +221,14 @@ def test_numba_that_loads_and_does_not_compile_is_told(fresh_numba, monkeypatch)
     def fail(_):
         raise ValueError('LLVM: unknown target\nlong story')
 
-    assert fresh_numba.why_no_numba() == ''
-    fresh_numba.why_no_numba.cache_clear()
+    assert fresh_numba.numba_unavailable_reason() == ''
+    fresh_numba.numba_unavailable_reason.cache_clear()
     monkeypatch.setattr(trial, '_relu', fail)
     expected = 'numba cannot be used (ValueError: LLVM: unknown target)'
-    assert fresh_numba.why_no_numba() == expected
-    fresh_numba.why_no_numba.cache_clear()
+    assert fresh_numba.numba_unavailable_reason() == expected
+    fresh_numba.numba_unavailable_reason.cache_clear()
     monkeypatch.setattr(trial, '_relu', lambda row: None)  # as if it computed nothing
-    assert fresh_numba.why_no_numba() == 'numba cannot be used (it computes wrongly)'
+    assert fresh_numba.numba_unavailable_reason() == 'numba cannot be used (it computes wrongly)'
 
 
 FUNCTION = """

@@ -15,7 +15,7 @@ from tiny_bev_ros.messages.pillar_tensor import PillarTensor, decode_pillars
 from tiny_bev_ros.messages.tensor import BevTensor, decode_tensor
 from tiny_bev_ros.runtime.input_stats import InputStats
 from tiny_bev_ros.runtime.process_setup import tune_process
-from tiny_bev_ros.runtime.safe_subscription import Input
+from tiny_bev_ros.runtime.safe_subscription import SafeSubscription
 
 __all__ = [
     'BevSubscriber',
@@ -33,7 +33,7 @@ TENSOR_TYPES: dict[str, type] = {
 }
 
 
-class BevSubscriber(Input):
+class BevSubscriber(SafeSubscription):
     """Hands each tensor of a topic to a callback, and stays up when one is wrong.
 
     It subscribes with the type and the reliability that the publisher has. A wrong message is

@@ -11,7 +11,7 @@ import torch
 
 from tiny_bev_ros.inference.backbone_runner import BackboneRunner
 from tiny_bev_ros.inference.device_timer import DeviceTimestamp
-from tiny_bev_ros.inference.head_runner import HeadRunner, Seen
+from tiny_bev_ros.inference.head_runner import HeadOutputs, HeadRunner
 from tiny_bev_ros.inference.pillar_runner import PillarRunner
 from tiny_bev_ros.models.checkpoint.metadata import load_weights
 
@@ -56,7 +56,7 @@ class Detector:
         self._engine.warm_up(self.grid.shape)
         self.seconds: dict[str, float] = {}
 
-    def __call__(self, points: np.ndarray, min_scores: tuple[float, ...]) -> Seen:
+    def __call__(self, points: np.ndarray, min_scores: tuple[float, ...]) -> HeadOutputs:
         """What is in a cloud.
 
         Args:

@@ -20,7 +20,7 @@ from tiny_bev_ros.training.fusion_training import (
     GRID,
     MODES,
     CameraFrames,
-    Marks,
+    ClassAP,
     as_batch,
     build_network,
     detect,
@@ -132,7 +132,7 @@ def test_marks():
     )  # fmt: skip
     owner = np.repeat([0, 1, 2, 3], [9, 9, 3, 9]).astype(np.int32)
     frame = Frame(np.zeros((30, 4), np.float32), owner, boxes, np.array([0, 0, 0, 0]))
-    marks = Marks()
+    marks = ClassAP()
     marks.add(frame, found_at(boxes[:3].tolist(), [0, 2, 0], [0.9, 0.8, 0.7]))
     vehicle, pedestrian, marked = marks.precisions()
     assert marks.rankings[0].positives == 2  # the fourth is off the map

@@ -58,7 +58,7 @@ def test_the_buffers_of_a_sparse_path_are_those_that_were_computed(monkeypatch, 
     if path == 'torch':
         monkeypatch.setattr(path_selector, 'why_no_numba', lambda: 'not wanted here')
     needs = BackboneMemory.of(build_backbone('tiny').eval())
-    sparse = path_selector.Choice(needs.layers, SHAPE, dtype, CPU, 1, None).sparse
+    sparse = path_selector.PathSelector(needs.layers, SHAPE, dtype, CPU, 1, None).sparse
     run_sparse(sparse, *trial_pillars(TRIAL_SHARE, 64, SHAPE, CPU))
     held = held_bytes(sparse) - held_bytes(needs.layers)
     if path == 'numba':  # as large as the map, of which only what is written takes memory
@@ -141,7 +141,7 @@ def test_a_large_map_is_measured_by_a_part_and_nothing_of_it_is_computed_densely
 
     def measure(sparse, path, channels, shape, device):
         measured.append(shape)
-        return path_selector.Costs(1.0, 1e-12, 2.0)
+        return path_selector.CostModel(1.0, 1e-12, 2.0)
 
     monkeypatch.setattr(path_selector, 'measure', measure)
     monkeypatch.setattr(path_selector, 'remembered', lambda key, made: made())
@@ -153,7 +153,7 @@ def test_a_large_map_is_measured_by_a_part_and_nothing_of_it_is_computed_densely
     assert measured == [(40, 60)]
     assert dense == []
     costs = engine._choice((80, 60)).costs
-    assert costs == path_selector.Costs(2.0, 1e-12, 4.0)
+    assert costs == path_selector.CostModel(2.0, 1e-12, 4.0)
 
 
 def test_a_pseudo_image_for_which_there_is_no_memory_is_refused_before_it_is_tried(monkeypatch):

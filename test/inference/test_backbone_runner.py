@@ -19,10 +19,10 @@ from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.inference import backbone_runner as engine_module
 from tiny_bev_ros.inference.backbone_runner import BackboneRunner
-from tiny_bev_ros.inference.numba_support import why_no_numba
+from tiny_bev_ros.inference.numba_support import numba_unavailable_reason
 from tiny_bev_ros.inference.sparse import path_selector
 from tiny_bev_ros.inference.sparse.background import backgrounds
-from tiny_bev_ros.inference.sparse.cost_model import Costs
+from tiny_bev_ros.inference.sparse.cost_model import CostModel
 from tiny_bev_ros.inference.sparse.layer_chain import as_chain
 from tiny_bev_ros.models import (
     FeatureInfo,
@@ -37,7 +37,7 @@ from tiny_bev_ros.models import (
 CPU = torch.device('cpu')
 TOLERANCE = 1e-5
 KITTI = BevGrid((0, 69.12), (-39.68, 39.68), (-3, 1), 0.16)
-WHY_NO_NUMBA = why_no_numba()
+WHY_NO_NUMBA = numba_unavailable_reason()
 CHAINS = [
     pytest.param('numba', marks=pytest.mark.skipif(bool(WHY_NO_NUMBA), reason=WHY_NO_NUMBA)),
     'torch',
@@ -208,7 +208,7 @@ def test_auto_takes_dense_for_a_full_map_and_sparse_for_an_empty_one():
     assert engine.statistics.path == 'sparse'
     assert engine.statistics.active_share == engine.statistics.work_share == 0.0
     found = engine._choice((128, 128))
-    found.costs = Costs(0.0, 1.0, float(found.dense_macs // 8))
+    found.costs = CostModel(0.0, 1.0, float(found.dense_macs // 8))
     full = torch.rand(1, 64, 128, 128)
     assert difference(engine(full), network, full) < TOLERANCE
     assert engine.statistics.path == 'dense'
@@ -236,7 +236,7 @@ def test_costs_are_measured_once_per_machine(monkeypatch, chain: str, path: str)
 
     def measure(*_):
         measured.append(chain)
-        return Costs(1.0, 1e-12, 1e9 if path == 'sparse' else 0.5)
+        return CostModel(1.0, 1e-12, 1e9 if path == 'sparse' else 0.5)
 
     monkeypatch.setattr(path_selector, 'measure', measure)
     for _ in range(2):

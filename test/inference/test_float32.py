@@ -12,7 +12,7 @@ import torch
 from acted_machine import Machine
 
 from tiny_bev_ros.inference.backbone_runner import BackboneRunner
-from tiny_bev_ros.inference.float32 import real_float32
+from tiny_bev_ros.inference.float32 import full_float32
 from tiny_bev_ros.models import build_backbone, scatter, seeded
 
 CUDA = torch.device('cuda', 0)
@@ -47,12 +47,12 @@ def test_the_rule_ends_with_the_last_of_those_who_work():
     inside, leave = threading.Event(), threading.Event()
 
     def work() -> None:
-        with real_float32(CUDA):
+        with full_float32(CUDA):
             inside.set()
             leave.wait(10)
 
     other = threading.Thread(target=work)
-    with real_float32(CUDA):
+    with full_float32(CUDA):
         within = settings()
         other.start()
         assert inside.wait(10)
@@ -64,14 +64,14 @@ def test_the_rule_ends_with_the_last_of_those_who_work():
 
 def test_an_error_ends_the_rule_too():
     before = settings()
-    with pytest.raises(KeyError), real_float32(CUDA):
+    with pytest.raises(KeyError), full_float32(CUDA):
         raise KeyError
     assert settings() == before
 
 
 def test_on_the_cpu_nothing_changes():
     before = settings()
-    with real_float32(torch.device('cpu')):
+    with full_float32(torch.device('cpu')):
         assert settings() == before
 
 
@@ -109,6 +109,6 @@ for choice in {choices}:
 def test_a_real_convolution_is_of_float32():
     x, weight = torch.rand(1, 64, 32, 32), torch.rand(64, 64, 3, 3)
     wanted = torch.nn.functional.conv2d(x.double(), weight.double())
-    with real_float32(CUDA):
+    with full_float32(CUDA):
         found = torch.nn.functional.conv2d(x.to(CUDA), weight.to(CUDA)).cpu()
     assert ((found - wanted) / wanted).abs().max() < 1e-5

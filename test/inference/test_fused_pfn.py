@@ -109,7 +109,7 @@ def test_the_stage_follows_the_weights():
 
 def test_without_numba_the_net_itself_runs(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(
-        'tiny_bev_ros.inference.pillar_runner.why_no_numba', lambda: 'it is missing'
+        'tiny_bev_ros.inference.pillar_runner.numba_unavailable_reason', lambda: 'it is missing'
     )
     stage = PillarRunner(net(), GRID, torch.device('cpu'))
     monkeypatch.setattr(FusedPfn, '__init__', lambda *_: pytest.fail('numba was used'))

@@ -9,16 +9,16 @@ import torch
 from tiny_bev_ros.inference import memory
 from tiny_bev_ros.inference.backbone_runner import BackboneRunner
 from tiny_bev_ros.inference.memory import NotEnoughMemoryError, translate_oom
-from tiny_bev_ros.inference.memory_fallback import MemoryFallback, Settings
+from tiny_bev_ros.inference.memory_fallback import ExecutionConfig, MemoryFallback
 from tiny_bev_ros.inference.model_runner import ModelRunner
 from tiny_bev_ros.models import FeatureInfo, build_backbone
 from tiny_bev_ros.nodes import model_factory
 from tiny_bev_ros.nodes.model_builder import ModelBuilder
-from tiny_bev_ros.nodes.model_factory import Weights
+from tiny_bev_ros.nodes.model_factory import LoadedModels
 
 CPU = torch.device('cpu')
 CUDA = torch.device('cuda')  # is named only, never used
-START = Settings(CUDA, 'float32', 'auto')
+START = ExecutionConfig(CUDA, 'float32', 'auto')
 FREED = 'with caches freed'
 # As on CUDA, where sparse frames take more than dense ones; both paths are kept for 'auto'.
 NEEDS = {
@@ -46,14 +46,14 @@ class Machine:
         self.memory = {'cuda': memory, 'cpu': of_cpu}
         self.can_be_sparse = can_be_sparse
         self.cached = 0
-        self.built: list[Settings] = []
+        self.built: list[ExecutionConfig] = []
         self.told: list[str] = []
 
-    def __call__(self, settings: Settings) -> FakeNetworks:
+    def __call__(self, settings: ExecutionConfig) -> FakeNetworks:
         self.built.append(settings)
         return FakeNetworks(self, settings)
 
-    def needed_bytes(self, settings: Settings) -> int | None:
+    def needed_bytes(self, settings: ExecutionConfig) -> int | None:
         if not self.can_be_sparse:
             sparsity = 'never' if settings.sparsity == 'auto' else settings.sparsity
             return None if sparsity == 'always' else NEEDS[settings.precision, sparsity]
@@ -66,7 +66,7 @@ class Machine:
 
 
 class FakeNetworks:
-    def __init__(self, machine: Machine, settings: Settings) -> None:
+    def __init__(self, machine: Machine, settings: ExecutionConfig) -> None:
         self.machine, self.settings = machine, settings
         self.released = False
 
@@ -74,7 +74,7 @@ class FakeNetworks:
         self.released = True
         self.machine.cached = 0
 
-    def __call__(self, times: int = 1) -> Settings:
+    def __call__(self, times: int = 1) -> ExecutionConfig:
         machine = self.machine
         need = times * (machine.needed_bytes(self.settings) or 0)
         with translate_oom(f'{need}'):
@@ -110,7 +110,7 @@ def test_steps_are_taken_in_the_order_of_what_they_need(memory, taken, precision
     assert told == [', '.join(step) for step in wanted]
     assert all('CUDA out of memory' in line for line in machine.told)
     assert ladder.steps == ((FREED, *STEPS[taken - 1]) if taken else ())
-    assert ladder.settings == Settings(CPU if taken == 6 else CUDA, precision, sparsity)
+    assert ladder.settings == ExecutionConfig(CPU if taken == 6 else CUDA, precision, sparsity)
     assert not ladder.exhausted
 
 
@@ -118,7 +118,7 @@ def test_on_the_cpu_it_goes_on_in_the_same_way():
     machine = Machine(1, of_cpu=10)
     ladder = machine.ladder(lower=False)
     ladder.run(lambda networks: networks())
-    assert ladder.settings == Settings(CPU, 'float32', 'never')
+    assert ladder.settings == ExecutionConfig(CPU, 'float32', 'never')
     assert ladder.steps == (FREED, 'dense only', 'on the CPU')
 
 
@@ -142,8 +142,8 @@ def test_freeing_caches_is_tried_first_and_is_possible_again_later():
         (START, False, False, True, ('dense only',)),
         (START, False, True, True, ('dense only', 'on the CPU')),
         (START, False, True, False, ('on the CPU',)),
-        (Settings(CUDA, 'float32', 'never'), True, False, True, ('in bfloat16',)),
-        (Settings(CPU, 'bfloat16', 'never'), True, True, True, ()),
+        (ExecutionConfig(CUDA, 'float32', 'never'), True, False, True, ('in bfloat16',)),
+        (ExecutionConfig(CPU, 'bfloat16', 'never'), True, True, True, ()),
     ],
 )
 def test_steps_that_are_not_allowed_or_save_nothing_are_left_out(
@@ -181,14 +181,14 @@ def test_several_in_a_row_are_no_accident():
 
 def test_building_networks_takes_steps_as_well():
     class Failing(Machine):
-        def __call__(self, settings: Settings) -> FakeNetworks:
+        def __call__(self, settings: ExecutionConfig) -> FakeNetworks:
             with translate_oom('the networks'):
                 if settings.device.type != 'cpu':
                     raise RuntimeError('CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling')
             return super().__call__(settings)
 
     ladder = Failing(26).ladder(lower=False)
-    assert ladder.settings == Settings(CPU, 'float32', 'auto')
+    assert ladder.settings == ExecutionConfig(CPU, 'float32', 'auto')
     assert ladder.steps == (FREED, 'on the CPU')
     with pytest.raises(NotEnoughMemoryError):
         Failing(26).ladder(lower=False, cpu=False)
@@ -216,7 +216,7 @@ def test_a_step_that_is_taken_meanwhile_holds_for_other_networks_as_well():
     ladder.run(lambda networks: networks())
     adopt()
     assert other.built == [START]
-    wanted = Settings(CUDA, 'float32', 'always')
+    wanted = ExecutionConfig(CUDA, 'float32', 'always')
     assert ladder.run(lambda networks: networks()) == wanted
     assert other.built == [START, wanted]
     assert ladder.steps == (FREED, 'sparse only')
@@ -224,7 +224,7 @@ def test_a_step_that_is_taken_meanwhile_holds_for_other_networks_as_well():
 
 def test_when_there_is_no_room_for_other_networks_those_of_now_stay():
     class Full(Machine):
-        def __call__(self, settings: Settings) -> FakeNetworks:
+        def __call__(self, settings: ExecutionConfig) -> FakeNetworks:
             raise NotEnoughMemoryError('no room')
 
     machine = Machine(26)
@@ -244,9 +244,9 @@ def test_networks_that_were_released_are_built_again():
     assert ladder.networks is not old
 
 
-def only_backbone(name: str, **channels: int) -> Weights:
+def only_backbone(name: str, **channels: int) -> LoadedModels:
     backbone = build_backbone(name, **channels).eval()
-    return Weights(None, backbone, None, None, None, None, {})
+    return LoadedModels(None, backbone, None, None, None, None, {})
 
 
 def test_a_real_engine_goes_on_sparse_and_right(monkeypatch):
@@ -257,7 +257,7 @@ def test_a_real_engine_goes_on_sparse_and_right(monkeypatch):
         wanted = weights.backbone(canvas)
 
     class Builder(ModelBuilder):
-        def __call__(self, settings: Settings) -> ModelRunner:
+        def __call__(self, settings: ExecutionConfig) -> ModelRunner:
             engine = BackboneRunner(weights.backbone, CPU, sparsity=settings.sparsity)
             return ModelRunner(engine=engine)
 
@@ -269,7 +269,7 @@ def test_a_real_engine_goes_on_sparse_and_right(monkeypatch):
     told: list[str] = []
     ladder = MemoryFallback(
         Builder(weights, {}, None, lambda: (20, 30)),
-        Settings(CPU, 'float32', 'auto'),
+        ExecutionConfig(CPU, 'float32', 'auto'),
         told.append,
         allow_lower_precision=False,
         allow_cpu=True,
@@ -283,7 +283,7 @@ def test_half_a_dense_path_takes_less_of_a_gpu_than_a_sparse_one():
     """So that it comes after it: the fixed order of old did not know."""
     builder = ModelBuilder(only_backbone('tiny'), {}, None, lambda: None)
     needs = {
-        (precision, sparsity): builder.needed_bytes(Settings(CUDA, precision, sparsity))
+        (precision, sparsity): builder.needed_bytes(ExecutionConfig(CUDA, precision, sparsity))
         for precision, sparsity in NEEDS
     }
     assert needs['bfloat16', 'never'] < needs['float32', 'never'] < needs['float32', 'always']
@@ -306,14 +306,15 @@ class NotAChain(torch.nn.Module):
 
 
 def test_what_is_no_chain_cannot_become_sparse():
-    weights = Weights(None, NotAChain(), None, None, None, None, {})
+    weights = LoadedModels(None, NotAChain(), None, None, None, None, {})
     builder = ModelBuilder(weights, {}, None, lambda: (40, 40))
-    assert builder.needed_bytes(Settings(CUDA, 'float32', 'always')) is None
+    assert builder.needed_bytes(ExecutionConfig(CUDA, 'float32', 'always')) is None
     auto, never = (
-        builder.needed_bytes(Settings(CUDA, 'float32', sparsity)) for sparsity in ('auto', 'never')
+        builder.needed_bytes(ExecutionConfig(CUDA, 'float32', sparsity))
+        for sparsity in ('auto', 'never')
     )
     assert auto == never == 4 * 4 * 40 * 40 + 2 * 4 * 4 * 20 * 20
-    assert builder.needed_bytes(Settings(CUDA, 'bfloat16', 'auto')) < auto
+    assert builder.needed_bytes(ExecutionConfig(CUDA, 'bfloat16', 'auto')) < auto
 
 
 class Log:
@@ -330,7 +331,7 @@ class Log:
 
 def test_a_start_that_takes_long_is_told_before_with_what_it_takes(monkeypatch):
     weights, log = only_backbone('tiny', in_channels=4, mid_channels=4), Log()
-    settings = Settings(CPU, 'float32', 'never')
+    settings = ExecutionConfig(CPU, 'float32', 'never')
     builder = ModelBuilder(weights, {'num_threads': 0}, log, lambda: (40, 60))
     builder(settings)
     assert log.lines == []
@@ -348,14 +349,14 @@ def test_a_map_that_no_setting_has_memory_for_is_one_line_and_another_runs_with_
     weights, log = only_backbone('tiny'), Log()
     builder = ModelBuilder(weights, {'num_threads': 0}, log, lambda: (80, 120))
     needs = {
-        sparsity: builder.needed_bytes(Settings(CPU, 'float32', sparsity))
+        sparsity: builder.needed_bytes(ExecutionConfig(CPU, 'float32', sparsity))
         for sparsity in ('auto', 'always', 'never')
     }
     assert needs['auto'] > max(needs['always'], needs['never'])
 
     def ladder(free: int) -> MemoryFallback[ModelRunner]:
         monkeypatch.setattr(memory, 'free_bytes', lambda device: free)
-        settings = Settings(CPU, 'float32', 'auto')
+        settings = ExecutionConfig(CPU, 'float32', 'auto')
         return MemoryFallback(
             builder, settings, log.info, allow_lower_precision=False, allow_cpu=True
         )

@@ -39,7 +39,8 @@ def test_the_stage_gives_what_the_modules_give(device: str):
 def test_points_in_the_grid_are_counted(monkeypatch, device, compiled, max_points):
     if not compiled:
         monkeypatch.setattr(
-            'tiny_bev_ros.inference.pillar_runner.why_no_numba', lambda: 'not wanted here'
+            'tiny_bev_ros.inference.pillar_runner.numba_unavailable_reason',
+            lambda: 'not wanted here',
         )
     stage = PillarRunner(PillarFeatureNet(max_points=max_points), GRID, torch.device(device))
     cloud = points()

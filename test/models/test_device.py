@@ -10,7 +10,7 @@ import torch
 from acted_cuda import acted_cuda
 
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.models import resolve_device, why_no_cuda
+from tiny_bev_ros.models import cuda_unavailable_reason, resolve_device
 from tiny_bev_ros.nodes.model_factory import make_device
 
 # What PyTorch says, from its sources, where `is_available` says only no.
@@ -70,7 +70,7 @@ def test_what_pytorch_says_is_said(without, name, text):
 def test_a_variable_that_hides_devices_is_named(without, monkeypatch):
     monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '')
     without(NONE_VISIBLE)
-    assert why_no_cuda().endswith(f"({NONE_VISIBLE}; CUDA_VISIBLE_DEVICES is '')")
+    assert cuda_unavailable_reason().endswith(f"({NONE_VISIBLE}; CUDA_VISIBLE_DEVICES is '')")
 
 
 @pytest.mark.skipif(torch.version.cuda is not None, reason='PyTorch is built for CUDA')
@@ -79,7 +79,7 @@ def test_a_pytorch_without_cuda_is_named():
     with pytest.raises(TinyBevError, match=r"device is 'cuda', but .*expected auto or cpu") as no:
         resolve_device('cuda')
     assert reason in str(no.value)
-    assert reason in why_no_cuda()
+    assert reason in cuda_unavailable_reason()
 
 
 def test_a_node_says_why_auto_became_the_cpu(without):
@@ -98,7 +98,7 @@ def test_a_device_on_which_nothing_runs_is_none(acted):
     acted.broken = RuntimeError('CUDA error: no kernel image is available for execution\nmore')
     assert resolve_device('auto') == torch.device('cpu')
     reason = 'cuda:0 does not work (CUDA error: no kernel image is available for execution)'
-    assert why_no_cuda() == reason
+    assert cuda_unavailable_reason() == reason
     with pytest.raises(TinyBevError) as caught:
         resolve_device('cuda')
     assert str(caught.value) == f"device is 'cuda', but {reason}; expected auto or cpu"

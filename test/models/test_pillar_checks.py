@@ -12,7 +12,7 @@ from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.inference.backbone_runner import BackboneRunner
 from tiny_bev_ros.inference.head_runner import HeadRunner
-from tiny_bev_ros.inference.numba_support import why_no_numba
+from tiny_bev_ros.inference.numba_support import numba_unavailable_reason
 from tiny_bev_ros.inference.sparse import path_selector
 from tiny_bev_ros.models import build_backbone, scatter
 from tiny_bev_ros.models.bev_detector import build_heads
@@ -21,7 +21,7 @@ CPU = torch.device('cpu')
 SHAPE = (20, 30)
 FEATURES = torch.rand(3, 4, generator=torch.Generator().manual_seed(0))
 CELLS = torch.tensor([[0, 0], [7, 9], [19, 29]])
-WHY_NO_NUMBA = why_no_numba()
+WHY_NO_NUMBA = numba_unavailable_reason()
 WRONG: list[tuple[Any, Any, Any, str]] = [
     (FEATURES, [[0, 0], [7, 9], [20, 29]], SHAPE, 'pillar 2 is row 20, column 29; expected'),
     (FEATURES, [[0, 0], [7, 30], [19, 29]], SHAPE, 'pillar 1 is row 7, column 30; expected'),

@@ -49,7 +49,7 @@ from tiny_bev_ros.nodes.fusion_node import FusionNode
 from tiny_bev_ros.nodes.heads_node import HeadsNode
 from tiny_bev_ros.nodes.pfn_node import PfnNode
 from tiny_bev_ros.nodes.pipeline_node import PipelineNode
-from tiny_bev_ros.runtime.malloc import give_back
+from tiny_bev_ros.runtime.malloc import trim_malloc
 from tiny_bev_ros.runtime.staleness import NO_CLOCK
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
@@ -638,7 +638,7 @@ def tensors_and_networks() -> int:
 
 def resident_mb() -> float:
     gc.collect()
-    give_back()
+    trim_malloc()
     pages = int(Path('/proc/self/statm').read_text().split()[1])
     return pages * os.sysconf('SC_PAGE_SIZE') / 2**20
 

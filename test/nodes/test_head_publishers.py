@@ -18,7 +18,7 @@ from rclpy.qos import QoSDurabilityPolicy, QoSProfile
 from visualization_msgs.msg import Marker, MarkerArray
 
 from tiny_bev_ros.grid import Axis
-from tiny_bev_ros.inference.head_runner import Seen
+from tiny_bev_ros.inference.head_runner import HeadOutputs
 from tiny_bev_ros.messages.tensor_labels import TensorLabels
 from tiny_bev_ros.models.heads.detection import Detections
 from tiny_bev_ros.nodes.heads_node import HeadsNode
@@ -26,7 +26,9 @@ from tiny_bev_ros.nodes.heads_node import HeadsNode
 pytestmark = [pytest.mark.dds, pytest.mark.timeout(60)]
 
 BOXES = torch.tensor([[10.0, 2.0, -0.9, 4.2, 1.7, 1.5, 0.4]])
-SEEN = Seen(Detections(BOXES, torch.tensor([0.9]), torch.tensor([0])), torch.full((4, 6), 0.75))
+SEEN = HeadOutputs(
+    Detections(BOXES, torch.tensor([0.9]), torch.tensor([0])), torch.full((4, 6), 0.75)
+)
 KNOWN = np.arange(24).reshape(4, 6) % 2 == 0
 
 

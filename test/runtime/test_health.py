@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from tiny_bev_ros.runtime.health import Condition, Level, Rates, Thresholds, judge
+from tiny_bev_ros.runtime.health import Level, NodeStatus, Rates, Thresholds, evaluate_status
 from tiny_bev_ros.runtime.input_stats import InputStats
 
 LIMITS = Thresholds(
@@ -21,7 +21,7 @@ LIMITS = Thresholds(
     dropped_error_share=0.6,
 )
 NEVER = Thresholds(0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0)
-GOOD = Condition('active', latency_ms=50.0, rate_hz=10.0, received=10)
+GOOD = NodeStatus('active', latency_ms=50.0, rate_hz=10.0, received=10)
 
 
 def dropped(**causes: int) -> Counter[str]:
@@ -60,7 +60,7 @@ def dropped(**causes: int) -> Counter[str]:
     ],
 )
 def test_judgement(change, level, text):
-    assert judge(replace(GOOD, **change), LIMITS) == (level, text)
+    assert evaluate_status(replace(GOOD, **change), LIMITS) == (level, text)
 
 
 def test_thresholds_can_be_switched_off():
@@ -72,7 +72,7 @@ def test_thresholds_can_be_switched_off():
         rate_hz=0.0,
         dropped=dropped(replaced=10),
     )
-    assert judge(bad, NEVER) == (Level.OK, 'active')
+    assert evaluate_status(bad, NEVER) == (Level.OK, 'active')
 
 
 def test_rates_are_those_since_the_last_look():

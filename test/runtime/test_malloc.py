@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tiny_bev_ros.runtime.malloc import configure_malloc, give_back
+from tiny_bev_ros.runtime.malloc import configure_malloc, trim_malloc
 
 _FAULTS = """
 import resource, torch
@@ -87,7 +87,7 @@ def test_kept_memory_can_be_given_back():
 
 
 def test_giving_back_where_nothing_is_kept_is_nothing():
-    give_back()
+    trim_malloc()
 
 
 _ARENAS = """

@@ -10,7 +10,7 @@ from tiny_bev_ros.demo.point_check import check_points, hint, row
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.messages.point_cloud import DecodedCloud
-from tiny_bev_ros.runtime.log_throttle import Notice
+from tiny_bev_ros.runtime.log_throttle import LogThrottle
 from tiny_bev_ros.runtime.point_stats import PointStats
 
 GRID = BevGrid((0, 8), (-4, 4), (-3, 1), 0.5)
@@ -52,7 +52,7 @@ def cloud(kept: int, dropped: int = 0, *doubts: str) -> DecodedCloud:
 
 
 def test_a_notice_comes_each_time_that_it_begins(log: Log):
-    notice = Notice(lambda: log.now)
+    notice = LogThrottle(lambda: log.now)
     told = []
     for now, holds in [(0, 1), (1, 1), (99, 1), (100, 0), (101, 1), (102, 0), (103, 1), (111, 1)]:
         log.now = now * S
@@ -63,7 +63,7 @@ def test_a_notice_comes_each_time_that_it_begins(log: Log):
 
 
 def test_a_notice_that_repeats_comes_every_ten_seconds(log: Log):
-    notice = Notice(lambda: log.now, again=True)
+    notice = LogThrottle(lambda: log.now, again=True)
     told = []
     for now in range(0, 35):
         log.now = now * S

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tiny_bev_ros.runtime.topic_silence import Silence, who_publishes
+from tiny_bev_ros.runtime.topic_silence import TopicSilence, who_publishes
 
 CLOUD = 'sensor_msgs/msg/PointCloud2'
 
@@ -18,7 +18,7 @@ class Log:
     def __init__(self, limit_s: float) -> None:
         self.lines: list[str] = []
         self.now_s = 100.0
-        self.silence = Silence(
+        self.silence = TopicSilence(
             self, '/points', lambda: limit_s, lambda: int(self.now_s * 1e9), lambda: 'so it is'
         )
 

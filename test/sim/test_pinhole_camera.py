@@ -14,13 +14,13 @@ from tiny_bev_ros.models.camera.geometry import make_camera
 from tiny_bev_ros.sim import LIDARS, Mounting, ego_pose, plan_of, scan, street
 from tiny_bev_ros.sim.sensors.half_spaces import planes_of
 from tiny_bev_ros.sim.sensors.lidar import placed
-from tiny_bev_ros.sim.sensors.pinhole_camera import Eye, Light, look, render
+from tiny_bev_ros.sim.sensors.pinhole_camera import Light, PinholeCamera, look, render
 from tiny_bev_ros.sim.sensors.pixel_rays import GROUND, NOTHING
 from tiny_bev_ros.sim.world.parts import GLASS, Material, PartList, Pose, attitudes, rotation
 from tiny_bev_ros.sim.world.scene import empty
 from tiny_bev_ros.sim.world.terrain import CELL, Terrain, flat
 
-EYE = Eye()
+EYE = PinholeCamera()
 LEVEL = flat()
 HERE, AHEAD = np.array([0.0, 0.0, 1.4]), np.eye(3)
 SOLID = Material(0.5)

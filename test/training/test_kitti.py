@@ -10,7 +10,12 @@ import torch
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.models.heads.detection import Detections
-from tiny_bev_ros.training.evaluation import Score, kitti_exams, mistakes, simulated_exam
+from tiny_bev_ros.training.evaluation import (
+    Score,
+    kitti_eval_frames,
+    mistakes,
+    simulated_eval_frame,
+)
 from tiny_bev_ros.training.kitti import KittiFolder
 from tiny_bev_ros.training.labelled_frame import Frame
 
@@ -185,7 +190,7 @@ def found(*rows):
 
 def vehicle_ap(frames, detections, level='seen'):
     score = Score()
-    for exam in kitti_exams(frames):
+    for exam in kitti_eval_frames(frames):
         score.add(exam, detections)
     ranking = score.rankings[level, 'vehicle', 'bev', 0.5]
     return ranking.average_precision(), ranking.positives
@@ -215,7 +220,7 @@ def test_rules_of_the_exam(folder):
 def test_a_perfect_answer_is_worth_all(data_dir):
     frames = KittiFolder(data_dir / 'kitti')
     score = Score()
-    for exam in kitti_exams(frames):
+    for exam in kitti_eval_frames(frames):
         boxes, labels = [], []
         for label_of, truth in enumerate(exam.truths['seen']):
             boxes.append(truth.boxes)
@@ -235,7 +240,7 @@ def test_simulated_objects_of_few_points_do_not_count():
     points = np.zeros((len(owner), 4), np.float32)
     frame = Frame(points, owner, boxes, np.zeros(3, np.int64))
     score = Score()
-    score.add(simulated_exam('0', frame), found((10, 3, 0.5), (-20, 3, 0.9), (60, 0, 0.9)))
+    score.add(simulated_eval_frame('0', frame), found((10, 3, 0.5), (-20, 3, 0.9), (60, 0, 0.9)))
     ranking = score.rankings['seen', 'vehicle', '3d', 0.7]
     assert (ranking.positives, ranking.average_precision()) == (1, 1.0)
 
@@ -254,7 +259,7 @@ def test_drivable_iou_over_all_frames():
 def test_mistakes_are_counted_and_named(folder):
     points = np.vstack([on_car(20, 3, 40), on_car(30, 0, 40)])
     frames = folder(label('Car', 20, 3, -0.9), label('Car', 30, 0, -0.9), points=points)
-    (exam,) = kitti_exams(frames)
+    (exam,) = kitti_eval_frames(frames)
     assert mistakes(exam, found((20, 3, 0.5), (30, 0, 0.5)))[0] == 0
     wrong, missed = mistakes(exam, found((20, 3, 0.5), (25, -1, 0.5)))
     assert wrong == 2

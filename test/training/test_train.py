@@ -16,16 +16,16 @@ import torch
 
 from tiny_bev_ros.detector import Detector
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.models.checkpoint.metadata import Description, load_weights, read_description
+from tiny_bev_ros.models.checkpoint.metadata import CheckpointMetadata, load_weights, read_metadata
 from tiny_bev_ros.training.dataset import Crop, Crops
 from tiny_bev_ros.training.evaluate import evaluate, reach_of
 from tiny_bev_ros.training.evaluate import main as evaluate_main
-from tiny_bev_ros.training.evaluation import simulated_exam
+from tiny_bev_ros.training.evaluation import simulated_eval_frame
 from tiny_bev_ros.training.simulated import simulated
 from tiny_bev_ros.training.train import main as train_main
 from tiny_bev_ros.training.train import smoke_config, train
-from tiny_bev_ros.training.trainer import CHECKPOINT, Place, Training
-from tiny_bev_ros.training.training_config import NetworkConfig, TrainConfig, read_config
+from tiny_bev_ros.training.trainer import CHECKPOINT, DistributedContext, Trainer
+from tiny_bev_ros.training.training_config import ModelConfig, TrainConfig, read_config
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = TrainConfig(
@@ -35,10 +35,10 @@ SMALL = TrainConfig(
     precision='float32',
     workers=0,
     save_every=2,
-    network=NetworkConfig(pfn_channels=8, mid_channels=8, out_channels=8),
+    network=ModelConfig(pfn_channels=8, mid_channels=8, out_channels=8),
     piece=Crop(size=16.0),
 )
-HERE = Place(0, 1, torch.device('cpu'))
+HERE = DistributedContext(0, 1, torch.device('cpu'))
 
 
 def frames_of(config):
@@ -96,12 +96,12 @@ def test_configurations_of_other_editors_are_read(tmp_path, encoding):
 
 def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(tmp_path):
     torch.set_num_threads(1)
-    whole = Training(SMALL, frames_of(SMALL), tmp_path / 'whole', HERE)
+    whole = Trainer(SMALL, frames_of(SMALL), tmp_path / 'whole', HERE)
     whole.run()
-    first = Training(SMALL, frames_of(SMALL), tmp_path / 'halves', HERE)
+    first = Trainer(SMALL, frames_of(SMALL), tmp_path / 'halves', HERE)
     first.run(until=3)
     assert first.step == 3
-    second = Training(SMALL, frames_of(SMALL), tmp_path / 'halves', HERE)
+    second = Trainer(SMALL, frames_of(SMALL), tmp_path / 'halves', HERE)
     assert second.step == 3
     second.run()
     expected = state_of(whole)
@@ -112,10 +112,10 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(tmp_path):
 
 
 def test_a_checkpoint_of_another_run_is_refused(tmp_path):
-    Training(SMALL, frames_of(SMALL), tmp_path, HERE).run(until=1)
+    Trainer(SMALL, frames_of(SMALL), tmp_path, HERE).run(until=1)
     other = dataclasses.replace(SMALL, seed=1, learning_rate=1e-4)
     with pytest.raises(TinyBevError, match='is of another learning_rate, seed; expected the same'):
-        Training(other, frames_of(other), tmp_path, HERE)
+        Trainer(other, frames_of(other), tmp_path, HERE)
 
 
 @pytest.mark.parametrize(
@@ -137,12 +137,12 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path):
 def test_a_state_that_cannot_be_taken_up_is_one_line(tmp_path, write, words):
     write(tmp_path / CHECKPOINT)
     with pytest.raises(TinyBevError, match=words) as error:
-        Training(SMALL, frames_of(SMALL), tmp_path, HERE)
+        Trainer(SMALL, frames_of(SMALL), tmp_path, HERE)
     assert str(error.value).isprintable()
 
 
 def test_intensity_stays_without_effect(tmp_path):
-    training = Training(SMALL, frames_of(SMALL), tmp_path, HERE)
+    training = Trainer(SMALL, frames_of(SMALL), tmp_path, HERE)
     training.run(until=3)
     assert (training.network.pfn.linear.weight[:, 3] == 0).all()
 
@@ -151,8 +151,8 @@ def test_intensity_stays_without_effect(tmp_path):
     ('cell', 'reach'), [(0.25, 52.0), (0.2, 51.2), (0.16, 51.2), (0.32, 51.2)]
 )
 def test_maps_of_an_evaluation_fit_the_cells_of_the_weights(monkeypatch, cell, reach):
-    said = Description({}, cell, (-3.0, 2.0), {})
-    monkeypatch.setattr('tiny_bev_ros.training.evaluate.read_description', lambda path: said)
+    said = CheckpointMetadata({}, cell, (-3.0, 2.0), {})
+    monkeypatch.setattr('tiny_bev_ros.training.evaluate.read_metadata', lambda path: said)
     side = reach_of('weights.safetensors')
     assert side == pytest.approx(reach)
     rows, cols = said.grid((-side, side), (-side, side)).shape
@@ -164,7 +164,7 @@ def test_weights_say_what_they_are(tmp_path):
     path = train(SMALL, tmp_path, 'train --config small.yaml')
     assert path is not None
     network, said = load_weights(path)
-    assert said == read_description(path)
+    assert said == read_metadata(path)
     assert (said.cell, said.z_range) == (0.25, (-3.0, 2.0))
     assert said.origin['command'] == 'train --config small.yaml'
     assert said.origin['config']['steps'] == 6
@@ -181,7 +181,7 @@ def test_weights_that_do_not_fit_are_refused(tmp_path):
 
     (tmp_path / 'x.safetensors').write_bytes(b'12345678' * 9)
     with pytest.raises(TinyBevError, match='it is of unknown kind'):
-        read_description(tmp_path / 'x.safetensors')
+        read_metadata(tmp_path / 'x.safetensors')
     save_file({'a': torch.zeros(1)}, tmp_path / 'y.safetensors')
     with pytest.raises(TinyBevError, match='expected a file of `train`'):
         load_weights(tmp_path / 'y.safetensors')
@@ -221,7 +221,9 @@ def test_a_short_run_learns_to_find_a_car(tmp_path, monkeypatch, capsys):
         losses = [float(row['total']) for row in csv.DictReader(file)]
     assert losses[-1] < 0.75 * losses[0]
     detector = Detector(tmp_path / 'weights.safetensors', (-32.0, 32.0), (-32.0, 32.0))
-    exams = [simulated_exam(str(seed), simulated(seed, ('hdl64',)), 20.0) for seed in range(6)]
+    exams = [
+        simulated_eval_frame(str(seed), simulated(seed, ('hdl64',)), 20.0) for seed in range(6)
+    ]
     result = evaluate(detector, exams, len(exams))
     ranking = result.score.rankings['seen', 'vehicle', 'bev', 0.25]
     assert ranking.positives > 10

@@ -13,7 +13,7 @@ from sensor_msgs.msg import CameraInfo
 from tiny_bev_ros.bag.reader import TF_STATIC, BagMessage
 from tiny_bev_ros.messages.image import encode_image
 from tiny_bev_ros.sim.sensors.lidar import Mounting, placed
-from tiny_bev_ros.sim.sensors.pinhole_camera import Eye, render
+from tiny_bev_ros.sim.sensors.pinhole_camera import PinholeCamera, render
 from tiny_bev_ros.sim.world.colours import colours_of, ground_colours
 from tiny_bev_ros.sim.world.scene import Scene
 
@@ -25,7 +25,7 @@ CAMERA_TOPICS = {
     TF: _TF_TYPE,
 }
 FRAME = 'camera_optical'
-_EYE = Eye((640, 240), 320.0, (319.5, 100.0))
+_EYE = PinholeCamera((640, 240), 320.0, (319.5, 100.0))
 # From the LiDAR: x ahead, y left, z up, in metres.
 _AT = np.array([0.3, 0.0, -0.2])
 _MARKED_SHARE = 0.4

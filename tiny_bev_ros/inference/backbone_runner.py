@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.inference.backbone_memory import BackboneMemory
 from tiny_bev_ros.inference.dense import DensePath, cuda_graph
-from tiny_bev_ros.inference.float32 import real_float32
+from tiny_bev_ros.inference.float32 import full_float32
 from tiny_bev_ros.inference.folded_module import FoldedModule
 from tiny_bev_ros.inference.memory import expect_free, translate_oom
 from tiny_bev_ros.inference.precision import reason_for_float32
@@ -27,7 +27,7 @@ from tiny_bev_ros.inference.sparse.cost_model import (
     trial_pillars,
 )
 from tiny_bev_ros.inference.sparse.layer_chain import ConvLayer, as_chain, chain_part
-from tiny_bev_ros.inference.sparse.path_selector import Choice, made_with_numba
+from tiny_bev_ros.inference.sparse.path_selector import PathSelector, made_with_numba
 from tiny_bev_ros.inference.weights_fingerprint import fingerprint
 from tiny_bev_ros.models.pillars import check_pillars, check_shape, scatter_checked
 
@@ -220,7 +220,7 @@ class BackboneRunner:
 
     @contextmanager
     def _working_on(self, what: str) -> Iterator[None]:
-        with translate_oom(what), real_float32(self._device):
+        with translate_oom(what), full_float32(self._device):
             yield
 
     def _run_once(self, shape: tuple[int, int]) -> None:
@@ -258,7 +258,7 @@ class BackboneRunner:
     def _build(self) -> None:
         self._built_from = fingerprint(self._network)
         self._layers: tuple[ConvLayer, ...] = ()
-        self._by_shape: dict[tuple[int, int], Choice] = {}
+        self._by_shape: dict[tuple[int, int], PathSelector] = {}
         self._fits = None
         self.why_dense = ''
         on_cpu = self._device.type == 'cpu'
@@ -305,9 +305,9 @@ class BackboneRunner:
         """What follows the chain, if anything does."""
         return features if self._after is None else self._after(features).float()
 
-    def _choice(self, shape: tuple[int, int]) -> Choice:
+    def _choice(self, shape: tuple[int, int]) -> PathSelector:
         if shape not in self._by_shape:
-            self._by_shape[shape] = Choice(
+            self._by_shape[shape] = PathSelector(
                 self._layers,
                 shape,
                 self._dtype,

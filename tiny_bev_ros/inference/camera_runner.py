@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.inference.float32 import real_float32
+from tiny_bev_ros.inference.float32 import full_float32
 from tiny_bev_ros.inference.folded_module import FoldedModule
 from tiny_bev_ros.inference.memory import translate_oom
 from tiny_bev_ros.inference.precision import dtype_for
@@ -73,7 +73,7 @@ class CameraRunner:
             )
         with (
             translate_oom(f'an image of {width} x {height} pixels'),
-            real_float32(self._device),
+            full_float32(self._device),
         ):
             image, camera = self._fit(_pixels(rgb), camera)
             image = image.to(self._device).float() / 255

@@ -57,7 +57,7 @@ _settings = _Settings()
 
 
 @contextmanager
-def real_float32(device: torch.device) -> Iterator[None]:
+def full_float32(device: torch.device) -> Iterator[None]:
     """Lets convolutions and products of float32 inside be of float32, not of TF32, on CUDA.
 
     PyTorch's default is TF32, of 10 bits, for convolutions and float32 for products, with which

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tiny_bev_ros.grid import BevGrid
-from tiny_bev_ros.inference.float32 import real_float32
+from tiny_bev_ros.inference.float32 import full_float32
 from tiny_bev_ros.inference.fusion_memory import (
     attention_is_fused,
     global_bytes,
@@ -84,7 +84,7 @@ class FusionRunner:
         cameras = [camera for _, camera in there]
         self._check_memory(grid, cameras)
         what = f'the fusion of a map of {tuple(bev.shape)}'
-        with translate_oom(what), real_float32(self._device):
+        with translate_oom(what), full_float32(self._device):
             features = [each.to(self._device) for each, _ in there]
             lower = self._dtype != torch.float32
             with torch.autocast(self._device.type, self._dtype, lower):

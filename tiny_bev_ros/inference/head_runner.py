@@ -11,14 +11,14 @@ from torch import Tensor, nn
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
-from tiny_bev_ros.inference.float32 import real_float32
+from tiny_bev_ros.inference.float32 import full_float32
 from tiny_bev_ros.inference.folded_module import FoldedModule
 from tiny_bev_ros.inference.memory import translate_oom
 from tiny_bev_ros.inference.precision import dtype_for
 from tiny_bev_ros.models.heads.detection import Detections, decode
 
 
-class Seen(NamedTuple):
+class HeadOutputs(NamedTuple):
     """What the heads see in one frame; None for a head that is not there.
 
     Attributes:
@@ -54,7 +54,9 @@ class HeadRunner:
         self.channels = first.in_channels
 
     @torch.inference_mode()
-    def __call__(self, features: Tensor, grid: BevGrid, min_scores: tuple[float, ...]) -> Seen:
+    def __call__(
+        self, features: Tensor, grid: BevGrid, min_scores: tuple[float, ...]
+    ) -> HeadOutputs:
         """What is in the first frame of features (B,C,h,w) float32, on any device.
 
         Args:
@@ -75,7 +77,7 @@ class HeadRunner:
             raise TinyBevError(
                 f'channel size is {features.shape[1]}; expected {self.channels}, as the heads have'
             )
-        with translate_oom(f'features of {tuple(features.shape)}'), real_float32(self._device):
+        with translate_oom(f'features of {tuple(features.shape)}'), full_float32(self._device):
             features = features[:1].to(self._device, torch.float32)
             detections = drivable = None
             if 'detection' in self._heads:
@@ -84,4 +86,4 @@ class HeadRunner:
                 detections = Detections(*(each.cpu() for each in found))
             if 'drivable' in self._heads:
                 drivable = self._heads['drivable'](features)[0, 0].sigmoid().cpu()
-        return Seen(detections, drivable)
+        return HeadOutputs(detections, drivable)

@@ -17,7 +17,7 @@ _SPARSITIES = {'always': 'sparse only', 'never': 'dense only'}
 
 
 @dataclass(frozen=True)
-class Settings:
+class ExecutionConfig:
     """Settings by which networks are run.
 
     Attributes:
@@ -45,10 +45,10 @@ Result = TypeVar('Result')
 class Builder(Protocol[Made_co]):
     """Makes networks for some settings, and tells before what they take."""
 
-    def __call__(self, settings: Settings) -> Made_co:
+    def __call__(self, settings: ExecutionConfig) -> Made_co:
         """The networks; may raise NotEnoughMemoryError."""
 
-    def needed_bytes(self, settings: Settings) -> int | None:
+    def needed_bytes(self, settings: ExecutionConfig) -> int | None:
         """Memory of the device that they take; None where the settings are not possible."""
 
 
@@ -87,7 +87,7 @@ class MemoryFallback(Generic[Some]):
     def __init__(
         self,
         build: Builder[Some],
-        settings: Settings,
+        settings: ExecutionConfig,
         tell: Callable[[str], None],
         *,
         allow_lower_precision: bool,
@@ -146,7 +146,7 @@ class MemoryFallback(Generic[Some]):
     def prepare(
         self,
         build: Builder[Some],
-        first: Callable[[Settings], Some] | None = None,
+        first: Callable[[ExecutionConfig], Some] | None = None,
         **changes: Any,
     ) -> Callable[[], None]:
         """Builds other networks beside those of now, which go on meanwhile.
@@ -201,7 +201,7 @@ class MemoryFallback(Generic[Some]):
             self.release()
             self._caches_freed, self.settings = True, settings
 
-    def _next(self) -> Settings | None:
+    def _next(self) -> ExecutionConfig | None:
         """The settings of the next try; None for none."""
         if not self._caches_freed:
             return self.settings
@@ -214,7 +214,7 @@ class MemoryFallback(Generic[Some]):
             return replace(self._wanted, device=_CPU)
         return None
 
-    def _alternatives(self) -> Iterator[Settings]:
+    def _alternatives(self) -> Iterator[ExecutionConfig]:
         """Settings on the same device, the most wanted first."""
         wanted, now = self._wanted, self.settings
         precisions = [wanted.precision]
@@ -223,10 +223,10 @@ class MemoryFallback(Generic[Some]):
         sparsities = ['auto', *_SPARSITIES] if wanted.sparsity == 'auto' else [wanted.sparsity]
         for precision in precisions:
             for sparsity in sparsities:
-                yield Settings(now.device, precision, sparsity)
+                yield ExecutionConfig(now.device, precision, sparsity)
 
 
-def _differences(wanted: Settings, now: Settings) -> tuple[str, ...]:
+def _differences(wanted: ExecutionConfig, now: ExecutionConfig) -> tuple[str, ...]:
     """Names of what is not as it is wanted."""
     found = []
     if now.sparsity != wanted.sparsity:

@@ -12,7 +12,7 @@ _KERNELS = ('fused_pfn', 'sparse.sparse_chain', 'kernels.trial')
 
 
 @functools.cache
-def why_no_numba() -> str:
+def numba_unavailable_reason() -> str:
     """Why PyTorch does the work, in one line; '' where numba's kernels do it.
 
     They are compiled when first called; one is, here, as numba may be there without working.

@@ -10,9 +10,9 @@ import torch
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
-from tiny_bev_ros.inference.float32 import real_float32
+from tiny_bev_ros.inference.float32 import full_float32
 from tiny_bev_ros.inference.memory import expect_free, translate_oom
-from tiny_bev_ros.inference.numba_support import why_no_numba
+from tiny_bev_ros.inference.numba_support import numba_unavailable_reason
 from tiny_bev_ros.inference.weights_fingerprint import fingerprint
 from tiny_bev_ros.models import PillarFeatureNet
 from tiny_bev_ros.models.pillars import group, scatter_checked
@@ -63,9 +63,9 @@ class PillarRunner:
         if not points.flags.writeable or min(points.strides, default=0) < 0:
             # PyTorch takes neither views of received bytes nor reversed ones.
             points = points.copy()
-        with translate_oom(f'{len(points)} points'), real_float32(self.device):
+        with translate_oom(f'{len(points)} points'), full_float32(self.device):
             cloud = torch.from_numpy(points)
-            if self.device.type != 'cpu' or self.pfn.training or why_no_numba():
+            if self.device.type != 'cpu' or self.pfn.training or numba_unavailable_reason():
                 cloud = cloud.to(self.device)
                 self.pfn.check(cloud)
                 grouped = group(cloud, self.grid)

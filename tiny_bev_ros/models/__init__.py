@@ -15,7 +15,7 @@ from tiny_bev_ros.models.checkpoint.loading import (
     load_heads,
     load_pfn,
 )
-from tiny_bev_ros.models.device import resolve_device, why_no_cuda
+from tiny_bev_ros.models.device import cuda_unavailable_reason, resolve_device
 from tiny_bev_ros.models.fusion.futr import FuTrFusion
 from tiny_bev_ros.models.pfn import PillarFeatureNet
 from tiny_bev_ros.models.pillars import scatter
@@ -40,6 +40,7 @@ __all__ = [
     'TinyBEVBackbone',
     'TransformerBEVBackbone',
     'build_backbone',
+    'cuda_unavailable_reason',
     'from_tokens',
     'list_backbones',
     'load_backbone',
@@ -54,5 +55,4 @@ __all__ = [
     'scatter',
     'seeded',
     'to_tokens',
-    'why_no_cuda',
 ]

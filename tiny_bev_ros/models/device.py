@@ -25,7 +25,9 @@ def resolve_device(name: str) -> torch.device:
         TinyBevError: the name is another one, or nothing can be computed on that device.
     """
     if name == 'auto':
-        return CPU if why_no_cuda() else torch.device('cuda', torch.cuda.current_device())
+        return (
+            CPU if cuda_unavailable_reason() else torch.device('cuda', torch.cuda.current_device())
+        )
     if name == 'cpu':
         return CPU
     match = re.fullmatch(r'cuda(?::([0-9]+))?', name)
@@ -36,14 +38,14 @@ def resolve_device(name: str) -> torch.device:
         if int(match[1]) >= count:
             raise TinyBevError(f'device is {name!r}; expected an index below {count}')
     index = int(match[1]) if match[1] else None
-    reason = why_no_cuda(index)
+    reason = cuda_unavailable_reason(index)
     if reason:
         raise TinyBevError(f'device is {name!r}, but {reason}; expected auto or cpu')
     # Not without an index: PyTorch's functions for memory take only a device that has one.
     return torch.device('cuda', torch.cuda.current_device() if index is None else index)
 
 
-def why_no_cuda(index: int | None = None) -> str:
+def cuda_unavailable_reason(index: int | None = None) -> str:
     """'' or why nothing can be computed on a CUDA device, as PyTorch says it.
 
     Args:

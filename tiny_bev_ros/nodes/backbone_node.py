@@ -22,7 +22,7 @@ class BackboneNode(BevNode):
         self._shape: tuple[int, int] | None = None
         super().__init__('backbone_node', **node_options)
 
-    def load(self, values: dict[str, Any]) -> model_factory.Weights:
+    def load(self, values: dict[str, Any]) -> model_factory.LoadedModels:
         """The backbone."""
         return model_factory.load_weights(values, self.get_logger(), backbone=True)
 

@@ -17,7 +17,7 @@ from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.inference.backbone_runner import FrameStatistics
 from tiny_bev_ros.inference.device_timer import timestamp_on
 from tiny_bev_ros.inference.memory import NotEnoughMemoryError, limit_device_memory
-from tiny_bev_ros.inference.memory_fallback import MemoryFallback, Settings
+from tiny_bev_ros.inference.memory_fallback import ExecutionConfig, MemoryFallback
 from tiny_bev_ros.inference.model_runner import ModelRunner
 from tiny_bev_ros.nodes import model_factory, model_reload, parameters
 from tiny_bev_ros.nodes.diagnostics import NodeDiagnostics
@@ -27,7 +27,7 @@ from tiny_bev_ros.nodes.parameter_server import ParameterServer
 from tiny_bev_ros.runtime.camera_stats import CameraStats
 from tiny_bev_ros.runtime.frame_times import FrameTimes
 from tiny_bev_ros.runtime.input_stats import InputStats
-from tiny_bev_ros.runtime.malloc import give_back
+from tiny_bev_ros.runtime.malloc import trim_malloc
 from tiny_bev_ros.runtime.staleness import Freshness, Stamp
 
 _Result = TypeVar('_Result')
@@ -57,7 +57,7 @@ class BevNode(ManagedNode):
         super().__init__(name, **node_options)
         self.tally = InputStats(self.get_logger(), time.monotonic_ns)
         self.freshness = Freshness(lambda: self.get_clock().now().nanoseconds, self.tally)
-        self.weights: model_factory.Weights | None = None
+        self.weights: model_factory.LoadedModels | None = None
         self.ladder: MemoryFallback[Any] | None = None
         self.statistics: FrameStatistics | None = None
         self.cameras: dict[str, CameraStats] = {}
@@ -73,7 +73,7 @@ class BevNode(ManagedNode):
 
     # What a node is made of.
 
-    def load(self, values: dict[str, Any]) -> model_factory.Weights:
+    def load(self, values: dict[str, Any]) -> model_factory.LoadedModels:
         """The networks and their weights."""
         raise NotImplementedError
 
@@ -198,7 +198,7 @@ class BevNode(ManagedNode):
         self.weights = self.load(values)
         self.ladder = MemoryFallback(
             self._builder(self.weights, values),
-            Settings(
+            ExecutionConfig(
                 device,
                 values.get('backbone.precision', 'float32'),
                 values.get('backbone.sparsity', 'never'),
@@ -228,7 +228,7 @@ class BevNode(ManagedNode):
                 output.withdraw()
         if self.ladder is not None:
             self.ladder.release()
-        give_back()
+        trim_malloc()
 
     def _release(self) -> None:
         try:
@@ -239,7 +239,7 @@ class BevNode(ManagedNode):
                 output.destroy()
             self.telemetry.clean_up()
             self.ladder = self.weights = None
-            give_back()
+            trim_malloc()
 
     # Inputs, in the thread that works on them.
 
@@ -294,11 +294,11 @@ class BevNode(ManagedNode):
         adopt.clear()  # with what it holds of the old ones
         if networks:
             networks.clear()
-            give_back()  # what they have left, in pieces between the new ones
+            trim_malloc()  # what they have left, in pieces between the new ones
 
     def _builder(
         self,
-        weights: model_factory.Weights,
+        weights: model_factory.LoadedModels,
         values: dict[str, Any],
         kept: ModelRunner | None = None,
     ) -> ModelBuilder:

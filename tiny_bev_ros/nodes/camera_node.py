@@ -18,7 +18,7 @@ class CameraNode(BevNode):
     def __init__(self, **node_options: Any) -> None:
         super().__init__('camera_node', **node_options)
 
-    def load(self, values: dict[str, Any]) -> model_factory.Weights:
+    def load(self, values: dict[str, Any]) -> model_factory.LoadedModels:
         """The encoder."""
         return model_factory.load_weights(values, self.get_logger(), camera=True)
 

@@ -23,7 +23,7 @@ from tiny_bev_ros.nodes.bev_node import BevNode
 from tiny_bev_ros.nodes.camera_parameters import mounts
 from tiny_bev_ros.nodes.extrinsics_provider import ExtrinsicsProvider
 from tiny_bev_ros.runtime.camera_stats import CameraStats
-from tiny_bev_ros.runtime.safe_subscription import Input
+from tiny_bev_ros.runtime.safe_subscription import SafeSubscription
 from tiny_bev_ros.runtime.staleness import nanoseconds
 from tiny_bev_ros.runtime.time_sync import ApproximateTimeSync, Message
 
@@ -32,7 +32,7 @@ _DEPTH = 5
 _BLIND = 'no cell of the map is in its image; expected a pose with which it sees some'
 
 
-class CameraInput(Input):
+class CameraInput(SafeSubscription):
     """A subscription whose messages wait for maps of their time: only then are they of use.
 
     Args:

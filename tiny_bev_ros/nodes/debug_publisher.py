@@ -9,7 +9,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from std_msgs.msg import Float64
 
-from tiny_bev_ros.nodes.model_factory import Weights
+from tiny_bev_ros.nodes.model_factory import LoadedModels
 from tiny_bev_ros.optional_imports import import_optional
 from tiny_bev_ros.runtime.frame_times import FrameTimes
 
@@ -25,7 +25,7 @@ _STAGES = {
 }
 
 
-def stages_of(weights: Weights) -> tuple[str, ...]:
+def stages_of(weights: LoadedModels) -> tuple[str, ...]:
     """The stages of a node with these networks."""
     parts = [part for part in _STAGES if getattr(weights, part) is not None]
     return ('decode', *(stage for part in parts for stage in _STAGES[part]), 'publish')

@@ -16,10 +16,16 @@ from rclpy.qos import QoSProfile
 
 from tiny_bev_ros.inference.memory import device_memory_mb
 from tiny_bev_ros.nodes.debug_publisher import DebugPublisher, stages_of
-from tiny_bev_ros.nodes.model_factory import Weights
+from tiny_bev_ros.nodes.model_factory import LoadedModels
 from tiny_bev_ros.optional_imports import take_notes
 from tiny_bev_ros.runtime.frame_times import FrameTimes, Percentiles
-from tiny_bev_ros.runtime.health import Condition, Rates, Since, Thresholds, judge
+from tiny_bev_ros.runtime.health import (
+    IntervalCounts,
+    NodeStatus,
+    Rates,
+    Thresholds,
+    evaluate_status,
+)
 from tiny_bev_ros.runtime.staleness import NO_CLOCK, Stamp
 
 if TYPE_CHECKING:
@@ -65,7 +71,7 @@ class NodeDiagnostics:
         except InvalidHandle:  # diagnostics may ask while the publishers end
             return False
 
-    def configure(self, weights: Weights) -> None:
+    def configure(self, weights: LoadedModels) -> None:
         """Offers the times of the stages that a node with these networks has."""
         self._times = DebugPublisher(self._node, stages_of(weights))
 
@@ -109,8 +115,8 @@ class NodeDiagnostics:
             self._last_received, self._silent_since = node.tally.received, now
         frame, values = self._frame, node.values
         latency = self._latency.at(50, 95, 99)
-        level, message = judge(
-            Condition(
+        level, message = evaluate_status(
+            NodeStatus(
                 state=node.state,
                 fault=node.fault,
                 silent_s=now - self._silent_since,
@@ -152,7 +158,7 @@ class NodeDiagnostics:
         if node.get_node_names_and_namespaces().count(own) > 1:
             yield 'another node has the same name'
 
-    def _pairs(self, since: Since, latency: list[float]) -> dict[str, str]:
+    def _pairs(self, since: IntervalCounts, latency: list[float]) -> dict[str, str]:
         node, tally = self._node, self._node.tally
         ladder, weights = node.ladder, node.weights  # a cleanup may take them meanwhile
         pairs = {

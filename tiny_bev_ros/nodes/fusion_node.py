@@ -29,7 +29,7 @@ class FusionNode(BevNode):
     def __init__(self, **node_options: Any) -> None:
         super().__init__('fusion_node', **node_options)
 
-    def load(self, values: dict[str, Any]) -> model_factory.Weights:
+    def load(self, values: dict[str, Any]) -> model_factory.LoadedModels:
         """The fusion."""
         if not mounts(values):  # poses are wrong now rather than when cameras are subscribed to
             raise TinyBevError(

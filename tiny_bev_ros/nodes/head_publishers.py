@@ -16,14 +16,14 @@ from rclpy.qos import QoSDurabilityPolicy, QoSProfile
 from std_msgs.msg import Float32MultiArray
 from visualization_msgs.msg import MarkerArray
 
-from tiny_bev_ros.inference.head_runner import Seen
+from tiny_bev_ros.inference.head_runner import HeadOutputs
 from tiny_bev_ros.messages.detection_boxes import encode_objects
 from tiny_bev_ros.messages.detection_markers import encode_markers, encode_no_markers
 from tiny_bev_ros.messages.occupancy import encode_drivable
 from tiny_bev_ros.messages.tensor import TensorLabels
 from tiny_bev_ros.messages.vision_detections import encode_detections, vision_msgs
 from tiny_bev_ros.models.heads.detection import CLASSES, Detections
-from tiny_bev_ros.nodes.publishers import Adopt, Output
+from tiny_bev_ros.nodes.publishers import ApplyCallback, Output
 from tiny_bev_ros.runtime.staleness import nanoseconds
 
 # How long markers are shown: so many times the time between two frames, within these bounds.
@@ -36,7 +36,7 @@ _WITHDRAWAL_S = 0.2
 class _Frame:
     """A frame as it is published."""
 
-    seen: Seen
+    seen: HeadOutputs
     labels: TensorLabels
     known: np.ndarray | None
     height: float
@@ -100,7 +100,7 @@ class HeadPublisher(Output):
 
     def publish(
         self,
-        seen: Seen,
+        seen: HeadOutputs,
         labels: TensorLabels,
         *,
         known: np.ndarray | None = None,
@@ -121,7 +121,7 @@ class HeadPublisher(Output):
                 publisher.publish(encode(frame))
                 self._shown[publisher] = frame
 
-    def prepare(self, values: dict[str, Any], names: set[str]) -> list[Adopt]:
+    def prepare(self, values: dict[str, Any], names: set[str]) -> list[ApplyCallback]:
         """What is to be done for these parameters to hold."""
         return [lambda: self._adopt(values)]
 

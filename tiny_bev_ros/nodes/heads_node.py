@@ -21,7 +21,7 @@ class HeadsNode(BevNode):
     def __init__(self, **node_options: Any) -> None:
         super().__init__('heads_node', **node_options)
 
-    def load(self, values: dict[str, Any]) -> model_factory.Weights:
+    def load(self, values: dict[str, Any]) -> model_factory.LoadedModels:
         """The heads."""
         if not values['heads']:
             raise TinyBevError('parameter heads is []; expected one at least')

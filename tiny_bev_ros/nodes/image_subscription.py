@@ -22,7 +22,7 @@ from tiny_bev_ros.runtime.camera_info_sync import CameraInfoSync
 from tiny_bev_ros.runtime.camera_stats import CameraStats
 from tiny_bev_ros.runtime.input_stats import InputStats
 from tiny_bev_ros.runtime.latched_subscription import LatchedSubscription
-from tiny_bev_ros.runtime.safe_subscription import Input, LatestInput
+from tiny_bev_ros.runtime.safe_subscription import LatestInput, SafeSubscription
 from tiny_bev_ros.runtime.staleness import nanoseconds
 
 IMAGE_TYPES: dict[str, type] = {'sensor_msgs/msg/Image': Image}
@@ -58,7 +58,7 @@ class CameraImage:
         return decode_image(self.message)
 
 
-class CameraInfoSubscription(Input):
+class CameraInfoSubscription(SafeSubscription):
     """Finds for each image of a camera the `camera_info` of its time.
 
     Args:
@@ -134,7 +134,7 @@ class CameraInfoSubscription(Input):
         self._images.reject(self._image_topic, TinyBevError(reason))
 
 
-class _WithCameraInfo(Input):
+class _WithCameraInfo(SafeSubscription):
     """Images that are worth something with the camera_info of their time alone."""
 
     _info: CameraInfoSubscription

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from tiny_bev_ros.inference.backbone_memory import BackboneMemory
-from tiny_bev_ros.inference.memory_fallback import Settings
+from tiny_bev_ros.inference.memory_fallback import ExecutionConfig
 from tiny_bev_ros.inference.model_runner import ModelRunner
 from tiny_bev_ros.inference.precision import dtype_for
 from tiny_bev_ros.inference.sparse.path_selector import made_with_numba
@@ -31,7 +31,7 @@ class ModelBuilder:
 
     def __init__(
         self,
-        weights: model_factory.Weights,
+        weights: model_factory.LoadedModels,
         values: dict[str, Any],
         logger: Any,
         shape: Callable[[], tuple[int, int] | None],
@@ -40,13 +40,13 @@ class ModelBuilder:
         self._weights, self._values, self._logger = weights, values, logger
         self._shape, self._kept = shape, kept
 
-    def __call__(self, settings: Settings) -> ModelRunner:
+    def __call__(self, settings: ExecutionConfig) -> ModelRunner:
         """The networks, warmed up."""
         return model_factory.make_networks(
             self._weights, settings, self._values, self._logger, self._shape(), self._kept
         )
 
-    def needed_bytes(self, settings: Settings) -> int | None:
+    def needed_bytes(self, settings: ExecutionConfig) -> int | None:
         """The device memory that the backbone takes; None where it cannot be sparse.
 
         For nodes without one it is known only that lower precision takes less.

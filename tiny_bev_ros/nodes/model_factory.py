@@ -19,7 +19,7 @@ from tiny_bev_ros.inference.camera_runner import CameraRunner
 from tiny_bev_ros.inference.fusion_runner import FusionRunner
 from tiny_bev_ros.inference.head_runner import HeadRunner
 from tiny_bev_ros.inference.memory import translate_oom
-from tiny_bev_ros.inference.memory_fallback import Settings
+from tiny_bev_ros.inference.memory_fallback import ExecutionConfig
 from tiny_bev_ros.inference.model_runner import ModelRunner
 from tiny_bev_ros.inference.pillar_runner import PillarRunner
 from tiny_bev_ros.messages.output_roi import Region
@@ -28,16 +28,16 @@ from tiny_bev_ros.models import (
     CameraEncoder,
     PillarFeatureNet,
     build_backbone,
+    cuda_unavailable_reason,
     load_backbone,
     load_heads,
     load_pfn,
     resolve_device,
     seeded,
-    why_no_cuda,
 )
 from tiny_bev_ros.models.bev_detector import build_heads
 from tiny_bev_ros.models.checkpoint.loading import load_camera_encoder, load_fusion
-from tiny_bev_ros.models.checkpoint.metadata import find_description
+from tiny_bev_ros.models.checkpoint.metadata import find_metadata
 from tiny_bev_ros.models.fusion.futr import FuTrFusion
 
 # Bytes of a map on which the first run takes seconds.
@@ -49,7 +49,9 @@ def make_device(values: dict[str, Any], logger: Any) -> torch.device:
     device = resolve_device(values['device'])
     if values['num_threads']:
         torch.set_num_threads(values['num_threads'])
-    reason = why_no_cuda() if values['device'] == 'auto' and device.type == 'cpu' else ''
+    reason = (
+        cuda_unavailable_reason() if values['device'] == 'auto' and device.type == 'cpu' else ''
+    )
     logger.info(f'computing on {device}' + (f', as {reason}' if reason else ''))
     return device
 
@@ -83,7 +85,7 @@ def check_channels(values: dict[str, Any]) -> None:
 
 
 @dataclass(frozen=True)
-class Weights:
+class LoadedModels:
     """Networks with their weights, on the CPU, and what is told of them.
 
     Attributes:
@@ -111,7 +113,7 @@ def load_weights(
     heads: bool = False,
     camera: bool = False,
     fusion: bool = False,
-) -> Weights:
+) -> LoadedModels:
     """The networks that are asked for, as the parameters say, from their files."""
     digests: dict[str, str] = {}
     grid = made_pfn = made_backbone = made_heads = made_camera = made_fusion = None
@@ -164,12 +166,14 @@ def load_weights(
             made_fusion.silence()
             digests['fusion.checkpoint'] = 'none'
             logger.warning('fusion.checkpoint is empty: UNTRAINED, so cameras add nothing to maps')
-    return Weights(made_pfn, made_backbone, made_heads, made_camera, made_fusion, grid, digests)
+    return LoadedModels(
+        made_pfn, made_backbone, made_heads, made_camera, made_fusion, grid, digests
+    )
 
 
 def _check_grid(grid: BevGrid, path: str) -> None:
     """Refuses weights that say that they were trained with pillars of another size."""
-    if not path or not (said := find_description(path)):
+    if not path or not (said := find_metadata(path)):
         return
     if said.cell != grid.cell or said.z_range != grid.z_range:
         (low, high), (own_low, own_high) = said.z_range, grid.z_range
@@ -191,8 +195,8 @@ def make_grid(values: dict[str, Any]) -> BevGrid:
 
 
 def make_networks(
-    weights: Weights,
-    settings: Settings,
+    weights: LoadedModels,
+    settings: ExecutionConfig,
     values: dict[str, Any],
     logger: Any,
     shape: tuple[int, int] | None,
@@ -225,7 +229,9 @@ def make_networks(
     return ModelRunner(stage, engine, heads, camera, fusion)
 
 
-def describe(weights: Weights, settings: Settings, shape: tuple[int, int] | None) -> str:
+def describe(
+    weights: LoadedModels, settings: ExecutionConfig, shape: tuple[int, int] | None
+) -> str:
     """A line: device, map if it is known, precision and sparsity of these networks."""
     parts = [f'on {settings.device}']
     if shape is not None:
@@ -244,7 +250,7 @@ def _tell_if_long(needed: int, shape: tuple[int, int], logger: Any) -> None:
 
 
 def _make_camera_stage(
-    encoder: CameraEncoder, settings: Settings, values: dict[str, Any]
+    encoder: CameraEncoder, settings: ExecutionConfig, values: dict[str, Any]
 ) -> CameraRunner:
     size = tuple(values['camera.image_size'])
     with _naming('camera.'):
@@ -257,7 +263,7 @@ def _make_camera_stage(
 
 
 def _make_engine(
-    backbone: torch.nn.Module, settings: Settings, values: dict[str, Any], logger: Any
+    backbone: torch.nn.Module, settings: ExecutionConfig, values: dict[str, Any], logger: Any
 ) -> BackboneRunner:
     with _naming('backbone.'):
         engine = BackboneRunner(

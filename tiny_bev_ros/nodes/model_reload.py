@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from tiny_bev_ros.inference.memory_fallback import MemoryFallback, Settings
+from tiny_bev_ros.inference.memory_fallback import ExecutionConfig, MemoryFallback
 from tiny_bev_ros.inference.model_runner import ModelRunner
 from tiny_bev_ros.nodes import model_factory
 from tiny_bev_ros.nodes.model_builder import ModelBuilder
@@ -23,12 +23,12 @@ _FILES = {
 
 
 def reloaded(
-    weights: model_factory.Weights,
+    weights: model_factory.LoadedModels,
     values: dict[str, Any],
     before: dict[str, Any],
     names: set[str],
     logger: Any,
-) -> model_factory.Weights:
+) -> model_factory.LoadedModels:
     """The weights with those that were read from the files set; unchanged, the same object.
 
     Args:
@@ -60,11 +60,13 @@ def reloaded(
 
 def prepare(
     ladder: MemoryFallback[Any],
-    weights: tuple[model_factory.Weights, model_factory.Weights],
+    weights: tuple[model_factory.LoadedModels, model_factory.LoadedModels],
     values: dict[str, Any],
     before: dict[str, Any],
     names: set[str],
-    builder: Callable[[model_factory.Weights, dict[str, Any], ModelRunner | None], ModelBuilder],
+    builder: Callable[
+        [model_factory.LoadedModels, dict[str, Any], ModelRunner | None], ModelBuilder
+    ],
 ) -> list[Callable[[], None]]:
     """Builds the networks that differ, beside those of now.
 
@@ -89,7 +91,7 @@ def prepare(
     now = ladder.settings
     kept = _kept(ladder.built, old, new, changes)
 
-    def first(settings: Settings) -> ModelRunner:
+    def first(settings: ExecutionConfig) -> ModelRunner:
         # Short memory may have changed the settings meanwhile, and then nothing fits.
         fits = settings == replace(now, **changes)
         return builder(new, values, kept if fits else None)(settings)
@@ -115,8 +117,8 @@ def _new_settings(
 
 def _kept(
     networks: ModelRunner | None,
-    old: model_factory.Weights,
-    new: model_factory.Weights,
+    old: model_factory.LoadedModels,
+    new: model_factory.LoadedModels,
     changes: dict[str, Any],
 ) -> ModelRunner:
     """Those of the networks, if there are any, that go on as they are."""

@@ -17,7 +17,7 @@ class PfnNode(BevNode):
     def __init__(self, **node_options: Any) -> None:
         super().__init__('pfn_node', **node_options)
 
-    def load(self, values: dict[str, Any]) -> model_factory.Weights:
+    def load(self, values: dict[str, Any]) -> model_factory.LoadedModels:
         """The pillar feature net."""
         model_factory.make_cloud_options(values)  # is wrong now rather than with the first cloud
         return model_factory.load_weights(values, self.get_logger(), pfn=True)

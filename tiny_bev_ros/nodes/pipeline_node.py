@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from tiny_bev_ros.inference.fusion_runner import View
-from tiny_bev_ros.inference.head_runner import Seen
+from tiny_bev_ros.inference.head_runner import HeadOutputs
 from tiny_bev_ros.messages.tensor_labels import TensorLabels
 from tiny_bev_ros.models.camera.geometry import Camera
 from tiny_bev_ros.models.observed_ground import looked_at, road_height
@@ -37,7 +37,7 @@ class PipelineNode(BevNode):
     def __init__(self, **node_options: Any) -> None:
         super().__init__('pipeline_node', **node_options)
 
-    def load(self, values: dict[str, Any]) -> model_factory.Weights:
+    def load(self, values: dict[str, Any]) -> model_factory.LoadedModels:
         """Pillar feature net, backbone and what follows, which must fit each other."""
         model_factory.check_channels(values)
         model_factory.make_cloud_options(values)  # is wrong now rather than with the first cloud
@@ -128,7 +128,7 @@ class PipelineNode(BevNode):
             rgb = image.rgb()
         return self.run('encoder', lambda networks: networks.camera(rgb, camera))
 
-    def _look(self, features: torch.Tensor) -> Seen | None:
+    def _look(self, features: torch.Tensor) -> HeadOutputs | None:
         """What the heads see, if somebody wants it."""
         if not self._heads_wanted:
             return None

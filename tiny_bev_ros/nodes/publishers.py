@@ -14,7 +14,7 @@ from sensor_msgs.msg import Image
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
-from tiny_bev_ros.inference.head_runner import Seen
+from tiny_bev_ros.inference.head_runner import HeadOutputs
 from tiny_bev_ros.inference.pillar_runner import lay_out
 from tiny_bev_ros.messages.bev_image import bev_image
 from tiny_bev_ros.messages.bev_overlay import overlay
@@ -27,7 +27,7 @@ from tiny_bev_ros.runtime.tensor_publisher import TensorPublisher
 CHANNEL = 'bev_image.channel'
 ENCODING = 'output_encoding'
 # What a change does when it is made.
-Adopt = Callable[[], None]
+ApplyCallback = Callable[[], None]
 
 
 class Output:
@@ -59,7 +59,7 @@ class TensorTopicPublisher(Output):
         if self._tensor.wanted:
             self._tensor.publish(tensor, labels)
 
-    def prepare(self, values: dict[str, Any], names: set[str]) -> list[Adopt]:
+    def prepare(self, values: dict[str, Any], names: set[str]) -> list[ApplyCallback]:
         """What is to be done for these parameters to hold."""
         if ENCODING not in names:
             return []
@@ -100,7 +100,7 @@ class PillarPublisher(Output):
         if self._dense.wanted:
             self._dense.publish(lay_out(pillars, self._grid.shape), labels)
 
-    def prepare(self, values: dict[str, Any], names: set[str]) -> list[Adopt]:
+    def prepare(self, values: dict[str, Any], names: set[str]) -> list[ApplyCallback]:
         """What is to be done for these parameters to hold."""
         if ENCODING not in names:
             return []
@@ -174,7 +174,7 @@ class FeaturePublisher(Output):
         self,
         features: torch.Tensor,
         labels: TensorLabels,
-        seen: Seen | None = None,
+        seen: HeadOutputs | None = None,
         places: np.ndarray | None = None,
     ) -> None:
         """Publishes a picture of the first of features (B,C,H,W).
@@ -197,7 +197,7 @@ class FeaturePublisher(Output):
         stamp, frame_id = labels.stamp or (0, 0), labels.frame_id or ''
         self._picture.publish(encode_image(picture, stamp, frame_id))
 
-    def prepare(self, values: dict[str, Any], names: set[str]) -> list[Adopt]:
+    def prepare(self, values: dict[str, Any], names: set[str]) -> list[ApplyCallback]:
         """What is to be done for these parameters to hold.
 
         Raises:

@@ -32,7 +32,7 @@ class Thresholds:
 
 
 @dataclass(frozen=True)
-class Condition:
+class NodeStatus:
     """What is known of a node.
 
     Attributes:
@@ -60,7 +60,7 @@ class Condition:
     warnings: tuple[str, ...] = ()
 
 
-def judge(now: Condition, limits: Thresholds) -> tuple[Level, str]:
+def evaluate_status(now: NodeStatus, limits: Thresholds) -> tuple[Level, str]:
     """The worst that is true of a node, and all of it in words."""
     if now.fault:
         return Level.ERROR, f'{now.state}: {now.fault}'
@@ -76,7 +76,7 @@ def judge(now: Condition, limits: Thresholds) -> tuple[Level, str]:
     return max(level for level, _ in found), '; '.join(text for _, text in found)
 
 
-def _input(now: Condition, limits: Thresholds) -> list[tuple[Level, str]]:
+def _input(now: NodeStatus, limits: Thresholds) -> list[tuple[Level, str]]:
     found = []
     if limits.input_timeout_s and now.silent_s > limits.input_timeout_s:
         found.append((Level.ERROR, f'no input for {now.silent_s:.1f} s'))
@@ -100,7 +100,7 @@ def _input(now: Condition, limits: Thresholds) -> list[tuple[Level, str]]:
     return found
 
 
-def _speed(now: Condition, limits: Thresholds) -> list[tuple[Level, str]]:
+def _speed(now: NodeStatus, limits: Thresholds) -> list[tuple[Level, str]]:
     found = _above(
         now.latency_ms,
         limits.latency_warn_ms or float('inf'),
@@ -121,7 +121,7 @@ def _above(value: float, warn: float, error: float, text: str) -> list[tuple[Lev
 
 
 @dataclass(frozen=True)
-class Since:
+class IntervalCounts:
     """What happened between two looks at a tally.
 
     Attributes:
@@ -148,14 +148,14 @@ class Rates:
         self._tally = tally
         self._last = self._look(now_ns)
 
-    def since(self, now_ns: int) -> Since:
+    def since(self, now_ns: int) -> IntervalCounts:
         """What happened since the last call."""
         then_ns, received, published, dropped = self._last
         self._last = self._look(now_ns)
         seconds = max((now_ns - then_ns) / 1e9, 1e-9)
         came = self._last[1] - received
         new = Counter({cause: count - dropped[cause] for cause, count in self._last[3].items()})
-        return Since(came / seconds, (self._last[2] - published) / seconds, came, new)
+        return IntervalCounts(came / seconds, (self._last[2] - published) / seconds, came, new)
 
     def _look(self, now_ns: int) -> tuple[int, int, int, Counter[str]]:
         tally = self._tally

@@ -8,7 +8,7 @@ from collections.abc import Callable
 _APART_NS = 10 * 10**9
 
 
-class Notice:
+class LogThrottle:
     """Tells when a condition is to be logged: each time that it begins anew.
 
     Args:

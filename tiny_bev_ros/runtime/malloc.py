@@ -43,7 +43,7 @@ def configure_malloc() -> bool:
     )
 
 
-def give_back() -> None:
+def trim_malloc() -> None:
     """Gives memory that has been freed back to the system, whatever `configure_malloc` has set."""
     trim = getattr(ctypes.CDLL(None), 'malloc_trim', None) if sys.platform == 'linux' else None
     if trim is not None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tiny_bev_ros.runtime.log_throttle import Notice
+from tiny_bev_ros.runtime.log_throttle import LogThrottle
 
 if TYPE_CHECKING:
     from tiny_bev_ros.grid import BevGrid
@@ -38,9 +38,12 @@ class PointStats:
         self._is_lost, self._outside = False, ''
         self._told = {'clouds': 0, 'empty': 0, 'few': 0, 'lost': 0}
         self._doubts: dict[str, str] = {}
-        self._doubting: dict[str, Notice] = {}
-        self._dropping, self._piling = Notice(now_ns), Notice(now_ns)
-        self._losing, self._missing = Notice(now_ns, again=True), Notice(now_ns, again=True)
+        self._doubting: dict[str, LogThrottle] = {}
+        self._dropping, self._piling = LogThrottle(now_ns), LogThrottle(now_ns)
+        self._losing, self._missing = (
+            LogThrottle(now_ns, again=True),
+            LogThrottle(now_ns, again=True),
+        )
 
     def read(self, cloud: DecodedCloud) -> None:
         """Counts a cloud that was decoded."""
@@ -62,7 +65,7 @@ class PointStats:
         doubts = {doubt.partition(' ')[0]: doubt for doubt in cloud.doubts}
         self._doubts |= doubts
         for field in {**self._doubting, **doubts}:
-            notice = self._doubting.setdefault(field, Notice(self._now_ns))
+            notice = self._doubting.setdefault(field, LogThrottle(self._now_ns))
             if notice.is_due(field in doubts):
                 self._logger.warning(f'of a cloud: {doubts[field]}')
 

@@ -18,7 +18,7 @@ from tiny_bev_ros.runtime.frame_times import FrameTimes
 from tiny_bev_ros.runtime.input_stats import InputStats
 from tiny_bev_ros.runtime.latest_only import LatestOnlyWorker
 from tiny_bev_ros.runtime.staleness import NotFreshError
-from tiny_bev_ros.runtime.topic_silence import Silence, who_publishes
+from tiny_bev_ros.runtime.topic_silence import TopicSilence, who_publishes
 
 # Of messages that the thread of the callbacks has not taken yet, which it does at once.
 _DEPTH = 5
@@ -26,7 +26,7 @@ _DEPTH = 5
 _LONGEST_FRAME_S = 30.0
 
 
-class Input:
+class SafeSubscription:
     """A subscription that stays up whatever comes in.
 
     Args:
@@ -64,7 +64,7 @@ class Input:
         self._topic, self._decode, self._callback = topic, decode, callback
         self._wanted, self._tally = wanted, tally
         full_name, self._types = node.resolve_topic_name(topic), tuple(types)
-        self._silence = silence_s and Silence(
+        self._silence = silence_s and TopicSilence(
             node.get_logger(),
             full_name,
             silence_s,
@@ -109,7 +109,7 @@ class Input:
             self._tally.publish()
 
 
-class LatestInput(Input):
+class LatestInput(SafeSubscription):
     """The same for a node that must not fall behind: it works on the newest message only.
 
     It does so in a thread of its own, one message at a time, so that the node goes on to

@@ -12,7 +12,7 @@ _REPEAT_S = 60.0
 _MOST_HINTS = 3
 
 
-class Silence:
+class TopicSilence:
     """Tells of the first message, of a gap that lasts, and of the first message after it.
 
     Args:

@@ -16,18 +16,18 @@ from tqdm import tqdm
 
 from tiny_bev_ros.detector import Detector
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.inference.head_runner import Seen
-from tiny_bev_ros.models.checkpoint.metadata import read_description
+from tiny_bev_ros.inference.head_runner import HeadOutputs
+from tiny_bev_ros.models.checkpoint.metadata import read_metadata
 from tiny_bev_ros.models.heads.detection import CLASSES, Detections
 from tiny_bev_ros.sim import LIDARS
 from tiny_bev_ros.training.dataset import make_sample
 from tiny_bev_ros.training.evaluation import (
     MIN_IOUS,
-    Exam,
+    EvalFrame,
     Score,
-    kitti_exams,
+    kitti_eval_frames,
     mistakes,
-    simulated_exam,
+    simulated_eval_frame,
 )
 from tiny_bev_ros.training.evaluation_plots import draw_curves, draw_worst
 from tiny_bev_ros.training.kitti import KittiFolder
@@ -46,7 +46,7 @@ _BLOCK = 8
 
 def reach_of(weights: str | Path) -> float:
     """How far a map of the cells of some weights reaches, in metres: 50 and a little."""
-    cell = read_description(weights).cell
+    cell = read_metadata(weights).cell
     return math.ceil(_BEYOND / (_BLOCK * cell)) * _BLOCK * cell
 
 
@@ -62,10 +62,10 @@ class Result:
 
     score: Score = field(default_factory=Score)
     times: list[float] = field(default_factory=list)
-    worst: list[tuple[Exam, Seen, np.ndarray]] = field(default_factory=list)
+    worst: list[tuple[EvalFrame, HeadOutputs, np.ndarray]] = field(default_factory=list)
 
 
-def evaluate(detector: Detector, exams: Iterable[Exam], count: int) -> Result:
+def evaluate(detector: Detector, exams: Iterable[EvalFrame], count: int) -> Result:
     """Looks at all frames."""
     result, kept = Result(), []
     for exam in tqdm(exams, total=count, unit='frame', disable=None):
@@ -145,8 +145,8 @@ def main() -> int:
         if options.data == 'sim':
             side = reach_of(options.weights)
             detector = Detector(options.weights, (-side, side), (-side, side))
-            exams: Iterable[Exam] = (
-                simulated_exam(str(seed), simulated(seed, (options.lidar,)), _REACH)
+            exams: Iterable[EvalFrame] = (
+                simulated_eval_frame(str(seed), simulated(seed, (options.lidar,)), _REACH)
                 for seed in range(options.frames)
             )
             count = options.frames
@@ -156,7 +156,7 @@ def main() -> int:
             frames = KittiFolder(options.data)
             if frames.remark:
                 print(f'evaluate: {frames.remark}', file=sys.stderr)
-            exams, count = kitti_exams(frames, _REACH), len(frames)
+            exams, count = kitti_eval_frames(frames, _REACH), len(frames)
         result = evaluate(detector, exams, count)
     except TinyBevError as error:
         print(f'evaluate: {error}', file=sys.stderr)

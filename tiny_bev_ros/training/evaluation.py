@@ -37,7 +37,7 @@ class Truth:
 
 
 @dataclass(frozen=True)
-class Exam:
+class EvalFrame:
     """One frame with the answers.
 
     Attributes:
@@ -99,7 +99,7 @@ class _Unlabelled(_Area):
         return np.concatenate([pixels.min(axis=0), pixels.max(axis=0)])
 
 
-def kitti_exams(folder: KittiFolder, reach: float = 50.0) -> Iterator[Exam]:
+def kitti_eval_frames(folder: KittiFolder, reach: float = 50.0) -> Iterator[EvalFrame]:
     """Frames of a KITTI folder, its difficulties, and ``seen``: of at least five points.
 
     Vans, trucks and trams are vehicles too: whether they are found is left open. The same holds
@@ -121,7 +121,7 @@ def kitti_exams(folder: KittiFolder, reach: float = 50.0) -> Iterator[Exam]:
             for level in ('seen', 'easy', 'moderate', 'hard')
         }
         unlabelled = _Unlabelled(calibration, np.array(areas).reshape(-1, 4))
-        yield Exam(name, frame, truths, view, unlabelled)
+        yield EvalFrame(name, frame, truths, view, unlabelled)
 
 
 _KITTI_KINDS = {
@@ -149,7 +149,7 @@ def _kitti_truth(
     return Truth(np.array(boxes, np.float32).reshape(-1, 7), np.array(counts, np.bool_))
 
 
-def simulated_exam(name: str, frame: Frame, reach: float = 50.0) -> Exam:
+def simulated_eval_frame(name: str, frame: Frame, reach: float = 50.0) -> EvalFrame:
     """A simulated frame: objects of at least five points, ahead and beside, up to a distance."""
     far = np.abs(frame.boxes[:, :2]).max(axis=1, initial=0) >= reach
     truths = []
@@ -157,7 +157,7 @@ def simulated_exam(name: str, frame: Frame, reach: float = 50.0) -> Exam:
         mine = frame.labels == label
         counts = (frame.counts >= FEWEST_POINTS) & ~far
         truths.append(Truth(frame.boxes[mine], counts[mine]))
-    return Exam(name, frame, {'seen': truths}, _Square(reach), _Area(answer=False))
+    return EvalFrame(name, frame, {'seen': truths}, _Square(reach), _Area(answer=False))
 
 
 class _Square(_Area):
@@ -170,7 +170,7 @@ class _Square(_Area):
         return np.abs(boxes[:, :2]).max(axis=1, initial=0) < self._reach
 
 
-def mistakes(exam: Exam, found: Detections) -> tuple[int, np.ndarray]:
+def mistakes(exam: EvalFrame, found: Detections) -> tuple[int, np.ndarray]:
     """How many objects of one frame are wrong or missed, and (M,7) boxes of the missed ones.
 
     Of the first set of objects, at an overlap of 0.5 for vehicles and 0.25 for others.
@@ -206,7 +206,7 @@ class Score:
     both: int = 0
     frames: int = 0
 
-    def add(self, exam: Exam, found: Detections) -> None:
+    def add(self, exam: EvalFrame, found: Detections) -> None:
         """Takes the detections of one frame."""
         self.frames += 1
         all_boxes = found.boxes.cpu().numpy()

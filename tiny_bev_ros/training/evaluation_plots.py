@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 
 from tiny_bev_ros.class_colours import CLASS_COLOURS
 from tiny_bev_ros.grid import BevGrid
-from tiny_bev_ros.inference.head_runner import Seen
+from tiny_bev_ros.inference.head_runner import HeadOutputs
 from tiny_bev_ros.models.heads.box_ops import corners_bev
 from tiny_bev_ros.models.heads.detection import CLASSES
-from tiny_bev_ros.training.evaluation import MIN_IOUS, Exam, Score
+from tiny_bev_ros.training.evaluation import MIN_IOUS, EvalFrame, Score
 
 _MISSED, _LABELLED, _ROAD = 'yellow', 'white', (0.2, 0.75, 0.35)
 
@@ -39,7 +39,9 @@ def draw_curves(score: Score, path: Path) -> None:
     figure.savefig(path, dpi=100)
 
 
-def draw_worst(worst: list[tuple[Exam, Seen, np.ndarray]], grid: BevGrid, path: Path) -> None:
+def draw_worst(
+    worst: list[tuple[EvalFrame, HeadOutputs, np.ndarray]], grid: BevGrid, path: Path
+) -> None:
     """Writes a PNG: clouds with what was found, what was labelled, and what was missed.
 
     Args:
@@ -55,7 +57,9 @@ def draw_worst(worst: list[tuple[Exam, Seen, np.ndarray]], grid: BevGrid, path: 
     figure.savefig(path, dpi=70)
 
 
-def _draw(panel: Axes, exam: Exam, seen: Seen, missed: np.ndarray, grid: BevGrid) -> None:
+def _draw(
+    panel: Axes, exam: EvalFrame, seen: HeadOutputs, missed: np.ndarray, grid: BevGrid
+) -> None:
     points = exam.frame.points
     (x_low, x_high), (y_low, y_high) = grid.x_range, grid.y_range
     if seen.drivable is not None:

@@ -208,7 +208,7 @@ def detect(
 
 
 @dataclass
-class Marks:
+class ClassAP:
     """Average precision by class, seen from above."""
 
     rankings: list[Ranking] = field(default_factory=lambda: [Ranking() for _ in CLASSES])

@@ -17,7 +17,7 @@ from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.models.camera.geometry import Camera, make_camera
 from tiny_bev_ros.sim import LIDARS, Mounting, ego_pose, plan_of, scan, street
 from tiny_bev_ros.sim.sensors.lidar import placed
-from tiny_bev_ros.sim.sensors.pinhole_camera import Eye, Light, optical_mount, render
+from tiny_bev_ros.sim.sensors.pinhole_camera import Light, PinholeCamera, optical_mount, render
 from tiny_bev_ros.sim.world.colours import colours_of, ground_colours
 from tiny_bev_ros.training import labelled_frame as frames
 from tiny_bev_ros.training.labelled_frame import Frame
@@ -25,7 +25,7 @@ from tiny_bev_ros.training.labelled_frame import Frame
 # By the index of their heat map. Cyclists are none of them.
 CLASSES = ('vehicle', 'pedestrian', 'marked vehicle')
 GRID = BevGrid((0.0, 32.0), (-16.0, 16.0), (-3.0, 2.0), 0.25)
-EYE = Eye((256, 96), 110.0, (127.5, 40.0))
+EYE = PinholeCamera((256, 96), 110.0, (127.5, 40.0))
 # Where the camera sits, from the LiDAR: x ahead, y left, z up, in metres.
 _CAMERA_AT = np.array([0.3, 0.0, -0.2])
 # So dark that the noise of the camera is all there is.

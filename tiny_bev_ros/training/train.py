@@ -20,15 +20,15 @@ import numpy as np
 import torch
 
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.models.checkpoint.metadata import Description, save_weights
+from tiny_bev_ros.models.checkpoint.metadata import CheckpointMetadata, save_weights
 from tiny_bev_ros.optional_imports import import_optional
 from tiny_bev_ros.training.dataset import Crop, Crops
 from tiny_bev_ros.training.kitti import KittiFolder
 from tiny_bev_ros.training.labelled_frame import Frame
 from tiny_bev_ros.training.plots import draw_curves
 from tiny_bev_ros.training.simulated import simulated
-from tiny_bev_ros.training.trainer import Training, find_place
-from tiny_bev_ros.training.training_config import NetworkConfig, TrainConfig, read_config
+from tiny_bev_ros.training.trainer import Trainer, find_distributed_context
+from tiny_bev_ros.training.training_config import ModelConfig, TrainConfig, read_config
 
 WEIGHTS = 'weights.safetensors'
 # Simulated frames of lower numbers are for evaluation.
@@ -45,7 +45,7 @@ def smoke_config() -> TrainConfig:
         warm_up=0.1,
         precision='float32',
         save_every=70,
-        network=NetworkConfig(pfn_channels=16, mid_channels=16, out_channels=32),
+        network=ModelConfig(pfn_channels=16, mid_channels=16, out_channels=32),
         piece=Crop(size=32.0),
     )
 
@@ -78,15 +78,15 @@ def train(config: TrainConfig, folder: Path, command: str) -> Path | None:
     """
     if why_not := import_optional('safetensors.torch').why_not:  # not to say so after an hour
         raise TinyBevError(f'{why_not}; expected it, as weights are written with it')
-    place = find_place()
+    place = find_distributed_context()
     count = config.steps * config.batch * place.world
     frames = Crops(frame_of(config), count, config.piece, config.seed, config.variation)
-    training = Training(config, frames, folder, place)
+    training = Trainer(config, frames, folder, place)
     training.run()
     if not place.first:
         return None
     network = dataclasses.asdict(config.network)
-    description = Description(
+    description = CheckpointMetadata(
         network,
         config.piece.cell,
         config.piece.z_range,

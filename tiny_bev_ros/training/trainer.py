@@ -38,7 +38,7 @@ _STATE = ('step', 'config', 'network', 'optimizer')
 
 
 @dataclasses.dataclass(frozen=True)
-class Place:
+class DistributedContext:
     """Which of several processes this one is, and where it computes."""
 
     rank: int
@@ -51,7 +51,7 @@ class Place:
         return self.rank == 0
 
 
-def find_place(device: torch.device | None = None) -> Place:
+def find_distributed_context(device: torch.device | None = None) -> DistributedContext:
     """That of this process, as torchrun says, or alone."""
     rank, world = int(os.environ.get('RANK', '0')), int(os.environ.get('WORLD_SIZE', '1'))
     if device is None:
@@ -61,7 +61,7 @@ def find_place(device: torch.device | None = None) -> Place:
             torch.cuda.set_device(device)
     if world > 1 and not torch.distributed.is_initialized():
         torch.distributed.init_process_group('nccl' if device.type == 'cuda' else 'gloo')
-    return Place(rank, world, device)
+    return DistributedContext(rank, world, device)
 
 
 def lay_channels_last(network: nn.Module) -> None:
@@ -80,7 +80,7 @@ def learning_rate(step: int, steps: int, highest: float, warm_up: float) -> floa
     return highest * (1 + math.cos(math.pi * share)) / 2
 
 
-class Training:
+class Trainer:
     """A run that can be stopped and taken up again.
 
     Args:
@@ -98,10 +98,14 @@ class Training:
     """
 
     def __init__(
-        self, config: TrainConfig, frames: Dataset, folder: Path, place: Place | None = None
+        self,
+        config: TrainConfig,
+        frames: Dataset,
+        folder: Path,
+        place: DistributedContext | None = None,
     ) -> None:
         self._config, self._frames, self._folder = config, frames, folder
-        self._place = place or find_place()
+        self._place = place or find_distributed_context()
         with seeded(config.seed):
             network: BevDetector = build_detector(**dataclasses.asdict(config.network))
         self.network = network.to(self._place.device)

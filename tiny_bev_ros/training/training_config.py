@@ -20,7 +20,7 @@ from tiny_bev_ros.training.labelled_frame import Augmentation
 
 
 @dataclass(frozen=True)
-class NetworkConfig:
+class ModelConfig:
     """Which network is trained.
 
     Attributes:
@@ -69,7 +69,7 @@ class TrainConfig:
     precision: str = 'bfloat16'
     workers: int = 1
     save_every: int = 200
-    network: NetworkConfig = field(default_factory=NetworkConfig)
+    network: ModelConfig = field(default_factory=ModelConfig)
     piece: Crop = field(default_factory=Crop)
     variation: Augmentation = field(default_factory=Augmentation)
 

@@ -8,16 +8,16 @@ import pytest
 import torch
 
 from tiny_bev_ros.inference.kernels import winograd
-from tiny_bev_ros.inference.sparse.active_sites import Sites
+from tiny_bev_ros.inference.sparse.active_sites import ActiveSites
 from tiny_bev_ros.inference.sparse.background import backgrounds
 from tiny_bev_ros.inference.sparse.layer_chain import ConvLayer
 from tiny_bev_ros.inference.sparse.tile_layer import TileLayer
 
 
-def sites(shape: tuple[int, int], share: float, channels: int, dtype: torch.dtype) -> Sites:
+def sites(shape: tuple[int, int], share: float, channels: int, dtype: torch.dtype) -> ActiveSites:
     random = np.random.default_rng(0)
     rows, cols = np.nonzero(random.random(shape) < share)
-    found = Sites(channels, dtype)
+    found = ActiveSites(channels, dtype)
     found.resize(len(rows))
     found.cells[1 : len(rows) + 1] = np.stack([rows, cols], 1)
     values = torch.from_numpy(random.normal(size=(len(rows), channels)).astype(np.float32))

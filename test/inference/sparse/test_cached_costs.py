@@ -12,13 +12,13 @@ import pytest
 import torch
 
 from tiny_bev_ros.inference.sparse.cached_costs import machine_key, remembered
-from tiny_bev_ros.inference.sparse.cost_model import Costs
+from tiny_bev_ros.inference.sparse.cost_model import CostModel
 from tiny_bev_ros.inference.sparse.layer_chain import as_chain
 from tiny_bev_ros.models import TinyBEVBackbone
 
 CPU = torch.device('cpu')
-COSTS = Costs(0.001, 1e-12, 0.25)
-OTHER = Costs(0.002, 3e-12, 0.5)
+COSTS = CostModel(0.001, 1e-12, 0.25)
+OTHER = CostModel(0.002, 3e-12, 0.5)
 GOOD = {'fixed_seconds': 0.001, 'seconds_per_mac': 1e-12, 'dense_seconds': 0.25}
 
 
@@ -28,7 +28,7 @@ def file(tmp_path: Path, monkeypatch) -> Path:
     return tmp_path / 'cache' / 'tiny_bev_ros' / 'crossover.json'
 
 
-def never() -> Costs:
+def never() -> CostModel:
     raise AssertionError('measured again')
 
 

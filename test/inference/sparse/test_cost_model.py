@@ -7,7 +7,12 @@ import pytest
 import torch
 
 from tiny_bev_ros.inference.sparse import cost_model
-from tiny_bev_ros.inference.sparse.cost_model import Costs, measure, median_seconds, trial_pillars
+from tiny_bev_ros.inference.sparse.cost_model import (
+    CostModel,
+    measure,
+    median_seconds,
+    trial_pillars,
+)
 
 CPU = torch.device('cpu')
 SHAPE = (100, 120)
@@ -24,7 +29,7 @@ class Sparse:
         assert features.shape == (self.macs // 6, 6)
 
 
-def costs(monkeypatch, seconds: list[float], shape: tuple[int, int] = SHAPE) -> Costs:
+def costs(monkeypatch, seconds: list[float], shape: tuple[int, int] = SHAPE) -> CostModel:
     monkeypatch.setattr(cost_model, 'median_seconds', lambda *_: seconds)
     return measure(Sparse(), lambda canvas: canvas, 6, shape, CPU)
 
@@ -57,11 +62,11 @@ def test_costs_are_positive_and_finite_whatever_is_measured(
 
 
 def test_the_cheaper_path():
-    costs = Costs(fixed_seconds=1.0, seconds_per_mac=0.5, dense_seconds=3.0)
+    costs = CostModel(fixed_seconds=1.0, seconds_per_mac=0.5, dense_seconds=3.0)
     assert costs.sparse_is_cheaper(0)
     assert costs.sparse_is_cheaper(4)
     assert not costs.sparse_is_cheaper(5)
-    assert not Costs(2.0, 0.5, 1.0).sparse_is_cheaper(0)
+    assert not CostModel(2.0, 0.5, 1.0).sparse_is_cheaper(0)
 
 
 def test_trial_maps_are_the_same_each_time():

@@ -14,13 +14,13 @@ from rclpy.parameter import Parameter as RosParameter
 from safetensors.torch import load_file
 
 from tiny_bev_ros.detector import Detector
-from tiny_bev_ros.models.checkpoint.metadata import load_weights, read_description
+from tiny_bev_ros.models.checkpoint.metadata import load_weights, read_metadata
 from tiny_bev_ros.nodes.model_factory import make_grid
 from tiny_bev_ros.nodes.pipeline_node import PipelineNode
 from tiny_bev_ros.resources import CHECKPOINTS, MARKED, WEIGHTS, weights_file
 from tiny_bev_ros.training.evaluate import evaluate
-from tiny_bev_ros.training.evaluation import kitti_exams, simulated_exam
-from tiny_bev_ros.training.fusion_training import EXAM_SEED, Marks, build_network, detect
+from tiny_bev_ros.training.evaluation import kitti_eval_frames, simulated_eval_frame
+from tiny_bev_ros.training.fusion_training import EXAM_SEED, ClassAP, build_network, detect
 from tiny_bev_ros.training.kitti import KittiFolder
 from tiny_bev_ros.training.simulated import simulated
 from tiny_bev_ros.training.simulated_camera import GRID, sighted
@@ -34,7 +34,7 @@ STREET = weights_file('street')
 def test_they_say_how_they_were_made(name):
     path = Path(weights_file(name))
     assert path.stat().st_size < 8 * 2**20
-    origin = read_description(path).origin
+    origin = read_metadata(path).origin
     assert origin['command'] == f'train --config train_{name}.yaml'
     assert 'dirty' not in origin['commit']
     made = from_dict(TrainConfig, origin['config'])
@@ -45,7 +45,7 @@ def test_they_say_how_they_were_made(name):
 def test_their_parameters_fit_them(name):
     (values,) = yaml.safe_load((CONFIG / f'weights_{name}.yaml').read_text()).values()
     values = values['ros__parameters']
-    said = read_description(weights_file(name))
+    said = read_metadata(weights_file(name))
     network = said.network
     assert values['grid']['cell'] == said.cell
     assert tuple(values['grid']['z_range']) == said.z_range
@@ -62,7 +62,7 @@ def test_their_parameters_fit_them(name):
 def test_those_of_the_demo_with_a_camera_say_how_they_were_made():
     path = Path(weights_file(MARKED))
     assert path.stat().st_size < 8 * 2**20
-    said = read_description(path)
+    said = read_metadata(path)
     assert said.origin['command'] == 'fusion_proof --modes fused --seeds 0'
     assert 'dirty' not in said.origin['commit']
     (values,) = yaml.safe_load((CONFIG / f'weights_{MARKED}.yaml').read_text()).values()
@@ -84,7 +84,7 @@ def test_a_camera_tells_what_a_lidar_cannot_and_may_be_unplugged():
     network = build_network('fused', 0)
     network.load_state_dict(load_file(weights_file(MARKED)))
     network.eval()
-    seeing, blind = Marks(), Marks()
+    seeing, blind = ClassAP(), ClassAP()
     for seed in range(2 * EXAM_SEED, 2 * EXAM_SEED + 16):
         sight = sighted(seed)
         seeing.add(sight.frame, detect(network, sight, 'fused'))
@@ -102,7 +102,7 @@ def test_streets_that_they_have_not_seen():
     """Another seed, and a sensor that was not trained with."""
     torch.set_num_threads(2)
     detector = Detector(STREET, (-51.2, 51.2), (-51.2, 51.2))
-    exams = [simulated_exam(str(seed), simulated(seed, ('vlp32',))) for seed in range(8)]
+    exams = [simulated_eval_frame(str(seed), simulated(seed, ('vlp32',))) for seed in range(8)]
     score = evaluate(detector, exams, len(exams)).score
     found = {
         (kind, least): ranking.average_precision()
@@ -118,7 +118,7 @@ def test_real_streets(data_dir):
     """The exam of docs/model_card.md, with some room for other machines."""
     detector = Detector(STREET, (0.0, 51.2), (-25.6, 25.6))
     folder = KittiFolder(data_dir / 'kitti')
-    score = evaluate(detector, list(kitti_exams(folder)), len(folder)).score
+    score = evaluate(detector, list(kitti_eval_frames(folder)), len(folder)).score
     for least, enough in ((0.5, 0.65), (0.7, 0.5)):
         ranking = score.rankings['seen', 'vehicle', 'bev', least]
         assert ranking.positives == 26
@@ -128,7 +128,7 @@ def test_real_streets(data_dir):
 def test_a_node_refuses_a_grid_of_other_cells():
     context = rclpy.Context()
     context.init(domain_id=104)
-    description = read_description(STREET)
+    description = read_metadata(STREET)
     values = {
         **dict.fromkeys(CHECKPOINTS, STREET),
         'grid.cell': 0.16,

@@ -14,7 +14,7 @@ import torch
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.models import PillarFeatureNet, load_pfn
-from tiny_bev_ros.models.checkpoint.metadata import read_description
+from tiny_bev_ros.models.checkpoint.metadata import read_metadata
 from tiny_bev_ros.models.checkpoint.safetensors_file import read_tensors
 
 POINTER = (
@@ -105,7 +105,7 @@ def test_whoever_asks_what_a_file_says_is_told_too(tmp_path, kind):
     content, words = OTHERS[kind]
     (tmp_path / 'weights.safetensors').write_bytes(content)
     with pytest.raises(TinyBevError) as error:
-        read_description(tmp_path / 'weights.safetensors')
+        read_metadata(tmp_path / 'weights.safetensors')
     assert words in str(error.value)
 
 

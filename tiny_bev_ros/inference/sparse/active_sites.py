@@ -18,7 +18,7 @@ from tiny_bev_ros.inference.sparse.row_padding import padded
 Run = Callable[[Callable[[Any], None], Iterable[Any]], None]
 
 
-class Sites:
+class ActiveSites:
     """What differs from the background, and where.
 
     Args:
@@ -50,7 +50,7 @@ class Sites:
         self.flat = as_numpy(self.rows)
 
 
-class Ground:
+class PaddedBackground:
     """A layer's background as kernels take it, its channels filled up with zeros."""
 
     def __init__(self, background: Background) -> None:

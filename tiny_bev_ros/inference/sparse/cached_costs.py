@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from tiny_bev_ros.inference.sparse.cost_model import Costs
+from tiny_bev_ros.inference.sparse.cost_model import CostModel
 from tiny_bev_ros.inference.sparse.layer_chain import ConvLayer
 
 # Goes up when a path becomes faster or slower, so that old times are not used.
@@ -61,7 +61,7 @@ def machine_key(
     )
 
 
-def remembered(key: str, measure: Callable[[], Costs]) -> Costs:
+def remembered(key: str, measure: Callable[[], CostModel]) -> CostModel:
     """The costs of the key from the file, or as measured now, and then put into the file.
 
     Of two processes that write at once one loses; it measures again when next started.
@@ -108,12 +108,12 @@ def _write(entries: dict[str, Any]) -> None:
         warnings.warn(f'which path is cheaper will be measured again: {error}', stacklevel=2)
 
 
-def _costs(entry: Any) -> Costs | None:
+def _costs(entry: Any) -> CostModel | None:
     """An entry of the file, if it is whole and can be true."""
-    names = [field.name for field in fields(Costs)]
+    names = [field.name for field in fields(CostModel)]
     if not isinstance(entry, dict) or set(entry) != set(names):
         return None
     values = [entry[name] for name in names]
     if not all(isinstance(x, float) and math.isfinite(x) and x > 0 for x in values):
         return None
-    return Costs(*values)
+    return CostModel(*values)

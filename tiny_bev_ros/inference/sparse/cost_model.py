@@ -24,7 +24,7 @@ _LEAST_SECONDS = 1e-9
 
 
 @dataclass(frozen=True)
-class Costs:
+class CostModel:
     """What the two paths cost for one size of map.
 
     Attributes:
@@ -41,9 +41,11 @@ class Costs:
         """Whether the sparse path with so many multiplications is."""
         return self.fixed_seconds + macs * self.seconds_per_mac <= self.dense_seconds
 
-    def scaled(self, times: float) -> Costs:
+    def scaled(self, times: float) -> CostModel:
         """Costs of a map with so many times the cells."""
-        return Costs(self.fixed_seconds * times, self.seconds_per_mac, self.dense_seconds * times)
+        return CostModel(
+            self.fixed_seconds * times, self.seconds_per_mac, self.dense_seconds * times
+        )
 
 
 def measurable(shape: tuple[int, int]) -> tuple[int, int]:
@@ -63,7 +65,7 @@ def measure(
     channels: int,
     shape: tuple[int, int],
     device: torch.device,
-) -> Costs:
+) -> CostModel:
     """Times both paths, in turn, on random maps.
 
     Args:
@@ -86,7 +88,7 @@ def measure(
         per_mac = (slow - quick) / (many_macs - few_macs)
     else:  # a map too small, or a machine too busy, for a difference: all goes into the slope
         per_mac = slow / max(many_macs, 1)
-    return Costs(max(quick - per_mac * few_macs, _LEAST_SECONDS), per_mac, dense_seconds)
+    return CostModel(max(quick - per_mac * few_macs, _LEAST_SECONDS), per_mac, dense_seconds)
 
 
 def trial_pillars(

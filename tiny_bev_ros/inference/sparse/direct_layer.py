@@ -11,7 +11,12 @@ from torch import Tensor
 
 from tiny_bev_ros.inference.kernels import direct_kernels, site_kernels
 from tiny_bev_ros.inference.kernels.simd import as_numpy
-from tiny_bev_ros.inference.sparse.active_sites import Ground, Run, Sites, padded_weight
+from tiny_bev_ros.inference.sparse.active_sites import (
+    ActiveSites,
+    PaddedBackground,
+    Run,
+    padded_weight,
+)
 from tiny_bev_ros.inference.sparse.background import Background
 from tiny_bev_ros.inference.sparse.layer_chain import ConvLayer
 from tiny_bev_ros.inference.sparse.taps import choose_groups, members
@@ -43,8 +48,8 @@ class DirectLayer:
         last: bool,
     ) -> None:
         self._layer, self._dtype, self._last = layer, dtype, last
-        self._ground = Ground(background)
-        self.sites = Sites(layer.weight.shape[0], torch.float32 if last else dtype)
+        self._ground = PaddedBackground(background)
+        self.sites = ActiveSites(layer.weight.shape[0], torch.float32 if last else dtype)
         weight = padded_weight(layer.weight)
         kernel = weight.shape[-1]
         self._packed = weight.permute(2, 3, 1, 0).flatten(0, 1)
@@ -54,7 +59,7 @@ class DirectLayer:
         self._taps = np.zeros((len(background.row) + 2, len(background.col) + 2), np.uint16)
         self._counts = np.zeros(2 ** (kernel * kernel), np.int64)
 
-    def find(self, sites: Sites) -> list[Block]:
+    def find(self, sites: ActiveSites) -> list[Block]:
         """Finds the active sites of the output; the blocks of work they make.
 
         Args:
@@ -76,13 +81,13 @@ class DirectLayer:
         """Multiplications that blocks of work cost."""
         return sum((end - begin) * self._part(group)[0].numel() for group, begin, end in blocks)
 
-    def compute(self, sites: Sites, blocks: list[Block], run: Run) -> None:
+    def compute(self, sites: ActiveSites, blocks: list[Block], run: Run) -> None:
         """Computes `self.sites.rows` from the rows of the input sites."""
         site_kernels.number_sites(sites.cells, sites.count, self._numbers)
         run(lambda block: self._compute_block(sites, *block), blocks)
         site_kernels.clear_sites(sites.cells, sites.count, self._numbers)
 
-    def _compute_block(self, sites: Sites, group: int, begin: int, end: int) -> None:
+    def _compute_block(self, sites: ActiveSites, group: int, begin: int, end: int) -> None:
         (weight, offsets), count = self._part(group), end - begin
         gathered, product, flat_gathered, flat_product = self._block_buffers()
         cells, layer = self.sites.cells, self._layer

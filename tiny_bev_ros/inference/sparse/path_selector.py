@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from tiny_bev_ros.inference.dense import DensePath, dense_work
-from tiny_bev_ros.inference.numba_support import why_no_numba
+from tiny_bev_ros.inference.numba_support import numba_unavailable_reason
 from tiny_bev_ros.inference.sparse.cached_costs import machine_key, remembered
-from tiny_bev_ros.inference.sparse.cost_model import Costs, measurable, measure
+from tiny_bev_ros.inference.sparse.cost_model import CostModel, measurable, measure
 from tiny_bev_ros.inference.sparse.layer_chain import ConvLayer
 from tiny_bev_ros.inference.sparse.torch_chain import TorchChain
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 def made_with_numba(device: torch.device) -> bool:
     """Tells whether numba makes the sparse path on a device; else PyTorch does."""
-    return device.type == 'cpu' and not why_no_numba()
+    return device.type == 'cpu' and not numba_unavailable_reason()
 
 
-class Choice:
+class PathSelector:
     """Made with numba on the CPU, with PyTorch on CUDA and where numba cannot be used.
 
     Args:
@@ -62,11 +62,11 @@ class Choice:
 
         self.dense_macs = dense_work(layers, shape)
         self.sparse = make(shape)
-        self.costs: Costs | None = None
+        self.costs: CostModel | None = None
         if dense:
             part = measurable(shape)
 
-            def measured() -> Costs:
+            def measured() -> CostModel:
                 sparse = self.sparse if part == shape else make(part)
                 return measure(sparse, dense, layers[0].weight.shape[1], part, device)
 

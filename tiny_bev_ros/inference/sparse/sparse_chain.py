@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from tiny_bev_ros.inference.kernels import canvas_kernels, site_kernels
-from tiny_bev_ros.inference.sparse.active_sites import Sites
+from tiny_bev_ros.inference.sparse.active_sites import ActiveSites
 from tiny_bev_ros.inference.sparse.background import Background, backgrounds
 from tiny_bev_ros.inference.sparse.direct_layer import DirectLayer
 from tiny_bev_ros.inference.sparse.layer_chain import ConvLayer
@@ -43,7 +43,7 @@ class SparseChain:
         dtype: torch.dtype,
         threads: int,
     ) -> None:
-        self._input = Sites(layers[0].weight.shape[1], dtype)
+        self._input = ActiveSites(layers[0].weight.shape[1], dtype)
         self._layers: list[Any] = []
         self._channels = layers[0].weight.shape[1]
         size: tuple[int, int] = shape
@@ -157,7 +157,7 @@ class _Output:
         self._was = np.zeros(self._map.shape[1:], np.bool_)
         self._numbers = np.zeros(np.add(self._was.shape, 2), np.int32)
 
-    def write(self, sites: Sites, run: Any, bands: range) -> Tensor:
+    def write(self, sites: ActiveSites, run: Any, bands: range) -> Tensor:
         background, height = self._background, len(self._was)
         site_kernels.number_sites(sites.cells, sites.count, self._numbers)
         run(

@@ -15,7 +15,12 @@ from torch import Tensor
 
 from tiny_bev_ros.inference.kernels import site_kernels, winograd
 from tiny_bev_ros.inference.kernels.simd import as_numpy
-from tiny_bev_ros.inference.sparse.active_sites import Ground, Run, Sites, padded_weight
+from tiny_bev_ros.inference.sparse.active_sites import (
+    ActiveSites,
+    PaddedBackground,
+    Run,
+    padded_weight,
+)
 from tiny_bev_ros.inference.sparse.background import Background
 from tiny_bev_ros.inference.sparse.layer_chain import ConvLayer
 
@@ -46,8 +51,8 @@ class TileLayer:
         last: bool,
     ) -> None:
         self._layer, self._shape, self._dtype, self._last = layer, shape, dtype, last
-        self._ground = Ground(background)
-        self.sites = Sites(layer.weight.shape[0], torch.float32 if last else dtype)
+        self._ground = PaddedBackground(background)
+        self.sites = ActiveSites(layer.weight.shape[0], torch.float32 if last else dtype)
         wide = winograd.transform_weight(padded_weight(layer.weight).cpu().numpy())
         self._weight = torch.from_numpy(wide).to(dtype)
         tiles = [-(-size // winograd.TILE) for size in shape]
@@ -59,7 +64,7 @@ class TileLayer:
         self._room = max(_BLOCK // max(wide.shape[1:]), 16) - 8
         self._buffers = threading.local()
 
-    def find(self, sites: Sites) -> list[Block]:
+    def find(self, sites: ActiveSites) -> list[Block]:
         """Finds the active sites of the output; the blocks of work they make.
 
         Args:
@@ -75,13 +80,13 @@ class TileLayer:
         """Multiplications that blocks of work cost."""
         return sum(end - begin for begin, end in blocks) * self._weight.numel()
 
-    def compute(self, sites: Sites, blocks: list[Block], run: Run) -> None:
+    def compute(self, sites: ActiveSites, blocks: list[Block], run: Run) -> None:
         """Computes `self.sites.rows` from the rows of the input sites."""
         site_kernels.number_sites(sites.cells, sites.count, self._numbers)
         run(lambda block: self._compute_block(sites, *block), blocks)
         site_kernels.clear_sites(sites.cells, sites.count, self._numbers)
 
-    def _compute_block(self, sites: Sites, begin: int, end: int) -> None:
+    def _compute_block(self, sites: ActiveSites, begin: int, end: int) -> None:
         inputs, products, flat_inputs, flat_products = self._block_buffers(end - begin)
         winograd.transform_input(
             sites.flat,

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tiny_bev_ros.inference.sparse.background import Background, backgrounds
 from tiny_bev_ros.inference.sparse.layer_chain import ConvLayer
-from tiny_bev_ros.inference.sparse.torch_layer import Rows, TorchGround, TorchLayer
+from tiny_bev_ros.inference.sparse.torch_layer import Rows, TorchBackground, TorchLayer
 
 # Bytes of gathered neighbours that are multiplied at once: on the CPU they should stay in the
 # cache, elsewhere fewer launches count for more.
@@ -55,7 +55,7 @@ class TorchChain:
         self._layers: list[TorchLayer] = []
         for layer, background in zip(layers, backgrounds(layers, shape), strict=True):
             self._layers.append(
-                TorchLayer(layer, TorchGround(background, device), shape, gathered)
+                TorchLayer(layer, TorchBackground(background, device), shape, gathered)
             )
             shape = (len(background.row), len(background.col))
         self._outputs = [_Output(background, self._layers[-1].ground) for _ in range(2)]
@@ -97,7 +97,7 @@ class TorchChain:
 class _Output:
     """A (C,h,w) map that is the background but where sites were written."""
 
-    def __init__(self, background: Background, ground: TorchGround) -> None:
+    def __init__(self, background: Background, ground: TorchBackground) -> None:
         self._ground = ground
         self._map = torch.from_numpy(background.full()).to(ground.after.device)
         self._written = torch.zeros(0, 2, dtype=torch.long, device=self._map.device)

@@ -25,7 +25,7 @@ class Rows:
         return self._rows[: count + 1]
 
 
-class TorchGround:
+class TorchBackground:
     """A layer's background on the device, a row for each place of the small map."""
 
     def __init__(self, background: Background, device: torch.device) -> None:
@@ -55,7 +55,11 @@ class TorchLayer:
     """
 
     def __init__(
-        self, layer: ConvLayer, ground: TorchGround, shape_in: tuple[int, int], gathered: Tensor
+        self,
+        layer: ConvLayer,
+        ground: TorchBackground,
+        shape_in: tuple[int, int],
+        gathered: Tensor,
     ) -> None:
         dtype, device = gathered.dtype, gathered.device
         self._layer, self.ground = layer, ground

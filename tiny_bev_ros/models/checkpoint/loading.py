@@ -26,7 +26,7 @@ _SECOND_LAYER = re.compile(r'(^|\.)pfn_layers\.[1-9]')
 _TOLD = 5
 
 
-class Loaded(NamedTuple):
+class LoadInfo(NamedTuple):
     """What became of a file.
 
     Attributes:
@@ -38,7 +38,7 @@ class Loaded(NamedTuple):
     digest: str
 
 
-def load_pfn(model: nn.Module, path: str | Path) -> Loaded:
+def load_pfn(model: nn.Module, path: str | Path) -> LoadInfo:
     """Loads the weights of a pillar feature net.
 
     The file is of safetensors or of torch.save, whatever its name, and holds a state_dict, alone
@@ -77,7 +77,7 @@ def load_pfn(model: nn.Module, path: str | Path) -> Loaded:
     return _put(model, part, file, path, style)
 
 
-def load_backbone(model: nn.Module, path: str | Path) -> Loaded:
+def load_backbone(model: nn.Module, path: str | Path) -> LoadInfo:
     """Loads the weights of a backbone of the registry.
 
     The file is as for `load_pfn`; recognised are the model's own key names, alone or
@@ -93,17 +93,17 @@ def load_backbone(model: nn.Module, path: str | Path) -> Loaded:
     return _load(model, path)
 
 
-def load_camera_encoder(model: nn.Module, path: str | Path) -> Loaded:
+def load_camera_encoder(model: nn.Module, path: str | Path) -> LoadInfo:
     """Loads the weights of a CameraEncoder; as `load_backbone`."""
     return _load(model, path)
 
 
-def load_fusion(model: nn.Module, path: str | Path) -> Loaded:
+def load_fusion(model: nn.Module, path: str | Path) -> LoadInfo:
     """Loads the weights of a FuTrFusion; as `load_backbone`."""
     return _load(model, path)
 
 
-def load_heads(model: nn.ModuleDict, path: str | Path) -> Loaded:
+def load_heads(model: nn.ModuleDict, path: str | Path) -> LoadInfo:
     """Loads the weights of heads; the file may hold others beside them.
 
     Args:
@@ -116,7 +116,7 @@ def load_heads(model: nn.ModuleDict, path: str | Path) -> Loaded:
     return _load(model, path, others=True)
 
 
-def _load(model: nn.Module, path: str | Path, *, others: bool = False) -> Loaded:
+def _load(model: nn.Module, path: str | Path, *, others: bool = False) -> LoadInfo:
     """Weights under the model's own key names."""
     file = read_weights(path)
     part = find_part(path, file.maps, model.state_dict(), others=others)
@@ -131,7 +131,7 @@ def _flat_linear(values: dict[str, Any]) -> dict[str, Any]:
     return dict(values)
 
 
-def _put(model: nn.Module, part: Part, file: WeightFile, path: str | Path, style: str) -> Loaded:
+def _put(model: nn.Module, part: Part, file: WeightFile, path: str | Path, style: str) -> LoadInfo:
     faults = []
     for key, value in part.values.items():
         fault = _bad_values(key, value)
@@ -146,7 +146,7 @@ def _put(model: nn.Module, part: Part, file: WeightFile, path: str | Path, style
         more = f' and {len(file.unread) - _TOLD} more' if len(file.unread) > _TOLD else ''
         unread = f'; left unread, as they are no tensors: {names}{more}'
     place = shown(part.place) or 'no prefix'
-    return Loaded(f'{style} key names, {place}{unread}', file.digest)
+    return LoadInfo(f'{style} key names, {place}{unread}', file.digest)
 
 
 def _bad_values(key: str, value: Tensor) -> str:

@@ -21,7 +21,7 @@ _KEY = 'tiny_bev_ros'
 
 
 @dataclass(frozen=True)
-class Description:
+class CheckpointMetadata:
     """What a file of weights says of itself.
 
     Attributes:
@@ -41,7 +41,7 @@ class Description:
         return BevGrid(x_range, y_range, self.z_range, self.cell)
 
 
-def save_weights(path: str | Path, network: nn.Module, description: Description) -> None:
+def save_weights(path: str | Path, network: nn.Module, description: CheckpointMetadata) -> None:
     """Writes a BevDetector, or one with more parts, as safetensors with the description."""
     from safetensors.torch import save_file
 
@@ -59,7 +59,7 @@ def save_weights(path: str | Path, network: nn.Module, description: Description)
     save_file(tensors, str(path), {_KEY: text})
 
 
-def read_description(path: str | Path) -> Description:
+def read_metadata(path: str | Path) -> CheckpointMetadata:
     """What a file of weights says of itself, without its tensors.
 
     Raises:
@@ -71,7 +71,7 @@ def read_description(path: str | Path) -> Description:
         with path.open('rb') as file:
             said = json.loads(read_header(file)['__metadata__'][_KEY])
         low, high = said['z_range']
-        return Description(
+        return CheckpointMetadata(
             dict(said['network']), float(said['cell']), (low, high), dict(said['origin'])
         )
     except OSError as error:
@@ -82,22 +82,22 @@ def read_description(path: str | Path) -> Description:
         ) from None
 
 
-def find_description(path: str | Path) -> Description | None:
+def find_metadata(path: str | Path) -> CheckpointMetadata | None:
     """The same; None of a file that says nothing, as those of other code bases."""
     try:
-        return read_description(path)
+        return read_metadata(path)
     except TinyBevError:
         return None
 
 
-def load_weights(path: str | Path) -> tuple[BevDetector, Description]:
+def load_weights(path: str | Path) -> tuple[BevDetector, CheckpointMetadata]:
     """The network of a file of `save_weights`, in eval mode, and its description.
 
     Raises:
         TinyBevError: the file cannot be read, says nothing, or does not fit what it says; see
             also `load_pfn`.
     """
-    description = read_description(path)
+    description = read_metadata(path)
     said = dict(description.network)
     said['heads'] = tuple(said.get('heads', ()))
     try:

@@ -21,7 +21,7 @@ from tiny_bev_ros.models.tokens import camera_tokens
 _AT_ONCE = 2048
 
 
-class Sight(NamedTuple):
+class SamplingPlan(NamedTuple):
     """Which cells see what. An entry is a place above a cell that a camera sees.
 
     Cells that have as many entries as each other stand together, and the entries in the order of
@@ -91,7 +91,7 @@ class ProjectedAttention(nn.Module):
         self.values = nn.Linear(camera_channels, channels)
         self.height = nn.Parameter(torch.randn(len(heights), channels) * 0.02)
         self.output = nn.Linear(channels, channels)
-        self._sight: Latest[Sight] = Latest()
+        self._sight: Latest[SamplingPlan] = Latest()
 
     def cells(
         self, grid: BevGrid, cameras: Sequence[Camera | None], device: torch.device
@@ -141,13 +141,13 @@ class ProjectedAttention(nn.Module):
 
     def sight(
         self, grid: BevGrid, cameras: Sequence[Camera | None], device: torch.device
-    ) -> Sight:
+    ) -> SamplingPlan:
         """Which cells see what; kept for as long as grid and cameras stay as they are."""
         key = (grid, device, *(camera and camera.key() for camera in cameras))
         return self._sight.get(key, lambda: _look(grid, self.heights, cameras, device))
 
     def _weighed(
-        self, queries: Tensor, sight: Sight, table: Tensor
+        self, queries: Tensor, sight: SamplingPlan, table: Tensor
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Weights (S,heads,E) and what they are of, (S,E,c), a few cells at a time."""
         for cells, entries, each in sight.parts():
@@ -181,7 +181,7 @@ def _look(
     heights: tuple[float, ...],
     cameras: Sequence[Camera | None],
     device: torch.device,
-) -> Sight:
+) -> SamplingPlan:
     rows, cols = grid.shape
     y = grid.y_axis.centre(torch.arange(rows, dtype=torch.float64))
     x = grid.x_axis.centre(torch.arange(cols, dtype=torch.float64))
@@ -211,7 +211,7 @@ def _look(
     place[by_count] = torch.arange(len(by_count))
     order = place[of].argsort(stable=True)
     height, camera_of, corner, share = (each[order].to(device) for each in others)
-    return Sight(
+    return SamplingPlan(
         seen[by_count].to(device),
         tuple((cells, each) for each, cells in groups),
         height,
@@ -238,7 +238,7 @@ def _corners(pixel: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     return torch.stack(corner, dim=1), torch.stack(share, dim=1).float()
 
 
-def _sample(table: Tensor, sight: Sight, entries: slice) -> Tensor:
+def _sample(table: Tensor, sight: SamplingPlan, entries: slice) -> Tensor:
     """(M,c) features between those of the table."""
     share = sight.share[entries].to(table.dtype)
     return embedding_bag(sight.corner[entries], table, per_sample_weights=share, mode='sum')

@@ -26,7 +26,7 @@ _CORNERS = np.array([[1 - 2 * (i >> axis & 1) for axis in range(3)] for i in ran
 
 
 @dataclass(frozen=True)
-class Eye:
+class PinholeCamera:
     """A pinhole camera that looks along x of its vehicle.
 
     Attributes:
@@ -89,7 +89,9 @@ class View:
     normals: np.ndarray
 
 
-def look(scene: Scene, eye: Eye, origin: np.ndarray, turn: np.ndarray, seed: int = 0) -> View:
+def look(
+    scene: Scene, eye: PinholeCamera, origin: np.ndarray, turn: np.ndarray, seed: int = 0
+) -> View:
     """What a camera has before it.
 
     Args:
@@ -129,7 +131,7 @@ def look(scene: Scene, eye: Eye, origin: np.ndarray, turn: np.ndarray, seed: int
 def render(
     scene: Scene,
     colours: tuple[np.ndarray, np.ndarray],
-    eye: Eye,
+    eye: PinholeCamera,
     origin: np.ndarray,
     turn: np.ndarray,
     light: Light | None = None,
@@ -203,7 +205,7 @@ def _ground_normals(terrain: Terrain, row: np.ndarray, col: np.ndarray) -> np.nd
     return normals / np.linalg.norm(normals, axis=1, keepdims=True)
 
 
-def _glare(eye: Eye, much: float, random: np.random.Generator) -> np.ndarray:
+def _glare(eye: PinholeCamera, much: float, random: np.random.Generator) -> np.ndarray:
     """(H,W,1): a bright spot near the horizon, and a veil around it."""
     width, height = eye.size
     u, v = random.uniform(0, width), eye.centre[1] + random.uniform(-0.2, 0.1) * height
