@@ -56,7 +56,7 @@ def test_the_buffers_of_a_sparse_path_are_those_that_were_computed(monkeypatch, 
     if path == 'numba':
         pytest.importorskip('numba')
     if path == 'torch':
-        monkeypatch.setattr(path_selector, 'why_no_numba', lambda: 'not wanted here')
+        monkeypatch.setattr(path_selector, 'numba_unavailable_reason', lambda: 'not wanted here')
     needs = BackboneMemory.of(build_backbone('tiny').eval())
     sparse = path_selector.PathSelector(needs.layers, SHAPE, dtype, CPU, 1, None).sparse
     run_sparse(sparse, *trial_pillars(TRIAL_SHARE, 64, SHAPE, CPU))

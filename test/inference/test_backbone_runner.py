@@ -53,7 +53,7 @@ def _own_cache(tmp_path: Path, monkeypatch):
 def chain(request, monkeypatch) -> str:
     """Which sparse path engines on the CPU have."""
     why_not = '' if request.param == 'numba' else 'it is missing'
-    monkeypatch.setattr(path_selector, 'why_no_numba', lambda: why_not)
+    monkeypatch.setattr(path_selector, 'numba_unavailable_reason', lambda: why_not)
     return request.param
 
 
@@ -261,7 +261,7 @@ def test_costs_are_measured_once_per_machine(monkeypatch, chain: str, path: str)
             )
         ),
         ('torch', 'sparse.torch_layer', 'TorchLayer.find'),
-        ('torch', 'sparse.torch_layer', 'TorchGround.classes'),
+        ('torch', 'sparse.torch_layer', 'TorchBackground.classes'),
         ('torch', 'sparse.torch_chain', '_Output._put'),
     ],
     indirect=['chain'],

@@ -85,7 +85,7 @@ def test_whatever_the_user_chose_is_set_aside_and_comes_back():
         ]
     code = f"""
 import torch
-from tiny_bev_ros.inference.float32 import real_float32
+from tiny_bev_ros.inference.float32 import full_float32
 def read():
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
     if hasattr(cudnn, 'conv'):
@@ -94,7 +94,7 @@ def read():
 for choice in {choices}:
     exec('torch.' + choice)
     before = read()
-    with real_float32(torch.device('cuda', 0)):
+    with full_float32(torch.device('cuda', 0)):
         assert read() in (('ieee', 'ieee'), (False, False)), (choice, read())
     assert read() == before, (choice, read(), before)
 """

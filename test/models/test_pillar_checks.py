@@ -55,7 +55,7 @@ def test_each_is_refused_in_one_line(
     if way == 'numba' and WHY_NO_NUMBA:
         pytest.skip(WHY_NO_NUMBA)
     if way != 'numba':
-        monkeypatch.setattr(path_selector, 'why_no_numba', lambda: 'not wanted here')
+        monkeypatch.setattr(path_selector, 'numba_unavailable_reason', lambda: 'not wanted here')
     sparsity = 'never' if way == 'dense' else 'always'
     take = scatter if way == 'canvas' else engine(sparsity=sparsity).from_pillars
     with pytest.raises(TinyBevError, match=reason) as refusal:

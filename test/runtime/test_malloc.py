@@ -66,14 +66,14 @@ def test_what_the_user_has_set_stays(monkeypatch: pytest.MonkeyPatch, name: str,
 
 _GIVE_BACK = """
 from pathlib import Path
-from tiny_bev_ros.runtime.malloc import give_back, configure_malloc
+from tiny_bev_ros.runtime.malloc import trim_malloc, configure_malloc
 {keep}
 pages = lambda: int(Path('/proc/self/statm').read_text().split()[1])
 blocks = [bytearray(b'x' * 2**20) for _ in range(200)]
 full = pages()
 blocks.clear()
 kept = pages()
-give_back()
+trim_malloc()
 print(full, kept, pages())
 """
 

@@ -22,7 +22,7 @@ class DensePath:
 
     Products are of ``dtype``; a network that is no chain runs under autocast. On CUDA the
     activations of a chain are channels_last, and the launches for a shape are recorded once, as a
-    CUDA graph. How float32 is rounded there is up to the caller, see `real_float32`.
+    CUDA graph. How float32 is rounded there is up to the caller, see `full_float32`.
 
     Input and output have kept buffers where they are converted or recorded. Between its layers
     PyTorch allocates, as its convolutions write into no tensor that they are given; on the CPU

@@ -19,7 +19,7 @@ def resolve_device(name: str) -> torch.device:
     Args:
         name: ``cpu``, ``cuda`` for the current CUDA device, ``cuda:N``, or ``auto`` for CUDA
             where it works and else the CPU; the caller should say which one it became, and
-            `why_no_cuda`.
+            `cuda_unavailable_reason`.
 
     Raises:
         TinyBevError: the name is another one, or nothing can be computed on that device.
