@@ -78,7 +78,7 @@ def _described(mode: str, seed: int, options: argparse.Namespace) -> CheckpointM
         'frames': options.frames,
         'commit': commit_of_source(),
     }
-    return CheckpointMetadata(NETWORK, GRID.cell, GRID.z_range, origin)
+    return CheckpointMetadata(NETWORK, GRID.resolution, GRID.z_range, origin)
 
 
 def markdown(runs: list[dict[str, Any]]) -> str:

@@ -19,7 +19,11 @@ def actions(context: LaunchContext) -> list:
                 'pillars': 'input_topic',
                 'bev_features': 'output_topic',
             },
-            {'device': 'device', 'input': 'input', 'backbone.checkpoint': 'checkpoint'},
+            {
+                'device': 'device',
+                'input_format': 'input_format',
+                'backbone.checkpoint': 'checkpoint',
+            },
         ),
         *launch_utils.bag_player(context),
     ]
@@ -28,7 +32,7 @@ def actions(context: LaunchContext) -> list:
 def generate_launch_description() -> LaunchDescription:
     arguments = (
         DeclareLaunchArgument(
-            'input',
+            'input_format',
             default_value='',
             choices=['', 'dense', 'pillars'],
             description='whether pseudo_image or pillars is read; empty: as in params_file',

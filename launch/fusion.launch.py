@@ -19,7 +19,7 @@ OVERRIDES = {
     'backbone.checkpoint': 'backbone_checkpoint',
     'camera.checkpoint': 'camera_checkpoint',
     'fusion.checkpoint': 'fusion_checkpoint',
-    'heads_checkpoint': 'heads_checkpoint',
+    'heads.checkpoint': 'heads_checkpoint',
 }
 
 
@@ -44,9 +44,9 @@ def actions(context: LaunchContext) -> list:
         own = {inside: argument for argument, inside in IMAGES.items()}
         nodes = [
             launch_utils.node(context, 'pfn_node', INPUT, OVERRIDES),
-            launch_utils.node(context, 'backbone_node', {}, OVERRIDES, input='pillars'),
+            launch_utils.node(context, 'backbone_node', {}, OVERRIDES, input_format='pillars'),
             *(
-                launch_utils.node(context, 'camera_node', own, OVERRIDES, below=name)
+                launch_utils.node(context, 'camera_node', own, OVERRIDES, sub_namespace=name)
                 for name in filter(None, names)
             ),
             launch_utils.node(context, 'fusion_node', OUTPUT, OVERRIDES, cameras=names),

@@ -16,7 +16,7 @@ OVERRIDES = {
     'device': 'device',
     'pfn.checkpoint': 'pfn_checkpoint',
     'backbone.checkpoint': 'backbone_checkpoint',
-    'heads_checkpoint': 'heads_checkpoint',
+    'heads.checkpoint': 'heads_checkpoint',
 }
 
 
@@ -26,7 +26,7 @@ def actions(context: LaunchContext) -> list:
     else:
         nodes = [
             launch_utils.node(context, 'pfn_node', INPUT, OVERRIDES),
-            launch_utils.node(context, 'backbone_node', OUTPUT, OVERRIDES, input='pillars'),
+            launch_utils.node(context, 'backbone_node', OUTPUT, OVERRIDES, input_format='pillars'),
             launch_utils.node(context, 'heads_node', OUTPUT, OVERRIDES),
         ]
     return [*nodes, *launch_utils.bag_player(context)]

@@ -14,7 +14,7 @@ KITTI = BevGrid((0.0, 69.12), (-39.68, 39.68), (-3.0, 1.0), 0.16)
 
 
 def grid(**changes):
-    values = {'x_range': (0, 10), 'y_range': (-5, 5), 'z_range': (-3, 1), 'cell': 0.5}
+    values = {'x_range': (0, 10), 'y_range': (-5, 5), 'z_range': (-3, 1), 'resolution': 0.5}
     return BevGrid(**{**values, **changes})
 
 
@@ -24,8 +24,8 @@ def test_shape_has_rows_along_y_and_columns_along_x():
 
 
 def test_cells_that_are_no_binary_fraction_still_fit():
-    assert grid(x_range=(0, 0.3), y_range=(0, 0.9), cell=0.1).shape == (9, 3)
-    assert grid(x_range=(-0.2, 0.2), y_range=(0, 0.4), cell=0.1333333).shape[1] == 3
+    assert grid(x_range=(0, 0.3), y_range=(0, 0.9), resolution=0.1).shape == (9, 3)
+    assert grid(x_range=(-0.2, 0.2), y_range=(0, 0.4), resolution=0.1333333).shape[1] == 3
 
 
 def test_axes_start_at_the_lower_edges():
@@ -54,7 +54,7 @@ def test_axis_works_on_whole_arrays():
 def test_strided_grid_keeps_the_lower_edges():
     half = KITTI.strided(2)
     assert half.shape == (248, 216)
-    assert half.cell == pytest.approx(0.32)
+    assert half.resolution == pytest.approx(0.32)
     assert (half.x_range[0], half.y_range[0]) == (0.0, -39.68)
     assert half.x_axis.origin == KITTI.x_axis.strided(2).origin
     assert half.x_axis.step == KITTI.x_axis.strided(2).step
@@ -76,10 +76,10 @@ def test_values_become_floats():
 @pytest.mark.parametrize(
     ('changes', 'words'),
     [
-        ({'cell': 0}, ['cell is 0 m', 'above 0']),
-        ({'cell': -0.5}, ['cell is -0.5 m']),
-        ({'cell': float('nan')}, ['cell is nan m']),
-        ({'cell': 0.3}, ['x_range is [0, 10] m', '33.3333 cells of 0.3 m', 'whole number']),
+        ({'resolution': 0}, ['resolution is 0 m', 'above 0']),
+        ({'resolution': -0.5}, ['resolution is -0.5 m']),
+        ({'resolution': float('nan')}, ['resolution is nan m']),
+        ({'resolution': 0.3}, ['x_range is [0, 10] m', '33.3333 cells of 0.3 m', 'whole number']),
         ({'y_range': (0, 0.7)}, ['y_range is [0, 0.7] m', 'whole number']),
         ({'x_range': (10, 0)}, ['x_range is [10, 0] m', 'min below max']),
         ({'x_range': (1, 1)}, ['x_range is [1, 1] m', 'min below max']),
@@ -99,7 +99,7 @@ def test_values_become_floats():
         ),
         ({'x_range': (499990, 500000)}, ['x_range is [499990, 500000] m', 'steps of 0.031 m']),
         ({'z_range': (1e7, 1e7 + 4)}, ['z_range is [1e+07, 1e+07] m', 'steps of 1 m']),
-        ({'cell': 0.001}, ['cell is 0.001 m', '10000 x 10000', str(MAX_CELLS)]),
+        ({'resolution': 0.001}, ['resolution is 0.001 m', '10000 x 10000', str(MAX_CELLS)]),
     ],
 )
 def test_wrong_grids_are_refused(changes, words):
@@ -118,7 +118,7 @@ def test_wrong_axes_are_refused(origin, step):
 
 
 def test_networks_see_a_grid_near_the_sensor_as_it_is():
-    for each in (KITTI, grid(x_range=(900, 910)), grid(x_range=(-1e4, 1e4), cell=50.0,
+    for each in (KITTI, grid(x_range=(900, 910)), grid(x_range=(-1e4, 1e4), resolution=50.0,
                                                        y_range=(-1e4, 1e4))):  # fmt: skip
         assert each.reference == (0, 0)
         assert each.near == each

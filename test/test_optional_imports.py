@@ -117,7 +117,7 @@ def test_a_node_says_it_once(broken):
     broken('vision_msgs')
     context = rclpy.Context()
     context.init(domain_id=102)
-    overrides = {'heads': ['detection'], 'device': 'cpu', 'heads_checkpoint': ''}
+    overrides = {'heads.names': ['detection'], 'device': 'cpu', 'heads.checkpoint': ''}
     node = HeadsNode(
         context=context,
         parameter_overrides=[Parameter(name, value=value) for name, value in overrides.items()],
@@ -166,7 +166,7 @@ def backbone(networks):
 BACKBONE = {'device': 'cpu', 'backbone.sparsity': 'always', 'backbone.mid_channels': 8,
             'backbone.checkpoint': ''}
 PIPELINE = {**BACKBONE, 'grid.x_range': [0.0, 16.0], 'grid.y_range': [-8.0, 8.0],
-            'grid.cell': 0.5, 'pfn.checkpoint': '', 'heads_checkpoint': ''}
+            'grid.resolution': 0.5, 'pfn.checkpoint': '', 'heads.checkpoint': ''}
 context = rclpy.Context()
 context.init(domain_id=102)
 for kind, values, work in (PipelineNode, PIPELINE, pipeline), (BackboneNode, BACKBONE, backbone):

@@ -3,7 +3,7 @@
 
 Axes follow REP-103: x forward, y left, z up, in metres. A map is stored as the
 PointPillars canvas: rows run along y, columns along x, so that ``map[row, col]`` lies at
-``y = y_min + (row + 0.5) * cell`` and ``x = x_min + (col + 0.5) * cell``.
+``y = y_min + (row + 0.5) * resolution`` and ``x = x_min + (col + 0.5) * resolution``.
 """
 
 from __future__ import annotations
@@ -76,25 +76,25 @@ class BevGrid:
     Attributes:
         x_range, y_range, z_range: lower and upper end in metres; a point on the upper
             end of x or y is outside.
-        cell: side of a square cell in metres. The x and y ranges must be a whole number
-            of cells.
+        resolution: side of a square cell in metres. The x and y ranges must be a whole
+            number of cells.
 
     Raises:
         TinyBevError: a range is inverted, not finite, no whole number of cells or so far
-            from 0 that float32 does not tell places in a cell apart, or the cell size is not
+            from 0 that float32 does not tell places in a cell apart, or the resolution is not
             positive.
     """
 
     x_range: tuple[float, float]
     y_range: tuple[float, float]
     z_range: tuple[float, float]
-    cell: float
+    resolution: float
 
     def __post_init__(self) -> None:
-        cell = float(self.cell)
+        cell = float(self.resolution)
         if not math.isfinite(cell) or cell <= 0:
-            raise TinyBevError(f'cell is {cell:g} m; expected a finite number above 0')
-        object.__setattr__(self, 'cell', cell)
+            raise TinyBevError(f'resolution is {cell:g} m; expected a finite number above 0')
+        object.__setattr__(self, 'resolution', cell)
         for name in ('x_range', 'y_range', 'z_range'):
             low, high = _checked_range(name, getattr(self, name))
             object.__setattr__(self, name, (low, high))
@@ -108,7 +108,7 @@ class BevGrid:
         rows, cols = self.shape
         if rows * cols > MAX_CELLS:
             raise TinyBevError(
-                f'cell is {cell:g} m, which makes {rows} x {cols} cells; '
+                f'resolution is {cell:g} m, which makes {rows} x {cols} cells; '
                 f'expected at most {MAX_CELLS} in all'
             )
 
@@ -116,17 +116,17 @@ class BevGrid:
     def shape(self) -> tuple[int, int]:
         """(H, W): rows along y, columns along x."""
         (x_low, x_high), (y_low, y_high) = self.x_range, self.y_range
-        return round((y_high - y_low) / self.cell), round((x_high - x_low) / self.cell)
+        return round((y_high - y_low) / self.resolution), round((x_high - x_low) / self.resolution)
 
     @property
     def x_axis(self) -> Axis:
         """The axis of the columns."""
-        return Axis(self.x_range[0], self.cell)
+        return Axis(self.x_range[0], self.resolution)
 
     @property
     def y_axis(self) -> Axis:
         """The axis of the rows."""
-        return Axis(self.y_range[0], self.cell)
+        return Axis(self.y_range[0], self.resolution)
 
     @property
     def reference(self) -> tuple[float, float]:
@@ -145,12 +145,14 @@ class BevGrid:
     def near(self) -> BevGrid:
         """The grid in a frame that has its origin in the reference."""
         (x, y), (x_low, x_high), (y_low, y_high) = self.reference, self.x_range, self.y_range
-        return BevGrid((x_low - x, x_high - x), (y_low - y, y_high - y), self.z_range, self.cell)
+        return BevGrid(
+            (x_low - x, x_high - x), (y_low - y, y_high - y), self.z_range, self.resolution
+        )
 
     def strided(self, stride: int) -> BevGrid:
         """The grid of a map ``stride`` times coarser; an odd last cell counts in full."""
         rows, cols = (-(-size // stride) for size in self.shape)
-        cell = self.cell * stride
+        cell = self.resolution * stride
         x_low, y_low = self.x_range[0], self.y_range[0]
         return BevGrid(
             (x_low, x_low + cols * cell), (y_low, y_low + rows * cell), self.z_range, cell

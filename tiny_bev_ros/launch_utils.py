@@ -112,7 +112,7 @@ def node(
     remappings: dict[str, str],
     overrides: dict[str, str],
     *,
-    below: str = '',
+    sub_namespace: str = '',
     renamed: Mapping[str, str] = MappingProxyType({}),
     **fixed: Any,
 ) -> Node:
@@ -123,7 +123,7 @@ def node(
         executable: also the node's name.
         remappings: topic name in the node to launch argument with its new name; empty: as it is.
         overrides: parameter name to the launch argument that overrides it when not empty.
-        below: namespace of the node within that of the launch.
+        sub_namespace: namespace of the node within that of the launch.
         renamed: further topic names to their new ones.
         **fixed: parameters that the launch file sets whatever the YAML file says.
     """
@@ -153,7 +153,7 @@ def node(
         package='tiny_bev_ros',
         executable=executable,
         name=executable,
-        namespace='/'.join(filter(None, (namespace, below))),
+        namespace='/'.join(filter(None, (namespace, sub_namespace))),
         parameters=parameters,
         remappings=[
             (inside, outside)

@@ -15,7 +15,7 @@ WEIGHTS = ('street',)
 GRIDS_OF_WEIGHTS = ('ahead', 'around')
 # Those of the demo with a camera: they stand for themselves, launch files do not offer them.
 MARKED = 'street_marked'
-CHECKPOINTS = ('pfn.checkpoint', 'backbone.checkpoint', 'heads_checkpoint')
+CHECKPOINTS = ('pfn.checkpoint', 'backbone.checkpoint', 'heads.checkpoint')
 
 
 def config_file(name: str = 'tiny_bev.yaml') -> str:

@@ -53,10 +53,10 @@ def growth(
         return {'share': share, 'ms': interleaved(work(KITTI.shape, count), rounds)}
 
     def reach(side: int) -> dict[str, Any]:
-        metres, shape = side * KITTI.cell, (side, side)
+        metres, shape = side * KITTI.resolution, (side, side)
         span = (-metres / 2, metres / 2)
         stage = PillarRunner(
-            pillar_feature_net(), BevGrid(span, span, KITTI.z_range, KITTI.cell), CPU
+            pillar_feature_net(), BevGrid(span, span, KITTI.z_range, KITTI.resolution), CPU
         )
         pillars = stage.pillars(points)
         sweep = {'sweep': partial(engines['always'].from_checked, *pillars, shape)}

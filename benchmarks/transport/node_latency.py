@@ -32,11 +32,11 @@ ROUTES: dict[str, dict[str, list[str]]] = {
     'pipeline_node, float16, products in bfloat16': {'pipeline_node': [_FLOAT16, _BFLOAT16]},
     'two processes, pillars, float16': {
         'pfn_node': [_FLOAT16],
-        'backbone_node': [_FLOAT16, 'input:=pillars'],
+        'backbone_node': [_FLOAT16, 'input_format:=pillars'],
     },
     'two processes, pillars, float16, products in bfloat16': {
         'pfn_node': [_FLOAT16],
-        'backbone_node': [_FLOAT16, 'input:=pillars', _BFLOAT16],
+        'backbone_node': [_FLOAT16, 'input_format:=pillars', _BFLOAT16],
     },
     'two processes, dense, float16': {'pfn_node': [_FLOAT16], 'backbone_node': [_FLOAT16]},
     'two processes, dense, float32': {'pfn_node': [], 'backbone_node': []},

@@ -45,20 +45,23 @@ def test_the_encoder_is_left_alone():
 
 def test_scaled_and_cropped():
     rgb = picture()
-    features, _ = CameraRunner(encoder(), CPU, image_size=(155, 40))(rgb, camera())
+    features, _ = CameraRunner(encoder(), CPU, resize_width=155, crop_height=40)(rgb, camera())
     image = torch.from_numpy(rgb).permute(2, 0, 1)[None]
     image = interpolate(image, (47, 155), mode='bilinear', antialias=True)[:, :, 7:]
     expected = encoder()(image[None] / 255)[0]
     torch.testing.assert_close(features, expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize('image_size', [(0, 0), (155, 0), (0, 64), (155, 40), (620, 100)])
+@pytest.mark.parametrize(
+    ('resize_width', 'crop_height'), [(0, 0), (155, 0), (0, 64), (155, 40), (620, 100)]
+)
 @pytest.mark.parametrize('stride', [4, 8])
-def test_a_feature_lies_where_its_pixels_do(image_size, stride):
-    stage, taken = CameraRunner(encoder(stride), CPU, image_size=image_size), camera()
+def test_a_feature_lies_where_its_pixels_do(resize_width, crop_height, stride):
+    stage = CameraRunner(encoder(stride), CPU, resize_width=resize_width, crop_height=crop_height)
+    taken = camera()
     features, seen = stage(picture(), taken)
     assert (features.shape[3], features.shape[2]) == seen.size
-    width, height = image_size[0] or 310, image_size[1]
+    width, height = resize_width or 310, crop_height
     rows = round(94 * width / 310)
     above = rows - (height or rows)
     place = torch.tensor([[8.0, 1.5, 0.2], [20.0, -3.0, -1.0]])
@@ -76,16 +79,18 @@ def test_every_precision_is_close():
 
 
 def test_warm_up_takes_any_size():
-    CameraRunner(encoder(), CPU, image_size=(64, 0)).warm_up((310, 94))
+    CameraRunner(encoder(), CPU, resize_width=64).warm_up((310, 94))
 
 
 def test_wrong_sizes():
-    with pytest.raises(TinyBevError, match=r'image_size is \[-1, 0\]; expected 0 or more'):
-        CameraRunner(encoder(), CPU, image_size=(-1, 0))
+    with pytest.raises(TinyBevError, match=r'resize_width is -1; expected 0 or more'):
+        CameraRunner(encoder(), CPU, resize_width=-1)
+    with pytest.raises(TinyBevError, match=r'crop_height is -1; expected 0 or more'):
+        CameraRunner(encoder(), CPU, crop_height=-1)
     with pytest.raises(TinyBevError, match=r'image is of 310 x 94 pixels; expected 620 x 188'):
         CameraRunner(encoder(), CPU)(picture(), camera((620, 188)))
-    with pytest.raises(TinyBevError, match=r'expected a height of at most 47, as images'):
-        CameraRunner(encoder(), CPU, image_size=(155, 48))(picture(), camera())
+    with pytest.raises(TinyBevError, match=r'crop_height is 48; expected at most 47, as images'):
+        CameraRunner(encoder(), CPU, resize_width=155, crop_height=48)(picture(), camera())
 
 
 def test_a_picture_that_may_not_be_written_to():

@@ -64,7 +64,7 @@ def test_a_map_that_lies_nowhere_cannot_be_cut():
 
 @pytest.mark.parametrize('ends', [(10.0, 12.0), (-5.0, 0.0), (-9.0, -3.0)])
 def test_a_region_beside_the_map_is_an_error(ends: tuple[float, float]):
-    with pytest.raises(TinyBevError, match=r'region\.x_range .* map, which is \[0, 10\] m'):
+    with pytest.raises(TinyBevError, match=r'output_roi\.x_range .* map, which is \[0, 10\] m'):
         Region(x_range=ends).crop(MAP, LABELS)
 
 
@@ -77,5 +77,5 @@ def test_refused_ranges(ends: tuple[float, ...]):
 def test_a_grid_is_checked_beforehand():
     grid = BevGrid((0, 10), (-8, 8), (-1, 1), 2)
     Region((9.0, 20.0), (-20.0, -7.0)).check(grid)
-    with pytest.raises(TinyBevError, match=r'region\.y_range is \[8, 9\] m; expected part'):
+    with pytest.raises(TinyBevError, match=r'output_roi\.y_range is \[8, 9\] m; expected part'):
         Region(y_range=(8.0, 9.0)).check(grid)

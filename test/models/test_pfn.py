@@ -38,7 +38,7 @@ def by_loop(net, points, grid):
     """What the net should give: one pillar after the other, in float64."""
     points = points.numpy()
     low = np.array([grid.x_range[0], grid.y_range[0]], np.float32)
-    index = np.floor((points[:, :2] - low) / np.float32(grid.cell)).astype(int)
+    index = np.floor((points[:, :2] - low) / np.float32(grid.resolution)).astype(int)
     members = {}
     for number, ((col, row), point) in enumerate(zip(index, points, strict=True)):
         on_map = 0 <= row < grid.shape[0] and 0 <= col < grid.shape[1]
@@ -51,8 +51,8 @@ def by_loop(net, points, grid):
         own = points[members[row, col]].astype(np.float64)[: net.max_points]
         centre = np.array(
             [
-                grid.x_range[0] + (col + 0.5) * grid.cell,
-                grid.y_range[0] + (row + 0.5) * grid.cell,
+                grid.x_range[0] + (col + 0.5) * grid.resolution,
+                grid.y_range[0] + (row + 0.5) * grid.resolution,
                 sum(grid.z_range) / 2,
             ]
         )

@@ -38,7 +38,7 @@ def bench(acted: Machine, tmp_path: Path) -> Iterator[Callable[..., Bench]]:
     weights = save_fusion(lively_fusion(128, 64), tmp_path / 'fusion.pt')
 
     def make(node_class: type[BevNode], **values: Any) -> Bench:
-        values |= {'max_wait_ms': 5000.0, 'fusion.checkpoint': weights} | ONE_CAMERA
+        values |= {'sync.timeout_ms': 5000.0, 'fusion.checkpoint': weights} | ONE_CAMERA
         values |= SMALL | {f'detection.min_score.{name}': 0.0 for name in CLASSES}
         made.append(Bench(node_class, len(made), **values))
         return made[-1]

@@ -65,7 +65,7 @@ SMALL = {
     'grid.x_range': [0.0, 16.0],
     'grid.y_range': [-8.0, 8.0],
     'grid.z_range': [-3.0, 1.0],
-    'grid.cell': 0.5,
+    'grid.resolution': 0.5,
     'device': 'cpu',
 }
 K = [40.0, 0.0, 19.5, 0.0, 40.0, 11.5, 0.0, 0.0, 1.0]
@@ -463,11 +463,11 @@ def test_precision_encoding_and_region_change_between_frames(bench, monkeypatch)
     rounded = made.frame(2, seed=1)
     assert node.ladder.settings.precision == 'bfloat16'
     assert 0 < np.abs(rounded - whole).max() < 0.1
-    assert made.change(backbone__precision='float32', region__x_range=[4.0, 8.0]) == ''
+    assert made.change(backbone__precision='float32', output_roi__x_range=[4.0, 8.0]) == ''
     part = made.frame(3, seed=1)
     assert np.abs(part - whole[..., 4:8]).max() < 1e-4
     assert 'expected part of the map' in made.change(
-        region__x_range=[100.0, 200.0], output_encoding='float16'
+        output_roi__x_range=[100.0, 200.0], output_encoding='float16'
     )
     assert node.values['output_encoding'] == 'float32'
     assert made.frame(4, seed=1).shape == part.shape

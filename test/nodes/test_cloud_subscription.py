@@ -72,7 +72,7 @@ def station() -> Iterator[Callable[..., Station]]:
             'grid.x_range': [x - 8, x + 8],
             'grid.y_range': [y - 8, y + 8],
             'grid.z_range': [-3.0, 1.0],
-            'grid.cell': 0.5,
+            'grid.resolution': 0.5,
             'device': 'cpu',
         }
         nodes.append(

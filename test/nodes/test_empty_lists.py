@@ -20,7 +20,7 @@ from tiny_bev_ros.nodes.pipeline_node import PipelineNode
 SMALL = {
     'grid.x_range': '[0.0, 16.0]',
     'grid.y_range': '[-8.0, 8.0]',
-    'grid.cell': '0.5',
+    'grid.resolution': '0.5',
     'device': 'cpu',
     # Else what cameras have is not looked at.
     'cameras': '[front]',
@@ -38,16 +38,17 @@ def context() -> Iterator[rclpy.Context]:
 
 def test_no_heads_and_no_cameras_in_a_yaml_file(context, tmp_path: Path):
     path = tmp_path / 'mine.yaml'
-    grid = '{x_range: [0.0, 16.0], y_range: [-8.0, 8.0], cell: 0.5}'
-    text = f'/**:\n  ros__parameters: {{cameras: [], heads: [], device: cpu, grid: {grid}}}\n'
+    grid = '{x_range: [0.0, 16.0], y_range: [-8.0, 8.0], resolution: 0.5}'
+    lists = 'cameras: [], heads: {names: []}'
+    text = f'/**:\n  ros__parameters: {{{lists}, device: cpu, grid: {grid}}}\n'
     path.write_text(text)
     context.init(['--ros-args', '--params-file', str(path)], domain_id=106)
     node = PipelineNode(context=context)
     try:
         assert node.start(), node.fault
-        assert node.values['cameras'] == node.values['heads'] == []
-        assert node.get_parameter('heads').type_ == RosParameter.Type.STRING_ARRAY
-        assert 'heads_checkpoint' not in node.weights.digests
+        assert node.values['cameras'] == node.values['heads.names'] == []
+        assert node.get_parameter('heads.names').type_ == RosParameter.Type.STRING_ARRAY
+        assert 'heads.checkpoint' not in node.weights.digests
         topics = {name for name, _ in node.get_topic_names_and_types()}
         assert '/bev_features' in topics
         assert not topics & {'/detection_boxes', '/drivable_area'}
@@ -65,7 +66,7 @@ def test_no_array_is_of_a_wrong_type_when_it_is_empty(context, name: str):
     try:
         assert node.values[name] == []
         node.start()
-        assert (node.fault == '') == (name in ('cameras', 'heads'))
+        assert (node.fault == '') == (name in ('cameras', 'heads.names'))
         assert 'NOT_SET' not in node.fault
         if node.fault:
             assert f'{name} is ' in node.fault
@@ -129,10 +130,10 @@ def test_other_types_are_refused_while_it_runs(context, value: Any):
 
 
 def test_heads_node_without_heads_is_refused(context):
-    context.init(['--ros-args', '-p', 'heads:=[]'], domain_id=106)
+    context.init(['--ros-args', '-p', 'heads.names:=[]'], domain_id=106)
     node = HeadsNode(context=context)
     try:
         assert not node.start()
-        assert node.fault == 'parameter heads is []; expected one at least'
+        assert node.fault == 'parameter heads.names is []; expected one at least'
     finally:
         node.destroy_node()

@@ -40,7 +40,7 @@ SMALL = {
     'grid.x_range': [0.0, 16.0],
     'grid.y_range': [-8.0, 8.0],
     'grid.z_range': [-3.0, 1.0],
-    'grid.cell': 0.5,
+    'grid.resolution': 0.5,
     'device': 'cpu',
     'backbone.sparsity': 'never',
 }

@@ -22,7 +22,7 @@ WEIGHTS = dict(zip(PARTS, ('pfn', 'backbone', 'heads', 'camera', 'fusion'), stri
 FILES = {
     'pfn.checkpoint': 'stage',
     'backbone.checkpoint': 'engine',
-    'heads_checkpoint': 'heads',
+    'heads.checkpoint': 'heads',
     'camera.checkpoint': 'camera',
     'fusion.checkpoint': 'fusion',
 }
@@ -34,25 +34,25 @@ WORK: dict[str, tuple[Any, set[str]]] = {
     'detection.min_score.vehicle': (0.5, set()),
     'detection.min_score.pedestrian': (0.5, set()),
     'detection.min_score.cyclist': (0.5, set()),
-    'max_stamp_difference_ms': (20.0, set()),
-    'max_wait_ms': (20.0, set()),
+    'sync.slop_ms': (20.0, set()),
+    'sync.timeout_ms': (20.0, set()),
     'max_age_ms': (500.0, set()),
     'output_encoding': ('float16', set()),
-    'region.x_range': ([0.0, 8.0], set()),
-    'region.y_range': ([-4.0, 4.0], set()),
+    'output_roi.x_range': ([0.0, 8.0], set()),
+    'output_roi.y_range': ([-4.0, 4.0], set()),
     'bev_image.channel': (3, set()),
     'diagnostics.input_timeout_s': (5.0, set()),
     'diagnostics.latency_warn_ms': (100.0, set()),
     'diagnostics.latency_error_ms': (100.0, set()),
     'diagnostics.rate_warn_hz': (5.0, set()),
     'diagnostics.rate_error_hz': (5.0, set()),
-    'diagnostics.dropped_warn_share': (0.3, set()),
-    'diagnostics.dropped_error_share': (0.3, set()),
+    'diagnostics.dropped_warn_fraction': (0.3, set()),
+    'diagnostics.dropped_error_fraction': (0.3, set()),
 }
 SMALL = {
     'grid.x_range': [0.0, 16.0],
     'grid.y_range': [-8.0, 8.0],
-    'grid.cell': 0.5,
+    'grid.resolution': 0.5,
     'device': 'cpu',
     'cameras': ['front'],
     'extrinsics.front': [0.0, 0.0, 0.0, -0.5, 0.5, -0.5, 0.5],
@@ -145,18 +145,18 @@ def test_nothing_is_made_anew_where_no_file_was_nor_is(node, read, capfd):
 
 
 def test_another_file_under_the_same_name_is_taken(node, files, read):
-    path = files['heads_checkpoint']
-    assert change(node, 'heads_checkpoint', path) == {'heads'}
-    digest = node.weights.digests['heads_checkpoint']
+    path = files['heads.checkpoint']
+    assert change(node, 'heads.checkpoint', path) == {'heads'}
+    digest = node.weights.digests['heads.checkpoint']
     state = torch.load(path, weights_only=True)
     torch.save({name: value + 1 for name, value in state.items()}, path)
-    assert change(node, 'heads_checkpoint', path) == {'heads'}
-    assert node.weights.digests['heads_checkpoint'] != digest
-    change(node, 'heads_checkpoint', '')
+    assert change(node, 'heads.checkpoint', path) == {'heads'}
+    assert node.weights.digests['heads.checkpoint'] != digest
+    change(node, 'heads.checkpoint', '')
 
 
 def test_networks_that_were_built_for_a_change_are_built_whole_after_a_deactivation(node, files):
-    change(node, 'heads_checkpoint', files['heads_checkpoint'])
+    change(node, 'heads.checkpoint', files['heads.checkpoint'])
     engine = node.ladder.built.engine
     node.trigger_deactivate()
     assert node.ladder.built is None
@@ -164,7 +164,7 @@ def test_networks_that_were_built_for_a_change_are_built_whole_after_a_deactivat
     built = node.ladder.built
     assert all(getattr(built, part) is not None for part in PARTS)
     assert built.engine is not engine
-    change(node, 'heads_checkpoint', '')
+    change(node, 'heads.checkpoint', '')
 
 
 def test_what_short_memory_forced_is_undone_by_setting_it_again(node):

@@ -29,8 +29,8 @@ AWKWARD = {
     'cloud.time_scale': 1e-9,
     'cloud.intensity_scale': 1e-5,
     'max_age_ms': 1e9,
-    'region.x_range': [-1e-5, 1e16],
-    'region.y_range': [-math.inf, math.inf],
+    'output_roi.x_range': [-1e-5, 1e16],
+    'output_roi.y_range': [-math.inf, math.inf],
     'fusion.heights': [1e-5, 0.5],
     'extrinsics.front': [0.0, 1e-7, 0.0, -0.5, 0.5, -0.5, 0.5],
     'detection.min_score.vehicle': 1e-6,
@@ -124,7 +124,7 @@ def test_a_dump_is_loaded_again(make, tmp_path, node_class, set_before):
 
 
 def test_a_dump_is_loaded_by_a_node_that_runs(make, tmp_path):
-    small = {'grid.x_range': [0.0, 16.0], 'grid.y_range': [-8.0, 8.0], 'grid.cell': 0.5}
+    small = {'grid.x_range': [0.0, 16.0], 'grid.y_range': [-8.0, 8.0], 'grid.resolution': 0.5}
     node = make(PipelineNode, device='cpu', **small)
     assert node.start()
     networks, weights = node.ladder.built, node.weights

@@ -191,8 +191,8 @@ def test_a_wrong_start_value_can_be_mended(context):
         ('device', 'cuda:99', "device is 'cuda:99'"),
         ('device', 'gpu', "device is 'gpu'; expected auto, cpu, cuda or cuda:N"),
         ('device', 3, 'device is 3 (INTEGER); expected STRING'),
-        ('grid.cell', 0.0, 'grid.cell is 0.0; expected 0.001 to 1000'),
-        ('grid.cell', 1, 'grid.cell is 1 (INTEGER); expected DOUBLE'),
+        ('grid.resolution', 0.0, 'grid.resolution is 0.0; expected 0.001 to 1000'),
+        ('grid.resolution', 1, 'grid.resolution is 1 (INTEGER); expected DOUBLE'),
         ('grid.x_range', [0.0, 10.03], 'parameter grid.x_range is [0, 10.03] m'),
         ('grid.x_range', [0.0], 'parameter grid.x_range is (0.0,); expected two numbers'),
         ('grid.y_range', [5.0, -5.0], 'grid.y_range is [5, -5] m; expected min below max'),
@@ -208,8 +208,16 @@ def test_a_wrong_start_value_can_be_mended(context):
         ('cloud.intensity_field', '', "cloud.intensity_field is ''"),
         ('bev_image.channel', 128, 'bev_image.channel is 128; expected -1 to 127'),
         ('cloud.missing_intensity', 'one', 'expected one of zero, error'),
-        ('region.x_range', [3.0, 3.0], 'parameter region.x_range is [3.0, 3.0] m; expected [min'),
-        ('region.x_range', [70.0, 80.0], 'parameter region.x_range is [70, 80] m; expected part'),
+        (
+            'output_roi.x_range',
+            [3.0, 3.0],
+            'parameter output_roi.x_range is [3.0, 3.0] m; expected [min',
+        ),
+        (
+            'output_roi.x_range',
+            [70.0, 80.0],
+            'parameter output_roi.x_range is [70, 80] m; expected part',
+        ),
     ],
 )
 def test_a_wrong_value_is_one_clear_error(context, name: str, value: Any, reason: str):
@@ -238,7 +246,7 @@ def test_a_grid_that_float16_cannot_count_has_no_pillars(context):
     overrides = [
         RosParameter('grid.x_range', value=[0.0, 205.0]),
         RosParameter('grid.y_range', value=[-1.0, 1.0]),
-        RosParameter('grid.cell', value=0.1),
+        RosParameter('grid.resolution', value=0.1),
     ]
     node = PfnNode(context=context, parameter_overrides=overrides)
     assert node.start()

@@ -64,37 +64,37 @@ def test_a_node_by_hand_takes_the_shipped_weights(values, node_class):
         assert found.get(name, STREET) == STREET
     for name, channels in CHANNELS.items():
         assert found.get(name, channels) == channels
-    assert found.get('grid.cell', 0.2) == 0.2
+    assert found.get('grid.resolution', 0.2) == 0.2
 
 
 def test_none_is_random_as_before(values):
     found = values(PipelineNode, weights='none')
     assert found['weights'] == 'none'
     assert [found[name] for name in CHECKPOINTS] == ['', '', '']
-    assert (found['grid.cell'], found['backbone.name']) == (0.16, 'tiny')
+    assert (found['grid.resolution'], found['backbone.name']) == (0.16, 'tiny')
 
 
 def test_what_fits_the_weights_is_free(values):
     found = values(
         PipelineNode,
         grid__x_range=[-51.2, 51.2],
-        grid__cell=0.2,
-        heads=['drivable'],
+        grid__resolution=0.2,
+        heads__names=['drivable'],
         backbone__precision='bfloat16',
     )
     assert (found['weights'], found['pfn.checkpoint']) == ('street', STREET)
     assert found['grid.x_range'] == [-51.2, 51.2]
-    assert found['heads'] == ['drivable']
+    assert found['heads.names'] == ['drivable']
 
 
 @pytest.mark.parametrize(
     ('name', 'value'),
     [
-        ('grid.cell', 0.16),
+        ('grid.resolution', 0.16),
         ('grid.z_range', [-3.0, 1.0]),
         ('backbone.name', 'tiny'),
         ('pfn.max_points', 32),
-        ('heads_checkpoint', '/mine.pt'),
+        ('heads.checkpoint', '/mine.pt'),
         ('pfn.checkpoint', ''),
     ],
 )
@@ -108,21 +108,21 @@ def test_auto_gives_way_to_what_is_given(values, name: str, value: Any):
 
 
 def test_reason_names_the_parameter_both_values_and_the_weights():
-    chosen = shipped_weights.choose('auto', {'device': 'cpu', 'grid.cell': 0.16})
-    assert (chosen.name, chosen.reason) == ('none', 'grid.cell is 0.16; street has 0.2')
+    chosen = shipped_weights.choose('auto', {'device': 'cpu', 'grid.resolution': 0.16})
+    assert (chosen.name, chosen.reason) == ('none', 'grid.resolution is 0.16; street has 0.2')
 
 
 def test_named_weights_stay_and_what_is_given_wins(context):
     overrides = [
         RosParameter('weights', value='street'),
-        RosParameter('grid.cell', value=0.4),
+        RosParameter('grid.resolution', value=0.4),
         RosParameter('device', value='cpu'),
     ]
     node = PipelineNode(context=context, parameter_overrides=overrides)
     try:
         assert node.values['pfn.checkpoint'] == STREET
         assert not node.start()
-        assert 'parameter grid.cell is 0.4' in node.fault
+        assert 'parameter grid.resolution is 0.4' in node.fault
         assert 'expected 0.2' in node.fault
     finally:
         node.destroy_node()
@@ -143,6 +143,6 @@ def test_the_node_works_with_them(context):
     node = PipelineNode(context=context, parameter_overrides=overrides)
     try:
         assert node.start(), node.fault
-        assert node.weights.digests['heads_checkpoint'] == node.weights.digests['pfn.checkpoint']
+        assert node.weights.digests['heads.checkpoint'] == node.weights.digests['pfn.checkpoint']
     finally:
         node.destroy_node()

@@ -17,8 +17,8 @@ LIMITS = Thresholds(
     latency_error_ms=500.0,
     rate_warn_hz=8.0,
     rate_error_hz=4.0,
-    dropped_warn_share=0.3,
-    dropped_error_share=0.6,
+    dropped_warn_fraction=0.3,
+    dropped_error_fraction=0.6,
 )
 NEVER = Thresholds(0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0)
 GOOD = NodeStatus('active', latency_ms=50.0, rate_hz=10.0, received=10)

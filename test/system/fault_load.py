@@ -16,7 +16,7 @@ from tiny_bev_ros.messages.point_cloud import encode_cloud
 _SLOW = {
     'grid.x_range': '[0.0, 64.0]',
     'grid.y_range': '[-32.0, 32.0]',
-    'grid.cell': '0.25',
+    'grid.resolution': '0.25',
     'backbone.sparsity': 'never',
     'num_threads': '1',
     'max_age_ms': '0.0',

@@ -157,7 +157,7 @@ def storm(rig: Rig, tries: int) -> Outcome:
         ('max_age_ms', -1.0),
         ('bev_image.channel', 5),
         ('bev_image.channel', 500),
-        ('grid.cell', 0.1),
+        ('grid.resolution', 0.1),
         ('diagnostics.latency_warn_ms', 70.0),
         ('backbone.sparsity', 'always'),
         ('backbone.checkpoint', '/nowhere.pt'),

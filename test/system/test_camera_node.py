@@ -37,7 +37,13 @@ def read(message):
 
 @pytest.mark.parametrize(('encoding', 'size'), [('float32', (0, 0)), ('float16', (64, 16))])
 def test_features_and_how_they_are_seen(graph: RosGraph, encoding: str, size: tuple[int, int]):
-    graph.start('camera_node', camera__image_size=list(size), output_encoding=encoding)
+    width, height = size
+    graph.start(
+        'camera_node',
+        camera__resize_width=width,
+        camera__crop_height=height,
+        output_encoding=encoding,
+    )
     kind = {'float32': Float32MultiArray, 'float16': UInt8MultiArray}[encoding]
     features = graph.collect(kind, 'camera_features')
     images = graph.publisher(Image, 'image', reliable=False)
@@ -49,7 +55,7 @@ def test_features_and_how_they_are_seen(graph: RosGraph, encoding: str, size: tu
 
     with seeded(0):
         encoder = CameraEncoder('tiny', 64).eval()
-    stage = CameraRunner(encoder, torch.device('cpu'), image_size=size)
+    stage = CameraRunner(encoder, torch.device('cpu'), resize_width=width, crop_height=height)
     wanted, camera = stage(picture(), decode_camera_info(INFO))
     found = read(features[0])
     assert (found.stamp, found.frame_id) == ((5, 6), 'cam')
@@ -143,8 +149,12 @@ def test_sizes_that_alternate_and_a_camera_info_that_was_published_before(graph:
     ('name', 'value', 'reason'),
     [
         ('camera.encoder', 'resnet999', "parameter camera.encoder is 'resnet999'; expected"),
-        ('camera.image_size', [-1, 0], 'parameter camera.image_size is [-1, 0]; expected 0'),
-        ('camera.image_size', [64], 'camera.image_size is [64]; expected [width, height]'),
+        ('camera.resize_width', -1, 'parameter camera.resize_width is -1; expected 0 to 65536'),
+        (
+            'camera.crop_height',
+            [64],
+            'camera.crop_height is [64] (INTEGER_ARRAY); expected INTEGER',
+        ),
         ('camera.channels', 0, 'camera.channels is 0; expected 1 to 1024'),
         ('camera.checkpoint', '/nowhere/x.pt', 'camera.checkpoint: checkpoint is /nowhere/x.pt'),
     ],

@@ -70,9 +70,13 @@ def test_changed_messages_are_worked_on_or_refused(kind: str):
     node_class: type[BevNode] = PfnNode if kind == 'cloud' else BackboneNode
     values: dict[str, Any] = {'device': 'cpu', 'max_message_mb': 1}
     if kind == 'cloud':
-        values |= {'grid.x_range': [0.0, 16.0], 'grid.y_range': [-8.0, 8.0], 'grid.cell': 0.5}
+        values |= {
+            'grid.x_range': [0.0, 16.0],
+            'grid.y_range': [-8.0, 8.0],
+            'grid.resolution': 0.5,
+        }
     elif kind == 'pillars':
-        values['input'] = 'pillars'
+        values['input_format'] = 'pillars'
     overrides = [RosParameter(name, value=value) for name, value in values.items()]
     node = node_class(context=context, namespace=f'/{kind}', parameter_overrides=overrides)
     try:

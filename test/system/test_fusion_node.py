@@ -85,7 +85,7 @@ class Rig:
         given |= {f'extrinsics__{name}': poses[name] for name in names} | parameters
         self.graph = graph
         self.process = graph.start(
-            'fusion_node', cameras=f'[{", ".join(names)}]', max_wait_ms=300.0, **given
+            'fusion_node', cameras=f'[{", ".join(names)}]', sync__timeout_ms=300.0, **given
         )
         self._messages = graph.collect(Float32MultiArray, 'fused_features')
         self._maps = graph.publisher(Float32MultiArray, 'bev_features')
@@ -160,7 +160,7 @@ def test_float16_of_either_is_read(graph: RosGraph):
         'fusion_node',
         cameras='[front]',
         extrinsics__front=AHEAD,
-        max_wait_ms=1000.0,
+        sync__timeout_ms=1000.0,
         fusion__checkpoint=save_fusion(lively_fusion(128, 64), graph.folder / 'fusion.pt'),
     )
     fused = graph.collect(Float32MultiArray, 'fused_features')
@@ -207,16 +207,16 @@ def test_two_cameras_of_which_one_is_unplugged_and_comes_back(graph: RosGraph):
 
 
 def test_a_map_waits_for_a_camera_that_is_behind_but_not_for_ever(graph: RosGraph):
-    rig = Rig(graph, 'front', max_stamp_difference_ms=20.0)
+    rig = Rig(graph, 'front', sync__slop_ms=20.0)
     rig.see('front', 900)
     rig._maps.publish(map_message(1000))
     graph.spin_for(0.1)
     rig.see('front', 1000)
     assert close(rig.result(1000), expected(map_of(), [(AHEAD, 1)]))
-    # Later than max_wait_ms.
+    # Later than sync.timeout_ms.
     assert close(rig.fuse(1100), map_of())
     rig.see('front', 1100)
-    # Further than max_stamp_difference_ms, and newer: nothing to wait for.
+    # Further than sync.slop_ms, and newer: nothing to wait for.
     rig.see('front', 1230)
     assert close(rig.fuse(1200), map_of())
     log = rig.end()
@@ -324,7 +324,7 @@ def test_stamps_that_begin_again_are_paired_as_before(graph: RosGraph):
             {'cameras': ['a'], 'extrinsics.a': [0, 0, 1, 0, 0, 0, 1]},
             'extrinsics.a is [0, 0, 1, 0, 0, 0, 1] (INTEGER_ARRAY); expected DOUBLE_ARRAY',
         ),
-        ({'cameras': ['a'], 'fusion.heads': 5}, 'parameter fusion.heads: channels is 128'),
+        ({'cameras': ['a'], 'fusion.num_heads': 5}, 'parameter fusion.num_heads: channels is 128'),
         ({'cameras': ['a'], 'fusion.mode': 'both'}, 'expected one of projected, global'),
     ],
 )

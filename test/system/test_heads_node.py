@@ -25,7 +25,7 @@ SMALL = {
     'grid__x_range': '[0.0, 16.0]',
     'grid__y_range': '[-8.0, 8.0]',
     'grid__z_range': '[-3.0, 1.0]',
-    'grid__cell': 0.5,
+    'grid__resolution': 0.5,
 }
 GRID = BevGrid((0, 16), (-8, 8), (-3, 1), 0.5)
 # With these weights all of a map is called road.

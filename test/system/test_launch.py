@@ -56,7 +56,15 @@ COMMON = [
 ]
 BAG = ['bag', 'rate', 'loop']
 ARGUMENTS = {
-    'backbone': ['input', 'input_topic', 'output_topic', 'checkpoint', 'weights', *COMMON, *BAG],
+    'backbone': [
+        'input_format',
+        'input_topic',
+        'output_topic',
+        'checkpoint',
+        'weights',
+        *COMMON,
+        *BAG,
+    ],
     'fusion': [
         'composed',
         'cameras',
@@ -161,7 +169,7 @@ def test_backbone_arguments_reach_the_node(started, tmp_path: Path):
         'backbone',
         params_file=str(params_file),
         namespace='car',
-        input='pillars',
+        input_format='pillars',
         input_topic='/images',
         output_topic='map',
         device='cuda:1',
@@ -180,7 +188,7 @@ def test_backbone_arguments_reach_the_node(started, tmp_path: Path):
     assert values_of(line, '--params-file')[0] == str(params_file)
     assert overrides(line) == {
         'device': 'cuda:1',
-        'input': 'pillars',
+        'input_format': 'pillars',
         'backbone.checkpoint': '/weights.pt',
         'use_sim_time': True,
     }
@@ -225,7 +233,7 @@ def test_pipeline_in_three_processes(started):
         'use_sim_time': False,
     }
     assert overrides(lines['heads_node']) == overrides(pfn) == common
-    assert overrides(backbone) == {'input': 'pillars', **common}
+    assert overrides(backbone) == {'input_format': 'pillars', **common}
 
 
 FUSION = {
@@ -406,7 +414,12 @@ class Launch:
 
 
 def small_params(folder: Path) -> str:
-    grid = {'x_range': [0.0, 16.0], 'y_range': [-8.0, 8.0], 'z_range': [-3.0, 1.0], 'cell': 0.5}
+    grid = {
+        'x_range': [0.0, 16.0],
+        'y_range': [-8.0, 8.0],
+        'z_range': [-3.0, 1.0],
+        'resolution': 0.5,
+    }
     path = folder / 'small.yaml'
     path.write_text(yaml.safe_dump({'/**': {'ros__parameters': {'grid': grid, 'seed': 3}}}))
     return str(path)

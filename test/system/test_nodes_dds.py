@@ -33,7 +33,7 @@ SMALL = {
     'grid__x_range': '[0.0, 16.0]',
     'grid__y_range': '[-8.0, 8.0]',
     'grid__z_range': '[-3.0, 1.0]',
-    'grid__cell': 0.5,
+    'grid__resolution': 0.5,
 }
 SMALL_GRID = BevGrid((0, 16), (-8, 8), (-3, 1), 0.5)
 DOCUMENT = Path(__file__).resolve().parents[2] / 'docs/tensor_message.md'
@@ -413,7 +413,10 @@ def sent_and_answered(graph: RosGraph, message, topic: str, outputs: list) -> No
 def test_pillars_from_node_to_node_give_what_the_dense_way_gives(graph: RosGraph, encoding: str):
     graph.start('pfn_node', output_encoding=encoding, **SMALL)
     process = graph.start(
-        'backbone_node', input='pillars', backbone__sparsity='always', input_reliability='auto'
+        'backbone_node',
+        input_format='pillars',
+        backbone__sparsity='always',
+        input_reliability='auto',
     )
     features = graph.collect(Float32MultiArray, 'bev_features')
     pillars = graph.collect(MESSAGE_TYPES[encoding], 'pillars')
@@ -441,7 +444,7 @@ def test_pillars_from_node_to_node_give_what_the_dense_way_gives(graph: RosGraph
 
 def test_pillars_of_an_empty_cloud(graph: RosGraph):
     graph.start('pipeline_node', **SMALL)
-    graph.start('backbone_node', input='pillars')
+    graph.start('backbone_node', input_format='pillars')
     pillars = graph.collect(Float32MultiArray, 'pillars')
     empty = encode_cloud(np.zeros((0, 4), np.float32), (1, 0), 'lidar')
     sent_and_answered(graph, empty, 'points', pillars)
@@ -455,7 +458,7 @@ def test_pillars_of_an_empty_cloud(graph: RosGraph):
 
 
 def test_wrong_pillars_are_told_and_the_next_good_ones_are_worked_on(graph: RosGraph):
-    process = graph.start('backbone_node', input='pillars')
+    process = graph.start('backbone_node', input_format='pillars')
     features = graph.collect(Float32MultiArray, 'bev_features')
     publisher = graph.publisher(Float32MultiArray, 'pillars')
     cells = torch.tensor([[0, 1], [7, 7]])
@@ -483,7 +486,7 @@ def test_wrong_pillars_are_told_and_the_next_good_ones_are_worked_on(graph: RosG
 
 
 def test_a_region_is_cut_out_of_what_is_published(graph: RosGraph):
-    region = {'region__x_range': '[4.0, 9.5]', 'region__y_range': '[-.inf, 0.0]'}
+    region = {'output_roi__x_range': '[4.0, 9.5]', 'output_roi__y_range': '[-.inf, 0.0]'}
     graph.start('pipeline_node', **SMALL, **region)
     features = graph.collect(Float32MultiArray, 'bev_features')
     pictures = graph.collect(Image, 'bev_image')
@@ -499,14 +502,14 @@ def test_a_region_is_cut_out_of_what_is_published(graph: RosGraph):
 
 
 def test_a_region_beside_the_map_is_told(graph: RosGraph):
-    process = graph.start('backbone_node', region__x_range='[20.0, 30.0]')
+    process = graph.start('backbone_node', output_roi__x_range='[20.0, 30.0]')
     graph.collect(Float32MultiArray, 'bev_features')
     publisher = graph.publisher(Float32MultiArray, 'pseudo_image')
     axes = {'y_axis': Axis(0.0, 1.0), 'x_axis': Axis(0.0, 1.0)}
     for labels, told in (
         (
             TensorLabels((1, 2), 'f', **axes),
-            '(1 so far): region.x_range is [20, 30] m; expected part',
+            '(1 so far): output_roi.x_range is [20, 30] m; expected part',
         ),
         (TensorLabels((1, 2), 'f'), '(2 so far): the map has no origin and step, so the region'),
     ):

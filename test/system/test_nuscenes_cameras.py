@@ -111,11 +111,11 @@ def test_a_node_looks_through_all_six(graph: RosGraph, sample):
     process = graph.start(
         'pipeline_node',
         cameras=f'[{", ".join(names)}]',
-        max_wait_ms=10000.0,
-        camera__image_size='[400, 0]',
+        sync__timeout_ms=10000.0,
+        camera__resize_width=400,
         grid__x_range='[-32.0, 32.0]',
         grid__y_range='[-32.0, 32.0]',
-        grid__cell=0.5,
+        grid__resolution=0.5,
         fusion__checkpoint=save_fusion(lively_fusion(128, 64), graph.folder / 'fusion.pt'),
         **{f'extrinsics__{name}': pose for name, pose in poses.items()},
     )

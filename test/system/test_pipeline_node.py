@@ -32,7 +32,7 @@ SMALL = {
     'grid__x_range': '[0.0, 16.0]',
     'grid__y_range': '[-8.0, 8.0]',
     'grid__z_range': '[-3.0, 1.0]',
-    'grid__cell': 0.5,
+    'grid__resolution': 0.5,
 }
 GRID = BevGrid((0, 16), (-8, 8), (-3, 1), 0.5).strided(2)
 POSES = {
@@ -75,7 +75,7 @@ def test_heads_see_what_cameras_add_and_none_of_them_is_needed(graph: RosGraph):
     process = graph.start(
         'pipeline_node',
         cameras=f'[{", ".join(POSES)}]',
-        max_wait_ms=200.0,
+        sync__timeout_ms=200.0,
         fusion__checkpoint=save_fusion(lively_fusion(128, 64), graph.folder / 'fusion.pt'),
         **{f'extrinsics__{name}': pose for name, pose in POSES.items()},
         **SMALL,

@@ -170,11 +170,11 @@ def start(
         common += ['-p', f'{part}.checkpoint:={weights_file(MARKED)}']
     own = {
         'pipeline_node': ['-p', 'weights:=none'],
-        'camera_node': ['-p', f'camera.image_size:=[{width}, 0]'],
+        'camera_node': ['-p', f'camera.resize_width:={width}'],
         # A slow machine is to show a fusion as well.
         'fusion_node': [
             *('-p', f'cameras:=[{_NAME}]', '-p', f'extrinsics.{_NAME}:={pose}'),
-            *('-p', 'max_wait_ms:=1000.0', '-p', 'weights:=none'),
+            *('-p', 'sync.timeout_ms:=1000.0', '-p', 'weights:=none'),
         ],
     }
     nodes = []

@@ -24,9 +24,9 @@ class CameraRunner:
         encoder: is copied.
         device: where to compute.
         precision: of the products: float32, bfloat16 or float16.
-        image_size: width and height in pixels of what the encoder sees: an image is scaled to
-            the width, and of its rows the lowest are kept, as the upper ones show the sky. A
-            width of 0 leaves images in their size, a height of 0 keeps all rows.
+        resize_width: width in pixels to which images are scaled; 0 leaves them in their size.
+        crop_height: lowest rows of the scaled image that are kept, in pixels, as the upper ones
+            show the sky; 0 keeps all rows.
 
     Attributes:
         channels, stride: of the features.
@@ -40,13 +40,17 @@ class CameraRunner:
         encoder: CameraEncoder,
         device: torch.device,
         precision: str = 'float32',
-        image_size: tuple[int, int] = (0, 0),
+        *,
+        resize_width: int = 0,
+        crop_height: int = 0,
     ) -> None:
-        if min(image_size) < 0:
-            raise TinyBevError(f'image_size is {list(image_size)}; expected 0 or more pixels')
+        for name, pixels in (('resize_width', resize_width), ('crop_height', crop_height)):
+            if pixels < 0:
+                raise TinyBevError(f'{name} is {pixels}; expected 0 or more pixels')
         dtype = dtype_for(precision, device)
         self._encoder = FoldedModule(encoder.eval(), device, dtype)
-        self._device, self._image_size = device, image_size
+        self._device = device
+        self._resize_width, self._crop_height = resize_width, crop_height
         self.channels, self.stride = encoder.channels, encoder.stride
 
     @torch.inference_mode()
@@ -62,7 +66,7 @@ class CameraRunner:
             pixels, each of which is one feature.
 
         Raises:
-            TinyBevError: the image is not of the camera's size or lower than image_size, or
+            TinyBevError: the image is not of the camera's size or lower than crop_height, or
                 memory is short.
         """
         height, width = rgb.shape[:2]
@@ -89,7 +93,7 @@ class CameraRunner:
 
     def _fit(self, image: Tensor, camera: Camera) -> tuple[Tensor, Camera]:
         """(1,3,H,W) scaled and cropped, and its camera."""
-        width, height = self._image_size
+        width, height = self._resize_width, self._crop_height
         if width and width != camera.size[0]:
             scaled = (width, max(1, round(camera.size[1] * width / camera.size[0])))
             image = interpolate(image, scaled[::-1], mode='bilinear', antialias=True)
@@ -97,7 +101,7 @@ class CameraRunner:
         above = camera.size[1] - height
         if height and above < 0:
             raise TinyBevError(
-                f'image_size is {list(self._image_size)}; expected a height of at most '
+                f'crop_height is {height}; expected at most '
                 f'{camera.size[1]}, as images of that width have here'
             )
         if height:

@@ -32,7 +32,7 @@ class FusedPfn:
         self.points_inside = 0
         self._grid, self._channels = grid, pfn.out_channels
         self._max_points = pfn.max_points or 0
-        size = (grid.cell, grid.cell, grid.z_range[1] - grid.z_range[0])
+        size = (grid.resolution, grid.resolution, grid.z_range[1] - grid.z_range[0])
         low = (grid.x_range[0], grid.y_range[0], grid.z_range[0])
         self._low, self._size = np.array(low, np.float32), np.array(size, np.float32)
         self._counts = np.zeros(grid.shape, np.int32)

@@ -111,5 +111,5 @@ class FusionRunner:
             raise NotEnoughMemoryError(
                 f'fusion.mode is global, which takes {needed / 2**20:.0f} MiB for {rows} x {cols} '
                 f'cells and {len(cameras)} cameras; expected at most {free / 2**20:.0f}: take '
-                'projected, larger cells, or a smaller camera.image_size'
+                'projected, larger cells, or a smaller camera.resize_width'
             )

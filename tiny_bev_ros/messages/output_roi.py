@@ -82,7 +82,7 @@ def _cut(name: str, ends: tuple[float, float], axis: Axis, cells: int) -> tuple[
     if not 0 <= first < last:
         upper = axis.origin + cells * axis.step
         raise TinyBevError(
-            f'region.{name} is [{ends[0]:g}, {ends[1]:g}] m; '
+            f'output_roi.{name} is [{ends[0]:g}, {ends[1]:g}] m; '
             f'expected part of the map, which is [{axis.origin:g}, {upper:g}] m'
         )
     return slice(first, last), Axis(axis.origin + first * axis.step, axis.step)

@@ -51,7 +51,7 @@ def group(points: Tensor, grid: BevGrid) -> Pillars:
     z_low, z_high = grid.z_range
     low = points.new_tensor([grid.x_range[0], grid.y_range[0], z_low])
     # A tensor, for on CUDA dividing by a number multiplies by its rounded inverse.
-    size = points.new_tensor([grid.cell, grid.cell, z_high - z_low])
+    size = points.new_tensor([grid.resolution, grid.resolution, z_high - z_low])
     col, row, layer = ((points[:, :3] - low) / size).floor().unbind(1)
     inside = (col >= 0) & (col < cols) & (row >= 0) & (row < rows) & (layer == 0)
     inside_index = inside.nonzero().squeeze(1)

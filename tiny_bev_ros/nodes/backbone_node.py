@@ -34,7 +34,7 @@ class BackboneNode(BevNode):
 
     def make_input(self, values: dict[str, Any]) -> TensorSubscription:
         """Pseudo-images or pillars."""
-        topic = 'pillars' if self.values['input'] == 'pillars' else 'pseudo_image'
+        topic = 'pillars' if self.values['input_format'] == 'pillars' else 'pseudo_image'
         return TensorSubscription(self, topic, self._in_channels, self.work)
 
     def map_shape(self) -> tuple[int, int] | None:

@@ -204,8 +204,8 @@ class BevNode(ManagedNode):
                 values.get('backbone.sparsity', 'never'),
             ),
             self.get_logger().warning,
-            allow_lower_precision=values.get('when_memory_is_short.bfloat16', False),
-            allow_cpu=values['when_memory_is_short.cpu'],
+            allow_lower_precision=values.get('memory_fallback.allow_bfloat16', False),
+            allow_cpu=values['memory_fallback.allow_cpu'],
         )
         self._outputs = self.make_outputs(values, self.ladder.networks)
         self.telemetry.configure(self.weights)

@@ -140,8 +140,8 @@ class CameraSync:
         with self._node.timed('cameras'):
             found = self._pairing.take(
                 nanoseconds(labels.stamp or (0, 0)),
-                round(values['max_stamp_difference_ms'] * 1e6),
-                values['max_wait_ms'] / 1e3,
+                round(values['sync.slop_ms'] * 1e6),
+                values['sync.timeout_ms'] / 1e3,
             )
         views = {}
         for name, message in found.items():

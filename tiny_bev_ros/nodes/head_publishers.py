@@ -77,13 +77,13 @@ class HeadPublisher(Output):
         self._height = 0.0
         self._last_ns: int | None = None
         self._area: Any = None
-        if 'detection' in values['heads']:
+        if 'detection' in values['heads.names']:
             self._add('detection_boxes', Float32MultiArray, _objects)
             markers = self._add('detection_markers', MarkerArray, _markers)
             self._withdrawals[markers] = _no_markers
             if vision_msgs() is not None:
                 self._add('detections', vision_msgs().Detection3DArray, _detections)
-        if 'drivable' in values['heads']:
+        if 'drivable' in values['heads.names']:
             durability = getattr(QoSDurabilityPolicy, values['drivable_area.durability'].upper())
             self._area = self._add('drivable_area', OccupancyGrid, _area, durability)
             self._withdrawals[self._area] = _no_area

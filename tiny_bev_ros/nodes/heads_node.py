@@ -23,8 +23,8 @@ class HeadsNode(BevNode):
 
     def load(self, values: dict[str, Any]) -> model_factory.LoadedModels:
         """The heads."""
-        if not values['heads']:
-            raise TinyBevError('parameter heads is []; expected one at least')
+        if not values['heads.names']:
+            raise TinyBevError('parameter heads.names is []; expected one at least')
         return model_factory.load_weights(values, self.get_logger(), heads=True)
 
     def make_outputs(self, values: dict[str, Any], networks: Any) -> list[Any]:

@@ -33,7 +33,7 @@ PURPOSES = {
         'Pseudo-images or pillars to features.',
         'pseudo_image or pillars',
         'bev_features, bev_image',
-        '-p input:=pillars',
+        '-p input_format:=pillars',
     ),
     'camera_node': Purpose(
         'Images to features.', 'image, camera_info', 'camera_features', '-r __ns:=/front'

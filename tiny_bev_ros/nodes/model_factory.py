@@ -140,9 +140,9 @@ def load_weights(
     if heads:
         with seeded(values['seed']):
             made_heads = build_heads(
-                tuple(values['heads']), values['backbone.out_channels']
+                tuple(values['heads.names']), values['backbone.out_channels']
             ).eval()
-        digests |= _load(load_heads, made_heads, 'heads_checkpoint', values, logger)
+        digests |= _load(load_heads, made_heads, 'heads.checkpoint', values, logger)
     if camera:
         with _naming('camera.'), seeded(values['seed']):
             made_camera = CameraEncoder(
@@ -152,12 +152,12 @@ def load_weights(
     if fusion:
         if not values['fusion.heights']:
             raise TinyBevError('parameter fusion.heights is []; expected one height at least, m')
-        with _naming('fusion.heads: '), seeded(values['seed']):
+        with _naming('fusion.num_heads: '), seeded(values['seed']):
             made_fusion = FuTrFusion(
                 values['backbone.out_channels'],
                 values['camera.channels'],
                 values['fusion.mode'],
-                values['fusion.heads'],
+                values['fusion.num_heads'],
                 tuple(values['fusion.heights']),
             ).eval()
         if values['fusion.checkpoint']:
@@ -175,10 +175,11 @@ def _check_grid(grid: BevGrid, path: str) -> None:
     """Refuses weights that say that they were trained with pillars of another size."""
     if not path or not (said := find_metadata(path)):
         return
-    if said.cell != grid.cell or said.z_range != grid.z_range:
+    if said.cell != grid.resolution or said.z_range != grid.z_range:
         (low, high), (own_low, own_high) = said.z_range, grid.z_range
         raise TinyBevError(
-            f'parameter grid.cell is {grid.cell:g} and grid.z_range [{own_low:g}, {own_high:g}]; '
+            f'parameter grid.resolution is {grid.resolution:g} and grid.z_range '
+            f'[{own_low:g}, {own_high:g}]; '
             f'expected {said.cell:g} and [{low:g}, {high:g}], with which {path} was trained'
         )
 
@@ -190,7 +191,7 @@ def make_grid(values: dict[str, Any]) -> BevGrid:
             tuple(values['grid.x_range']),
             tuple(values['grid.y_range']),
             tuple(values['grid.z_range']),
-            values['grid.cell'],
+            values['grid.resolution'],
         )
 
 
@@ -252,13 +253,17 @@ def _tell_if_long(needed: int, shape: tuple[int, int], logger: Any) -> None:
 def _make_camera_stage(
     encoder: CameraEncoder, settings: ExecutionConfig, values: dict[str, Any]
 ) -> CameraRunner:
-    size = tuple(values['camera.image_size'])
+    width, height = values['camera.resize_width'], values['camera.crop_height']
     with _naming('camera.'):
-        if len(size) != 2:
-            raise TinyBevError(f'image_size is {list(size)}; expected [width, height]')
-        stage = CameraRunner(encoder, settings.device, settings.precision, size)
-    if all(size):
-        stage.warm_up(size)
+        stage = CameraRunner(
+            encoder,
+            settings.device,
+            settings.precision,
+            resize_width=width,
+            crop_height=height,
+        )
+    if width and height:
+        stage.warm_up((width, height))
     return stage
 
 
@@ -284,9 +289,9 @@ def _make_engine(
 
 
 def make_region(values: dict[str, Any], grid: BevGrid | None = None) -> Region:
-    """The part of the map that is published, `region.*`; of this grid, where it is known."""
-    with _naming('region.'):
-        region = Region(_ends(values['region.x_range']), _ends(values['region.y_range']))
+    """The part of the map that is published, `output_roi.*`; of this grid, where it is known."""
+    with _naming('output_roi.'):
+        region = Region(_ends(values['output_roi.x_range']), _ends(values['output_roi.y_range']))
     if grid:
         with _naming(''):
             region.check(grid)

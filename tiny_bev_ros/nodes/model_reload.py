@@ -16,7 +16,7 @@ from tiny_bev_ros.nodes.model_builder import ModelBuilder
 _FILES = {
     'pfn.checkpoint': 'pfn',
     'backbone.checkpoint': 'backbone',
-    'heads_checkpoint': 'heads',
+    'heads.checkpoint': 'heads',
     'camera.checkpoint': 'camera',
     'fusion.checkpoint': 'fusion',
 }

@@ -98,7 +98,7 @@ GRID = (
     Parameter('grid.y_range', [-39.68, 39.68], 'leftward extent of the map [min, max], m'),
     Parameter('grid.z_range', [-3.0, 1.0], 'heights that count [min, max], m'),
     Parameter(
-        'grid.cell', 0.16, 'side of a pillar, m; the extents are multiples of it', 1e-3, 1e3
+        'grid.resolution', 0.16, 'side of a pillar, m; the extents are multiples of it', 1e-3, 1e3
     ),
 )
 CLOUD = (
@@ -185,13 +185,13 @@ ENGINE = (
 )
 HEADS = (
     Parameter(
-        'heads',
+        'heads.names',
         list(HEAD_NAMES),
         'what is looked for in the features, once somebody subscribes to it',
         choices=tuple(HEAD_NAMES),
     ),
     Parameter(
-        'heads_checkpoint',
+        'heads.checkpoint',
         '',
         "weights (.safetensors, .pt, .pth); '' for random, untrained ones; set again to reload",
         changes='always',
@@ -230,9 +230,18 @@ CAMERA = (
         changes='always',
     ),
     Parameter(
-        'camera.image_size',
-        [0, 0],
-        'width to scale images to, height of what is kept from below, pixels; 0: as it comes',
+        'camera.resize_width',
+        0,
+        'width to which images are scaled, pixels; 0 leaves them in their size',
+        0,
+        2**16,
+    ),
+    Parameter(
+        'camera.crop_height',
+        0,
+        'lowest rows of the scaled image that are kept, pixels; 0 keeps all',
+        0,
+        2**16,
     ),
 )
 CAMERAS = (
@@ -242,7 +251,7 @@ CAMERAS = (
         "names of the cameras, before their topics and in extrinsics.NAME; '' for none",
     ),
     Parameter(
-        'max_stamp_difference_ms',
+        'sync.slop_ms',
         50.0,
         'how far the stamps of a map and of a camera may be apart, ms',
         0.0,
@@ -250,7 +259,7 @@ CAMERAS = (
         changes='always',
     ),
     Parameter(
-        'max_wait_ms',
+        'sync.timeout_ms',
         50.0,
         'how long a map waits for cameras that are behind it, ms',
         0.0,
@@ -265,7 +274,7 @@ FUSION = (
         'where a cell looks: where it is seen (projected), or everywhere (global)',
         choices=MODES,
     ),
-    Parameter('fusion.heads', 4, 'of the attention; the channels are a multiple', 1, 64),
+    Parameter('fusion.num_heads', 4, 'of the attention; the channels are a multiple', 1, 64),
     Parameter(
         'fusion.heights',
         [-1.5, -0.5, 0.5, 1.5],
@@ -290,12 +299,12 @@ COMPUTE = (
         2**20,
     ),
     Parameter(
-        'when_memory_is_short.cpu', True, 'compute on the CPU where that of the device is short'
+        'memory_fallback.allow_cpu', True, 'compute on the CPU where that of the device is short'
     ),
 )
 PRECISION_WHEN_SHORT = (
     Parameter(
-        'when_memory_is_short.bfloat16',
+        'memory_fallback.allow_bfloat16',
         False,
         'compute in bfloat16 where memory is short for float32',
     ),
@@ -320,7 +329,7 @@ INPUT = (
 TENSOR_INPUT = (Parameter('frame_id', 'lidar', 'frame of input that names none'),)
 PILLAR_INPUT = (
     Parameter(
-        'input',
+        'input_format',
         'dense',
         'the topic that is read: pseudo_image (dense) or pillars, a thirtieth of its size',
         choices=('dense', 'pillars'),
@@ -340,13 +349,13 @@ OUTPUT = (
 )
 MAP_OUTPUT = (
     Parameter(
-        'region.x_range',
+        'output_roi.x_range',
         [0.0, 0.0],
         'forward extent of what is published of the map [min, max], m; [0, 0] for all of it',
         changes='always',
     ),
     Parameter(
-        'region.y_range',
+        'output_roi.y_range',
         [0.0, 0.0],
         'leftward extent of what is published of the map [min, max], m; [0, 0] for all of it',
         changes='always',
@@ -410,7 +419,7 @@ HEALTH = (
         changes='always',
     ),
     Parameter(
-        'diagnostics.dropped_warn_share',
+        'diagnostics.dropped_warn_fraction',
         0.5,
         'share of wanted input that is dropped, above which is a warning; 1 for none',
         0.0,
@@ -418,7 +427,7 @@ HEALTH = (
         changes='always',
     ),
     Parameter(
-        'diagnostics.dropped_error_share',
+        'diagnostics.dropped_error_fraction',
         0.95,
         'the same, above which is an error; 1 for none',
         0.0,

@@ -47,7 +47,7 @@ class PipelineNode(BevNode):
             self.get_logger(),
             pfn=True,
             backbone=True,
-            heads=bool(values['heads']),
+            heads=bool(values['heads.names']),
             camera=fused,
             fusion=fused,
         )
@@ -99,7 +99,7 @@ class PipelineNode(BevNode):
                 ground = self._ground(cloud.points, pillars[1], seen.drivable)
                 self._seen.publish(seen, labels, known=ground[0], height=ground[1])
             # Of heads that are not trained nothing is drawn.
-            drawn = seen if self.values['heads_checkpoint'] else None
+            drawn = seen if self.values['heads.checkpoint'] else None
             places = self._places(pillars[1])
             self._features.publish_picture(features, labels, drawn, places)
 
@@ -115,9 +115,9 @@ class PipelineNode(BevNode):
 
     @property
     def _heads_wanted(self) -> bool:
-        if not self.values['heads']:
+        if not self.values['heads.names']:
             return False
-        drawn = self._features.picture_wanted and self.values['heads_checkpoint']
+        drawn = self._features.picture_wanted and self.values['heads.checkpoint']
         return self._seen.wanted or bool(drawn) or self.only_times_wanted
 
     def _subscribe(self, name: str, tally: CameraStats, keep: Callable[[Any], None]) -> list[Any]:

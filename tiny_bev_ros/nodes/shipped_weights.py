@@ -14,7 +14,7 @@ from tiny_bev_ros.resources import CHECKPOINTS, WEIGHTS, config_file, weights_fi
 # `auto` takes these unless a given value says otherwise.
 AUTO = WEIGHTS[0]
 # Other values of these go with the same weights: where the map ends, and fewer heads.
-_FREE = ('grid.x_range', 'grid.y_range', 'heads')
+_FREE = ('grid.x_range', 'grid.y_range', 'heads.names')
 
 
 class Shipped(NamedTuple):

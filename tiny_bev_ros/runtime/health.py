@@ -27,8 +27,8 @@ class Thresholds:
     latency_error_ms: float
     rate_warn_hz: float
     rate_error_hz: float
-    dropped_warn_share: float
-    dropped_error_share: float
+    dropped_warn_fraction: float
+    dropped_error_fraction: float
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def _input(now: NodeStatus, limits: Thresholds) -> list[tuple[Level, str]]:
         )
         text = f'{dropped} of {received} inputs dropped: {causes}'
         found += _above(
-            dropped / received, limits.dropped_warn_share, limits.dropped_error_share, text
+            dropped / received, limits.dropped_warn_fraction, limits.dropped_error_fraction, text
         )
     return found
 

@@ -47,7 +47,7 @@ def test_their_parameters_fit_them(name):
     values = values['ros__parameters']
     said = read_metadata(weights_file(name))
     network = said.network
-    assert values['grid']['cell'] == said.cell
+    assert values['grid']['resolution'] == said.cell
     assert tuple(values['grid']['z_range']) == said.z_range
     assert values['backbone'] == {
         'name': network['backbone'],
@@ -56,7 +56,7 @@ def test_their_parameters_fit_them(name):
         'out_channels': network['out_channels'],
     }
     assert values['pfn']['out_channels'] == network['pfn_channels']
-    assert values['heads'] == list(network['heads'])
+    assert values['heads']['names'] == list(network['heads'])
 
 
 def test_those_of_the_demo_with_a_camera_say_how_they_were_made():
@@ -68,7 +68,7 @@ def test_those_of_the_demo_with_a_camera_say_how_they_were_made():
     (values,) = yaml.safe_load((CONFIG / f'weights_{MARKED}.yaml').read_text()).values()
     grid = make_grid(flat(values['ros__parameters']))
     assert grid == GRID
-    assert (said.cell, said.z_range) == (GRID.cell, GRID.z_range)
+    assert (said.cell, said.z_range) == (GRID.resolution, GRID.z_range)
 
 
 def flat(values, prefix=''):
@@ -131,7 +131,7 @@ def test_a_node_refuses_a_grid_of_other_cells():
     description = read_metadata(STREET)
     values = {
         **dict.fromkeys(CHECKPOINTS, STREET),
-        'grid.cell': 0.16,
+        'grid.resolution': 0.16,
         'grid.x_range': [0.0, 16.0],
         'grid.y_range': [-8.0, 8.0],
         'grid.z_range': list(description.z_range),
@@ -146,9 +146,9 @@ def test_a_node_refuses_a_grid_of_other_cells():
     node = PipelineNode(context=context, parameter_overrides=overrides)
     try:
         assert not node.start()
-        assert 'parameter grid.cell is 0.16' in node.fault
+        assert 'parameter grid.resolution is 0.16' in node.fault
         assert 'expected 0.2 and [-3, 2]' in node.fault
-        node.set_parameters([RosParameter('grid.cell', value=0.2)])
+        node.set_parameters([RosParameter('grid.resolution', value=0.2)])
         assert node.start(), node.fault
     finally:
         node.destroy_node()

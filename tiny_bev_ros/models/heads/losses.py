@@ -78,7 +78,7 @@ def make_targets(
             continue
         hill = torch.exp(-square / (2 * _SIGMA[label] ** 2))
         # Exactly 1 in the cell that holds the middle, so that each object has its peak.
-        hill[(dx.abs() <= grid.cell / 2) & (dy.abs() <= grid.cell / 2)] = 1
+        hill[(dx.abs() <= grid.resolution / 2) & (dy.abs() <= grid.resolution / 2)] = 1
         inside = bool((hill == 1).any())
         here = heat[label][window]
         here.copy_(torch.maximum(here, hill))
@@ -86,7 +86,7 @@ def make_targets(
         mine = (square < _LEARN[label] ** 2) & (square < nearest[window])
         nearest[window] = torch.where(mine, square, nearest[window])
         learns[window] = torch.where(mine, 1.0, learns[window])
-        values = _values(each, dx / grid.cell, dy / grid.cell)
+        values = _values(each, dx / grid.resolution, dy / grid.resolution)
         here = box[:, window[0], window[1]]
         here.copy_(torch.where(mine, values, here))
     return DetectionTargets(heat, counts, box, learns, torch.tensor(float(objects)))
