@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Colours of simulated things: of the seed alone, and what marks a vehicle."""
+"""Colours of simulated things: they depend on the seed alone, and mark vehicles."""
 
 from __future__ import annotations
 

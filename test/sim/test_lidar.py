@@ -31,8 +31,8 @@ def things(sweep):
     return sweep.points[sweep.owner > -2]
 
 
-def box(place, size, pose=None, **options):
-    return lambda parts: parts.stand(pose or Pose(0, 0)).box(place, size, BRIGHT, **options)
+def box(position, size, pose=None, **options):
+    return lambda parts: parts.stand(pose or Pose(0, 0)).box(position, size, BRIGHT, **options)
 
 
 def test_ground_is_level_and_ends_at_the_horizon():
@@ -95,17 +95,17 @@ def test_tube_and_ball_are_round():
 )
 @pytest.mark.parametrize('pose', [HERE, (1.0, -1.0, 2.5)])
 def test_rays_meet_what_a_slow_check_says(thing, pose):
-    """Every point of the surface lies on a plane of the part, and no ray that meets it is lost."""
+    """Every point of the surface lies on a plane of the part, and no ray that hits it is lost."""
     scene = scene_of(thing)
     sweep = scan(scene, EXACT, pose, seed=3)
     found = things(sweep)
     assert len(found) > 50
-    # The same part cut into pieces must look the same: culling works on each piece alone.
+    # A part cut into pieces gives equal points, although each piece is culled alone.
     assert len(found) == pytest.approx(brute_force(scene, EXACT, pose, seed=3), abs=3)
 
 
 def brute_force(scene: Scene, lidar, pose, seed: int) -> int:
-    """How many rays meet the first part, tested one plane after the other in float64."""
+    """Counts the rays that hit the first part, tested plane by plane in float64."""
     part = scene.parts[0]
     random = np.random.default_rng(seed)
     step = 2 * np.pi / lidar.columns
@@ -124,10 +124,10 @@ def brute_force(scene: Scene, lidar, pose, seed: int) -> int:
 
     _, turn = attitudes(scene.parts['angles'])
     origin = np.array([*pose[:2], 1.73])
-    place = (scene.parts['place'] - origin).astype(np.float32)
+    position = (scene.parts['position'] - origin).astype(np.float32)
     planes, counts = planes_of(
         scene.parts['kind'],
-        place,
+        position,
         turn,
         scene.parts['size'],
         scene.parts['taper'],
@@ -194,9 +194,9 @@ def test_what_is_porous_lets_rays_through():
     middle = points[
         (np.abs(points[:, 1]) < 0.15 * points[:, 0]) & (points[:, 2] > -0.18 * points[:, 0])
     ]
-    share = (middle[:, 0] < 6).mean()
-    assert 0.25 < share < 0.35
-    assert (middle[:, 0] > 8).mean() == pytest.approx(1 - share)
+    fraction = (middle[:, 0] < 6).mean()
+    assert 0.25 < fraction < 0.35
+    assert (middle[:, 0] > 8).mean() == pytest.approx(1 - fraction)
     deep = Material(1.0, depth=0.5)
 
     def leaves(parts):
@@ -241,8 +241,8 @@ def test_scene_moves_with_its_velocities():
     parts.stand(Pose(5, 5)).box((0, 0, 1), (0.2, 0.2, 3), BRIGHT)
     objects = np.array([(0, (5, 0, 1), (4, 2, 1.5), 0, (10, -1))], OBJECT)
     later = Scene(LEVEL, parts.array(), objects).at(0.5)
-    np.testing.assert_allclose(later.parts['place'], [(10, -0.5, 1), (5, 5, 1)])
-    np.testing.assert_allclose(later.objects['place'], [(10, -0.5, 1)])
+    np.testing.assert_allclose(later.parts['position'], [(10, -0.5, 1), (5, 5, 1)])
+    np.testing.assert_allclose(later.objects['position'], [(10, -0.5, 1)])
 
 
 def test_a_street_is_its_seed():
@@ -257,7 +257,7 @@ def test_a_street_is_its_seed():
 
 
 @pytest.mark.parametrize(
-    ('seed', 'parts', 'objects', 'places', 'sizes'),
+    ('seed', 'parts', 'objects', 'positions', 'sizes'),
     [
         (0, 1815, 61, 58477.51482765254, 6537.7438324429095),
         (1, 1514, 46, 30256.01254234137, 5558.727537637035),
@@ -265,11 +265,11 @@ def test_a_street_is_its_seed():
     ],
 )
 def test_streets_are_those_that_shipped_weights_were_learnt_on(
-    seed, parts, objects, places, sizes
+    seed, parts, objects, positions, sizes
 ):
     scene = street(seed)
     assert (len(scene.parts), len(scene.objects)) == (parts, objects)
-    assert scene.parts['place'].astype(float).sum() == pytest.approx(places, abs=1e-2)
+    assert scene.parts['position'].astype(float).sum() == pytest.approx(positions, abs=1e-2)
     assert scene.parts['size'].astype(float).sum() == pytest.approx(sizes, abs=1e-2)
 
 
@@ -341,8 +341,8 @@ def test_vehicles_do_not_overlap():
     for seed in range(20):
         objects = street(seed).objects
         vehicles = objects[objects['label'] == 0]
-        place = vehicles['place'][:, :2]
-        apart = np.linalg.norm(place[:, None] - place, axis=2)
+        position = vehicles['position'][:, :2]
+        apart = np.linalg.norm(position[:, None] - position, axis=2)
         # Half the width of both at least, whatever their headings.
         least = (vehicles['size'][:, None, 1] + vehicles['size'][:, 1]) / 2
         np.fill_diagonal(apart, np.inf)
@@ -355,7 +355,7 @@ def test_ego_drive_hits_nothing():
         for seconds in np.arange(0, 3.1, 0.5):
             x, y, yaw = ego_pose(plan, 8 * seconds)
             for each in scene.at(seconds).objects:
-                apart = each['place'][:2] - (x, y)
+                apart = each['position'][:2] - (x, y)
                 cos, sin = np.cos(yaw), np.sin(yaw)
                 ahead, left = cos * apart[0] + sin * apart[1], cos * apart[1] - sin * apart[0]
                 reach = np.abs(np.cos(each['yaw'] - yaw)) * each['size'][0] / 2

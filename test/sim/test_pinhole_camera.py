@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures of simulated scenes: every pixel by exact geometry, and what light does."""
+"""Images of simulated scenes: every pixel by exact geometry, and the effect of light."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from matplotlib.path import Path as Outline
 from tiny_bev_ros.models.camera.geometry import make_camera
 from tiny_bev_ros.sim import LIDARS, Mounting, ego_pose, plan_of, scan, street
 from tiny_bev_ros.sim.sensors.half_spaces import planes_of
-from tiny_bev_ros.sim.sensors.lidar import placed
-from tiny_bev_ros.sim.sensors.pinhole_camera import Light, PinholeCamera, look, render
+from tiny_bev_ros.sim.sensors.lidar import sensor_pose
+from tiny_bev_ros.sim.sensors.pinhole_camera import Light, PinholeCamera, render, trace_pixels
 from tiny_bev_ros.sim.sensors.pixel_rays import GROUND, NOTHING
 from tiny_bev_ros.sim.world.parts import GLASS, Material, PartList, Pose, attitudes, rotation
 from tiny_bev_ros.sim.world.scene import empty
@@ -35,17 +35,17 @@ def scene_of(*things, terrain=LEVEL):
     return replace(empty(terrain), parts=parts.array())
 
 
-def box(place, size, pose=None, material=SOLID, **options):
-    return lambda parts: parts.stand(pose or Pose(0, 0)).box(place, size, material, **options)
+def box(position, size, pose=None, material=SOLID, **options):
+    return lambda parts: parts.stand(pose or Pose(0, 0)).box(position, size, material, **options)
 
 
-def camera_of(origin, turn, eye=EYE):
-    """The camera that `models` knows, in the frame of the world."""
+def camera_of(origin, turn, camera=EYE):
+    """Returns the camera of `models`, in the frame of the world."""
     mount = np.eye(4)
     mount[:3, :3] = OPTICAL @ turn.T
     mount[:3, 3] = -mount[:3, :3] @ origin
-    (right, down), focal = eye.centre, eye.focal
-    return make_camera([focal, 0, right, 0, focal, down, 0, 0, 1], mount.tolist(), eye.size)
+    (right, down), focal = camera.centre, camera.focal
+    return make_camera([focal, 0, right, 0, focal, down, 0, 0, 1], mount.tolist(), camera.size)
 
 
 def pixels():
@@ -54,7 +54,7 @@ def pixels():
 
 
 def taken(scene, light=None, colour=RED, seed=0):
-    """A picture in which all parts are of one colour."""
+    """Renders an image in which all parts have one colour."""
     colours = np.tile(np.float32(colour), (len(scene.parts), 1))
     ground = np.tile(np.float32(GREY), (*scene.terrain.heights.shape, 1))
     return render(scene, (colours, ground), EYE, HERE, AHEAD, light, seed)
@@ -66,10 +66,10 @@ def taken(scene, light=None, colour=RED, seed=0):
     ids=['ahead', 'leaning', 'rolling'],
 )
 def test_a_red_box_fills_the_pixels_in_which_a_camera_projects_it(turn):
-    place, size = np.array([10.0, 0.3, 1.5]), np.array([4.0, 2.0, 2.9])
-    scene = scene_of(box(tuple(place), tuple(size)))
+    position, size = np.array([10.0, 0.3, 1.5]), np.array([4.0, 2.0, 2.9])
+    scene = scene_of(box(tuple(position), tuple(size)))
     signs = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)])
-    seen, depth = camera_of(HERE, turn).project(torch.from_numpy(place + signs * size / 2))
+    seen, depth = camera_of(HERE, turn).project(torch.from_numpy(position + signs * size / 2))
     assert (depth > 0).all()
     expected = np.zeros(EYE.size[::-1], np.bool_)
     for axis in range(3):
@@ -78,21 +78,21 @@ def test_a_red_box_fills_the_pixels_in_which_a_camera_projects_it(turn):
             inside = Outline(seen.numpy()[face]).contains_points(pixels().reshape(-1, 2))
             expected |= inside.reshape(expected.shape)
     assert expected.sum() > 800
-    np.testing.assert_array_equal(look(scene, EYE, HERE, turn).hit == 0, expected)
+    np.testing.assert_array_equal(trace_pixels(scene, EYE, HERE, turn).hit == 0, expected)
     colours = (np.float32([RED]), np.tile(np.float32(GREY), (*LEVEL.heights.shape, 1)))
-    picture = render(scene, colours, EYE, HERE, turn).astype(int)
-    red = picture[..., 0] > 2 * picture[..., 1:].max(axis=2)
+    image = render(scene, colours, EYE, HERE, turn).astype(int)
+    red = image[..., 0] > 2 * image[..., 1:].max(axis=2)
     np.testing.assert_array_equal(red, expected)
 
 
 def test_depths_are_where_things_lie():
     scene = scene_of(box((10, 0, 1.5), (4, 2, 3)))
-    view = look(scene, EYE, HERE, AHEAD)
-    places = camera_of(HERE, AHEAD).unproject(
+    view = trace_pixels(scene, EYE, HERE, AHEAD)
+    positions = camera_of(HERE, AHEAD).unproject(
         torch.from_numpy(pixels()).double(), torch.from_numpy(view.depth).double()
     )
-    np.testing.assert_allclose(places[torch.from_numpy(view.hit == 0)][:, 0], 8.0, atol=1e-4)
-    ground = places[torch.from_numpy((view.hit == GROUND) & (view.depth < 60))]
+    np.testing.assert_allclose(positions[torch.from_numpy(view.hit == 0)][:, 0], 8.0, atol=1e-4)
+    ground = positions[torch.from_numpy((view.hit == GROUND) & (view.depth < 60))]
     assert len(ground) > 5_000
     np.testing.assert_allclose(ground[:, 2], 0.0, atol=1e-3)
     front = view.normals[view.hit == 0]
@@ -101,7 +101,7 @@ def test_depths_are_where_things_lie():
 
 
 def test_ground_below_the_horizon_and_sky_above():
-    view = look(scene_of(), EYE, HERE, AHEAD)
+    view = trace_pixels(scene_of(), EYE, HERE, AHEAD)
     assert (view.hit[:41] == NOTHING).all()
     assert np.isinf(view.depth[:41]).all()
     # 1.4 m below the camera, in row 48 and lower nearer than 150 m.
@@ -128,7 +128,7 @@ def test_rays_meet_what_a_slow_check_says(name, turn):
     parts = scene.parts
     planes, counts = planes_of(
         parts['kind'],
-        (parts['place'] - HERE).astype(np.float32),
+        (parts['position'] - HERE).astype(np.float32),
         attitudes(parts['angles'])[1],
         parts['size'],
         parts['taper'],
@@ -144,7 +144,7 @@ def test_rays_meet_what_a_slow_check_says(name, turn):
     ground = np.where(rays[..., 2] < 0, -HERE[2] / rays[..., 2].clip(max=-1e-9), np.inf)
     met = (near < far) & (near > 0.1) & (near < ground)
     assert met.any() == (name != 'behind')
-    view = look(scene, EYE, HERE, turn)
+    view = trace_pixels(scene, EYE, HERE, turn)
     assert ((view.hit == 0) != met).sum() <= 2  # on an edge, by rounding
     both = (view.hit == 0) & met
     np.testing.assert_allclose(view.depth[both], near[both], rtol=1e-4)
@@ -155,8 +155,8 @@ def test_rays_meet_what_a_slow_check_says(name, turn):
 def test_near_things_hide_far_ones():
     near, far = box((6, 0, 1), (1, 2, 2)), box((12, 1, 2), (1, 4, 4))
     both, alone = (
-        look(scene_of(far, near), EYE, HERE, AHEAD),
-        look(scene_of(near), EYE, HERE, AHEAD),
+        trace_pixels(scene_of(far, near), EYE, HERE, AHEAD),
+        trace_pixels(scene_of(near), EYE, HERE, AHEAD),
     )
     np.testing.assert_array_equal(both.hit == 1, alone.hit == 0)
     assert (both.hit == 0).sum() > 300
@@ -170,10 +170,12 @@ def test_a_bank_hides_what_is_behind_it():
     heights = np.tile(profile, (size, 1))
     terrain = Terrain((-80, -80), heights, heights, heights < 1, heights > 1)
     low, high = (scene_of(box((20, 0, z), (1, 2, 1)), terrain=terrain) for z in (0.5, 4.5))
-    assert not (look(low, EYE, HERE, AHEAD).hit == 0).any()
-    assert (look(high, EYE, HERE, AHEAD).hit == 0).any()
+    assert not (trace_pixels(low, EYE, HERE, AHEAD).hit == 0).any()
+    assert (trace_pixels(high, EYE, HERE, AHEAD).hit == 0).any()
     # A level ray, 1.4 m high.
-    np.testing.assert_allclose(look(low, EYE, HERE, AHEAD).depth[40], 10 + 1.4 / 0.8, atol=0.01)
+    np.testing.assert_allclose(
+        trace_pixels(low, EYE, HERE, AHEAD).depth[40], 10 + 1.4 / 0.8, atol=0.01
+    )
 
 
 def test_leaves_let_some_rays_through_and_glass_none():
@@ -181,13 +183,13 @@ def test_leaves_let_some_rays_through_and_glass_none():
 
     def views(*kinds):
         panes = (box((5, 0, 1.4), (0.1, 4, 2), material=kind) for kind in kinds)
-        return [look(scene_of(pane, wall), EYE, HERE, AHEAD) for pane in panes]
+        return [trace_pixels(scene_of(pane, wall), EYE, HERE, AHEAD) for pane in panes]
 
     leaves, glass = Material(0.5, density=0.3), Material(0.5, density=0.3, surface=GLASS)
     solid, porous, clear = views(SOLID, leaves, glass)
     pane = solid.hit == 0
     assert (porous.hit[pane] == 0).mean() == pytest.approx(0.3, abs=0.03)
-    behind = look(scene_of(wall), EYE, HERE, AHEAD).depth
+    behind = trace_pixels(scene_of(wall), EYE, HERE, AHEAD).depth
     through = porous.hit != 0
     np.testing.assert_array_equal(porous.depth[through], behind[through])
     np.testing.assert_array_equal(clear.depth, solid.depth)
@@ -207,15 +209,15 @@ def test_a_face_in_the_sun_is_brighter():
     left_lit, right_lit = (taken(scene, Light(azimuth=a, elevation=0.3)) for a in (2.4, -2.4))
     left, right = (slice(50, 60), slice(110, 120)), (slice(50, 60), slice(135, 145))
     for lit, shaded in ((left, right), (right, left)):
-        picture = left_lit if lit is left else right_lit
-        assert picture[lit][..., 0].mean() > 1.3 * picture[shaded][..., 0].mean()
+        image = left_lit if lit is left else right_lit
+        assert image[lit][..., 0].mean() > 1.3 * image[shaded][..., 0].mean()
 
 
 def test_the_sky_is_blue_and_the_ground_as_it_is_painted():
-    picture = taken(scene_of()).astype(int)
-    assert (picture[:10, :, 2] > picture[:10, :, 0] + 20).all()
-    assert np.ptp(picture[90:].mean(axis=(0, 1))) < 3
-    assert picture[90:].mean() == pytest.approx(255 * 0.3 * (0.5 + 0.55 * np.sin(0.8)), abs=5)
+    image = taken(scene_of()).astype(int)
+    assert (image[:10, :, 2] > image[:10, :, 0] + 20).all()
+    assert np.ptp(image[90:].mean(axis=(0, 1))) < 3
+    assert image[90:].mean() == pytest.approx(255 * 0.3 * (0.5 + 0.55 * np.sin(0.8)), abs=5)
 
 
 def test_nothing_is_seen_in_the_dark_and_little_in_glare():
@@ -232,8 +234,8 @@ def test_camera_and_lidar_see_the_same_world(seed):
     scene, mounting = street(seed), Mounting(1.8, 0.01, -0.02)
     pose = ego_pose(plan_of(seed))
     sweep = scan(scene, replace(LIDARS['hdl64'], noise=0.0), pose, seed, mounting)
-    origin, turn = placed(scene, pose, mounting)
-    view = look(scene, EYE, origin, turn)
+    origin, turn = sensor_pose(scene, pose, mounting)
+    view = trace_pixels(scene, EYE, origin, turn)
     camera = camera_of(np.zeros(3), np.eye(3))
     points = torch.from_numpy(sweep.points[:, :3])
     inside = camera.sees(points) & (points[:, 0] < 50)

@@ -12,7 +12,7 @@ from sensor_msgs.msg import CameraInfo
 
 from tiny_bev_ros.bag.reader import TF_STATIC, BagMessage
 from tiny_bev_ros.messages.image import encode_image
-from tiny_bev_ros.sim.sensors.lidar import Mounting, placed
+from tiny_bev_ros.sim.sensors.lidar import Mounting, sensor_pose
 from tiny_bev_ros.sim.sensors.pinhole_camera import PinholeCamera, render
 from tiny_bev_ros.sim.world.colours import colours_of, ground_colours
 from tiny_bev_ros.sim.world.scene import Scene
@@ -66,7 +66,7 @@ class StreetCamera:
         if not self._told_tf:
             self._told_tf = True
             yield BagMessage(TF, time_ns, _transform(self._frame, stamp))
-        lidar_at, turn = placed(scene, pose, Mounting())
+        lidar_at, turn = sensor_pose(scene, pose, Mounting())
         image = render(scene, self._colours, _EYE, lidar_at + turn @ _AT, turn, seed=seed)
         info = _info()
         info.header.frame_id = FRAME

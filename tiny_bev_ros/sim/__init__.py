@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A LiDAR simulator: streets made at random, their labels, and sensors that look at them."""
+"""Simulator: random streets with labels, and sensors that sample them."""
 
 from tiny_bev_ros.sim.sensors.lidar import Sweep, scan
 from tiny_bev_ros.sim.sensors.lidar_models import LIDARS, Lidar, Mounting

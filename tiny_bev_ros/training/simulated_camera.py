@@ -16,7 +16,7 @@ import torch
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.models.camera.geometry import Camera, make_camera
 from tiny_bev_ros.sim import LIDARS, Mounting, ego_pose, plan_of, scan, street
-from tiny_bev_ros.sim.sensors.lidar import placed
+from tiny_bev_ros.sim.sensors.lidar import sensor_pose
 from tiny_bev_ros.sim.sensors.pinhole_camera import Light, PinholeCamera, optical_mount, render
 from tiny_bev_ros.sim.world.colours import colours_of, ground_colours
 from tiny_bev_ros.training import labelled_frame as frames
@@ -67,7 +67,7 @@ def sighted(seed: int) -> CameraFrame:
     label = scene.objects['label']
     marked = (label == 0) & (random.random(len(label)) < 0.5)
     dark = bool(random.random() < _DARK_SHARE)
-    lidar_at, turn = placed(scene, pose, mounting)
+    lidar_at, turn = sensor_pose(scene, pose, mounting)
     image = render(
         scene,
         (colours_of(scene, seed, marked), ground_colours(scene)),

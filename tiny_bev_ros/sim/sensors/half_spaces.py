@@ -28,7 +28,7 @@ _EIGHT = np.array(
 )
 PLANES = 12
 
-# Of all that is compiled here: no division needs to be exact to the last bit.
+# Options of all kernels here: no division needs to be exact to the last bit.
 jit = compiler(fastmath={'contract', 'arcp', 'nsz'})
 
 
@@ -40,7 +40,7 @@ def _own_planes(
     shift: float,
     planes: np.ndarray,
 ) -> int:
-    """Writes half-spaces [n, d] of a part in its own frame; returns how many."""
+    """Writes half-spaces [n, d] of a part in its own frame; returns their number."""
     long, width, height = size
     planes[:] = 0
     if kind == FRUSTUM:
@@ -71,24 +71,24 @@ def _own_planes(
 @jit
 def planes_of(
     kind: np.ndarray,
-    place: np.ndarray,
+    position: np.ndarray,
     turn: np.ndarray,
     size: np.ndarray,
     taper: np.ndarray,
     shift: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Half-spaces n.x <= d whose intersection each part is.
+    """Returns the half-spaces n.x <= d that intersect in each part.
 
     Args:
-        kind: (S,) FRUSTUM, TUBE or BALL.
-        place: (S,3) middles, relative to the sensor.
+        kind: (S,) kind: FRUSTUM, TUBE or BALL.
+        position: (S,3) centres, relative to the sensor.
         turn: (S,3,3) attitudes.
-        size: (S,3) at the bottom.
-        taper: (S,2) of the top.
-        shift: (S,) of the top.
+        size: (S,3) size at the bottom.
+        taper: (S,2) taper of the top.
+        shift: (S,) shift of the top.
 
     Returns:
-        (S,PLANES,4) float32 [n, d], n of length 1, and (S,) how many there are.
+        (S,PLANES,4) float32 [n, d], n of length 1, and (S,) number of planes.
     """
     planes = np.zeros((len(kind), PLANES, 4), np.float32)
     counts = np.zeros(len(kind), np.int32)
@@ -103,7 +103,7 @@ def planes_of(
                     normal += turn[i, k, m] * own[j, m]
                 planes[i, j, k] = normal
                 square += normal * normal
-                offset += normal * place[i, k]
+                offset += normal * position[i, k]
             planes[i, j, 3] = offset
             planes[i, j] /= math.sqrt(square)
     return planes, counts

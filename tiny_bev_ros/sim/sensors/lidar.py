@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A spinning LiDAR that looks at a scene."""
+"""Spinning LiDAR: sweeps of a scene."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from tiny_bev_ros.sim.world.parts import attitudes, half_sides, rotation
 from tiny_bev_ros.sim.world.scene import Scene
 from tiny_bev_ros.sim.world.terrain import CELL
 
-# Ground farther than this gives no return in any weather.
+# Range in metres beyond which ground gives no return.
 _GROUND_RANGE = 90.0
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """What one turn has seen, in the sensor's frame: x forward, y left, z up.
+    """Points of one sweep in the sensor's frame: x forward, y left, z up.
 
     Attributes:
         points: (N,4) float32 x, y, z, intensity (0 to 1), column by column.
-        owner: (N,) int32, index of the object that each point lies on; -1 for other things,
-            -2 for the ground.
-        boxes: (O,7) float32 of the scene's objects: x, y, z of the middle, length, width,
-            height, yaw.
+        owner: (N,) int32 index of the object under each point; -1 for other things, -2 for the
+            ground.
+        boxes: (O,7) float32 boxes of the scene's objects: x, y, z of the centre, length,
+            width, height, yaw.
     """
 
     points: np.ndarray
@@ -36,7 +36,7 @@ class Sweep:
 
     @property
     def counts(self) -> np.ndarray:
-        """(O,) int64, points on each object."""
+        """(O,) int64, number of points on each object."""
         return np.bincount(self.owner[self.owner >= 0], minlength=len(self.boxes))
 
 
@@ -47,27 +47,27 @@ def scan(
     seed: int = 0,
     mounting: Mounting | None = None,
 ) -> Sweep:
-    """One sweep, taken in an instant (nothing moves while the head turns).
+    """Takes one sweep, in an instant: nothing moves while the head turns.
 
-    The sensor leans with the ground under its vehicle, and as it is mounted. Geometry is
-    exact; the beams' pattern leans with the sensor in elevation only.
+    The sensor leans with the ground under its vehicle and with its mounting. Geometry is
+    exact; the beam pattern leans in elevation only.
 
     Args:
-        scene: what is around; use ``scene.at(seconds)`` for another time.
-        lidar: the sensor.
+        scene: scene around the sensor; ``scene.at(seconds)`` for another time.
+        lidar: model of the sensor.
         pose: (x, y, yaw) of the sensor in the world, metres and radians.
-        seed: of noise, dropout and where the turn begins.
-        mounting: the default is level, 1.73 m above the ground.
+        seed: seed of noise, dropout and first azimuth.
+        mounting: mounting on the vehicle; by default level, 1.73 m above the ground.
     """
     random = np.random.default_rng(seed)
     mounting = mounting or Mounting()
     yaw = pose[2]
-    origin, turn = placed(scene, pose, mounting)
+    origin, turn = sensor_pose(scene, pose, mounting)
     step = 2 * np.pi / lidar.columns
     first_azimuth = yaw + random.random() * step
     azimuth = first_azimuth + np.arange(lidar.columns) * step
     elevation = np.radians(lidar.elevations).astype(np.float32)
-    # How much higher than level a level beam of the leaning sensor looks.
+    # Elevation of a level beam of the leaning sensor, by column.
     forward, left = np.cos(azimuth - yaw), np.sin(azimuth - yaw)
     tilt = np.arcsin(forward * turn[2, 0] + left * turn[2, 1]).astype(np.float32)
 
@@ -108,7 +108,7 @@ def scan(
     seen = random.random(len(kept)) < kept
     measured = reach[seen] + random.normal(0, lidar.noise, int(seen.sum()))
     points = (rays_out[seen] * measured[:, None]) @ turn
-    # Calibrated intensity: the range is taken out, some of the angle stays.
+    # Calibrated intensity: independent of range, partly of the angle.
     intensity = reflectivity[seen] * cosine[seen] ** 0.3
     intensity = np.clip(intensity + random.normal(0, 0.04, intensity.shape), 0, 1)
     hit = hit[seen]
@@ -120,18 +120,18 @@ def scan(
     )
 
 
-def placed(
+def sensor_pose(
     scene: Scene, pose: tuple[float, float, float], mounting: Mounting
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Where a sensor is whose vehicle leans with the ground.
+    """Returns the pose of a sensor whose vehicle leans with the ground.
 
     Args:
-        scene: with the ground.
-        pose: as in `scan`.
-        mounting: on the vehicle.
+        scene: scene with the ground.
+        pose: (x, y, yaw) as in `scan`.
+        mounting: mounting on the vehicle.
 
     Returns:
-        (3,) its place in the world, and (3,3) from its axes to the world's.
+        (3,) position in the world, and (3,3) rotation from its axes to the world.
     """
     x, y, yaw = pose
     pitch, roll = scene.terrain.attitude(x, y, yaw)
@@ -140,9 +140,9 @@ def placed(
 
 
 def boxes_from(scene: Scene, origin: np.ndarray, turn: np.ndarray, yaw: float) -> np.ndarray:
-    """(O,7) float32 boxes of the objects in the frame of a sensor at ``origin``."""
+    """Returns (O,7) float32 boxes of the objects in the frame of a sensor at ``origin``."""
     objects = scene.objects
-    middle = (objects['place'] - origin) @ turn
+    middle = (objects['position'] - origin) @ turn
     heading = (objects['yaw'] - yaw + np.pi) % (2 * np.pi) - np.pi
     return np.column_stack([middle, objects['size'], heading]).astype(np.float32)
 
@@ -154,17 +154,17 @@ def _cast(
     seed: int,
     result: tuple[np.ndarray, np.ndarray, np.ndarray],
 ) -> None:
-    place = (parts['place'] - origin).astype(np.float32)
+    position = (parts['position'] - origin).astype(np.float32)
     lean, turn = attitudes(parts['angles'])
     planes, counts = planes_of(
-        parts['kind'], place, turn, parts['size'], parts['taper'], parts['shift']
+        parts['kind'], position, turn, parts['size'], parts['taper'], parts['shift']
     )
     extent = np.einsum('sij,sj->si', np.abs(lean), half_sides(parts)).astype(np.float32)
     porous = np.column_stack([parts['density'], parts['depth']])
     lidar_rays.cast_parts(
         planes,
         counts,
-        place,
+        position,
         extent,
         np.ascontiguousarray(parts['angles'][:, 0]),
         porous,
@@ -177,12 +177,14 @@ def _cast(
 def _optics(
     scene: Scene, hit: np.ndarray, directions: np.ndarray, reach: np.ndarray, origin: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Reflectivity and dropout of what rays hit."""
+    """Returns reflectivity and dropout of the surfaces that rays hit."""
     reflectivity, dropout = np.empty(len(hit), np.float32), np.zeros(len(hit), np.float32)
     solid = hit >= 0
     reflectivity[solid] = scene.parts['reflectivity'][hit[solid]]
     dropout[solid] = scene.parts['dropout'][hit[solid]]
     ground = ~solid
-    place = origin[:2] + directions[ground, :2] * reach[ground, None]
-    reflectivity[ground] = scene.terrain.reflectivity[scene.terrain.at(place[:, 0], place[:, 1])]
+    position = origin[:2] + directions[ground, :2] * reach[ground, None]
+    reflectivity[ground] = scene.terrain.reflectivity[
+        scene.terrain.at(position[:, 0], position[:, 1])
+    ]
     return reflectivity, dropout

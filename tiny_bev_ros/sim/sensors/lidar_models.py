@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Spinning LiDARs, as their data sheets describe them."""
+"""Models of spinning LiDARs, from their data sheets."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Lidar:
-    """A spinning sensor.
+    """Model of a spinning LiDAR.
 
     Attributes:
-        elevations: of the beams in degrees, falling.
-        columns: firings per turn.
-        min_range, max_range: in metres.
-        noise: standard deviation of the range, in metres.
-        dropout: probability that a return is lost for no reason.
-        faintness: reflectivity * cosine / m^2 that comes back in 63 % of the cases.
+        elevations: beam elevations in degrees, falling.
+        columns: number of firings per turn.
+        min_range, max_range: range limits in metres.
+        noise: standard deviation of range in metres.
+        dropout: probability that a return is lost at random.
+        faintness: reflectivity * cosine / m^2 at which 63 % of rays return.
     """
 
     elevations: tuple[float, ...]
@@ -32,11 +32,11 @@ class Lidar:
 
 @dataclass(frozen=True)
 class Mounting:
-    """How a sensor sits on its vehicle.
+    """Mounting of a sensor on its vehicle.
 
     Attributes:
-        height: above the ground, in metres.
-        pitch, roll: in radians, nose down and left side up positive (REP-103).
+        height: height above the ground in metres.
+        pitch, roll: angles in radians, nose down and left side up positive (REP-103).
     """
 
     height: float = 1.73
@@ -59,8 +59,8 @@ _PANDAR_64 = (
     *(-7, -8, -9, -10, -11, -12, -13, -14, -19, -25),
 )
 
-# Range noise: the accuracy that the sheets give, taken as two standard deviations, or what
-# they call precision. Beams of the HDL-64E: 32 narrow steps, then 32 wide ones.
+# Range noise is the accuracy in the data sheet, taken as two standard deviations, or its
+# precision. The HDL-64E has 32 beams in narrow steps, then 32 in wide ones.
 LIDARS = {
     'hdl64': Lidar(
         (*_even(2, -8.33, 32), *_even(-8.83, -24.8, 32)), columns=1800, min_range=1.5, noise=0.015

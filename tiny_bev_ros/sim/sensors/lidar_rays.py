@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rays of a spinning sensor against convex parts and a height map, compiled by numba.
 
-Rays of one column have one azimuth. A part is looked for only in the columns and beams that
-its outline fills, the ground in each column along one profile.
+Rays of one column fraction their azimuth. A part is tested only in the columns and beams that its
+outline covers; the ground is traced along one profile per column.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tiny_bev_ros.sim.sensors.half_spaces import jit
 def _columns(
     corners: np.ndarray, centre: np.ndarray, first_azimuth: float, step: float, columns: int
 ) -> tuple[int, int]:
-    """First and last column, not yet wrapped around, that an outline may fill."""
+    """Returns the first and last column, not yet wrapped, that an outline may cover."""
     heading = math.atan2(centre[1], centre[0])
     low, high = np.float32(0), np.float32(0)
     for i in range(4):
@@ -36,9 +36,9 @@ def _columns(
 def _outline(
     begin: np.ndarray, half: np.ndarray, cos: float, sin: float, azimuth: float
 ) -> tuple[float, float]:
-    """Where a column enters and leaves an upright box, seen from above; the sensor is at 0.
+    """Returns the distances at which a column enters and leaves an upright box, from above.
 
-    ``begin`` is the sensor's place in the frame of the box.
+    ``begin`` is the position of the sensor in the frame of the box.
     """
     ray_x, ray_y = math.cos(azimuth), math.sin(azimuth)
     enter, leave = np.float32(0.05), np.float32(1e9)
@@ -53,7 +53,7 @@ def _outline(
 
 @jit
 def _first_below(elevation: np.ndarray, angle: float) -> int:
-    """The first beam, from the top, that is not above an angle."""
+    """Returns the first beam, from the top, that is not above an angle."""
     left, right = 0, len(elevation)
     while left < right:
         half = (left + right) // 2
@@ -65,10 +65,10 @@ def _first_below(elevation: np.ndarray, angle: float) -> int:
 
 
 @jit
-def meet(planes: np.ndarray, x: float, y: float, z: float) -> tuple[float, float, float]:
-    """How far along a ray (x, y, z) a part begins and ends, and the cosine of incidence.
+def intersect(planes: np.ndarray, x: float, y: float, z: float) -> tuple[float, float, float]:
+    """Returns entry and exit distance of a part along a ray, and the cosine of incidence.
 
-    It is missed where it ends before it begins.
+    The ray (x, y, z) misses the part where the exit is not beyond the entry.
     """
     near, far, cosine = np.float32(0), np.float32(1e9), np.float32(-1)
     for j in range(len(planes)):
@@ -93,7 +93,7 @@ def meet(planes: np.ndarray, x: float, y: float, z: float) -> tuple[float, float
 def cast_parts(
     planes: np.ndarray,
     counts: np.ndarray,
-    place: np.ndarray,
+    position: np.ndarray,
     extent: np.ndarray,
     yaw: np.ndarray,
     porous: np.ndarray,
@@ -106,39 +106,39 @@ def cast_parts(
     cosine: np.ndarray,
     hit: np.ndarray,
 ) -> None:
-    """Lets all rays meet the parts, and keeps what is nearest.
+    """Intersects all rays with the parts, and keeps the nearest.
 
     Args:
-        planes: of `planes_of`.
-        counts: of `planes_of`.
-        place: (S,3) middles of the parts, relative to the sensor.
-        extent: (S,3) half of the sides of an upright box around each.
-        yaw: (S,) of that box.
-        porous: (S,2) density and depth.
-        elevation: (B,) of the beams in radians, falling.
-        tilt: (C,) what is added to it in each column.
-        first_azimuth: of the first column, in radians.
-        step: from column to column, in radians.
-        seed: of which rays pass through what is porous.
-        distance: (C,B) float32; where a part is nearer, gets the distance along the ray.
-        cosine: (C,B) float32, gets the cosine of the angle of incidence.
-        hit: (C,B) int32, gets the index of the part.
+        planes: half-spaces from `planes_of`.
+        counts: number of half-spaces from `planes_of`.
+        position: (S,3) centres of the parts, relative to the sensor.
+        extent: (S,3) half extents of an upright box around each part.
+        yaw: (S,) yaw of that box.
+        porous: (S,2) density and depth of each part.
+        elevation: (B,) beam elevations in radians, falling.
+        tilt: (C,) angle added to the elevation in each column.
+        first_azimuth: azimuth of the first column in radians.
+        step: azimuth step between columns in radians.
+        seed: seed of the rays that pass through porous parts.
+        distance: (C,B) float32 distance along the ray; overwritten where a part is nearer.
+        cosine: (C,B) float32; receives the cosine of the angle of incidence.
+        hit: (C,B) int32; receives the index of the part.
     """
     np.random.seed(seed)
     columns, beams = distance.shape
     corners, begin = np.empty((4, 2), np.float32), np.empty(2, np.float32)
-    for i in np.argsort(place[:, 0] ** 2 + place[:, 1] ** 2):
+    for i in np.argsort(position[:, 0] ** 2 + position[:, 1] ** 2):
         cos, sin = math.cos(yaw[i]), math.sin(yaw[i])
         half = extent[i]
         for j in range(4):
             along = half[0] if j < 2 else -half[0]
             across = half[1] if j % 2 == 0 else -half[1]
-            corners[j, 0] = place[i, 0] + cos * along - sin * across
-            corners[j, 1] = place[i, 1] + sin * along + cos * across
-        low, high = place[i, 2] - half[2], place[i, 2] + half[2]
-        begin[0] = -(cos * place[i, 0] + sin * place[i, 1])
-        begin[1] = -(cos * place[i, 1] - sin * place[i, 0])
-        first, last = _columns(corners, place[i], first_azimuth, step, columns)
+            corners[j, 0] = position[i, 0] + cos * along - sin * across
+            corners[j, 1] = position[i, 1] + sin * along + cos * across
+        low, high = position[i, 2] - half[2], position[i, 2] + half[2]
+        begin[0] = -(cos * position[i, 0] + sin * position[i, 1])
+        begin[1] = -(cos * position[i, 1] - sin * position[i, 0])
+        first, last = _columns(corners, position[i], first_azimuth, step, columns)
         if abs(begin[0]) <= half[0] and abs(begin[1]) <= half[1]:
             first, last = 0, columns - 1
         for wrapped in range(first, last + 1):
@@ -156,7 +156,7 @@ def cast_parts(
                     continue
                 angle = elevation[beam] + tilt[column]
                 flat = math.cos(angle)
-                near, far, incidence = meet(
+                near, far, incidence = intersect(
                     planes[i, : counts[i]],
                     flat * math.cos(azimuth),
                     flat * math.sin(azimuth),
@@ -185,20 +185,20 @@ def cast_ground(
     distance: np.ndarray,
     cosine: np.ndarray,
 ) -> None:
-    """Where rays meet the ground, of a height map that goes on beyond its edges.
+    """Intersects rays with the ground: a height map whose edge cells extend outward.
 
     Args:
-        heights: (H,W) float32 at the middles of cells, rows along y, columns along x.
-        corner: (2,) [x, y] of the map's lower edges.
+        heights: (H,W) float32 heights at cell centres, rows along y, columns along x.
+        corner: (2,) [x, y] of the lower edges of the map, in metres.
         cell: side of a cell in metres.
-        origin: (3,) of the sensor, in the map's frame.
-        elevation: (B,) of the beams, as in `cast_parts`.
-        tilt: (C,) as there.
-        first_azimuth: as there.
-        step: as there.
-        max_range: in metres.
-        distance: (C,B) float32, as there.
-        cosine: (C,B) float32, as there.
+        origin: (3,) position of the sensor in the map's frame.
+        elevation: (B,) beam elevations, as in `cast_parts`.
+        tilt: (C,) angle added to the elevation in each column.
+        first_azimuth: azimuth of the first column in radians.
+        step: azimuth step between columns in radians.
+        max_range: range limit in metres.
+        distance: (C,B) float32 distance along the ray; overwritten where ground is nearer.
+        cosine: (C,B) float32; receives the cosine of the angle of incidence.
     """
     rows, cols = heights.shape
     columns, beams = distance.shape
@@ -224,11 +224,11 @@ def cast_ground(
             if started:
                 rise = (height - before_height) / (reach - before)
                 while beam >= 0 and height >= slope * reach:
-                    # Where the ray and this piece of the profile cross.
+                    # Crossing of the ray with this segment of the profile.
                     under = slope * before - before_height
                     over = height - slope * reach
-                    share = under / max(under + over, 1e-9)
-                    at = before + (reach - before) * min(max(share, 0.0), 1.0)
+                    fraction = under / max(under + over, 1e-9)
+                    at = before + (reach - before) * min(max(fraction, 0.0), 1.0)
                     long = math.sqrt(1 + slope * slope)
                     distance[column, beam] = at * long
                     cosine[column, beam] = max(

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rays of a pinhole camera against convex parts and a height map, compiled by numba.
 
-There is one ray for each pixel. Its direction is 1 ahead, so that how far one has come along it is
-the depth. A part is looked for only in the pixels that the box around it fills.
+Each pixel has one ray, whose direction has x = 1, so that the ray parameter is the depth. A
+part is tested only in the pixels that its bounding box covers.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import math
 import numpy as np
 
 from tiny_bev_ros.sim.sensors.half_spaces import jit
-from tiny_bev_ros.sim.sensors.lidar_rays import meet
+from tiny_bev_ros.sim.sensors.lidar_rays import intersect
 
 NOTHING, GROUND = -3, -2
-# What is nearer is not seen, in metres.
+# Near plane in metres.
 _NEAR = 0.1
-# Steeper than that only kerbs rise, and not by more than that, in metres.
+# Steepest slope of the ground apart from kerbs, and the highest kerb in metres.
 _STEEPEST, _KERB = 1.0, 0.3
 
 
@@ -25,20 +25,20 @@ _STEEPEST, _KERB = 1.0, 0.3
 def _window(
     corners: np.ndarray, focal: float, right: float, down: float, rows: int, cols: int
 ) -> tuple[int, int, int, int, float]:
-    """Rows and columns, ends excluded, that a box may fill, and its least depth."""
+    """Returns rows and columns, ends excluded, that a box may cover, and its least depth."""
     low_u, high_u, low_v, high_v = 1e9, -1e9, 1e9, -1e9
     least = 1e9
     for i in range(8):
         for axis in range(3):
-            # Each corner, or where the edge from it to the next comes before the camera.
+            # The corner, or the intersection of its edge with the near plane.
             j = i ^ (1 << axis)
             x, y, z = corners[i]
             if x < _NEAR:
                 ahead, left, up = corners[j]
                 if ahead < _NEAR:
                     continue
-                share = (_NEAR - x) / (ahead - x)
-                x, y, z = _NEAR, y + share * (left - y), z + share * (up - z)
+                fraction = (_NEAR - x) / (ahead - x)
+                x, y, z = _NEAR, y + fraction * (left - y), z + fraction * (up - z)
             u, v = right - focal * y / x, down - focal * z / x
             low_u, high_u = min(low_u, u), max(high_u, u)
             low_v, high_v = min(low_v, v), max(high_v, v)
@@ -64,21 +64,21 @@ def cast_parts(
     depth: np.ndarray,
     hit: np.ndarray,
 ) -> None:
-    """Lets the rays of all pixels meet the parts, and keeps what is nearest.
+    """Intersects the rays of all pixels with the parts, and keeps the nearest.
 
-    All places are relative to the camera: x ahead, y left, z up.
+    Positions are relative to the camera: x ahead, y left, z up.
 
     Args:
-        planes: of `planes_of`.
-        counts: of `planes_of`.
-        corners: (S,8,3) of a box around each part; two whose numbers differ in one bit share
-            an edge.
-        density: (S,) part of the rays that stop.
+        planes: half-spaces from `planes_of`.
+        counts: number of half-spaces from `planes_of`.
+        corners: (S,8,3) corners of a box around each part; two corners whose indices differ in
+            one bit fraction an edge.
+        density: (S,) fraction of rays that stop.
         focal: focal length in pixels.
-        centre: pixel that looks straight ahead, columns first.
-        seed: of which rays pass through what is porous.
-        depth: (H,W) float32; where a part is nearer, gets its depth in metres.
-        hit: (H,W) int32, gets the index of the part.
+        centre: principal point in pixels, column first.
+        seed: seed of the rays that pass through porous parts.
+        depth: (H,W) float32 depth in metres; overwritten where a part is nearer.
+        hit: (H,W) int32; receives the index of the part.
     """
     np.random.seed(seed)
     rows, cols = depth.shape
@@ -90,8 +90,8 @@ def cast_parts(
             for col in range(first, last):
                 if depth[row, col] <= least:
                     continue
-                near, far, _ = meet(planes[i, : counts[i]], 1.0, (right - col) / focal, up)
-                # In front of the camera, and stopped.
+                near, far, _ = intersect(planes[i, : counts[i]], 1.0, (right - col) / focal, up)
+                # Skips parts behind the camera or behind a nearer part.
                 if near >= far or near < _NEAR or near >= depth[row, col]:
                     continue
                 if density[i] < 1 and np.random.random() > density[i]:
@@ -107,9 +107,9 @@ def normals_of(
     centre: tuple[float, float],
     hit: np.ndarray,
 ) -> np.ndarray:
-    """(H,W,3) float32 normals of the faces that are seen; zeros where there is no part.
+    """Returns (H,W,3) float32 normals of visible faces; zeros where there is no part.
 
-    The arguments are those of `cast_parts`, whose ``hit`` is read.
+    Arguments as in `cast_parts`, whose ``hit`` is read.
     """
     rows, cols = hit.shape
     normals = np.zeros((rows, cols, 3), np.float32)
@@ -119,7 +119,7 @@ def normals_of(
             if part < 0:
                 continue
             left, up = (centre[0] - col) / focal, (centre[1] - row) / focal
-            # A convex part is entered through the last of the faces that look here.
+            # The entry face of a convex part is the farthest of those facing the camera.
             farthest = np.float32(-1)
             for j in range(counts[part]):
                 plane = planes[part, j]
@@ -132,7 +132,7 @@ def normals_of(
 
 @jit
 def _height(heights: np.ndarray, x: float, y: float) -> float:
-    """Of the ground at a place in cells from the middle of the first, between them."""
+    """Returns the ground height at a position in cells, interpolated between centres."""
     rows, cols = heights.shape
     x, y = min(max(x, 0.0), cols - 1.001), min(max(y, 0.0), rows - 1.001)
     col, row = int(x), int(y)
@@ -155,19 +155,19 @@ def cast_ground(
     depth: np.ndarray,
     hit: np.ndarray,
 ) -> None:
-    """Where the rays of all pixels meet the ground.
+    """Intersects the rays of all pixels with the ground.
 
     Args:
-        heights: (H,W) float32, as in `rays.cast_ground`.
-        corner: as there.
-        cell: as there.
-        origin: (3,) of the camera, in the map's frame.
-        turn: (3,3) from the camera's frame to the map's.
-        focal: as in `cast_parts`.
-        centre: as there.
-        max_range: in metres, level.
-        depth: as there; of parts, beyond which no ground is looked for.
-        hit: as there; gets GROUND.
+        heights: (H,W) float32 heights, as in `lidar_rays.cast_ground`.
+        corner: (2,) [x, y] of the lower edges of the map, in metres.
+        cell: side of a cell in metres.
+        origin: (3,) position of the camera in the map's frame.
+        turn: (3,3) rotation from the camera's frame to the map's.
+        focal: focal length in pixels.
+        centre: principal point in pixels, column first.
+        max_range: horizontal range limit in metres.
+        depth: (H,W) float32 depth of the parts; overwritten where the ground is nearer.
+        hit: (H,W) int32; receives GROUND.
     """
     rows, cols = depth.shape
     highest = heights.max()
@@ -180,7 +180,7 @@ def cast_ground(
             level = math.sqrt(ray_x * ray_x + ray_y * ray_y)
             ray_x, ray_y, slope = ray_x / level, ray_y / level, ray_z / level
             before, above_before, reach = 0.0, 1.0, _NEAR
-            # As far as it may still be met: not in the sky, nor behind a part.
+            # Range limit: below the highest ground, and not behind a part.
             limit = min(max_range, depth[row, col] * level)
             if slope > 0:
                 limit = min(limit, (highest - origin[2]) / slope)
@@ -189,12 +189,12 @@ def cast_ground(
                 y = (origin[1] + reach * ray_y - corner[1]) / cell - 0.5
                 above = origin[2] + slope * reach - _height(heights, x, y)
                 if above <= 0:
-                    share = above_before / (above_before - above)
-                    at = (before + (reach - before) * share) / level
+                    fraction = above_before / (above_before - above)
+                    at = (before + (reach - before) * fraction) / level
                     if at < depth[row, col]:
                         depth[row, col], hit[row, col] = at, GROUND
                     break
                 before, above_before = reach, above
-                # No farther than the ground could have come up by then.
+                # Step within which the ground cannot rise to the ray.
                 safe = (above - _KERB) / (abs(slope) + _STEEPEST)
                 reach += max(0.1, 0.008 * reach, safe)

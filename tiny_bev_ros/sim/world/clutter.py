@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Things that stand about: some are as large as a car, a person or a bicycle, and are none."""
+"""Clutter beside the road, some of it as large as a car, a person or a bicycle."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tiny_bev_ros.sim.world.surroundings import METAL, STONE, WOOD
 
 
 def clutter(parts: PartList, random: np.random.Generator, pose: Pose) -> None:
-    """One of these things at a pose."""
+    """Adds one thing, drawn at random, at a pose."""
     parts.stand(pose)
     grey = Material(random.uniform(0.08, 0.6))
     _THINGS[random.integers(0, len(_THINGS))](parts, random, grey)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What things look like to a camera: nothing of it is seen by a LiDAR."""
+"""Colours of parts and ground for a camera; a LiDAR sees none of them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from tiny_bev_ros.sim.world import parts as kinds
 from tiny_bev_ros.sim.world.scene import Scene
 
-# Red, green and blue, 0 to 1. Cars as they are sold; clothes and houses of any of theirs.
+# Red, green and blue, 0 to 1. Car paints are those that sell most.
 _PAINTS = np.array(
     [
         [0.85, 0.85, 0.85], [0.55, 0.56, 0.58], [0.3, 0.31, 0.33], [0.08, 0.08, 0.09],
@@ -26,7 +26,7 @@ _CLOTHES = np.array(
 _WALLS = np.array(
     [[0.72, 0.66, 0.56], [0.6, 0.36, 0.28], [0.75, 0.73, 0.7], [0.5, 0.48, 0.45]], np.float32
 )
-# Of service vehicles, which no other vehicle has.
+# Paint of service vehicles alone.
 _WARNING = np.array([1.0, 0.5, 0.03], np.float32)
 _FIXED = {
     kinds.GLASS: (0.12, 0.15, 0.19),
@@ -42,9 +42,9 @@ def colours_of(scene: Scene, seed: int, marked: np.ndarray) -> np.ndarray:
     """Colours of the parts of a scene.
 
     Args:
-        scene: its parts.
-        seed: the same seed gives the same colours.
-        marked: (O,) bool, which of its objects are painted in a warning colour.
+        scene: scene whose parts are coloured.
+        seed: seed of the colours; equal seeds give equal colours.
+        marked: (O,) bool, True for objects painted in a warning colour.
 
     Returns:
         (S,3) float32 red, green and blue, 0 to 1.
@@ -53,31 +53,31 @@ def colours_of(scene: Scene, seed: int, marked: np.ndarray) -> np.ndarray:
     count = len(scene.objects)
     paint = _PAINTS[random.integers(0, len(_PAINTS), count + 1)]
     paint = paint * random.uniform(0.85, 1.15, (count + 1, 1)).astype(np.float32)
-    # Drawn for all of them, so that nothing else depends on which are marked.
+    # Drawn for every object, so that the other colours do not depend on the marks.
     warning = _WARNING * random.uniform(0.85, 1.0, (count, 1)).astype(np.float32)
     paint[:-1][marked] = warning[marked]
     cloth = _CLOTHES[random.integers(0, len(_CLOTHES), (count + 1, 2))]
 
     parts = scene.parts
-    owner, surface = parts['owner'], parts['surface']  # the last colour is that of no object
+    owner, surface = parts['owner'], parts['surface']  # the last colour belongs to no object
     walls = _WALLS[random.integers(0, len(_WALLS), len(_WALLS) * 4)]
-    # Houses, walls and posts: parts of one thing reflect alike, and get one colour.
-    which = (parts['reflectivity'] * 997).astype(np.int64) % len(walls)
-    colours = np.asarray(walls[which] * (0.6 + 0.8 * parts['reflectivity'][:, None]))
+    # Parts of one house, wall or post fraction their reflectivity, and so their colour.
+    wall_index = (parts['reflectivity'] * 997).astype(np.int64) % len(walls)
+    colours = np.asarray(walls[wall_index] * (0.6 + 0.8 * parts['reflectivity'][:, None]))
     for kind, colour in _FIXED.items():
         colours[surface == kind] = colour
     leaves = surface == kinds.LEAVES
     colours[leaves] = _LEAVES * (0.5 + 1.2 * parts['reflectivity'][leaves, None])
     painted, dressed = surface == kinds.PAINT, surface == kinds.CLOTH
     colours[painted] = paint[owner[painted]]
-    # Trousers are of another colour than what is worn above them.
-    low = parts['place'][:, 2] < _middles(scene)[owner]
+    # Trousers differ in colour from the clothes above them.
+    low = parts['position'][:, 2] < _middles(scene)[owner]
     colours[dressed] = cloth[owner[dressed], low[dressed].astype(np.int64)]
     return np.clip(colours, 0, 1).astype(np.float32)
 
 
 def ground_colours(scene: Scene) -> np.ndarray:
-    """(H,W,3) float32 colours of the cells of its terrain."""
+    """Returns (H,W,3) float32 colours of the terrain cells."""
     terrain = scene.terrain
     colours = np.empty((*terrain.drivable.shape, 3), np.float32)
     colours[:] = PAVEMENT
@@ -88,5 +88,5 @@ def ground_colours(scene: Scene) -> np.ndarray:
 
 
 def _middles(scene: Scene) -> np.ndarray:
-    """(O+1,) heights of the middles of objects; the last one is that of none."""
-    return np.append(scene.objects['place'][:, 2], np.inf)
+    """Returns (O+1,) heights of object centres; the last entry belongs to no object."""
+    return np.append(scene.objects['position'][:, 2], np.inf)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ground of a street: slopes, kerbs, banks, and what of it is road."""
+"""Ground of a street: slopes, kerbs, banks and road surface."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import numpy as np
 from tiny_bev_ros.sim.world.plan import BEGIN, END, Plan
 from tiny_bev_ros.sim.world.terrain import CELL, Terrain
 
-# To either side of the road, in metres.
+# Extent on either side of the road, in metres.
 _HALF = 64.0
 
 
 def make_terrain(random: np.random.Generator, plan: Plan) -> Terrain:
-    """The ground of a street."""
+    """Makes the ground of a street."""
     rows, cols = int(2 * _HALF / CELL), int((END - BEGIN) / CELL)
     x = (BEGIN + (np.arange(cols) + 0.5) * CELL).astype(np.float32)
     y = (-_HALF + (np.arange(rows) + 0.5) * CELL).astype(np.float32)
@@ -25,7 +25,7 @@ def make_terrain(random: np.random.Generator, plan: Plan) -> Terrain:
     )
     heights = (profile - profile[np.abs(x).argmin()])[None, :].astype(np.float32)
     heights = heights + np.float32(random.normal(0, 0.008)) * offset
-    # How much of the sides there is beside a side road: 0 on it, 1 at some metres from it.
+    # Distance to the nearest side road, in metres; kerbs and banks fade out towards it.
     gap = np.full(cols, 1e3, np.float32)
     for at, width in plan.crossings:
         gap = np.minimum(gap, np.abs(x - at) - np.float32(width / 2))
@@ -38,7 +38,7 @@ def make_terrain(random: np.random.Generator, plan: Plan) -> Terrain:
         out = offset[here] * np.float32(side.sign)
         road, front = np.float32(side.road), np.float32(side.front)
         crown = np.float32(0.015) * np.minimum(np.maximum(out, 0), road)
-        # A pavement without a kerb may be driven on: to a LiDAR it is the same surface.
+        # A pavement without a kerb counts as drivable: a LiDAR cannot tell it from the road.
         edge = road if side.kerb else front
         beside = (out > edge) & (gap > 0)
         soft = (out > front) & (gap > 0)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The convex parts of which everything in a simulated world is made.
+"""Convex parts, of which everything in a simulated world is made.
 
 A part is a frustum (a box whose top may be smaller and shifted), an eight-sided tube, or a
-ball of twelve faces. It may be porous, as leaves and glass are: only some of the rays that
-meet it come back, the others go on.
+ball of twelve faces. It may be porous, as leaves and glass are: some rays stop at it, the
+others pass.
 """
 
 from __future__ import annotations
@@ -15,28 +15,28 @@ from dataclasses import dataclass
 import numpy as np
 
 FRUSTUM, TUBE, BALL = 0, 1, 2
-# Surfaces, for those who see colours; anything else is STONE.
+# Surfaces, which a camera tells apart by colour; STONE is the default.
 STONE, PAINT, GLASS, RUBBER, CLOTH, SKIN, LEAVES, WOOD = range(8)
 
 PART = np.dtype(
     [
         ('kind', np.int32),
-        # Its middle in metres and its attitude in radians, yaw before pitch before roll.
-        ('place', np.float32, 3),
+        # Centre in metres, and attitude in radians: yaw, then pitch, then roll.
+        ('position', np.float32, 3),
         ('angles', np.float32, 3),
         ('size', np.float32, 3),
-        # Of the top, as part of the bottom, along both sides; how far it is shifted along x.
+        # Size of the top relative to the bottom, along x and y, and its shift along x.
         ('taper', np.float32, 2),
         ('shift', np.float32),
-        # Part of the rays that stop at it, and how far they may get into it before, in metres.
+        # Fraction of rays that stop, and the depth in metres that they may reach before.
         ('density', np.float32),
         ('depth', np.float32),
-        # Part of the light that comes back, and probability that none does.
+        # Fraction of light that returns, and probability that none does.
         ('reflectivity', np.float32),
         ('dropout', np.float32),
-        # What it looks like to a camera: one of the surfaces.
+        # Surface for a camera.
         ('surface', np.int32),
-        # Index of the object to which it belongs, -1 for none.
+        # Index of the object that the part belongs to, -1 for none.
         ('owner', np.int32),
     ]
 )
@@ -44,14 +44,14 @@ PART = np.dtype(
 
 @dataclass(frozen=True)
 class Material:
-    """What a part is made of.
+    """Optical properties of a part.
 
     Attributes:
-        reflectivity: part of the light that comes back, 0 to 1.
-        dropout: probability that a ray that stops gives no return.
-        density: part of the rays that stop; the others go on.
-        depth: how far a ray may get into it, in metres.
-        surface: what it looks like to a camera.
+        reflectivity: fraction of light that returns, 0 to 1.
+        dropout: probability that a stopped ray gives no return.
+        density: fraction of rays that stop; the others pass.
+        depth: depth that a ray may reach inside, in metres.
+        surface: surface for a camera.
     """
 
     reflectivity: float
@@ -63,7 +63,7 @@ class Material:
 
 @dataclass(frozen=True)
 class Pose:
-    """Where a thing stands: a place in metres, yaw, pitch and roll in radians."""
+    """Pose of a thing: position in metres; yaw, pitch and roll in radians."""
 
     x: float
     y: float
@@ -73,12 +73,12 @@ class Pose:
     roll: float = 0.0
 
     def rotation(self) -> np.ndarray:
-        """(3,3) from the thing's frame to the world's."""
+        """Returns the (3,3) rotation from the thing's frame to the world."""
         return rotation(self.yaw, self.pitch, self.roll)
 
 
 def rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
-    """(3,3) float64 of yaw about z, then pitch about y, then roll about x (REP-103)."""
+    """Returns a (3,3) float64 rotation: yaw about z, then pitch about y, then roll about x."""
     cy, sy = math.cos(yaw), math.sin(yaw)
     cp, sp = math.cos(pitch), math.sin(pitch)
     cr, sr = math.cos(roll), math.sin(roll)
@@ -92,20 +92,20 @@ def rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
 
 
 class PartList:
-    """Collects parts; those of one thing are given in its own frame."""
+    """List of parts; the parts of one thing are given in its own frame."""
 
     def __init__(self) -> None:
         self._rows: list[tuple] = []
         self._stand(Pose(0.0, 0.0), -1)
 
     def stand(self, pose: Pose, owner: int = -1) -> PartList:
-        """Parts that follow belong to a thing that stands there; returns itself."""
+        """Begins a thing: parts that follow belong to it and lie in its frame; returns self."""
         self._stand(pose, owner)
         return self
 
     def box(
         self,
-        place: tuple[float, float, float],
+        position: tuple[float, float, float],
         size: tuple[float, float, float],
         material: Material,
         *,
@@ -114,33 +114,33 @@ class PartList:
         yaw: float = 0.0,
         pitch: float = 0.0,
     ) -> None:
-        """A frustum with its middle at ``place``: size at its bottom, taper of its top."""
-        self._add(FRUSTUM, place, size, material, taper, shift, yaw, pitch)
+        """Adds a frustum centred at ``position``: size at the bottom, taper of the top."""
+        self._add(FRUSTUM, position, size, material, taper, shift, yaw, pitch)
 
     def tube(
         self,
-        place: tuple[float, float, float],
+        position: tuple[float, float, float],
         size: tuple[float, float, float],
         material: Material,
         *,
         taper: float = 1.0,
     ) -> None:
-        """An upright tube of eight sides."""
-        self._add(TUBE, place, size, material, (taper, taper), 0.0, 0.0, 0.0)
+        """Adds an upright tube of eight sides."""
+        self._add(TUBE, position, size, material, (taper, taper), 0.0, 0.0, 0.0)
 
     def ball(
         self,
-        place: tuple[float, float, float],
+        position: tuple[float, float, float],
         size: tuple[float, float, float],
         material: Material,
         *,
         yaw: float = 0.0,
     ) -> None:
-        """A ball of twelve faces, drawn to a size."""
-        self._add(BALL, place, size, material, (1.0, 1.0), 0.0, yaw, 0.0)
+        """Adds a ball of twelve faces, stretched to a size."""
+        self._add(BALL, position, size, material, (1.0, 1.0), 0.0, yaw, 0.0)
 
     def array(self) -> np.ndarray:
-        """(S,) PART."""
+        """Returns the parts, (S,) PART."""
         return np.array(self._rows, PART)
 
     def _stand(self, pose: Pose, owner: int) -> None:
@@ -150,7 +150,7 @@ class PartList:
     def _add(
         self,
         kind: int,
-        place: tuple[float, float, float],
+        position: tuple[float, float, float],
         size: tuple[float, float, float],
         material: Material,
         taper: tuple[float, float],
@@ -158,7 +158,7 @@ class PartList:
         yaw: float,
         pitch: float,
     ) -> None:
-        x, y, z = place
+        x, y, z = position
         pose = self._pose
         middle = [
             row[0] * x + row[1] * y + row[2] * z + at
@@ -183,12 +183,12 @@ class PartList:
 
 
 def joined(arrays: Iterable[np.ndarray]) -> np.ndarray:
-    """Arrays of parts as one."""
+    """Concatenates arrays of parts."""
     return np.concatenate([np.empty(0, PART), *arrays])
 
 
 def attitudes(angles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(S,3,3) rotations of pitch and roll alone, and with yaw, float32."""
+    """Returns (S,3,3) float32 rotations: of pitch and roll alone, and with yaw."""
     cos, sin = np.cos(angles), np.sin(angles)
     lean = np.zeros((len(angles), 3, 3), np.float32)
     lean[:, 0, 0], lean[:, 0, 1] = cos[:, 1], sin[:, 1] * sin[:, 2]
@@ -203,7 +203,7 @@ def attitudes(angles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def half_sides(parts: np.ndarray) -> np.ndarray:
-    """(S,3) float64 halves of the sides of a box around each of (S,) PART, in its own frame."""
+    """Returns (S,3) float64 half extents of a box around each part, in its own frame."""
     half = parts['size'] / 2 * np.where(parts['kind'] == BALL, 1.25, 1.09)[:, None]
     half[:, :2] *= np.maximum(parts['taper'], 1)
     half[:, 0] += np.abs(parts['shift'])

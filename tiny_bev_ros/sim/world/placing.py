@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where things stand on a street, so that none stands in another."""
+"""Placement of things on a street, so that none stands in another."""
 
 from __future__ import annotations
 
@@ -20,63 +20,63 @@ _Build = Callable[[PartList, np.random.Generator, Pose, int], tuple[float, float
 
 
 class Placing:
-    """A street that things are put into, where nothing else is.
+    """Street that things are placed on, where the ground is still free.
 
     Args:
-        random: by which all is drawn.
-        plan: of the street.
-        terrain: of the same.
+        random: generator of all draws.
+        plan: plan of the street.
+        terrain: ground of the street.
 
     Attributes:
-        parts: of everything that stands there so far.
-        objects: rows of OBJECT.
+        parts: parts of everything placed so far.
+        objects: rows of OBJECT placed so far.
     """
 
     def __init__(self, random: np.random.Generator, plan: Plan, terrain: Terrain) -> None:
         self.random, self.plan, self.terrain = random, plan, terrain
         self.parts = PartList()
         self.objects: list[tuple] = []
-        # Middle and radius of what stands already, and how many there are.
+        # Centre and radius of each thing placed so far, and their number.
         self._taken, self._count = np.empty((8192, 3)), 0
 
     def free(self, x: float, y: float, radius: float) -> bool:
-        """Takes a place unless something is there."""
+        """Reserves a position; returns False where it is taken already."""
         if self.is_taken(x, y, radius):
             return False
         self.take(x, y, radius)
         return True
 
     def take(self, x: float, y: float, radius: float) -> None:
-        """Takes a place whatever is there."""
+        """Reserves a position, taken or not."""
         self._taken[self._count] = x, y, radius
         self._count += 1
 
     def is_taken(self, x: float, y: float, radius: float) -> bool:
-        """Whether something stands within a radius of a place."""
+        """Returns True if something stands within a radius of a position."""
         others = self._taken[: self._count]
         square = (others[:, 0] - x) ** 2 + (others[:, 1] - y) ** 2
         return bool((square < (others[:, 2] + radius) ** 2).any())
 
     def stand(self, x: float, offset: float, yaw: float = 0.0) -> Pose:
-        """A pose on the ground beside the middle of the road."""
+        """Returns a pose on the ground, at an offset from the road centre line."""
         x, y, yaw = self.plan.pose(x, offset, yaw)
         return Pose(x, y, self.terrain.height(x, y), yaw)
 
     def leaning(self, pose: Pose) -> Pose:
-        """The same, leaning with the ground under it."""
+        """Returns the pose with pitch and roll of the ground under it."""
         pitch, roll = self.terrain.attitude(pose.x, pose.y, pose.yaw)
         return Pose(pose.x, pose.y, pose.z, pose.yaw, pitch, roll)
 
     def add(self, build: _Build, label: int, pose: Pose, speed: float = 0.0) -> None:
-        """An object of a class that drives or walks straight on."""
+        """Adds an object of a class, which moves straight ahead."""
         size = build(self.parts, self.random, pose, len(self.objects))
         up = pose.rotation()[:, 2] * (size[2] / 2)
-        place = (pose.x + up[0], pose.y + up[1], pose.z + up[2])
+        position = (pose.x + up[0], pose.y + up[1], pose.z + up[2])
         velocity = (math.cos(pose.yaw) * speed, math.sin(pose.yaw) * speed)
-        self.objects.append((label, place, size, pose.yaw, velocity))
+        self.objects.append((label, position, size, pose.yaw, velocity))
 
     def vehicle(self, pose: Pose, speed: float = 0.0, large: float = 0.04) -> None:
-        """A vehicle, unless something is there."""
+        """Adds a vehicle, unless the position is taken."""
         draw = self.random.random()
         build, length = traffic.car, 4.6
         if draw < large:
@@ -86,21 +86,21 @@ class Placing:
         elif draw < large + 0.13:
             build, length = traffic.van, 5.8
         along = np.linspace(-0.5, 0.5, 2 + round(length / 3)) * (length - 2)
-        places = [
+        positions = [
             (pose.x + math.cos(pose.yaw) * far, pose.y + math.sin(pose.yaw) * far) for far in along
         ]
-        if any(self.is_taken(x, y, 1.2) for x, y in places):
+        if any(self.is_taken(x, y, 1.2) for x, y in positions):
             return
-        for x, y in places:
+        for x, y in positions:
             self.take(x, y, 1.2)
         self.add(build, _VEHICLE, self.leaning(pose), speed)
 
     def person(self, pose: Pose, speed: float) -> None:
-        """A pedestrian, unless something is there."""
+        """Adds a pedestrian, unless the position is taken."""
         if self.free(pose.x, pose.y, 0.35):
             self.add(traffic.pedestrian, _PEDESTRIAN, pose, speed)
 
     def cyclist(self, pose: Pose, speed: float) -> None:
-        """A cyclist, unless something is there."""
+        """Adds a cyclist, unless the position is taken."""
         if self.free(pose.x, pose.y, 0.9):
             self.add(traffic.cyclist, _CYCLIST, pose, speed)

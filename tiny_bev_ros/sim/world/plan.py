@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a street is like before anything stands in it."""
+"""Plan of a street, drawn before anything stands on it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Along the road, in metres; a drive begins at 0.
+# Ends of the road in metres; a drive begins at 0.
 BEGIN, END = -70.0, 110.0
 _KINDS = ('town', 'suburb', 'country', 'car park')
 
@@ -20,13 +20,13 @@ class Side:
     Attributes:
         sign: 1 on the left, -1 on the right.
         parking: 'none', 'parallel' or 'across'.
-        road: from the middle of the road to the kerb, parked cars included.
-        kerb: its height, 0 for none.
-        pavement: its width, 0 for none.
-        setback: from the pavement to the fronts.
+        road: distance from the centre line to the kerb, parked cars included.
+        kerb: height of the kerb, 0 for none.
+        pavement: width of the pavement, 0 for none.
+        setback: distance from the pavement to the fronts.
         bank: height of an embankment, negative for a ditch or a slope downward.
-        steepness: of the bank, rise over run.
-        open: a car park instead of fronts.
+        steepness: rise over run of the bank.
+        open: True for a car park instead of fronts.
     """
 
     sign: int
@@ -41,26 +41,26 @@ class Side:
 
     @property
     def front(self) -> float:
-        """Where gardens begin."""
+        """Offset at which gardens begin."""
         return self.road + self.pavement
 
     @property
     def house(self) -> float:
-        """Where houses begin."""
+        """Offset at which houses begin."""
         return self.front + self.setback
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a street is like, before anything stands in it.
+    """Plan of a street: its course, lanes, side roads and sides.
 
     Attributes:
         kind: one of _KINDS.
-        bend: of the middle of the road, y = bend * x**2.
-        lane: half the width of what is driven on.
-        lanes: in each direction.
-        crossings: (x, width) of side roads.
-        left, right: its sides.
+        bend: curvature of the centre line, y = bend * x**2.
+        lane: half the width of the driven surface.
+        lanes: number of lanes in each direction.
+        crossings: (x, width) of each side road.
+        left, right: sides of the road.
     """
 
     kind: str
@@ -72,17 +72,17 @@ class Plan:
     right: Side
 
     def pose(self, x: float, offset: float, yaw: float = 0.0) -> tuple[float, float, float]:
-        """x, y and yaw in the world of a place beside the middle of the road."""
+        """Returns x, y and yaw in the world, at an offset from the centre line."""
         slope = math.atan(2 * self.bend * x)
         return x - offset * math.sin(slope), self.bend * x * x + offset, yaw + slope
 
     def in_crossing(self, x: float, margin: float) -> bool:
-        """Whether a side road is there."""
+        """Returns True if a side road lies within a margin of x."""
         return any(abs(x - at) < width / 2 + margin for at, width in self.crossings)
 
 
 def make_plan(random: np.random.Generator) -> Plan:
-    """A street's plan, drawn at random."""
+    """Draws the plan of a street."""
     kind = str(random.choice(_KINDS, p=[0.42, 0.3, 0.16, 0.12]))
     lanes = 2 if kind == 'town' and random.random() < 0.2 else 1
     lane = lanes * random.uniform(2.5, 3.4) if kind != 'country' else random.uniform(2.6, 4.0)
@@ -121,5 +121,5 @@ def _make_side(random: np.random.Generator, kind: str, lane: float, sign: int) -
 
 
 def ego_pose(plan: Plan, x: float = 0.0) -> tuple[float, float, float]:
-    """Where a vehicle in the right lane is that has come to x."""
+    """Returns the pose of a vehicle in the right lane that has driven to x."""
     return plan.pose(x, -plan.lane / plan.lanes / 2)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Everything that is around at one time, and what a label says of it."""
+"""Scene: everything around the vehicle at one time, with its labels."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ CLASSES = ('vehicle', 'pedestrian', 'cyclist')
 
 OBJECT = np.dtype(
     [
-        # Index into CLASSES, -1 for what is no such thing but looks like one.
+        # Index into CLASSES; -1 for a thing of no class that resembles one.
         ('label', np.int32),
-        # Middle of its box and its length, width and height in metres, its heading.
-        ('place', np.float64, 3),
+        # Centre of the box; length, width and height in metres; heading in radians.
+        ('position', np.float64, 3),
         ('size', np.float64, 3),
         ('yaw', np.float64),
-        # In m/s.
+        # Velocity in m/s.
         ('velocity', np.float64, 2),
     ]
 )
@@ -32,8 +32,8 @@ class Scene:
 
     Attributes:
         terrain: the ground.
-        parts: (S,) PART, everything that stands on it.
-        objects: (O,) OBJECT, what a detector is to find; ``parts['owner']`` points here.
+        parts: (S,) PART, everything that stands on the ground.
+        objects: (O,) OBJECT, labels of a detector; ``parts['owner']`` holds their indices.
     """
 
     terrain: Terrain
@@ -41,17 +41,17 @@ class Scene:
     objects: np.ndarray
 
     def at(self, seconds: float) -> Scene:
-        """The scene that much later, its objects having moved straight on."""
+        """Returns the scene after some seconds, its objects moved straight ahead."""
         moves = self.objects['velocity'] * seconds
         if not moves.any():
             return self
         parts, objects = self.parts.copy(), self.objects.copy()
         owned = parts['owner'] >= 0
-        parts['place'][owned, :2] += moves[parts['owner'][owned]]
-        objects['place'][:, :2] += moves
+        parts['position'][owned, :2] += moves[parts['owner'][owned]]
+        objects['position'][:, :2] += moves
         return replace(self, parts=parts, objects=objects)
 
 
 def empty(terrain: Terrain) -> Scene:
-    """A ground with nothing on it."""
+    """Returns a scene of ground alone."""
     return Scene(terrain, np.empty(0, PART), np.empty(0, OBJECT))

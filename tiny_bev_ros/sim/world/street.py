@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Made-up streets: in a town, a suburb, the country, or past a car park.
+"""Random streets: in a town, a suburb, the country, or past a car park.
 
 The road runs along x, bends a little, and is centred near y = 0. Traffic keeps to the right.
-What is on either side is drawn anew for each: lanes, parked cars, kerbs, fronts, vegetation,
-banks and ditches.
+Each side is drawn on its own: lanes, parked cars, kerbs, fronts, vegetation, banks and
+ditches.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from tiny_bev_ros.sim.world.scene import OBJECT, Scene
 
 
 def street(seed: int = 0) -> Scene:
-    """A street of 180 m, open around x = 0 where a drive begins.
+    """Makes a street of 180 m, clear around x = 0 where a drive begins.
 
     Args:
-        seed: the same seed gives the same street.
+        seed: seed of the street; equal seeds give equal streets.
 
     Returns:
         The scene at time 0. Within 3 s nothing runs into an ego vehicle that drives at 8 m/s
-        as `ego_pose` says.
+        along `ego_pose`.
     """
     random = np.random.default_rng(seed)
     plan = make_plan(random)
@@ -37,15 +37,15 @@ def street(seed: int = 0) -> Scene:
 
 
 def plan_of(seed: int) -> Plan:
-    """The plan of `street(seed)`."""
+    """Returns the plan of `street(seed)`."""
     return make_plan(np.random.default_rng(seed))
 
 
 class _Street(Placing):
-    """What stands on a street, group by group."""
+    """Street filled group by group."""
 
     def scene(self) -> Scene:
-        # Nothing stands in the way of the drive.
+        # Keeps the lane of the drive clear.
         for x in np.arange(-4.0, 32.0, 2.0):
             self.take(*ego_pose(self.plan, float(x))[:2], 1.6)
         self._traffic()
@@ -60,7 +60,7 @@ class _Street(Placing):
         objects = np.array(self.objects, OBJECT)
         return Scene(self.terrain, self.parts.array(), objects)
 
-    # On the road.
+    # Things on the road.
 
     def _traffic(self) -> None:
         random, plan = self.random, self.plan
@@ -74,7 +74,7 @@ class _Street(Placing):
                     yaw = (math.pi if sign > 0 else 0.0) + random.normal(0, 0.03)
                     pose = self.stand(x, sign * offset + random.normal(0, 0.15), yaw)
                     if not ego:
-                        # What drives ahead keeps its distance; what follows does too.
+                        # Vehicles ahead and behind keep their distance.
                         self.vehicle(pose, speed if sign > 0 else 8.0)
                     x += 9 + random.exponential(busy)
         for x, width in plan.crossings:
@@ -85,7 +85,7 @@ class _Street(Placing):
                     yaw = random.choice([-1, 1]) * math.pi / 2 + random.normal(0, 0.06)
                     pose = self.stand(x + random.choice([-1, 1]) * width / 4, offset, yaw)
                     self.vehicle(pose)
-            if random.random() < 0.15:  # one that turns in
+            if random.random() < 0.15:  # a vehicle that turns in
                 pose = self.stand(x, random.uniform(-2, 2), random.uniform(0, 2 * math.pi))
                 if x > 14:
                     self.vehicle(pose)
@@ -94,7 +94,7 @@ class _Street(Placing):
             offset = sign * (plan.lane - random.uniform(0.2, 0.9))
             yaw = (math.pi if sign > 0 else 0.0) + random.normal(0, 0.08)
             self.cyclist(self.stand(random.uniform(-40, 55), offset, yaw), 4.0)
-        if random.random() < 0.35:  # somebody crosses the road
+        if random.random() < 0.35:  # people who cross the road
             for _ in range(random.integers(1, 4)):
                 pose = self.stand(
                     random.uniform(6, 50),
@@ -118,13 +118,13 @@ class _Street(Placing):
             offset = side.road - (2.6 if across else 1.1) + random.normal(0, 0.12)
             if across:
                 yaw += math.pi / 2
-            # On the kerb with two wheels, as people do.
+            # Some cars park with two wheels on the kerb.
             if not across and random.random() < 0.1:
                 offset += 0.7
             pose = self.stand(x, side.sign * offset, yaw)
             self.vehicle(pose, large=0.0 if across else 0.02)
 
-    # Beside the road.
+    # Things beside the road.
 
     def _pavement(self, side: Side) -> None:
         self._kerbside(side)
@@ -143,7 +143,7 @@ class _Street(Placing):
             self._bicycles(side)
 
     def _kerbside(self, side: Side) -> None:
-        """Trees, and poles of all kinds."""
+        """Adds trees and poles."""
         random, edge = self.random, side.road + 0.5
         far = random.uniform(0.5, 4) if side.pavement == 0 else 0.2
         if random.random() < 0.5:
@@ -185,7 +185,7 @@ class _Street(Placing):
         return Pose(x, y, self.terrain.height(x, y), pose.yaw + self.random.normal(0, 0.2))
 
     def _bicycles(self, side: Side) -> None:
-        """A rack, which no cyclist rides in."""
+        """Adds a rack of bicycles without riders."""
         random = self.random
         yaw = random.choice([0, math.pi / 2, 1.0])
         begin = random.uniform(-35, 50)
@@ -199,7 +199,7 @@ class _Street(Placing):
                 traffic.bicycle(self.parts, random, pose, -1)
 
     def _fronts(self, side: Side) -> None:
-        """Houses with gardens, or what is there instead of them."""
+        """Adds houses with gardens."""
         random, plan = self.random, self.plan
         houses = {'town': 0.92, 'suburb': 0.75, 'country': 0.06, 'car park': 0.5}[plan.kind]
         x = BEGIN + random.uniform(0, 8)
@@ -224,7 +224,7 @@ class _Street(Placing):
             x += length + gap
 
     def _garden(self, side: Side, begin: float, end: float, back: float) -> None:
-        """From the pavement to a house: a border, plants, and perhaps a car before it."""
+        """Adds a garden between pavement and house: a border, plants, perhaps a parked car."""
         random = self.random
         length, middle = end - begin, (begin + end) / 2
         if self.plan.in_crossing(middle, length / 2 + 0.5):
@@ -276,7 +276,7 @@ class _Street(Placing):
             self.person(pose, 0.0)
 
     def _beyond(self, side: Side) -> None:
-        """Vegetation, and other things, farther from the road."""
+        """Adds vegetation and clutter farther from the road."""
         random, plan = self.random, self.plan
         usual = {'town': 12, 'suburb': 35, 'country': 70, 'car park': 20}[plan.kind]
         green = usual * random.uniform(0.2, 1.6)

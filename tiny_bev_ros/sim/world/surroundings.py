@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What stands beside a road and is no road user: the things that a detector must not find.
+"""Surroundings of a road: trees, walls, poles and houses, which a detector must not report.
 
 Each function adds parts at a pose; sizes are in metres.
 """
@@ -32,7 +32,7 @@ def _leaves(random: np.random.Generator) -> Material:
 
 
 def tree(parts: PartList, random: np.random.Generator, pose: Pose) -> None:
-    """A trunk and a crown, from a young street tree to an old one."""
+    """Adds a tree: a trunk and a crown, young or old."""
     parts.stand(pose)
     height = random.uniform(3.5, 12)
     bare = random.uniform(0.15, 0.5) * height
@@ -40,9 +40,9 @@ def tree(parts: PartList, random: np.random.Generator, pose: Pose) -> None:
     parts.tube((0, 0, bare / 2 + 0.2), (2 * radius, 2 * radius, bare + 0.8), BARK, taper=0.8)
     leaves, spread = _leaves(random), random.uniform(0.18, 0.35) * height
     if random.random() < 0.2:  # a conifer
-        for share in (0.2, 0.5, 0.8):
-            wide = 2 * spread * (1 - share * 0.9)
-            parts.ball((0, 0, bare + (height - bare) * share), (wide, wide, height / 3), leaves)
+        for fraction in (0.2, 0.5, 0.8):
+            wide = 2 * spread * (1 - fraction * 0.9)
+            parts.ball((0, 0, bare + (height - bare) * fraction), (wide, wide, height / 3), leaves)
         return
     for _ in range(random.integers(4, 9)):
         angle, far = random.uniform(0, 2 * math.pi), random.uniform(0, 0.7) * spread
@@ -59,7 +59,7 @@ def tree(parts: PartList, random: np.random.Generator, pose: Pose) -> None:
 def bush(
     parts: PartList, random: np.random.Generator, pose: Pose, size: float | None = None
 ) -> None:
-    """A shrub, which may be as large as a car."""
+    """Adds a bush, which may be as large as a car."""
     parts.stand(pose)
     leaves = _leaves(random)
     size = size or random.uniform(0.5, 2.2)
@@ -74,7 +74,7 @@ def bush(
 
 
 def hedge(parts: PartList, random: np.random.Generator, pose: Pose, length: float) -> None:
-    """A cut hedge along the pose's heading."""
+    """Adds a cut hedge along the heading of the pose."""
     parts.stand(pose)
     leaves = Material(
         random.uniform(0.3, 0.5), 0.15, random.uniform(0.7, 0.95), 0.35, surface=LEAVES
@@ -93,7 +93,7 @@ def hedge(parts: PartList, random: np.random.Generator, pose: Pose, length: floa
 
 
 def wall(parts: PartList, random: np.random.Generator, pose: Pose, length: float) -> None:
-    """A garden wall, perhaps with pillars."""
+    """Adds a garden wall, perhaps with pillars."""
     parts.stand(pose)
     height = random.uniform(0.4, 2.2)
     material = Material(random.uniform(0.2, 0.5), dropout=0.02)
@@ -106,7 +106,7 @@ def wall(parts: PartList, random: np.random.Generator, pose: Pose, length: float
 
 
 def fence(parts: PartList, random: np.random.Generator, pose: Pose, length: float) -> None:
-    """Posts with boards, bars or wire between them."""
+    """Adds a fence: posts with boards, bars or wire between them."""
     parts.stand(pose)
     height = random.uniform(0.8, 1.9)
     density = random.choice([0.1, 0.35, 0.7, 0.95])
@@ -116,7 +116,7 @@ def fence(parts: PartList, random: np.random.Generator, pose: Pose, length: floa
 
 
 def guard_rail(parts: PartList, random: np.random.Generator, pose: Pose, length: float) -> None:
-    """Along a road outside of town."""
+    """Adds a guard rail, as along roads outside of town."""
     parts.stand(pose)
     parts.box((0, 0, 0.6), (length, 0.12, 0.32), METAL)
     for x in np.arange(-length / 2, length / 2, random.choice([2.0, 4.0])):
@@ -124,7 +124,7 @@ def guard_rail(parts: PartList, random: np.random.Generator, pose: Pose, length:
 
 
 def pole(parts: PartList, random: np.random.Generator, pose: Pose) -> None:
-    """A lamp, a sign, a bollard or a traffic light."""
+    """Adds a lamp, a sign, a bollard or a traffic light."""
     parts.stand(pose)
     kind = random.choice(['lamp', 'sign', 'bollard', 'light'])
     height = {'lamp': 7.0, 'sign': 2.6, 'bollard': 0.95, 'light': 3.2}[str(kind)]
@@ -139,7 +139,7 @@ def pole(parts: PartList, random: np.random.Generator, pose: Pose) -> None:
 def house(
     parts: PartList, random: np.random.Generator, pose: Pose, length: float, depth: float
 ) -> None:
-    """Its front lies on the pose's x axis, the house to the left of it, with bays and doors."""
+    """Adds a house with bays and doors; its front lies on the x axis, the house to the left."""
     parts.stand(pose)
     material = Material(random.uniform(0.15, 0.55), dropout=random.uniform(0.0, 0.08))
     height = random.uniform(3, 14)
@@ -147,14 +147,14 @@ def house(
     for _ in range(random.integers(0, 4)):
         wide, out = random.uniform(0.8, 3.5), random.uniform(0.2, 1.5)
         if wide < length:
-            place = random.uniform(-(length - wide) / 2, (length - wide) / 2)
+            position = random.uniform(-(length - wide) / 2, (length - wide) / 2)
             high = random.choice([1.0, 2.5, 2.8, height])
-            parts.box((place, 0, high / 2), (wide, 2 * out, high), material)
+            parts.box((position, 0, high / 2), (wide, 2 * out, high), material)
     if random.random() < 0.4:  # a carport or an awning: a roof without walls
-        place = random.uniform(-length / 2, length / 2)
-        parts.box((place, -1.4, 2.5), (3.2, 2.8, 0.15), WOOD)
+        position = random.uniform(-length / 2, length / 2)
+        parts.box((position, -1.4, 2.5), (3.2, 2.8, 0.15), WOOD)
         for x in (-1.5, 1.5):
-            parts.box((place + x, -2.6, 1.2), (0.12, 0.12, 2.5), WOOD)
+            parts.box((position + x, -2.6, 1.2), (0.12, 0.12, 2.5), WOOD)
     for x in np.arange(-length / 2 + 1.2, length / 2 - 1, random.uniform(1.8, 3.2)):
-        # Windows lie deeper than the wall: boxes of glass that nearly touch the front.
+        # Windows are boxes of glass that stand out of the front by 4 cm.
         parts.box((float(x), -0.01, 1.6), (1.0, 0.06, 1.2), _WINDOW)

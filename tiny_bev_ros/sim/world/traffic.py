@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cars, vans, trucks, buses, pedestrians and cyclists, with bodies rather than boxes.
 
-Each function adds the parts of one thing and returns the length, width and height of the box
-that a label would give it: mirrors are outside, wheels stand on its bottom.
+Each function adds the parts of one object and returns length, width and height of its label
+box in metres: mirrors lie outside, wheels stand on the bottom.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _SEAT = Material(0.15, dropout=0.3, surface=RUBBER)
 
 
 def _paint(random: np.random.Generator) -> Material:
-    # Dark and smooth paint throws the light elsewhere.
+    # Dark smooth paint reflects light away from the sensor.
     dark = random.random() < 0.35
     return Material(
         random.uniform(0.03, 0.12) if dark else random.uniform(0.15, 0.7),
@@ -48,7 +48,7 @@ def _wheels(parts: PartList, length: float, width: float, radius: float) -> None
 
 
 def car(parts: PartList, random: np.random.Generator, pose: Pose, owner: int) -> Size:
-    """A hatchback, saloon, estate or off-roader."""
+    """Adds a hatchback, saloon, estate or off-roader."""
     kind = random.choice(['hatchback', 'saloon', 'estate', 'suv'], p=[0.5, 0.18, 0.17, 0.15])
     length = {
         'hatchback': random.uniform(3.3, 4.2) if random.random() < 0.93 else 2.7,
@@ -65,7 +65,7 @@ def car(parts: PartList, random: np.random.Generator, pose: Pose, owner: int) ->
     hood = belt - random.uniform(0.03, 0.14)
     nose = length * random.uniform(0.2, 0.28)
     tail = length * (random.uniform(0.12, 0.19) if kind == 'saloon' else random.uniform(0.0, 0.04))
-    # Rounded corners: the longer a body, the narrower it is.
+    # Rounded corners: nested boxes, the longer ones narrower.
     round_off = random.uniform(0.6, 1.4)
     for long, wide in (
         (1.0, 1 - 0.4 * round_off),
@@ -114,7 +114,7 @@ def car(parts: PartList, random: np.random.Generator, pose: Pose, owner: int) ->
 
 
 def van(parts: PartList, random: np.random.Generator, pose: Pose, owner: int) -> Size:
-    """A van, from a small delivery one to a minibus."""
+    """Adds a van, from small delivery van to minibus."""
     length, width = random.uniform(4.3, 5.9), random.uniform(1.75, 2.05)
     height = random.uniform(1.8, 2.6)
     parts.stand(pose, owner)
@@ -144,7 +144,7 @@ def van(parts: PartList, random: np.random.Generator, pose: Pose, owner: int) ->
 
 
 def truck(parts: PartList, random: np.random.Generator, pose: Pose, owner: int) -> Size:
-    """A lorry with a box, a tank of straight sides or an open bed."""
+    """Adds a truck with a box or an open bed."""
     length, width = random.uniform(6.0, 11.0), random.uniform(2.2, 2.55)
     height = random.uniform(2.7, 3.8)
     parts.stand(pose, owner)
@@ -168,7 +168,7 @@ def truck(parts: PartList, random: np.random.Generator, pose: Pose, owner: int) 
 
 
 def bus(parts: PartList, random: np.random.Generator, pose: Pose, owner: int) -> Size:
-    """A city bus."""
+    """Adds a city bus."""
     length, width, height = random.uniform(9.5, 12.2), 2.55, random.uniform(2.95, 3.3)
     parts.stand(pose, owner)
     paint = _paint(random)
@@ -184,7 +184,7 @@ def bus(parts: PartList, random: np.random.Generator, pose: Pose, owner: int) ->
 
 
 def pedestrian(parts: PartList, random: np.random.Generator, pose: Pose, owner: int) -> Size:
-    """Somebody who stands or walks, perhaps with a bag."""
+    """Adds a pedestrian who stands or walks, perhaps with a bag."""
     height = random.uniform(1.5, 1.92) if random.random() < 0.88 else random.uniform(1.0, 1.45)
     stride = random.uniform(0.0, 0.6) * height / 1.75
     cloth = Material(random.uniform(0.1, 0.6), surface=CLOTH)
@@ -210,7 +210,7 @@ def pedestrian(parts: PartList, random: np.random.Generator, pose: Pose, owner: 
 
 
 def cyclist(parts: PartList, random: np.random.Generator, pose: Pose, owner: int) -> Size:
-    """Somebody who rides a bicycle."""
+    """Adds a cyclist."""
     length, height = random.uniform(1.6, 1.9), random.uniform(1.6, 1.85)
     parts.stand(pose, owner)
     bicycle(parts, random, pose, owner, length)
@@ -230,7 +230,7 @@ def cyclist(parts: PartList, random: np.random.Generator, pose: Pose, owner: int
 def bicycle(
     parts: PartList, random: np.random.Generator, pose: Pose, owner: int, length: float = 1.75
 ) -> None:
-    """One without its rider, which is no cyclist."""
+    """Adds a bicycle without rider, which is no cyclist."""
     parts.stand(pose, owner)
     steel = Material(random.uniform(0.1, 0.5))
     spokes = Material(0.2, density=0.15)
