@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tiny_bev_ros.demo.fusion_figure import Looks, draw, likeliest_cell, looks_of
+from tiny_bev_ros.demo.fusion_figure import AttendedPixels, attended_pixels, draw, likeliest_cell
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.models import FuTrFusion, make_camera, seeded
 from tiny_bev_ros.models.heads.detection import Detections
@@ -16,7 +16,7 @@ from tiny_bev_ros.models.heads.detection import Detections
 GRID = BevGrid((0, 16), (-8, 8), (-3, 1), 0.5)
 AHEAD = [[0, -1, 0, 0], [0, 0, -1, 0], [1, 0, 0, 0], [0, 0, 0, 1]]
 IMAGE = make_camera([100, 0, 99.5, 0, 100, 29.5, 0, 0, 1], AHEAD, (200, 60))
-# It looks back: x right is y to the left, z ahead is x behind.
+# It attended back: x right is y to the left, z ahead is x behind.
 AWAY = [[0, 1, 0, 0], [0, 0, -1, 0], [-1, 0, 0, 0], [0, 0, 0, 1]]
 # The second and third height of a cell some metres ahead are in its view.
 CELL = (16, 12)
@@ -30,29 +30,29 @@ def parts():
 
 def test_a_cell_looks_where_it_lies():
     fusion, bev, features = parts()
-    looks = looks_of(fusion, bev, GRID, features, IMAGE.scaled((50, 15)), IMAGE, CELL)
+    attended = attended_pixels(fusion, bev, GRID, features, IMAGE.scaled((50, 15)), IMAGE, CELL)
     x, y = GRID.x_axis.centre(CELL[1]), GRID.y_axis.centre(CELL[0])
     expected = [[99.5 - 100 * y / x, 29.5 - 100 * z / x] for z in (-1.5, -0.5, 0.5, 1.5)]
-    np.testing.assert_allclose(looks.pixels, expected, atol=1e-6)
-    assert looks.weights.sum() == pytest.approx(1, abs=1e-5)
+    np.testing.assert_allclose(attended.pixels, expected, atol=1e-6)
+    assert attended.weights.sum() == pytest.approx(1, abs=1e-5)
 
 
 def test_a_camera_that_sees_no_cell_looks_nowhere():
     fusion, bev, features = parts()
     away = replace(IMAGE, from_points=torch.tensor(AWAY, dtype=torch.float64))
-    looks = looks_of(fusion, bev, GRID, features, away.scaled((50, 15)), away, CELL)
-    assert looks.pixels.shape == (0, 2)
-    assert looks.weights.shape == (0,)
+    attended = attended_pixels(fusion, bev, GRID, features, away.scaled((50, 15)), away, CELL)
+    assert attended.pixels.shape == (0, 2)
+    assert attended.weights.shape == (0,)
 
 
 def test_its_weights_are_those_of_the_attention():
     fusion, bev, features = parts()
-    before = looks_of(fusion, bev, GRID, features, IMAGE.scaled((50, 15)), IMAGE, CELL)
+    before = attended_pixels(fusion, bev, GRID, features, IMAGE.scaled((50, 15)), IMAGE, CELL)
     with torch.no_grad():
         fusion.attention.height[2] += 10 * fusion.attention.queries(
             fusion.before(bev[0, :, CELL[0], CELL[1]])
         )
-    after = looks_of(fusion, bev, GRID, features, IMAGE.scaled((50, 15)), IMAGE, CELL)
+    after = attended_pixels(fusion, bev, GRID, features, IMAGE.scaled((50, 15)), IMAGE, CELL)
     assert after.weights[2] > 0.9 > before.weights[2]
 
 
@@ -73,10 +73,12 @@ def test_what_is_drawn_lies_where_it_is(tmp_path):
     image = np.zeros((60, 200, 3), np.uint8)
 
     def picture(points, pixels, found=()):
-        looks = Looks(CELL, np.array(pixels, float).reshape(-1, 2), np.ones(len(pixels)))
+        attended = AttendedPixels(
+            CELL, np.array(pixels, float).reshape(-1, 2), np.ones(len(pixels))
+        )
         points = np.array(points, np.float32).reshape(-1, 3)
         draw(
-            image, IMAGE, points, (maps[0], maps[1]), [objects(), objects(found)], GRID, looks,
+            image, IMAGE, points, (maps[0], maps[1]), [objects(), objects(found)], GRID, attended,
             'title', tmp_path / 'x.png',
         )  # fmt: skip
         return matplotlib.image.imread(tmp_path / 'x.png')[..., :3]

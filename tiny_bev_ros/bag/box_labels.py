@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Labelled boxes beside the clouds of a bag, for pictures."""
+"""Labelled boxes beside the clouds of a bag, for figures."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.messages.detection_boxes import decode_objects
 
 _TYPE = 'std_msgs/msg/Float32MultiArray'
-# How a list of boxes without the names of this package begins.
+# Label of box lists from other packages.
 _CHANNELS = 'x,y,z,l,w,h,yaw'
 _NEAR_NS = 20_000_000
 
 
 def find_labels(bag: Bag, time_ns: int) -> np.ndarray | None:
-    """(N,7) float32 boxes that a bag has for a time, within 20 ms; None where it has none.
+    """Returns (N,7) float32 boxes of a bag within 20 ms of a time, or None.
 
-    Lists of objects as nodes publish them on `detection_boxes`, or rows whose second dimension is
-    labelled ``x,y,z,l,w,h,yaw``: middle, length, width, height and yaw in the cloud's frame.
+    Reads lists as nodes publish them on `detection_boxes`, and rows whose second dimension is
+    labelled ``x,y,z,l,w,h,yaw``: centre, length, width, height and yaw in the frame of the cloud.
     """
     topics = [topic.name for topic in bag.topics.values() if topic.type == _TYPE]
     best, nearest = None, _NEAR_NS

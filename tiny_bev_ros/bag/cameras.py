@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The cameras of a bag: their topics, and where the transforms in it say that they are."""
+"""Cameras of a bag: topics, and poses from its transforms."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class BagCamera:
     """Topics of one camera.
 
     Attributes:
-        image: sensor_msgs/Image.
-        info: sensor_msgs/CameraInfo.
+        image: topic of sensor_msgs/Image.
+        info: topic of sensor_msgs/CameraInfo.
     """
 
     image: str
@@ -34,9 +34,9 @@ class BagCamera:
 
 
 def find_camera(bag: Bag, image: str = '') -> BagCamera:
-    """The camera with an image topic, or the only one of a bag.
+    """Returns the camera with an image topic, or the only camera of a bag.
 
-    Its CameraInfo is the one in the namespace of the image, as image_transport has it.
+    Its CameraInfo lies in the namespace of the image, by the convention of image_transport.
 
     Raises:
         TinyBevError: there is no such topic, or there are several to choose from.
@@ -61,44 +61,44 @@ def find_camera(bag: Bag, image: str = '') -> BagCamera:
 
 
 def find_pose(bag: Bag, frame: str, child: str) -> list[float]:
-    """[x, y, z, qx, qy, qz, qw] of a frame in another one, over any number of transforms.
+    """Returns [x, y, z, qx, qy, qz, qw] of frame ``child`` in ``frame``, over any transforms.
 
-    Of transforms that change the first one counts: sensors of a robot are fixed to it.
+    The first of several transforms between two frames counts: sensors are fixed to a robot.
 
     Raises:
-        TinyBevError: the bag has no transforms that lead there.
+        TinyBevError: no transforms connect the frames.
     """
     links = _links(bag)
-    ways: dict[str, Pose] = {frame: (np.zeros(3), np.array([0.0, 0.0, 0.0, 1.0]))}
+    poses: dict[str, Pose] = {frame: (np.zeros(3), np.array([0.0, 0.0, 0.0, 1.0]))}
     waiting = deque([frame])
     while waiting:
         here = waiting.popleft()
         for there, step in links.get(here, {}).items():
-            if there not in ways:
-                ways[there] = _after(ways[here], step)
+            if there not in poses:
+                poses[there] = _composed(poses[here], step)
                 waiting.append(there)
-    if child not in ways:
+    if child not in poses:
         raise TinyBevError(
-            f'transforms of the bag lead from {frame!r} to {sorted(ways)}; expected {child!r}'
+            f'transforms of the bag lead from {frame!r} to {sorted(poses)}; expected {child!r}'
         )
-    place, turn = ways[child]
-    return [float(value) for value in (*place, *turn)]
+    position, rotation = poses[child]
+    return [float(value) for value in (*position, *rotation)]
 
 
 def _links(bag: Bag) -> dict[str, dict[str, Pose]]:
-    """By frame, the poses of others in it, told and reversed."""
+    """Returns by frame the poses of other frames in it: recorded ones and their inverses."""
     topics = [topic.name for topic in bag.topics.values() if topic.type == TF_TYPE]
     store = get_typestore(Stores.ROS2_JAZZY)
     links: dict[str, dict[str, Pose]] = {}
     for message in bag.messages(topics) if topics else ():
         try:
-            told: Any = store.deserialize_cdr(message.data, TF_TYPE)
+            tf: Any = store.deserialize_cdr(message.data, TF_TYPE)
         except Exception as error:  # whatever damaged messages make rosbags raise
             raise TinyBevError(
                 f'a message on {message.topic} of {bag.path} is damaged ({message_of(error)}); '
                 f'expected {TF_TYPE}'
             ) from error
-        for each in told.transforms:
+        for each in tf.transforms:
             parent, child = each.header.frame_id, each.child_frame_id
             move, turn = each.transform.translation, each.transform.rotation
             pose = (
@@ -106,26 +106,26 @@ def _links(bag: Bag) -> dict[str, dict[str, Pose]]:
                 np.array([turn.x, turn.y, turn.z, turn.w]),
             )
             links.setdefault(parent, {}).setdefault(child, pose)
-            links.setdefault(child, {}).setdefault(parent, _reversed(pose))
+            links.setdefault(child, {}).setdefault(parent, _inverse(pose))
     return links
 
 
-def _after(first: Pose, second: Pose) -> Pose:
-    """The pose in the frame of the first of what is at the second in its own."""
+def _composed(first: Pose, second: Pose) -> Pose:
+    """Composes two poses: first, then second in the frame of the first."""
     return first[0] + _turned(first[1], second[0]), _product(first[1], second[1])
 
 
-def _reversed(pose: Pose) -> Pose:
+def _inverse(pose: Pose) -> Pose:
     back = pose[1] * np.array([-1, -1, -1, 1])
     return -_turned(back, pose[0]), back
 
 
 def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Of quaternions x, y, z, w."""
+    """Returns the product of quaternions x, y, z, w."""
     vector = a[3] * b[:3] + b[3] * a[:3] + np.cross(a[:3], b[:3])
     return np.append(vector, a[3] * b[3] - a[:3] @ b[:3])
 
 
-def _turned(turn: np.ndarray, place: np.ndarray) -> np.ndarray:
+def _turned(turn: np.ndarray, position: np.ndarray) -> np.ndarray:
     back = turn * np.array([-1, -1, -1, 1])
-    return _product(_product(turn, np.append(place, 0)), back)[:3]
+    return _product(_product(turn, np.append(position, 0)), back)[:3]

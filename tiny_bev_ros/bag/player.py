@@ -2,8 +2,8 @@
 """Plays a rosbag2 where `ros2 bag play` is not installed.
 
 Publishes the stored messages unchanged, with their recorded timing and quality of service.
-No message is ever skipped: when a publisher is too slow, they are late. Recorded time is, where it
-leaps ahead, as from 0 when a simulated clock had not begun, or goes back.
+No message is skipped: a slow publisher makes messages late. Recorded time is skipped where it
+jumps ahead (from 0, before a simulated clock began) or back.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ from tiny_bev_ros.optional_imports import import_optional
 from tiny_bev_ros.runtime.process_setup import tune_process
 
 _SETTLE_S = 0.5
-# Between two loops of a bag with one message.
+# Pause between two loops of a bag with one message.
 _LONE_GAP_NS = 100_000_000
 
 
 class Player:
-    """Publishes the messages of a bag.
+    """Publisher of the messages of a bag.
 
     Args:
-        node: that publishes.
-        bag: open.
-        topics: of the bag, to play; those whose type cannot be used are left out.
-        remap: recorded name to the name to publish on.
-        schedule: says when each message is due.
-        clock_hz: frequency of /clock; None: no clock.
+        node: publishing node.
+        bag: open bag.
+        topics: topics to play; topics whose type cannot be imported are left out.
+        remap: published topic name by recorded name.
+        schedule: due time of each message.
+        clock_hz: frequency of /clock in Hz; None for no clock.
 
     Raises:
         TinyBevError: nothing is left to play, or a name is no topic name.
@@ -70,7 +70,7 @@ class Player:
         for topic in topics:
             kind, why_not = message_class(topic.type)
             if kind is None:
-                tell(f'leaving out {topic.name}: it is a {topic.type}, and {why_not}')
+                log(f'leaving out {topic.name}: it is a {topic.type}, and {why_not}')
                 continue
             name = remap.get(topic.name, topic.name)
             try:
@@ -82,7 +82,7 @@ class Player:
         if not self.count:
             raise TinyBevError(f'bag {bag.path} has no message that can be played')
         self._schedule = schedule
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
         self._clock = node.create_publisher(Clock, '/clock', 1) if clock_hz else None
         self._pulse = Pulse(clock_hz or 1)
 
@@ -91,7 +91,7 @@ class Player:
         end = time.monotonic() + DISCOVERY_S
         while time.monotonic() < end:
             if any(one.get_subscription_count() for one in self._publishers.values()):
-                # Subscribers of other topics are about to be found, too.
+                # Subscribers of other topics are discovered at about the same time.
                 time.sleep(_SETTLE_S)
                 return
             time.sleep(0.02)
@@ -101,9 +101,9 @@ class Player:
         self._schedule.restart()
         for message in self._bag.messages(list(self._publishers)):
             skipped = self._schedule.follow(message.time_ns)
-            if skipped and skipped not in self._told:
-                self._told.add(skipped)
-                tell(skipped)
+            if skipped and skipped not in self._reported:
+                self._reported.add(skipped)
+                log(skipped)
             self._wait_until(message.time_ns)
             self._publishers[message.topic].publish(message.data)
             self.sent += 1
@@ -111,7 +111,7 @@ class Player:
         return self._schedule.recorded_ns / 1e9
 
     def loop(self, bar: Any) -> NoReturn:
-        """Plays the bag again and again, with its mean time between messages in between."""
+        """Plays the bag forever, with its mean message period between two rounds."""
         while True:
             seconds = self.play(bar)
             gap = int(seconds * 1e9) // (self.count - 1) if self.count > 1 else _LONE_GAP_NS
@@ -119,13 +119,13 @@ class Player:
             bar.reset()
 
     def wait_for_all_acked(self, seconds: float) -> None:
-        """Waits until the subscribers have all messages; 0 seconds: however long it takes."""
+        """Waits until subscribers have all messages; 0 seconds means without limit."""
         end = time.monotonic() + (seconds or math.inf)
         for name, publisher in self._publishers.items():
-            # In slices, as Ctrl-C is not seen inside.
+            # Waits in slices: Ctrl-C has no effect inside.
             while not publisher.wait_for_all_acked(Duration(seconds=0.1)):
                 if time.monotonic() > end:
-                    tell(f'not all of {name} was acknowledged within {seconds:g} s')
+                    log(f'not all of {name} was acknowledged within {seconds:g} s')
                     break
 
     def _wait_until(self, time_ns: int) -> None:
@@ -144,7 +144,7 @@ class Player:
 
 
 def message_class(name: str) -> tuple[Any, str]:
-    """The class of a message type such as 'std_msgs/msg/String'; or None, and why."""
+    """Returns the class of a message type such as 'std_msgs/msg/String', or None and a reason."""
     match = re.fullmatch(r'([a-z]\w*)/msg/([A-Z]\w*)', name)
     if not match:
         return None, 'that is no type of a message'
@@ -153,7 +153,7 @@ def message_class(name: str) -> tuple[Any, str]:
 
 
 def quality(recorded: RecordedQos) -> QoSProfile:
-    """The recorded quality of service for a publisher."""
+    """Returns a QoS profile with the recorded quality of service."""
     profile = QoSProfile(depth=recorded.depth)
     if not recorded.reliable:
         profile.reliability = QoSReliabilityPolicy.BEST_EFFORT
@@ -162,7 +162,7 @@ def quality(recorded: RecordedQos) -> QoSProfile:
     return profile
 
 
-def tell(text: str) -> None:
+def log(text: str) -> None:
     """Writes a line to stderr."""
     print(f'bag_player: {text}', file=sys.stderr)
 
@@ -171,18 +171,18 @@ def run(options: argparse.Namespace, node: Node) -> None:
     """Plays a bag as the options say."""
     with Bag(options.bag) as bag:
         for remark in bag.remarks:
-            tell(remark)
+            log(remark)
         bag.refuse_unreadable(options.topics)
         topics = select(bag.topics, options.topics)
         if not options.topics:
             for name, why in bag.unreadable.items():
-                tell(f'leaving out {name}: it is {why}')
+                log(f'leaving out {name}: it is {why}')
         if options.clock:
             topics = [topic for topic in topics if topic.name != '/clock']
         remap = parse_remap(options.remap, topics)
         schedule = Schedule(options.rate, longest_gap_s=options.longest_gap)
         player = Player(node, bag, topics, remap, schedule, options.clock)
-        # Without a terminal there is no bar: it would fill the log of a launch.
+        # The bar is left out without a terminal: it would fill the log of a launch.
         with tqdm(total=player.count, unit='msg', desc='playing', disable=None) as bar:
             time.sleep(options.delay)
             player.wait_for_subscribers()
@@ -201,9 +201,9 @@ def run(options: argparse.Namespace, node: Node) -> None:
 
 
 def split_ros_args(words: list[str]) -> tuple[list[str], list[str]]:
-    """The player's own arguments, and those from --ros-args on.
+    """Splits arguments into the player's own and those from --ros-args on.
 
-    rcl takes FROM:=TO for its own wherever it finds it, so it must not see ours.
+    rcl takes FROM:=TO for its own anywhere, so it must not get the player's arguments.
 
     Raises:
         RuntimeError: rcl does not understand the ROS arguments.
@@ -215,8 +215,8 @@ def split_ros_args(words: list[str]) -> tuple[list[str], list[str]]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point of the bag_player executable; returns its exit code."""
-    # One way out for both signals, wherever the player is; rclpy's own handler would let
-    # a wait go on after SIGTERM.
+    # Both signals raise KeyboardInterrupt; rclpy's handler would let a wait go on after
+    # SIGTERM.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     node = None
@@ -226,14 +226,14 @@ def main(arguments: list[str] | None = None) -> int:
             own, ros = split_ros_args(sys.argv[1:] if arguments is None else arguments)
             options = parser.parse_args(own)
             if shortage := tune_process():
-                tell(shortage)
+                log(shortage)
             rclpy.init(args=ros, signal_handler_options=SignalHandlerOptions.NO)
         except RuntimeError as error:
             parser.error(f'ROS arguments: {message_of(error)}')
         node = Node('bag_player', start_parameter_services=False, enable_rosout=False)
         run(options, node)
     except TinyBevError as error:
-        tell(str(error))
+        log(str(error))
         return 1
     except KeyboardInterrupt:
         return 0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command line of bag_player."""
+"""Command line of bag_player."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import math
 
 from tiny_bev_ros.bag.schedule import LONGEST_GAP_S
 
-# A fresh publisher has no subscribers until both have found each other, which takes Fast
-# DDS 0.1 to 3 s on one machine. Without this wait the first messages would go nowhere.
+# Discovery of a fresh publisher by subscribers takes Fast DDS 0.1 to 3 s on one machine.
+# Without this wait the first messages would be lost.
 DISCOVERY_S = 5.0
 
 
@@ -28,7 +28,7 @@ def _not_negative(text: str) -> float:
 
 
 def make_parser(description: str | None) -> argparse.ArgumentParser:
-    """The parser of the command line of bag_player."""
+    """Returns the argument parser of bag_player."""
     parser = argparse.ArgumentParser(
         prog='bag_player',
         description=description,
@@ -49,8 +49,8 @@ def make_parser(description: str | None) -> argparse.ArgumentParser:
         type=_positive,
         default=LONGEST_GAP_S,
         metavar='SECONDS',
-        help='recorded time without a message is waited for up to this long, and skipped where it '
-        f'is longer (default: {LONGEST_GAP_S:g})',
+        help='longest gap between messages that is played in full; longer gaps are skipped '
+        f'(default: {LONGEST_GAP_S:g})',
     )
     parser.add_argument(
         '--clock',
@@ -74,7 +74,7 @@ def make_parser(description: str | None) -> argparse.ArgumentParser:
         type=_not_negative,
         default=5000.0,
         metavar='MS',
-        help='at the end, wait this long for reliable subscribers to have everything; '
-        '0: however long it takes (default: 5000)',
+        help='at the end, wait this long until reliable subscribers have every message; '
+        '0 waits without limit (default: 5000)',
     )
     return parser

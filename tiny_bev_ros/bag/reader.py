@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rosbag2 files, read and written without ROS through the rosbags library."""
+"""Rosbag2 bags, read and written without ROS through the rosbags library."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ class BagTopic:
     """A recorded topic.
 
     Attributes:
-        name: with a leading slash.
-        type: such as 'sensor_msgs/msg/PointCloud2'.
+        name: topic name with a leading slash.
+        type: message type such as 'sensor_msgs/msg/PointCloud2'.
         count: number of messages.
-        qos: as recorded.
+        qos: quality of service as recorded.
     """
 
     name: str
@@ -53,8 +53,8 @@ class BagMessage(NamedTuple):
     """A stored message.
 
     Attributes:
-        topic: its name.
-        time_ns: when it was recorded, nanoseconds since 1970.
+        topic: topic name.
+        time_ns: time of recording, nanoseconds since 1970.
         data: serialized message (CDR), as it was on the wire.
     """
 
@@ -64,19 +64,19 @@ class BagMessage(NamedTuple):
 
 
 class Bag:
-    """A rosbag2 (mcap or sqlite3, plain or zstd) open for reading; a context manager.
+    """Rosbag2 (mcap or sqlite3, plain or zstd) open for reading; a context manager.
 
     Args:
         path: folder with metadata.yaml, or one .mcap or .db3 file.
 
     Attributes:
-        path: the same.
-        topics: those that can be read, by name, in alphabetical order.
-        unreadable: why others cannot be read, by name.
-        remarks: lines about what is unusual, as a recorder that was killed.
+        path: path of the bag.
+        topics: readable topics by name, in alphabetical order.
+        unreadable: reasons by name of the topics that cannot be read.
+        remarks: lines about irregularities, such as a recorder that was killed.
 
     Raises:
-        TinyBevError: there is no bag, it is damaged or of an unknown kind.
+        TinyBevError: the bag is missing, damaged or of an unknown kind.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -88,14 +88,14 @@ class Bag:
         self._list_topics()
 
     def messages(self, topics: Collection[str] = ()) -> Iterator[BagMessage]:
-        """The messages in the order of their recording; each call starts again.
+        """Yields messages in the order of recording; each call starts again.
 
         Args:
-            topics: only these; empty: all.
+            topics: topics to read; empty for all.
 
         Raises:
             TinyBevError: a topic is not in the bag, the bag is damaged, or holds fewer
-                messages than it says.
+                messages than its index says.
         """
         names = [absolute_name(topic) for topic in topics] or list(self.topics)
         self.refuse_unreadable(names)
@@ -105,10 +105,10 @@ class Bag:
         return self._read(set(names))
 
     def refuse_unreadable(self, names: Iterable[str]) -> None:
-        """Raises where one of some topics is in the bag but cannot be read.
+        """Refuses topics that are in the bag but cannot be read.
 
         Raises:
-            TinyBevError: says why.
+            TinyBevError: one of the topics cannot be read; names the reason.
         """
         for name in map(absolute_name, names):
             if name in self.unreadable:
@@ -137,7 +137,7 @@ class Bag:
             promised = [each for each in files.promised if absolute_name(each.topic) == name]
             every = stored + promised
             formats = sorted({_extension(each).serialization_format for each in every})
-            # A type of which there is no message is in nobody's way.
+            # A type without messages does not count.
             types = sorted({each.msgtype for each in every if each.msgcount}) or sorted(
                 {each.msgtype for each in every}
             )
@@ -153,9 +153,9 @@ class Bag:
                 ]
                 count = max(_messages(stored), _messages(promised))
                 self.topics[name] = BagTopic(name, types[0], count, joined(profiles))
-        said, held = _messages(files.promised), _messages(files.connections)
-        if files.promised and said < held:
-            self.remarks.append(f'{METADATA} says {said} messages; the files hold {held}')
+        indexed, held = _messages(files.promised), _messages(files.connections)
+        if files.promised and indexed < held:
+            self.remarks.append(f'{METADATA} says {indexed} messages; the files hold {held}')
 
     def _read(self, names: set[str]) -> Iterator[BagMessage]:
         connections = [
@@ -176,15 +176,15 @@ class Bag:
 
 
 def find_cloud_topic(bag: Bag, name: str = '') -> str:
-    """The PointCloud2 topic of a bag.
+    """Returns the PointCloud2 topic of a bag.
 
     Args:
-        bag: where to look.
-        name: which one to take; may be empty when there is only one.
+        bag: bag to search.
+        name: topic to take; may be empty when there is only one.
 
     Raises:
-        TinyBevError: none is there, it is not clear which, or the named one is missing
-            or of another type; says which there are.
+        TinyBevError: there is none, there are several, or the named one is missing or of
+            another type; lists those that exist.
     """
     clouds = [topic.name for topic in bag.topics.values() if topic.type == CLOUD_TYPE]
     if name:
@@ -212,19 +212,19 @@ def find_cloud_topic(bag: Bag, name: str = '') -> str:
 
 
 def absolute_name(topic: str) -> str:
-    """The topic's name as bags have it: with a leading slash."""
+    """Returns the topic name as bags store it: with a leading slash."""
     return topic if topic.startswith('/') else f'/{topic}'
 
 
 def write_bag(path: str | Path, topics: Mapping[str, str], messages: Iterable[BagMessage]) -> None:
     """Writes messages as an mcap bag that `ros2 bag` reads.
 
-    The folder appears when all is written: one that is there is complete.
+    The folder appears when everything is written: a folder that exists is complete.
 
     Args:
-        path: of the folder, which must not exist yet.
-        topics: their types by name.
-        messages: in the order of time.
+        path: path of the folder, which must not exist yet.
+        topics: message types by topic name.
+        messages: messages in the order of time.
 
     Raises:
         TinyBevError: the path exists or cannot be written.
@@ -243,8 +243,8 @@ def write_bag(path: str | Path, topics: Mapping[str, str], messages: Iterable[Ba
         _UNLIMITED,
         False,
     )
-    # Transforms that never change are for those who come later, too.
-    kept = qos._replace(durability=QosDurability.TRANSIENT_LOCAL)
+    # Static transforms are kept for late subscribers.
+    latched = qos._replace(durability=QosDurability.TRANSIENT_LOCAL)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f'.{path.name}.', dir=path.parent) as folder:
@@ -255,7 +255,7 @@ def write_bag(path: str | Path, topics: Mapping[str, str], messages: Iterable[Ba
                         topic,
                         kind,
                         typestore=get_typestore(Stores.ROS2_JAZZY),
-                        offered_qos_profiles=[kept if topic == TF_STATIC else qos],
+                        offered_qos_profiles=[latched if topic == TF_STATIC else qos],
                     )
                     for topic, kind in topics.items()
                 }

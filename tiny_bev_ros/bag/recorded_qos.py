@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Quality of service that the publishers of a recorded topic offered."""
+"""Recorded quality of service of a topic's publishers."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ DEPTH = 10
 
 @dataclass(frozen=True)
 class RecordedQos:
-    """The offers of a recorded topic's publishers, joined into one.
+    """Offered QoS of a recorded topic's publishers, joined into one.
 
     Attributes:
-        reliable: False when all of them were best effort; True without a record.
-        transient_local: True when any of them kept messages for late joiners.
-        depth: messages to keep; at least 10, as many drivers record none or 1.
+        reliable: False when all publishers were best effort; True without a record.
+        transient_local: True when a publisher kept messages for late subscribers.
+        depth: queue depth; at least 10, as many drivers record none or 1.
     """
 
     reliable: bool = True
@@ -26,7 +26,7 @@ class RecordedQos:
 
 
 def joined(profiles: list[Qos]) -> RecordedQos:
-    """One offer that every subscriber of the recorded ones is content with."""
+    """Joins offers into one that suits every subscriber of the recorded publishers."""
     if not profiles:
         return RecordedQos()
     return RecordedQos(

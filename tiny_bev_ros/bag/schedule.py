@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is played, under which name and when: the part of bag_player that needs no ROS."""
+"""Schedule of bag_player: selected topics, remapped names and due times, without ROS."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from collections.abc import Callable, Iterable, Mapping
 from tiny_bev_ros.bag.reader import BagTopic, absolute_name
 from tiny_bev_ros.errors import TinyBevError
 
-# What recorders write in another order than it came: they have several queues.
+# Recorders have several queues, so messages may be out of order by this much.
 _OUT_OF_ORDER_NS = 10**9
-# In bags of sensors nothing is silent for so long but a clock that was set.
+# Sensors are never silent for so long: a longer gap means that a clock was set.
 LONGEST_GAP_S = 60.0
 
 
 def select(topics: Mapping[str, BagTopic], wanted: Iterable[str] = ()) -> list[BagTopic]:
-    """The wanted topics of a bag, or all when none is named.
+    """Returns the wanted topics of a bag, or all when none is named.
 
     Raises:
-        TinyBevError: one of them is not in the bag.
+        TinyBevError: a wanted topic is not in the bag.
     """
     names = [absolute_name(name) for name in wanted] or list(topics)
     for name in names:
@@ -30,7 +30,7 @@ def select(topics: Mapping[str, BagTopic], wanted: Iterable[str] = ()) -> list[B
 
 
 def parse_remap(rules: Iterable[str], topics: Iterable[BagTopic]) -> dict[str, str]:
-    """Rules FROM:=TO as a map of recorded name to the name to publish on.
+    """Parses rules FROM:=TO into published names by recorded name.
 
     TO stays as given: a name without a leading slash follows the player's namespace.
 
@@ -57,17 +57,17 @@ def parse_remap(rules: Iterable[str], topics: Iterable[BagTopic]) -> dict[str, s
 class Schedule:
     """Maps recorded time to the monotonic clock.
 
-    All is measured from one start, so that errors of single waits do not add up. Times that leap
-    ahead by more than a limit, or go back, begin anew, as nothing was recorded in between.
+    Waits are measured from one start, so that their errors do not add up. A time that jumps
+    ahead by more than a limit, or back, becomes a new start.
 
     Args:
         rate: recorded seconds per second.
-        now: the monotonic clock, in seconds.
-        longest_gap_s: recorded seconds without a message that are still waited for.
+        now: monotonic clock in seconds.
+        longest_gap_s: longest gap between messages that is played in full.
 
     Attributes:
-        recorded_ns: recorded time since the first message, without what was skipped.
-        skipped: how often time was skipped.
+        recorded_ns: recorded time since the first message, without skipped gaps.
+        skipped: number of skipped gaps.
     """
 
     def __init__(
@@ -88,11 +88,11 @@ class Schedule:
         self.begin(0)
 
     def begin(self, time_ns: int) -> None:
-        """Makes this recorded time the present one."""
+        """Makes a recorded time the present one."""
         self._start, self._start_ns = self._now(), time_ns
 
     def follow(self, time_ns: int) -> str:
-        """Takes up the time of the next message; returns '' or what is skipped before it."""
+        """Takes the time of the next message; returns '' or a line about a skipped gap."""
         last_ns, self._last_ns = self._last_ns, time_ns
         if last_ns is None:
             self.begin(time_ns)
@@ -112,20 +112,20 @@ class Schedule:
         )
 
     def seconds_until(self, time_ns: int) -> float:
-        """Seconds to wait for a recorded time; negative when it has passed."""
+        """Returns the seconds to wait for a recorded time; negative when it has passed."""
         return self._start + (time_ns - self._start_ns) / 1e9 / self.rate - self._now()
 
     def time_ns(self) -> int:
-        """The recorded time of this moment."""
+        """Returns the recorded time of this moment."""
         return self._start_ns + int((self._now() - self._start) * self.rate * 1e9)
 
 
 class Pulse:
-    """Says when to do something at a fixed frequency; missed times are skipped.
+    """Timer of a fixed frequency; missed ticks are skipped.
 
     Args:
-        frequency: in Hz.
-        now: the monotonic clock, in seconds.
+        frequency: frequency in Hz.
+        now: monotonic clock in seconds.
     """
 
     def __init__(self, frequency: float, now: Callable[[], float] = time.monotonic) -> None:
@@ -135,12 +135,12 @@ class Pulse:
         self._count = 0
 
     def due(self) -> bool:
-        """Whether the time has come; True once for each time."""
+        """Returns True once for each tick."""
         if self.seconds_left() > 0:
             return False
         self._count = int((self._now() - self._start) / self._period) + 1
         return True
 
     def seconds_left(self) -> float:
-        """Seconds to the next time; negative when it is late."""
+        """Returns the seconds to the next tick; negative when it is late."""
         return self._start + self._count * self._period - self._now()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One .db3 file of a rosbag2, with what its recorder had not yet moved into it."""
+"""Reader of a .db3 file of a rosbag2 and of the write-ahead log beside it."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from rosbags.rosbag2.metadata import parse_qos
 
 from tiny_bev_ros.errors import TinyBevError
 
-# Beside a database: transactions that are not in it yet, and pages to undo others with.
+# Suffixes of the write-ahead log and of the rollback journal.
 _LOG, _JOURNAL = '-wal', '-journal'
 _LOG_HEADER_BYTES = 32
 _JOURNAL_BEGIN = bytes.fromhex('d9d505f920a163d7')
-# Messages are read without any.
+# Messages are read without definitions.
 NO_DEFINITION = MessageDefinition(MessageDefinitionFormat.NONE, '')
 
 
 class SqliteFile:
-    """Reads a .db3 file; like the readers of rosbags, but with a write-ahead log beside it.
+    """Reader of a .db3 file with the interface of rosbags, including a write-ahead log.
 
     Nothing is written beside the file: with a log, a temporary copy of both is read.
 
     Args:
-        path: of the file.
+        path: path of the file.
 
     Attributes:
-        connections: topics as they were recorded, with the number of their messages.
-        remark: '' or what is unusual about the file.
+        connections: recorded topics with their numbers of messages.
+        remark: '' or a line about an irregularity of the file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -51,7 +51,7 @@ class SqliteFile:
         """Opens the file and lists its topics."""
         with self._stack:
             beside = self._beside()
-            # Without a log nothing but the file counts, even in a folder that is read-only.
+            # Without a log the file is opened immutable, which works in read-only folders.
             path, mode = self.path, 'mode=ro&immutable=1'
             if beside:
                 path, mode = self._copied(beside), 'mode=rw'
@@ -71,7 +71,7 @@ class SqliteFile:
     def messages(
         self, connections: Collection[Connection]
     ) -> Iterator[tuple[Connection, int, bytes]]:
-        """Messages in the order of their times: connection, nanoseconds, serialized message."""
+        """Yields messages by time: connection, nanoseconds, serialized message."""
         by_id = {connection.id: connection for connection in connections}
         marks = ','.join('?' * len(by_id))
         query = (
@@ -89,7 +89,7 @@ class SqliteFile:
         found = [log] if log.exists() and log.stat().st_size else []
         if journal.exists():
             with journal.open('rb') as file:
-                # A journal that has served its time may stay, with zeros at its beginning.
+                # A finished journal may remain, with zeros at its beginning.
                 if file.read(len(_JOURNAL_BEGIN)) == _JOURNAL_BEGIN:
                     found.append(journal)
         return found

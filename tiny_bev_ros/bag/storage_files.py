@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The files of a rosbag2: found, unpacked and opened, whatever else is in them."""
+"""Storage files of a rosbag2: found, unpacked and opened."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ METADATA = 'metadata.yaml'
 EXPECTED = 'expected a rosbag2 folder, .mcap or .db3 file'
 _ENDINGS = {'.mcap': 'mcap', '.db3': 'sqlite3'}
 _NEWEST_VERSION = 9
-# Kinds of definitions that rosbags knows; messages are read without any.
+# Encodings of definitions that rosbags parses; messages are read without definitions.
 _DEFINITIONS = ('ros2msg', 'ros2idl', 'omgidl', '')
 
 Message = tuple[Connection, int, bytes]
 
 
 class _Storage(Protocol):
-    """One open file."""
+    """Open storage file."""
 
     connections: list[Connection]
 
@@ -53,7 +53,7 @@ class _Storage(Protocol):
 
 
 class _Schemas(dict[int, Schema]):
-    """Definitions of message types; those of other systems, as JSON's, are kept as none."""
+    """Definitions of message types; other encodings, such as JSON schemas, are dropped."""
 
     def __setitem__(self, key: int, schema: Schema) -> None:
         if schema.encoding not in _DEFINITIONS:
@@ -62,7 +62,7 @@ class _Schemas(dict[int, Schema]):
 
 
 class _McapFile(McapReader):
-    """Reader of rosbags that also opens files with topics of other systems."""
+    """Mcap reader of rosbags that also opens files with topics of other systems."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -71,14 +71,14 @@ class _McapFile(McapReader):
 
 @dataclass
 class BagFiles:
-    """The open files of one bag.
+    """Open files of one bag.
 
     Attributes:
-        paths: the files, in the order of their recording.
-        storages: a reader for each of them.
-        promised: topics as metadata.yaml lists them; empty for a bag without it.
-        remarks: lines about what is unusual.
-        compressed_messages: whether each message is compressed by itself.
+        paths: files in the order of recording.
+        storages: reader of each file.
+        promised: topics that metadata.yaml lists; empty for a bag without it.
+        remarks: lines about irregularities.
+        compressed_messages: True if each message is compressed by itself.
     """
 
     paths: list[Path] = field(default_factory=list)
@@ -90,11 +90,11 @@ class BagFiles:
 
     @property
     def connections(self) -> list[Connection]:
-        """Topics as the files list them, those of each file."""
+        """Topics that the files list, file by file."""
         return [each for storage in self.storages for each in storage.connections]
 
     def messages(self, connections: list[Connection]) -> Iterator[Message]:
-        """Messages of some of the connections, one file after the other."""
+        """Yields messages of some connections, file by file."""
         for path, storage in zip(self.paths, self.storages, strict=True):
             mine = [each for each in storage.connections if each in connections]
             if not mine:
@@ -108,7 +108,7 @@ class BagFiles:
                 raise unreadable(path, error) from error
 
     def close(self) -> None:
-        """Closes the files and removes what was unpacked."""
+        """Closes the files and removes unpacked copies."""
         self._stack.close()
 
     def add(self, path: Path, kind: str, compressed: bool = False) -> None:
@@ -129,7 +129,7 @@ class BagFiles:
             self.remarks.append(remark)
 
     def _unpacked(self, path: Path) -> Path:
-        """A temporary copy of a compressed file, unpacked."""
+        """Unpacks a compressed file into a temporary copy."""
         folder = self._stack.enter_context(TemporaryDirectory(prefix='bag_'))
         copy = Path(folder, path.stem)
         try:
@@ -144,8 +144,8 @@ def open_files(path: Path) -> BagFiles:
     """Opens a bag: a folder with metadata.yaml, or one file.
 
     Raises:
-        TinyBevError: there is no bag, a file of it is missing or damaged, or it is of an
-            unknown kind.
+        TinyBevError: the bag does not exist, a file is missing or damaged, or the storage is
+            unknown.
     """
     if not path.exists():
         raise TinyBevError(f'bag is {path}, which does not exist; {EXPECTED}')
@@ -164,15 +164,15 @@ def open_files(path: Path) -> BagFiles:
 
 
 def unreadable(path: Path, error: Exception) -> TinyBevError:
-    """An error that names the file over which another one was raised.
+    """Returns an error that names the file which raised another error.
 
-    Beside ReaderError of rosbags these are struct, zstd, SQLite and many other errors.
+    Besides ReaderError of rosbags, struct, zstd, SQLite and others raise their own.
     """
     return TinyBevError(f'{path} cannot be read: {message_of(error)}')
 
 
 def message_of(error: Exception) -> str:
-    """The message of an error without its line breaks."""
+    """Returns the message of an error without line breaks."""
     return ' '.join(str(error).split()) or type(error).__name__
 
 
@@ -193,7 +193,7 @@ def _open_folder(folder: Path, files: BagFiles) -> None:
         form = information.get('compression_format') or ''
         names = [PurePath(name).name for name in information['relative_file_paths']]
         promised = [_promised(each) for each in information['topics_with_message_count']]
-    except Exception as error:  # whatever a wrong form makes them raise
+    except Exception as error:  # a malformed file may raise anything
         reason = f'no {error}' if isinstance(error, KeyError) else message_of(error)
         raise TinyBevError(f'{folder / METADATA} cannot be read: {reason}') from error
     if version > _NEWEST_VERSION:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Makes a bag of a simulated drive down a street."""
+"""Bag of a simulated drive down a street."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ LABELS = '/labels'
 FRAME = 'lidar'
 _PERIOD_NS = 100_000_000
 _SPEED = 8.0
-# Any date will do, as long as it is the same each time.
+# A fixed date makes bags reproducible.
 _START_NS = 1_700_000_000 * 10**9
 
 
 def sweeps(count: int, seed: int, camera: bool = False) -> Iterator[BagMessage]:
-    """Clouds and labels of the drive, and what a camera beside the LiDAR sees."""
+    """Yields clouds and labels of the drive, and the messages of a camera if there is one."""
     scene, plan = street(seed), plan_of(seed)
-    eye = StreetCamera(scene, seed, FRAME) if camera else None
+    street_camera = StreetCamera(scene, seed, FRAME) if camera else None
     for index in tqdm(range(count), unit='sweep', desc='simulating', disable=None):
         seconds = index * _PERIOD_NS / 1e9
         pose = ego_pose(plan, _SPEED * seconds)
@@ -44,16 +44,16 @@ def sweeps(count: int, seed: int, camera: bool = False) -> Iterator[BagMessage]:
         stamp = divmod(time_ns, 10**9)
         cloud = encode_cloud(sweep.points, stamp, FRAME)
         yield BagMessage(TOPIC, time_ns, bytes(serialize_message(cloud)))
-        seen = sweep.counts >= FEWEST_POINTS
+        visible = sweep.counts >= FEWEST_POINTS
         labels = Detections(
-            torch.from_numpy(sweep.boxes[seen]),
-            torch.ones(int(seen.sum())),
-            torch.from_numpy(scene.objects['label'][seen].astype(np.int64)),
+            torch.from_numpy(sweep.boxes[visible]),
+            torch.ones(int(visible.sum())),
+            torch.from_numpy(scene.objects['label'][visible].astype(np.int64)),
         )
         message = encode_objects(labels, TensorLabels(stamp, FRAME))
         yield BagMessage(LABELS, time_ns, bytes(serialize_message(message)))
-        if eye is not None:
-            yield from eye.messages(scene.at(seconds), pose, time_ns, seed + index)
+        if street_camera is not None:
+            yield from street_camera.messages(scene.at(seconds), pose, time_ns, seed + index)
 
 
 def make_street_bag(
@@ -62,11 +62,10 @@ def make_street_bag(
     """Writes a bag with clouds on /points at 10 Hz, driving at 8 m/s, and objects on /labels.
 
     Args:
-        path: of the new bag, a folder.
+        path: folder of the new bag.
         count: number of sweeps.
-        seed: of the street and the noise.
-        camera: whether a camera is there too, on /camera/image, with /camera/camera_info and
-            /tf_static.
+        seed: seed of the street and the noise.
+        camera: True to add a camera: /camera/image, /camera/camera_info and /tf_static.
 
     Raises:
         TinyBevError: the path exists or cannot be written.
@@ -92,10 +91,12 @@ def _seed(text: str) -> int:
 def main() -> int:
     """Entry point of the make_street_bag executable; returns its exit code."""
     parser = argparse.ArgumentParser(prog='make_street_bag', description=__doc__)
-    parser.add_argument('out', help='folder to make')
-    parser.add_argument('--sweeps', type=_count, default=20, help='at 10 Hz (default: 20)')
-    parser.add_argument('--seed', type=_seed, default=0, help='of the street (default: 0)')
-    parser.add_argument('--camera', action='store_true', help='a camera beside the LiDAR')
+    parser.add_argument('out', help='folder of the new bag')
+    parser.add_argument(
+        '--sweeps', type=_count, default=20, help='number of sweeps at 10 Hz (default: 20)'
+    )
+    parser.add_argument('--seed', type=_seed, default=0, help='seed of the street (default: 0)')
+    parser.add_argument('--camera', action='store_true', help='add a camera beside the LiDAR')
     options = parser.parse_args()
     try:
         make_street_bag(options.out, options.sweeps, options.seed, options.camera)

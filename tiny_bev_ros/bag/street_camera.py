@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A camera beside the LiDAR of a simulated drive, as messages of a bag."""
+"""Camera beside the LiDAR of a simulated drive, as messages of a bag."""
 
 from __future__ import annotations
 
@@ -25,62 +25,62 @@ CAMERA_TOPICS = {
     TF: _TF_TYPE,
 }
 FRAME = 'camera_optical'
-_EYE = PinholeCamera((640, 240), 320.0, (319.5, 100.0))
-# From the LiDAR: x ahead, y left, z up, in metres.
-_AT = np.array([0.3, 0.0, -0.2])
-_MARKED_SHARE = 0.4
-# Of a camera that looks ahead: x, y, z, w.
+_CAMERA = PinholeCamera((640, 240), 320.0, (319.5, 100.0))
+# Position relative to the LiDAR: x ahead, y left, z up, in metres.
+_POSITION = np.array([0.3, 0.0, -0.2])
+_MARKED_FRACTION = 0.4
+# Rotation of a camera whose optical axis points ahead: x, y, z, w.
 _AHEAD = (-0.5, 0.5, -0.5, 0.5)
 
 
 class StreetCamera:
-    """Takes pictures of a scene that moves.
+    """Camera that renders images of a moving scene.
 
     Args:
-        scene: at its beginning.
-        seed: of the colours.
-        frame: of the LiDAR.
+        scene: scene at its beginning.
+        seed: seed of the colours.
+        frame: frame of the LiDAR.
     """
 
     def __init__(self, scene: Scene, seed: int, frame: str) -> None:
-        # Some vehicles in a warning colour, for those who look for them.
+        # Some vehicles have the warning colour with which the demo network was trained.
         random = np.random.default_rng((seed, 6))
         vehicles = scene.objects['label'] == 0
-        marked = vehicles & (random.random(len(vehicles)) < _MARKED_SHARE)
+        marked = vehicles & (random.random(len(vehicles)) < _MARKED_FRACTION)
         self._colours = (colours_of(scene, seed, marked), ground_colours(scene))
         self._frame = frame
-        self._told_tf = False
+        self._sent_tf = False
 
     def messages(
         self, scene: Scene, pose: tuple[float, float, float], time_ns: int, seed: int
     ) -> Iterator[BagMessage]:
-        """CameraInfo and image of one time, and at first the transform to the LiDAR.
+        """Yields CameraInfo and image of one time, and at first the transform from the LiDAR.
 
         Args:
-            scene: as it is now.
+            scene: scene at that time.
             pose: x, y, yaw of the LiDAR.
-            time_ns: now.
-            seed: of the noise.
+            time_ns: time in nanoseconds.
+            seed: seed of the pixel noise.
         """
         stamp = divmod(time_ns, 10**9)
-        if not self._told_tf:
-            self._told_tf = True
+        if not self._sent_tf:
+            self._sent_tf = True
             yield BagMessage(TF, time_ns, _transform(self._frame, stamp))
         lidar_at, turn = sensor_pose(scene, pose, Mounting())
-        image = render(scene, self._colours, _EYE, lidar_at + turn @ _AT, turn, seed=seed)
+        image = render(scene, self._colours, _CAMERA, lidar_at + turn @ _POSITION, turn, seed=seed)
         info = _info()
         info.header.frame_id = FRAME
         info.header.stamp.sec, info.header.stamp.nanosec = stamp
         yield BagMessage(INFO, time_ns, bytes(serialize_message(info)))
-        picture = encode_image(image, stamp, FRAME)
-        yield BagMessage(IMAGE, time_ns, bytes(serialize_message(picture)))
+        message = encode_image(image, stamp, FRAME)
+        yield BagMessage(IMAGE, time_ns, bytes(serialize_message(message)))
 
 
 def _info() -> CameraInfo:
-    k = _EYE.intrinsics()
+    k = _CAMERA.intrinsics()
     return CameraInfo(
-        width=_EYE.size[0],
-        height=_EYE.size[1],
+        width=_CAMERA.size[0],
+        height=_CAMERA.size[1],
         distortion_model='plumb_bob',
         d=[0.0] * 5,
         k=k,
@@ -90,16 +90,16 @@ def _info() -> CameraInfo:
 
 
 def _transform(frame: str, stamp: tuple[int, int]) -> bytes:
-    """From the LiDAR to the camera. There need be no tf2_msgs, so rosbags writes it."""
+    """Returns the transform from LiDAR to camera, serialized by rosbags: tf2_msgs is optional."""
     store = get_typestore(Stores.ROS2_JAZZY)
     types = store.types
     transform = types['geometry_msgs/msg/Transform'](
-        translation=types['geometry_msgs/msg/Vector3'](*_AT.tolist()),
+        translation=types['geometry_msgs/msg/Vector3'](*_POSITION.tolist()),
         rotation=types['geometry_msgs/msg/Quaternion'](*_AHEAD),
     )
     time = types['builtin_interfaces/msg/Time'](*stamp)
     header = types['std_msgs/msg/Header'](stamp=time, frame_id=frame)
-    told = types['geometry_msgs/msg/TransformStamped'](
+    transform_stamped = types['geometry_msgs/msg/TransformStamped'](
         header=header, child_frame_id=FRAME, transform=transform
     )
-    return bytes(store.serialize_cdr(types[_TF_TYPE](transforms=[told]), _TF_TYPE))
+    return bytes(store.serialize_cdr(types[_TF_TYPE](transforms=[transform_stamped]), _TF_TYPE))

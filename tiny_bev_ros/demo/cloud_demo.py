@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Plays a bag through pipeline_node and shows what comes out.
+"""Plays a bag through pipeline_node and draws its outputs.
 
 The node is a process of its own over the ROS middleware, as on a robot. A cloud is sent when its
-recorded time has come and what was made of the one before it is here, so that the latencies are
+recorded time has come and the outputs of the previous cloud have arrived, so that latencies are
 the node's own and not those of a queue.
 """
 
@@ -57,7 +57,7 @@ _TRIES = 3
 
 
 class Probe(Node):
-    """Sends clouds to the node and collects what it makes of them."""
+    """Node of the demo: sends clouds and collects the outputs."""
 
     def __init__(self, namespace: str, heads: bool) -> None:
         super().__init__('demo', namespace=namespace)
@@ -65,7 +65,7 @@ class Probe(Node):
         self.objects: ObjectList | None = None
         self.area: np.ndarray | None = None
         self.latencies: dict[str, list[float]] = {'features': []}
-        # When a cloud was sent, and what of it is not here yet.
+        # Time at which a cloud was sent, and its outputs still missing, by stamp.
         self._sent: dict[tuple[int, int], tuple[float, set[str]]] = {}
         self.status = PointStatus(self)
         self._points = self.create_publisher(PointCloud2, 'points', QoSProfile(depth=1))
@@ -76,7 +76,7 @@ class Probe(Node):
             self.create_subscription(OccupancyGrid, 'drivable_area', self._on_area, 1)
 
     def wait_for(self, node: NodeProcess) -> None:
-        """Returns when clouds and features have both their ends."""
+        """Waits until the topics of clouds and features have publisher and subscriber."""
         end = time.monotonic() + _START_S
         while not (self.count_subscribers('points') and self.count_publishers('bev_features')):
             node.check()
@@ -85,7 +85,7 @@ class Probe(Node):
             rclpy.spin_once(self, timeout_sec=0.1)
 
     def warm_up(self, cloud: bytes, node: NodeProcess) -> None:
-        """Sends a cloud, and again if need be, until the node and this one know each other."""
+        """Sends a cloud, up to three times, until its outputs arrive."""
         for _ in range(_TRIES):
             if self.send(cloud, node):
                 break
@@ -100,7 +100,7 @@ class Probe(Node):
             rclpy.spin_once(self, timeout_sec=left)
 
     def send(self, cloud: bytes, node: NodeProcess) -> bool:
-        """Publishes a stored cloud; whether everything came of it."""
+        """Publishes a stored cloud; returns True if all outputs arrived."""
         header = deserialize_message(cloud, PointCloud2).header
         stamp = (header.stamp.sec, header.stamp.nanosec)
         self._sent[stamp] = time.monotonic(), set(self.latencies)
@@ -135,7 +135,7 @@ class Probe(Node):
 
 
 def play(bag: Bag, topic: str, probe: Probe, node: NodeProcess) -> tuple[int, BagMessage | None]:
-    """Sends the bag's clouds for PLAY_S at most; how many, and the last answered one."""
+    """Sends clouds for at most PLAY_S; returns their number and the last answered one."""
     count = bag.topics[topic].count
     sent, last = 0, None
     schedule, end = Schedule(1.0, longest_gap_s=LONGEST_GAP_S), time.monotonic() + PLAY_S
@@ -157,27 +157,27 @@ def play(bag: Bag, topic: str, probe: Probe, node: NodeProcess) -> tuple[int, Ba
 
 
 def table(rows: list[tuple[str, str]]) -> str:
-    """Two columns, lined up."""
+    """Formats rows as two aligned columns."""
     width = max(len(name) for name, _ in rows)
     return '\n'.join(f'  {name:<{width}}  {value}' for name, value in rows)
 
 
 def _latency(seconds: list[float]) -> str:
     middle, tail = np.percentile(seconds, (50, 95)) * 1e3
-    return f'{middle:.0f} ms from the cloud on, median; 95 %: {tail:.0f} ms'
+    return f'{middle:.0f} ms from cloud to output, median; 95 %: {tail:.0f} ms'
 
 
 def _labels(bag: Bag, cloud: BagMessage | None) -> np.ndarray | None:
-    """Labelled boxes for the picture, which goes without where they cannot be read."""
+    """Returns labelled boxes for the figure, or None where they cannot be read."""
     try:
         return find_labels(bag, cloud.time_ns) if cloud else None
     except TinyBevError as error:
-        print(f'the picture shows no labels: {error}')
+        print(f'the figure shows no labels: {error}')
         return None
 
 
 def given_or_street(bag: str, street: Path, camera: bool = False) -> Path:
-    """The bag that is asked for, or one of a simulated street, made anew."""
+    """Returns the given bag, or makes one of a simulated street."""
     if bag:
         return Path(bag).expanduser()
     print(f'no bag given: simulating a street into {street}')
@@ -187,7 +187,7 @@ def given_or_street(bag: str, street: Path, camera: bool = False) -> Path:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Plays, prints the table, draws the picture."""
+    """Plays the bag, prints the table and draws the figure."""
     folder = Path(options.output)
     folder.mkdir(parents=True, exist_ok=True)
     path = given_or_street(options.bag, folder / 'street')
@@ -204,7 +204,7 @@ def run(options: argparse.Namespace) -> None:
         topic = find_cloud_topic(bag, options.topic)
         log = folder / 'pipeline_node.log'
         node = stack.enter_context(NodeProcess('pipeline_node', arguments, log))
-        weights = 'shipped' if trained else 'untrained, as there are none for this grid'
+        weights = 'shipped' if trained else 'untrained: none exist for this grid'
         print(f'starting pipeline_node (log: {log}); weights: {weights}')
         probe = Probe(namespace, heads=trained)
         stack.callback(probe.destroy_node)
@@ -237,17 +237,17 @@ def run(options: argparse.Namespace) -> None:
             ]
         )
     )
-    picture = folder / 'demo.png'
+    figure = folder / 'demo.png'
     stamp = probe.features.labels.stamp or (0, 0)
     points = decode_cloud(deserialize_message(last.data, PointCloud2)).points
     draw(
         points,
         probe.features,
         f'{path.name} {topic} at {stamp[0]}.{stamp[1]:09d} s (weights: {weights})',
-        picture,
+        figure,
         Overlay(probe.objects, probe.area, labels),
     )
-    print(f'picture: {picture}')
+    print(f'figure: {figure}')
     if said := hint(points, options.grid):
         print(said)
     check_points(told)
@@ -256,7 +256,7 @@ def run(options: argparse.Namespace) -> None:
 def run_with_ros(
     parser: argparse.ArgumentParser, work: Callable[[argparse.Namespace], None]
 ) -> None:
-    """Does the work of an executable with the options of its command line, and ends as it went."""
+    """Runs the work of an executable with its options, and exits with its status."""
     options, name = parser.parse_args(remove_ros_args(sys.argv)[1:]), parser.prog
     if shortage := tune_process():
         print(f'{name}: {shortage}', file=sys.stderr)
@@ -276,8 +276,8 @@ def run_with_ros(
 def main() -> None:
     """Entry point of the demo executable."""
     parser = argparse.ArgumentParser(prog='demo', description=__doc__.splitlines()[0])
-    parser.add_argument('--bag', default='', help='rosbag2 to play; default: a simulated street')
-    parser.add_argument('--topic', default='', help='its PointCloud2 topic, if it has several')
-    parser.add_argument('--grid', default='', choices=['', *GRIDS], help='preset of the map')
-    parser.add_argument('--output', default='build/demo', help='folder for picture and logs')
+    parser.add_argument('--bag', default='', help='rosbag2 to play; by default a simulated street')
+    parser.add_argument('--topic', default='', help='PointCloud2 topic, where the bag has several')
+    parser.add_argument('--grid', default='', choices=['', *GRIDS], help='grid preset')
+    parser.add_argument('--output', default='build/demo', help='folder of figure and logs')
     run_with_ros(parser, run)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The demo's picture: a cloud from above and what is seen in it, beside the features."""
+"""Figure of the demo: a cloud from above with detections, beside the features."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _LABEL = 'white'
 
 @dataclass(frozen=True)
 class Overlay:
-    """What is drawn over the cloud, as far as it is known.
+    """Detections and labels drawn over the cloud; None for those unknown.
 
     Attributes:
-        objects: that were found.
+        objects: detected objects.
         area: (h,w) 0 for road surface to 100, -1 for unknown, on the grid of the features.
-        labels: (N,7) boxes of a person who labelled the cloud.
+        labels: (N,7) labelled boxes.
     """
 
     objects: ObjectList | None = None
@@ -43,16 +43,16 @@ class Overlay:
 def draw(
     points: np.ndarray, features: BevTensor, title: str, path: Path, overlay: Overlay | None = None
 ) -> None:
-    """Writes a PNG: points from above with what was found, and the features' strength.
+    """Writes a PNG: points from above with detections, and the activation strength.
 
-    Both panels show the map's extent in metres, x (forward) up and y (left) to the left.
+    Both panels show the grid's extent in metres, x (forward) up and y (left) to the left.
 
     Args:
         points: (N,4+) float32 x, y, z in metres.
-        features: (1,C,H,W) with axes in its labels.
-        title: of the picture.
-        path: of the PNG.
-        overlay: what was found in the cloud.
+        features: (1,C,H,W) features with axes in their labels.
+        title: title of the figure.
+        path: path of the PNG.
+        overlay: detections and labels.
     """
     overlay = overlay or Overlay()
     x_axis, y_axis = features.labels.x_axis, features.labels.y_axis
@@ -62,7 +62,7 @@ def draw(
     x_low, x_high = x_axis.origin, x_axis.origin + cols * x_axis.step
     y_low, y_high = y_axis.origin, y_axis.origin + rows * y_axis.step
     extent = (y_high, y_low, x_low, x_high)
-    # A Figure of its own needs no screen, and nothing to be closed.
+    # A Figure without pyplot needs no screen and no closing.
     figure = Figure(figsize=(12, 7.8), layout='constrained')
     left, right = figure.subplots(1, 2, sharex=True, sharey=True)
     if overlay.area is not None:
@@ -74,14 +74,14 @@ def draw(
         y[inside], x[inside], s=0.8, c=z[inside], vmin=low, vmax=high, cmap='viridis', linewidths=0
     )
     figure.colorbar(dots, ax=left, label='height z [m]', location='bottom', shrink=0.8, aspect=40)
-    left.set_title(f'cloud: {len(points)} points, {int(inside.sum())} on the map')
+    left.set_title(f'cloud: {len(points)} points, {int(inside.sum())} in the grid')
     if overlay.labels is not None:
         at_x, at_y = overlay.labels[:, 0], overlay.labels[:, 1]
         shown = (at_x >= x_low) & (at_x < x_high) & (at_y >= y_low) & (at_y < y_high)
         overlay = replace(overlay, labels=overlay.labels[shown])
     _draw_boxes(left, overlay)
     right.imshow(bev_image(features.array[0]), extent=extent, interpolation='nearest')
-    # Keeps both panels of one size: the picture's colours are scaled to its own values.
+    # A second colour bar keeps both panels of equal size.
     scale = figure.colorbar(
         ScalarMappable(cmap='viridis'), ax=right, location='bottom', shrink=0.8, aspect=40
     )
@@ -99,7 +99,7 @@ def draw(
 
 
 def _tint(area: np.ndarray) -> np.ndarray:
-    """(W,H,4) road surface and the unknown as colours on nothing, the farthest ahead first."""
+    """Returns (W,H,4) colours of road surface and unknown cells, farthest row first."""
     tint = np.zeros((*area.shape, 4))
     tint[(area >= 0) & (area < 50)] = (*_ROAD, 0.45)
     tint[area < 0] = (*_UNKNOWN, 0.25)
@@ -129,7 +129,7 @@ def _draw_boxes(axes: Axes, overlay: Overlay) -> None:
 
 
 def outlines(boxes: np.ndarray, colours: list[Any], width: float) -> LineCollection:
-    """Each box seen from above, with a line from its middle along its heading."""
+    """Returns the outline of each box from above, with a line along its heading."""
     boxes = np.array(boxes, np.float32).reshape(-1, 7)
     corners = corners_bev(torch.from_numpy(boxes)).numpy()
     lines, shades = [], []

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Plays the clouds and images of a bag through the nodes and shows what the camera adds.
+"""Plays clouds and images of a bag through the nodes and draws the effect of the camera.
 
 pipeline_node, camera_node and fusion_node are processes of their own over the ROS middleware, as
-on a robot. A cloud is sent, with the image of its time, when what was made of the one before it
-is here.
+on a robot. A cloud is sent with the image of its time when the outputs of the previous cloud have
+arrived.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from tqdm import tqdm
 from tiny_bev_ros.bag.cameras import find_camera, find_pose
 from tiny_bev_ros.bag.reader import Bag, find_cloud_topic
 from tiny_bev_ros.client import BevSubscriber
-from tiny_bev_ros.demo.camera_frames import Shot, shots
+from tiny_bev_ros.demo.camera_frames import CameraShot, shots
 from tiny_bev_ros.demo.cloud_demo import given_or_street, run_with_ros, table
-from tiny_bev_ros.demo.fusion_figure import draw, likeliest_cell, looks_of
+from tiny_bev_ros.demo.fusion_figure import attended_pixels, draw, likeliest_cell
 from tiny_bev_ros.demo.point_check import PointStatus, check_points, row
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.messages.camera_features import CameraFeatures, decode_camera_features
@@ -53,30 +53,30 @@ from tiny_bev_ros.training.simulated_camera import CLASSES, EYE
 
 _NAME = 'camera'
 _CAMERA_CHANNELS = 64
-# Focal length in pixels of the pictures with which the camera was trained: others are scaled to
-# it, so that things are as large in them.
+# Focal length in pixels of the training images: other images are scaled to it, so that objects
+# have the size of training.
 _FOCAL = EYE.focal
 _NODES = ('pipeline_node', 'camera_node', 'fusion_node')
-# From which score on an object is drawn.
+# Score from which an object is drawn.
 _LIKELY = 0.3
 # The first start compiles kernels, on a slow or busy machine for minutes.
 _START_S = 300.0
 _ANSWER_S = 10.0
 _TRIES = 3
 _PERIOD_NS = 100_000_000
-# With fewer, medians mean nothing: a short bag is played again.
+# Fewest frames for medians: a shorter bag is repeated.
 _FEWEST = 20
 
 
 class Probe(Node):
-    """Sends shots to the nodes and collects what they make of them."""
+    """Node of the demo: sends camera frames and collects the outputs."""
 
     def __init__(self, namespace: str) -> None:
         super().__init__('demo_fusion', namespace=namespace)
         self.bev: BevTensor | None = None
         self.fused: BevTensor | None = None
         self.seen: CameraFeatures | None = None
-        # Milliseconds by node and stage, as the nodes say them.
+        # Milliseconds by node and stage, as the nodes publish them.
         self.stages: dict[tuple[str, str], list[float]] = defaultdict(list)
         self.latencies: dict[str, list[float]] = defaultdict(list)
         self.with_camera = 0
@@ -100,7 +100,7 @@ class Probe(Node):
         ]
 
     def wait_for(self, nodes: list[NodeProcess]) -> None:
-        """Returns when every topic has both its ends."""
+        """Waits until every topic has publisher and subscriber."""
         end = time.monotonic() + _START_S
         inputs = ('points', f'{_NAME}/image', f'{_NAME}/camera_info')
         outputs = ('bev_features', 'fused_features', f'{_NAME}/camera_features')
@@ -118,8 +118,8 @@ class Probe(Node):
                 key = (node_name.rpartition('/')[2], stage.removesuffix('_ms'))
                 self.create_subscription(debug_type(), name, partial(self._on_time, key), 10)
 
-    def send(self, shot: Shot, nodes: list[NodeProcess]) -> bool:
-        """Publishes a shot; whether fused features came of it."""
+    def send(self, shot: CameraShot, nodes: list[NodeProcess]) -> bool:
+        """Publishes a camera frame; returns True if fused features arrived."""
         header = deserialize_message(shot.cloud, PointCloud2).header
         stamp = (header.stamp.sec, header.stamp.nanosec)
         self._sent = {stamp: time.monotonic()}
@@ -134,7 +134,7 @@ class Probe(Node):
         return stamp not in self._sent
 
     def forget(self) -> None:
-        """Drops the times so far."""
+        """Drops the measurements so far."""
         self.stages.clear()
         self.latencies.clear()
         self.with_camera = 0
@@ -164,14 +164,14 @@ class Probe(Node):
 def start(
     stack: ExitStack, namespace: str, pose: list[float], width: int, folder: Path
 ) -> list[NodeProcess]:
-    """The three nodes, with the shipped weights; images are scaled to a width."""
+    """Starts the three nodes with the shipped weights; images are scaled to a width."""
     common = ['--params-file', config_file(f'weights_{MARKED}.yaml')]
     for part in ('pfn', 'backbone', 'camera', 'fusion'):
         common += ['-p', f'{part}.checkpoint:={weights_file(MARKED)}']
     own = {
         'pipeline_node': ['-p', 'weights:=none'],
         'camera_node': ['-p', f'camera.resize_width:={width}'],
-        # A slow machine is to show a fusion as well.
+        # Waits long enough for the camera on a slow machine.
         'fusion_node': [
             *('-p', f'cameras:=[{_NAME}]', '-p', f'extrinsics.{_NAME}:={pose}'),
             *('-p', 'sync.timeout_ms:=1000.0', '-p', 'weights:=none'),
@@ -186,7 +186,7 @@ def start(
 
 
 def run(options: argparse.Namespace) -> None:
-    """Plays, prints the table, draws the picture."""
+    """Plays the bag, prints the table and draws the figure."""
     folder = Path(options.output)
     folder.mkdir(parents=True, exist_ok=True)
     path = given_or_street(options.bag, folder / 'street_with_camera', camera=True)
@@ -210,7 +210,7 @@ def run(options: argparse.Namespace) -> None:
         probe = Probe(namespace)
         stack.callback(probe.destroy_node)
         probe.wait_for(nodes)
-        # Until the nodes know each other, and have seen the camera_info.
+        # The first answer shows that discovery is over and camera_info has arrived.
         if not any(probe.send(first, nodes) for _ in range(_TRIES)):
             raise TinyBevError(f'no fused features came out; see the logs in {folder}')
         probe.forget()
@@ -223,9 +223,9 @@ def run(options: argparse.Namespace) -> None:
             answered += probe.send(shot, nodes)
         status = probe.status.ask(nodes[0].check)
     _report(path, probe, index + 1, answered, status)
-    picture = folder / 'demo_fusion.png'
-    _draw(shot, pose, probe, f'{path.name} {cloud} and {camera.image}', picture)
-    print(f'picture: {picture}')
+    figure = folder / 'demo_fusion.png'
+    _draw(shot, pose, probe, f'{path.name} {cloud} and {camera.image}', figure)
+    print(f'figure: {figure}')
     check_points(status)
 
 
@@ -237,7 +237,7 @@ def _report(path: Path, probe: Probe, sent: int, answered: int, status: dict[str
         row(status),
     ]
     for what, values in probe.latencies.items():
-        rows.append((f'{what}, from the cloud on', _times(values)))
+        rows.append((f'{what}, from cloud to output', _times(values)))
     for (node, stage), values in sorted(probe.stages.items()):
         rows.append((f'{node}, {stage}', _times(values)))
     print(table(rows))
@@ -248,7 +248,7 @@ def _times(values: list[float]) -> str:
     return f'{middle:6.1f} ms, 95 %: {tail:.1f} ms'
 
 
-def _draw(shot: Shot, pose: list[float], probe: Probe, title: str, path: Path) -> None:
+def _draw(shot: CameraShot, pose: list[float], probe: Probe, title: str, path: Path) -> None:
     bev, fused, seen = probe.bev, probe.fused, probe.seen
     if bev is None or fused is None or seen is None:
         raise TinyBevError('features of the camera did not arrive')
@@ -265,13 +265,15 @@ def _draw(shot: Shot, pose: list[float], probe: Probe, title: str, path: Path) -
     with torch.inference_mode():
         said = network.heads['detection'](torch.cat([map_of_lidar, fused_map]))
         found = decode(said, grid, (_LIKELY,) * len(CLASSES))
-        # The middle of an object: there is something to be told.
+        # Cell of the likeliest object.
         cell = likeliest_cell(fusion, grid, camera, said.heat[1].amax(dim=0).numpy())
-        looks = looks_of(fusion, map_of_lidar, grid, seen.tensor.float(), camera, whole, cell)
+        attended = attended_pixels(
+            fusion, map_of_lidar, grid, seen.tensor.float(), camera, whole, cell
+        )
     points = decode_cloud(deserialize_message(shot.cloud, PointCloud2)).points
     image = decode_image(deserialize_message(shot.image, Image))
     maps = (map_of_lidar[0].numpy(), fused_map[0].numpy())
-    draw(image, whole, points, maps, found, grid, looks, title, path)
+    draw(image, whole, points, maps, found, grid, attended, title, path)
 
 
 def main() -> None:
@@ -280,7 +282,7 @@ def main() -> None:
     parser.add_argument(
         '--bag', default='', help='rosbag2 with clouds, images and transforms; default: simulated'
     )
-    parser.add_argument('--topic', default='', help='its PointCloud2 topic, if it has several')
-    parser.add_argument('--image', default='', help='its Image topic, if it has several')
-    parser.add_argument('--output', default='build/demo', help='folder for picture and logs')
+    parser.add_argument('--topic', default='', help='PointCloud2 topic, where the bag has several')
+    parser.add_argument('--image', default='', help='Image topic, where the bag has several')
+    parser.add_argument('--output', default='build/demo', help='folder of figure and logs')
     run_with_ros(parser, run)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Picture of a fusion: an image with points, where one cell looks in it, and the maps."""
+"""Figure of a fusion: an image with points and the pixels one cell attends to, and BEV maps."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tiny_bev_ros.models.heads.detection import Detections
 from tiny_bev_ros.models.tokens import to_tokens
 from tiny_bev_ros.training.simulated_camera import CLASSES
 
-# Of the classes of `sighted`.
+# Colours of the classes of simulated camera frames.
 COLOURS = ('#4fc3f7', '#ffd54f', '#ff7043')
 _CELL = '#ff3355'
 _FARTHEST = 50.0
@@ -35,13 +35,13 @@ _WITHIN_M = 30.0
 
 
 @dataclass(frozen=True)
-class Looks:
-    """Where a cell looks in an image.
+class AttendedPixels:
+    """Pixels that a cell attends to in an image.
 
     Attributes:
-        cell: its row and column in the map.
-        pixels: (M,2) of the image, columns first.
-        weights: (M,) how much it takes from each, as a mean over the heads; their sum is 1.
+        cell: row and column of the cell.
+        pixels: (M,2) pixels of the image, column first.
+        weights: (M,) attention weights, the mean over the heads; their sum is 1.
     """
 
     cell: tuple[int, int]
@@ -50,7 +50,7 @@ class Looks:
 
 
 @torch.inference_mode()
-def looks_of(
+def attended_pixels(
     fusion: FuTrFusion,
     bev: Tensor,
     grid: BevGrid,
@@ -58,17 +58,17 @@ def looks_of(
     camera: Camera,
     image_camera: Camera,
     cell: tuple[int, int],
-) -> Looks:
-    """Where a cell of a map looks in the image of one camera.
+) -> AttendedPixels:
+    """Returns the pixels that a cell attends to in the image of one camera.
 
     Args:
-        fusion: of the mode 'projected', in eval mode.
-        bev: (1,C,h,w) the map.
-        grid: of the map.
-        features: (1,c,rows,cols) of the camera.
-        camera: as of an image of cols x rows.
-        image_camera: the same of the image that is shown.
-        cell: row and column.
+        fusion: fusion of mode 'projected', in eval mode.
+        bev: (1,C,h,w) BEV features.
+        grid: grid of the BEV features.
+        features: (1,c,rows,cols) camera features.
+        camera: camera with intrinsics for cols x rows pixels.
+        image_camera: camera with intrinsics for the drawn image.
+        cell: row and column of the cell.
     """
     attention = fusion.attention
     assert isinstance(attention, ProjectedAttention)
@@ -76,29 +76,29 @@ def looks_of(
     queries = fusion.before(to_tokens(bev)[0, sight.cell])
     weights = attention.weights(queries, grid, [features[0]], [camera])
     mine = sight.owner() == cell[0] * grid.shape[1] + cell[1]
-    places = torch.tensor(
+    positions = torch.tensor(
         [
             [grid.x_axis.centre(cell[1]), grid.y_axis.centre(cell[0]), attention.heights[height]]
             for height in sight.height[mine].tolist()
         ],
         dtype=torch.float64,
     ).view(-1, 3)
-    pixels, _ = image_camera.project(places)
-    return Looks(cell, pixels.numpy(), weights[mine].mean(dim=1).numpy())
+    pixels, _ = image_camera.project(positions)
+    return AttendedPixels(cell, pixels.numpy(), weights[mine].mean(dim=1).numpy())
 
 
 def likeliest_cell(
-    fusion: FuTrFusion, grid: BevGrid, camera: Camera, heat: np.ndarray
+    fusion: FuTrFusion, grid: BevGrid, camera: Camera, heatmap: np.ndarray
 ) -> tuple[int, int]:
-    """Row and column of the hottest cell (h,w) within 30 m of which all heights are in sight."""
+    """Returns the cell of the highest score within 30 m whose heights are all visible."""
     attention = fusion.attention
     assert isinstance(attention, ProjectedAttention)
     seen = attention.sight(grid, [camera], torch.device('cpu')).owner().numpy()
-    count = np.bincount(seen, minlength=heat.size).reshape(heat.shape)
-    rows, cols = np.indices(heat.shape)
+    count = np.bincount(seen, minlength=heatmap.size).reshape(heatmap.shape)
+    rows, cols = np.indices(heatmap.shape)
     far = np.hypot(grid.x_axis.centre(cols), grid.y_axis.centre(rows)) > _WITHIN_M
     fit = (count == count.max()) & ~far
-    row, col = np.unravel_index(np.where(fit, heat, -np.inf).argmax(), count.shape)
+    row, col = np.unravel_index(np.where(fit, heatmap, -np.inf).argmax(), count.shape)
     return int(row), int(col)
 
 
@@ -109,37 +109,37 @@ def draw(
     maps: tuple[np.ndarray, np.ndarray],
     found: Sequence[Detections],
     grid: BevGrid,
-    looks: Looks,
+    attended: AttendedPixels,
     title: str,
     path: Path,
 ) -> None:
-    """Writes a PNG: the image with points and what the cell looks at, the maps below.
+    """Writes a PNG: the image with points and attended pixels, the BEV maps below.
 
     Args:
-        image: (H,W,3) uint8.
-        camera: that took it.
+        image: (H,W,3) uint8 image.
+        camera: camera of the image.
         points: (N,3+) float32 x, y, z in metres.
-        maps: (C,h,w) of the LiDAR, and fused.
-        found: objects in each of them, with labels of `sighted.CLASSES`.
-        grid: of both.
-        looks: of one cell.
-        title: of the picture.
-        path: of the PNG.
+        maps: (C,h,w) BEV features of the LiDAR, and fused ones.
+        found: detections in each map, with labels of `simulated_camera.CLASSES`.
+        grid: grid of both maps.
+        attended: pixels that one cell attends to.
+        title: title of the figure.
+        path: path of the PNG.
     """
     figure = Figure(figsize=(12, 8.4), layout='constrained')
     panels = figure.subplot_mosaic(
         [['image'] * 3, ['lidar', 'fused', 'change']], height_ratios=(1, 1.25)
     )
-    _draw_image(panels['image'], image, camera, points, looks, figure)
+    _draw_image(panels['image'], image, camera, points, attended, figure)
     (x_low, x_high), (y_low, y_high) = grid.x_range, grid.y_range
     extent = (y_high, y_low, x_low, x_high)
     lidar, fused = maps
     boxes = dict(zip(('lidar', 'fused'), found, strict=True))
     change = np.sqrt(np.square(fused - lidar).mean(axis=0))[None]
     for name, shown, said in (
-        ('lidar', lidar, 'map of the LiDAR, activation strength'),
-        ('fused', fused, 'fused map, activation strength'),
-        ('change', change, 'what the camera changed'),
+        ('lidar', lidar, 'LiDAR features, activation strength'),
+        ('fused', fused, 'fused features, activation strength'),
+        ('change', change, 'change by the camera'),
     ):
         axes = panels[name]
         axes.imshow(bev_image(shown), extent=extent, interpolation='nearest')
@@ -147,8 +147,8 @@ def draw(
             colours = [COLOURS[label] for label in boxes[name].labels.tolist()]
             axes.add_collection(outlines(boxes[name].boxes.numpy(), colours, 1.6))
         axes.plot(
-            grid.y_axis.centre(looks.cell[0]),
-            grid.x_axis.centre(looks.cell[1]),
+            grid.y_axis.centre(attended.cell[0]),
+            grid.x_axis.centre(attended.cell[1]),
             's', markersize=9, markerfacecolor='none', markeredgecolor=_CELL, markeredgewidth=2,
         )  # fmt: skip
         axes.set(aspect='equal', xlim=(y_high, y_low), ylim=(x_low, x_high), title=said)
@@ -170,24 +170,24 @@ def _draw_image(
     image: np.ndarray,
     camera: Camera,
     points: np.ndarray,
-    looks: Looks,
+    attended: AttendedPixels,
     figure: Figure,
 ) -> None:
     axes.imshow(image)
-    places = torch.from_numpy(np.ascontiguousarray(points[:, :3]))
-    inside = camera.sees(places)
-    pixels, depth = camera.project(places[inside])
-    # The near ones last, over those behind them; not so many that they hide the image.
+    positions = torch.from_numpy(np.ascontiguousarray(points[:, :3]))
+    inside = camera.sees(positions)
+    pixels, depth = camera.project(positions[inside])
+    # Near points are drawn last, over far ones; a part of the points keeps the image visible.
     step = -(-len(depth) // _MOST_POINTS) or 1
     order = depth.argsort(descending=True)[::step]
     at, far = pixels[order].numpy(), depth[order].numpy()
     axes.scatter(
         at[:, 0], at[:, 1], s=2, c=far, cmap='turbo_r', vmin=0, vmax=_FARTHEST, linewidths=0
     )
-    size = 60 + 500 * looks.weights
-    cols, rows = looks.pixels.T
+    size = 60 + 500 * attended.weights
+    cols, rows = attended.pixels.T
     axes.scatter(cols, rows, s=size, facecolors='none', edgecolors=_CELL, linewidths=2)
-    for (col, row), weight in zip(looks.pixels, looks.weights, strict=True):
+    for (col, row), weight in zip(attended.pixels, attended.weights, strict=True):
         axes.annotate(
             f'{weight:.0%}', (col, row), (14, 0), textcoords='offset points', color='white',
             fontsize=8, va='center', bbox={'facecolor': _CELL, 'edgecolor': 'none', 'pad': 1},
@@ -195,7 +195,7 @@ def _draw_image(
     axes.set(xlim=(-0.5, image.shape[1] - 0.5), ylim=(image.shape[0] - 0.5, -0.5))
     axes.set_axis_off()
     axes.set_title(
-        f'{len(order)} of {len(depth)} points in the image; circles: where the framed cell looks'
+        f'{len(order)} of {len(depth)} points in the image; circles: attended by the framed cell'
     )
     scale = ScalarMappable(cmap='turbo_r')
     scale.set_clim(0, _FARTHEST)

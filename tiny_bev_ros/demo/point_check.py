@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tells in the demos whether the points of clouds were on the map at all."""
+"""Check of the demos that clouds have points on the grid."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from rclpy.node import Node
 
 from tiny_bev_ros.errors import TinyBevError
 
-# A node tells how it is once a second.
+# Nodes publish diagnostics once a second.
 _STATUS_S = 3.0
 _EMPTY, _OUTSIDE = 'clouds without a point in the grid', 'last told of clouds outside'
 _CLOSE_M = 8.0
 
 
 class PointStatus:
-    """Asks the diagnostics of the node that gets the clouds.
+    """Subscriber of the diagnostics of the node that receives the clouds.
 
     Args:
-        probe: node of a demo, in the namespace of the other one.
+        probe: node of the demo, in the same namespace.
     """
 
     def __init__(self, probe: Node) -> None:
@@ -32,10 +32,10 @@ class PointStatus:
         probe.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, 10)
 
     def ask(self, check: Callable[[], None]) -> dict[str, str]:
-        """The next diagnostics of the node, by key; empty if none come.
+        """Returns the next diagnostics of the node by key; empty if none arrive.
 
         Args:
-            check: is called meanwhile; raises when the node has ended.
+            check: called while waiting; raises when the node has ended.
         """
         self._told = {}
         end = time.monotonic() + _STATUS_S
@@ -53,20 +53,20 @@ class PointStatus:
 
 
 def row(told: dict[str, str]) -> tuple[str, str]:
-    """The line of a table that says how many clouds were off the map."""
+    """Returns the row of a table with the number of clouds outside the grid."""
     if _EMPTY not in told:
-        return _EMPTY, 'not known'
-    return _EMPTY, f'{told[_EMPTY]} of {told["published"]}, with those that warmed up'
+        return _EMPTY, 'unknown'
+    return _EMPTY, f'{told[_EMPTY]} of {told["published"]}, warm-up included'
 
 
 def check_points(told: dict[str, str]) -> None:
-    """Raises TinyBevError where diagnostics say that no cloud had a point in the grid."""
+    """Raises TinyBevError where no cloud had a point in the grid."""
     if 0 < int(told.get('published', 0)) <= int(told.get(_EMPTY, 0)):
         raise TinyBevError(f'no cloud has a point in the grid: {told[_OUTSIDE]}')
 
 
 def hint(points: np.ndarray, grid: str) -> str:
-    """A line about the last cloud, or ''; the grid is the preset that was asked for."""
+    """Returns a hint about the last cloud, or ''; ``grid`` is the given preset."""
     if not len(points):
         return 'the last cloud has no usable point'
     if np.ptp(points[:, :2], axis=0).max() < _CLOSE_M and not grid:
