@@ -14,7 +14,7 @@ from sensor_msgs.msg import CameraInfo
 
 from tiny_bev_ros.bag.reader import Bag
 from tiny_bev_ros.bag.street_bag import make_street_bag
-from tiny_bev_ros.demo.camera_frames import Shot, shots
+from tiny_bev_ros.demo.camera_frames import CameraShot, shots
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.resources import command
 
@@ -76,12 +76,12 @@ def test_another_stamp():
     info = CameraInfo(width=640, distortion_model='plumb_bob', k=[float(i) for i in range(9)])
     info.header.frame_id = 'optical'
     sent = bytes(serialize_message(info))
-    moved = Shot(sent, sent, sent).at(12 * 10**9 + 34).info
+    moved = CameraShot(sent, sent, sent).at(12 * 10**9 + 34).info
     found = deserialize_message(moved, CameraInfo)
     assert (found.header.stamp.sec, found.header.stamp.nanosec) == (12, 34)
     found.header.stamp = info.header.stamp
     assert found == info
     # As a machine of the other byte order would have sent it.
     swapped = b'\x00\x00\x00\x00' + struct.pack('>iI', 1, 2) + b'rest'
-    moved_too = Shot(swapped, swapped, swapped).at(3 * 10**9 + 4).cloud
+    moved_too = CameraShot(swapped, swapped, swapped).at(3 * 10**9 + 4).cloud
     assert moved_too == b'\x00\x00\x00\x00' + struct.pack('>iI', 3, 4) + b'rest'
