@@ -43,7 +43,12 @@ def test_bag_holds_the_drive(tmp_path: Path) -> None:
         np.testing.assert_array_equal(decode_cloud(cloud).points, expected.points)
         found = decode_objects(deserialize_message(labels[index].data, Float32MultiArray))
         assert found.labels.stamp == divmod(message.time_ns, 10**9)
-        seen = np.bincount(expected.owner[expected.owner >= 0], minlength=len(expected.boxes)) > 4
+        seen = (
+            np.bincount(
+                expected.instance_ids[expected.instance_ids >= 0], minlength=len(expected.boxes)
+            )
+            > 4
+        )
         np.testing.assert_array_equal(found.boxes, expected.boxes[seen])
 
 

@@ -36,8 +36,8 @@ def test_a_mark_changes_the_paint_of_its_vehicle_and_nothing_else(seed):
     marked[vehicles[::2]] = True
     plain, warning = colours_of(scene, seed, none_of(scene)), colours_of(scene, seed, marked)
     parts = scene.parts
-    painted = (parts['owner'] >= 0) & (parts['surface'] == kinds.PAINT)
-    expected = painted & marked[parts['owner']]
+    painted = (parts['instance_id'] >= 0) & (parts['surface'] == kinds.PAINT)
+    expected = painted & marked[parts['instance_id']]
     np.testing.assert_array_equal((plain != warning).any(axis=1), expected)
     # Orange, and nothing else is.
     red, green, blue = warning.T
@@ -50,7 +50,7 @@ def test_one_vehicle_has_one_paint_and_many_have_many():
     colours, parts = colours_of(scene, 0, none_of(scene)), scene.parts
     paints = set()
     for index in np.nonzero(scene.objects['label'] == 0)[0]:
-        own = colours[(parts['owner'] == index) & (parts['surface'] == kinds.PAINT)]
+        own = colours[(parts['instance_id'] == index) & (parts['surface'] == kinds.PAINT)]
         assert (own == own[0]).all()
         paints.add(tuple(own[0]))
     assert len(paints) > 10

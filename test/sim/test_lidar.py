@@ -28,7 +28,7 @@ def scene_of(*things, terrain=LEVEL):
 
 def things(sweep):
     """Points that do not lie on the ground."""
-    return sweep.points[sweep.owner > -2]
+    return sweep.points[sweep.instance_ids > -2]
 
 
 def box(position, size, pose=None, **options):
@@ -37,7 +37,7 @@ def box(position, size, pose=None, **options):
 
 def test_ground_is_level_and_ends_at_the_horizon():
     sweep = scan(scene_of(), EXACT, HERE)
-    assert (sweep.owner == -2).all()
+    assert (sweep.instance_ids == -2).all()
     np.testing.assert_allclose(sweep.points[:, 2], -1.73, atol=1e-3)
     assert np.hypot(*sweep.points[:, :2].T).max() > 70
 
@@ -161,8 +161,8 @@ def test_a_leaning_sensor_sees_the_same_world():
     from tiny_bev_ros.sim.world.parts import rotation
 
     level = sweep.points[:, :3] @ rotation(0, 0.1, -0.05).T
-    np.testing.assert_allclose(level[sweep.owner == -2, 2], -2.0, atol=0.01)
-    np.testing.assert_allclose(level[sweep.owner == -1, 0], 9.9, atol=0.05)
+    np.testing.assert_allclose(level[sweep.instance_ids == -2, 2], -2.0, atol=0.01)
+    np.testing.assert_allclose(level[sweep.instance_ids == -1, 0], 9.9, atol=0.05)
 
 
 def test_near_things_hide_far_ones():
@@ -278,7 +278,7 @@ def test_street_sweep_is_like_a_real_one(seed):
     sweep = scan(street(seed), LIDARS['hdl64'], ego_pose(plan_of(seed)), seed)
     points = sweep.points
     assert points.dtype == np.float32
-    assert points.shape == (len(sweep.owner), 4)
+    assert points.shape == (len(sweep.instance_ids), 4)
     assert np.isfinite(points).all()
     # A sweep of the HDL-64E has 110 to 127 thousand points from about 1.15 times the firings.
     assert 80_000 < len(points) < 115_200
@@ -322,7 +322,7 @@ def test_points_lie_in_the_boxes_of_their_objects():
         scene = street(seed)
         sweep = scan(scene, LIDARS['hdl64'], ego_pose(plan_of(seed)), seed)
         for index, box_of in enumerate(sweep.boxes):
-            mine = sweep.points[sweep.owner == index, :3] - box_of[:3]
+            mine = sweep.points[sweep.instance_ids == index, :3] - box_of[:3]
             cos, sin = np.cos(box_of[6]), np.sin(box_of[6])
             local = np.stack(
                 [cos * mine[:, 0] + sin * mine[:, 1], cos * mine[:, 1] - sin * mine[:, 0]], 1

@@ -241,8 +241,9 @@ def test_camera_and_lidar_see_the_same_world(seed):
     inside = camera.sees(points) & (points[:, 0] < 50)
     at, depth = camera.project(points[inside])
     col, row = at.round().long().numpy().T
-    owner = np.where(view.hit >= 0, scene.parts['owner'][view.hit.clip(0)], -2)[row, col]
+    of_parts = scene.parts['instance_id'][view.hit.clip(0)]
+    instance_ids = np.where(view.hit >= 0, of_parts, -2)[row, col]
     # Not on edges, where a pixel is wide, nor where glass lets a ray through.
-    assert (owner == sweep.owner[inside.numpy()]).mean() > 0.85
+    assert (instance_ids == sweep.instance_ids[inside.numpy()]).mean() > 0.85
     near = np.abs(view.depth[row, col] - depth.numpy()) < 0.05 * depth.numpy()
     assert near.mean() > 0.8

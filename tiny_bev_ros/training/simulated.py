@@ -27,7 +27,7 @@ def simulated(seed: int, lidars: tuple[str, ...]) -> Frame:
     sweep = scan(scene, LIDARS[lidar], pose, seed, mounting)
     return Frame(
         sweep.points,
-        sweep.owner,
+        sweep.instance_ids,
         sweep.boxes,
         scene.objects['label'].astype(np.int64),
         _road(scene.terrain, pose),

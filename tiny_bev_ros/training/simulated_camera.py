@@ -78,7 +78,7 @@ def sighted(seed: int) -> CameraFrame:
         seed,
     )
     labels = np.where(marked, 2, np.where(label == 2, -1, label)).astype(np.int64)
-    return CameraFrame(_ahead(sweep.points, sweep.owner, sweep.boxes, labels), image, dark)
+    return CameraFrame(_ahead(sweep.points, sweep.instance_ids, sweep.boxes, labels), image, dark)
 
 
 def _daylight(random: np.random.Generator) -> Light:

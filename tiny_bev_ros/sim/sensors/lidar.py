@@ -24,20 +24,20 @@ class Sweep:
 
     Attributes:
         points: (N,4) float32 x, y, z, intensity (0 to 1), column by column.
-        owner: (N,) int32 index of the object under each point; -1 for other things, -2 for the
-            ground.
+        instance_ids: (N,) int32 index of the object under each point; -1 for other things,
+            -2 for the ground.
         boxes: (O,7) float32 boxes of the scene's objects: x, y, z of the centre, length,
             width, height, yaw.
     """
 
     points: np.ndarray
-    owner: np.ndarray
+    instance_ids: np.ndarray
     boxes: np.ndarray
 
     @property
     def counts(self) -> np.ndarray:
         """(O,) int64, number of points on each object."""
-        return np.bincount(self.owner[self.owner >= 0], minlength=len(self.boxes))
+        return np.bincount(self.instance_ids[self.instance_ids >= 0], minlength=len(self.boxes))
 
 
 def scan(
@@ -112,10 +112,11 @@ def scan(
     intensity = reflectivity[seen] * cosine[seen] ** 0.3
     intensity = np.clip(intensity + random.normal(0, 0.04, intensity.shape), 0, 1)
     hit = hit[seen]
-    owner = np.where(hit >= 0, parts['owner'][np.maximum(hit, 0)] if len(parts) else -1, -2)
+    of_parts = parts['instance_id'][np.maximum(hit, 0)] if len(parts) else -1
+    instance_ids = np.where(hit >= 0, of_parts, -2)
     return Sweep(
         np.column_stack([points, intensity]).astype(np.float32),
-        owner.astype(np.int32),
+        instance_ids.astype(np.int32),
         boxes_from(scene, origin, turn, yaw),
     )
 

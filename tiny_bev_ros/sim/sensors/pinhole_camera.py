@@ -21,7 +21,7 @@ _AMBIENT, _SUN = 0.5, 0.55
 _HAZE_M = 250.0
 _FARTHEST = 150.0
 _NOISE = 0.012
-# Corners of a box: two corners whose indices differ in one bit fraction an edge.
+# Corners of a box: two corners whose indices differ in one bit share an edge.
 _CORNERS = np.array([[1 - 2 * (i >> axis & 1) for axis in range(3)] for i in range(8)])
 
 

@@ -59,9 +59,12 @@ def colours_of(scene: Scene, seed: int, marked: np.ndarray) -> np.ndarray:
     cloth = _CLOTHES[random.integers(0, len(_CLOTHES), (count + 1, 2))]
 
     parts = scene.parts
-    owner, surface = parts['owner'], parts['surface']  # the last colour belongs to no object
+    instance_id, surface = (
+        parts['instance_id'],
+        parts['surface'],
+    )  # the last colour belongs to no object
     walls = _WALLS[random.integers(0, len(_WALLS), len(_WALLS) * 4)]
-    # Parts of one house, wall or post fraction their reflectivity, and so their colour.
+    # Parts of one house, wall or post have equal reflectivity, and so equal colour.
     wall_index = (parts['reflectivity'] * 997).astype(np.int64) % len(walls)
     colours = np.asarray(walls[wall_index] * (0.6 + 0.8 * parts['reflectivity'][:, None]))
     for kind, colour in _FIXED.items():
@@ -69,10 +72,10 @@ def colours_of(scene: Scene, seed: int, marked: np.ndarray) -> np.ndarray:
     leaves = surface == kinds.LEAVES
     colours[leaves] = _LEAVES * (0.5 + 1.2 * parts['reflectivity'][leaves, None])
     painted, dressed = surface == kinds.PAINT, surface == kinds.CLOTH
-    colours[painted] = paint[owner[painted]]
+    colours[painted] = paint[instance_id[painted]]
     # Trousers differ in colour from the clothes above them.
-    low = parts['position'][:, 2] < _middles(scene)[owner]
-    colours[dressed] = cloth[owner[dressed], low[dressed].astype(np.int64)]
+    low = parts['position'][:, 2] < _middles(scene)[instance_id]
+    colours[dressed] = cloth[instance_id[dressed], low[dressed].astype(np.int64)]
     return np.clip(colours, 0, 1).astype(np.float32)
 
 

@@ -37,7 +37,7 @@ PART = np.dtype(
         # Surface for a camera.
         ('surface', np.int32),
         # Index of the object that the part belongs to, -1 for none.
-        ('owner', np.int32),
+        ('instance_id', np.int32),
     ]
 )
 
@@ -98,9 +98,9 @@ class PartList:
         self._rows: list[tuple] = []
         self._stand(Pose(0.0, 0.0), -1)
 
-    def stand(self, pose: Pose, owner: int = -1) -> PartList:
+    def stand(self, pose: Pose, instance_id: int = -1) -> PartList:
         """Begins a thing: parts that follow belong to it and lie in its frame; returns self."""
-        self._stand(pose, owner)
+        self._stand(pose, instance_id)
         return self
 
     def box(
@@ -143,8 +143,8 @@ class PartList:
         """Returns the parts, (S,) PART."""
         return np.array(self._rows, PART)
 
-    def _stand(self, pose: Pose, owner: int) -> None:
-        self._pose, self._owner = pose, owner
+    def _stand(self, pose: Pose, instance_id: int) -> None:
+        self._pose, self._instance_id = pose, instance_id
         self._turn = pose.rotation().tolist()
 
     def _add(
@@ -177,7 +177,7 @@ class PartList:
                 material.reflectivity,
                 material.dropout,
                 material.surface,
-                self._owner,
+                self._instance_id,
             )
         )
 

@@ -33,7 +33,7 @@ class Scene:
     Attributes:
         terrain: the ground.
         parts: (S,) PART, everything that stands on the ground.
-        objects: (O,) OBJECT, labels of a detector; ``parts['owner']`` holds their indices.
+        objects: (O,) OBJECT, labels of a detector; ``parts['instance_id']`` holds their indices.
     """
 
     terrain: Terrain
@@ -46,8 +46,8 @@ class Scene:
         if not moves.any():
             return self
         parts, objects = self.parts.copy(), self.objects.copy()
-        owned = parts['owner'] >= 0
-        parts['position'][owned, :2] += moves[parts['owner'][owned]]
+        owned = parts['instance_id'] >= 0
+        parts['position'][owned, :2] += moves[parts['instance_id'][owned]]
         objects['position'][:, :2] += moves
         return replace(self, parts=parts, objects=objects)
 

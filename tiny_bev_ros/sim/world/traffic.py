@@ -47,7 +47,7 @@ def _wheels(parts: PartList, length: float, width: float, radius: float) -> None
             parts.box((x, y, radius), (radius * 1.7, 0.22, radius * 2), _TYRE)
 
 
-def car(parts: PartList, random: np.random.Generator, pose: Pose, owner: int) -> Size:
+def car(parts: PartList, random: np.random.Generator, pose: Pose, instance_id: int) -> Size:
     """Adds a hatchback, saloon, estate or off-roader."""
     kind = random.choice(['hatchback', 'saloon', 'estate', 'suv'], p=[0.5, 0.18, 0.17, 0.15])
     length = {
@@ -58,7 +58,7 @@ def car(parts: PartList, random: np.random.Generator, pose: Pose, owner: int) ->
     }[str(kind)]
     width = 1.34 + 0.075 * length + random.normal(0, 0.05)
     height = random.uniform(1.6, 1.8) if kind == 'suv' else random.uniform(1.38, 1.56)
-    parts.stand(pose, owner)
+    parts.stand(pose, instance_id)
     paint, glass = _paint(random), _glass(random)
     sill = random.uniform(0.16, 0.24) + (0.07 if kind == 'suv' else 0.0)
     belt = height * random.uniform(0.58, 0.64)
@@ -113,11 +113,11 @@ def car(parts: PartList, random: np.random.Generator, pose: Pose, owner: int) ->
     return length, width, height
 
 
-def van(parts: PartList, random: np.random.Generator, pose: Pose, owner: int) -> Size:
+def van(parts: PartList, random: np.random.Generator, pose: Pose, instance_id: int) -> Size:
     """Adds a van, from small delivery van to minibus."""
     length, width = random.uniform(4.3, 5.9), random.uniform(1.75, 2.05)
     height = random.uniform(1.8, 2.6)
-    parts.stand(pose, owner)
+    parts.stand(pose, instance_id)
     paint, glass = _paint(random), _glass(random)
     nose = random.uniform(0.5, 1.0)
     sill = random.uniform(0.2, 0.3)
@@ -143,11 +143,11 @@ def van(parts: PartList, random: np.random.Generator, pose: Pose, owner: int) ->
     return length, width, height
 
 
-def truck(parts: PartList, random: np.random.Generator, pose: Pose, owner: int) -> Size:
+def truck(parts: PartList, random: np.random.Generator, pose: Pose, instance_id: int) -> Size:
     """Adds a truck with a box or an open bed."""
     length, width = random.uniform(6.0, 11.0), random.uniform(2.2, 2.55)
     height = random.uniform(2.7, 3.8)
-    parts.stand(pose, owner)
+    parts.stand(pose, instance_id)
     paint, load = _paint(random), _paint(random)
     cab = random.uniform(1.6, 2.3)
     cab_height = min(height, random.uniform(2.4, 3.0))
@@ -167,10 +167,10 @@ def truck(parts: PartList, random: np.random.Generator, pose: Pose, owner: int) 
     return length, width, height
 
 
-def bus(parts: PartList, random: np.random.Generator, pose: Pose, owner: int) -> Size:
+def bus(parts: PartList, random: np.random.Generator, pose: Pose, instance_id: int) -> Size:
     """Adds a city bus."""
     length, width, height = random.uniform(9.5, 12.2), 2.55, random.uniform(2.95, 3.3)
-    parts.stand(pose, owner)
+    parts.stand(pose, instance_id)
     paint = _paint(random)
     parts.box((0, 0, 0.75), (length, width, 0.9), paint)
     parts.box((0, 0, 1.85), (length, width * 0.98, 1.3), _glass(random), taper=(0.99, 0.98))
@@ -183,14 +183,14 @@ def bus(parts: PartList, random: np.random.Generator, pose: Pose, owner: int) ->
     return length, width, height
 
 
-def pedestrian(parts: PartList, random: np.random.Generator, pose: Pose, owner: int) -> Size:
+def pedestrian(parts: PartList, random: np.random.Generator, pose: Pose, instance_id: int) -> Size:
     """Adds a pedestrian who stands or walks, perhaps with a bag."""
     height = random.uniform(1.5, 1.92) if random.random() < 0.88 else random.uniform(1.0, 1.45)
     stride = random.uniform(0.0, 0.6) * height / 1.75
     cloth = Material(random.uniform(0.1, 0.6), surface=CLOTH)
     legs = Material(random.uniform(0.06, 0.4), surface=CLOTH)
     girth = random.uniform(0.85, 1.2) * height / 1.75
-    parts.stand(pose, owner)
+    parts.stand(pose, instance_id)
     hip = height * 0.48
     for side in (1, -1):
         swing = side * math.atan2(stride / 2, hip)
@@ -209,11 +209,11 @@ def pedestrian(parts: PartList, random: np.random.Generator, pose: Pose, owner: 
     return length, width, height
 
 
-def cyclist(parts: PartList, random: np.random.Generator, pose: Pose, owner: int) -> Size:
+def cyclist(parts: PartList, random: np.random.Generator, pose: Pose, instance_id: int) -> Size:
     """Adds a cyclist."""
     length, height = random.uniform(1.6, 1.9), random.uniform(1.6, 1.85)
-    parts.stand(pose, owner)
-    bicycle(parts, random, pose, owner, length)
+    parts.stand(pose, instance_id)
+    bicycle(parts, random, pose, instance_id, length)
     cloth = Material(random.uniform(0.1, 0.6), surface=CLOTH)
     lean = random.uniform(0.15, 0.7)
     parts.box(
@@ -228,10 +228,14 @@ def cyclist(parts: PartList, random: np.random.Generator, pose: Pose, owner: int
 
 
 def bicycle(
-    parts: PartList, random: np.random.Generator, pose: Pose, owner: int, length: float = 1.75
+    parts: PartList,
+    random: np.random.Generator,
+    pose: Pose,
+    instance_id: int,
+    length: float = 1.75,
 ) -> None:
     """Adds a bicycle without rider, which is no cyclist."""
-    parts.stand(pose, owner)
+    parts.stand(pose, instance_id)
     steel = Material(random.uniform(0.1, 0.5))
     spokes = Material(0.2, density=0.15)
     for x in (length / 2 - 0.33, -length / 2 + 0.33):
