@@ -88,14 +88,6 @@ def data_dir() -> Path:
 
 
 @pytest.fixture(scope='session', autouse=True)
-def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """No times measured beside other tests are left for the user's nodes."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv('XDG_CACHE_HOME', str(tmp_path_factory.mktemp('cache')))
-        yield
-
-
-@pytest.fixture(scope='session', autouse=True)
 def _own_networks() -> Iterator[None]:
     """Nodes in this process have small networks of random weights unless a test names others."""
     with pytest.MonkeyPatch.context() as patch:

@@ -12,13 +12,13 @@ import torch
 
 from benchmarks.peak_memory import peak_mb
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.inference import memory, pillar_runner
+from tiny_bev_ros.inference import backbone_runner, memory, pillar_runner
 from tiny_bev_ros.inference.backbone_memory import BackboneMemory, dense_bytes
 from tiny_bev_ros.inference.backbone_runner import BackboneRunner
 from tiny_bev_ros.inference.memory import NotEnoughMemoryError
-from tiny_bev_ros.inference.sparse import path_selector
-from tiny_bev_ros.inference.sparse.cost_model import TRIAL_SHARE, run_sparse, trial_pillars
+from tiny_bev_ros.inference.sparse import sparse_path
 from tiny_bev_ros.inference.sparse.layer_chain import ConvLayer
+from tiny_bev_ros.inference.sparse.sparse_path import WARMUP_FRACTION, make_chain, warm_up
 from tiny_bev_ros.models import build_backbone, list_backbones
 
 CPU, CUDA = torch.device('cpu'), torch.device('cuda')
@@ -56,14 +56,15 @@ def test_the_buffers_of_a_sparse_path_are_those_that_were_computed(monkeypatch, 
     if path == 'numba':
         pytest.importorskip('numba')
     if path == 'torch':
-        monkeypatch.setattr(path_selector, 'numba_unavailable_reason', lambda: 'not wanted here')
+        monkeypatch.setattr(sparse_path, 'numba_unavailable_reason', lambda: 'not wanted here')
     needs = BackboneMemory.of(build_backbone('tiny').eval())
-    sparse = path_selector.PathSelector(needs.layers, SHAPE, dtype, CPU, 1, None).sparse
-    run_sparse(sparse, *trial_pillars(TRIAL_SHARE, 64, SHAPE, CPU))
+    sparse = make_chain(needs.layers, SHAPE, dtype, CPU, threads=1)
+    warm_up(sparse, 64, SHAPE, CPU)
     held = held_bytes(sparse) - held_bytes(needs.layers)
     if path == 'numba':  # as large as the map, of which only what is written takes memory
-        held -= sum(each.nbytes * (1 - TRIAL_SHARE) for each in (sparse._cells, sparse._features))
-    computed = needs.bytes(SHAPE, dtype, CPU, 'always', numba=path == 'numba')
+        written = WARMUP_FRACTION
+        held -= sum(each.nbytes * (1 - written) for each in (sparse._cells, sparse._features))
+    computed = needs.bytes(SHAPE, dtype, CPU, 'always')
     assert 0.8 * computed < held < 1.2 * computed
 
 
@@ -104,7 +105,7 @@ def test_every_backbone_takes_less_in_half_precision_and_more_on_a_larger_map(na
     needs = BackboneMemory.of(build_backbone(name).eval())
     for device in (CPU, CUDA):
         full, half, large = (
-            needs.bytes(shape, dtype, device, 'auto', numba=device == CPU)
+            needs.bytes(shape, dtype, device, 'auto')
             for shape, dtype in (
                 (SHAPE, torch.float32),
                 (SHAPE, torch.bfloat16),
@@ -135,25 +136,17 @@ def test_a_map_for_which_there_is_no_memory_is_refused_before_it_is_tried(monkey
     assert engine(torch.zeros(1, 64, 80, 90)).shape == (1, 128, 40, 45)
 
 
-def test_a_large_map_is_measured_by_a_part_and_nothing_of_it_is_computed_densely(monkeypatch):
-    monkeypatch.setattr('tiny_bev_ros.inference.sparse.cost_model._MEASURED_CELLS', 40 * 60)
-    measured, dense = [], []
-
-    def measure(sparse, path, channels, shape, device):
-        measured.append(shape)
-        return path_selector.CostModel(1.0, 1e-12, 2.0)
-
-    monkeypatch.setattr(path_selector, 'measure', measure)
-    monkeypatch.setattr(path_selector, 'remembered', lambda key, made: made())
+def test_nothing_of_a_large_map_is_computed_densely_at_the_warm_up(monkeypatch):
+    monkeypatch.setattr(backbone_runner, '_MAX_DENSE_WARMUP_CELLS', 80 * 60 - 1)
+    dense: list[Any] = []
     monkeypatch.setattr(
         'tiny_bev_ros.inference.dense.DensePath.__call__', lambda self, x: dense.append(x.shape)
     )
     engine = BackboneRunner(build_backbone('tiny', in_channels=4, mid_channels=4).eval(), CPU)
     engine.warm_up((80, 60))
-    assert measured == [(40, 60)]
     assert dense == []
-    costs = engine._choice((80, 60)).costs
-    assert costs == path_selector.CostModel(2.0, 1e-12, 4.0)
+    engine.warm_up((79, 60))
+    assert dense == [(1, 4, 79, 60)]
 
 
 def test_a_pseudo_image_for_which_there_is_no_memory_is_refused_before_it_is_tried(monkeypatch):

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,9 +19,8 @@ from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.inference import backbone_runner as engine_module
 from tiny_bev_ros.inference.backbone_runner import BackboneRunner
 from tiny_bev_ros.inference.numba_support import numba_unavailable_reason
-from tiny_bev_ros.inference.sparse import path_selector
+from tiny_bev_ros.inference.sparse import sparse_path
 from tiny_bev_ros.inference.sparse.background import backgrounds
-from tiny_bev_ros.inference.sparse.cost_model import CostModel
 from tiny_bev_ros.inference.sparse.layer_chain import as_chain
 from tiny_bev_ros.models import (
     FeatureInfo,
@@ -44,16 +42,11 @@ CHAINS = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch):
-    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
-
-
 @pytest.fixture(params=CHAINS)
 def chain(request, monkeypatch) -> str:
     """Which sparse path engines on the CPU have."""
     why_not = '' if request.param == 'numba' else 'it is missing'
-    monkeypatch.setattr(path_selector, 'numba_unavailable_reason', lambda: why_not)
+    monkeypatch.setattr(sparse_path, 'numba_unavailable_reason', lambda: why_not)
     return request.param
 
 
@@ -200,15 +193,14 @@ def test_what_is_no_chain_runs_dense_and_says_so():
 
 
 @pytest.mark.usefixtures('chain')
-def test_auto_takes_dense_for_a_full_map_and_sparse_for_an_empty_one():
+def test_auto_takes_dense_for_a_full_map_and_sparse_for_an_empty_one(monkeypatch):
     network = backbone(channels=(64, 64, 128))
     engine = BackboneRunner(network, CPU)
     empty = torch.zeros(1, 64, 128, 128)
     assert difference(engine(empty), network, empty) < TOLERANCE
     assert engine.statistics.path == 'sparse'
     assert engine.statistics.active_share == engine.statistics.work_share == 0.0
-    found = engine._choice((128, 128))
-    found.costs = CostModel(0.0, 1.0, float(found.dense_macs // 8))
+    monkeypatch.setattr(sparse_path, 'CPU_MAX_WORK_FRACTION', 1 / 8)
     full = torch.rand(1, 64, 128, 128)
     assert difference(engine(full), network, full) < TOLERANCE
     assert engine.statistics.path == 'dense'
@@ -229,22 +221,25 @@ def test_changed_weights_are_noticed(sparsity: str):
     assert difference(engine(canvas), network, canvas) < TOLERANCE
 
 
-@pytest.mark.parametrize('chain', CHAINS, indirect=True)
-@pytest.mark.parametrize('path', ['sparse', 'dense'])
-def test_costs_are_measured_once_per_machine(monkeypatch, chain: str, path: str):
-    measured = []
-
-    def measure(*_):
-        measured.append(chain)
-        return CostModel(1.0, 1e-12, 1e9 if path == 'sparse' else 0.5)
-
-    monkeypatch.setattr(path_selector, 'measure', measure)
-    for _ in range(2):
-        engine = BackboneRunner(backbone(), CPU)
-        engine.warm_up((30, 40))
-        engine(torch.zeros(1, 6, 30, 40))
-        assert engine.statistics.path == path
-    assert measured == [chain]
+@pytest.mark.usefixtures('chain')
+@pytest.mark.parametrize(('sparsity', 'path'), [('auto', 'dense'), ('always', 'sparse')])
+def test_work_fraction_decides_between_the_paths_only_for_auto(
+    monkeypatch, sparsity: str, path: str
+):
+    monkeypatch.setattr(sparse_path, 'CPU_MAX_WORK_FRACTION', 10.0)
+    engine = BackboneRunner(backbone(), CPU, sparsity=sparsity)
+    engine.warm_up((30, 40))
+    canvas = scatter(*pillars((30, 40), 0.1, 6), (30, 40))
+    engine(canvas)
+    assert engine.statistics.path == 'sparse'
+    fraction = engine.statistics.work_share
+    monkeypatch.setattr(sparse_path, 'CPU_MAX_WORK_FRACTION', fraction)
+    engine(canvas)
+    assert engine.statistics.path == 'sparse'
+    monkeypatch.setattr(sparse_path, 'CPU_MAX_WORK_FRACTION', 0.99 * fraction)
+    engine(canvas)
+    assert engine.statistics.path == path
+    assert engine.statistics.work_share == fraction
 
 
 @pytest.mark.parametrize(

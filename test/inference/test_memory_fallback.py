@@ -264,8 +264,11 @@ def test_a_real_engine_goes_on_sparse_and_right(monkeypatch):
     def short(*_):
         raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried")
 
-    # Dense convolutions are what memory is short for.
+    # Memory is short for dense convolutions alone, which the frame would take.
     monkeypatch.setattr('tiny_bev_ros.inference.dense.DensePath.__call__', short)
+    monkeypatch.setattr(
+        'tiny_bev_ros.inference.backbone_runner.sparse_is_cheaper', lambda *_: False
+    )
     told: list[str] = []
     ladder = MemoryFallback(
         Builder(weights, {}, None, lambda: (20, 30)),

@@ -4,7 +4,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tiny_bev_ros.inference.precision import product_seconds, reason_for_float32
+from tiny_bev_ros.inference import precision
+from tiny_bev_ros.inference.precision import (
+    median_seconds,
+    product_seconds,
+    reason_for_float32,
+)
 
 
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
@@ -27,3 +32,17 @@ def test_products_are_measured():
     times = product_seconds([torch.bfloat16, torch.float32])
     assert len(times) == 2
     assert min(times) > 0
+
+
+def test_functions_are_timed_in_turn_and_the_first_round_does_not_count(monkeypatch):
+    now, order = [0.0], []
+    monkeypatch.setattr(precision.time, 'perf_counter', lambda: now[0])
+
+    def work(name: str, seconds: list[float]) -> None:
+        order.append(name)
+        now[0] += seconds.pop(0)
+
+    a, b = [100.0, 1.0, 9.0, 2.0], [100.0, 5.0, 4.0, 6.0]
+    found = median_seconds([lambda: work('a', a), lambda: work('b', b)])
+    assert found == [2.0, 5.0]
+    assert ''.join(order) == 'abababab'

@@ -13,7 +13,7 @@ from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.inference.backbone_runner import BackboneRunner
 from tiny_bev_ros.inference.head_runner import HeadRunner
 from tiny_bev_ros.inference.numba_support import numba_unavailable_reason
-from tiny_bev_ros.inference.sparse import path_selector
+from tiny_bev_ros.inference.sparse import sparse_path
 from tiny_bev_ros.models import build_backbone, scatter
 from tiny_bev_ros.models.bev_detector import build_heads
 
@@ -55,7 +55,7 @@ def test_each_is_refused_in_one_line(
     if way == 'numba' and WHY_NO_NUMBA:
         pytest.skip(WHY_NO_NUMBA)
     if way != 'numba':
-        monkeypatch.setattr(path_selector, 'numba_unavailable_reason', lambda: 'not wanted here')
+        monkeypatch.setattr(sparse_path, 'numba_unavailable_reason', lambda: 'not wanted here')
     sparsity = 'never' if way == 'dense' else 'always'
     take = scatter if way == 'canvas' else engine(sparsity=sparsity).from_pillars
     with pytest.raises(TinyBevError, match=reason) as refusal:

@@ -17,9 +17,9 @@ import torch
 from torch import nn
 
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.inference.sparse.cost_model import TRIAL_SHARE
 from tiny_bev_ros.inference.sparse.layer_chain import ConvLayer, as_chain, chain_part
 from tiny_bev_ros.inference.sparse.row_padding import padded
+from tiny_bev_ros.inference.sparse.sparse_path import WARMUP_FRACTION, uses_numba
 from tiny_bev_ros.inference.sparse.torch_chain import room_for_neighbours
 
 _FLOAT32 = _INT32 = 4
@@ -64,8 +64,6 @@ class BackboneMemory:
         dtype: torch.dtype,
         device: torch.device,
         sparsity: str,
-        *,
-        numba: bool,
     ) -> int:
         """Memory of the device that a map takes.
 
@@ -74,7 +72,6 @@ class BackboneMemory:
             dtype: of the products.
             device: where to compute.
             sparsity: auto, which keeps the buffers of both paths, always or never.
-            numba: whether the sparse path is made with it.
         """
         rows, cols = shape
         total = 0
@@ -86,7 +83,8 @@ class BackboneMemory:
         if self.layers and sparsity != 'always':
             total += dense_bytes(self.layers, shape, dtype, device)
         if self.layers and sparsity != 'never':
-            sparse = _numba_bytes if numba else _torch_bytes
+            # Asked only here: an answer loads numba, which takes time and memory.
+            sparse = _numba_bytes if uses_numba(device) else _torch_bytes
             total += sparse(self.layers, shape, dtype, device)
         return total
 
@@ -112,7 +110,7 @@ def _numba_bytes(
     """Bytes of SparseChain."""
     cells, last = shape[0] * shape[1], len(layers) - 1
     channels = layers[0].weight.shape[1]
-    sites = TRIAL_SHARE * cells
+    sites = WARMUP_FRACTION * cells
     total = _SPARE * sites * (2 * _INT32 + padded(channels) * dtype.itemsize)
     total += sites * (2 * _INT32 + channels * _FLOAT32)
     given = cells
@@ -137,7 +135,7 @@ def _torch_bytes(
 ) -> int:
     """Bytes of TorchChain."""
     cells, last, value = shape[0] * shape[1], len(layers) - 1, dtype.itemsize
-    sites = TRIAL_SHARE * cells
+    sites = WARMUP_FRACTION * cells
     gathered = room_for_neighbours(layers, shape, dtype, device)
     total = _FLOAT32 * cells + _SPARE * sites * layers[0].weight.shape[1] * value
     total += 2 * _INT64 * sites + gathered * value
@@ -179,4 +177,4 @@ def _active(layers: Sequence[ConvLayer], shape: tuple[int, int]) -> Iterator[flo
     for layer, cells in _outputs(layers, shape):
         side += (layer.kernel - 1) * stride
         stride *= layer.stride
-        yield cells * (1 - (1 - TRIAL_SHARE) ** (side**2))
+        yield cells * (1 - (1 - WARMUP_FRACTION) ** (side**2))

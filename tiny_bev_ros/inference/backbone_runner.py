@@ -8,32 +8,33 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.inference.backbone_memory import BackboneMemory
-from tiny_bev_ros.inference.dense import DensePath, cuda_graph
+from tiny_bev_ros.inference.dense import DensePath, cuda_graph, dense_work
 from tiny_bev_ros.inference.float32 import full_float32
 from tiny_bev_ros.inference.folded_module import FoldedModule
 from tiny_bev_ros.inference.memory import expect_free, translate_oom
 from tiny_bev_ros.inference.precision import reason_for_float32
-from tiny_bev_ros.inference.sparse.cost_model import (
-    TRIAL_SHARE,
-    is_measurable,
-    run_sparse,
-    trial_pillars,
-)
 from tiny_bev_ros.inference.sparse.layer_chain import ConvLayer, as_chain, chain_part
-from tiny_bev_ros.inference.sparse.path_selector import PathSelector, made_with_numba
+from tiny_bev_ros.inference.sparse.sparse_path import make_chain, sparse_is_cheaper, warm_up
 from tiny_bev_ros.inference.weights_fingerprint import fingerprint
 from tiny_bev_ros.models.pillars import check_pillars, check_shape, scatter_checked
+
+if TYPE_CHECKING:
+    from tiny_bev_ros.inference.sparse.sparse_chain import SparseChain
+    from tiny_bev_ros.inference.sparse.torch_chain import TorchChain
 
 PRECISIONS = ('float32', 'bfloat16', 'float16')
 # Not on and off, which YAML takes for true and false.
 SPARSITIES = ('auto', 'always', 'never')
+# A larger map is not computed densely at a warm-up on the CPU: it would take seconds, and
+# gigabytes, of which nothing is kept.
+_MAX_DENSE_WARMUP_CELLS = 2**18
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ class BackboneRunner:
                 return self._all_dense(pseudo_image)
             if len(pseudo_image) == 1:
                 shape = (pseudo_image.shape[2], pseudo_image.shape[3])
-                features, cells = self._choice(shape).sparse.active(pseudo_image[0])
+                features, cells = self._chain(shape).active(pseudo_image[0])
                 return self._frame(features, cells, shape, lambda: pseudo_image)
             return torch.cat([self(frame[None]).clone() for frame in pseudo_image])
 
@@ -181,8 +182,7 @@ class BackboneRunner:
     def warm_up(self, shape: tuple[int, int]) -> None:
         """Runs, for a map of (H,W), what frames may run, so that none is late.
 
-        Unless this machine has done so before, it measures which path is cheaper. Of a large map
-        nothing is computed densely on the CPU, where nothing is kept of it.
+        A large map is not computed densely on the CPU.
 
         Raises:
             TinyBevError: the map has no cells, or memory is short.
@@ -197,9 +197,7 @@ class BackboneRunner:
         needs = BackboneMemory(
             self._layers, self._after is not None, self.in_channels, self.channels, self.stride
         )
-        # Numba takes its time, and memory: it is not loaded to find nothing to do.
-        numba = self._sparse_is_possible and made_with_numba(self._device)
-        return needs.bytes(shape, self._dtype, self._device, self._sparsity, numba=numba)
+        return needs.bytes(shape, self._dtype, self._device, self._sparsity)
 
     def release(self) -> None:
         """Lets go of kept buffers and recordings; the next frame makes them anew."""
@@ -225,10 +223,10 @@ class BackboneRunner:
 
     def _run_once(self, shape: tuple[int, int]) -> None:
         if self._sparse_is_possible:
-            trial = trial_pillars(TRIAL_SHARE, self.in_channels, shape, self._device)
-            run_sparse(self._choice(shape).sparse, *trial)
+            warm_up(self._chain(shape), self.in_channels, shape, self._device)
         dense = not self._sparse_is_possible or self._sparsity == 'auto'
-        if dense and (self._device.type != 'cpu' or is_measurable(shape)):
+        small = shape[0] * shape[1] <= _MAX_DENSE_WARMUP_CELLS
+        if dense and (self._device.type != 'cpu' or small):
             self._finish(
                 self._dense(torch.zeros(1, self.in_channels, *shape, device=self._device))
             )
@@ -258,7 +256,7 @@ class BackboneRunner:
     def _build(self) -> None:
         self._built_from = fingerprint(self._network)
         self._layers: tuple[ConvLayer, ...] = ()
-        self._by_shape: dict[tuple[int, int], PathSelector] = {}
+        self._by_shape: dict[tuple[int, int], SparseChain | TorchChain] = {}
         self._fits = None
         self.why_dense = ''
         on_cpu = self._device.type == 'cpu'
@@ -282,16 +280,16 @@ class BackboneRunner:
         shape: tuple[int, int],
         canvas: Callable[[], Tensor],
     ) -> Tensor:
-        choice = self._choice(shape)
+        chain = self._chain(shape)
         try:
-            macs = choice.sparse.find(cells)
+            macs = chain.find(cells)
             active_share = len(cells) / (shape[0] * shape[1])
-            work_share = macs / choice.dense_macs
-            if not choice.is_sparse(macs):
+            work_share = macs / dense_work(self._layers, shape)
+            if self._sparsity == 'auto' and not sparse_is_cheaper(work_share, self._device):
                 self.statistics = FrameStatistics('dense', active_share, work_share)
                 return self._finish(self._dense(canvas()))
             self.statistics = FrameStatistics('sparse', active_share, work_share)
-            return self._finish(choice.sparse.compute(features)[None])
+            return self._finish(chain.compute(features)[None])
         except Exception:
             # Kept buffers may be half written: the next frame begins with new ones.
             self._by_shape.clear()
@@ -305,14 +303,9 @@ class BackboneRunner:
         """What follows the chain, if anything does."""
         return features if self._after is None else self._after(features).float()
 
-    def _choice(self, shape: tuple[int, int]) -> PathSelector:
+    def _chain(self, shape: tuple[int, int]) -> SparseChain | TorchChain:
         if shape not in self._by_shape:
-            self._by_shape[shape] = PathSelector(
-                self._layers,
-                shape,
-                self._dtype,
-                self._device,
-                self._threads,
-                self._dense if self._sparsity == 'auto' else None,
+            self._by_shape[shape] = make_chain(
+                self._layers, shape, self._dtype, self._device, self._threads
             )
         return self._by_shape[shape]

@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 
-from tiny_bev_ros.inference.sparse.cost_model import median_seconds
-
-_CPU = torch.device('cpu')
+_ROUNDS = 3
 
 
 def dtype_for(precision: str, device: torch.device) -> torch.dtype:
@@ -26,7 +26,7 @@ def product_seconds(dtypes: list[torch.dtype]) -> list[float]:
     ]
     works = [partial(torch.mm, *pair) for pair in pairs]
     # The best of some tries: what else the machine does must not decide.
-    tries = [median_seconds(works, _CPU) for _ in range(3)]
+    tries = [median_seconds(works) for _ in range(3)]
     return [min(times) for times in zip(*tries, strict=True)]
 
 
@@ -46,3 +46,14 @@ def reason_for_float32(
         return ''
     name = str(dtype).removeprefix('torch.')
     return f'products in {name} take {lower / full:.1f} times as long on this CPU'
+
+
+def median_seconds(works: Sequence[Callable[[], Any]]) -> list[float]:
+    """Measures the median time of each function, called in turn; first calls do not count."""
+    times: list[list[float]] = [[] for _ in works]
+    for _ in range(_ROUNDS + 1):
+        for work, seconds in zip(works, times, strict=True):
+            begin = time.perf_counter()
+            work()
+            seconds.append(time.perf_counter() - begin)
+    return [sorted(seconds[1:])[_ROUNDS // 2] for seconds in times]

@@ -11,7 +11,6 @@ from tiny_bev_ros.inference.backbone_memory import BackboneMemory
 from tiny_bev_ros.inference.memory_fallback import ExecutionConfig
 from tiny_bev_ros.inference.model_runner import ModelRunner
 from tiny_bev_ros.inference.precision import dtype_for
-from tiny_bev_ros.inference.sparse.path_selector import made_with_numba
 from tiny_bev_ros.nodes import model_factory
 
 # The map is taken for that of KITTI before the first one has come.
@@ -56,13 +55,8 @@ class ModelBuilder:
             return dtype.itemsize
         if settings.sparsity == 'always' and not self._backbone.layers:
             return None
-        sparse = bool(self._backbone.layers) and settings.sparsity != 'never'
         return self._backbone.bytes(
-            self._shape() or _SHAPE,
-            dtype,
-            settings.device,
-            settings.sparsity,
-            numba=sparse and made_with_numba(settings.device),
+            self._shape() or _SHAPE, dtype, settings.device, settings.sparsity
         )
 
     @cached_property

@@ -14,8 +14,8 @@ from shaken_networks import shaken
 from torch import nn
 
 from tiny_bev_ros.inference.sparse import torch_chain
-from tiny_bev_ros.inference.sparse.cost_model import trial_pillars
 from tiny_bev_ros.inference.sparse.layer_chain import ConvLayer, as_chain
+from tiny_bev_ros.inference.sparse.sparse_path import random_pillars
 from tiny_bev_ros.inference.sparse.torch_chain import TorchChain
 from tiny_bev_ros.models import TinyBEVBackbone, scatter, seeded
 
@@ -47,7 +47,7 @@ def test_it_gives_what_the_dense_chain_gives(name: str):
     sparse = TorchChain(chain, SHAPE, torch.float32, device)
     # More, fewer and no sites than the buffers were made for.
     for share in (0.02, 0.4, 0.1, 0.0, 1.0):
-        features, cells = trial_pillars(share, 6, SHAPE, CPU)
+        features, cells = random_pillars(share, 6, SHAPE, CPU)
         sparse.find(cells.to(device))
         got = sparse.compute(features.to(device))
         assert got.dtype == torch.float32
@@ -67,7 +67,7 @@ def test_any_chain(rows: int, cols: int, share: float, shapes: list[tuple[int, i
         convs = [nn.Conv2d(4, 4, kernel, stride, kernel // 2) for kernel, stride in shapes]
         chain = as_chain(nn.Sequential(*convs, nn.ReLU()).eval())
     sparse = TorchChain(chain, (rows, cols), torch.float32, CPU)
-    features, cells = trial_pillars(share, 4, (rows, cols), CPU)
+    features, cells = random_pillars(share, 4, (rows, cols), CPU)
     sparse.find(cells)
     wanted = dense(chain, scatter(features, cells, (rows, cols)))
     torch.testing.assert_close(sparse.compute(features), wanted, atol=1e-5, rtol=1e-5)
@@ -77,7 +77,7 @@ def test_sites_of_many_blocks(monkeypatch):
     monkeypatch.setattr(torch_chain, '_CPU_BLOCK', 7 * 9 * 6 * 4)
     chain = layers()
     sparse = TorchChain(chain, SHAPE, torch.float32, CPU)
-    features, cells = trial_pillars(0.2, 6, SHAPE, CPU)
+    features, cells = random_pillars(0.2, 6, SHAPE, CPU)
     sparse.find(cells)
     wanted = dense(chain, scatter(features, cells, SHAPE))
     assert difference(sparse.compute(features), wanted) < 1e-5
@@ -100,7 +100,7 @@ def test_two_results_in_turn():
     sparse = TorchChain(layers(), SHAPE, torch.float32, CPU)
     results = []
     for share in (0.1, 0.2, 0.3):
-        features, cells = trial_pillars(share, 6, SHAPE, CPU)
+        features, cells = random_pillars(share, 6, SHAPE, CPU)
         sparse.find(cells)
         results.append(sparse.compute(features))
     assert results[0].data_ptr() == results[2].data_ptr() != results[1].data_ptr()
@@ -111,7 +111,7 @@ def test_two_results_in_turn():
 def test_lower_precision(name: str, dtype: torch.dtype):
     chain, device = layers(), torch.device(name)
     sparse = TorchChain(chain, SHAPE, dtype, device)
-    features, cells = trial_pillars(0.1, 6, SHAPE, CPU)
+    features, cells = random_pillars(0.1, 6, SHAPE, CPU)
     sparse.find(cells.to(device))
     wanted = dense(chain, scatter(features, cells, SHAPE))
     got = sparse.compute(features.to(device)).cpu()
