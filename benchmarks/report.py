@@ -87,7 +87,7 @@ def of_kind(rows: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
 def _inputs(rows: list[dict[str, Any]]) -> str:
     table = []
     for kind in kinds(rows):
-        by_input = {row['input']: row['active_share'] for row in of_kind(rows, kind)}
+        by_input = {row['input']: row['active_fraction'] for row in of_kind(rows, kind)}
         shares = list(by_input.values())
         table.append([kind, str(len(shares)), *spread(shares, '.2%')])
     return as_table(['kind', 'inputs', 'active share of cells: median', 'least..greatest'], table)
@@ -107,9 +107,9 @@ def _contenders(rows: list[dict[str, Any]], run: dict[str, Any], result: dict[st
         for key in ('max_error', 'mean_error', 'l2_error'):
             errors = [row[key] for row in mine if key in row]
             cells.append(f'{max(errors):.1e}' if errors else _NOT_ENGINE)
-        cells.append(f'{median([row["work_share"] for row in mine]):.1%}')
+        cells.append(f'{median([row["work_fraction"] for row in mine]):.1%}')
         per_second = [
-            row['work_share'] * result['dense_multiplications'] / (median(row['ms']) / 1e3)
+            row['work_fraction'] * result['dense_multiplications'] / (median(row['ms']) / 1e3)
             for row in mine
         ]
         cells.append(f'{median(per_second) / run["fma_peak"]:.0%}')

@@ -81,7 +81,7 @@ def pseudo_images(points: dict[str, np.ndarray]) -> Iterator[tuple[str, Tensor]]
     """Label and (1,64,496,432) of each cloud, then of uniformly random maps."""
     stage = PillarRunner(pillar_feature_net(), KITTI, CPU)
     for label, cloud in points.items():
-        yield label, stage.lay_out(stage.pillars(cloud))
+        yield label, stage.scatter(stage.pillars(cloud))
     count = round(RANDOM_SHARE * KITTI.shape[0] * KITTI.shape[1])
     for seed in range(_RANDOM_MAPS):
         yield (
@@ -90,6 +90,6 @@ def pseudo_images(points: dict[str, np.ndarray]) -> Iterator[tuple[str, Tensor]]
         )
 
 
-def active_share(pseudo_image: Tensor) -> float:
+def active_fraction(pseudo_image: Tensor) -> float:
     """Part of the cells that are not all zero."""
     return float((pseudo_image != 0).any(1).float().mean())
