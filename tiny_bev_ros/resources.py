@@ -1,36 +1,68 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the package's files are installed."""
+"""Paths of the files that are installed with the package; importable without ROS."""
 
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from pathlib import Path
 
-from ament_index_python.packages import get_package_prefix, get_package_share_directory
+from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.optional_imports import import_optional
 
 PACKAGE = 'tiny_bev_ros'
 GRIDS = ('kitti', 'square_200', 'surround', 'close', 'ahead', 'around')
 # Shipped weights, grids of the cells with which they were trained, parameters that take them.
 WEIGHTS = ('street',)
 GRIDS_OF_WEIGHTS = ('ahead', 'around')
-# Those of the demo with a camera: they stand for themselves, launch files do not offer them.
+# Weights of the demo with a camera, which launch files do not offer.
 MARKED = 'street_marked'
 CHECKPOINTS = ('pfn.checkpoint', 'backbone.checkpoint', 'heads_checkpoint')
 
 
 def config_file(name: str = 'tiny_bev.yaml') -> str:
-    """Path of a file of config/: tiny_bev.yaml has every parameter, grid_<preset>.yaml a grid."""
-    return str(Path(get_package_share_directory(PACKAGE)) / 'config' / name)
+    """Returns the path of a file of config/.
+
+    tiny_bev.yaml has every parameter, grid_<preset>.yaml a grid. Where ROS does not know the
+    package, as after a plain `pip install`, the file lies below Python's own prefix.
+    """
+    packages, _ = import_optional('ament_index_python.packages')
+    try:
+        share = packages.get_package_share_directory(PACKAGE)
+    except (AttributeError, LookupError):
+        share = Path(sys.prefix) / 'share' / PACKAGE
+    return str(Path(share) / 'config' / name)
 
 
 def weights_file(name: str) -> str:
-    """Path of shipped weights, WEIGHTS or MARKED; config/weights_<name>.yaml is their network."""
+    """Returns the path of shipped weights: WEIGHTS or MARKED.
+
+    config/weights_<name>.yaml describes their network.
+    """
     return str(Path(__file__).parent / 'weights' / f'{name}.safetensors')
 
 
-def command(name: str) -> list[str]:
-    """The start of a command line that runs one of the package's executables, as ros2 run would.
+def find_weights(name: str | Path) -> Path:
+    """Returns the path of weights: shipped ones by their name, others by their path.
 
-    By the Python that runs now: a script's first line cannot name one in a folder with a space.
+    Raises:
+        TinyBevError: there is neither a file of that path nor such a name.
     """
-    return [sys.executable, str(Path(get_package_prefix(PACKAGE)) / 'lib' / PACKAGE / name)]
+    if name in (*WEIGHTS, MARKED):
+        return Path(weights_file(str(name)))
+    path = Path(name).expanduser()
+    if not path.exists():
+        raise TinyBevError(
+            f'weights is {str(name)!r}; expected {" or ".join(WEIGHTS)}, or the path of a file'
+        )
+    return path
+
+
+def command(name: str) -> list[str]:
+    """Returns the start of a command line that runs one of the package's executables.
+
+    It names the Python that runs now: the first line of a script cannot name one in a folder
+    with a space.
+    """
+    prefix = import_module('ament_index_python.packages').get_package_prefix(PACKAGE)
+    return [sys.executable, str(Path(prefix) / 'lib' / PACKAGE / name)]

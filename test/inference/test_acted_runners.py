@@ -179,17 +179,18 @@ def test_fusion(device: torch.device, mode: str, precision: str):
 def test_a_detector(acted: Machine):
     weights = Path(tiny_bev_ros.__file__).parent / 'weights' / 'street.safetensors'
     ranges, scores = ((0.0, 8.0), (-4.0, 4.0)), (0.0, 0.0, 0.0)
-    wanted = Detector(weights, *ranges, CPU)(cloud(), scores)
-    detector = Detector(weights, *ranges, resolve_device('cuda'))
+    wanted = Detector(weights, *ranges, device=CPU)(cloud(), scores).heads
+    detector = Detector(weights, *ranges, device=resolve_device('cuda'))
     acted.reset()
     before = acted.ticks
-    seen = detector(cloud(), scores)
+    result = detector(cloud(), scores)
+    seen = result.heads
     assert seen.detections is not None
     assert wanted.detections is not None
     for found, right in zip(seen.detections, wanted.detections, strict=True):
         torch.testing.assert_close(found, right, rtol=1e-3, atol=1e-3)
-    # A launch of the acted device takes a microsecond, as do the four moments that are noted.
+    # A launch of the acted device takes a microsecond, as do the four timestamps that are taken.
     launched = acted.ticks - before - 4
-    assert sum(detector.seconds.values()) * 1e6 == pytest.approx(launched)
-    assert min(detector.seconds.values()) > 0
+    assert sum(result.seconds.values()) * 1e6 == pytest.approx(launched)
+    assert min(result.seconds.values()) > 0
     assert acted.waits['event'] <= 1
