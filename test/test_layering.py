@@ -45,14 +45,14 @@ TOP = (
     *PROGRAMS,
     'tiny_bev_ros.runtime',
     'tiny_bev_ros.client',
-    'tiny_bev_ros.resources',
     'benchmarks',
     'experiments',
 )
 INFERENCE = 'tiny_bev_ros.inference'
-# What the files below a path must not import.
+# Modules that the files below a path must not import.
 RULES = {
     'grid.py': (*ROS, 'torch', 'tiny_bev_ros.models', *ABOVE_MODELS, *TOP),
+    'resources.py': (*ROS, 'torch', 'tiny_bev_ros.models', *ABOVE_MODELS, *TOP),
     'errors.py': (*ROS, 'torch', 'tiny_bev_ros.models', *ABOVE_MODELS, *TOP),
     'models': (*ROS, *ABOVE_MODELS, *TOP),
     'messages': ('rclpy', 'launch', 'launch_ros', *TOP),

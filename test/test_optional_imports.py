@@ -155,13 +155,13 @@ from tiny_bev_ros.optional_imports import take_notes
 points = np.random.default_rng(0).uniform([0, -8, -3, 0], [16, 8, 1, 1], (500, 4))
 
 def pipeline(networks):
-    pillars = networks.stage.pillars(points.astype(np.float32))
-    networks.engine.from_pillars(*pillars, (32, 32))
-    return networks.engine.statistics.path
+    pillars = networks.pfn.pillars(points.astype(np.float32))
+    networks.backbone.from_pillars(*pillars, (32, 32))
+    return networks.backbone.statistics.path
 
 def backbone(networks):
-    networks.engine(torch.ones(1, 64, 8, 8))
-    return networks.engine.statistics.path
+    networks.backbone(torch.ones(1, 64, 8, 8))
+    return networks.backbone.statistics.path
 
 BACKBONE = {'device': 'cpu', 'backbone.sparsity': 'always', 'backbone.mid_channels': 8,
             'backbone.checkpoint': ''}

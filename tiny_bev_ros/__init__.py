@@ -1,4 +1,53 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bird's-eye-view features from LiDAR for ROS 2, on small GPUs or none."""
+"""Bird's-eye-view features from LiDAR for ROS 2, on small GPUs or none.
+
+The names below are the public Python API. They are imported when they are first used: importing
+the package loads neither PyTorch nor ROS.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tiny_bev_ros.client import BevSubscriber
+    from tiny_bev_ros.detector import Detector
+    from tiny_bev_ros.errors import TinyBevError
+    from tiny_bev_ros.grid import BevGrid
+    from tiny_bev_ros.models import TinyBEVBackbone, build_backbone, list_backbones
 
 __version__ = '0.1.0'
+__all__ = [
+    'BevGrid',
+    'BevSubscriber',
+    'Detector',
+    'TinyBEVBackbone',
+    'TinyBevError',
+    'build_backbone',
+    'list_backbones',
+]
+# Module of each public name.
+_MODULES = {
+    'BevGrid': 'grid',
+    'BevSubscriber': 'client',
+    'Detector': 'detector',
+    'TinyBEVBackbone': 'models',
+    'TinyBevError': 'errors',
+    'build_backbone': 'models',
+    'list_backbones': 'models',
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name when it is first used (PEP 562)."""
+    if name not in _MODULES:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    value = getattr(import_module(f'{__name__}.{_MODULES[name]}'), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Lists the public names too, imported or not."""
+    return sorted({*globals(), *__all__})

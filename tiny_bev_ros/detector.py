@@ -1,77 +1,217 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A trained network from points to objects, in one call."""
+"""Detector: a point cloud to objects and drivable area in one call, without ROS."""
 
 from __future__ import annotations
 
-from itertools import pairwise
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from tiny_bev_ros.inference.backbone_runner import BackboneRunner
-from tiny_bev_ros.inference.device_timer import DeviceTimestamp
-from tiny_bev_ros.inference.head_runner import HeadOutputs, HeadRunner
-from tiny_bev_ros.inference.pillar_runner import PillarRunner
-from tiny_bev_ros.models.checkpoint.metadata import load_weights
+from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.grid import BevGrid
+from tiny_bev_ros.inference.head_runner import HeadOutputs
+from tiny_bev_ros.inference.loaded_models import LoadedModels
+from tiny_bev_ros.inference.memory_fallback import ExecutionConfig
+from tiny_bev_ros.inference.model_runner import ModelRunner
+from tiny_bev_ros.models.device import resolve_device
+from tiny_bev_ros.models.heads.detection import CLASSES
+from tiny_bev_ros.resources import find_weights
+
+# Values of a point: x, y, z, intensity, time.
+_FEWEST_VALUES, _MOST_VALUES = 3, 5
+
+
+class DetectedObject(NamedTuple):
+    """One object in the frame of the points.
+
+    Attributes:
+        label: vehicle, pedestrian or cyclist.
+        score: 0 to 1.
+        x: forward position of the box's centre, in metres.
+        y: leftward position of the box's centre, in metres.
+        z: upward position of the box's centre, in metres.
+        length: size along the heading, in metres.
+        width: size across the heading, in metres.
+        height: size along z, in metres.
+        yaw: heading from the x axis towards the y axis, in radians, -pi to pi.
+    """
+
+    label: str
+    score: float
+    x: float
+    y: float
+    z: float
+    length: float
+    width: float
+    height: float
+    yaw: float
+
+
+@dataclass(frozen=True)
+class DetectorResult:
+    """Outputs of a Detector for one cloud, in the frame of its points.
+
+    Attributes:
+        heads: outputs of the heads, as tensors on the CPU.
+        features: (1,C,h,w) float32 BEV features on the detector's device.
+        grid: grid of the features and of the drivable area: rows run along y, columns along x.
+        seconds: time of each stage, by the device's clock: pillars, backbone, heads.
+    """
+
+    heads: HeadOutputs
+    features: torch.Tensor
+    grid: BevGrid
+    seconds: dict[str, float]
+
+    @property
+    def objects(self) -> list[DetectedObject]:
+        """Objects with named values, best first."""
+        return [
+            DetectedObject(label, score, *box)
+            for label, score, box in zip(
+                self.labels, self.scores.tolist(), self.boxes.tolist(), strict=True
+            )
+        ]
+
+    @property
+    def boxes(self) -> np.ndarray:
+        """(N,7) float32 x, y, z, length, width, height, yaw of the objects, best first."""
+        found = self.heads.detections
+        return np.empty((0, 7), np.float32) if found is None else found.boxes.numpy()
+
+    @property
+    def scores(self) -> np.ndarray:
+        """(N,) float32 scores of the objects, 0 to 1."""
+        found = self.heads.detections
+        return np.empty(0, np.float32) if found is None else found.scores.numpy()
+
+    @property
+    def label_ids(self) -> np.ndarray:
+        """(N,) int64 classes of the objects, indices into `Detector.classes`."""
+        found = self.heads.detections
+        return np.empty(0, np.int64) if found is None else found.labels.numpy()
+
+    @property
+    def labels(self) -> list[str]:
+        """Names of the classes of the objects."""
+        return [CLASSES[index] for index in self.label_ids]
+
+    @property
+    def drivable(self) -> np.ndarray | None:
+        """(h,w) float32 probability of road surface on `grid`; None without that head."""
+        found = self.heads.drivable
+        return None if found is None else found.numpy()
 
 
 class Detector:
-    """Clouds to objects and drivable area, without ROS.
+    """Point clouds to objects, drivable area and BEV features.
 
     Args:
-        weights: a file of `train`.
-        x_range, y_range: of the map, in metres.
-        device: where to compute.
-        precision: of the products.
+        weights: name of shipped weights, `street`, or path of a weight file of `train`.
+        x_range: forward extent of the grid, in metres; default: 256 cells ahead, which are
+            51.2 m for `street`.
+        y_range: leftward extent of the grid, in metres; default: 128 cells to either side.
+        grid: the grid itself, in place of its extents.
+        device: auto (CUDA where it works), cpu, cuda or cuda:N.
+        precision: compute dtype: float32, bfloat16 or float16.
 
     Attributes:
-        description: what the file says of itself.
-        grid: of the pseudo-image.
-        stride: cells of it per cell of the features.
-        fine: grid of the features, and of the drivable area.
-        seconds: of each stage of the last cloud; on CUDA by the device's clock.
+        classes: names of the object classes.
+        metadata: description of the weight file.
+        grid: grid of the pillars.
+        stride: side of a cell of the features, in cells of the grid.
+        feature_grid: grid of the features and of the drivable area.
+        runner: the networks, for single stages.
 
     Raises:
-        TinyBevError: the file is not one of weights, or the grid is wrong.
+        TinyBevError: an argument is none of these, or the file holds no such weights.
     """
+
+    classes = CLASSES
 
     def __init__(
         self,
-        weights: str | Path,
-        x_range: tuple[float, float],
-        y_range: tuple[float, float],
-        device: torch.device | None = None,
+        weights: str | Path = 'street',
+        x_range: tuple[float, float] | None = None,
+        y_range: tuple[float, float] | None = None,
+        *,
+        grid: BevGrid | None = None,
+        device: str | torch.device = 'auto',
         precision: str = 'float32',
     ) -> None:
-        self._device = device = device or torch.device('cpu')
-        network, self.description = load_weights(weights)
-        self.grid = self.description.grid(x_range, y_range)
-        self.stride = network.backbone.feature_info[-1].stride
-        self.fine = self.grid.strided(self.stride)
-        self._pillars = PillarRunner(network.pfn, self.grid, device)
-        self._engine = BackboneRunner(network.backbone, device, precision=precision)
-        self._heads = HeadRunner(dict(network.heads.items()), device, precision)
-        self._pillars.warm_up()
-        self._engine.warm_up(self.grid.shape)
-        self.seconds: dict[str, float] = {}
+        models = LoadedModels.from_file(find_weights(weights), x_range, y_range, grid)
+        assert models.pfn is not None and models.grid is not None
+        self.grid, self.metadata = models.grid, models.metadata
+        self._point_values = models.pfn.point_values
+        config = ExecutionConfig(resolve_device(str(device)), precision)
+        self.runner = ModelRunner.build(models, config, shape=self.grid.shape)
+        self.feature_grid = self.runner.feature_grid
+        self.stride = round(self.feature_grid.resolution / self.grid.resolution)
 
-    def __call__(self, points: np.ndarray, min_scores: tuple[float, ...]) -> HeadOutputs:
-        """What is in a cloud.
+    def __call__(
+        self, points: np.ndarray | torch.Tensor, min_scores: float | Sequence[float] = 0.3
+    ) -> DetectorResult:
+        """Finds objects and drivable area in one cloud.
+
+        Points that are not finite are left out, and so are those outside of the grid. A missing
+        intensity counts as 0, as in the nodes: right for `street`, which ignores it, and worse
+        for weights that were trained with it. A time is ignored by networks without one.
 
         Args:
-            points: (N,4) float32 x, y, z, intensity, in the sensor's frame.
-            min_scores: from which on an object counts, for each class.
+            points: (N,3), (N,4) or (N,5) float32 or float64 x, y, z in metres, intensity from 0
+                to 1 and time in seconds; in the sensor's frame, x forward and z up.
+            min_scores: least score of an object, one for all classes or one for each.
+
+        Raises:
+            TinyBevError: the points have another shape or dtype or lack the time that the
+                network takes, there is not one score for each class, or memory is short.
         """
-        moments = [DeviceTimestamp(self._device)]
-        pillars = self._pillars.pillars(points)
-        moments.append(DeviceTimestamp(self._device))
-        features = self._engine.from_checked(*pillars, self.grid.shape)
-        moments.append(DeviceTimestamp(self._device))
-        seen = self._heads(features, self.fine, min_scores)
-        moments.append(DeviceTimestamp(self._device))
-        names = ('pillars', 'backbone', 'heads')
-        moments[-1].wait()
-        spent = [begin.ms_until(end) / 1e3 for begin, end in pairwise(moments)]
-        self.seconds = dict(zip(names, spent, strict=True))
-        return seen
+        if isinstance(min_scores, (int, float)):
+            min_scores = (min_scores,) * len(CLASSES)
+        cloud = _prepare(points, self._point_values, self.grid.reference)
+        outputs = self.runner(cloud, tuple(min_scores))
+        # The runner overwrites its features, users may keep theirs.
+        return DetectorResult(
+            outputs.heads, outputs.features.clone(), self.feature_grid, outputs.seconds
+        )
+
+
+def _prepare(points: Any, values: int, reference: tuple[float, float]) -> np.ndarray:
+    """Brings points into the form of the network.
+
+    Args:
+        points: cloud of a user.
+        values: number of values that the network takes of a point: 4, or 5 with time.
+        reference: (x, y) that is subtracted before positions are rounded to float32.
+
+    Returns:
+        (N, values) float32, all finite.
+    """
+    if isinstance(points, torch.Tensor) and points.dtype in (torch.float32, torch.float64):
+        points = points.detach().cpu().numpy()
+    if not isinstance(points, np.ndarray) or points.dtype not in (np.float32, np.float64):
+        kind = getattr(points, 'dtype', type(points).__name__)
+        raise TinyBevError(
+            f'points are {kind}; expected a NumPy array or a tensor of float32 or float64'
+        )
+    if points.ndim != 2 or not _FEWEST_VALUES <= points.shape[1] <= _MOST_VALUES:
+        raise TinyBevError(f'points have shape {points.shape}; expected (N, 3), (N, 4) or (N, 5)')
+    if points.shape[1] < values == _MOST_VALUES:
+        raise TinyBevError(
+            f'points have {points.shape[1]} values; expected 5, x, y, z, intensity and time, '
+            'which the network takes'
+        )
+    points = points[:, :values]
+    if any(reference):
+        points = points.copy()
+        points[:, :2] -= np.asarray(reference, points.dtype)
+    with np.errstate(over='ignore'):  # numbers beyond float32 are left out below
+        points = points.astype(np.float32, order='C', copy=False)
+    finite = np.isfinite(points).all(axis=1)
+    if not finite.all():
+        points = points[finite]
+    return np.pad(points, [(0, 0), (0, values - points.shape[1])])

@@ -81,7 +81,7 @@ def pseudo_images(points: dict[str, np.ndarray]) -> Iterator[tuple[str, Tensor]]
     """Label and (1,64,496,432) of each cloud, then of uniformly random maps."""
     stage = PillarRunner(pillar_feature_net(), KITTI, CPU)
     for label, cloud in points.items():
-        yield label, stage.lay_out(stage.pillars(cloud))
+        yield label, stage.scatter(stage.pillars(cloud))
     count = round(RANDOM_FRACTION * KITTI.shape[0] * KITTI.shape[1])
     for seed in range(_RANDOM_MAPS):
         yield (

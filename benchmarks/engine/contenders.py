@@ -88,7 +88,7 @@ def build(
     for name, make in makers.items():
         try:
             contender = make()
-            if why := getattr(contender, 'why_float32', ''):
+            if why := getattr(contender, 'float32_reason', ''):
                 left_out.append(f'{name} is left out, as it computes in float32: {why}')
                 continue
             (ms,) = interleaved({'': partial(contender, example)}, 1)['']
@@ -117,7 +117,7 @@ def work_fraction(contender: Contender, network: nn.Module, shape: tuple[int, in
     """Multiplications of the last run as part of those of the dense network."""
     if isinstance(contender, BackboneRunner):
         statistics = contender.statistics
-        return statistics.work_share if statistics.path == 'sparse' else 1.0
+        return statistics.work_fraction if statistics.path == 'sparse' else 1.0
     if isinstance(contender, PointPillarsBackbone):
         return multiplications(contender, shape) / multiplications(network, shape)
     return 1.0

@@ -79,7 +79,7 @@ def test_pillars(device: torch.device, max_points: int | None):
     found = stage.pillars(cloud())
     close(found[0], wanted)
     assert torch.equal(found[1].cpu(), cells)
-    close(stage.lay_out(found), scatter(wanted, cells, GRID.shape))
+    close(stage.scatter(found), scatter(wanted, cells, GRID.shape))
     empty, _ = stage.pillars(np.zeros((0, 4), np.float32))
     assert empty.shape == (0, 8)
 
@@ -93,7 +93,7 @@ def test_backbones(acted: Machine, name: str, sparsity: str, precision: str, dev
     device = resolve_device(device_name)
     with seeded(0):
         network = build_backbone(name, in_channels=8, mid_channels=8, out_channels=16).eval()
-    if sparsity == 'always' and BackboneRunner(network, CPU).why_dense:
+    if sparsity == 'always' and BackboneRunner(network, CPU).dense_reason:
         pytest.skip('has no sparse path')
     given = pillars()
     canvas = scatter(*given, GRID.shape)
@@ -101,7 +101,7 @@ def test_backbones(acted: Machine, name: str, sparsity: str, precision: str, dev
         wanted = network(canvas)
     engine = BackboneRunner(network, device, precision=precision, sparsity=sparsity)
     engine.warm_up(GRID.shape)
-    assert engine.why_no_graph == ''
+    assert engine.no_graph_reason == ''
     tolerance = 1e-4 if precision == 'float32' else 0.05
     for _ in range(3):  # buffers are kept, and two outputs alternate
         close(engine.from_pillars(*given, GRID.shape), wanted, tolerance)
@@ -179,17 +179,18 @@ def test_fusion(device: torch.device, mode: str, precision: str):
 def test_a_detector(acted: Machine):
     weights = Path(tiny_bev_ros.__file__).parent / 'weights' / 'street.safetensors'
     ranges, scores = ((0.0, 8.0), (-4.0, 4.0)), (0.0, 0.0, 0.0)
-    wanted = Detector(weights, *ranges, CPU)(cloud(), scores)
-    detector = Detector(weights, *ranges, resolve_device('cuda'))
+    wanted = Detector(weights, *ranges, device=CPU)(cloud(), scores).heads
+    detector = Detector(weights, *ranges, device=resolve_device('cuda'))
     acted.reset()
     before = acted.ticks
-    seen = detector(cloud(), scores)
+    result = detector(cloud(), scores)
+    seen = result.heads
     assert seen.detections is not None
     assert wanted.detections is not None
     for found, right in zip(seen.detections, wanted.detections, strict=True):
         torch.testing.assert_close(found, right, rtol=1e-3, atol=1e-3)
-    # A launch of the acted device takes a microsecond, as do the four moments that are noted.
+    # A launch of the acted device takes a microsecond, as do the four timestamps that are taken.
     launched = acted.ticks - before - 4
-    assert sum(detector.seconds.values()) * 1e6 == pytest.approx(launched)
-    assert min(detector.seconds.values()) > 0
+    assert sum(result.seconds.values()) * 1e6 == pytest.approx(launched)
+    assert min(result.seconds.values()) > 0
     assert acted.waits['event'] <= 1

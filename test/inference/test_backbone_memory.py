@@ -152,11 +152,11 @@ def test_nothing_of_a_large_map_is_computed_densely_at_the_warm_up(monkeypatch):
 def test_a_pseudo_image_for_which_there_is_no_memory_is_refused_before_it_is_tried(monkeypatch):
     pillars = torch.zeros(1, 64), torch.zeros(1, 2, dtype=torch.long)
     monkeypatch.setattr(memory, 'free_bytes', lambda device: 10 * 2**20)
-    assert pillar_runner.lay_out(pillars, (200, 240)).shape == (1, 64, 200, 240)  # is a small one
+    assert pillar_runner.scatter(pillars, (200, 240)).shape == (1, 64, 200, 240)  # is a small one
     monkeypatch.setattr(pillar_runner, '_LARGE', 2**20)
     wanted = 'pseudo-image of 200 x 240 cells takes 12 MiB; expected at most 10'
     with pytest.raises(NotEnoughMemoryError, match=wanted):
-        pillar_runner.lay_out(pillars, (200, 240))
+        pillar_runner.scatter(pillars, (200, 240))
 
 
 def test_a_map_without_cells_or_of_too_many_is_refused():

@@ -187,7 +187,7 @@ def test_what_is_no_chain_runs_dense_and_says_so():
     canvas = torch.randn(2, 4, 8, 9)
     assert difference(engine(canvas), network, canvas) < TOLERANCE
     assert engine.statistics.path == 'dense'
-    assert 'convolutions in a row' in engine.why_dense
+    assert 'convolutions in a row' in engine.dense_reason
     with pytest.raises(TinyBevError, match='sparsity is always, but'):
         BackboneRunner(network, CPU, sparsity='always')
 
@@ -199,12 +199,12 @@ def test_auto_takes_dense_for_a_full_map_and_sparse_for_an_empty_one(monkeypatch
     empty = torch.zeros(1, 64, 128, 128)
     assert difference(engine(empty), network, empty) < TOLERANCE
     assert engine.statistics.path == 'sparse'
-    assert engine.statistics.active_share == engine.statistics.work_share == 0.0
+    assert engine.statistics.active_fraction == engine.statistics.work_fraction == 0.0
     monkeypatch.setattr(sparse_path, 'CPU_MAX_WORK_FRACTION', 1 / 8)
     full = torch.rand(1, 64, 128, 128)
     assert difference(engine(full), network, full) < TOLERANCE
     assert engine.statistics.path == 'dense'
-    assert engine.statistics.active_share == 1.0
+    assert engine.statistics.active_fraction == 1.0
 
 
 @pytest.mark.usefixtures('chain')
@@ -232,14 +232,14 @@ def test_work_fraction_decides_between_the_paths_only_for_auto(
     canvas = scatter(*pillars((30, 40), 0.1, 6), (30, 40))
     engine(canvas)
     assert engine.statistics.path == 'sparse'
-    fraction = engine.statistics.work_share
+    fraction = engine.statistics.work_fraction
     monkeypatch.setattr(sparse_path, 'CPU_MAX_WORK_FRACTION', fraction)
     engine(canvas)
     assert engine.statistics.path == 'sparse'
     monkeypatch.setattr(sparse_path, 'CPU_MAX_WORK_FRACTION', 0.99 * fraction)
     engine(canvas)
     assert engine.statistics.path == path
-    assert engine.statistics.work_share == fraction
+    assert engine.statistics.work_fraction == fraction
 
 
 @pytest.mark.parametrize(
@@ -318,7 +318,7 @@ def test_lower_precision_is_close(monkeypatch, precision: str, sparsity: str):
     with torch.no_grad():
         wanted = network(canvas)
     assert 1e-6 < (got - wanted).norm() / wanted.norm() < 0.01
-    assert engine.why_float32 == ''
+    assert engine.float32_reason == ''
 
 
 @pytest.mark.parametrize('sparsity', ['always', 'never'])
@@ -326,7 +326,7 @@ def test_a_precision_that_is_slower_here_gives_way_to_float32(monkeypatch, spars
     monkeypatch.setattr(engine_module, 'reason_for_float32', lambda dtype: f'{dtype} is slow')
     network = backbone()
     engine = BackboneRunner(network, CPU, precision='float16', sparsity=sparsity)
-    assert engine.why_float32 == 'torch.float16 is slow'
+    assert engine.float32_reason == 'torch.float16 is slow'
     canvas = scatter(*pillars((30, 40), 0.1, 6), (30, 40))
     assert difference(engine(canvas), network, canvas) < TOLERANCE
 
@@ -352,7 +352,7 @@ def test_real_sweeps(data_dir, chain: str):
             features, cells = pfn(points, KITTI)
         got = engine.from_pillars(features, cells, KITTI.shape)
         assert difference(got, network, scatter(features, cells, KITTI.shape)) < TOLERANCE
-        assert 0.01 < engine.statistics.work_share < 0.4
+        assert 0.01 < engine.statistics.work_fraction < 0.4
     assert len(sweeps) >= 7
 
 
@@ -367,7 +367,7 @@ def test_cuda(precision: str, sparsity: str):
         wanted = [network(canvas) for canvas in canvases]
     engine = BackboneRunner(network, torch.device('cuda'), precision=precision, sparsity=sparsity)
     engine.warm_up((60, 60))
-    assert engine.why_dense == engine.why_no_graph == engine.why_float32 == ''
+    assert engine.dense_reason == engine.no_graph_reason == engine.float32_reason == ''
     for one, canvas, right in zip(found, canvases, wanted, strict=True):
         for got in (engine(canvas).cpu(), engine.from_pillars(*one, (60, 60)).cpu()):
             assert (got - right).norm() / right.norm() < 0.01

@@ -107,11 +107,11 @@ def test_recorded_launches_use_the_same_two_results():
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
 def test_without_a_recording_it_runs_all_the_same_and_says_so_once(dtype: torch.dtype):
     run = path(dtype, refuse)
-    assert run.why_no_graph == ''
+    assert run.no_graph_reason == ''
     with pytest.warns(UserWarning, match='no CUDA graph: operation not permitted'):
         got = run(canvas())
     assert error(got, canvas()) < 0.01
-    assert run.why_no_graph == 'operation not permitted when stream is capturing'
+    assert run.no_graph_reason == 'operation not permitted when stream is capturing'
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         for shape in ((1, 6, 12, 15), (1, 6, 9, 9)):
@@ -161,7 +161,7 @@ def test_cuda_graph(dtype: torch.dtype):
     for seed, shape in enumerate([(1, 6, 12, 15), (1, 6, 12, 15), (2, 6, 9, 8)]):
         x = canvas(seed, shape)
         assert error(run(x.to(device)).cpu(), x) < 0.01
-    assert run.why_no_graph == ''
+    assert run.no_graph_reason == ''
 
 
 def test_nothing_waits_for_the_garbage_collector():

@@ -12,7 +12,7 @@ import torch
 from acted_machine import Machine
 
 from tiny_bev_ros.inference.backbone_runner import BackboneRunner
-from tiny_bev_ros.inference.float32 import full_float32
+from tiny_bev_ros.inference.precision import full_float32
 from tiny_bev_ros.models import build_backbone, scatter, seeded
 
 CUDA = torch.device('cuda', 0)
@@ -85,7 +85,7 @@ def test_whatever_the_user_chose_is_set_aside_and_comes_back():
         ]
     code = f"""
 import torch
-from tiny_bev_ros.inference.float32 import full_float32
+from tiny_bev_ros.inference.precision import full_float32
 def read():
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
     if hasattr(cudnn, 'conv'):

@@ -112,7 +112,7 @@ def test_neither_a_shortage_nor_a_lost_device_means_that_there_is_no_graph(text)
     for _ in range(2):
         with pytest.raises(RuntimeError, match=text):
             dense(image)
-    assert dense.why_no_graph == ''
+    assert dense.no_graph_reason == ''
     fail = False
     assert dense(image).shape == (1, 128, 4, 4)
 

@@ -6,15 +6,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tiny_bev_ros.inference import memory
+from tiny_bev_ros.inference import memory, model_runner
 from tiny_bev_ros.inference.backbone_runner import BackboneRunner
+from tiny_bev_ros.inference.loaded_models import LoadedModels
 from tiny_bev_ros.inference.memory import NotEnoughMemoryError, translate_oom
 from tiny_bev_ros.inference.memory_fallback import ExecutionConfig, MemoryFallback
+from tiny_bev_ros.inference.model_builder import ModelBuilder
 from tiny_bev_ros.inference.model_runner import ModelRunner
 from tiny_bev_ros.models import FeatureInfo, build_backbone
-from tiny_bev_ros.nodes import model_factory
-from tiny_bev_ros.nodes.model_builder import ModelBuilder
-from tiny_bev_ros.nodes.model_factory import LoadedModels
 
 CPU = torch.device('cpu')
 CUDA = torch.device('cuda')  # is named only, never used
@@ -47,40 +46,40 @@ class Machine:
         self.can_be_sparse = can_be_sparse
         self.cached = 0
         self.built: list[ExecutionConfig] = []
-        self.told: list[str] = []
+        self.logged: list[str] = []
 
-    def __call__(self, settings: ExecutionConfig) -> FakeNetworks:
-        self.built.append(settings)
-        return FakeNetworks(self, settings)
+    def __call__(self, config: ExecutionConfig) -> FakeNetworks:
+        self.built.append(config)
+        return FakeNetworks(self, config)
 
-    def needed_bytes(self, settings: ExecutionConfig) -> int | None:
+    def needed_bytes(self, config: ExecutionConfig) -> int | None:
         if not self.can_be_sparse:
-            sparsity = 'never' if settings.sparsity == 'auto' else settings.sparsity
-            return None if sparsity == 'always' else NEEDS[settings.precision, sparsity]
-        return NEEDS[settings.precision, settings.sparsity]
+            sparsity = 'never' if config.sparsity == 'auto' else config.sparsity
+            return None if sparsity == 'always' else NEEDS[config.precision, sparsity]
+        return NEEDS[config.precision, config.sparsity]
 
-    def ladder(self, settings=START, lower=True, cpu=True) -> MemoryFallback[FakeNetworks]:
+    def fallback(self, config=START, lower=True, cpu=True) -> MemoryFallback[FakeNetworks]:
         return MemoryFallback(
-            self, settings, self.told.append, allow_lower_precision=lower, allow_cpu=cpu
+            self, config, self.logged.append, allow_lower_precision=lower, allow_cpu=cpu
         )
 
 
 class FakeNetworks:
-    def __init__(self, machine: Machine, settings: ExecutionConfig) -> None:
-        self.machine, self.settings = machine, settings
+    def __init__(self, machine: Machine, config: ExecutionConfig) -> None:
+        self.machine, self.config = machine, config
         self.released = False
 
-    def release(self, kept: object = None) -> None:
+    def release(self, successor: object = None) -> None:
         self.released = True
         self.machine.cached = 0
 
     def __call__(self, times: int = 1) -> ExecutionConfig:
         machine = self.machine
-        need = times * (machine.needed_bytes(self.settings) or 0)
+        need = times * (machine.needed_bytes(self.config) or 0)
         with translate_oom(f'{need}'):
-            if need + machine.cached > machine.memory[self.settings.device.type]:
+            if need + machine.cached > machine.memory[self.config.device.type]:
                 raise torch.cuda.OutOfMemoryError('CUDA out of memory. Tried to allocate')
-        return self.settings
+        return self.config
 
 
 @pytest.fixture(autouse=True)
@@ -102,42 +101,42 @@ def _no_cuda(monkeypatch):
 )
 def test_steps_are_taken_in_the_order_of_what_they_need(memory, taken, precision, sparsity):
     machine = Machine(memory)
-    ladder = machine.ladder()
+    fallback = machine.fallback()
     for _ in range(5):
-        ladder.run(lambda networks: networks())
-    told = [line.partition('; now ')[2] for line in machine.told]
+        fallback.run(lambda runner: runner())
+    logged = [line.partition('; now ')[2] for line in machine.logged]
     wanted = [(FREED,), *STEPS[:taken]] if taken else []
-    assert told == [', '.join(step) for step in wanted]
-    assert all('CUDA out of memory' in line for line in machine.told)
-    assert ladder.steps == ((FREED, *STEPS[taken - 1]) if taken else ())
-    assert ladder.settings == ExecutionConfig(CPU if taken == 6 else CUDA, precision, sparsity)
-    assert not ladder.exhausted
+    assert logged == [', '.join(step) for step in wanted]
+    assert all('CUDA out of memory' in line for line in machine.logged)
+    assert fallback.steps == ((FREED, *STEPS[taken - 1]) if taken else ())
+    assert fallback.config == ExecutionConfig(CPU if taken == 6 else CUDA, precision, sparsity)
+    assert not fallback.exhausted
 
 
 def test_on_the_cpu_it_goes_on_in_the_same_way():
     machine = Machine(1, of_cpu=10)
-    ladder = machine.ladder(lower=False)
-    ladder.run(lambda networks: networks())
-    assert ladder.settings == ExecutionConfig(CPU, 'float32', 'never')
-    assert ladder.steps == (FREED, 'dense only', 'on the CPU')
+    fallback = machine.fallback(lower=False)
+    fallback.run(lambda runner: runner())
+    assert fallback.config == ExecutionConfig(CPU, 'float32', 'never')
+    assert fallback.steps == (FREED, 'dense only', 'on the CPU')
 
 
 def test_freeing_caches_is_tried_first_and_is_possible_again_later():
     machine = Machine(26)
-    ladder = machine.ladder()
-    ladder.run(lambda networks: networks())
+    fallback = machine.fallback()
+    fallback.run(lambda runner: runner())
     for _ in range(2):
         machine.cached = 5
-        assert ladder.run(lambda networks: networks()) == START
-        assert ladder.steps == (FREED,)
+        assert fallback.run(lambda runner: runner()) == START
+        assert fallback.steps == (FREED,)
         for _ in range(100):
-            ladder.run(lambda networks: networks())
-        assert ladder.steps == ()
-    assert [line.partition('; now ')[2] for line in machine.told] == [FREED] * 2
+            fallback.run(lambda runner: runner())
+        assert fallback.steps == ()
+    assert [line.partition('; now ')[2] for line in machine.logged] == [FREED] * 2
 
 
 @pytest.mark.parametrize(
-    ('settings', 'lower', 'cpu', 'can_be_sparse', 'last'),
+    ('config', 'lower', 'cpu', 'can_be_sparse', 'last'),
     [
         (START, False, False, True, ('dense only',)),
         (START, False, True, True, ('dense only', 'on the CPU')),
@@ -147,106 +146,106 @@ def test_freeing_caches_is_tried_first_and_is_possible_again_later():
     ],
 )
 def test_steps_that_are_not_allowed_or_save_nothing_are_left_out(
-    settings, lower, cpu, can_be_sparse, last
+    config, lower, cpu, can_be_sparse, last
 ):
     machine = Machine(1, can_be_sparse=can_be_sparse, of_cpu=1)
-    ladder = machine.ladder(settings, lower, cpu)
+    fallback = machine.fallback(config, lower, cpu)
     with pytest.raises(NotEnoughMemoryError, match='CUDA out of memory'):
-        ladder.run(lambda networks: networks())
-    assert ladder.steps == (FREED, *last)
-    assert ladder.exhausted
+        fallback.run(lambda runner: runner())
+    assert fallback.steps == (FREED, *last)
+    assert fallback.exhausted
 
 
 def test_an_input_that_is_too_large_for_all_steps_leaves_no_trace():
     machine = Machine(26)
-    ladder = machine.ladder()
-    ladder.run(lambda networks: networks())
+    fallback = machine.fallback()
+    fallback.run(lambda runner: runner())
     with pytest.raises(NotEnoughMemoryError):
-        ladder.run(lambda networks: networks(1000))
-    assert not ladder.exhausted
-    assert ladder.run(lambda networks: networks()) == START
-    assert ladder.steps == ()
+        fallback.run(lambda runner: runner(1000))
+    assert not fallback.exhausted
+    assert fallback.run(lambda runner: runner()) == START
+    assert fallback.steps == ()
 
 
 def test_several_in_a_row_are_no_accident():
     machine = Machine(26)
-    ladder = machine.ladder()
-    ladder.run(lambda networks: networks())
+    fallback = machine.fallback()
+    fallback.run(lambda runner: runner())
     for count in range(3):
-        assert not ladder.exhausted, count
+        assert not fallback.exhausted, count
         with pytest.raises(NotEnoughMemoryError):
-            ladder.run(lambda networks: networks(1000))
-    assert 'CUDA out of memory' in ladder.exhausted
+            fallback.run(lambda runner: runner(1000))
+    assert 'CUDA out of memory' in fallback.exhausted
 
 
 def test_building_networks_takes_steps_as_well():
     class Failing(Machine):
-        def __call__(self, settings: ExecutionConfig) -> FakeNetworks:
+        def __call__(self, config: ExecutionConfig) -> FakeNetworks:
             with translate_oom('the networks'):
-                if settings.device.type != 'cpu':
+                if config.device.type != 'cpu':
                     raise RuntimeError('CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling')
-            return super().__call__(settings)
+            return super().__call__(config)
 
-    ladder = Failing(26).ladder(lower=False)
-    assert ladder.settings == ExecutionConfig(CPU, 'float32', 'auto')
-    assert ladder.steps == (FREED, 'on the CPU')
+    fallback = Failing(26).fallback(lower=False)
+    assert fallback.config == ExecutionConfig(CPU, 'float32', 'auto')
+    assert fallback.steps == (FREED, 'on the CPU')
     with pytest.raises(NotEnoughMemoryError):
-        Failing(26).ladder(lower=False, cpu=False)
+        Failing(26).fallback(lower=False, cpu=False)
 
 
 def test_other_networks_are_made_beside_those_of_now_and_take_their_place():
     machine, other = Machine(13), Machine(100)
-    ladder = machine.ladder()
-    ladder.run(lambda networks: networks())
-    assert ladder.steps == (FREED, 'in bfloat16')
-    old = ladder.networks
-    adopt = ladder.prepare(other, precision='float32')
-    assert ladder.networks is old
+    fallback = machine.fallback()
+    fallback.run(lambda runner: runner())
+    assert fallback.steps == (FREED, 'in bfloat16')
+    old = fallback.runner
+    adopt = fallback.prepare(other, precision='float32')
+    assert fallback.runner is old
     assert not old.released
     adopt()
     assert old.released
-    assert ladder.run(lambda networks: networks()) == START
-    assert ladder.steps == (FREED,)
+    assert fallback.run(lambda runner: runner()) == START
+    assert fallback.steps == (FREED,)
 
 
 def test_a_step_that_is_taken_meanwhile_holds_for_other_networks_as_well():
     machine, other = Machine(16), Machine(16)
-    ladder = machine.ladder()
-    adopt = ladder.prepare(other)
-    ladder.run(lambda networks: networks())
+    fallback = machine.fallback()
+    adopt = fallback.prepare(other)
+    fallback.run(lambda runner: runner())
     adopt()
     assert other.built == [START]
     wanted = ExecutionConfig(CUDA, 'float32', 'always')
-    assert ladder.run(lambda networks: networks()) == wanted
+    assert fallback.run(lambda runner: runner()) == wanted
     assert other.built == [START, wanted]
-    assert ladder.steps == (FREED, 'sparse only')
+    assert fallback.steps == (FREED, 'sparse only')
 
 
 def test_when_there_is_no_room_for_other_networks_those_of_now_stay():
     class Full(Machine):
-        def __call__(self, settings: ExecutionConfig) -> FakeNetworks:
+        def __call__(self, config: ExecutionConfig) -> FakeNetworks:
             raise NotEnoughMemoryError('no room')
 
     machine = Machine(26)
-    ladder = machine.ladder()
+    fallback = machine.fallback()
     with pytest.raises(NotEnoughMemoryError, match='no room'):
-        ladder.prepare(Full(26))
-    assert ladder.run(lambda networks: networks()) == START
+        fallback.prepare(Full(26))
+    assert fallback.run(lambda runner: runner()) == START
     assert machine.built == [START]
 
 
 def test_networks_that_were_released_are_built_again():
-    ladder = Machine(26).ladder()
-    old = ladder.networks
-    ladder.release()
+    fallback = Machine(26).fallback()
+    old = fallback.runner
+    fallback.release()
     assert old.released
-    assert ladder.run(lambda networks: networks()) == START
-    assert ladder.networks is not old
+    assert fallback.run(lambda runner: runner()) == START
+    assert fallback.runner is not old
 
 
 def only_backbone(name: str, **channels: int) -> LoadedModels:
     backbone = build_backbone(name, **channels).eval()
-    return LoadedModels(None, backbone, None, None, None, None, {})
+    return LoadedModels(backbone=backbone)
 
 
 def test_a_real_engine_goes_on_sparse_and_right(monkeypatch):
@@ -257,9 +256,9 @@ def test_a_real_engine_goes_on_sparse_and_right(monkeypatch):
         wanted = weights.backbone(canvas)
 
     class Builder(ModelBuilder):
-        def __call__(self, settings: ExecutionConfig) -> ModelRunner:
-            engine = BackboneRunner(weights.backbone, CPU, sparsity=settings.sparsity)
-            return ModelRunner(engine=engine)
+        def __call__(self, config: ExecutionConfig) -> ModelRunner:
+            engine = BackboneRunner(weights.backbone, CPU, sparsity=config.sparsity)
+            return ModelRunner(backbone=engine)
 
     def short(*_):
         raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried")
@@ -269,22 +268,22 @@ def test_a_real_engine_goes_on_sparse_and_right(monkeypatch):
     monkeypatch.setattr(
         'tiny_bev_ros.inference.backbone_runner.sparse_is_cheaper', lambda *_: False
     )
-    told: list[str] = []
-    ladder = MemoryFallback(
-        Builder(weights, {}, None, lambda: (20, 30)),
+    logged: list[str] = []
+    fallback = MemoryFallback(
+        Builder(weights, lambda: (20, 30)),
         ExecutionConfig(CPU, 'float32', 'auto'),
-        told.append,
+        logged.append,
         allow_lower_precision=False,
         allow_cpu=True,
     )
-    features = ladder.run(lambda networks: networks.engine(canvas).clone())
+    features = fallback.run(lambda runner: runner.backbone(canvas).clone())
     assert (features - wanted).abs().max() < 1e-5
-    assert ladder.steps == (FREED, 'sparse only')
+    assert fallback.steps == (FREED, 'sparse only')
 
 
 def test_half_a_dense_path_takes_less_of_a_gpu_than_a_sparse_one():
     """So that it comes after it: the fixed order of old did not know."""
-    builder = ModelBuilder(only_backbone('tiny'), {}, None, lambda: None)
+    builder = ModelBuilder(only_backbone('tiny'), lambda: None)
     needs = {
         (precision, sparsity): builder.needed_bytes(ExecutionConfig(CUDA, precision, sparsity))
         for precision, sparsity in NEEDS
@@ -309,8 +308,8 @@ class NotAChain(torch.nn.Module):
 
 
 def test_what_is_no_chain_cannot_become_sparse():
-    weights = LoadedModels(None, NotAChain(), None, None, None, None, {})
-    builder = ModelBuilder(weights, {}, None, lambda: (40, 40))
+    weights = LoadedModels(backbone=NotAChain())
+    builder = ModelBuilder(weights, lambda: (40, 40))
     assert builder.needed_bytes(ExecutionConfig(CUDA, 'float32', 'always')) is None
     auto, never = (
         builder.needed_bytes(ExecutionConfig(CUDA, 'float32', sparsity))
@@ -321,7 +320,7 @@ def test_what_is_no_chain_cannot_become_sparse():
 
 
 class Log:
-    """Gets lines, and passes those of the ladder on as well."""
+    """Gets lines, and passes those of the fallback on as well."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -332,39 +331,39 @@ class Log:
     warning = info
 
 
-def test_a_start_that_takes_long_is_told_before_with_what_it_takes(monkeypatch):
+def test_a_start_that_takes_long_is_logged_before_with_what_it_takes(monkeypatch):
     weights, log = only_backbone('tiny', in_channels=4, mid_channels=4), Log()
-    settings = ExecutionConfig(CPU, 'float32', 'never')
-    builder = ModelBuilder(weights, {'num_threads': 0}, log, lambda: (40, 60))
-    builder(settings)
+    config = ExecutionConfig(CPU, 'float32', 'never')
+    builder = ModelBuilder(weights, lambda: (40, 60), log)
+    builder(config)
     assert log.lines == []
-    monkeypatch.setattr(model_factory, '_LONG_START', 0)
+    monkeypatch.setattr(model_runner, '_LONG_START', 0)
     monkeypatch.setattr(BackboneRunner, 'warm_up', lambda self, _: log.info('warms up'))
-    builder(settings)
-    mib = builder.needed_bytes(settings) / 2**20
+    builder(config)
+    mib = builder.needed_bytes(config) / 2**20
     assert log.lines == [
-        f'making ready for a map of 40 x 60 cells, which takes some {mib:.0f} MiB, and a while',
+        f'warming up for a grid of 40 x 60 cells, which takes about {mib:.0f} MiB and some time',
         'warms up',
     ]
 
 
 def test_a_map_that_no_setting_has_memory_for_is_one_line_and_another_runs_with_less(monkeypatch):
     weights, log = only_backbone('tiny'), Log()
-    builder = ModelBuilder(weights, {'num_threads': 0}, log, lambda: (80, 120))
+    builder = ModelBuilder(weights, lambda: (80, 120), log)
     needs = {
         sparsity: builder.needed_bytes(ExecutionConfig(CPU, 'float32', sparsity))
         for sparsity in ('auto', 'always', 'never')
     }
     assert needs['auto'] > max(needs['always'], needs['never'])
 
-    def ladder(free: int) -> MemoryFallback[ModelRunner]:
+    def fallback(free: int) -> MemoryFallback[ModelRunner]:
         monkeypatch.setattr(memory, 'free_bytes', lambda device: free)
-        settings = ExecutionConfig(CPU, 'float32', 'auto')
+        config = ExecutionConfig(CPU, 'float32', 'auto')
         return MemoryFallback(
-            builder, settings, log.info, allow_lower_precision=False, allow_cpu=True
+            builder, config, log.info, allow_lower_precision=False, allow_cpu=True
         )
 
-    assert ladder(needs['auto'] - 1).settings.sparsity in ('always', 'never')
+    assert fallback(needs['auto'] - 1).config.sparsity in ('always', 'never')
     assert all(line.startswith('map of 80 x 120 cells takes') for line in log.lines)
     with pytest.raises(NotEnoughMemoryError, match=r'^map of 80 x 120 cells takes \d+ MiB; exp'):
-        ladder(1000)
+        fallback(1000)

@@ -26,7 +26,7 @@ def test_the_stage_gives_what_the_modules_give(device: str):
         features, cells = pfn(torch.from_numpy(points()), GRID)
     stage = PillarRunner(pfn, GRID, torch.device(device))
     pillars = stage.pillars(points())
-    canvas = stage.lay_out(pillars)
+    canvas = stage.scatter(pillars)
     assert canvas.device.type == device
     torch.testing.assert_close(pillars[0].cpu(), features)
     assert torch.equal(pillars[1].cpu(), cells)

@@ -17,7 +17,7 @@ def test_a_slower_precision_is_not_worth_it(dtype: torch.dtype):
     assert reason_for_float32(dtype, lambda _: [1.0, 2.0]) == ''
     name = str(dtype).removeprefix('torch.')
     assert reason_for_float32(dtype, lambda _: [5.0, 2.0]) == (
-        f'products in {name} take 2.5 times as long on this CPU'
+        f'matrix products in {name} take 2.5 times as long on this CPU'
     )
 
 

@@ -87,7 +87,7 @@ def live(made: Bench, name: str, camera: Callable[[int], None]) -> np.ndarray:
     camera(1)
     result: np.ndarray = made.frame(1).copy()
     device = torch.device('cpu') if name == 'cpu' else CUDA
-    assert made.node.ladder.settings.device == device
+    assert made.node.ladder.config.device == device
     assert values_of(made.node)['device'] == str(device)
     assert values_of(made.node)['when memory was short'] == 'nothing'
     assert made.node.trigger_deactivate() == SUCCESS

@@ -413,23 +413,23 @@ def test_weights_are_reloaded_without_a_gap(bench, tmp_path, monkeypatch):
     node = made.node
     node.start()
     first = made.frame(1)
-    digest = node.weights.digests['backbone.checkpoint']
+    digest = node.weights.digests['backbone']
 
     path.write_bytes(path.read_bytes()[:5000])
     assert 'cannot be read' in made.change(backbone__checkpoint=str(path))
-    assert node.weights.digests['backbone.checkpoint'] == digest
+    assert node.weights.digests['backbone'] == digest
     assert (made.frame(1) == first).all()
 
     torch.save(states[1], path)
     slow = threading.Event()
-    load = model_factory.load_weights
+    load = model_factory.load_models
 
     def slowly(*arguments: Any, **parts: bool) -> Any:
         slow.set()
         time.sleep(1.0)
         return load(*arguments, **parts)
 
-    monkeypatch.setattr(model_factory, 'load_weights', slowly)
+    monkeypatch.setattr(model_factory, 'load_models', slowly)
     thread = threading.Thread(target=lambda: made.change(backbone__checkpoint=str(path)))
     thread.start()
     assert slow.wait(5)
@@ -447,7 +447,7 @@ def test_weights_are_reloaded_without_a_gap(bench, tmp_path, monkeypatch):
         wanted = backbone(torch.from_numpy(decode_tensor(made.message(1)).array.copy()))
     assert np.abs(other - wanted.numpy()).max() < 1e-4
     assert np.abs(other - first).max() > 1e-3
-    assert node.weights.digests['backbone.checkpoint'] != digest
+    assert node.weights.digests['backbone'] != digest
 
 
 def test_precision_encoding_and_region_change_between_frames(bench, monkeypatch):
@@ -460,7 +460,7 @@ def test_precision_encoding_and_region_change_between_frames(bench, monkeypatch)
     whole = made.frame(1)
     assert made.change(backbone__precision='bfloat16', backbone__sparsity='never') == ''
     rounded = made.frame(2, seed=1)
-    assert node.ladder.settings.precision == 'bfloat16'
+    assert node.ladder.config.precision == 'bfloat16'
     assert 0 < np.abs(rounded - whole).max() < 0.1
     assert made.change(backbone__precision='float32', output_roi__x_range=[4.0, 8.0]) == ''
     part = made.frame(3, seed=1)
@@ -581,7 +581,7 @@ def test_each_transition_is_told_in_a_line(bench, capfd):
     said = [line.partition(']: ')[2] for line in capfd.readouterr().err.splitlines()]
     topic = f'{node.get_namespace()}/points'
     wanted = [
-        'configured: on cpu, map of 32 x 32 cells, float32, sparsity auto',
+        'configured: on cpu, grid of 32 x 32 cells, float32, sparsity auto',
         f'active, waiting for {topic} (sensor_msgs/msg/PointCloud2)',
         f'{topic}: the first message came',
         'deactivated',

@@ -48,7 +48,7 @@ def test_no_heads_and_no_cameras_in_a_yaml_file(context, tmp_path: Path):
         assert node.start(), node.fault
         assert node.values['cameras'] == node.values['heads.names'] == []
         assert node.get_parameter('heads.names').type_ == RosParameter.Type.STRING_ARRAY
-        assert 'heads.checkpoint' not in node.weights.digests
+        assert 'heads' not in node.weights.digests
         topics = {name for name, _ in node.get_topic_names_and_types()}
         assert '/bev_features' in topics
         assert not topics & {'/detection_boxes', '/drivable_area'}

@@ -23,10 +23,10 @@ from tiny_bev_ros.inference import device_errors
 from tiny_bev_ros.inference.backbone_runner import BackboneRunner
 from tiny_bev_ros.inference.device_errors import device_is_lost, is_device_error
 from tiny_bev_ros.inference.head_runner import HeadRunner
+from tiny_bev_ros.inference.model_builder import ModelBuilder
 from tiny_bev_ros.inference.pillar_runner import PillarRunner
 from tiny_bev_ros.messages.point_cloud import encode_cloud
 from tiny_bev_ros.nodes.bev_node import BevNode
-from tiny_bev_ros.nodes.model_builder import ModelBuilder
 from tiny_bev_ros.nodes.pipeline_node import PipelineNode
 
 ASSERT = (

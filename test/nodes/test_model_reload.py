@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What each parameter costs that changes while a node runs: which networks are made anew."""
+"""Parameters that change while a node runs: the networks that each of them builds anew."""
 
 from __future__ import annotations
 
@@ -16,21 +16,14 @@ from rclpy.parameter import Parameter as RosParameter
 from tiny_bev_ros.nodes import model_factory, parameters
 from tiny_bev_ros.nodes.pipeline_node import PipelineNode
 
-PARTS = ('stage', 'engine', 'heads', 'camera', 'fusion')
-# Weights of each of the networks.
-WEIGHTS = dict(zip(PARTS, ('pfn', 'backbone', 'heads', 'camera', 'fusion'), strict=True))
-FILES = {
-    'pfn.checkpoint': 'stage',
-    'backbone.checkpoint': 'engine',
-    'heads.checkpoint': 'heads',
-    'camera.checkpoint': 'camera',
-    'fusion.checkpoint': 'fusion',
-}
-# Another value than the default, and what is made anew for it.
+# Network of each weight file.
+FILES = {name: part for part, name in model_factory.CHECKPOINTS.items()}
+PARTS = tuple(model_factory.CHECKPOINTS)
+# Another value than the default, and the networks that are built anew for it.
 WORK: dict[str, tuple[Any, set[str]]] = {
     **{name: ('a file', {part}) for name, part in FILES.items()},
-    'backbone.precision': ('bfloat16', {'engine', 'heads', 'camera', 'fusion'}),
-    'backbone.sparsity': ('never', {'engine'}),
+    'backbone.precision': ('bfloat16', {'backbone', 'heads', 'camera', 'fusion'}),
+    'backbone.sparsity': ('never', {'backbone'}),
     'detection.min_score.vehicle': (0.5, set()),
     'detection.min_score.pedestrian': (0.5, set()),
     'detection.min_score.cyclist': (0.5, set()),
@@ -73,11 +66,11 @@ def node() -> Iterator[PipelineNode]:
 
 @pytest.fixture
 def files(node: PipelineNode, tmp_path: Path) -> dict[str, str]:
-    """Weights for each network, none as they are now."""
+    """Weight files for each network, all other than the current ones."""
     paths = {}
     for name, part in FILES.items():
         paths[name] = str(tmp_path / f'{part}.pt')
-        model = getattr(node.weights, WEIGHTS[part])
+        model = getattr(node.weights, part)
         state = {
             key: value * 1.5 if value.is_floating_point() else value
             for key, value in model.state_dict().items()
@@ -92,24 +85,24 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     load = model_factory._load
 
-    def note(loader: Any, model: Any, name: str, *rest: Any) -> Any:
-        names.append(name)
-        return load(loader, model, name, *rest)
+    def note(part: str, *rest: Any) -> Any:
+        names.append(model_factory.CHECKPOINTS[part])
+        return load(part, *rest)
 
     monkeypatch.setattr(model_factory, '_load', note)
     return names
 
 
 def change(node: PipelineNode, name: str, value: Any) -> set[str]:
-    """Sets a parameter; the networks that were made anew."""
+    """Sets a parameter; returns the networks that were built anew."""
     before = node.ladder.built
-    choices = dict(node.ladder.built.engine._by_shape)
+    chains = dict(node.ladder.built.backbone._by_shape)
     result = node.set_parameters_atomically([RosParameter(name, value=value)])
     assert result.successful, result.reason
     after = node.ladder.built
     anew = {part for part in PARTS if getattr(after, part) is not getattr(before, part)}
-    if 'engine' not in anew:  # and its buffers are not given up
-        assert after.engine._by_shape == choices
+    if 'backbone' not in anew:  # and its buffers are kept
+        assert after.backbone._by_shape == chains
     return anew
 
 
@@ -127,10 +120,10 @@ def test_a_change_makes_anew_what_it_concerns_and_nothing_else(node, files, read
     said = capfd.readouterr().err
     assert {other for other in FILES if f'{other}: ' in said} == {*read}
     assert 'UNTRAINED' not in said
-    for part, attribute in WEIGHTS.items():
+    for part in PARTS:
         is_new = name in FILES and part in anew
-        assert (getattr(node.weights, attribute) is not getattr(weights, attribute)) == is_new
-    # The same once more is read, as it may be another file by now, but is no other.
+        assert (getattr(node.weights, part) is not getattr(weights, part)) == is_new
+    # A file that is set again is read, as its bytes may have changed, and here they have not.
     assert change(node, name, files.get(name, value)) == set()
     assert read == [name, name] * (name in FILES)
     assert change(node, name, default) == anew
@@ -147,32 +140,32 @@ def test_nothing_is_made_anew_where_no_file_was_nor_is(node, read, capfd):
 def test_another_file_under_the_same_name_is_taken(node, files, read):
     path = files['heads.checkpoint']
     assert change(node, 'heads.checkpoint', path) == {'heads'}
-    digest = node.weights.digests['heads.checkpoint']
+    digest = node.weights.digests['heads']
     state = torch.load(path, weights_only=True)
     torch.save({name: value + 1 for name, value in state.items()}, path)
     assert change(node, 'heads.checkpoint', path) == {'heads'}
-    assert node.weights.digests['heads.checkpoint'] != digest
+    assert node.weights.digests['heads'] != digest
     change(node, 'heads.checkpoint', '')
 
 
 def test_networks_that_were_built_for_a_change_are_built_whole_after_a_deactivation(node, files):
     change(node, 'heads.checkpoint', files['heads.checkpoint'])
-    engine = node.ladder.built.engine
+    backbone = node.ladder.built.backbone
     node.trigger_deactivate()
     assert node.ladder.built is None
     node.trigger_activate()
     built = node.ladder.built
     assert all(getattr(built, part) is not None for part in PARTS)
-    assert built.engine is not engine
+    assert built.backbone is not backbone
     change(node, 'heads.checkpoint', '')
 
 
 def test_what_short_memory_forced_is_undone_by_setting_it_again(node):
     ladder = node.ladder
     ladder.release()
-    ladder.settings = replace(ladder.settings, sparsity='never')
-    forced = ladder.networks.engine
-    assert change(node, 'backbone.sparsity', 'auto') == {'engine'}
-    assert ladder.settings.sparsity == 'auto'
-    assert ladder.built.engine is not forced
+    ladder.config = replace(ladder.config, sparsity='never')
+    forced = ladder.runner.backbone
+    assert change(node, 'backbone.sparsity', 'auto') == {'backbone'}
+    assert ladder.config.sparsity == 'auto'
+    assert ladder.built.backbone is not forced
     assert change(node, 'backbone.sparsity', 'auto') == set()

@@ -151,7 +151,7 @@ def test_without_weights_a_camera_changes_nothing_and_it_is_told(graph: RosGraph
     rig.see('front', 1000)
     assert (rig.fuse(1000) == map_of()).all()
     log = rig.end()
-    assert 'fusion.checkpoint is empty: UNTRAINED, so cameras add nothing to maps' in log
+    assert 'fusion.checkpoint is empty: UNTRAINED, so cameras add nothing to BEV features' in log
     assert 'camera front: received 1, used 1' in log
 
 

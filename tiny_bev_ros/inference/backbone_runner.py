@@ -15,14 +15,17 @@ from torch import Tensor, nn
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.inference.backbone_memory import BackboneMemory
-from tiny_bev_ros.inference.dense import DensePath, cuda_graph, dense_work
-from tiny_bev_ros.inference.float32 import full_float32
-from tiny_bev_ros.inference.folded_module import FoldedModule
+from tiny_bev_ros.inference.dense import (
+    DensePath,
+    FoldedModule,
+    cuda_graph,
+    dense_work,
+    fingerprint,
+)
 from tiny_bev_ros.inference.memory import expect_free, translate_oom
-from tiny_bev_ros.inference.precision import reason_for_float32
+from tiny_bev_ros.inference.precision import full_float32, reason_for_float32
 from tiny_bev_ros.inference.sparse.layer_chain import ConvLayer, as_chain, chain_part
 from tiny_bev_ros.inference.sparse.sparse_path import make_chain, sparse_is_cheaper, warm_up
-from tiny_bev_ros.inference.weights_fingerprint import fingerprint
 from tiny_bev_ros.models.pillars import check_pillars, check_shape, scatter_checked
 
 if TYPE_CHECKING:
@@ -39,43 +42,45 @@ _MAX_DENSE_WARMUP_CELLS = 2**18
 
 @dataclass(frozen=True)
 class FrameStatistics:
-    """How the last frame was computed.
+    """Path and work of the last frame.
 
     Attributes:
         path: 'sparse' or 'dense'.
-        active_share: part of the input's cells that were not empty; 1.0 where nobody looked.
-        work_share: multiplications of the sparse path as part of those of the dense one, in
-            the part of the network that can be sparse.
+        active_fraction: fraction of the input's cells that were not empty; 1.0 where they were
+            not counted.
+        work_fraction: multiplications of the sparse path over those of the dense one, in the
+            part of the network that can be sparse.
     """
 
     path: str
-    active_share: float
-    work_share: float
+    active_fraction: float
+    work_fraction: float
 
 
 class BackboneRunner:
-    """A backbone in eval mode, sparse where that is cheaper, with the result of the dense one.
+    """A backbone in eval mode, sparse where that is cheaper, with the result of the dense path.
 
     The sparse path needs a network that is a chain of convolution, batch norm and ReLU, or
-    begins with one (the registry says how); where it does not, every frame runs dense. What
-    follows a chain is computed on the whole map. On the CPU the sparse path is made with numba,
-    on CUDA and where numba cannot be used with PyTorch. The engine follows its weights: when they
-    are changed in place or loaded anew, it is built again.
+    begins with one, as the registry tells; other networks run dense. The part that follows a
+    chain is computed on the whole map. On the CPU the sparse path runs numba kernels, on CUDA
+    and where numba cannot be used PyTorch. The runner follows its weights: when they are changed
+    in place or loaded anew, it is built again.
 
     Args:
-        backbone: of the registry, in eval mode; is moved to the device.
-        device: where to compute.
-        precision: of the products: float32 (on CUDA too, never TF32), bfloat16 or float16.
-            Output is float32.
+        backbone: backbone of the registry, in eval mode; is moved to the device.
+        device: device on which to compute.
+        precision: compute dtype: float32 (never TF32), bfloat16 or float16. Output is float32.
         sparsity: auto takes the cheaper path frame by frame; always and never force one.
-        threads: of the sparse path, where numba makes it; 0 for as many as PyTorch has.
+        threads: threads of the numba kernels; 0 for as many as PyTorch has.
 
     Attributes:
-        in_channels, channels, stride: of input and output, and cells in per cell out.
-        why_dense: '' or why there is no sparse path.
-        why_float32: '' or why the products are float32 although another precision was asked
-            for: on this CPU that would be slower.
-        statistics: of the last frame.
+        in_channels: number of input channels.
+        channels: number of output channels.
+        stride: side of an output cell, in input cells.
+        dense_reason: '' or the reason for which there is no sparse path.
+        float32_reason: '' or the reason for which the compute dtype is float32 although another
+            precision was asked for, which would be slower on this CPU.
+        statistics: path and work of the last frame.
 
     Raises:
         TinyBevError: an argument is none of these, the backbone is in train mode, or sparsity
@@ -100,8 +105,8 @@ class BackboneRunner:
         self._network = backbone.to(device)
         self._device, self._sparsity = device, sparsity
         self._dtype: torch.dtype = getattr(torch, precision)
-        self.why_float32 = reason_for_float32(self._dtype) if device.type == 'cpu' else ''
-        if self.why_float32:
+        self.float32_reason = reason_for_float32(self._dtype) if device.type == 'cpu' else ''
+        if self.float32_reason:
             self._dtype = torch.float32
         self._threads = threads or torch.get_num_threads()
         described: Any = backbone  # by the attributes that the registry asks for
@@ -109,17 +114,23 @@ class BackboneRunner:
         self.channels: int = described.feature_info[-1].channels
         self.stride: int = described.feature_info[-1].stride
         self.statistics = FrameStatistics('dense', 1.0, 1.0)
-        self._fits: tuple[int, int] | None = None  # for which there is memory
+        self._checked_shape: tuple[int, int] | None = None  # for which there is memory
         self._refuse_train_mode()
         self._build()
-        if sparsity == 'always' and self.why_dense:
-            raise TinyBevError(f'sparsity is always, but {self.why_dense}; expected auto or never')
+        if sparsity == 'always' and self.dense_reason:
+            raise TinyBevError(
+                f'sparsity is always, but {self.dense_reason}; expected auto or never'
+            )
 
     @torch.inference_mode()
     def __call__(self, pseudo_image: Tensor) -> Tensor:
-        """(B,C,H,W), on any device and of any float dtype, to (B,C_out,h,w) float32.
+        """Computes BEV features of pseudo-images.
 
-        The result is overwritten by the second next call.
+        Args:
+            pseudo_image: (B,C,H,W), on any device and of any float dtype.
+
+        Returns:
+            (B,C_out,h,w) float32, overwritten by the second next call.
 
         Raises:
             TinyBevError: the pseudo-image has another shape, or no float dtype; the channels are
@@ -131,26 +142,25 @@ class BackboneRunner:
             )
         if not pseudo_image.is_floating_point():
             raise TinyBevError(f'pseudo-image is {pseudo_image.dtype}; expected a float dtype')
-        self._check(pseudo_image.shape[1])
-        self._check_memory((pseudo_image.shape[2], pseudo_image.shape[3]))
-        with self._working_on(f'a pseudo-image of {tuple(pseudo_image.shape)}'):
+        shape = (pseudo_image.shape[2], pseudo_image.shape[3])
+        self._check(pseudo_image.shape[1], shape)
+        with self._computing(f'a pseudo-image of {tuple(pseudo_image.shape)}'):
             pseudo_image = pseudo_image.to(self._device, torch.float32)
             if not self._sparse_is_possible:
-                return self._all_dense(pseudo_image)
+                return self._run_dense(pseudo_image)
             if len(pseudo_image) == 1:
-                shape = (pseudo_image.shape[2], pseudo_image.shape[3])
                 features, cells = self._chain(shape).active(pseudo_image[0])
-                return self._frame(features, cells, shape, lambda: pseudo_image)
+                return self._run(features, cells, shape, lambda: pseudo_image)
             return torch.cat([self(frame[None]).clone() for frame in pseudo_image])
 
     @torch.inference_mode()
     def from_pillars(self, features: Tensor, cells: Tensor, shape: tuple[int, int]) -> Tensor:
-        """Computes as a call does, for a pseudo-image that was never laid out.
+        """Computes BEV features of pillars, without their pseudo-image where possible.
 
         Args:
-            features: (P,C) of the pillars that are not empty, on any device, of any float dtype.
-            cells: (P,2) int64 [row, col] of each, each place once, on any device.
-            shape: (H,W) of the map.
+            features: (P,C) pillar features, on any device, of any float dtype.
+            cells: (P,2) int64 [row, col] of each pillar, all different, on any device.
+            shape: (H,W) of the pseudo-image.
 
         Returns:
             (1,C_out,h,w) float32, overwritten by the second next call.
@@ -166,21 +176,21 @@ class BackboneRunner:
     def from_checked(self, features: Tensor, cells: Tensor, shape: tuple[int, int]) -> Tensor:
         """Computes as `from_pillars`, for pillars that are known to be right.
 
-        Those of a PillarRunner and of `decode_pillars` are. Others may be written beside the map.
+        Those of a PillarRunner and of `decode_pillars` are. Others may be written outside of the
+        map's memory.
         """
-        self._check(features.shape[1])
-        self._check_memory(shape)
-        with self._working_on(f'a map of {shape}'):
+        self._check(features.shape[1], shape)
+        with self._computing(f'a map of {shape}'):
             features, cells = features.to(self._device, torch.float32), cells.to(self._device)
             if not self._sparse_is_possible:
-                return self._all_dense(scatter_checked(features, cells, shape))
-            return self._frame(
+                return self._run_dense(scatter_checked(features, cells, shape))
+            return self._run(
                 features, cells, shape, lambda: scatter_checked(features, cells, shape)
             )
 
     @torch.inference_mode()
     def warm_up(self, shape: tuple[int, int]) -> None:
-        """Runs, for a map of (H,W), what frames may run, so that none is late.
+        """Runs, for a map of (H,W), every path that frames may take, so that none is late.
 
         A large map is not computed densely on the CPU.
 
@@ -189,58 +199,43 @@ class BackboneRunner:
         """
         check_shape(shape)
         self._check_memory(shape)
-        with self._working_on(f'a map of {shape}'):
-            self._run_once(shape)
+        with self._computing(f'a map of {shape}'):
+            if self._sparse_is_possible:
+                warm_up(self._chain(shape), self.in_channels, shape, self._device)
+            dense = not self._sparse_is_possible or self._sparsity == 'auto'
+            small = shape[0] * shape[1] <= _MAX_DENSE_WARMUP_CELLS
+            if dense and (self._device.type != 'cpu' or small):
+                empty = torch.zeros(1, self.in_channels, *shape, device=self._device)
+                self._finish(self._dense(empty))
 
     def needed_bytes(self, shape: tuple[int, int]) -> int:
-        """Memory of the device that a map of (H,W) takes, as computed from the sizes."""
+        """Returns the memory of the device that a map of (H,W) takes, computed from the sizes."""
         needs = BackboneMemory(
             self._layers, self._after is not None, self.in_channels, self.channels, self.stride
         )
         return needs.bytes(shape, self._dtype, self._device, self._sparsity)
 
     def release(self) -> None:
-        """Lets go of kept buffers and recordings; the next frame makes them anew."""
+        """Frees buffers and recordings; the next frame makes them anew."""
         self._by_shape.clear()
         self._dense.release()
-        self._fits = None
-
-    def _check_memory(self, shape: tuple[int, int]) -> None:
-        """Refuses a map that needs more than there is: the system would end the process."""
-        if shape == self._fits:
-            return
-        self._by_shape.clear()  # a stream has one size; buffers of the last one are large
-        self._dense.release()
-        expect_free(
-            self.needed_bytes(shape), self._device, f'map of {shape[0]} x {shape[1]} cells'
-        )
-        self._fits = shape
-
-    @contextmanager
-    def _working_on(self, what: str) -> Iterator[None]:
-        with translate_oom(what), full_float32(self._device):
-            yield
-
-    def _run_once(self, shape: tuple[int, int]) -> None:
-        if self._sparse_is_possible:
-            warm_up(self._chain(shape), self.in_channels, shape, self._device)
-        dense = not self._sparse_is_possible or self._sparsity == 'auto'
-        small = shape[0] * shape[1] <= _MAX_DENSE_WARMUP_CELLS
-        if dense and (self._device.type != 'cpu' or small):
-            self._finish(
-                self._dense(torch.zeros(1, self.in_channels, *shape, device=self._device))
-            )
+        self._checked_shape = None
 
     @property
-    def why_no_graph(self) -> str:
+    def no_graph_reason(self) -> str:
         """'' or why the dense path launches each operation anew; known after `warm_up`."""
-        return self._dense.why_no_graph
+        return self._dense.no_graph_reason
 
     @property
     def _sparse_is_possible(self) -> bool:
-        return not self.why_dense and self._sparsity != 'never'
+        return not self.dense_reason and self._sparsity != 'never'
 
-    def _check(self, channels: int) -> None:
+    @contextmanager
+    def _computing(self, subject: str) -> Iterator[None]:
+        with translate_oom(subject), full_float32(self._device):
+            yield
+
+    def _check(self, channels: int, shape: tuple[int, int]) -> None:
         if channels != self.in_channels:
             raise TinyBevError(
                 f'channel size is {channels}; expected {self.in_channels}, as the backbone has'
@@ -248,6 +243,18 @@ class BackboneRunner:
         self._refuse_train_mode()
         if fingerprint(self._network) != self._built_from:
             self._build()
+        self._check_memory(shape)
+
+    def _check_memory(self, shape: tuple[int, int]) -> None:
+        """Refuses a map that needs more memory than is free: the system would end the process."""
+        if shape == self._checked_shape:
+            return
+        self._by_shape.clear()  # a stream has one size; buffers of the last one are large
+        self._dense.release()
+        expect_free(
+            self.needed_bytes(shape), self._device, f'map of {shape[0]} x {shape[1]} cells'
+        )
+        self._checked_shape = shape
 
     def _refuse_train_mode(self) -> None:
         if self._network.training:
@@ -257,8 +264,8 @@ class BackboneRunner:
         self._built_from = fingerprint(self._network)
         self._layers: tuple[ConvLayer, ...] = ()
         self._by_shape: dict[tuple[int, int], SparseChain | TorchChain] = {}
-        self._fits = None
-        self.why_dense = ''
+        self._checked_shape = None
+        self.dense_reason = ''
         on_cpu = self._device.type == 'cpu'
         # A GPU may round products (TF32) by more than a chain may differ from its network.
         network = self._network if on_cpu else copy.deepcopy(self._network).cpu()
@@ -269,38 +276,38 @@ class BackboneRunner:
         try:
             self._layers = as_chain(chain_part(network)[0])
         except TinyBevError as error:
-            self.why_dense = str(error)
+            self.dense_reason = str(error)
         capture = None if on_cpu else partial(cuda_graph, self._device)
         self._dense = DensePath(chain, self._layers, self._device, self._dtype, capture)
 
-    def _frame(
+    def _run(
         self,
         features: Tensor,
         cells: Tensor,
         shape: tuple[int, int],
-        canvas: Callable[[], Tensor],
+        pseudo_image: Callable[[], Tensor],
     ) -> Tensor:
         chain = self._chain(shape)
         try:
             macs = chain.find(cells)
-            active_share = len(cells) / (shape[0] * shape[1])
-            work_share = macs / dense_work(self._layers, shape)
-            if self._sparsity == 'auto' and not sparse_is_cheaper(work_share, self._device):
-                self.statistics = FrameStatistics('dense', active_share, work_share)
-                return self._finish(self._dense(canvas()))
-            self.statistics = FrameStatistics('sparse', active_share, work_share)
+            active = len(cells) / (shape[0] * shape[1])
+            work = macs / dense_work(self._layers, shape)
+            if self._sparsity == 'auto' and not sparse_is_cheaper(work, self._device):
+                self.statistics = FrameStatistics('dense', active, work)
+                return self._finish(self._dense(pseudo_image()))
+            self.statistics = FrameStatistics('sparse', active, work)
             return self._finish(chain.compute(features)[None])
         except Exception:
             # Kept buffers may be half written: the next frame begins with new ones.
             self._by_shape.clear()
             raise
 
-    def _all_dense(self, canvas: Tensor) -> Tensor:
+    def _run_dense(self, pseudo_image: Tensor) -> Tensor:
         self.statistics = FrameStatistics('dense', 1.0, 1.0)
-        return self._finish(self._dense(canvas))
+        return self._finish(self._dense(pseudo_image))
 
     def _finish(self, features: Tensor) -> Tensor:
-        """What follows the chain, if anything does."""
+        """Computes the part that follows the chain, if any does."""
         return features if self._after is None else self._after(features).float()
 
     def _chain(self, shape: tuple[int, int]) -> SparseChain | TorchChain:

@@ -9,10 +9,9 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.inference.float32 import full_float32
-from tiny_bev_ros.inference.folded_module import FoldedModule
+from tiny_bev_ros.inference.dense import FoldedModule
 from tiny_bev_ros.inference.memory import translate_oom
-from tiny_bev_ros.inference.precision import dtype_for
+from tiny_bev_ros.inference.precision import dtype_for, full_float32
 from tiny_bev_ros.models.camera.encoder import CameraEncoder
 from tiny_bev_ros.models.camera.geometry import Camera
 

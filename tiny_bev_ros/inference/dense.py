@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from tiny_bev_ros.inference.device_errors import device_is_lost
 from tiny_bev_ros.inference.memory import shortage
@@ -36,7 +39,7 @@ class DensePath:
         capture: how launches are recorded; they are not if this is None.
 
     Attributes:
-        why_no_graph: '' or why launches could not be recorded; each is then made anew.
+        no_graph_reason: '' or why launches could not be recorded; each is then made anew.
     """
 
     @torch.inference_mode()
@@ -48,7 +51,7 @@ class DensePath:
         dtype: torch.dtype,
         capture: Capture | None,
     ) -> None:
-        self.why_no_graph = ''
+        self.no_graph_reason = ''
         self._network, self._device, self._dtype, self._capture = network, device, dtype, capture
         # Other networks may view their input in ways that only the usual layout allows.
         fast = bool(layers) and device.type == 'cuda'
@@ -95,7 +98,7 @@ class DensePath:
         """Makes the buffers of a shape; those of the last go, as a stream has one shape."""
         self.release()
         dtype = self._dtype if self._layers else torch.float32
-        capture = None if self.why_no_graph else self._capture
+        capture = None if self.no_graph_reason else self._capture
         if dtype != torch.float32 or self._layout != torch.contiguous_format or capture:
             self._kept = torch.zeros(shape, dtype=dtype, device=self._device).contiguous(
                 memory_format=self._layout
@@ -109,8 +112,8 @@ class DensePath:
                 if shortage(error) or device_is_lost(error, self._device):
                     self.release()
                     raise
-                self.why_no_graph = str(error).strip().partition('\n')[0]
-                warnings.warn(f'no CUDA graph: {self.why_no_graph}', stacklevel=2)
+                self.no_graph_reason = str(error).strip().partition('\n')[0]
+                warnings.warn(f'no CUDA graph: {self.no_graph_reason}', stacklevel=2)
         self._shape = shape
 
     def _run(self, pseudo_image: Tensor) -> Tensor:
@@ -133,6 +136,44 @@ class DensePath:
         for layer in self._layers:
             x = layer(x)
         return x
+
+
+class FoldedModule:
+    """Part of a network in eval mode, with batch norms folded into the convolutions before them.
+
+    Args:
+        module: is copied.
+        device: where to compute.
+        dtype: of the products; others than float32 by autocast.
+        method: of the module, which is called.
+    """
+
+    @torch.no_grad()
+    def __init__(
+        self, module: nn.Module, device: torch.device, dtype: torch.dtype, method: str = '__call__'
+    ) -> None:
+        self._module = _folded(copy.deepcopy(module)).to(device)
+        self._call: Callable[[Tensor], Any] = getattr(self._module, method)
+        self._device, self._dtype = device, dtype
+
+    @torch.inference_mode()
+    def __call__(self, x: Tensor) -> Any:
+        """(B,C,H,W) float32 to what the module gives."""
+        with torch.autocast(self._device.type, self._dtype, self._dtype != torch.float32):
+            return self._call(x)
+
+
+def _folded(module: nn.Module) -> nn.Module:
+    """The module itself, batch norms that follow a convolution in a Sequential left out."""
+    for child in module.modules():
+        if not isinstance(child, nn.Sequential):
+            continue
+        for index in range(len(child) - 1):
+            conv, norm = child[index], child[index + 1]
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                child[index] = fuse_conv_bn_eval(conv, norm)
+                child[index + 1] = nn.Identity()
+    return module
 
 
 def cuda_graph(
@@ -169,3 +210,14 @@ def dense_work(layers: Sequence[ConvLayer], shape: tuple[int, int]) -> int:
         rows, cols = -(-rows // layer.stride), -(-cols // layer.stride)
         total += rows * cols * layer.weight.numel()
     return total
+
+
+def fingerprint(network: nn.Module) -> tuple[tuple[int, int], ...]:
+    """Identifies the weights of a network: it changes whenever one of them does.
+
+    Inference tensors, which nobody may change, are identified by their memory alone.
+    """
+    tensors = [*network.parameters(), *network.buffers()]
+    return tuple(
+        (tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version) for tensor in tensors
+    )

@@ -1,22 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Moments between which a device worked, by its own clock."""
+"""Timestamps by the clock of the device on which the networks run."""
 
 from __future__ import annotations
 
 import time
+from itertools import pairwise
 from typing import Any
 
 import torch
 
 
 class DeviceTimestamp:
-    """Now, for the host and in the queue of a device.
+    """Timestamp taken now, on the host and in the queue of a device.
 
     On CUDA the host is ahead of the device, so that its clock would time launches. An event in
     the queue costs no waiting; once results are on the host, it can be read.
 
     Args:
-        device: that works.
+        device: device whose work is timed.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -27,12 +28,12 @@ class DeviceTimestamp:
             self._event.record(torch.cuda.current_stream(device))
 
     def wait(self) -> None:
-        """Returns when the device has come so far, at once where its results were awaited."""
+        """Waits for the device to reach the timestamp; not where its results were awaited."""
         if self._event is not None:
             self._event.synchronize()
 
     def ms_until(self, later: DeviceTimestamp) -> float:
-        """Milliseconds to another moment of the device; both have come."""
+        """Returns the milliseconds to a later timestamp; the device has reached both."""
         if self._event is None:
             return (later._seconds - self._seconds) * 1e3
         elapsed: float = self._event.elapsed_time(later._event)
@@ -40,5 +41,28 @@ class DeviceTimestamp:
 
 
 def timestamp_on(device: torch.device) -> DeviceTimestamp | None:
-    """A moment of a device that the host does not wait for; None on the CPU."""
+    """Takes a timestamp on a device that the host does not wait for; None on the CPU."""
     return DeviceTimestamp(device) if device.type == 'cuda' else None
+
+
+class StageTimer:
+    """Times consecutive stages of work on one device, the first of which begins now.
+
+    Args:
+        device: device on which the stages run.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device, self._names = device, list[str]()
+        self._timestamps = [DeviceTimestamp(device)]
+
+    def lap(self, stage: str) -> None:
+        """Ends a stage; the next one begins."""
+        self._names.append(stage)
+        self._timestamps.append(DeviceTimestamp(self._device))
+
+    def seconds(self) -> dict[str, float]:
+        """Returns the time of each stage, when the device has finished the last one."""
+        self._timestamps[-1].wait()
+        spent = [begin.ms_until(end) / 1e3 for begin, end in pairwise(self._timestamps)]
+        return dict(zip(self._names, spent, strict=True))

@@ -10,14 +10,13 @@ import torch
 from torch import Tensor
 
 from tiny_bev_ros.grid import BevGrid
-from tiny_bev_ros.inference.float32 import full_float32
 from tiny_bev_ros.inference.fusion_memory import (
     attention_is_fused,
     global_bytes,
     projected_bytes,
 )
 from tiny_bev_ros.inference.memory import NotEnoughMemoryError, free_bytes, translate_oom
-from tiny_bev_ros.inference.precision import dtype_for
+from tiny_bev_ros.inference.precision import dtype_for, full_float32
 from tiny_bev_ros.models.camera.geometry import Camera
 from tiny_bev_ros.models.fusion.futr import FuTrFusion
 from tiny_bev_ros.models.fusion.projected_attention import ProjectedAttention

@@ -11,10 +11,9 @@ from torch import Tensor, nn
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
-from tiny_bev_ros.inference.float32 import full_float32
-from tiny_bev_ros.inference.folded_module import FoldedModule
+from tiny_bev_ros.inference.dense import FoldedModule
 from tiny_bev_ros.inference.memory import translate_oom
-from tiny_bev_ros.inference.precision import dtype_for
+from tiny_bev_ros.inference.precision import dtype_for, full_float32
 from tiny_bev_ros.models.heads.detection import Detections, decode
 
 

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Work that becomes smaller when memory is short."""
+"""Fallback to an execution config that needs less memory, where memory is short."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
 
 import torch
 
@@ -21,63 +21,70 @@ class ExecutionConfig:
     """Settings by which networks are run.
 
     Attributes:
-        device: where.
-        precision, sparsity: as BackboneRunner takes them.
+        device: device on which they run.
+        precision: compute dtype: float32, bfloat16 or float16.
+        sparsity: path of the backbone: auto, always (sparse) or never; see BackboneRunner.
+        threads: threads of the sparse path; 0 for as many as PyTorch has.
+        resize_width, crop_height: pixels to which images are fitted, see CameraRunner.
     """
 
     device: torch.device
-    precision: str
-    sparsity: str
+    precision: str = 'float32'
+    sparsity: str = 'auto'
+    threads: int = 0
+    resize_width: int = 0
+    crop_height: int = 0
 
 
-class Networks(Protocol):
-    """Networks that a ladder builds."""
+class Releasable(Protocol):
+    """Runner of networks that a fallback builds."""
 
-    def release(self, kept: Any = None) -> None:
-        """Lets go of buffers that ``kept`` does not share; they are made anew when needed."""
-
-
-Some = TypeVar('Some', bound=Networks)
-Made_co = TypeVar('Made_co', bound=Networks, covariant=True)
-Result = TypeVar('Result')
+    def release(self, successor: Any = None) -> None:
+        """Frees buffers that ``successor`` does not share; they are allocated when needed."""
 
 
-class Builder(Protocol[Made_co]):
-    """Makes networks for some settings, and tells before what they take."""
-
-    def __call__(self, settings: ExecutionConfig) -> Made_co:
-        """The networks; may raise NotEnoughMemoryError."""
-
-    def needed_bytes(self, settings: ExecutionConfig) -> int | None:
-        """Memory of the device that they take; None where the settings are not possible."""
+RunnerT = TypeVar('RunnerT', bound=Releasable)
+BuiltT_co = TypeVar('BuiltT_co', bound=Releasable, covariant=True)
+ResultT = TypeVar('ResultT')
+P = ParamSpec('P')
 
 
-class MemoryFallback(Generic[Some]):
-    """Runs work on networks, and makes do with less when memory is short.
+class Builder(Protocol[BuiltT_co]):
+    """Builds a runner for a config, and predicts the memory that it needs."""
 
-    The steps, each of which is told, kept and followed by another try: free caches; other
-    settings on the same device, those that need the most first, so that as little as possible is
-    given up; the CPU, if that is allowed, with the settings that are wanted; others there. A
-    setting that does not need less than the last one is left out. Caches may be freed again after
-    a hundred inputs.
+    def __call__(self, config: ExecutionConfig) -> BuiltT_co:
+        """Builds the runner; may raise NotEnoughMemoryError."""
 
-    When the last one does not help either, the settings are those of before: it was the input
-    that was too large. Where that happens several times in a row, or before anything worked,
-    it was not.
+    def needed_bytes(self, config: ExecutionConfig) -> int | None:
+        """Returns the device memory that it needs; None where the config is not possible."""
+
+
+class MemoryFallback(Generic[RunnerT]):
+    """Runs work on a runner, and falls back to a config that needs less when memory is short.
+
+    The steps, each of which is logged, kept and followed by another try: free caches; other
+    configs on the same device, those that need most first, so that as little as possible is
+    given up; the CPU, if that is allowed, with the config that is wanted; others there. A config
+    that does not need less than the current one is left out. Caches may be freed again after a
+    hundred inputs.
+
+    When the last step does not help either, the config of before is restored: the input was too
+    large. Where that happens several times in a row, or before anything worked, it was not the
+    input.
 
     Args:
-        build: makes the networks, and knows what they need.
-        settings: that are wanted.
-        tell: gets a line for each step.
-        allow_lower_precision: whether float32 may become bfloat16.
-        allow_cpu: whether the CPU may take over.
+        build: builds runners, and predicts what they need.
+        config: config that is wanted.
+        log: receives a line for each step.
+        allow_lower_precision: permits bfloat16 in place of float32.
+        allow_cpu: permits the CPU in place of another device.
 
     Attributes:
-        settings: of now.
-        exhausted: '' or why there is no use in going on.
+        config: current config.
+        exhausted: '' or the reason for which going on is of no use.
 
     Raises:
-        NotEnoughMemoryError: there is too little even to build the networks.
+        NotEnoughMemoryError: there is too little even to build a runner.
     """
 
     # So many inputs in a row that are too large are no accident.
@@ -86,153 +93,167 @@ class MemoryFallback(Generic[Some]):
 
     def __init__(
         self,
-        build: Builder[Some],
-        settings: ExecutionConfig,
-        tell: Callable[[str], None],
+        build: Builder[RunnerT],
+        config: ExecutionConfig,
+        log: Callable[[str], None],
         *,
         allow_lower_precision: bool,
         allow_cpu: bool,
     ) -> None:
-        self._build, self._tell = build, tell
+        self._build, self._log = build, log
         self._allow_lower_precision, self._allow_cpu = allow_lower_precision, allow_cpu
-        self.settings = self._wanted = settings
+        self.config = self._wanted = config
         self.exhausted = ''
         self._caches_freed = False
-        self._failures = self._good = 0
-        self._networks: Some | None = None
-        self._descending(lambda networks: None)
+        self._failures = self._successes = 0
+        self._runner: RunnerT | None = None
+        self._run_with_fallback(lambda runner: None)
 
     @property
-    def networks(self) -> Some:
-        """The networks for the settings of now."""
-        if self._networks is None:
-            self._networks = self._build(self.settings)
-        return self._networks
+    def runner(self) -> RunnerT:
+        """The runner for the current config; built if there is none at the moment."""
+        if self._runner is None:
+            self._runner = self._build(self.config)
+        return self._runner
+
+    @property
+    def built(self) -> RunnerT | None:
+        """The runner, if there is one at the moment."""
+        return self._runner
 
     @property
     def steps(self) -> tuple[str, ...]:
-        """Those that are in force, by name."""
+        """Names of the steps that are in force."""
         freed = (_CACHES,) if self._caches_freed else ()
-        return (*freed, *_differences(self._wanted, self.settings))
+        return (*freed, *_differences(self._wanted, self.config))
 
-    def run(self, work: Callable[[Some], Result]) -> Result:
-        """Does work on the networks; again, with less, where memory is short.
+    def ensure_built(self) -> None:
+        """Builds the runner where there is none, with less memory if need be."""
+        self.run(lambda runner: None)
+
+    def run(
+        self, work: Callable[Concatenate[RunnerT, P], ResultT], *args: P.args, **kwargs: P.kwargs
+    ) -> ResultT:
+        """Does work on the runner; again, with less, where memory is short.
+
+        Args:
+            work: function of the runner and of the other arguments, such as a method of its
+                class.
+            *args: further arguments of the work.
+            **kwargs: further arguments of the work.
 
         Raises:
             NotEnoughMemoryError: no step helped; see `exhausted`.
         """
-        before = self.settings, self._caches_freed
+        before = self.config, self._caches_freed
         try:
-            result = self._descending(work)
+            result = self._run_with_fallback(work, *args, **kwargs)
         except NotEnoughMemoryError as error:
             self._failures += 1
-            if not self._good or self._failures >= self._TRIES:
+            if not self._successes or self._failures >= self._TRIES:
                 self.exhausted = str(error)
             else:
-                self.settings, self._caches_freed = before
+                self.config, self._caches_freed = before
                 self.release()
             raise
         self._failures = 0
-        self._good += 1
-        if self._good % self._FREE_AGAIN_AFTER == 0:
+        self._successes += 1
+        if self._successes % self._FREE_AGAIN_AFTER == 0:
             self._caches_freed = False
         return result
 
-    @property
-    def built(self) -> Some | None:
-        """The networks, if there are any at the moment."""
-        return self._networks
-
     def prepare(
         self,
-        build: Builder[Some],
-        first: Callable[[ExecutionConfig], Some] | None = None,
+        build: Builder[RunnerT],
+        first: Callable[[ExecutionConfig], RunnerT] | None = None,
         **changes: Any,
     ) -> Callable[[], None]:
-        """Builds other networks beside those of now, which go on meanwhile.
+        """Builds another runner beside the current one, which goes on meanwhile.
 
         Args:
-            build: makes them.
-            first: makes them this once, where they may share parts with those of now.
-            **changes: of the settings: precision, sparsity.
+            build: builds runners from now on.
+            first: builds the first of them, where it may share parts with the current one.
+            **changes: changed fields of the config: precision, sparsity.
 
         Returns:
-            What puts them in the place of those of now; call it between two inputs.
+            Function that puts it in the place of the current one; call it between two inputs.
 
         Raises:
-            NotEnoughMemoryError: there is not enough for both.
+            NotEnoughMemoryError: there is not enough memory for both.
         """
-        before = self.settings
-        networks = (first or build)(replace(before, **changes))
+        before = self.config
+        successor = (first or build)(replace(before, **changes))
 
         def adopt() -> None:
-            old = self._networks
-            # A step that was taken meanwhile holds for them as well: they are built once more.
-            self._networks = networks if self.settings == before else None
+            old = self._runner
+            # A step that was taken meanwhile holds for the successor as well: it is built anew.
+            self._runner = successor if self.config == before else None
             self._build = build
-            self.settings = replace(self.settings, **changes)
+            self.config = replace(self.config, **changes)
             self._wanted = replace(self._wanted, **changes)
             if old is not None:
-                old.release(networks)
+                old.release(successor)
 
         return adopt
 
     def release(self) -> None:
-        """Lets go of the networks; they are built anew when they are needed."""
-        if self._networks is not None:
-            self._networks.release()
-        self._networks = None
-        free_caches(self.settings.device)
+        """Drops the runner; another one is built when it is needed."""
+        if self._runner is not None:
+            self._runner.release()
+        self._runner = None
+        free_caches(self.config.device)
 
-    def _descending(self, work: Callable[[Some], Result]) -> Result:
+    def _run_with_fallback(
+        self, work: Callable[Concatenate[RunnerT, P], ResultT], *args: P.args, **kwargs: P.kwargs
+    ) -> ResultT:
         while True:
             try:
                 with translate_oom('an input'):
-                    return work(self.networks)
+                    return work(self.runner, *args, **kwargs)
             except NotEnoughMemoryError as error:
-                settings = self._next()
-                if settings is None:
+                config = self._next_config()
+                if config is None:
                     raise
                 reason = str(error)
             # Outside the handler: an exception keeps alive what its frames hold.
-            changed = settings != self.settings
-            names = _differences(self._wanted, settings) if changed else (_CACHES,)
-            self._tell(f'{reason}; now {", ".join(names)}')
+            changed = config != self.config
+            names = _differences(self._wanted, config) if changed else (_CACHES,)
+            self._log(f'{reason}; now {", ".join(names)}')
             self.release()
-            self._caches_freed, self.settings = True, settings
+            self._caches_freed, self.config = True, config
 
-    def _next(self) -> ExecutionConfig | None:
-        """The settings of the next try; None for none."""
+    def _next_config(self) -> ExecutionConfig | None:
+        """Returns the config of the next try; None where there is no other step."""
         if not self._caches_freed:
-            return self.settings
-        now = self._build.needed_bytes(self.settings)
+            return self.config
+        now = self._build.needed_bytes(self.config)
         needs = {each: self._build.needed_bytes(each) for each in self._alternatives()}
         less = [each for each, need in needs.items() if need is not None and need < (now or 0)]
         if less:
             return max(less, key=lambda each: needs[each] or 0)
-        if self._allow_cpu and self.settings.device.type != 'cpu':
+        if self._allow_cpu and self.config.device.type != 'cpu':
             return replace(self._wanted, device=_CPU)
         return None
 
     def _alternatives(self) -> Iterator[ExecutionConfig]:
-        """Settings on the same device, the most wanted first."""
-        wanted, now = self._wanted, self.settings
+        """Yields configs on the same device, the most wanted first."""
+        wanted = self._wanted
         precisions = [wanted.precision]
         if self._allow_lower_precision and wanted.precision == 'float32':
             precisions.append('bfloat16')
         sparsities = ['auto', *_SPARSITIES] if wanted.sparsity == 'auto' else [wanted.sparsity]
         for precision in precisions:
             for sparsity in sparsities:
-                yield ExecutionConfig(now.device, precision, sparsity)
+                yield replace(self.config, precision=precision, sparsity=sparsity)
 
 
-def _differences(wanted: ExecutionConfig, now: ExecutionConfig) -> tuple[str, ...]:
-    """Names of what is not as it is wanted."""
+def _differences(wanted: ExecutionConfig, config: ExecutionConfig) -> tuple[str, ...]:
+    """Names the settings of a config that are not as wanted."""
     found = []
-    if now.sparsity != wanted.sparsity:
-        found.append(_SPARSITIES[now.sparsity])
-    if now.precision != wanted.precision:
-        found.append(f'in {now.precision}')
-    if now.device != wanted.device:
-        found.append(f'on the {now.device.type.upper()}')
+    if config.sparsity != wanted.sparsity:
+        found.append(_SPARSITIES[config.sparsity])
+    if config.precision != wanted.precision:
+        found.append(f'in {config.precision}')
+    if config.device != wanted.device:
+        found.append(f'on the {config.device.type.upper()}')
     return tuple(found)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Points to pillars and pseudo-image, as nodes, scripts and tests call it."""
+"""Runs the pillar feature net: points to pillars, and pillars to a pseudo-image."""
 
 from __future__ import annotations
 
@@ -7,33 +7,34 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
-from tiny_bev_ros.inference.float32 import full_float32
+from tiny_bev_ros.inference.dense import fingerprint
 from tiny_bev_ros.inference.memory import expect_free, translate_oom
 from tiny_bev_ros.inference.numba_support import numba_unavailable_reason
-from tiny_bev_ros.inference.weights_fingerprint import fingerprint
+from tiny_bev_ros.inference.precision import full_float32
 from tiny_bev_ros.models import PillarFeatureNet
 from tiny_bev_ros.models.pillars import group, scatter_checked
 
-# Bytes of a pseudo-image from which on it is looked whether there is room.
+# Bytes of a pseudo-image from which on free memory is checked first.
 _LARGE = 2**28
 
 
 class PillarRunner:
     """Points to pillars, and pillars to a dense pseudo-image.
 
-    On the CPU it takes one pass over the points, where the package numba can be used. It
-    follows the weights of the net.
+    On the CPU it takes one pass over the points, where numba can be used. Changed weights of the
+    net are followed.
 
     Args:
-        pfn: the pillar feature net; is put into eval mode on ``device``.
-        grid: where the canvas lies.
-        device: where it is computed.
+        pfn: pillar feature net; is put into eval mode on ``device``.
+        grid: grid of the pillars.
+        device: device on which to compute.
 
     Attributes:
-        points_inside: points of the last cloud that lie in the grid.
+        points_inside: number of points of the last cloud that lie on the grid.
     """
 
     def __init__(self, pfn: PillarFeatureNet, grid: BevGrid, device: torch.device) -> None:
@@ -41,18 +42,19 @@ class PillarRunner:
         self.grid = grid
         self.device = device
         self.points_inside = 0
-        self._one_pass: Any = None
+        self._fused: Any = None
         self._built_from: Any = None
 
     @torch.inference_mode()
-    def pillars(self, points: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        """The pillars that have a point.
+    def pillars(self, points: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Encodes a cloud as pillars.
 
         Args:
-            points: (N,4) or (N,5) float32 [x,y,z,intensity(,time)].
+            points: (N,4) or (N,5) float32 [x, y, z, intensity(, time)].
 
         Returns:
-            Features (P,C) float32 and cells (P,2) int64 [row, col].
+            Features (P,C) float32 and cells (P,2) int64 [row, col] of the pillars that hold a
+            point.
 
         Raises:
             TinyBevError: the points are not those of the network, or memory is short.
@@ -61,7 +63,7 @@ class PillarRunner:
             kind = getattr(points, 'dtype', type(points).__name__)
             raise TinyBevError(f'points are {kind}; expected a NumPy array of float32')
         if not points.flags.writeable or min(points.strides, default=0) < 0:
-            # PyTorch takes neither views of received bytes nor reversed ones.
+            # PyTorch accepts neither views of received bytes nor reversed ones.
             points = points.copy()
         with translate_oom(f'{len(points)} points'), full_float32(self.device):
             cloud = torch.from_numpy(points)
@@ -72,34 +74,34 @@ class PillarRunner:
                 self.points_inside = len(grouped.points)
                 return self.pfn.features(grouped, self.grid), grouped.cells
             self.pfn.check(cloud)
-            one_pass = self._compiled()
-            pillars: tuple[torch.Tensor, torch.Tensor] = one_pass(points)
-            self.points_inside = one_pass.points_inside
+            fused = self._fused_pfn()
+            pillars: tuple[Tensor, Tensor] = fused(points)
+            self.points_inside = fused.points_inside
             return pillars
 
     def warm_up(self) -> None:
-        """Runs once, on a few points, so that the first cloud is not late."""
+        """Encodes a few points, so that the first cloud is not late."""
         points = np.zeros((8, self.pfn.point_values), np.float32)
         points[:, 0], points[:, 1] = self.grid.x_axis.origin, self.grid.y_axis.origin
         points[:, 2] = self.grid.z_range[0]
         self.pillars(points)
 
-    def _compiled(self) -> Any:
+    def _fused_pfn(self) -> Any:
         built_from = fingerprint(self.pfn)
         if built_from != self._built_from:
-            from tiny_bev_ros.inference.fused_pfn import FusedPfn
+            from tiny_bev_ros.inference.fused_pfn import FusedPfn  # imports numba
 
-            self._one_pass, self._built_from = FusedPfn(self.pfn, self.grid), built_from
-        return self._one_pass
+            self._fused, self._built_from = FusedPfn(self.pfn, self.grid), built_from
+        return self._fused
 
     @torch.inference_mode()
-    def lay_out(self, pillars: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
-        """Features and cells, as from `pillars`, to a dense pseudo-image (1,C,H,W)."""
-        return lay_out(pillars, self.grid.shape)
+    def scatter(self, pillars: tuple[Tensor, Tensor]) -> Tensor:
+        """Scatters features and cells, as from `pillars`, to a pseudo-image (1,C,H,W)."""
+        return scatter_pillars(pillars, self.grid.shape)
 
 
-def lay_out(pillars: tuple[torch.Tensor, torch.Tensor], shape: tuple[int, int]) -> torch.Tensor:
-    """Features and cells of pillars, as a PillarRunner gives them, to a pseudo-image (1,C,H,W).
+def scatter_pillars(pillars: tuple[Tensor, Tensor], shape: tuple[int, int]) -> Tensor:
+    """Scatters the pillars of a PillarRunner to a pseudo-image (1,C,H,W).
 
     Raises:
         TinyBevError: memory is short.

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether products of lower precision are worth it on this CPU."""
+"""Compute dtypes: lower precision only where it is faster, and float32 that is never TF32."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
+from threading import Lock
 from typing import Any
 
 import torch
@@ -14,18 +16,18 @@ _ROUNDS = 3
 
 
 def dtype_for(precision: str, device: torch.device) -> torch.dtype:
-    """Of products: the precision asked for; on a CPU that is slower with it, float32."""
+    """Returns the compute dtype of a precision; float32 on a CPU that is slower with it."""
     dtype: torch.dtype = getattr(torch, precision)
     return torch.float32 if device.type == 'cpu' and reason_for_float32(dtype) else dtype
 
 
 def product_seconds(dtypes: list[torch.dtype]) -> list[float]:
-    """Time of a product such as a 3x3 convolution of 64 channels makes, in each dtype."""
+    """Times a matrix product of the size of a 3x3 convolution of 64 channels, in each dtype."""
     pairs = [
         (torch.ones(1024, 576, dtype=dtype), torch.ones(576, 64, dtype=dtype)) for dtype in dtypes
     ]
     works = [partial(torch.mm, *pair) for pair in pairs]
-    # The best of some tries: what else the machine does must not decide.
+    # The best of some tries: other work of the machine must not decide.
     tries = [median_seconds(works) for _ in range(3)]
     return [min(times) for times in zip(*tries, strict=True)]
 
@@ -33,11 +35,11 @@ def product_seconds(dtypes: list[torch.dtype]) -> list[float]:
 def reason_for_float32(
     dtype: torch.dtype, seconds: Callable[[list[torch.dtype]], list[float]] = product_seconds
 ) -> str:
-    """Why float32 should be taken instead of a dtype on the CPU; '' if it should not.
+    """Returns the reason to take float32 instead of a dtype on the CPU; '' for none.
 
     Args:
         dtype: float32, bfloat16 or float16.
-        seconds: what measures.
+        seconds: measures the time of a matrix product in each of some dtypes.
     """
     if dtype == torch.float32:
         return ''
@@ -45,7 +47,7 @@ def reason_for_float32(
     if lower <= full:
         return ''
     name = str(dtype).removeprefix('torch.')
-    return f'products in {name} take {lower / full:.1f} times as long on this CPU'
+    return f'matrix products in {name} take {lower / full:.1f} times as long on this CPU'
 
 
 def median_seconds(works: Sequence[Callable[[], Any]]) -> list[float]:
@@ -57,3 +59,69 @@ def median_seconds(works: Sequence[Callable[[], Any]]) -> list[float]:
             work()
             seconds.append(time.perf_counter() - begin)
     return [sorted(seconds[1:])[_ROUNDS // 2] for seconds in times]
+
+
+class _Tf32Switch:
+    """Switches TF32 off while anybody computes, as its settings hold for a whole process."""
+
+    def __init__(self) -> None:
+        self._lock, self._users = Lock(), 0
+        self._before: list[tuple[Any, str, Any]] = []
+
+    def enter(self) -> None:
+        with self._lock:
+            if self._users == 0:
+                # All are read first, as some change others.
+                self._before = list(_readable_settings())
+                for owner, name, value in _ieee_settings():
+                    setattr(owner, name, value)
+            self._users += 1
+
+    def leave(self) -> None:
+        with self._lock:
+            self._users -= 1
+            if self._users == 0:
+                for owner, name, value in self._before:
+                    setattr(owner, name, value)
+
+
+def _readable_settings() -> Iterator[tuple[Any, str, Any]]:
+    for owner, name, _ in _ieee_settings():
+        try:
+            yield owner, name, getattr(owner, name)
+        except RuntimeError:  # the old name, where the user set the new ones
+            continue
+
+
+def _ieee_settings() -> list[tuple[Any, str, Any]]:
+    """Returns owner, name and value of each setting with which float32 is not rounded to TF32."""
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    settings: list[tuple[Any, str, Any]] = [(cudnn, 'allow_tf32', False)]
+    if hasattr(cudnn, 'conv'):
+        # PyTorch 2.9 and later; recurrent layers too, as else the old name is unreadable.
+        owners: list[Any] = [cudnn.conv, cudnn.rnn, matmul]
+        return settings + [(owner, 'fp32_precision', 'ieee') for owner in owners]
+    return [*settings, (matmul, 'allow_tf32', False)]
+
+
+_tf32_switch = _Tf32Switch()
+
+
+@contextmanager
+def full_float32(device: torch.device) -> Iterator[None]:
+    """Context manager: float32 convolutions and products on CUDA are not rounded to TF32.
+
+    PyTorch's default is TF32, of 10 bits, for convolutions and float32 for products, with which
+    the dense and the sparse path would differ. A graph that is recorded inside keeps it.
+
+    Args:
+        device: device on which is computed; on others than CUDA nothing changes.
+    """
+    if device.type != 'cuda':
+        yield
+        return
+    _tf32_switch.enter()
+    try:
+        yield
+    finally:
+        _tf32_switch.leave()

@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from tiny_bev_ros.inference.loaded_models import LoadedModels
+from tiny_bev_ros.inference.model_runner import ModelRunner
 from tiny_bev_ros.messages.pillar_tensor import PillarTensor
 from tiny_bev_ros.messages.tensor import BevTensor
 from tiny_bev_ros.nodes import model_factory
@@ -22,14 +24,14 @@ class BackboneNode(BevNode):
         self._shape: tuple[int, int] | None = None
         super().__init__('backbone_node', **node_options)
 
-    def load(self, values: dict[str, Any]) -> model_factory.LoadedModels:
+    def load(self, values: dict[str, Any]) -> LoadedModels:
         """The backbone."""
-        return model_factory.load_weights(values, self.get_logger(), backbone=True)
+        return model_factory.load_models(values, self.get_logger(), backbone=True)
 
     def make_outputs(self, values: dict[str, Any], networks: Any) -> list[Any]:
         """Features and picture."""
-        self._in_channels, self._stride = networks.engine.in_channels, networks.engine.stride
-        self._output = FeaturePublisher(self, values, networks.engine.channels)
+        self._in_channels, self._stride = networks.backbone.in_channels, networks.backbone.stride
+        self._output = FeaturePublisher(self, values, networks.backbone.channels)
         return [self._output]
 
     def make_input(self, values: dict[str, Any]) -> TensorSubscription:
@@ -48,13 +50,11 @@ class BackboneNode(BevNode):
         if isinstance(image, PillarTensor):
             features, cells = torch.from_numpy(image.features), torch.from_numpy(image.cells)
             shape = image.canvas
-            bev = self.run(
-                'backbone', lambda networks: networks.engine.from_checked(features, cells, shape)
-            )
+            bev = self.run('backbone', ModelRunner.extract_features, features, cells, shape)
         else:
             tensor = image.tensor
             shape = (tensor.shape[2], tensor.shape[3])
-            bev = self.run('backbone', lambda networks: networks.engine(tensor))
+            bev = self.run('backbone', ModelRunner.extract_features_dense, tensor)
         self._shape = shape
         self.computed()
         with self.publishing():

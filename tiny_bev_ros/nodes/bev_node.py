@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from threading import Lock
-from typing import Any, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import torch
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
@@ -16,13 +16,14 @@ from rclpy.exceptions import InvalidHandle
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.inference.backbone_runner import FrameStatistics
 from tiny_bev_ros.inference.device_timer import timestamp_on
+from tiny_bev_ros.inference.loaded_models import LoadedModels
 from tiny_bev_ros.inference.memory import NotEnoughMemoryError, limit_device_memory
-from tiny_bev_ros.inference.memory_fallback import ExecutionConfig, MemoryFallback
+from tiny_bev_ros.inference.memory_fallback import MemoryFallback
+from tiny_bev_ros.inference.model_builder import ModelBuilder
 from tiny_bev_ros.inference.model_runner import ModelRunner
 from tiny_bev_ros.nodes import model_factory, model_reload, parameters
 from tiny_bev_ros.nodes.diagnostics import NodeDiagnostics
 from tiny_bev_ros.nodes.managed_node import ManagedNode
-from tiny_bev_ros.nodes.model_builder import ModelBuilder
 from tiny_bev_ros.nodes.parameter_server import ParameterServer
 from tiny_bev_ros.runtime.camera_stats import CameraStats
 from tiny_bev_ros.runtime.frame_times import FrameTimes
@@ -30,6 +31,7 @@ from tiny_bev_ros.runtime.input_stats import InputStats
 from tiny_bev_ros.runtime.malloc import trim_malloc
 from tiny_bev_ros.runtime.staleness import Freshness, Stamp
 
+_P = ParamSpec('_P')
 _Result = TypeVar('_Result')
 
 
@@ -57,8 +59,8 @@ class BevNode(ManagedNode):
         super().__init__(name, **node_options)
         self.tally = InputStats(self.get_logger(), time.monotonic_ns)
         self.freshness = Freshness(lambda: self.get_clock().now().nanoseconds, self.tally)
-        self.weights: model_factory.LoadedModels | None = None
-        self.ladder: MemoryFallback[Any] | None = None
+        self.weights: LoadedModels | None = None
+        self.ladder: MemoryFallback[ModelRunner] | None = None
         self.statistics: FrameStatistics | None = None
         self.cameras: dict[str, CameraStats] = {}
         self._outputs: list[Any] = []
@@ -73,7 +75,7 @@ class BevNode(ManagedNode):
 
     # What a node is made of.
 
-    def load(self, values: dict[str, Any]) -> model_factory.LoadedModels:
+    def load(self, values: dict[str, Any]) -> LoadedModels:
         """The networks and their weights."""
         raise NotImplementedError
 
@@ -124,14 +126,27 @@ class BevNode(ManagedNode):
             'silence_s': lambda: self.values['diagnostics.input_timeout_s'],
         }
 
-    def run(self, stage: str, work: Callable[[Any], _Result]) -> _Result:
-        """Does work on the networks, with less memory if need be, and times it."""
+    def run(
+        self,
+        stage: str,
+        work: Callable[Concatenate[ModelRunner, _P], _Result],
+        *args: _P.args,
+        **kwargs: _P.kwargs,
+    ) -> _Result:
+        """Does work on the networks, with less memory if need be, and times it.
+
+        Args:
+            stage: name of the stage.
+            work: method of ModelRunner, or another function of one.
+            *args: arguments of the method.
+            **kwargs: arguments of the method.
+        """
         ladder = self.ladder
         assert ladder is not None
         try:
             # The device may become the CPU meanwhile.
-            with self._times.stage(stage, lambda: timestamp_on(ladder.settings.device)):
-                result = ladder.run(work)
+            with self._times.stage(stage, lambda: timestamp_on(ladder.config.device)):
+                result = ladder.run(work, *args, **kwargs)
         except TinyBevError:
             raise
         except Exception as error:
@@ -152,7 +167,9 @@ class BevNode(ManagedNode):
     def computed(self) -> None:
         """Notes how a backbone has just computed."""
         assert self.ladder is not None
-        statistics: FrameStatistics = self.ladder.networks.engine.statistics
+        backbone = self.ladder.runner.backbone
+        assert backbone is not None
+        statistics = backbone.statistics
         self.statistics = statistics
         self.tally.computed(statistics.path)
 
@@ -180,14 +197,14 @@ class BevNode(ManagedNode):
 
     @property
     def _device(self) -> torch.device | None:
-        return self.ladder.settings.device if self.ladder is not None else None
+        return self.ladder.config.device if self.ladder is not None else None
 
     def _tell(self) -> None:
         self.telemetry.tell()
 
     def _configured_text(self) -> str:
         assert self.ladder is not None and self.weights is not None
-        how = model_factory.describe(self.weights, self.ladder.settings, self.map_shape())
+        how = model_factory.describe(self.weights, self.ladder.config, self.map_shape())
         return f'configured: {how}'
 
     def _configure(self) -> None:
@@ -197,23 +214,19 @@ class BevNode(ManagedNode):
         limit_device_memory(device, values['memory_budget_mb'])
         self.weights = self.load(values)
         self.ladder = MemoryFallback(
-            self._builder(self.weights, values),
-            ExecutionConfig(
-                device,
-                values.get('backbone.precision', 'float32'),
-                values.get('backbone.sparsity', 'never'),
-            ),
+            self._builder(self.weights),
+            model_factory.make_config(values, device),
             self.get_logger().warning,
             allow_lower_precision=values.get('memory_fallback.allow_bfloat16', False),
             allow_cpu=values['memory_fallback.allow_cpu'],
         )
-        self._outputs = self.make_outputs(values, self.ladder.networks)
+        self._outputs = self.make_outputs(values, self.ladder.runner)
         self.telemetry.configure(self.weights)
         self.freshness.max_age_ms = values['max_age_ms']
 
     def _activate(self) -> None:
         assert self.ladder is not None
-        self.ladder.run(lambda networks: None)  # builds them again after a deactivation
+        self.ladder.ensure_built()  # again after a deactivation
         self.telemetry.activate()
         self._input = self.make_input(self.values)
 
@@ -273,11 +286,11 @@ class BevNode(ManagedNode):
         adopt: list[Callable[[], None]] = [
             each for output in self._outputs for each in output.prepare(values, names)
         ]
-        weights = model_reload.reloaded(
+        weights = model_reload.reload_models(
             self.weights, values, self.values, names, self.get_logger()
         )
         networks = model_reload.prepare(
-            self.ladder, (self.weights, weights), values, self.values, names, self._builder
+            self.ladder, self.weights, weights, values, self.values, names, self._builder
         )
         adopt += networks
         with self._frame_lock:
@@ -296,10 +309,5 @@ class BevNode(ManagedNode):
             networks.clear()
             trim_malloc()  # what they have left, in pieces between the new ones
 
-    def _builder(
-        self,
-        weights: model_factory.LoadedModels,
-        values: dict[str, Any],
-        kept: ModelRunner | None = None,
-    ) -> ModelBuilder:
-        return ModelBuilder(weights, values, self.get_logger(), self.map_shape, kept)
+    def _builder(self, models: LoadedModels, reuse: ModelRunner | None = None) -> ModelBuilder:
+        return ModelBuilder(models, self.map_shape, self.get_logger(), reuse)

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from tiny_bev_ros.inference.loaded_models import LoadedModels
+from tiny_bev_ros.inference.model_runner import ModelRunner
 from tiny_bev_ros.messages.camera_features import labels_of
 from tiny_bev_ros.nodes import model_factory
 from tiny_bev_ros.nodes.bev_node import BevNode
@@ -18,9 +20,9 @@ class CameraNode(BevNode):
     def __init__(self, **node_options: Any) -> None:
         super().__init__('camera_node', **node_options)
 
-    def load(self, values: dict[str, Any]) -> model_factory.LoadedModels:
+    def load(self, values: dict[str, Any]) -> LoadedModels:
         """The encoder."""
-        return model_factory.load_weights(values, self.get_logger(), camera=True)
+        return model_factory.load_models(values, self.get_logger(), camera=True)
 
     def make_outputs(self, values: dict[str, Any], networks: Any) -> list[Any]:
         """Features."""
@@ -40,6 +42,6 @@ class CameraNode(BevNode):
         self.begin(image.stamp)
         with self.timed('decode'):
             rgb = image.rgb()
-        features, camera = self.run('encoder', lambda networks: networks.camera(rgb, image.camera))
+        features, camera = self.run('encoder', ModelRunner.encode_image, rgb, image.camera)
         with self.publishing():
             self._output.publish(features, labels_of(camera, image.stamp, image.frame_id))

@@ -11,6 +11,7 @@ import torch
 from sensor_msgs.msg import PointCloud2
 
 from tiny_bev_ros.grid import BevGrid
+from tiny_bev_ros.inference.model_runner import ModelRunner
 from tiny_bev_ros.messages.point_cloud import decode_cloud
 from tiny_bev_ros.messages.tensor_labels import TensorLabels
 from tiny_bev_ros.nodes import model_factory
@@ -66,9 +67,6 @@ def pillars_of(
     node: BevNode, cloud: LabelledCloud, grid: BevGrid
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Features (P,C) and cells (P,2) of a cloud on the grid; counts what lies outside."""
-    pillars, inside = node.run(
-        'pillars',
-        lambda networks: (networks.stage.pillars(cloud.points), networks.stage.points_inside),
-    )
-    node.tally.points.place(cloud.points, inside, len(pillars[1]), grid)
-    return pillars
+    pillars = node.run('pillars', ModelRunner.encode_points, cloud.points)
+    node.tally.points.place(cloud.points, pillars.inside, len(pillars.cells), grid)
+    return pillars.features, pillars.cells

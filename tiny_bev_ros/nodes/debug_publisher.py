@@ -9,7 +9,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from std_msgs.msg import Float64
 
-from tiny_bev_ros.nodes.model_factory import LoadedModels
+from tiny_bev_ros.inference.loaded_models import LoadedModels
 from tiny_bev_ros.optional_imports import import_optional
 from tiny_bev_ros.runtime.frame_times import FrameTimes
 

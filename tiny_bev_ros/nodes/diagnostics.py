@@ -14,9 +14,10 @@ from rclpy.clock import Clock, ClockType
 from rclpy.exceptions import InvalidHandle
 from rclpy.qos import QoSProfile
 
+from tiny_bev_ros.inference.loaded_models import LoadedModels
 from tiny_bev_ros.inference.memory import device_memory_mb
 from tiny_bev_ros.nodes.debug_publisher import DebugPublisher, stages_of
-from tiny_bev_ros.nodes.model_factory import LoadedModels
+from tiny_bev_ros.nodes.model_factory import CHECKPOINTS
 from tiny_bev_ros.optional_imports import take_notes
 from tiny_bev_ros.runtime.frame_times import FrameTimes, Percentiles
 from tiny_bev_ros.runtime.health import (
@@ -138,7 +139,7 @@ class NodeDiagnostics:
             level=bytes([level]),
             name=f"{node.get_fully_qualified_name().lstrip('/')}: bird's-eye view",
             message=message,
-            hardware_id=str(ladder.settings.device) if ladder else '',
+            hardware_id=str(ladder.config.device) if ladder else '',
             values=[KeyValue(key=key, value=value) for key, value in pairs.items()],
         )
 
@@ -181,7 +182,7 @@ class NodeDiagnostics:
                 f'unknown: {ageless}' if ageless else f'{value:.1f}'
             )
         if ladder is not None:
-            settings = ladder.settings
+            settings = ladder.config
             pairs |= {
                 'device': str(settings.device),
                 'device memory, MiB': f'{device_memory_mb(settings.device):.0f}',
@@ -189,19 +190,19 @@ class NodeDiagnostics:
             }
         if weights is not None:
             pairs |= {
-                name.replace('.', ' ').replace('_', ' '): digest[:12]
+                CHECKPOINTS[part].replace('.', ' ').replace('_', ' '): digest[:12]
                 if len(digest) == 64
                 else digest
-                for name, digest in weights.digests.items()
+                for part, digest in weights.digests.items()
             }
         pairs |= {f'camera {name}': str(each) for name, each in list(node.cameras.items())}
         statistics = node.statistics
         if statistics is not None and ladder is not None:
             pairs |= {
-                'precision': ladder.settings.precision,
+                'precision': ladder.config.precision,
                 'path': statistics.path,
-                'active share': f'{statistics.active_share:.4f}',
-                'work share': f'{statistics.work_share:.4f}',
+                'active share': f'{statistics.active_fraction:.4f}',
+                'work share': f'{statistics.work_fraction:.4f}',
                 **{f'frames {path}': f'{count}' for path, count in sorted(tally.paths.items())},
             }
         return pairs

@@ -10,6 +10,7 @@ from typing import Any
 from tiny_bev_ros.client import TENSOR_TYPES
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.inference.fusion_runner import View
+from tiny_bev_ros.inference.loaded_models import LoadedModels
 from tiny_bev_ros.messages.camera_features import CameraFeatures, decode_camera_features
 from tiny_bev_ros.messages.tensor import BevTensor
 from tiny_bev_ros.models.camera.geometry import Camera
@@ -29,7 +30,7 @@ class FusionNode(BevNode):
     def __init__(self, **node_options: Any) -> None:
         super().__init__('fusion_node', **node_options)
 
-    def load(self, values: dict[str, Any]) -> model_factory.LoadedModels:
+    def load(self, values: dict[str, Any]) -> LoadedModels:
         """The fusion."""
         if not fixed_extrinsics(
             values
@@ -37,7 +38,7 @@ class FusionNode(BevNode):
             raise TinyBevError(
                 f'parameter cameras is {values["cameras"]}; expected at least one name'
             )
-        return model_factory.load_weights(values, self.get_logger(), fusion=True)
+        return model_factory.load_models(values, self.get_logger(), fusion=True)
 
     def make_outputs(self, values: dict[str, Any], networks: Any) -> list[Any]:
         """Fused features."""

@@ -6,6 +6,8 @@ from __future__ import annotations
 from typing import Any
 
 from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.inference.loaded_models import LoadedModels
+from tiny_bev_ros.inference.model_runner import ModelRunner
 from tiny_bev_ros.messages.grid_labels import grid_of
 from tiny_bev_ros.messages.tensor import BevTensor
 from tiny_bev_ros.models.observed_ground import standing_height
@@ -21,11 +23,11 @@ class HeadsNode(BevNode):
     def __init__(self, **node_options: Any) -> None:
         super().__init__('heads_node', **node_options)
 
-    def load(self, values: dict[str, Any]) -> model_factory.LoadedModels:
+    def load(self, values: dict[str, Any]) -> LoadedModels:
         """The heads."""
         if not values['heads.names']:
             raise TinyBevError('parameter heads.names is []; expected one at least')
-        return model_factory.load_weights(values, self.get_logger(), heads=True)
+        return model_factory.load_models(values, self.get_logger(), heads=True)
 
     def make_outputs(self, values: dict[str, Any], networks: Any) -> list[Any]:
         """Objects and drivable area."""
@@ -47,7 +49,7 @@ class HeadsNode(BevNode):
         tensor = features.tensor
         grid = grid_of(features.labels, (tensor.shape[2], tensor.shape[3]))
         scores = self._output.min_scores
-        seen = self.run('heads', lambda networks: networks.heads(tensor, grid, scores))
+        seen = self.run('heads', ModelRunner.detect, tensor, grid, scores)
         height = None if seen.detections is None else standing_height(seen.detections.boxes)
         with self.publishing():
             self._output.publish(seen, features.labels, height=height)

@@ -3,29 +3,22 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
-from tiny_bev_ros.inference.backbone_runner import BackboneRunner
-from tiny_bev_ros.inference.camera_runner import CameraRunner
-from tiny_bev_ros.inference.fusion_runner import FusionRunner
-from tiny_bev_ros.inference.head_runner import HeadRunner
-from tiny_bev_ros.inference.memory import translate_oom
+from tiny_bev_ros.inference.loaded_models import LoadedModels
 from tiny_bev_ros.inference.memory_fallback import ExecutionConfig
-from tiny_bev_ros.inference.model_runner import ModelRunner
-from tiny_bev_ros.inference.pillar_runner import PillarRunner
 from tiny_bev_ros.messages.output_roi import Region
 from tiny_bev_ros.messages.point_cloud import CloudOptions
 from tiny_bev_ros.models import (
     CameraEncoder,
+    FuTrFusion,
     PillarFeatureNet,
     build_backbone,
     cuda_unavailable_reason,
@@ -38,10 +31,22 @@ from tiny_bev_ros.models import (
 from tiny_bev_ros.models.bev_detector import build_heads
 from tiny_bev_ros.models.checkpoint.loading import load_camera_encoder, load_fusion
 from tiny_bev_ros.models.checkpoint.metadata import find_metadata
-from tiny_bev_ros.models.fusion.futr import FuTrFusion
 
-# Bytes of a map on which the first run takes seconds.
-_LONG_START = 2**30
+# Parameter of the weight file of each network.
+CHECKPOINTS = {
+    'pfn': 'pfn.checkpoint',
+    'backbone': 'backbone.checkpoint',
+    'heads': 'heads.checkpoint',
+    'camera': 'camera.checkpoint',
+    'fusion': 'fusion.checkpoint',
+}
+_LOADERS: dict[str, Any] = {
+    'pfn': load_pfn,
+    'backbone': load_backbone,
+    'heads': load_heads,
+    'camera': load_camera_encoder,
+    'fusion': load_fusion,
+}
 
 
 def make_device(values: dict[str, Any], logger: Any) -> torch.device:
@@ -65,7 +70,7 @@ def make_cloud_options(values: dict[str, Any]) -> CloudOptions:
             f'parameter cloud.time_field is {time_field!r}; '
             f'expected {expected} with pfn.in_channels {channels}'
         )
-    with _naming('cloud.'):
+    with parameter_context('cloud.'):
         return CloudOptions(
             **{
                 name.removeprefix('cloud.'): value
@@ -84,27 +89,7 @@ def check_channels(values: dict[str, Any]) -> None:
         )
 
 
-@dataclass(frozen=True)
-class LoadedModels:
-    """Networks with their weights, on the CPU, and what is told of them.
-
-    Attributes:
-        pfn, backbone, heads, camera, fusion: those that the node has.
-        grid: of the pillars, where the node makes them.
-        digests: parameter of a file to its SHA-256, or 'random, seed N'; a fusion without a file
-            adds nothing: 'none'.
-    """
-
-    pfn: PillarFeatureNet | None
-    backbone: torch.nn.Module | None
-    heads: torch.nn.ModuleDict | None
-    camera: CameraEncoder | None
-    fusion: FuTrFusion | None
-    grid: BevGrid | None
-    digests: dict[str, str]
-
-
-def load_weights(
+def load_models(
     values: dict[str, Any],
     logger: Any,
     *,
@@ -114,61 +99,58 @@ def load_weights(
     camera: bool = False,
     fusion: bool = False,
 ) -> LoadedModels:
-    """The networks that are asked for, as the parameters say, from their files."""
-    digests: dict[str, str] = {}
-    grid = made_pfn = made_backbone = made_heads = made_camera = made_fusion = None
+    """Builds the networks that are asked for from the parameters, and loads their weights.
+
+    Raises:
+        TinyBevError: a parameter or a file is wrong; the message begins with the parameter.
+    """
+    made: dict[str, Any] = {}
+    grid = make_grid(values) if pfn else None
     if pfn:
-        grid = make_grid(values)
         with seeded(values['seed']):
-            made_pfn = PillarFeatureNet(
+            made['pfn'] = PillarFeatureNet(
                 values['pfn.in_channels'],
                 values['pfn.out_channels'],
                 max_points=values['pfn.max_points'] or None,
                 legacy_offsets=values['pfn.legacy_offsets'],
             )
-        digests |= _load(load_pfn, made_pfn, 'pfn.checkpoint', values, logger)
-        _check_grid(grid, values['pfn.checkpoint'])
     if backbone:
-        with _naming('backbone.name: '), seeded(values['seed']):
-            made_backbone = build_backbone(
+        with parameter_context('backbone.name: '), seeded(values['seed']):
+            made['backbone'] = build_backbone(
                 values['backbone.name'],
                 in_channels=values['backbone.in_channels'],
                 mid_channels=values['backbone.mid_channels'],
                 out_channels=values['backbone.out_channels'],
             ).eval()
-        digests |= _load(load_backbone, made_backbone, 'backbone.checkpoint', values, logger)
     if heads:
         with seeded(values['seed']):
-            made_heads = build_heads(
+            made['heads'] = build_heads(
                 tuple(values['heads.names']), values['backbone.out_channels']
             ).eval()
-        digests |= _load(load_heads, made_heads, 'heads.checkpoint', values, logger)
     if camera:
-        with _naming('camera.'), seeded(values['seed']):
-            made_camera = CameraEncoder(
+        with parameter_context('camera.'), seeded(values['seed']):
+            made['camera'] = CameraEncoder(
                 values['camera.encoder'], values['camera.channels'], values['camera.stride']
             ).eval()
-        digests |= _load(load_camera_encoder, made_camera, 'camera.checkpoint', values, logger)
     if fusion:
-        if not values['fusion.heights']:
-            raise TinyBevError('parameter fusion.heights is []; expected one height at least, m')
-        with _naming('fusion.num_heads: '), seeded(values['seed']):
-            made_fusion = FuTrFusion(
-                values['backbone.out_channels'],
-                values['camera.channels'],
-                values['fusion.mode'],
-                values['fusion.num_heads'],
-                tuple(values['fusion.heights']),
-            ).eval()
-        if values['fusion.checkpoint']:
-            digests |= _load(load_fusion, made_fusion, 'fusion.checkpoint', values, logger)
-        else:
-            made_fusion.silence()
-            digests['fusion.checkpoint'] = 'none'
-            logger.warning('fusion.checkpoint is empty: UNTRAINED, so cameras add nothing to maps')
-    return LoadedModels(
-        made_pfn, made_backbone, made_heads, made_camera, made_fusion, grid, digests
-    )
+        made['fusion'] = _build_fusion(values)
+    digests = {part: _load(part, network, values, logger) for part, network in made.items()}
+    if grid is not None:
+        _check_grid(grid, values[CHECKPOINTS['pfn']])
+    return LoadedModels(**made, grid=grid, digests=digests)
+
+
+def _build_fusion(values: dict[str, Any]) -> FuTrFusion:
+    if not values['fusion.heights']:
+        raise TinyBevError('parameter fusion.heights is []; expected one height at least, m')
+    with parameter_context('fusion.num_heads: '), seeded(values['seed']):
+        return FuTrFusion(
+            values['backbone.out_channels'],
+            values['camera.channels'],
+            values['fusion.mode'],
+            values['fusion.num_heads'],
+            tuple(values['fusion.heights']),
+        ).eval()
 
 
 def _check_grid(grid: BevGrid, path: str) -> None:
@@ -186,7 +168,7 @@ def _check_grid(grid: BevGrid, path: str) -> None:
 
 def make_grid(values: dict[str, Any]) -> BevGrid:
     """Where the map lies: `grid.*`."""
-    with _naming('grid.'):
+    with parameter_context('grid.'):
         return BevGrid(
             tuple(values['grid.x_range']),
             tuple(values['grid.y_range']),
@@ -195,105 +177,34 @@ def make_grid(values: dict[str, Any]) -> BevGrid:
         )
 
 
-def make_networks(
-    weights: LoadedModels,
-    settings: ExecutionConfig,
-    values: dict[str, Any],
-    logger: Any,
-    shape: tuple[int, int] | None,
-    kept: ModelRunner | None = None,
-) -> ModelRunner:
-    """The networks ready to run on a device; warmed up for a map of (H,W), if it is known.
-
-    The weights stay as they are: those that run are copies, so that networks with others can
-    be made beside them. Those in ``kept`` are taken as they are.
-    """
-    kept = kept or ModelRunner()
-    stage, engine, heads = kept.stage, kept.engine, kept.heads
-    camera, fusion = kept.camera, kept.fusion
-    with translate_oom('the networks'):
-        if stage is None and weights.pfn is not None and weights.grid is not None:
-            stage = PillarRunner(copy.deepcopy(weights.pfn), weights.grid.near, settings.device)
-            stage.warm_up()
-        if engine is None and weights.backbone is not None:
-            backbone = copy.deepcopy(weights.backbone)
-            engine = _make_engine(backbone, settings, values, logger)
-            if shape is not None:
-                _tell_if_long(engine.needed_bytes(shape), shape, logger)
-                engine.warm_up(shape)
-        if heads is None and weights.heads is not None:
-            heads = HeadRunner(dict(weights.heads.items()), settings.device, settings.precision)
-        if camera is None and weights.camera is not None:
-            camera = _make_camera_stage(weights.camera, settings, values)
-        if fusion is None and weights.fusion is not None:
-            fusion = FusionRunner(weights.fusion, settings.device, settings.precision)
-    return ModelRunner(stage, engine, heads, camera, fusion)
+def make_config(values: dict[str, Any], device: torch.device) -> ExecutionConfig:
+    """Execution config of a node: `backbone.precision`, `backbone.sparsity` and so on."""
+    return ExecutionConfig(
+        device,
+        values.get('backbone.precision', 'float32'),
+        values.get('backbone.sparsity', 'never'),
+        values['num_threads'],
+        values.get('camera.resize_width', 0),
+        values.get('camera.crop_height', 0),
+    )
 
 
-def describe(
-    weights: LoadedModels, settings: ExecutionConfig, shape: tuple[int, int] | None
-) -> str:
-    """A line: device, map if it is known, precision and sparsity of these networks."""
-    parts = [f'on {settings.device}']
+def describe(models: LoadedModels, config: ExecutionConfig, shape: tuple[int, int] | None) -> str:
+    """Names, in one line, device, grid if it is known, precision and sparsity of networks."""
+    parts = [f'on {config.device}']
     if shape is not None:
-        parts.append(f'map of {shape[0]} x {shape[1]} cells')
-    if weights.backbone is not None:
-        parts += [settings.precision, f'sparsity {settings.sparsity}']
+        parts.append(f'grid of {shape[0]} x {shape[1]} cells')
+    if models.backbone is not None:
+        parts += [config.precision, f'sparsity {config.sparsity}']
     return ', '.join(parts)
 
 
-def _tell_if_long(needed: int, shape: tuple[int, int], logger: Any) -> None:
-    if needed > _LONG_START:
-        logger.info(
-            f'making ready for a map of {shape[0]} x {shape[1]} cells, which takes some '
-            f'{needed / 2**20:.0f} MiB, and a while'
-        )
-
-
-def _make_camera_stage(
-    encoder: CameraEncoder, settings: ExecutionConfig, values: dict[str, Any]
-) -> CameraRunner:
-    width, height = values['camera.resize_width'], values['camera.crop_height']
-    with _naming('camera.'):
-        stage = CameraRunner(
-            encoder,
-            settings.device,
-            settings.precision,
-            resize_width=width,
-            crop_height=height,
-        )
-    if width and height:
-        stage.warm_up((width, height))
-    return stage
-
-
-def _make_engine(
-    backbone: torch.nn.Module, settings: ExecutionConfig, values: dict[str, Any], logger: Any
-) -> BackboneRunner:
-    with _naming('backbone.'):
-        engine = BackboneRunner(
-            backbone,
-            settings.device,
-            precision=settings.precision,
-            sparsity=settings.sparsity,
-            threads=values['num_threads'],
-        )
-    if engine.why_dense and settings.sparsity == 'auto':
-        logger.warning(f'the whole map is computed, not only where points are: {engine.why_dense}')
-    if engine.why_float32:
-        logger.warning(
-            f'parameter backbone.precision is {settings.precision}, but products are '
-            f'float32: {engine.why_float32}'
-        )
-    return engine
-
-
 def make_region(values: dict[str, Any], grid: BevGrid | None = None) -> Region:
-    """The part of the map that is published, `output_roi.*`; of this grid, where it is known."""
-    with _naming('output_roi.'):
+    """Returns the published part of the grid, `output_roi.*`, checked where the grid is known."""
+    with parameter_context('output_roi.'):
         region = Region(_ends(values['output_roi.x_range']), _ends(values['output_roi.y_range']))
     if grid:
-        with _naming(''):
+        with parameter_context(''):
             region.check(grid)
     return region
 
@@ -306,25 +217,29 @@ def _ends(ends: list[float]) -> Any:
     return (-math.inf, math.inf) if ends == [0.0, 0.0] else tuple(ends)
 
 
-def _load(
-    loader: Any, model: torch.nn.Module, name: str, values: dict[str, Any], logger: Any
-) -> dict[str, str]:
+def _load(part: str, network: torch.nn.Module, values: dict[str, Any], logger: Any) -> str:
+    """Loads the weights of a network; returns their digest, as in LoadedModels."""
+    name = CHECKPOINTS[part]
     path = values[name]
-    if not path:
-        logger.warning(
-            f'{name} is empty: the weights are random (seed {values["seed"]}) and UNTRAINED, '
-            'the output means nothing yet'
-        )
-        return {name: f'random, seed {values["seed"]}'}
-    with _naming(f'{name}: '):
-        loaded = loader(model, path)
-    logger.info(f'{name}: {path} ({loaded.names}; sha256 {loaded.digest[:12]})')
-    return {name: loaded.digest}
+    if path:
+        with parameter_context(f'{name}: '):
+            loaded = _LOADERS[part](network, path)
+        logger.info(f'{name}: {path} ({loaded.names}; sha256 {loaded.digest[:12]})')
+        return loaded.digest
+    if part == 'fusion':
+        network.silence()  # type: ignore[operator]
+        logger.warning(f'{name} is empty: UNTRAINED, so cameras add nothing to BEV features')
+        return 'none'
+    logger.warning(
+        f'{name} is empty: the weights are random (seed {values["seed"]}) and UNTRAINED, '
+        'the output means nothing yet'
+    )
+    return f'random, seed {values["seed"]}'
 
 
 @contextmanager
-def _naming(prefix: str) -> Iterator[None]:
-    """Lets an error begin with the parameter that it is about."""
+def parameter_context(prefix: str) -> Iterator[None]:
+    """Lets the message of an error begin with the parameter that it is about."""
     try:
         yield
     except TinyBevError as error:

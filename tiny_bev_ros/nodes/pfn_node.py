@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tiny_bev_ros.inference.loaded_models import LoadedModels
 from tiny_bev_ros.nodes import model_factory
 from tiny_bev_ros.nodes.bev_node import BevNode
 from tiny_bev_ros.nodes.cloud_subscription import CloudSubscription, LabelledCloud, pillars_of
@@ -17,10 +18,10 @@ class PfnNode(BevNode):
     def __init__(self, **node_options: Any) -> None:
         super().__init__('pfn_node', **node_options)
 
-    def load(self, values: dict[str, Any]) -> model_factory.LoadedModels:
+    def load(self, values: dict[str, Any]) -> LoadedModels:
         """The pillar feature net."""
         model_factory.make_cloud_options(values)  # is wrong now rather than with the first cloud
-        return model_factory.load_weights(values, self.get_logger(), pfn=True)
+        return model_factory.load_models(values, self.get_logger(), pfn=True)
 
     def make_outputs(self, values: dict[str, Any], networks: Any) -> list[Any]:
         """Pseudo-images and pillars."""

@@ -11,6 +11,8 @@ import torch
 
 from tiny_bev_ros.inference.fusion_runner import View
 from tiny_bev_ros.inference.head_runner import HeadOutputs
+from tiny_bev_ros.inference.loaded_models import LoadedModels
+from tiny_bev_ros.inference.model_runner import ModelRunner
 from tiny_bev_ros.messages.tensor_labels import TensorLabels
 from tiny_bev_ros.models.camera.geometry import Camera
 from tiny_bev_ros.models.observed_ground import looked_at, road_height
@@ -37,14 +39,14 @@ class PipelineNode(BevNode):
     def __init__(self, **node_options: Any) -> None:
         super().__init__('pipeline_node', **node_options)
 
-    def load(self, values: dict[str, Any]) -> model_factory.LoadedModels:
+    def load(self, values: dict[str, Any]) -> LoadedModels:
         """Pillar feature net, backbone and what follows, which must fit each other."""
         model_factory.check_channels(values)
         model_factory.make_cloud_options(values)  # is wrong now rather than with the first cloud
         fused = bool(
             fixed_extrinsics(values)
         )  # poses are wrong now rather than with the first cloud
-        return model_factory.load_weights(
+        return model_factory.load_models(
             values,
             self.get_logger(),
             pfn=True,
@@ -56,10 +58,10 @@ class PipelineNode(BevNode):
 
     def make_outputs(self, values: dict[str, Any], networks: Any) -> list[Any]:
         """Pillars, features, picture, objects, drivable area and, with cameras, fused features."""
-        self._grid, self._stride = model_factory.make_grid(values), networks.engine.stride
+        self._grid, self._stride = model_factory.make_grid(values), networks.backbone.stride
         self._pillars = PillarPublisher(self, values, self._grid)
         self._fine = self._grid.strided(self._stride)
-        self._features = FeaturePublisher(self, values, networks.engine.channels, self._fine)
+        self._features = FeaturePublisher(self, values, networks.backbone.channels, self._fine)
         self._seen = HeadPublisher(self, values)
         self._fused: TensorTopicPublisher | None = None
         if not camera_names(values):
@@ -87,9 +89,7 @@ class PipelineNode(BevNode):
         if not (any(each.wanted for each in read if each) or self.only_times_wanted):
             return
         shape = self._grid.shape
-        features = self.run(
-            'backbone', lambda networks: networks.engine.from_checked(*pillars, shape)
-        )
+        features = self.run('backbone', ModelRunner.extract_features, *pillars, shape)
         self.computed()
         labels = cloud.labels.strided(self._stride)
         with self.publishing():
@@ -128,14 +128,14 @@ class PipelineNode(BevNode):
     def _view(self, image: CameraImage, camera: Camera) -> View:
         with self.timed('decode'):
             rgb = image.rgb()
-        return self.run('encoder', lambda networks: networks.camera(rgb, camera))
+        return self.run('encoder', ModelRunner.encode_image, rgb, camera)
 
     def _look(self, features: torch.Tensor) -> HeadOutputs | None:
         """What the heads see, if somebody wants it."""
         if not self._heads_wanted:
             return None
         scores = self._seen.min_scores
-        return self.run('heads', lambda networks: networks.heads(features, self._fine, scores))
+        return self.run('heads', ModelRunner.detect, features, self._fine, scores)
 
     def _ground(
         self, points: np.ndarray, cells: torch.Tensor, drivable: torch.Tensor | None

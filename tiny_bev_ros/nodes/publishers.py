@@ -15,7 +15,7 @@ from sensor_msgs.msg import Image
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.inference.head_runner import HeadOutputs
-from tiny_bev_ros.inference.pillar_runner import lay_out
+from tiny_bev_ros.inference.pillar_runner import scatter_pillars
 from tiny_bev_ros.messages.bev_image import bev_image
 from tiny_bev_ros.messages.bev_overlay import overlay
 from tiny_bev_ros.messages.image import encode_image
@@ -98,7 +98,7 @@ class PillarPublisher(Output):
         if self._sparse.wanted and not self._why_no_pillars:
             self._sparse.publish_pillars(*pillars, self._grid.shape, labels)
         if self._dense.wanted:
-            self._dense.publish(lay_out(pillars, self._grid.shape), labels)
+            self._dense.publish(scatter_pillars(pillars, self._grid.shape), labels)
 
     def prepare(self, values: dict[str, Any], names: set[str]) -> list[ApplyCallback]:
         """What is to be done for these parameters to hold."""

@@ -18,7 +18,8 @@ from tiny_bev_ros.detector import Detector
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.inference.head_runner import HeadOutputs
 from tiny_bev_ros.models.checkpoint.metadata import read_metadata
-from tiny_bev_ros.models.heads.detection import CLASSES, Detections
+from tiny_bev_ros.models.heads.detection import Detections
+from tiny_bev_ros.resources import find_weights
 from tiny_bev_ros.sim import LIDARS
 from tiny_bev_ros.training.dataset import make_sample
 from tiny_bev_ros.training.evaluation import (
@@ -46,7 +47,7 @@ _BLOCK = 8
 
 def reach_of(weights: str | Path) -> float:
     """How far a map of the cells of some weights reaches, in metres: 50 and a little."""
-    cell = read_metadata(weights).cell
+    cell = read_metadata(find_weights(weights)).cell
     return math.ceil(_BEYOND / (_BLOCK * cell)) * _BLOCK * cell
 
 
@@ -69,8 +70,9 @@ def evaluate(detector: Detector, exams: Iterable[EvalFrame], count: int) -> Resu
     """Looks at all frames."""
     result, kept = Result(), []
     for exam in tqdm(exams, total=count, unit='frame', disable=None):
-        seen = detector(exam.frame.points, (_FLOOR,) * len(CLASSES))
-        result.times.append(sum(detector.seconds.values()) * 1e3)
+        output = detector(exam.frame.points, _FLOOR)
+        result.times.append(sum(output.seconds.values()) * 1e3)
+        seen = output.heads
         if seen.detections is not None:
             result.score.add(exam, seen.detections)
             likely = seen.detections.scores >= _LIKELY
@@ -132,7 +134,9 @@ def as_json(result: Result) -> dict:
 def main() -> int:
     """Entry point of the evaluate executable; returns its exit code."""
     parser = argparse.ArgumentParser(prog='evaluate', description=__doc__)
-    parser.add_argument('--weights', required=True, help='file of train')
+    parser.add_argument(
+        '--weights', required=True, help='name of shipped weights, or a file of train'
+    )
     parser.add_argument('--data', default='sim', help="'sim', or a folder in the form of KITTI's")
     parser.add_argument('--frames', type=int, default=100, help='simulated ones (default: 100)')
     parser.add_argument(
@@ -167,7 +171,7 @@ def main() -> int:
     print(f'\nin {folder}: evaluation.json')
     if result.worst:  # the network has a head for objects
         draw_curves(result.score, folder / 'precision_recall.png')
-        draw_worst(result.worst, detector.fine, folder / 'worst.png')
+        draw_worst(result.worst, detector.feature_grid, folder / 'worst.png')
         print(f'in {folder}: precision_recall.png, worst.png')
     return 0
 

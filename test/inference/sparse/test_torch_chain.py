@@ -142,7 +142,7 @@ canvas = torch.zeros(1, 6, 20, 20)
 canvas[:, :, 3, 4] = 1
 torch.testing.assert_close(engine(canvas), network(canvas).detach(), atol=1e-5, rtol=1e-5)
 assert engine.statistics.path == 'sparse', engine.statistics
-assert engine.why_dense == '', engine.why_dense
+assert engine.dense_reason == '', engine.dense_reason
 """
     done = subprocess.run(
         [sys.executable, '-c', program], capture_output=True, text=True, check=False

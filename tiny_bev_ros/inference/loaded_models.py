@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Networks with their weights, before they are prepared for a device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from torch import nn
+
+from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.grid import BevGrid
+from tiny_bev_ros.models.camera.encoder import CameraEncoder
+from tiny_bev_ros.models.checkpoint.metadata import CheckpointMetadata, load_weights
+from tiny_bev_ros.models.fusion.futr import FuTrFusion
+from tiny_bev_ros.models.pfn import PillarFeatureNet
+
+# Cells of the default grid: so many ahead of the sensor, and half as many to either side.
+_DEFAULT_CELLS = 256
+
+
+@dataclass(frozen=True)
+class LoadedModels:
+    """Networks in eval mode on the CPU, any of which may be missing.
+
+    Attributes:
+        pfn: pillar feature net.
+        backbone: backbone of the registry.
+        heads: heads by name.
+        camera: camera encoder.
+        fusion: fusion of BEV features with camera features.
+        grid: grid of the pillars; None without a pillar feature net.
+        digests: SHA-256 of the weight file of each network, by the names of the attributes
+            above; 'random, seed N' for random weights, 'none' for a fusion that adds nothing.
+        metadata: description of the weight file, where one file of `train` holds all networks.
+    """
+
+    pfn: PillarFeatureNet | None = None
+    backbone: nn.Module | None = None
+    heads: nn.ModuleDict | None = None
+    camera: CameraEncoder | None = None
+    fusion: FuTrFusion | None = None
+    grid: BevGrid | None = None
+    digests: dict[str, str] = field(default_factory=dict)
+    metadata: CheckpointMetadata | None = None
+
+    @classmethod
+    def from_file(
+        cls,
+        path: str | Path,
+        x_range: tuple[float, float] | None = None,
+        y_range: tuple[float, float] | None = None,
+        grid: BevGrid | None = None,
+    ) -> LoadedModels:
+        """Loads pillar feature net, backbone and heads from one file of `train`.
+
+        Args:
+            path: weight file.
+            x_range: forward extent of the grid, in metres; None for 256 cells ahead.
+            y_range: leftward extent of the grid, in metres; None for 128 cells to either side.
+            grid: the grid itself, in place of its extents.
+
+        Raises:
+            TinyBevError: the file cannot be read, does not say what network it holds or does
+                not fit it; both a grid and extents are given; the grid is none on which the
+                network was trained.
+        """
+        network, metadata = load_weights(path)
+        if grid is None:
+            side = _DEFAULT_CELLS * metadata.cell
+            grid = metadata.grid(x_range or (0.0, side), y_range or (-side / 2, side / 2))
+        elif x_range is not None or y_range is not None:
+            raise TinyBevError('grid is given with x_range or y_range; expected one of the two')
+        elif (grid.resolution, grid.z_range) != (metadata.cell, metadata.z_range):
+            raise TinyBevError(
+                f'grid has cells of {grid.resolution:g} m and z_range {list(grid.z_range)}; expected '
+                f'{metadata.cell:g} and {list(metadata.z_range)}, with which {path} was trained'
+            )
+        return cls(network.pfn, network.backbone, network.heads, grid=grid, metadata=metadata)
