@@ -25,7 +25,7 @@ from tiny_bev_ros.models.heads.detection import Detections
 from tiny_bev_ros.models.tokens import to_tokens
 from tiny_bev_ros.training.simulated_camera import CLASSES
 
-# Of the classes of `sighted`.
+# Colours of the classes of simulated camera frames.
 COLOURS = ('#4fc3f7', '#ffd54f', '#ff7043')
 _CELL = '#ff3355'
 _FARTHEST = 50.0
