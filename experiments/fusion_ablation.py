@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trains one network with a LiDAR, a camera and both, and shows what each of them finds.
+"""Trains one network with a LiDAR, a camera and both, and compares their average precision.
 
-Each run (a mode and a seed) is kept: called again, the tool goes on with those that are missing.
+Each run (a mode and a seed) is kept: called again, the program resumes those that are missing.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
+import dataclasses
 import json
 import sys
 import time
@@ -22,78 +24,74 @@ from safetensors.torch import load_file
 from tqdm import tqdm
 
 from benchmarks.tables import as_table
+from experiments.ablation_modes import (
+    CONFIG,
+    EVAL_SEED,
+    MODES,
+    ClassAP,
+    ModeDetector,
+    detect,
+    train,
+)
 from tiny_bev_ros.demo.cloud_figure import outlines
 from tiny_bev_ros.demo.fusion_figure import COLOURS
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.inference.precision import dtype_for
-from tiny_bev_ros.models.checkpoint.metadata import CheckpointMetadata, save_weights
-from tiny_bev_ros.models.fusion_detector import FusionDetector
+from tiny_bev_ros.models.checkpoint.metadata import save_weights
 from tiny_bev_ros.models.heads.detection import Detections
-from tiny_bev_ros.training.fusion_training import (
-    EXAM_SEED,
-    MODES,
-    NETWORK,
-    CameraFrames,
-    ClassAP,
-    build_network,
-    detect,
-    train,
-)
+from tiny_bev_ros.training.camera_dataset import CameraFrames
 from tiny_bev_ros.training.simulated_camera import CLASSES, GRID, CameraFrame
-from tiny_bev_ros.training.train import commit_of_source
+from tiny_bev_ros.training.train import describe
+from tiny_bev_ros.training.trainer import LOG
+from tiny_bev_ros.training.training_config import TrainConfig
 
+# Scores from which detections are drawn, and number of frames that are drawn.
 _LIKELY = 0.3
 _SHOWN = 4
 UNPLUGGED = 'fused, camera unplugged'
 
 
-def examine(network: FusionDetector, mode: str, exams: CameraFrames) -> dict[str, Any]:
-    """Average precision by class: of all frames, by the light in them, of their second half.
+def evaluate(model: ModeDetector, frames: CameraFrames) -> dict[str, Any]:
+    """Computes the average precision by class, for all frames, by light, and for the second half.
 
-    Of 'fused' also of the second half without its camera, as if it was unplugged in between.
+    In 'fused' also for the second half without the camera, as if it was unplugged in between.
+
+    Args:
+        model: the trained network.
+        frames: frames for evaluation.
     """
-    marks = {part: ClassAP() for part in ('all', 'light', 'dark', 'second half')}
-    if mode == 'fused':
-        marks['second half, unplugged'] = ClassAP()
-    for index in tqdm(range(len(exams)), unit='frame', desc='examining', disable=None):
-        sight, second = exams[index], index >= len(exams) // 2
-        found = detect(network, sight, mode)
-        marks['all'].add(sight.frame, found)
-        marks['dark' if sight.dark else 'light'].add(sight.frame, found)
+    precisions = {part: ClassAP() for part in ('all', 'light', 'dark', 'second half')}
+    if model.mode == 'fused':
+        precisions['second half, unplugged'] = ClassAP()
+    for index in tqdm(range(len(frames)), unit='frame', desc='evaluating', disable=None):
+        frame, second = frames[index], index >= len(frames) // 2
+        detections = detect(model, frame)
+        precisions['all'].add(frame.frame, detections)
+        precisions['dark' if frame.dark else 'light'].add(frame.frame, detections)
         if second:
-            marks['second half'].add(sight.frame, found)
-            if mode == 'fused':
-                without = detect(network, sight, mode, unplugged=True)
-                marks['second half, unplugged'].add(sight.frame, without)
+            precisions['second half'].add(frame.frame, detections)
+            if model.mode == 'fused':
+                without = detect(model, frame, unplugged=True)
+                precisions['second half, unplugged'].add(frame.frame, without)
     return {
         name: dict(zip((*CLASSES, 'mean'), (*each.precisions(), each.mean()), strict=True))
-        for name, each in marks.items()
+        for name, each in precisions.items()
     }
-
-
-def _described(mode: str, seed: int, options: argparse.Namespace) -> CheckpointMetadata:
-    origin = {
-        'command': f'fusion_ablation --modes {mode} --seeds {seed}',
-        'steps': options.steps,
-        'frames': options.frames,
-        'commit': commit_of_source(),
-    }
-    return CheckpointMetadata(NETWORK, GRID.resolution, GRID.z_range, origin)
 
 
 def markdown(runs: list[dict[str, Any]]) -> str:
-    """Tables of means over the seeds, with the least and the greatest."""
+    """Writes tables of means over the seeds, with the lowest and the highest value."""
     lights = [(mode, part, f'{mode}, {part}') for part in ('light', 'dark') for mode in MODES]
     halves = [('lidar', 'second half', 'lidar'), ('fused', 'second half', 'fused')]
     halves.append(('fused', 'second half, unplugged', UNPLUGGED))
     seeds = sorted({run['seed'] for run in runs})
     return '\n\n'.join(
         [
-            f'Average precision, mean over seeds {", ".join(map(str, seeds))} (least..greatest):',
+            f'Average precision, mean over seeds {", ".join(map(str, seeds))} (lowest..highest):',
             _table(runs, [(mode, 'all', mode) for mode in MODES]),
-            'By the light, as a camera tells nothing in the dark:',
+            'By light, as nothing is visible to a camera in the dark:',
             _table(runs, lights),
-            'The second half of the frames alone, in which the camera was unplugged:',
+            'Second half of the frames, in which the camera was unplugged:',
             _table(runs, halves),
         ]
     )
@@ -102,102 +100,149 @@ def markdown(runs: list[dict[str, Any]]) -> str:
 def _table(runs: list[dict[str, Any]], rows: list[tuple[str, str, str]]) -> str:
     table = []
     for mode, part, name in rows:
-        mine = [run['marks'][part] for run in runs if run['mode'] == mode]
+        parts = [run['average_precision'][part] for run in runs if run['mode'] == mode]
         cells = [name]
         for column in (*CLASSES, 'mean'):
-            values = [marks[column] for marks in mine]
+            values = [each[column] for each in parts]
             mean = f'{np.mean(values):.3f}' if values else ''
             cells.append(f'{mean} ({min(values):.3f}..{max(values):.3f})' if values else '')
         table.append(cells)
     return as_table(['', *CLASSES, 'mean'], table)
 
 
-def draw(sights: list[CameraFrame], found: dict[str, list[Detections]], path: Path) -> None:
-    """Writes a PNG: frames as rows; the picture, then the cloud with what each mode found."""
-    figure = Figure(figsize=(4 + 3.2 * len(found), 3 * len(sights)), layout='constrained')
-    widths = (1.7, *[1.0] * len(found))
-    panels = figure.subplots(len(sights), 1 + len(found), width_ratios=widths, squeeze=False)
-    for row, sight in zip(panels, sights, strict=True):
-        row[0].imshow(sight.image)
+def draw(frames: list[CameraFrame], detections: dict[str, list[Detections]], path: Path) -> None:
+    """Writes a PNG: a row for each frame, of the image and the detections of each mode.
+
+    Args:
+        frames: frames to draw.
+        detections: by mode, those in each frame.
+        path: path of the PNG.
+    """
+    modes = len(detections)
+    figure = Figure(figsize=(4 + 3.2 * modes, 3 * len(frames)), layout='constrained')
+    widths = (1.7, *[1.0] * modes)
+    panels = figure.subplots(len(frames), 1 + modes, width_ratios=widths, squeeze=False)
+    for row, frame in zip(panels, frames, strict=True):
+        row[0].imshow(frame.image)
         row[0].set_axis_off()
-    for column, (mode, detections) in enumerate(found.items(), 1):
+    for column, (mode, of_mode) in enumerate(detections.items(), 1):
         panels[0, column].set_title(mode)
-        for axes, sight, each in zip(panels[:, column], sights, detections, strict=True):
-            _draw_map(axes, sight, each)
+        for axes, frame, each in zip(panels[:, column], frames, of_mode, strict=True):
+            _draw_map(axes, frame, each)
     legend = [Line2D([], [], color=c, label=n) for n, c in zip(CLASSES, COLOURS, strict=True)]
     legend.append(Line2D([], [], color='white', label='labelled'))
     figure.legend(handles=legend, loc='outside upper left', ncols=4, facecolor='#999999')
     figure.savefig(path, dpi=90)
 
 
-def _draw_map(axes: Axes, sight: CameraFrame, found: Detections) -> None:
-    points, labels = sight.frame.points, sight.frame.labels
+def _draw_map(axes: Axes, frame: CameraFrame, detections: Detections) -> None:
+    points, labels = frame.frame.points, frame.frame.labels
     axes.scatter(points[:, 1], points[:, 0], s=0.3, c='#777777', linewidths=0)
-    known = sight.frame.boxes[labels >= 0]
+    known = frame.frame.boxes[labels >= 0]
     axes.add_collection(outlines(known, ['white'] * len(known), 2.0))
-    likely = found.scores >= _LIKELY
-    colours = [COLOURS[label] for label in found.labels[likely].tolist()]
-    axes.add_collection(outlines(found.boxes[likely].numpy(), colours, 1.4))
+    likely = detections.scores >= _LIKELY
+    colours = [COLOURS[label] for label in detections.labels[likely].tolist()]
+    axes.add_collection(outlines(detections.boxes[likely].numpy(), colours, 1.4))
     axes.set(aspect='equal', xlim=GRID.y_range[::-1], ylim=GRID.x_range, xticks=[], yticks=[])
     axes.set_facecolor('#111111')
 
 
+def _config(options: argparse.Namespace, seed: int) -> TrainConfig:
+    dtype = dtype_for('bfloat16', torch.device('cpu'))
+    return dataclasses.replace(
+        CONFIG,
+        seed=seed,
+        steps=options.steps,
+        frames=options.frames,
+        precision=str(dtype).removeprefix('torch.'),
+    )
+
+
+def _losses(log: Path) -> list[float]:
+    with log.open(newline='') as file:
+        return [float(row['total']) for row in csv.DictReader(file)]
+
+
+def run_mode(
+    mode: str, config: TrainConfig, folder: Path, frames: CameraFrames, eval_frames: CameraFrames
+) -> dict[str, Any]:
+    """Trains and evaluates the network of a mode, if that was not done; returns its results.
+
+    Args:
+        mode: one of MODES.
+        config: the run.
+        folder: folder of the results of all runs.
+        frames: frames to train on.
+        eval_frames: frames for evaluation.
+
+    Raises:
+        TinyBevError: results in the folder are of another number of steps or frames.
+    """
+    path = folder / f'{mode}_{config.seed}.json'
+    if not path.is_file():
+        begin = time.monotonic()
+        state = folder / f'{mode}_{config.seed}'
+        model = train(mode, config, frames, state)
+        results = {
+            'mode': mode,
+            'seed': config.seed,
+            'steps': config.steps,
+            'frames': config.frames,
+            'precision': config.precision,
+            'minutes': (time.monotonic() - begin) / 60,
+            'losses': _losses(state / LOG),
+            'average_precision': evaluate(model, eval_frames),
+        }
+        command = f'fusion_ablation --modes {mode} --seeds {config.seed}'
+        save_weights(path.with_suffix('.safetensors'), model.network, describe(config, command))
+        path.write_text(json.dumps(results))
+    results = json.loads(path.read_text())
+    if results['steps'] != config.steps or results['frames'] != config.frames:
+        raise TinyBevError(f'{path} is of other steps or frames; expected another folder')
+    return results
+
+
 def run(options: argparse.Namespace) -> None:
-    """Trains and examines what is missing; writes tables and picture."""
+    """Trains and evaluates missing runs; writes tables and figure."""
     folder = Path(options.output)
     frames = CameraFrames(folder / 'frames', range(options.frames))
-    exams = CameraFrames(folder / 'frames', range(EXAM_SEED, EXAM_SEED + options.exams))
-    dtype = dtype_for('bfloat16', torch.device('cpu'))
-    runs = []
-    for seed in options.seeds:
-        for mode in options.modes:
-            path = folder / f'{mode}_{seed}.json'
-            if not path.is_file():
-                begin = time.monotonic()
-                network, losses = train(mode, seed, frames, options.steps, dtype=dtype)
-                made = {
-                    'mode': mode,
-                    'seed': seed,
-                    'steps': options.steps,
-                    'frames': options.frames,
-                    'products': str(dtype).removeprefix('torch.'),
-                    'minutes': (time.monotonic() - begin) / 60,
-                    'losses': losses,
-                    'marks': examine(network, mode, exams),
-                }
-                save_weights(
-                    path.with_suffix('.safetensors'), network, _described(mode, seed, options)
-                )
-                path.write_text(json.dumps(made))
-            runs.append(json.loads(path.read_text()))
-            if runs[-1]['steps'] != options.steps or runs[-1]['frames'] != options.frames:
-                raise TinyBevError(f'{path} is of other steps or frames; expected another folder')
+    eval_seeds = range(EVAL_SEED, EVAL_SEED + options.eval_frames)
+    eval_frames = CameraFrames(folder / 'frames', eval_seeds)
+    runs = [
+        run_mode(mode, _config(options, seed), folder, frames, eval_frames)
+        for seed in options.seeds
+        for mode in options.modes
+    ]
     text = markdown(runs)
     (folder / 'fusion.md').write_text(text + '\n')
     print(text)
-    shown = [exams[index] for index in range(min(_SHOWN, len(exams)))]
-    found = {}
+    shown = [eval_frames[index] for index in range(min(_SHOWN, len(eval_frames)))]
+    detections = {}
     for mode in options.modes:
-        network = build_network(mode, 0)
-        network.load_state_dict(load_file(folder / f'{mode}_{options.seeds[0]}.safetensors'))
-        network.eval()
-        found[mode] = [detect(network, sight, mode) for sight in shown]
+        model = ModeDetector(mode)
+        model.network.load_state_dict(load_file(folder / f'{mode}_{options.seeds[0]}.safetensors'))
+        model.eval()
+        detections[mode] = [detect(model, frame) for frame in shown]
         if mode == 'fused':
-            found[UNPLUGGED] = [detect(network, sight, mode, unplugged=True) for sight in shown]
-    draw(shown, found, folder / 'fusion.png')
+            detections[UNPLUGGED] = [detect(model, frame, unplugged=True) for frame in shown]
+    draw(shown, detections, folder / 'fusion.png')
     print(f'written: {folder}/fusion.md and fusion.png')
 
 
 def main() -> int:
-    """Entry point of the fusion_ablation executable; returns its exit code."""
+    """Runs the program; returns its exit code."""
     parser = argparse.ArgumentParser(prog='fusion_ablation', description=__doc__.splitlines()[0])
-    parser.add_argument('--steps', type=int, default=1200, help='of each run, of four frames')
-    parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
-    parser.add_argument('--modes', nargs='+', default=list(MODES), choices=MODES)
-    parser.add_argument('--frames', type=int, default=2400, help='to learn from')
-    parser.add_argument('--exams', type=int, default=300, help='frames to be examined with')
-    parser.add_argument('--output', default='build/fusion_ablation', help='folder')
-    parser.add_argument('--threads', type=int, default=0, help='of PyTorch (default: its own)')
+    parser.add_argument('--steps', type=int, default=CONFIG.steps, help='steps of each run')
+    parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2], help='seeds of runs')
+    parser.add_argument(
+        '--modes', nargs='+', default=list(MODES), choices=MODES, help='sensors of runs'
+    )
+    parser.add_argument('--frames', type=int, default=CONFIG.frames, help='frames to train on')
+    parser.add_argument('--eval-frames', type=int, default=300, help='frames for evaluation')
+    parser.add_argument('--output', default='build/fusion_ablation', help='folder of the results')
+    parser.add_argument(
+        '--threads', type=int, default=0, help='threads of PyTorch (default: its own choice)'
+    )
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)

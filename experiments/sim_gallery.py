@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from tiny_bev_ros.class_colours import CLASS_COLOURS
 from tiny_bev_ros.models.heads.box_ops import corners_bev
 from tiny_bev_ros.sim import CLASSES, LIDARS, ego_pose, plan_of, scan, street
-from tiny_bev_ros.training.dataset import FEWEST_POINTS
+from tiny_bev_ros.training.labelled_frame import FEWEST_POINTS
 from tiny_bev_ros.training.kitti import read_sweep
 
 _X, _Y = (-20.0, 60.0), (-35.0, 35.0)
@@ -68,8 +68,8 @@ def _draw(panel: Axes, points: np.ndarray, title: str) -> None:
 
 
 def main() -> None:
-    """Entry point of the sim_page executable."""
-    parser = argparse.ArgumentParser(prog='sim_page', description=__doc__)
+    """Entry point of the sim_gallery executable."""
+    parser = argparse.ArgumentParser(prog='sim_gallery', description=__doc__)
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 3, 4, 5, 6, 9, 10, 12])
     parser.add_argument('--lidar', default='hdl64', choices=list(LIDARS))
     parser.add_argument(
@@ -77,7 +77,7 @@ def main() -> None:
         default=os.environ.get('TINY_BEV_DATA', '../shared/data'),
         help='folder with kitti/velodyne/*.bin, if there is any',
     )
-    parser.add_argument('--output', default='build/sim_page.png', help='the picture')
+    parser.add_argument('--output', default='build/sim_gallery.png', help='path of the figure')
     options = parser.parse_args()
     real = sorted(Path(options.data).glob('kitti/velodyne/*.bin'))[: 2 * _COLUMNS]
     path = Path(options.output)

@@ -21,7 +21,7 @@ from tiny_bev_ros.messages.point_cloud import encode_cloud
 from tiny_bev_ros.messages.tensor import TensorLabels
 from tiny_bev_ros.models.heads.detection import Detections
 from tiny_bev_ros.sim import LIDARS, ego_pose, plan_of, scan, street
-from tiny_bev_ros.training.dataset import FEWEST_POINTS
+from tiny_bev_ros.training.labelled_frame import FEWEST_POINTS
 
 TOPIC = '/points'
 LABELS = '/labels'

@@ -49,13 +49,13 @@ from tiny_bev_ros.models.heads.detection import decode
 from tiny_bev_ros.nodes.debug_publisher import debug_type
 from tiny_bev_ros.resources import MARKED, config_file, weights_file
 from tiny_bev_ros.runtime.node_process import NodeProcess
-from tiny_bev_ros.training.simulated_camera import CLASSES, EYE
+from tiny_bev_ros.training.simulated_camera import CLASSES, PINHOLE
 
 _NAME = 'camera'
 _CAMERA_CHANNELS = 64
 # Focal length in pixels of the training images: other images are scaled to it, so that objects
 # have the size of training.
-_FOCAL = EYE.focal
+_FOCAL = PINHOLE.focal
 _NODES = ('pipeline_node', 'camera_node', 'fusion_node')
 # Score from which an object is drawn.
 _LIKELY = 0.3

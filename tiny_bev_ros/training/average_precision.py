@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Average precision of detections against labels.
 
-Over 40 recalls from 1/40 to 1, as KITTI's benchmark has it since 2019 (Simonelli et al.,
-"Disentangling Monocular 3D Object Detection", ICCV 2019): the mean of the best precision at
-each recall or a higher one.
+Computed over 40 recalls from 1/40 to 1, as in KITTI's benchmark since 2019 (Simonelli et al.,
+"Disentangling Monocular 3D Object Detection", ICCV 2019): mean of the best precision at each
+recall or a higher one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Ranking:
     """Detections of one class in all frames, right and wrong ones.
 
     Attributes:
-        positives: objects that should have been found.
+        positives: number of objects that have to be detected.
     """
 
     positives: int = 0
@@ -35,18 +35,19 @@ class Ranking:
         min_iou: float,
         excused: np.ndarray,
     ) -> np.ndarray:
-        """Takes one frame.
+        """Adds one frame.
 
-        From the best score on, each detection takes the free object that it overlaps most. One
-        that takes an object that does not count is left out, as is one that takes none where
-        nothing can be said.
+        In the order of falling scores, each detection is matched to the free object that it
+        overlaps most. It is left out if that object does not count, or if it matches none and
+        is excused.
 
         Args:
-            scores: (N,) of its detections.
-            iou: (N,M) of detections and labelled objects.
-            counts: (M,) bool, which objects are to be found; of the others it is left open.
-            min_iou: from which on a detection may take an object.
-            excused: (N,) bool, detections that are not wrong if they take none.
+            scores: (N,) scores of the detections.
+            iou: (N,M) IoU of detections and labelled objects.
+            counts: (M,) bool, true for objects that have to be detected; the others are left
+                open.
+            min_iou: smallest IoU at which a detection matches an object.
+            excused: (N,) bool, true for detections that are not wrong if they match none.
 
         Returns:
             (N,) int: 1 for right, 0 for wrong, -1 for left out.
@@ -68,20 +69,20 @@ class Ranking:
         return outcome
 
     def curve(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Score, recall and precision after each detection, best first."""
+        """Returns score, recall and precision after each detection, best first."""
         scores = np.concatenate([np.empty(0), *self._scores])
         right = np.concatenate([np.empty(0, np.bool_), *self._right])
         order = np.argsort(-scores, kind='stable')
-        found = np.cumsum(right[order])
-        precision = found / np.arange(1, len(found) + 1)
-        return scores[order], found / max(self.positives, 1), precision
+        hits = np.cumsum(right[order])
+        precision = hits / np.arange(1, len(hits) + 1)
+        return scores[order], hits / max(self.positives, 1), precision
 
     def average_precision(self) -> float:
-        """From 0 to 1; NaN where there was nothing to find."""
+        """Returns a value from 0 to 1; NaN if no object had to be detected."""
         if not self.positives:
             return float('nan')
         _, recall, precision = self.curve()
         best = np.maximum.accumulate(precision[::-1])[::-1]
-        # Exactly k of 40 objects reach recall k/40, whatever their quotient rounds to.
+        # A recall of k/40 is reached by k of 40 objects, whichever way the quotient is rounded.
         first = np.searchsorted(recall, _RECALLS - 1e-9)
         return float(np.append(best, 0.0)[np.minimum(first, len(best))].mean())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measures trained weights on a folder like KITTI's, or on simulated streets."""
+"""Measures the accuracy of trained weights on a folder in KITTI's form, or on simulated streets."""
 
 from __future__ import annotations
 
@@ -26,39 +26,41 @@ from tiny_bev_ros.training.evaluation import (
     MIN_IOUS,
     EvalFrame,
     Score,
+    count_errors,
     kitti_eval_frames,
-    mistakes,
     simulated_eval_frame,
 )
-from tiny_bev_ros.training.evaluation_plots import draw_curves, draw_worst
 from tiny_bev_ros.training.kitti import KittiFolder
-from tiny_bev_ros.training.simulated import simulated
+from tiny_bev_ros.training.plots import draw_precision_recall, draw_worst_frames
+from tiny_bev_ros.training.simulated_lidar import simulate_lidar_frame
 
-# Below it nobody wants to see anything; the curves go down to it.
-_FLOOR = 0.05
-# What the picture of the worst frames shows, and of how many.
+# Detections of lower scores are dropped; the curves end there.
+_MIN_SCORE = 0.05
+# Smallest score of the detections that count as errors, and number of frames that are drawn.
 _LIKELY = 0.3
 _WORST = 4
+# Distance in metres up to which objects are evaluated.
 _REACH = 50.0
-# A map reaches a little farther, a multiple of so many cells.
-_BEYOND = 51.0
+# The map reaches a little farther, and is a multiple of so many cells wide.
+_MIN_MAP = 51.0
 _BLOCK = 8
 
 
-def reach_of(weights: str | Path) -> float:
-    """How far a map of the cells of some weights reaches, in metres: 50 and a little."""
+def map_reach(weights: str | Path) -> float:
+    """Returns the reach of the map for some weights, in metres: 50 and a little."""
     cell = read_metadata(find_weights(weights)).cell
-    return math.ceil(_BEYOND / (_BLOCK * cell)) * _BLOCK * cell
+    return math.ceil(_MIN_MAP / (_BLOCK * cell)) * _BLOCK * cell
 
 
 @dataclass
 class Result:
-    """What came of an evaluation.
+    """Result of an evaluation.
 
     Attributes:
-        score: of all frames.
-        times: that each took, in ms.
-        worst: frames with most mistakes, what was seen in them, and which objects were missed.
+        score: accuracy over all frames.
+        times: time for each frame, in ms.
+        worst: frames with most errors, the predictions for them, and (M,7) boxes of the objects
+            that were missed.
     """
 
     score: Score = field(default_factory=Score)
@@ -66,34 +68,40 @@ class Result:
     worst: list[tuple[EvalFrame, HeadOutputs, np.ndarray]] = field(default_factory=list)
 
 
-def evaluate(detector: Detector, exams: Iterable[EvalFrame], count: int) -> Result:
-    """Looks at all frames."""
+def evaluate(detector: Detector, frames: Iterable[EvalFrame], count: int) -> Result:
+    """Runs a detector on frames and measures its accuracy.
+
+    Args:
+        detector: the detector.
+        frames: labelled frames.
+        count: number of frames, for the progress bar.
+    """
     result, kept = Result(), []
-    for exam in tqdm(exams, total=count, unit='frame', disable=None):
-        output = detector(exam.frame.points, _FLOOR)
+    for frame in tqdm(frames, total=count, unit='frame', disable=None):
+        output = detector(frame.frame.points, _MIN_SCORE)
         result.times.append(sum(output.seconds.values()) * 1e3)
-        seen = output.heads
-        if seen.detections is not None:
-            result.score.add(exam, seen.detections)
-            likely = seen.detections.scores >= _LIKELY
-            found = Detections(*(each[likely] for each in seen.detections))
-            wrong, missed = mistakes(exam, found)
-            kept.append((wrong, exam, seen._replace(detections=found), missed))
+        outputs = output.heads
+        if outputs.detections is not None:
+            result.score.add(frame, outputs.detections)
+            likely = outputs.detections.scores >= _LIKELY
+            detections = Detections(*(each[likely] for each in outputs.detections))
+            errors, missed = count_errors(frame, detections)
+            kept.append((errors, frame, outputs._replace(detections=detections), missed))
             kept = sorted(kept, key=lambda each: each[0], reverse=True)[:_WORST]
-        if seen.drivable is not None and exam.frame.road is not None:
-            truth = make_sample(exam.frame, detector.grid, detector.stride)
-            said = seen.drivable.numpy() >= 0.5
-            known = truth.seen.numpy() > 0.5
-            result.score.add_area(said, truth.drivable.numpy() > 0.5, known)
+        if outputs.drivable is not None and frame.frame.road is not None:
+            truth = make_sample(frame.frame, detector.grid, detector.stride).targets['drivable']
+            predicted = outputs.drivable.numpy() >= 0.5
+            observed = truth.observed.numpy() > 0.5
+            result.score.add_area(predicted, truth.drivable.numpy() > 0.5, observed)
     result.worst = [each[1:] for each in kept]
     return result
 
 
 def report(result: Result) -> str:
-    """Markdown: one table, and the lines around it."""
+    """Writes a result as Markdown: a table, and the lines around it."""
     score = result.score
     lines = [f'{score.frames} frames, {np.median(result.times):.1f} ms each (median).', '']
-    names = [f'{view} {least}' for view in ('bev', '3d') for least in MIN_IOUS]
+    names = [f'{view} {min_iou}' for view in ('bev', '3d') for min_iou in MIN_IOUS]
     lines += [
         '| objects | class | number | ' + ' | '.join(f'AP {name}' for name in names) + ' |',
         '|---' * (3 + len(names)) + '|',
@@ -106,13 +114,13 @@ def report(result: Result) -> str:
     lines += [
         f'| {level} | {kind} | ' + ' | '.join(row) + ' |' for (level, kind), row in cells.items()
     ]
-    if score.both:
+    if score.union:
         lines += ['', f'Drivable area: IoU {score.drivable_iou:.3f}.']
     return '\n'.join(lines)
 
 
 def as_json(result: Result) -> dict:
-    """The same, to be read by programs."""
+    """Converts a result to values that JSON takes."""
     score = result.score
     names = ('objects', 'class', 'view', 'min_iou', 'number')
     rows = [
@@ -122,7 +130,7 @@ def as_json(result: Result) -> dict:
         }
         for *row, precision in score.table()
     ]
-    iou = score.drivable_iou if score.both else None
+    iou = score.drivable_iou if score.union else None
     return {
         'frames': score.frames,
         'median_ms': float(np.median(result.times)),
@@ -132,47 +140,49 @@ def as_json(result: Result) -> dict:
 
 
 def main() -> int:
-    """Entry point of the evaluate executable; returns its exit code."""
+    """Runs the evaluate executable; returns its exit code."""
     parser = argparse.ArgumentParser(prog='evaluate', description=__doc__)
     parser.add_argument(
         '--weights', required=True, help='name of shipped weights, or a file of train'
     )
-    parser.add_argument('--data', default='sim', help="'sim', or a folder in the form of KITTI's")
-    parser.add_argument('--frames', type=int, default=100, help='simulated ones (default: 100)')
+    parser.add_argument('--data', default='sim', help="'sim' (default), or a folder in KITTI's form")
+    parser.add_argument('--frames', type=int, default=100, help='simulated frames (default: 100)')
     parser.add_argument(
-        '--lidar', default='vlp32', choices=list(LIDARS), help='simulated one (default: vlp32)'
+        '--lidar', default='vlp32', choices=list(LIDARS), help='simulated sensor (default: vlp32)'
     )
-    parser.add_argument('--output', default='build/evaluate', help='folder for JSON and picture')
+    parser.add_argument('--output', default='build/evaluate', help='folder of JSON and figures')
     options = parser.parse_args()
     folder = Path(options.output)
     try:
         if options.data == 'sim':
-            side = reach_of(options.weights)
+            side = map_reach(options.weights)
             detector = Detector(options.weights, (-side, side), (-side, side))
-            exams: Iterable[EvalFrame] = (
-                simulated_eval_frame(str(seed), simulated(seed, (options.lidar,)), _REACH)
+            frames: Iterable[EvalFrame] = (
+                simulated_eval_frame(
+                    str(seed), simulate_lidar_frame(seed, (options.lidar,)), _REACH
+                )
                 for seed in range(options.frames)
             )
             count = options.frames
         else:
-            side = reach_of(options.weights)
+            side = map_reach(options.weights)
             detector = Detector(options.weights, (0.0, side), (-side / 2, side / 2))
-            frames = KittiFolder(options.data)
-            if frames.remark:
-                print(f'evaluate: {frames.remark}', file=sys.stderr)
-            exams, count = kitti_eval_frames(frames, _REACH), len(frames)
-        result = evaluate(detector, exams, count)
+            kitti = KittiFolder(options.data)
+            if kitti.remark:
+                print(f'evaluate: {kitti.remark}', file=sys.stderr)
+            frames, count = kitti_eval_frames(kitti, _REACH), len(kitti)
+        result = evaluate(detector, frames, count)
     except TinyBevError as error:
         print(f'evaluate: {error}', file=sys.stderr)
         return 1
     folder.mkdir(parents=True, exist_ok=True)
     print(report(result))
     (folder / 'evaluation.json').write_text(json.dumps(as_json(result), indent=1))
-    print(f'\nin {folder}: evaluation.json')
-    if result.worst:  # the network has a head for objects
-        draw_curves(result.score, folder / 'precision_recall.png')
-        draw_worst(result.worst, detector.feature_grid, folder / 'worst.png')
-        print(f'in {folder}: precision_recall.png, worst.png')
+    print(f'\nwritten: {folder}/evaluation.json')
+    if result.worst:  # the network has a detection head
+        draw_precision_recall(result.score, folder / 'precision_recall.png')
+        draw_worst_frames(result.worst, detector.feature_grid, folder / 'worst.png')
+        print(f'written: {folder}/precision_recall.png and worst.png')
     return 0
 
 

@@ -16,9 +16,9 @@ import numpy as np
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.git_lfs import refuse_lfs_pointer
 from tiny_bev_ros.text_file import read_text
-from tiny_bev_ros.training.labelled_frame import Frame, owners
+from tiny_bev_ros.training.labelled_frame import Frame, instance_ids
 
-# Index into the classes of this package; -1 for what resembles one of them.
+# Index into the classes of this package, by the kind of an object in label files.
 LABELS = {
     'Car': 0,
     'Van': 0,
@@ -27,41 +27,41 @@ LABELS = {
     'Person_sitting': 1,
     'Cyclist': 2,
 }
-# Names of the benchmark that belong to no class of this package.
+# Kinds of the benchmark that belong to no class of this package.
 _OTHERS = ('Tram', 'Misc', 'DontCare')
-# Of KITTI's camera 2; images differ by a few pixels.
+# Width and height of the images of KITTI's camera 2, which differ by a few pixels.
 IMAGE_SIZE = (1242, 375)
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """How the LiDAR's frame and the image lie to each other.
+    """Calibration of the camera to the LiDAR.
 
     Attributes:
-        to_camera: (3,4) from the LiDAR's frame to the rectified camera's, metres.
-        projection: (3,4) from there to pixels.
+        to_camera: (3,4), from the LiDAR's frame to that of the rectified camera, in metres.
+        projection: (3,4), from the frame of the rectified camera to pixels.
     """
 
     to_camera: np.ndarray
     projection: np.ndarray
 
     def camera(self, points: np.ndarray) -> np.ndarray:
-        """(N,3) of the LiDAR's frame to (N,3) x right, y down, z ahead."""
+        """Transforms (N,3) points in the LiDAR's frame to (N,3) x right, y down, z ahead."""
         return points @ self.to_camera[:, :3].T + self.to_camera[:, 3]
 
-    def lidar(self, places: np.ndarray) -> np.ndarray:
-        """The inverse of `camera`."""
-        return (places - self.to_camera[:, 3]) @ np.linalg.inv(self.to_camera[:, :3]).T
+    def lidar(self, positions: np.ndarray) -> np.ndarray:
+        """Transforms (N,3) positions in the camera's frame to the LiDAR's: inverts `camera`."""
+        return (positions - self.to_camera[:, 3]) @ np.linalg.inv(self.to_camera[:, :3]).T
 
     def pixels(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(N,3) of the LiDAR's frame to (N,2) pixels and (N,) depths in metres."""
+        """Projects (N,3) points in the LiDAR's frame to (N,2) pixels and (N,) depths in metres."""
         camera = self.camera(points)
         image = camera @ self.projection[:, :3].T + self.projection[:, 3]
         depth = image[:, 2]
         return image[:, :2] / np.where(np.abs(depth) < 1e-6, 1e-6, depth)[:, None], depth
 
     def in_image(self, points: np.ndarray) -> np.ndarray:
-        """(N,) bool: which of (N,3) of the LiDAR's frame the camera sees."""
+        """Returns (N,) bool: true for points, (N,3) in the LiDAR's frame, in the image."""
         pixels, depth = self.pixels(points)
         return (depth > 0) & ((pixels >= 0) & (pixels < IMAGE_SIZE)).all(axis=1)
 
@@ -71,11 +71,12 @@ class KittiObject:
     """One line of a label file.
 
     Attributes:
-        kind: as the file names it, DontCare among them.
-        truncated: part of it that is outside of the image, 0 to 1.
+        kind: name of the benchmark: Car, Van, DontCare and so on.
+        truncated: fraction of the object that is outside of the image, 0 to 1.
         occluded: 0 to 3, from visible to unknown.
         image_box: (4,) left, top, right, bottom in pixels.
-        box: (7,) in the LiDAR's frame; of DontCare it means nothing.
+        box: (7,) x, y, z of the centre, length, width, height, yaw in the LiDAR's frame;
+            meaningless for DontCare.
     """
 
     kind: str
@@ -85,7 +86,7 @@ class KittiObject:
     box: np.ndarray
 
     def difficulty(self) -> int:
-        """0 easy, 1 moderate, 2 hard, 3 none of them, as the benchmark has it."""
+        """Returns the difficulty of the benchmark: 0 easy, 1 moderate, 2 hard, 3 none of them."""
         height = self.image_box[3] - self.image_box[1]
         limits = ((40, 0, 0.15), (25, 1, 0.3), (25, 2, 0.5))
         for level, (pixels, occluded, truncated) in enumerate(limits):
@@ -95,10 +96,10 @@ class KittiObject:
 
 
 def read_sweep(path: Path) -> np.ndarray:
-    """(N,4) float32 x, y, z, intensity of a file of velodyne/.
+    """Reads a file of velodyne/ as (N,4) float32 x, y, z, intensity.
 
     Raises:
-        TinyBevError: the file holds something else.
+        TinyBevError: the file is no such cloud.
     """
     refuse_lfs_pointer(path)
     values = np.fromfile(path, np.float32)
@@ -111,15 +112,15 @@ class KittiFolder:
     """Frames of a folder.
 
     Args:
-        path: of the folder.
+        path: path of the folder.
 
     Attributes:
-        names: of the frames, sorted.
-        remark: '' or a line about labels whose name is none of the benchmark.
+        names: names of the frames, sorted.
+        remark: '', or a line about labels whose kind is none of the benchmark.
 
     Raises:
-        TinyBevError: it holds no frame that has a cloud, labels and a calibration, or no
-            label names an object of a class of this package.
+        TinyBevError: no frame has a cloud, labels and a calibration, or no label is of a class
+            of this package.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -143,37 +144,37 @@ class KittiFolder:
         unknown = Counter({kind: kinds[kind] for kind in kinds if kind not in known})
         self.remark = (
             f'labels in {self._path / "label_2"} also name {_counted(unknown)}; these are no '
-            f'class of KITTI and count as none'
+            f'kind of KITTI and are left out'
             if unknown
             else ''
         )
 
     def __len__(self) -> int:
-        """How many frames there are."""
+        """Number of frames."""
         return len(self.names)
 
     def points(self, name: str) -> np.ndarray:
-        """(N,4) float32 x, y, z, intensity."""
+        """Reads the cloud of one frame, (N,4) float32 x, y, z, intensity."""
         path = self._cloud(name)
         assert path is not None
         return read_sweep(path)
 
     def calibration(self, name: str) -> Calibration:
-        """Of one frame."""
+        """Reads the calibration of one frame."""
         path = self._path / 'calib' / f'{name}.txt'
         lines = dict(line.split(':', 1) for line in read_text(path).splitlines() if ':' in line)
         try:
-            turn = _matrix(lines['R0_rect'], 3)
-            mount = _matrix(lines['Tr_velo_to_cam'], 3)
+            rectification = _matrix(lines['R0_rect'], 3)
+            to_camera = _matrix(lines['Tr_velo_to_cam'], 3)
             projection = _matrix(lines['P2'], 3)
         except (KeyError, ValueError) as error:
             raise TinyBevError(
                 f'{path} lacks {error}; expected P2, R0_rect and Tr_velo_to_cam'
             ) from None
-        return Calibration(turn @ mount, projection)
+        return Calibration(rectification @ to_camera, projection)
 
     def objects(self, name: str) -> list[KittiObject]:
-        """The labels of one frame."""
+        """Reads the labels of one frame."""
         path = self._path / 'label_2' / f'{name}.txt'
         calibration = self.calibration(name)
         try:
@@ -182,16 +183,16 @@ class KittiFolder:
             raise TinyBevError(f'{path} is no label file; expected 15 values a line') from None
 
     def frame(self, name: str) -> Frame:
-        """One frame: what the camera sees, for elsewhere nothing is labelled."""
+        """Reads one frame: the points in the image, as objects elsewhere are not labelled."""
         objects = [each for each in self.objects(name) if each.kind != 'DontCare']
         points = self.points(name)
         points = points[self.calibration(name).in_image(points[:, :3])]
         boxes = np.array([each.box for each in objects], np.float32).reshape(-1, 7)
         labels = np.array([LABELS.get(each.kind, -1) for each in objects], np.int64)
-        return Frame(points, owners(boxes, points), boxes, labels)
+        return Frame(points, instance_ids(boxes, points), boxes, labels)
 
     def _labels(self, name: str) -> list[str]:
-        """The lines of a label file that are not blank."""
+        """Lines of a label file that are not blank."""
         lines = read_text(self._path / 'label_2' / f'{name}.txt').splitlines()
         return [line for line in lines if line.strip()]
 
@@ -215,15 +216,15 @@ def _object(values: list[str], calibration: Calibration) -> KittiObject:
     numbers = [float(value) for value in values[1:15]]
     height, width, length = numbers[7:10]
     foot = np.array(numbers[10:13])
-    middle = calibration.lidar(foot - (0, height / 2, 0))
+    centre = calibration.lidar(foot - (0, height / 2, 0))
     # The heading is measured about the camera's y, which points down, from its x.
-    turn = calibration.to_camera[:, :3]
-    ahead = np.array([np.cos(numbers[13]), 0, -np.sin(numbers[13])]) @ turn
+    rotation = calibration.to_camera[:, :3]
+    ahead = np.array([np.cos(numbers[13]), 0, -np.sin(numbers[13])]) @ rotation
     yaw = np.arctan2(ahead[1], ahead[0])
     return KittiObject(
         values[0],
         numbers[0],
         int(numbers[1]),
         np.array(numbers[3:7]),
-        np.array([*middle, length, width, height, yaw]),
+        np.array([*centre, length, width, height, yaw]),
     )

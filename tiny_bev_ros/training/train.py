@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trains pillars, backbone and heads, on simulated streets or on a folder like KITTI's.
+"""Trains pillars, backbone and heads, and camera encoder and fusion if the network has them.
 
-Stopped and called again with the same arguments, it goes on where it was. On several devices:
+Data are simulated streets, or a folder in KITTI's form. A run that was stopped is resumed when
+it is called again with the same arguments. On several devices:
 torchrun --nproc-per-node 2 -m tiny_bev_ros.training.train --config ...
 """
 
@@ -12,47 +13,71 @@ import dataclasses
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
+from torch.utils.data import Dataset
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.models.checkpoint.metadata import CheckpointMetadata, save_weights
 from tiny_bev_ros.optional_imports import import_optional
+from tiny_bev_ros.training.camera_dataset import CameraFrames, CameraSamples
 from tiny_bev_ros.training.dataset import Crop, Crops
+from tiny_bev_ros.training.distributed import init_distributed
 from tiny_bev_ros.training.kitti import KittiFolder
 from tiny_bev_ros.training.labelled_frame import Frame
-from tiny_bev_ros.training.plots import draw_curves
-from tiny_bev_ros.training.simulated import simulated
-from tiny_bev_ros.training.trainer import Trainer, find_distributed_context
-from tiny_bev_ros.training.training_config import ModelConfig, TrainConfig, read_config
+from tiny_bev_ros.training.networks import lidar_arguments
+from tiny_bev_ros.training.plots import draw_losses
+from tiny_bev_ros.training.simulated_lidar import simulate_lidar_frame
+from tiny_bev_ros.training.trainer import LOG, Trainer
+from tiny_bev_ros.training.training_config import (
+    SIM,
+    SIM_CAMERA,
+    ModelConfig,
+    TrainConfig,
+    read_config,
+)
 
 WEIGHTS = 'weights.safetensors'
-# Simulated frames of lower numbers are for evaluation.
-FIRST_SEED = 1_000_000
+# Seed of the first simulated LiDAR frame of a run; those below are for evaluation.
+_FIRST_SEED = 1_000_000
 
 
 def smoke_config() -> TrainConfig:
-    """A run of less than a minute, of a small network, that already finds near cars."""
+    """Returns a run of less than a minute, of a small network that already finds near cars."""
     return TrainConfig(
         lidars=('hdl64',),
         steps=140,
         batch=1,
         learning_rate=6e-3,
-        warm_up=0.1,
+        warmup_fraction=0.1,
         precision='float32',
         save_every=70,
         network=ModelConfig(pfn_channels=16, mid_channels=16, out_channels=32),
-        piece=Crop(size=32.0),
+        crop=Crop(size=32.0),
     )
 
 
-def frame_of(config: TrainConfig) -> Any:
-    """What makes frame i of a run."""
-    if config.data == 'sim':
+def make_dataset(config: TrainConfig, count: int, folder: Path) -> Dataset:
+    """Makes the dataset of a run.
+
+    Args:
+        config: the run.
+        count: number of items.
+        folder: folder of the run, in which simulated frames with images are kept.
+    """
+    if config.data == SIM_CAMERA:
+        frames = CameraFrames(folder / 'frames', range(config.frames))
+        return CameraSamples(frames, count, config.crop, config.seed)
+    return Crops(frame_source(config), count, config.crop, config.seed, config.augmentation)
+
+
+def frame_source(config: TrainConfig) -> Callable[[int], Frame]:
+    """Returns the function that makes LiDAR frame i of a run."""
+    if config.data == SIM:
         return partial(_simulated, lidars=config.lidars, seed=config.seed)
     folder = KittiFolder(config.data)
     if folder.remark:
@@ -61,44 +86,58 @@ def frame_of(config: TrainConfig) -> Any:
 
 
 def _simulated(index: int, lidars: tuple[str, ...], seed: int) -> Frame:
-    return simulated(FIRST_SEED * (seed + 1) + index, lidars)
+    return simulate_lidar_frame(_FIRST_SEED * (seed + 1) + index, lidars)
 
 
 def _recorded(index: int, folder: KittiFolder, seed: int) -> Frame:
-    # Each frame once in an epoch, in an order of its own.
-    epoch, place = divmod(index, len(folder))
+    """Frame i of a folder; each epoch has every frame once, in an order of its own."""
+    epoch, position = divmod(index, len(folder))
     order = np.random.default_rng((seed, epoch)).permutation(len(folder))
-    return folder.frame(folder.names[order[place]])
+    return folder.frame(folder.names[order[position]])
 
 
 def train(config: TrainConfig, folder: Path, command: str) -> Path | None:
-    """Trains, and writes weights, log and curves; returns the weights' path.
+    """Trains; writes weights, log and curves into a folder.
 
-    Of several processes only the first one writes, and None is returned by the others.
+    Args:
+        config: the run.
+        folder: folder of the results; a checkpoint in it is resumed.
+        command: command line, which is recorded in the weights.
+
+    Returns:
+        Path of the weights; None in all processes but the main one, which alone writes.
+
+    Raises:
+        TinyBevError: safetensors is missing, or see `Trainer`.
     """
-    if why_not := import_optional('safetensors.torch').why_not:  # not to say so after an hour
+    if why_not := import_optional('safetensors.torch').why_not:  # known before hours of training
         raise TinyBevError(f'{why_not}; expected it, as weights are written with it')
-    place = find_distributed_context()
-    count = config.steps * config.batch * place.world
-    frames = Crops(frame_of(config), count, config.piece, config.seed, config.variation)
-    training = Trainer(config, frames, folder, place)
-    training.run()
-    if not place.first:
+    context = init_distributed()
+    count = config.steps * config.batch * context.world_size
+    trainer = Trainer(config, make_dataset(config, count, folder), folder, context)
+    trainer.run()
+    if not context.is_main:
         return None
-    network = dataclasses.asdict(config.network)
-    description = CheckpointMetadata(
-        network,
-        config.piece.cell,
-        config.piece.z_range,
-        {'config': dataclasses.asdict(config), 'commit': commit_of_source(), 'command': command},
-    )
-    save_weights(folder / WEIGHTS, training.network, description)
-    draw_curves(folder / 'log.csv', folder / 'curves.png')
+    save_weights(folder / WEIGHTS, trainer.network, describe(config, command))
+    draw_losses(folder / LOG, folder / 'curves.png')
     return folder / WEIGHTS
 
 
+def describe(config: TrainConfig, command: str) -> CheckpointMetadata:
+    """Returns the metadata of the weights of a run; the network is that without cameras."""
+    origin = {
+        'config': dataclasses.asdict(config),
+        'commit': commit_of_source(),
+        'command': command,
+    }
+    crop = config.crop
+    return CheckpointMetadata(
+        lidar_arguments(config.network), crop.resolution, crop.z_range, origin
+    )
+
+
 def commit_of_source() -> str:
-    """Where it lies in a git repository; 'dirty' where it was changed since."""
+    """Returns the commit of the source, 'dirty' after local changes, 'unknown' without git."""
     if not (git := shutil.which('git')):
         return 'unknown'
     try:
@@ -114,13 +153,17 @@ def commit_of_source() -> str:
 
 
 def main() -> int:
-    """Entry point of the train executable; returns its exit code."""
+    """Runs the train executable; returns its exit code."""
     parser = argparse.ArgumentParser(prog='train', description=__doc__.partition('\n')[0])
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument('--config', help='YAML file; config/train.yaml explains what is in it')
-    source.add_argument('--smoke', action='store_true', help='a run of less than a minute')
+    source.add_argument(
+        '--config', help='YAML file of the run; config/training/street.yaml explains the keys'
+    )
+    source.add_argument('--smoke', action='store_true', help='train for less than a minute')
     parser.add_argument('--output', default='build/train', help='folder (default: build/train)')
-    parser.add_argument('--threads', type=int, default=0, help='of PyTorch (default: its own)')
+    parser.add_argument(
+        '--threads', type=int, default=0, help='threads of PyTorch (default: its own choice)'
+    )
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -137,7 +180,7 @@ def main() -> int:
         if torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
     if path:
-        print(f'weights in {path}, curves beside them')
+        print(f'written: {path} and curves.png beside it')
     return 0
 
 

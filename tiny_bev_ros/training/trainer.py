@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The training loop."""
+"""The training loop, of networks with and without cameras."""
 
 from __future__ import annotations
 
 import csv
 import dataclasses
 import math
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,151 +13,129 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.models import seeded
-from tiny_bev_ros.models.bev_detector import BevDetector, build_detector
 from tiny_bev_ros.models.checkpoint.weight_files import refuse_other_files
-from tiny_bev_ros.models.heads.losses import DetectionTargets, detection_loss
 from tiny_bev_ros.optional_imports import one_line
-from tiny_bev_ros.training.dataset import Batch, collate
+from tiny_bev_ros.training.dataset import Batch, collate, repeat_targets
+from tiny_bev_ros.training.distributed import DistributedContext, init_distributed
+from tiny_bev_ros.training.head_targets import head_losses
+from tiny_bev_ros.training.networks import TrainableDetector, build_network
 from tiny_bev_ros.training.training_config import TrainConfig
 
-# Weight of the drivable area beside the objects.
-_DRIVABLE_WEIGHT = 3.0
-_UNSEEN_WEIGHT = 0.2
-LARGEST_GRADIENT = 10.0
-# Steps over which the log takes means.
-_LOG_STEPS = 20
 CHECKPOINT = 'last.pt'
+LOG = 'log.csv'
+_MAX_GRADIENT_NORM = 10.0
+# Number of steps whose means make one row of the log.
+_LOG_STEPS = 20
 _STATE = ('step', 'config', 'network', 'optimizer')
 
 
-@dataclasses.dataclass(frozen=True)
-class DistributedContext:
-    """Which of several processes this one is, and where it computes."""
-
-    rank: int
-    world: int
-    device: torch.device
-
-    @property
-    def first(self) -> bool:
-        """Whether this is the one that writes files."""
-        return self.rank == 0
-
-
-def find_distributed_context(device: torch.device | None = None) -> DistributedContext:
-    """That of this process, as torchrun says, or alone."""
-    rank, world = int(os.environ.get('RANK', '0')), int(os.environ.get('WORLD_SIZE', '1'))
-    if device is None:
-        device = torch.device('cpu')
-        if torch.cuda.is_available():
-            device = torch.device('cuda', int(os.environ.get('LOCAL_RANK', '0')))
-            torch.cuda.set_device(device)
-    if world > 1 and not torch.distributed.is_initialized():
-        torch.distributed.init_process_group('nccl' if device.type == 'cuda' else 'gloo')
-    return DistributedContext(rank, world, device)
-
-
-def lay_channels_last(network: nn.Module) -> None:
-    """Lays the weights of convolutions so that they are faster."""
+def use_channels_last(network: nn.Module) -> None:
+    """Stores the weights of convolutions with channels last, which is faster."""
     for parameter in network.parameters():
         if parameter.ndim == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
 
-def learning_rate(step: int, steps: int, highest: float, warm_up: float) -> float:
-    """Of one step of many: rises for a part of them, then falls along a cosine."""
-    rising = max(1, round(steps * warm_up))
+def learning_rate(step: int, steps: int, peak: float, warmup_fraction: float) -> float:
+    """Returns the learning rate of a step: a linear rise to the peak, then half a cosine to 0.
+
+    Args:
+        step: number of the step, from 0.
+        steps: number of all steps.
+        peak: highest learning rate.
+        warmup_fraction: fraction of the steps in which the learning rate rises.
+    """
+    rising = max(1, round(steps * warmup_fraction))
     if step < rising:
-        return highest * (step + 1) / rising
-    share = (step - rising) / max(1, steps - rising)
-    return highest * (1 + math.cos(math.pi * share)) / 2
+        return peak * (step + 1) / rising
+    progress = (step - rising) / max(1, steps - rising)
+    return peak * (1 + math.cos(math.pi * progress)) / 2
 
 
 class Trainer:
-    """A run that can be stopped and taken up again.
+    """Trains a network; a run that was stopped is resumed from its checkpoint.
 
     Args:
-        config: what to do.
-        frames: the dataset, at least steps * batch * processes items.
-        folder: for checkpoint and log; a checkpoint that lies there is taken up.
-        place: of this process.
+        config: the run.
+        dataset: items are lists of samples (`Crops`, `CameraSamples`); at least
+            steps * batch * processes items.
+        folder: folder of checkpoint and log; a checkpoint in it is resumed.
+        context: position of this process among several; by default that of `init_distributed`.
+        model: detector to train; by default the network of the configuration.
 
     Attributes:
-        network: what is trained.
-        step: how many steps are done.
+        network: the network that is trained.
+        step: number of steps that are done.
 
     Raises:
-        TinyBevError: the checkpoint in the folder is of another configuration.
+        TinyBevError: the checkpoint in the folder is damaged, or has another configuration.
     """
 
     def __init__(
         self,
         config: TrainConfig,
-        frames: Dataset,
+        dataset: Dataset,
         folder: Path,
-        place: DistributedContext | None = None,
+        context: DistributedContext | None = None,
+        model: TrainableDetector | None = None,
     ) -> None:
-        self._config, self._frames, self._folder = config, frames, folder
-        self._place = place or find_distributed_context()
-        with seeded(config.seed):
-            network: BevDetector = build_detector(**dataclasses.asdict(config.network))
-        self.network = network.to(self._place.device)
-        lay_channels_last(self.network)
-        self._model: nn.Module = self.network
-        if self._place.world > 1:
-            if self._place.device.type == 'cuda':
-                self.network = nn.SyncBatchNorm.convert_sync_batchnorm(self.network)
-            self._model = nn.parallel.DistributedDataParallel(self.network)
+        self._config, self._dataset, self._folder = config, dataset, folder
+        self._context = context or init_distributed()
+        device = self._context.device
+        model = model or TrainableDetector(build_network(config.network, config.seed))
+        use_channels_last(model.to(device))
+        self._model: nn.Module = model
+        if self._context.world_size > 1:
+            if device.type == 'cuda':
+                model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+            self._model = nn.parallel.DistributedDataParallel(model)
+        self.network = model.network
         self._optimizer = torch.optim.AdamW(
             self.network.parameters(), config.learning_rate, weight_decay=config.weight_decay
         )
         self.step = 0
         if (folder / CHECKPOINT).is_file():
-            self._take_up(folder / CHECKPOINT)
+            self._resume(folder / CHECKPOINT)
 
     def run(self, until: int | None = None) -> None:
-        """Trains to a step, the last one by default, and leaves a checkpoint."""
+        """Trains up to a step, the last one by default, and leaves a checkpoint."""
         config, last = self._config, min(until or self._config.steps, self._config.steps)
         self._folder.mkdir(parents=True, exist_ok=True)
-        self.network.train()
-        bar = tqdm(
-            total=last, initial=self.step, unit='step', disable=None if self._place.first else True
-        )
-        every = min(_LOG_STEPS, config.steps)
-        began, sums = time.monotonic(), dict.fromkeys(('total',), 0.0)
+        self._model.train()
+        hidden = None if self._context.is_main else True
+        bar = tqdm(total=last, initial=self.step, unit='step', disable=hidden)
+        log_steps = min(_LOG_STEPS, config.steps)
+        began, means = time.monotonic(), {'total': 0.0}
         for batch in self._batches(last):
-            parts = self._update(batch)
-            for name, value in parts.items():
-                sums[name] = sums.get(name, 0.0) + value / every
+            for name, value in self._update(batch.to(self._context.device)).items():
+                means[name] = means.get(name, 0.0) + value / log_steps
             bar.update()
-            if self.step % every == 0:
-                bar.set_postfix(loss=f'{sums["total"]:.3f}', rate=f'{self._rate():.1e}')
-                self._log(sums, time.monotonic() - began)
-                began, sums = time.monotonic(), dict.fromkeys(sums, 0.0)
+            if self.step % log_steps == 0:
+                bar.set_postfix(loss=f'{means["total"]:.3f}', rate=f'{self._rate():.1e}')
+                self._log(means, time.monotonic() - began)
+                began, means = time.monotonic(), dict.fromkeys(means, 0.0)
             if self.step % config.save_every == 0:
                 self._save()
         bar.close()
         self._save()
 
     def _batches(self, last: int) -> Iterator[Batch]:
-        config, place = self._config, self._place
-        # The frames of a step are known from its number: a run taken up goes on with the next.
-        indices = [
-            (step * place.world + place.rank) * config.batch + each
+        config, context = self._config, self._context
+        # The items of a step follow from its number, so that a resumed run goes on with the next.
+        items = [
+            (step * context.world_size + context.rank) * config.batch + each
             for step in range(self.step, last)
             for each in range(config.batch)
         ]
         return iter(
             DataLoader(
-                self._frames,
+                self._dataset,
                 batch_size=config.batch,
-                sampler=indices,
+                sampler=items,
                 num_workers=config.workers,
                 collate_fn=collate,
                 prefetch_factor=4 if config.workers else None,
@@ -166,54 +143,43 @@ class Trainer:
         )
 
     def _update(self, batch: Batch) -> dict[str, float]:
+        """Makes one step; returns the parts of the loss and their total."""
         for group in self._optimizer.param_groups:
             group['lr'] = self._rate()
-        parts = self._losses(batch)
-        total = torch.stack(list(parts.values())).sum()
+        losses = self._losses(batch)
+        total = torch.stack(list(losses.values())).sum()
         if not total.isfinite():
             raise TinyBevError(
                 f'the loss is {float(total)} in step {self.step}; expected a finite number'
             )
         self._optimizer.zero_grad(set_to_none=True)
         total.backward()
-        nn.utils.clip_grad_norm_(self.network.parameters(), LARGEST_GRADIENT)
+        nn.utils.clip_grad_norm_(self.network.parameters(), _MAX_GRADIENT_NORM)
         self._optimizer.step()
         self.step += 1
-        parts['total'] = total
-        return {name: float(value.detach()) for name, value in parts.items()}
+        losses['total'] = total
+        return {name: float(value.detach()) for name, value in losses.items()}
 
     def _losses(self, batch: Batch) -> dict[str, Tensor]:
-        device = self._place.device
-        piece = self._config.piece
-        grids = [piece.grid(*low) for low in batch.low.tolist()]
-        points = [cloud.to(device) for cloud in batch.points]
+        device = self._context.device
+        grids = [self._config.crop.grid(*low) for low in batch.low.tolist()]
         dtype = getattr(torch, self._config.precision)
         with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-            maps = self._model(points, grids)
-        parts: dict[str, Tensor] = {}
-        if 'detection' in maps:
-            targets = DetectionTargets(*(each.to(device) for each in batch.targets))
-            parts |= detection_loss(maps['detection'], targets)
-        if 'drivable' in maps:
-            # Where nothing was seen is no road to drive on.
-            seen = batch.seen.to(device)
-            weight = seen + _UNSEEN_WEIGHT * (1 - seen)
-            loss = binary_cross_entropy_with_logits(
-                maps['drivable'][:, 0], batch.drivable.to(device) * seen, weight, reduction='sum'
-            )
-            parts['drivable'] = _DRIVABLE_WEIGHT * loss / weight.sum().clamp(min=1)
-        return parts
+            features, outputs = self._model(batch.points, grids, batch.images, batch.cameras)
+        # With cameras the heads predict twice for each frame.
+        targets = repeat_targets(batch.targets, len(features) // len(grids))
+        return head_losses(outputs, targets)
 
     def _rate(self) -> float:
         config = self._config
-        return learning_rate(self.step, config.steps, config.learning_rate, config.warm_up)
-
-    # Files.
+        return learning_rate(
+            self.step, config.steps, config.learning_rate, config.warmup_fraction
+        )
 
     def _log(self, means: dict[str, float], seconds: float) -> None:
-        if not self._place.first:
+        if not self._context.is_main:
             return
-        path = self._folder / 'log.csv'
+        path = self._folder / LOG
         new = not path.exists()
         with path.open('a', newline='') as file:
             writer = csv.writer(file)
@@ -225,7 +191,7 @@ class Trainer:
             )
 
     def _save(self) -> None:
-        if not self._place.first:
+        if not self._context.is_main:
             return
         path = self._folder / CHECKPOINT
         state = {
@@ -237,11 +203,11 @@ class Trainer:
         torch.save(state, path.with_suffix('.new'))
         path.with_suffix('.new').replace(path)
 
-    def _take_up(self, path: Path) -> None:
+    def _resume(self, path: Path) -> None:
         refuse_other_files(path)
         try:
             state: Any = torch.load(path, map_location='cpu', weights_only=True)
-        except Exception as error:  # what broken bytes raise is not documented
+        except Exception as error:  # torch.load documents no errors for damaged files
             raise TinyBevError(
                 f'{path} cannot be read ({one_line(error)}); expected the state of a training, '
                 'or a new folder'

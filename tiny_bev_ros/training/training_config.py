@@ -1,33 +1,61 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a training run is told, and how it is read from YAML."""
+"""Configuration of a training run, and how it is read from YAML."""
 
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 import yaml
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.models.bev_detector import HEADS
+from tiny_bev_ros.models.fusion.futr import MODES
 from tiny_bev_ros.models.registry import list_backbones
 from tiny_bev_ros.sim import LIDARS
 from tiny_bev_ros.text_file import read_text
+from tiny_bev_ros.training.augment import Augmentation
 from tiny_bev_ros.training.dataset import Crop
-from tiny_bev_ros.training.labelled_frame import Augmentation
+
+# Values of `data` that name the simulator; any other value is a folder.
+SIM, SIM_CAMERA = 'sim', 'sim_camera'
+_TYPE_NAMES = {int: 'a whole number', float: 'a number', str: 'a string'}
+
+
+@dataclass(frozen=True)
+class CameraConfig:
+    """Camera encoder and fusion of a network.
+
+    Attributes:
+        encoder: 'tiny', or a network of timm.
+        channels: channels of the camera features.
+        stride: pixels per camera feature, along both axes.
+        fusion: 'projected' or 'global', see `FuTrFusion`.
+        num_heads: attention heads of the fusion.
+        heights: heights above the sensor, in metres, at which cells are projected into images.
+    """
+
+    encoder: str = 'tiny'
+    channels: int = 64
+    stride: int = 4
+    fusion: str = 'projected'
+    num_heads: int = 4
+    heights: tuple[float, ...] = (-1.5, -0.5, 0.5, 1.5)
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Which network is trained.
+    """Network that is trained.
 
     Attributes:
-        backbone: of the registry.
-        pfn_channels: of a pillar's features.
-        mid_channels, out_channels: of the backbone.
+        backbone: name in the registry of backbones.
+        pfn_channels: channels of the features of a pillar.
+        mid_channels: channels inside the backbone.
+        out_channels: channels of the BEV features.
         heads: names of heads.
+        camera: camera encoder and fusion; None for a network of LiDAR alone.
     """
 
     backbone: str = 'fpn'
@@ -35,62 +63,77 @@ class ModelConfig:
     mid_channels: int = 48
     out_channels: int = 64
     heads: tuple[str, ...] = ('detection', 'drivable')
+    camera: CameraConfig | None = None
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """A training run.
+    """Configuration of a training run.
 
     Attributes:
-        data: 'sim', or a folder in the form of KITTI's object benchmark.
-        lidars: sensors of the simulator.
-        steps: updates of the weights.
-        batch: frames of each step and process; two samples are cut from each.
-        learning_rate: at its highest.
-        weight_decay: of AdamW.
-        warm_up: part of the steps in which the learning rate rises.
-        seed: of weights, frames and variation.
-        precision: of the products: bfloat16 or float32.
-        workers: processes that make frames; 0 for none beside the one that learns.
+        data: 'sim' for simulated LiDAR frames, 'sim_camera' for simulated frames with a camera
+            image, or a folder in the form of KITTI's object benchmark.
+        lidars: sensors of 'sim', one of which is drawn for each frame.
+        frames: number of different frames of 'sim_camera'.
+        steps: number of updates of the weights.
+        batch: frames of each step and process; two samples are cut from each LiDAR frame.
+        learning_rate: learning rate at its highest.
+        weight_decay: weight decay of AdamW.
+        warmup_fraction: fraction of the steps in which the learning rate rises.
+        seed: seed of weights, frames and augmentation.
+        precision: compute dtype: bfloat16 or float32.
+        workers: processes that make frames; 0 makes them in the process that trains.
         save_every: steps between checkpoints.
-        network: which one.
-        piece: what it is shown at a time.
-        variation: of frames.
+        network: the network.
+        crop: part of a frame that is a sample.
+        augmentation: limits of the augmentation of LiDAR frames; 'sim_camera' only mirrors.
     """
 
-    data: str = 'sim'
+    data: str = SIM
     lidars: tuple[str, ...] = ('hdl64', 'hdl32', 'vlp16', 'os1_64', 'os1_128')
+    frames: int = 2400
     steps: int = 6000
     batch: int = 2
     learning_rate: float = 3e-3
     weight_decay: float = 0.01
-    warm_up: float = 0.05
+    warmup_fraction: float = 0.05
     seed: int = 0
     precision: str = 'bfloat16'
     workers: int = 1
     save_every: int = 200
     network: ModelConfig = field(default_factory=ModelConfig)
-    piece: Crop = field(default_factory=Crop)
-    variation: Augmentation = field(default_factory=Augmentation)
+    crop: Crop = field(default_factory=Crop)
+    augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:
-        _one_of('precision', self.precision, ('bfloat16', 'float32'))
-        _one_of('network.backbone', self.network.backbone, list_backbones())
+        """Checks what the types leave open.
+
+        Raises:
+            TinyBevError: a value is not allowed.
+        """
+        _check_choice('precision', self.precision, ('bfloat16', 'float32'))
+        _check_choice('network.backbone', self.network.backbone, list_backbones())
         for head in self.network.heads:
-            _one_of('network.heads', head, list(HEADS))
+            _check_choice('network.heads', head, list(HEADS))
         for lidar in self.lidars:
-            _one_of('lidars', lidar, list(LIDARS))
-        for name in ('steps', 'batch', 'save_every'):
+            _check_choice('lidars', lidar, list(LIDARS))
+        for name in ('frames', 'steps', 'batch', 'save_every'):
             if getattr(self, name) < 1:
                 raise TinyBevError(f'{name} is {getattr(self, name)}; expected 1 or more')
-        self.piece.grid(0.0, 0.0)  # refuses sizes that fit no grid
+        if camera := self.network.camera:
+            _check_choice('network.camera.fusion', camera.fusion, MODES)
+            if self.data != SIM_CAMERA:
+                raise TinyBevError(
+                    f'data is {self.data!r}; expected {SIM_CAMERA}, as the network has a camera'
+                )
+        self.crop.grid(0.0, 0.0)  # raises an error if the size fits no grid
 
 
 def read_config(path: str | Path) -> TrainConfig:
-    """A run from a YAML file; what it does not say has its default.
+    """Reads the configuration of a run from a YAML file; keys that are left out have defaults.
 
     Raises:
-        TinyBevError: it cannot be read, or says something unknown or wrong.
+        TinyBevError: the file cannot be read, or has an unknown key or a wrong value.
     """
     try:
         values = yaml.safe_load(read_text(path)) or {}
@@ -103,33 +146,47 @@ def read_config(path: str | Path) -> TrainConfig:
 
 
 def from_dict(kind: type, values: Any, prefix: str = '') -> Any:
-    """A dataclass of this module from nested dicts, strictly checked."""
+    """Makes a dataclass of nested dicts; keys and types are strictly checked.
+
+    Args:
+        kind: the dataclass.
+        values: its fields by name.
+        prefix: names before those of the fields, for errors.
+
+    Raises:
+        TinyBevError: a key is unknown, or a value is of another type.
+    """
     if not isinstance(values, dict):
-        raise TinyBevError(f'{prefix or "the whole"} is {values!r}; expected names and values')
+        name = prefix.rstrip('.') or 'the configuration'
+        raise TinyBevError(f'{name} is {values!r}; expected keys and values')
     hints = get_type_hints(kind)
-    known = [each.name for each in dataclasses.fields(kind)]
     made = {}
     for name, value in values.items():
-        if name not in known:
-            raise TinyBevError(f'{prefix}{name} is not known; expected one of {", ".join(known)}')
+        if name not in hints:
+            raise TinyBevError(f'{prefix}{name} is unknown; expected one of {", ".join(hints)}')
         made[name] = _value(f'{prefix}{name}', hints[name], value)
     return kind(**made)
 
 
 def _value(name: str, hint: Any, value: Any) -> Any:
+    """A value of the type of a field: dataclass, tuple, int, float or str, or None beside it."""
+    if type(None) in get_args(hint):
+        if value is None:
+            return None
+        hint = next(each for each in get_args(hint) if each is not type(None))
     if dataclasses.is_dataclass(hint):
         return from_dict(hint, value, f'{name}.')  # type: ignore[arg-type]
-    if getattr(hint, '__origin__', None) is tuple:
+    if get_origin(hint) is tuple:
         if not isinstance(value, (list, tuple)):
             raise TinyBevError(f'{name} is {value!r}; expected a list')
-        return tuple(_value(name, hint.__args__[0], each) for each in value)
+        return tuple(_value(name, get_args(hint)[0], each) for each in value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if type(value) is not hint:
-        raise TinyBevError(f'{name} is {value!r}; expected a {hint.__name__}')
+        raise TinyBevError(f'{name} is {value!r}; expected {_TYPE_NAMES[hint]}')
     return value
 
 
-def _one_of(name: str, value: str, known: Any) -> None:
+def _check_choice(name: str, value: str, known: Any) -> None:
     if value not in known:
         raise TinyBevError(f'{name} is {value!r}; expected one of {", ".join(known)}')

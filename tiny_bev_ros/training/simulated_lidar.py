@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Labelled frames from the simulator."""
+"""Labelled LiDAR frames from the simulator."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from tiny_bev_ros.sim.world.terrain import Terrain
 from tiny_bev_ros.training.labelled_frame import Frame, Road
 
 
-def simulated(seed: int, lidars: tuple[str, ...]) -> Frame:
-    """One frame of a street of its own, whole turn.
+def simulate_lidar_frame(seed: int, lidars: tuple[str, ...]) -> Frame:
+    """Simulates one whole turn of a LiDAR on a street of its own.
 
     Args:
-        seed: the same seed gives the same frame.
-        lidars: names of sensors, of which one is taken.
+        seed: seed of street and sensor; equal seeds give equal frames.
+        lidars: names of sensors, one of which is drawn.
     """
-    # Not the street's own numbers: the same seed would repeat them.
+    # A second number in the seed, as the street's own random numbers would be repeated.
     random = np.random.default_rng((seed, 1))
     lidar = str(random.choice(lidars))
     scene = street(seed)

@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One network trained with a LiDAR, with a camera and with both, and its average precision.
+
+All modes are trained on equal frames in equal order, for as many steps. With both sensors the heads
+are trained on the fused BEV features and on those of the LiDAR alone, so that the LiDAR stays
+enough where the camera fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.grid import BevGrid
+from tiny_bev_ros.models.bev_detector import features_of
+from tiny_bev_ros.models.camera.geometry import Camera
+from tiny_bev_ros.models.fusion_detector import FusionDetector
+from tiny_bev_ros.models.heads.box_ops import iou_bev
+from tiny_bev_ros.models.heads.detection import Detections, decode
+from tiny_bev_ros.training.average_precision import Ranking
+from tiny_bev_ros.training.camera_dataset import CameraFrames, CameraSamples, make_camera_sample
+from tiny_bev_ros.training.dataset import Batch, Sample, collate
+from tiny_bev_ros.training.labelled_frame import FEWEST_POINTS, Frame
+from tiny_bev_ros.training.networks import TrainableDetector, build_network
+from tiny_bev_ros.training.simulated_camera import CLASSES, GRID, CameraFrame
+from tiny_bev_ros.training.trainer import Trainer
+from tiny_bev_ros.training.training_config import ModelConfig, TrainConfig, read_config
+
+MODES = ('lidar', 'camera', 'fused')
+CONFIG = read_config(Path(__file__).parents[1] / 'config/training/fusion.yaml')
+# Smallest BEV IoU of a detection that is right, by class; people are small.
+MIN_IOU = (0.5, 0.25, 0.5)
+# Seeds of the frames for evaluation begin here, those for training at 0.
+EVAL_SEED = 1_000_000
+# Detections of lower scores are dropped.
+_MIN_SCORE = 0.05
+
+
+class ModeDetector(TrainableDetector):
+    """The network of one mode, with fresh weights; all modes have equal parts.
+
+    Only the fusion has other channels in 'camera', where it stands before the backbone: a cell
+    gets the features of its whole ray, and its neighbours decide which object on it is nearest
+    (Harley et al., "Simple-BEV", ICRA 2023).
+
+    Args:
+        mode: one of MODES.
+        config: the network, with a camera.
+        seed: seed of the weights.
+
+    Raises:
+        TinyBevError: the mode is unknown.
+    """
+
+    network: FusionDetector
+
+    def __init__(self, mode: str, config: ModelConfig = CONFIG.network, seed: int = 0) -> None:
+        if mode not in MODES:
+            raise TinyBevError(f'mode is {mode!r}; expected one of {", ".join(MODES)}')
+        fused_channels = config.pfn_channels if mode == 'camera' else config.out_channels
+        network = build_network(config, seed, fused_channels)
+        assert isinstance(network, FusionDetector)
+        super().__init__(network)
+        self.mode = mode
+
+    def features(
+        self,
+        points: list[Tensor],
+        grids: list[BevGrid],
+        images: Tensor | None,
+        cameras: Sequence[Sequence[Camera | None]],
+    ) -> Tensor:
+        """Computes the BEV features of the mode; in 'fused' those of the LiDAR come first."""
+        network = self.network
+        if self.mode == 'lidar':
+            return features_of(network.pfn, network.backbone, points, grids)
+        if self.mode == 'camera':
+            assert images is not None
+            empty = torch.zeros(len(points), network.fusion.channels, *grids[0].shape)
+            return network.backbone(network.look(empty, grids[0], images, cameras))
+        return super().features(points, grids, images, cameras)
+
+
+def show(sample: Sample, mode: str) -> Sample:
+    """Removes the input of a sample that a mode does not have: points or images."""
+    if mode == 'camera':
+        return sample._replace(points=sample.points[:0])
+    return sample._replace(images=None, cameras=()) if mode == 'lidar' else sample
+
+
+class ModeSamples(Dataset):
+    """Samples as a mode is shown them.
+
+    Args:
+        samples: samples with images.
+        mode: one of MODES.
+    """
+
+    def __init__(self, samples: CameraSamples, mode: str) -> None:
+        self._samples, self._mode = samples, mode
+
+    def __len__(self) -> int:
+        """Number of items."""
+        return len(self._samples)
+
+    def __getitem__(self, index: int) -> list[Sample]:
+        """Makes the samples of item ``index``."""
+        return [show(sample, self._mode) for sample in self._samples[index]]
+
+
+def train(
+    mode: str, config: TrainConfig, frames: Sequence[CameraFrame] | CameraFrames, folder: Path
+) -> ModeDetector:
+    """Trains the network of a mode and returns it; a run that was stopped is resumed.
+
+    Args:
+        mode: one of MODES.
+        config: the run.
+        frames: frames to train on.
+        folder: folder of checkpoint and log.
+    """
+    samples = CameraSamples(frames, config.steps * config.batch, config.crop, config.seed)
+    model = ModeDetector(mode, config.network, config.seed)
+    Trainer(config, ModeSamples(samples, mode), folder, model=model).run()
+    return model.eval()
+
+
+def make_batch(frame: CameraFrame, mode: str, unplugged: bool = False) -> Batch:
+    """Makes a batch of one frame.
+
+    Args:
+        frame: the frame.
+        mode: one of MODES.
+        unplugged: true to leave the camera out.
+    """
+    batch = collate([[show(make_camera_sample(frame, CONFIG.crop), mode)]])
+    missing: list[list[Camera | None]] = [[None] * len(each) for each in batch.cameras]
+    return batch._replace(cameras=missing) if unplugged else batch
+
+
+@torch.inference_mode()
+def detect(model: ModeDetector, frame: CameraFrame, unplugged: bool = False) -> Detections:
+    """Returns the objects that a network detects in one frame, with its camera or without."""
+    batch = make_batch(frame, model.mode, unplugged)
+    features = model.features(batch.points, [GRID], batch.images, batch.cameras)
+    outputs = model.network.heads['detection'](features[-1:])
+    grid = GRID.strided(CONFIG.crop.stride)
+    return decode(outputs, grid, (_MIN_SCORE,) * len(CLASSES))[0]
+
+
+@dataclass
+class ClassAP:
+    """Average precision of each class by BEV IoU.
+
+    Attributes:
+        rankings: detections of each class.
+    """
+
+    rankings: list[Ranking] = field(default_factory=lambda: [Ranking() for _ in CLASSES])
+
+    def add(self, frame: Frame, detections: Detections) -> None:
+        """Adds one frame; objects of fewer than five points, or off the map, are left open."""
+        boxes = frame.boxes
+        (x_low, x_high), (y_low, y_high) = GRID.x_range, GRID.y_range
+        x, y = boxes[:, 0], boxes[:, 1]
+        inside = (x >= x_low) & (x < x_high) & (y >= y_low) & (y < y_high)
+        counts = inside & (frame.counts >= FEWEST_POINTS)
+        for label, ranking in enumerate(self.rankings):
+            labelled, detected = frame.labels == label, detections.labels == label
+            iou = iou_bev(detections.boxes[detected], torch.from_numpy(boxes[labelled])).numpy()
+            scores = detections.scores[detected].numpy()
+            excused = np.zeros(len(scores), bool)
+            ranking.add(scores, iou, counts[labelled], MIN_IOU[label], excused)
+
+    def precisions(self) -> list[float]:
+        """Returns the average precision of each class."""
+        return [ranking.average_precision() for ranking in self.rankings]
+
+    def mean(self) -> float:
+        """Returns the mean of the average precision over the classes."""
+        return float(np.mean(self.precisions()))

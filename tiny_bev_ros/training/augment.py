@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Augmentation of labelled clouds: points, boxes and road change together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from tiny_bev_ros.training.labelled_frame import Frame, in_box
+
+# Objects of at most so many points are not cut: too little would be left of them.
+_MIN_POINTS_TO_CUT = 30
+# Probability that a whole turn is shown along the road, ahead or back.
+_ALONG_THE_ROAD = 0.7
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Limits of the random changes to which training frames are subjected.
+
+    Attributes:
+        rotation: largest angle of rotation about z, in radians.
+        scaling: largest change of size, as a fraction.
+        z_jitter: standard deviation of the shift along z, in metres.
+        point_dropout: largest fraction of the points that is dropped.
+        part_dropout: probability that a slice of an object's points is dropped.
+        view_crop: probability that only the points in a camera's field of view are kept.
+    """
+
+    rotation: float = 0.4
+    scaling: float = 0.07
+    z_jitter: float = 0.08
+    point_dropout: float = 0.4
+    part_dropout: float = 0.15
+    view_crop: float = 0.25
+
+
+def transform(frame: Frame, angle: float, scale: float = 1.0, z_shift: float = 0.0) -> Frame:
+    """Rotates a frame about z, scales it, then shifts it along z.
+
+    Args:
+        frame: the frame, which is left as it is.
+        angle: in radians, counter-clockwise.
+        scale: factor of all lengths.
+        z_shift: in metres.
+    """
+    cos, sin = np.cos(angle), np.sin(angle)
+    matrix = (np.array([[cos, sin], [-sin, cos]]) * scale).astype(np.float32)
+    points, boxes = frame.points.copy(), frame.boxes.copy()
+    points[:, :2] = points[:, :2] @ matrix
+    points[:, 2] = points[:, 2] * scale + z_shift
+    boxes[:, :2] = boxes[:, :2] @ matrix
+    boxes[:, 2] = boxes[:, 2] * scale + z_shift
+    boxes[:, 3:6] *= scale
+    boxes[:, 6] = (boxes[:, 6] + angle + np.pi) % (2 * np.pi) - np.pi
+    road = frame.road and frame.road.transformed(matrix.T.astype(np.float64))
+    return replace(frame, points=points, boxes=boxes, road=road)
+
+
+def mirror(frame: Frame) -> Frame:
+    """Exchanges left and right."""
+    points, boxes = frame.points.copy(), frame.boxes.copy()
+    points[:, 1] *= -1
+    boxes[:, [1, 6]] *= -1
+    road = frame.road and frame.road.transformed(np.diag([1.0, -1.0]))
+    return replace(frame, points=points, boxes=boxes, road=road)
+
+
+def choose_heading(frame: Frame, random: np.random.Generator) -> Frame:
+    """Turns a whole turn so that x points ahead or back along the road, or, seldom, anywhere."""
+    along = random.random() < _ALONG_THE_ROAD
+    angle = random.choice([0.0, np.pi]) if along else random.uniform(0, 2 * np.pi)
+    return transform(frame, float(angle)) if angle and frame.whole else frame
+
+
+def augment(frame: Frame, random: np.random.Generator, limits: Augmentation) -> Frame:
+    """Mirrors, rotates, scales and shifts a frame at random, and drops some of its points."""
+    if random.random() < 0.5:
+        frame = mirror(frame)
+    frame = transform(
+        frame,
+        random.uniform(-limits.rotation, limits.rotation),
+        1 + random.uniform(-limits.scaling, limits.scaling),
+        random.normal(0, limits.z_jitter),
+    )
+    points = frame.points
+    fraction = random.random(len(points))
+    kept = fraction >= random.uniform(0, limits.point_dropout) * (random.random() < 0.5)
+    if random.random() < limits.view_crop:
+        kept &= np.abs(np.arctan2(points[:, 1], points[:, 0])) < random.uniform(0.6, 0.9)
+    kept &= ~_dropped_parts(frame, random, limits.part_dropout)
+    return replace(frame, points=points[kept], instance_ids=frame.instance_ids[kept])
+
+
+def _dropped_parts(
+    frame: Frame, random: np.random.Generator, probability: float
+) -> np.ndarray:
+    """(N,) bool: true for points in the slices of objects that are hidden."""
+    hidden = np.zeros(len(frame.points), np.bool_)
+    chosen = (random.random(len(frame.boxes)) < probability) & (frame.counts > _MIN_POINTS_TO_CUT)
+    for index in np.nonzero(chosen)[0]:
+        box = frame.boxes[index].copy()
+        fraction, sign = random.uniform(0.15, 0.6), random.choice([-1, 1])
+        axis = random.integers(0, 2)
+        shift = sign * box[3 + axis] * (1 - fraction) / 2
+        heading = box[6] + axis * np.pi / 2
+        box[0] += np.cos(heading) * shift
+        box[1] += np.sin(heading) * shift
+        box[3 + axis] *= fraction
+        hidden |= in_box(box, frame.points, 0.1)
+    return hidden

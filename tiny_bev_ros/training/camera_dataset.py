@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Datasets of simulated frames with a camera image, for the training of fusion."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from tiny_bev_ros.training.dataset import Crop, Sample, make_sample
+from tiny_bev_ros.training.labelled_frame import Frame
+from tiny_bev_ros.training.simulated_camera import (
+    CameraFrame,
+    image_tensor,
+    mirror_camera_frame,
+    simulate_camera_frame,
+    simulated_camera,
+)
+
+
+class CameraFrames(Dataset):
+    """Simulated frames of some seeds, each made once and kept in a folder.
+
+    Args:
+        folder: folder of the frames; it is created where it is missing.
+        seeds: seeds of the frames.
+    """
+
+    def __init__(self, folder: Path, seeds: range) -> None:
+        self._folder, self._seeds = folder, seeds
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def __len__(self) -> int:
+        """Number of frames."""
+        return len(self._seeds)
+
+    def __getitem__(self, index: int) -> CameraFrame:
+        """Reads frame ``index``, or makes and keeps it."""
+        path = self._folder / f'{self._seeds[index]}.npz'
+        if path.is_file():
+            with np.load(path) as kept:
+                frame = Frame(kept['points'], kept['instance_ids'], kept['boxes'], kept['labels'])
+                return CameraFrame(frame, kept['image'], bool(kept['dark']))
+        made = simulate_camera_frame(self._seeds[index])
+        frame = made.frame
+        # Several processes may make the same frame.
+        new = path.with_suffix(f'.{os.getpid()}.npz')
+        np.savez(
+            new,
+            points=frame.points,
+            instance_ids=frame.instance_ids,
+            boxes=frame.boxes,
+            labels=frame.labels,
+            image=made.image,
+            dark=made.dark,
+        )
+        new.replace(path)
+        return made
+
+
+class CameraSamples(Dataset):
+    """Samples of frames with images; item i is the same in every run of the same seed.
+
+    Frames are drawn with replacement, and half of them are mirrored. They are not augmented
+    otherwise, as cloud and image have to stay those of one scene.
+
+    Args:
+        frames: at least one frame.
+        count: number of items.
+        crop: part ahead of the sensor that is shown.
+        seed: seed of order and mirroring.
+    """
+
+    def __init__(
+        self, frames: Sequence[CameraFrame] | CameraFrames, count: int, crop: Crop, seed: int
+    ) -> None:
+        random = np.random.default_rng(seed)
+        self._frames, self._crop = frames, crop
+        self._order = random.integers(0, len(frames), count)
+        self._mirrored = random.random(count) < 0.5
+
+    def __len__(self) -> int:
+        """Number of items."""
+        return len(self._order)
+
+    def __getitem__(self, index: int) -> list[Sample]:
+        """Makes the only sample of item ``index``."""
+        frame: Any = self._frames[int(self._order[index])]
+        if self._mirrored[index]:
+            frame = mirror_camera_frame(frame)
+        return [make_camera_sample(frame, self._crop)]
+
+
+def make_camera_sample(frame: CameraFrame, crop: Crop) -> Sample:
+    """Makes the sample of a frame with its image, of the crop straight ahead."""
+    sample = make_sample(frame.frame, crop.ahead(), crop.stride)
+    images = image_tensor(frame.image)[None]
+    return sample._replace(images=images, cameras=(simulated_camera(),))
