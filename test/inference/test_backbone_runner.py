@@ -256,7 +256,7 @@ def test_work_fraction_decides_between_the_paths_only_for_auto(
             )
         ),
         ('torch', 'sparse.torch_layer', 'TorchLayer.find'),
-        ('torch', 'sparse.torch_layer', 'TorchBackground.classes'),
+        ('torch', 'sparse.torch_layer', 'TorchBackground.indices'),
         ('torch', 'sparse.torch_chain', '_Output._put'),
     ],
     indirect=['chain'],

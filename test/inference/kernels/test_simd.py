@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from tiny_bev_ros.inference.kernels.simd import as_numpy, jit, larger, load, splat, store
+from tiny_bev_ros.inference.kernels.simd import as_numpy, jit, load, maximum, splat, store
 from tiny_bev_ros.inference.sparse.row_padding import WIDTH
 
 
@@ -32,9 +32,9 @@ def _multiply(a: Any, b: Any, out: Any) -> None:
 
 
 @jit
-def _larger(a: Any, b: Any, out: Any) -> None:
+def _maximum(a: Any, b: Any, out: Any) -> None:
     for i in range(0, a.shape[0], WIDTH):
-        store(out, i, larger(load(a, i), load(b, i)))
+        store(out, i, maximum(load(a, i), load(b, i)))
 
 
 @jit
@@ -49,7 +49,7 @@ def _fill(out: Any, number: float) -> None:
         (_add, operator.add),
         (_subtract, operator.sub),
         (_multiply, operator.mul),
-        (_larger, torch.maximum),
+        (_maximum, torch.maximum),
     ],
 )
 def test_operations_round_as_pytorch_does(

@@ -4,14 +4,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tiny_bev_ros.inference.sparse.taps import choose_groups, members, rectangles
+from tiny_bev_ros.inference.sparse.taps import choose_groups, rectangles, taps_in_mask
 
 
 @pytest.mark.parametrize('kernel', [1, 3])
 def test_rectangles_contain_their_taps_and_are_rectangles(kernel: int):
     around = rectangles(kernel)
     for mask in range(1, len(around)):
-        taps, inside = members(mask, kernel), members(int(around[mask]), kernel)
+        taps, inside = taps_in_mask(mask, kernel), taps_in_mask(int(around[mask]), kernel)
         assert set(taps) <= set(inside)
         rows, cols = {tap // kernel for tap in taps}, {tap % kernel for tap in taps}
         assert len(inside) == len(rows) * len(cols)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The inner loops of the engine on the CPU, compiled by numba.
+"""Inner loops of inference on the CPU, compiled by numba.
 
-Rows are the values of one site each; row 0 is all zeros and stands for every site that is not
-active. A row is as long as a multiple of rows.WIDTH, filled up with zeros. Maps of row numbers
-have a border of one cell, so that neighbours need no bounds check.
+A row holds the values of one site; row 0 is all zeros and stands for every inactive site. The
+length of a row is a multiple of `row_padding.WIDTH`, padded with zeros. An index map holds the row
+of each cell, 0 where it is inactive, and has a border of one cell, so that neighbours need no
+bounds check. Ranges go from `begin` to `end`, which is excluded.
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a dense map to rows, and from rows to a dense map."""
+"""Conversions between a dense map and rows of active sites."""
 
 from __future__ import annotations
 
@@ -12,33 +12,34 @@ from tiny_bev_ros.inference.kernels.simd import jit
 def active_cells(
     canvas: np.ndarray, width: int, begin: int, end: int, cells: np.ndarray, features: np.ndarray
 ) -> int:
-    """Lists the cells in which a channel is not 0, with their values.
+    """Lists the cells with a non-zero channel, and their values.
 
     Args:
-        canvas: (C, H*W) float32.
-        width: W.
-        begin: first cell to look at.
-        end: the one after the last.
-        cells: (H*W, 2) int32, gets the places, from ``begin`` on.
-        features: (H*W, C) float32, gets the values, from ``begin`` on.
+        canvas: (C, H*W) float32 pseudo-image.
+        width: W, number of columns.
+        begin: first cell of the range.
+        end: end of the range.
+        cells: (H*W, 2) int32; receives [row, col] of each cell, from ``begin`` on.
+        features: (H*W, C) float32; receives the values, from ``begin`` on.
 
     Returns:
-        How many there are.
+        Number of cells listed.
     """
-    # So many cells that all their channels stay in the cache between the two passes.
+    # All channels of a block of cells stay in the cache between the two passes.
     block, at = 4096, begin
     bits = canvas.view(np.uint32)
-    seen = np.empty(block, np.uint32)
+    # Union of the bits of all channels of each cell.
+    union = np.empty(block, np.uint32)
     for first in range(begin, end, block):
         last = min(first + block, end)
-        seen[:] = 0
+        union[:] = 0
         for channel in range(canvas.shape[0]):
             line = bits[channel, first:last]
             for i in range(last - first):
-                seen[i] |= line[i]
+                union[i] |= line[i]
         found = at
         for cell in range(first, last):
-            if seen[cell - first] & np.uint32(0x7FFFFFFF):  # -0.0 is 0
+            if union[cell - first] & np.uint32(0x7FFFFFFF):  # -0.0 is 0.
                 cells[at, 0] = cell // width
                 cells[at, 1] = cell % width
                 at += 1
@@ -52,27 +53,27 @@ def active_cells(
 @jit
 def update_map(
     rows: np.ndarray,
-    numbers: np.ndarray,
-    was: np.ndarray,
+    index_map: np.ndarray,
+    written: np.ndarray,
     row: np.ndarray,
     col: np.ndarray,
-    after: np.ndarray,
+    post_relu: np.ndarray,
     out: np.ndarray,
     begin: int,
     end: int,
 ) -> None:
-    """Writes sites into a map, and the background where sites were.
+    """Writes sites into a map, and the background where the last sites were.
 
     Args:
-        rows: (N, >= C) float32, values with the background in them.
-        numbers: (h + 2, w + 2) number of each site.
-        was: (h, w) bool, where the map differs from the background; is updated.
-        row: of the background.
-        col: of the background.
-        after: of the background.
-        out: (C, h, w) float32.
+        rows: (N, >= C) float32 values of the sites, the background included.
+        index_map: (h + 2, w + 2) row of each site.
+        written: (h, w) bool, True where the map differs from the background; is updated.
+        row: (h,) row of the background's table for each row of the map.
+        col: (w,) column of the background's table for each column of the map.
+        post_relu: (.., .., >= C) float32, table of the background after ReLU.
+        out: (C, h, w) float32 map; is updated.
         begin: first row of the map to write.
-        end: the one after the last.
+        end: end of the rows.
     """
     channels, width = out.shape[0], out.shape[2]
     new, ids = np.empty(width, np.int32), np.empty(width, np.int32)
@@ -80,18 +81,18 @@ def update_map(
     for y in range(begin, end):
         news = olds = 0
         for x in range(width):
-            number = numbers[y + 1, x + 1]
+            number = index_map[y + 1, x + 1]
             if number != 0:
                 new[news] = x
                 ids[news] = number
                 news += 1
-            elif was[y, x]:
+            elif written[y, x]:
                 old[olds] = x
                 olds += 1
-            was[y, x] = number != 0
-        # A row of one channel at a time: its cache lines are written as wholes.
+            written[y, x] = number != 0
+        # One channel at a time: its cache lines are written as a whole.
         for channel in range(channels):
             for i in range(olds):
-                out[channel, y, old[i]] = after[row[y], col[old[i]], channel]
+                out[channel, y, old[i]] = post_relu[row[y], col[old[i]], channel]
             for i in range(news):
                 out[channel, y, new[i]] = rows[ids[i], channel]

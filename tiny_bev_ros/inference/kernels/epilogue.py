@@ -1,27 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What follows the products of a sparse layer, whichever way they were made."""
+"""Epilogue of the products of a sparse layer: background and ReLU."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from tiny_bev_ros.inference.kernels.simd import jit, larger, splat
+from tiny_bev_ros.inference.kernels.simd import jit, maximum, splat
 
 
 @jit
-def settle(value: Any, before: Any, after: Any, relu: bool, delta: bool) -> Any:
-    """Adds the background before ReLU, applies ReLU, and takes the background away again.
+def apply_epilogue(value: Any, pre_relu: Any, post_relu: Any, relu: bool, delta: bool) -> Any:
+    """Adds the background, applies ReLU and subtracts the background after ReLU.
 
     Args:
         value: vector of products.
-        before: likewise, the background before ReLU.
-        after: likewise, the background after it.
-        relu: whether the layer has one.
-        delta: whether the background is taken away again.
+        pre_relu: vector of the background before ReLU.
+        post_relu: vector of the background after ReLU.
+        relu: True to apply ReLU.
+        delta: True to subtract the background, which leaves the delta.
     """
-    value = value + before
+    value = value + pre_relu
     if relu:
-        value = larger(value, splat(0))
+        value = maximum(value, splat(0))
     if delta:
-        value = value - after
+        value = value - post_relu
     return value

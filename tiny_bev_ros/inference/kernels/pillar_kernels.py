@@ -1,36 +1,36 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Points to the features of their pillars, without a row for each point."""
+"""Points to pillar features in one pass, without a matrix of decorated points."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from tiny_bev_ros.inference.kernels.simd import jit, larger, load, splat, store
+from tiny_bev_ros.inference.kernels.simd import jit, load, maximum, splat, store
 from tiny_bev_ros.inference.sparse.row_padding import WIDTH
 
 
 @jit
 def count_points(
-    points: np.ndarray, low: np.ndarray, size: np.ndarray, cell: np.ndarray, counts: np.ndarray
+    points: np.ndarray, lower: np.ndarray, size: np.ndarray, cell: np.ndarray, counts: np.ndarray
 ) -> int:
-    """Finds the cell of each point, and counts the points of each cell.
+    """Computes the cell of each point, and counts the points of each cell.
 
     Args:
-        points: (N, >= 3) float32, finite.
-        low: (3,) float32, lower corner of the grid.
-        size: (3,) float32, of a cell.
-        cell: (N,) int32, gets row * W + col, -1 outside.
-        counts: (H, W) int32, all 0; gets the points of each cell.
+        points: (N, >= 3) float32 x, y, z, ..., finite.
+        lower: (3,) float32, lower corner of the grid, in metres.
+        size: (3,) float32, size of a cell, in metres.
+        cell: (N,) int32; receives row * W + col of each point, -1 outside the grid.
+        counts: (H, W) int32, all 0; receives the number of points in each cell.
 
     Returns:
-        How many cells have a point.
+        Number of cells with a point.
     """
     height, width = counts.shape
     pillars = 0
     for i in range(points.shape[0]):
-        x = np.floor((points[i, 0] - low[0]) / size[0])
-        y = np.floor((points[i, 1] - low[1]) / size[1])
-        z = np.floor((points[i, 2] - low[2]) / size[2])
+        x = np.floor((points[i, 0] - lower[0]) / size[0])
+        y = np.floor((points[i, 1] - lower[1]) / size[1])
+        z = np.floor((points[i, 2] - lower[2]) / size[2])
         cell[i] = -1
         if 0 <= x < width and 0 <= y < height and z == 0:
             row, col = np.int64(y), np.int64(x)
@@ -44,14 +44,14 @@ def count_points(
 def sort_points(
     cell: np.ndarray, counts: np.ndarray, cells: np.ndarray, ends: np.ndarray, order: np.ndarray
 ) -> None:
-    """Numbers the pillars by row, then column, and brings their points together.
+    """Lists the pillars by row, then column, and sorts the points by pillar.
 
     Args:
-        cell: of `count_points`.
-        counts: of `count_points`; is cleared.
-        cells: (P, 2) int64, gets [row, col] of each pillar.
-        ends: (P + 1,) int64, gets where the points of each pillar end in ``order``, from 1 on.
-        order: (N,) int32, gets the points, those of one pillar in the order of the cloud.
+        cell: (N,) cell of each point, from `count_points`.
+        counts: (H, W) points of each cell, from `count_points`; is cleared.
+        cells: (P, 2) int64; receives [row, col] of each pillar.
+        ends: (P + 1,) int64; receives 0 and the end of each pillar's points in ``order``.
+        order: (N,) int32; receives indices of points, within a pillar in the order of the cloud.
     """
     height, width = counts.shape
     pillar, total = 0, 0
@@ -62,7 +62,7 @@ def sort_points(
                 cells[pillar, 0] = row
                 cells[pillar, 1] = col
                 pillar += 1
-                # The first of them for now; one further with each point.
+                # Starts at the pillar's first point and advances with each point.
                 ends[pillar] = total
                 total += counts[row, col]
                 counts[row, col] = pillar
@@ -85,29 +85,29 @@ def pillar_features(
     x_axis: tuple[float, float],
     y_axis: tuple[float, float],
     z_middle: float,
-    by_point: np.ndarray,
-    by_centre: np.ndarray,
-    by_mean: np.ndarray,
+    point_weight: np.ndarray,
+    centre_weight: np.ndarray,
+    mean_weight: np.ndarray,
     shift: np.ndarray,
     out: np.ndarray,
 ) -> None:
-    """relu(max over the points of (by_point p) + what all points of the pillar share).
+    """Computes relu(max over the points of (point_weight p) + offset of the pillar).
 
     Args:
         points: (N, F) float32.
-        cells: of `sort_points`.
-        ends: of `sort_points`.
-        order: of `sort_points`.
-        max_points: of a pillar; the first count. One with fewer holds a row of zeros too. 0 for
-            all points, and no such row.
-        x_axis: (origin, step) of the centres of cells.
-        y_axis: likewise.
-        z_middle: of the grid.
-        by_point: (F * C,), weights of a point, its x, y, z counted from the cell's centre.
-        by_centre: (3 * C,), of the centre.
-        by_mean: (3 * C,), of the mean of the points, counted from the centre.
-        shift: (C,), of the batch norm.
-        out: (P * C,), gets the features; C is a multiple of rows.WIDTH.
+        cells: (P, 2) cells of the pillars, from `sort_points`.
+        ends: (P + 1,) ends of their points, from `sort_points`.
+        order: (N,) sorted points, from `sort_points`.
+        max_points: maximum number of points per pillar; the first are kept. A pillar with fewer
+            has a row of zeros besides, as in a padded net. 0 keeps all points, without that row.
+        x_axis: (origin, step) of the cells' centres along x, in metres.
+        y_axis: (origin, step) of the cells' centres along y, in metres.
+        z_middle: middle of the grid's z range, in metres.
+        point_weight: (F * C,) weights of a point, its x, y, z relative to the cell's centre.
+        centre_weight: (3 * C,) weights of the centre.
+        mean_weight: (3 * C,) weights of the mean of the points, relative to the centre.
+        shift: (C,) shift of the batch norm.
+        out: (P * C,); receives the features; C is a multiple of `row_padding.WIDTH`.
     """
     channels, values = shift.shape[0], points.shape[1]
     centre, mean = np.empty(3, np.float32), np.empty(3, np.float32)
@@ -128,19 +128,19 @@ def pillar_features(
             most = splat(-np.inf)
             for i in range(begin, end):
                 point = order[i]
-                value = splat(points[point, 0] - centre[0]) * load(by_point, c)
+                value = splat(points[point, 0] - centre[0]) * load(point_weight, c)
                 for axis in range(1, 3):
                     offset = splat(points[point, axis] - centre[axis])
-                    value = value + offset * load(by_point, axis * channels + c)
+                    value = value + offset * load(point_weight, axis * channels + c)
                 for extra in range(3, values):
-                    weight = load(by_point, extra * channels + c)
+                    weight = load(point_weight, extra * channels + c)
                     value = value + splat(points[point, extra]) * weight
-                most = larger(most, value)
+                most = maximum(most, value)
             shared = load(shift, c)
             for axis in range(3):
-                shared = shared + splat(centre[axis]) * load(by_centre, axis * channels + c)
-                shared = shared + splat(mean[axis]) * load(by_mean, axis * channels + c)
-            most = larger(most + shared, splat(0))
+                shared = shared + splat(centre[axis]) * load(centre_weight, axis * channels + c)
+                shared = shared + splat(mean[axis]) * load(mean_weight, axis * channels + c)
+            most = maximum(most + shared, splat(0))
             if fewer:
-                most = larger(most, load(shift, c))
+                most = maximum(most, load(shift, c))
             store(out, pillar * channels + c, most)

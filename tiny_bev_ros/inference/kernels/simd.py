@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Vectors of 16 float32 for kernels compiled by numba.
 
-A compiler turns a loop over channels into vector instructions only where it can prove that its
-many inputs and outputs do not overlap, and falls back to one number at a time where it cannot.
-Here the vectors are written down. Where the CPU has shorter ones, LLVM takes several.
+A compiler vectorizes a loop over channels only if it can prove that the many inputs and outputs
+do not overlap; otherwise it computes one number at a time. Here the vectors are explicit. On a
+CPU with shorter ones LLVM splits them.
 
-In memory they may have fewer bits: uint16 stands for bfloat16, int16 for float16 (NumPy has no
-bfloat16, and numba no float16 on the CPU).
+In memory a vector may be 16 bits per value: uint16 stands for bfloat16, int16 for float16 (NumPy
+has no bfloat16, and numba no float16 on the CPU).
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from numba.extending import models, overload, register_model
 from tiny_bev_ros.inference.sparse.row_padding import WIDTH
 from tiny_bev_ros.numba_jit import compiler
 
-# Its functions are called with one argument less than they are written with.
+# Callers of an intrinsic omit its first argument, numba's typing context.
 intrinsic: Any = extending.intrinsic
 
-# No exceptions for what IEEE 754 defines.
+# NumPy's error model: division by zero raises no exception.
 jit = compiler(error_model='numpy')
 
 _FLOAT = ir.VectorType(ir.FloatType(), WIDTH)
@@ -37,7 +37,7 @@ _HALF = ir.VectorType(ir.HalfType(), WIDTH)
 
 
 def as_numpy(x: torch.Tensor) -> np.ndarray:
-    """A flat view of a contiguous tensor, of the dtype that stands for its own."""
+    """Returns a flat view of a contiguous tensor, in the dtype that stands for its own."""
     stands_for = {torch.bfloat16: torch.uint16, torch.float16: torch.int16}
     return x.view(stands_for.get(x.dtype, x.dtype)).view(-1).numpy()
 
@@ -68,7 +68,7 @@ def _constant(number: int) -> Any:
 
 @intrinsic
 def load(_: Any, array: Any, index: Any) -> Any:
-    """16 numbers of a flat array, from an index on."""
+    """Loads 16 values of a flat array, from an index on, as float32."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         kept = {types.uint16: _SHORT, types.int16: _HALF}.get(array.dtype, _FLOAT)
@@ -84,12 +84,12 @@ def load(_: Any, array: Any, index: Any) -> Any:
 
 @intrinsic
 def store(_: Any, array: Any, index: Any, vector: Any) -> Any:
-    """Writes 16 numbers into a flat array, from an index on, rounded to the nearest."""
+    """Stores 16 values in a flat array, from an index on, rounded to nearest even."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         kept, value = _FLOAT, values[2]
         if array.dtype == types.uint16:
-            # Half of the last place, less a hair where the number kept is even.
+            # Adds half a unit in the last place, one bit less if the result is even: ties to even.
             bits = builder.bitcast(value, _INT)
             odd = builder.and_(builder.lshr(bits, _constant(16)), _constant(1))
             bits = builder.add(bits, builder.add(odd, _constant(0x7FFF)))
@@ -105,7 +105,7 @@ def store(_: Any, array: Any, index: Any, vector: Any) -> Any:
 
 @intrinsic
 def splat(_: Any, number: Any) -> Any:
-    """A number 16 times."""
+    """Returns a vector of 16 equal values."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         number = context.cast(builder, values[0], signature.args[0], types.float32)
@@ -117,8 +117,8 @@ def splat(_: Any, number: Any) -> Any:
 
 
 @intrinsic
-def larger(_: Any, left: Any, right: Any) -> Any:
-    """The larger of each two; NaN where the left one is."""
+def maximum(_: Any, left: Any, right: Any) -> Any:
+    """Returns the element-wise maximum; NaN where the left value is NaN."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         less = builder.fcmp_ordered('<', values[0], values[1])
@@ -131,7 +131,7 @@ def _arithmetic(function: Any, instruction: str) -> None:
     @intrinsic
     def compute(_: Any, left: Any, right: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-            # A product and a sum may become one instruction, which rounds once.
+            # Allows a fused multiply-add, which rounds once.
             return getattr(builder, instruction)(*values, flags=('contract',))
 
         return _vector(left, right), generate

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which sites are active, and where they stand."""
+"""Lists of active sites and index maps, for the direct sparse convolution."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from tiny_bev_ros.inference.kernels.simd import jit
 
 @jit
 def mark_taps(cells: np.ndarray, count: int, kernel: int, stride: int, taps: np.ndarray) -> None:
-    """Notes for each output site which of its taps meet an active input site.
+    """Marks for each output site the taps that have an active input site.
 
     Args:
-        cells: (>= count + 1, 2) int32, active input sites from 1 on.
-        count: number of them.
-        kernel: 1 or 3.
-        stride: of the convolution.
-        taps: (H_out + 2, W_out + 2) uint16, all 0; gets bit ky * kernel + kx. What falls on
-            its border lies outside of the map.
+        cells: (>= count + 1, 2) int32 [row, col] of the active input sites, from 1 on.
+        count: number of active input sites.
+        kernel: kernel size, 1 or 3.
+        stride: stride of the convolution.
+        taps: (H_out + 2, W_out + 2) uint16, all 0; receives bit ky * kernel + kx. Its border is
+            outside the map.
     """
     pad = kernel // 2
     for i in range(1, count + 1):
@@ -37,11 +37,14 @@ def mark_taps(cells: np.ndarray, count: int, kernel: int, stride: int, taps: np.
 
 @jit
 def count_groups(taps: np.ndarray, counts: np.ndarray) -> int:
-    """Counts the active output sites of each combination of taps; returns their total.
+    """Counts the active output sites of each mask of taps.
 
     Args:
-        taps: (H + 2, W + 2) uint16; its border is cleared.
+        taps: (H + 2, W + 2) uint16 masks of taps; the border is cleared.
         counts: (2**taps,) int64; is overwritten.
+
+    Returns:
+        Number of active output sites.
     """
     taps[0] = 0
     taps[-1] = 0
@@ -58,16 +61,14 @@ def count_groups(taps: np.ndarray, counts: np.ndarray) -> int:
 
 
 @jit
-def place_sites(
-    taps: np.ndarray, group: np.ndarray, begins: np.ndarray, cells: np.ndarray
-) -> None:
+def list_sites(taps: np.ndarray, group: np.ndarray, begins: np.ndarray, cells: np.ndarray) -> None:
     """Lists the active output sites group by group, and clears the taps.
 
     Args:
-        taps: (H + 2, W + 2) uint16.
-        group: (2**taps,) group of each combination of taps.
-        begins: (2**taps,) index in cells of each group's first site; is advanced.
-        cells: gets the place of each site.
+        taps: (H + 2, W + 2) uint16 masks of taps.
+        group: (2**taps,) group of each mask of taps.
+        begins: (2**taps,) index in ``cells`` of each group's first site; is advanced.
+        cells: receives [row, col] of each site.
     """
     for y in range(1, taps.shape[0] - 1):
         for x in range(1, taps.shape[1] - 1):
@@ -80,14 +81,14 @@ def place_sites(
 
 
 @jit
-def number_sites(cells: np.ndarray, count: int, numbers: np.ndarray) -> None:
-    """Writes the number of each site at its place."""
+def fill_index_map(cells: np.ndarray, count: int, index_map: np.ndarray) -> None:
+    """Writes the row of each active site into the index map, which must be all 0."""
     for i in range(1, count + 1):
-        numbers[cells[i, 0] + 1, cells[i, 1] + 1] = i
+        index_map[cells[i, 0] + 1, cells[i, 1] + 1] = i
 
 
 @jit
-def clear_sites(cells: np.ndarray, count: int, numbers: np.ndarray) -> None:
-    """Takes the numbers away again."""
+def clear_index_map(cells: np.ndarray, count: int, index_map: np.ndarray) -> None:
+    """Resets the index map to 0 at the active sites."""
     for i in range(1, count + 1):
-        numbers[cells[i, 0] + 1, cells[i, 1] + 1] = 0
+        index_map[cells[i, 0] + 1, cells[i, 1] + 1] = 0

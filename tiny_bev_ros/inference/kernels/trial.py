@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A kernel that shows whether vectors can be compiled at all."""
+"""Trial kernel: shows that numba can compile vectors on this machine."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from tiny_bev_ros.inference.kernels.simd import jit, larger, load, splat, store
+from tiny_bev_ros.inference.kernels.simd import jit, load, maximum, splat, store
 from tiny_bev_ros.inference.sparse.row_padding import WIDTH
 
 
 @jit
 def _relu(row: np.ndarray) -> None:
-    store(row, 0, larger(load(row, 0), splat(np.float32(0))))
+    store(row, 0, maximum(load(row, 0), splat(np.float32(0))))
 
 
 def works() -> bool:

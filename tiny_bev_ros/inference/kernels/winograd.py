@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A 3x3 convolution of stride 1 on tiles of 4x4 outputs: Winograd's F(4x4, 3x3).
+"""Winograd's F(4x4, 3x3): 3x3 convolution of stride 1 on tiles of 4x4 outputs.
 
 Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016: 36 products
-instead of 144. The polynomials are evaluated at 0, A, -A, B, -B and infinity. The usual 1 and 2
-for A and B cost four times the rounding error of the ones here.
+instead of 144. The polynomials are evaluated at 0, A, -A, B, -B and infinity. The usual A = 1
+and B = 2 have four times the rounding error of the values here.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tiny_bev_ros.inference.kernels.epilogue import settle
+from tiny_bev_ros.inference.kernels.epilogue import apply_epilogue
 from tiny_bev_ros.inference.kernels.simd import jit, load, splat, store
 from tiny_bev_ros.inference.sparse.row_padding import WIDTH
 
@@ -24,7 +24,7 @@ _PRODUCT, _SUM = np.float32(A**2 * B**2), np.float32(A**2 + B**2)
 
 
 def transform_weight(weight: np.ndarray) -> np.ndarray:
-    """(C_out, C_in, 3, 3) to (36, C_in, C_out), float64."""
+    """Transforms a weight (C_out, C_in, 3, 3) to (36, C_in, C_out) float64."""
     a, b = 2 * A**2 * (A**2 - B**2), 2 * B**2 * (B**2 - A**2)
     points = np.array(
         [
@@ -41,8 +41,8 @@ def transform_weight(weight: np.ndarray) -> np.ndarray:
 
 
 @jit
-def _six_of_six(d0: Any, d1: Any, d2: Any, d3: Any, d4: Any, d5: Any) -> Any:
-    """Six inputs in a line, evaluated at the six points."""
+def _transform_input_line(d0: Any, d1: Any, d2: Any, d3: Any, d4: Any, d5: Any) -> Any:
+    """Evaluates six inputs in a line at the six points."""
     product, total = splat(_PRODUCT), splat(_SUM)
     even_a, odd_a = d4 - splat(_B2) * d2, splat(_A1) * (d3 - splat(_B2) * d1)
     even_b, odd_b = d4 - splat(_A2) * d2, splat(_B1) * (d3 - splat(_A2) * d1)
@@ -57,8 +57,8 @@ def _six_of_six(d0: Any, d1: Any, d2: Any, d3: Any, d4: Any, d5: Any) -> Any:
 
 
 @jit
-def _four_of_six(m0: Any, m1: Any, m2: Any, m3: Any, m4: Any, m5: Any) -> Any:
-    """Four outputs in a line, of the products at the six points."""
+def _transform_output_line(m0: Any, m1: Any, m2: Any, m3: Any, m4: Any, m5: Any) -> Any:
+    """Computes four outputs in a line from the products at the six points."""
     even_a, odd_a, even_b, odd_b = m1 + m2, m1 - m2, m3 + m4, m3 - m4
     return (
         m0 + even_a + even_b,
@@ -70,13 +70,13 @@ def _four_of_six(m0: Any, m1: Any, m2: Any, m3: Any, m4: Any, m5: Any) -> Any:
 
 @jit
 def mark_tiles(cells: np.ndarray, count: int, masks: np.ndarray) -> None:
-    """Notes which outputs of each tile see an active input site.
+    """Marks the outputs of each tile that have an active input site in their neighbourhood.
 
     Args:
-        cells: (>= count + 1, 2) int32, active input sites from 1 on.
-        count: number of them.
-        masks: (tiles of a column + 2, tiles of a row + 2) uint16, all 0; gets bit
-            4 * row + col of each output. What falls on its border lies outside of the map.
+        cells: (>= count + 1, 2) int32 [row, col] of the active input sites, from 1 on.
+        count: number of active input sites.
+        masks: (rows of tiles + 2, columns of tiles + 2) uint16, all 0; receives bit 4 * row + col
+            of each output. Its border is outside the map.
     """
     for i in range(1, count + 1):
         for y in range(cells[i, 0] + TILE - 1, cells[i, 0] + TILE + 2):
@@ -87,7 +87,7 @@ def mark_tiles(cells: np.ndarray, count: int, masks: np.ndarray) -> None:
 
 @jit
 def count_tiles(masks: np.ndarray, height: int, width: int) -> tuple[int, int]:
-    """Takes away what lies outside of the map of outputs; counts tiles and sites left."""
+    """Clears the outputs outside the map; returns the numbers of tiles and sites left."""
     masks[0] = 0
     masks[-1] = 0
     masks[:, 0] = 0
@@ -112,9 +112,9 @@ def list_tiles(masks: np.ndarray, tiles: np.ndarray, cells: np.ndarray) -> None:
     """Lists tiles and active output sites, and clears the masks.
 
     Args:
-        masks: of `count_tiles`.
-        tiles: (tiles, 4) int32, gets first row and column, mask, and first site.
-        cells: gets the place of each site, from 1 on.
+        masks: masks of the tiles, from `count_tiles`.
+        tiles: (tiles, 4) int32; receives first row and column, mask, and first site.
+        cells: receives [row, col] of each site, from 1 on.
     """
     tile, site = 0, 1
     for i in range(1, masks.shape[0] - 1):
@@ -137,35 +137,35 @@ def list_tiles(masks: np.ndarray, tiles: np.ndarray, cells: np.ndarray) -> None:
 def transform_input(
     rows: np.ndarray,
     channels: int,
-    numbers: np.ndarray,
+    index_map: np.ndarray,
     tiles: np.ndarray,
     begin: int,
     end: int,
     out: np.ndarray,
     step: int,
 ) -> None:
-    """The inputs of tiles, evaluated at 6x6 points.
+    """Evaluates the inputs of tiles at 6x6 points.
 
     Args:
-        rows: flat, values of the input sites.
+        rows: flat rows of the input sites.
         channels: length of a row.
-        numbers: number of each input site, on a map with a border of 1.
-        tiles: of `list_tiles`.
-        begin: first of them.
-        end: the one after the last.
-        out: flat, (36, >= end - begin, channels).
-        step: from one of the 36 to the next.
+        index_map: row of each input site, with a border of one cell.
+        tiles: (tiles, 4) list of tiles, from `list_tiles`.
+        begin: first tile.
+        end: end of the tiles.
+        out: flat (36, >= end - begin, channels); receives the values.
+        step: distance in ``out`` from one of the 36 planes to the next.
     """
     n = channels
     half = np.empty(36 * n, np.float32)
     for tile in range(begin, end):
         y, x = tiles[tile, 0], tiles[tile, 1]
         for j in range(6):
-            r0, r1 = numbers[y, x + j] * n, numbers[y + 1, x + j] * n
-            r2, r3 = numbers[y + 2, x + j] * n, numbers[y + 3, x + j] * n
-            r4, r5 = numbers[y + 4, x + j] * n, numbers[y + 5, x + j] * n
+            r0, r1 = index_map[y, x + j] * n, index_map[y + 1, x + j] * n
+            r2, r3 = index_map[y + 2, x + j] * n, index_map[y + 3, x + j] * n
+            r4, r5 = index_map[y + 4, x + j] * n, index_map[y + 5, x + j] * n
             for c in range(0, n, WIDTH):
-                v0, v1, v2, v3, v4, v5 = _six_of_six(
+                v0, v1, v2, v3, v4, v5 = _transform_input_line(
                     load(rows, r0 + c),
                     load(rows, r1 + c),
                     load(rows, r2 + c),
@@ -184,7 +184,7 @@ def transform_input(
             to = i * 6 * step + (tile - begin) * n
             for c in range(0, n, WIDTH):
                 at = i * 6 * n + c
-                v0, v1, v2, v3, v4, v5 = _six_of_six(
+                v0, v1, v2, v3, v4, v5 = _transform_input_line(
                     load(half, at),
                     load(half, at + n),
                     load(half, at + 2 * n),
@@ -210,45 +210,45 @@ def transform_output(
     end: int,
     row: np.ndarray,
     col: np.ndarray,
-    before: np.ndarray,
-    after: np.ndarray,
+    pre_relu: np.ndarray,
+    post_relu: np.ndarray,
     relu: bool,
     delta: bool,
     out: np.ndarray,
 ) -> None:
-    """The active outputs of tiles: adds the background before ReLU, and applies ReLU.
+    """Writes the rows of the active outputs of tiles: background added, ReLU applied.
 
     Args:
-        product: flat, (36, >= end - begin, channels).
-        step: from one of the 36 to the next.
+        product: flat (36, >= end - begin, channels) products of inputs and weights.
+        step: distance in ``product`` from one of the 36 planes to the next.
         channels: length of a row.
-        tiles: of `list_tiles`.
-        begin: first of them.
-        end: the one after the last.
-        row: of the background.
-        col: of the background.
-        before: (h, w, channels) of the background.
-        after: likewise.
-        relu: whether the layer has one.
-        delta: whether the background is taken away again.
-        out: flat, rows of the output sites.
+        tiles: (tiles, 4) list of tiles, from `list_tiles`.
+        begin: first tile.
+        end: end of the tiles.
+        row: (H,) row of the background's tables for each row of the output.
+        col: (W,) column of the background's tables for each column of the output.
+        pre_relu: (h, w, channels) table of the background before ReLU.
+        post_relu: (h, w, channels) table of the background after ReLU.
+        relu: True to apply ReLU.
+        delta: True to subtract the background after ReLU.
+        out: flat; receives the rows of the output sites.
     """
     n = channels
-    width, flat_before, flat_after = before.shape[1], before.reshape(-1), after.reshape(-1)
+    width, flat_pre, flat_post = pre_relu.shape[1], pre_relu.reshape(-1), post_relu.reshape(-1)
     half = np.empty(24 * WIDTH, np.float32)
     full = np.empty(4 * WIDTH, np.float32)
     for tile in range(begin, end):
         y, x, mask = tiles[tile, 0], tiles[tile, 1], tiles[tile, 2]
         for c in range(0, n, WIDTH):
-            of = (tile - begin) * n + c
+            source = (tile - begin) * n + c
             for j in range(6):
-                v0, v1, v2, v3 = _four_of_six(
-                    load(product, of + j * step),
-                    load(product, of + (j + 6) * step),
-                    load(product, of + (j + 12) * step),
-                    load(product, of + (j + 18) * step),
-                    load(product, of + (j + 24) * step),
-                    load(product, of + (j + 30) * step),
+                v0, v1, v2, v3 = _transform_output_line(
+                    load(product, source + j * step),
+                    load(product, source + (j + 6) * step),
+                    load(product, source + (j + 12) * step),
+                    load(product, source + (j + 18) * step),
+                    load(product, source + (j + 24) * step),
+                    load(product, source + (j + 30) * step),
                 )
                 store(half, j * WIDTH, v0)
                 store(half, (j + 6) * WIDTH, v1)
@@ -260,7 +260,7 @@ def transform_output(
                 if line == 0:
                     continue
                 at = i * 6 * WIDTH
-                v0, v1, v2, v3 = _four_of_six(
+                v0, v1, v2, v3 = _transform_output_line(
                     load(half, at),
                     load(half, at + WIDTH),
                     load(half, at + 2 * WIDTH),
@@ -274,11 +274,11 @@ def transform_output(
                 store(full, 3 * WIDTH, v3)
                 for j in range(TILE):
                     if line >> j & 1:
-                        ground = (row[y + i] * width + col[x + j]) * n + c
-                        value = settle(
+                        background = (row[y + i] * width + col[x + j]) * n + c
+                        value = apply_epilogue(
                             load(full, j * WIDTH),
-                            load(flat_before, ground),
-                            load(flat_after, ground),
+                            load(flat_pre, background),
+                            load(flat_post, background),
                             relu,
                             delta,
                         )

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Convolutions computed at active sites alone, with the result of the dense ones."""
+"""Sparse path: convolutions at active sites alone, with the result of the dense network."""

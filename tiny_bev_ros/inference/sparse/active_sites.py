@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The active sites of a map, as one sparse layer hands them to the next."""
+"""Active sites of a map: the input and output format of sparse layers on the CPU."""
 
 from __future__ import annotations
 
@@ -14,22 +14,23 @@ from tiny_bev_ros.inference.kernels.simd import as_numpy
 from tiny_bev_ros.inference.sparse.background import Background
 from tiny_bev_ros.inference.sparse.row_padding import padded
 
-# Does a piece of work for each of the blocks into which it is cut, perhaps on several threads.
-Run = Callable[[Callable[[Any], None], Iterable[Any]], None]
+# Calls a function with each of a sequence of blocks, possibly on several threads.
+BlockRunner = Callable[[Callable[[Any], None], Iterable[Any]], None]
 
 
 class ActiveSites:
-    """What differs from the background, and where.
+    """Sites whose values differ from the background: their cells and their values.
 
     Args:
-        channels: of the map.
-        dtype: of the rows.
+        channels: number of channels of the map.
+        dtype: dtype of the rows.
 
     Attributes:
-        count: how many there are.
-        cells: (>= count + 1, 2) int32 [row, col], from index 1 on.
-        rows: (>= count + 1, padded(channels)), values less the background; row 0 is all zeros.
-        flat: of the rows, for kernels.
+        channels: length of a row, `padded(channels)`.
+        count: number of active sites.
+        cells: (>= count + 1, 2) int32 [row, col] of each site, from index 1 on.
+        rows: (>= count + 1, padded(channels)) values minus the background; row 0 is all zeros.
+        flat: flat view of the rows for kernels.
     """
 
     def __init__(self, channels: int, dtype: torch.dtype) -> None:
@@ -38,7 +39,7 @@ class ActiveSites:
         self._allocate(1)
 
     def resize(self, count: int) -> None:
-        """Makes room for so many sites, and some to spare, if there is less."""
+        """Sets the number of sites; allocates larger buffers, with spare room, if needed."""
         if count >= len(self.cells):
             self._allocate(count + count // 4 + 1)
         self.count = count
@@ -51,22 +52,25 @@ class ActiveSites:
 
 
 class PaddedBackground:
-    """A layer's background as kernels take it, its channels filled up with zeros."""
+    """Background of a layer in the layout of the kernels: channels padded with zeros.
+
+    Unpacks to (row, col, pre_relu, post_relu), the order in which kernels take them.
+    """
 
     def __init__(self, background: Background) -> None:
         self.row, self.col = background.row, background.col
-        more = padded(background.after.shape[2]) - background.after.shape[2]
-        self.before, self.after = (
-            np.pad(table, ((0, 0), (0, 0), (0, more)))
-            for table in (background.before, background.after)
+        channels = background.post_relu.shape[2]
+        self.pre_relu, self.post_relu = (
+            np.pad(table, ((0, 0), (0, 0), (0, padded(channels) - channels)))
+            for table in (background.pre_relu, background.post_relu)
         )
 
     def __iter__(self) -> Any:
-        return iter((self.row, self.col, self.before, self.after))
+        return iter((self.row, self.col, self.pre_relu, self.post_relu))
 
 
 def padded_weight(weight: Tensor) -> Tensor:
-    """(C_out, C_in, k, k) with both channels filled up with zeros."""
+    """Pads both channel axes of a weight (C_out, C_in, k, k) with zeros."""
     out_channels, in_channels = weight.shape[:2]
     more_in, more_out = padded(in_channels) - in_channels, padded(out_channels) - out_channels
     return torch.nn.functional.pad(weight, (0, 0, 0, 0, 0, more_in, 0, more_out))

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a chain of convolutions answers to an empty map.
+"""Background: the output of each layer of a chain for an empty map.
 
 It depends on the weights alone and is one constant vector per layer, except near the border,
-where zero padding shows. So it is computed once on a small empty map and looked up: a map of
-any size is the small one with its middle row and column repeated.
+where zero padding has an effect. So it is computed once, on a small empty map, and looked up:
+the background of a larger map is that of the small one with its middle row and column repeated.
 """
 
 from __future__ import annotations
@@ -18,66 +18,66 @@ from tiny_bev_ros.inference.sparse.layer_chain import ConvLayer
 
 @dataclass(frozen=True)
 class Background:
-    """The answer of one layer to an empty map of a given size.
+    """Output of one layer for an empty map of a given size.
 
     Attributes:
-        before: (h, w, C) float32, before ReLU, on the small map.
-        after: (h, w, C) float32, after it.
+        pre_relu: (h, w, C) float32, values on the small map before ReLU.
+        post_relu: (h, w, C) float32, values on the small map after ReLU.
         row: (H,) int32, row of the small map for each row of the layer's output.
-        col: (W,) int32, likewise for columns.
+        col: (W,) int32, column of the small map for each column of the layer's output.
     """
 
-    before: np.ndarray
-    after: np.ndarray
+    pre_relu: np.ndarray
+    post_relu: np.ndarray
     row: np.ndarray
     col: np.ndarray
 
     def full(self) -> np.ndarray:
-        """(C, H, W) float32, after ReLU, at the size of the layer's output."""
-        # The small map is turned, not the large one, which would take seconds.
-        planes = np.ascontiguousarray(self.after.transpose(2, 0, 1))
+        """Returns the background (C, H, W) float32 after ReLU, at the size of the output."""
+        # The small map is transposed, not the large one, which would take seconds.
+        planes = np.ascontiguousarray(self.post_relu.transpose(2, 0, 1))
         return planes[:, self.row].take(self.col, axis=2)
 
 
 @torch.no_grad()
 def backgrounds(layers: tuple[ConvLayer, ...], shape: tuple[int, int]) -> list[Background]:
-    """Background of each layer.
+    """Computes the background of each layer of a chain.
 
     Args:
-        layers: the chain.
-        shape: (H, W) of the map that goes in.
+        layers: layers of the chain.
+        shape: (H, W) of the chain's input.
     """
     reach, stride = 0, 1
     for layer in layers:
         reach += layer.kernel // 2 * stride
         stride *= layer.stride
     small = [_small_size(size, 4 * (reach + stride), stride) for size in shape]
-    # In double precision: it is paid once, and what is added to it is rounded anyway.
+    # Double precision costs little, as this runs once.
     x = torch.zeros(1, layers[0].weight.shape[1], *small, dtype=torch.float64)
     result = []
     sizes = list(shape)
     for layer in layers:
-        before = layer.before_relu(x.to(layer.weight.device))
-        x = before.relu() if layer.relu else before
+        pre_relu = layer.convolve(x.to(layer.weight.device))
+        x = pre_relu.relu() if layer.relu else pre_relu
         sizes = [-(-size // layer.stride) for size in sizes]
         result.append(
             Background(
-                _channels_last(before),
+                _channels_last(pre_relu),
                 _channels_last(x),
-                _classes(sizes[0], x.shape[2]),
-                _classes(sizes[1], x.shape[3]),
+                _small_index(sizes[0], x.shape[2]),
+                _small_index(sizes[1], x.shape[3]),
             )
         )
     return result
 
 
 def _small_size(size: int, limit: int, stride: int) -> int:
-    """A size with the same remainder, so that strides meet the far border alike."""
+    """Returns a size with the same remainder, so that strides reach the far border equally."""
     return size if size <= limit else limit + (size - limit) % stride
 
 
-def _classes(size: int, small: int) -> np.ndarray:
-    """Index on the small map of each index on the large one: both ends kept, middle repeated."""
+def _small_index(size: int, small: int) -> np.ndarray:
+    """Returns the index on the small map of each index: both ends kept, the middle repeated."""
     middle = small // 2
     index = np.arange(size)
     far = np.maximum(index - (size - small), middle)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A convolution at active sites alone: their neighbours side by side, times the weights."""
+"""Direct sparse convolution: gathers the neighbours of active sites, multiplies by the weights."""
 
 from __future__ import annotations
 
@@ -13,30 +13,33 @@ from tiny_bev_ros.inference.kernels import direct_kernels, site_kernels
 from tiny_bev_ros.inference.kernels.simd import as_numpy
 from tiny_bev_ros.inference.sparse.active_sites import (
     ActiveSites,
+    BlockRunner,
     PaddedBackground,
-    Run,
     padded_weight,
 )
 from tiny_bev_ros.inference.sparse.background import Background
 from tiny_bev_ros.inference.sparse.layer_chain import ConvLayer
-from tiny_bev_ros.inference.sparse.taps import choose_groups, members
+from tiny_bev_ros.inference.sparse.taps import choose_groups, taps_in_mask
 
-# Sites multiplied at once: their gathered neighbours stay in the cache.
+# Sites per matrix product: their gathered neighbours stay in the cache.
 BLOCK = 1024
 
-# (group, first site, site after the last)
+# (mask of the group's taps, first site, end)
 Block = tuple[int, int, int]
 
 
 class DirectLayer:
-    """A layer of a chain with its weights packed and its buffers kept.
+    """Layer of a chain with packed weights and reused buffers.
 
     Args:
-        layer: the convolution.
-        background: of this layer, at the size of the map.
-        shape_in: (H, W) of its input.
-        dtype: of input and weights: float32, bfloat16 or float16.
-        last: whether this is the last layer, whose rows are the values themselves, float32.
+        layer: convolution, 1x1 or 3x3 of any stride.
+        background: background of this layer, at the size of the map.
+        shape_in: (H, W) of the layer's input.
+        dtype: dtype of input and weights: float32, bfloat16 or float16.
+        last: True for the last layer, whose output rows are float32 and include the background.
+
+    Attributes:
+        sites: active sites of the output.
     """
 
     def __init__(
@@ -48,29 +51,32 @@ class DirectLayer:
         last: bool,
     ) -> None:
         self._layer, self._dtype, self._last = layer, dtype, last
-        self._ground = PaddedBackground(background)
+        self._background = PaddedBackground(background)
         self.sites = ActiveSites(layer.weight.shape[0], torch.float32 if last else dtype)
         weight = padded_weight(layer.weight)
         kernel = weight.shape[-1]
         self._packed = weight.permute(2, 3, 1, 0).flatten(0, 1)
         self._parts: dict[int, tuple[Tensor, np.ndarray]] = {}
         self._buffers = threading.local()
-        self._numbers = np.zeros((shape_in[0] + 2, shape_in[1] + 2), np.int32)
+        self._index_map = np.zeros((shape_in[0] + 2, shape_in[1] + 2), np.int32)
         self._taps = np.zeros((len(background.row) + 2, len(background.col) + 2), np.uint16)
         self._counts = np.zeros(2 ** (kernel * kernel), np.int64)
 
     def find(self, sites: ActiveSites) -> list[Block]:
-        """Finds the active sites of the output; the blocks of work they make.
+        """Finds the active sites of the output.
 
         Args:
-            sites: of the input; only their places matter.
+            sites: active sites of the input; only their cells are read.
+
+        Returns:
+            Blocks of work for `compute`.
         """
         layer, counts = self._layer, self._counts
         site_kernels.mark_taps(sites.cells, sites.count, layer.kernel, layer.stride, self._taps)
         self.sites.resize(site_kernels.count_groups(self._taps, counts))
         group_of = choose_groups(counts, layer.kernel)
         ends = 1 + np.cumsum(counts)
-        site_kernels.place_sites(self._taps, group_of, ends - counts, self.sites.cells)
+        site_kernels.list_sites(self._taps, group_of, ends - counts, self.sites.cells)
         return [
             (group, first, min(first + BLOCK, int(ends[group])))
             for group in np.flatnonzero(counts).tolist()
@@ -78,14 +84,20 @@ class DirectLayer:
         ]
 
     def macs(self, blocks: list[Block]) -> int:
-        """Multiplications that blocks of work cost."""
+        """Returns the number of multiplications of blocks of work."""
         return sum((end - begin) * self._part(group)[0].numel() for group, begin, end in blocks)
 
-    def compute(self, sites: ActiveSites, blocks: list[Block], run: Run) -> None:
-        """Computes `self.sites.rows` from the rows of the input sites."""
-        site_kernels.number_sites(sites.cells, sites.count, self._numbers)
+    def compute(self, sites: ActiveSites, blocks: list[Block], run: BlockRunner) -> None:
+        """Computes `self.sites.rows` from the rows of the input sites.
+
+        Args:
+            sites: active sites of the input, as given to `find`.
+            blocks: result of `find`.
+            run: calls a function with each block.
+        """
+        site_kernels.fill_index_map(sites.cells, sites.count, self._index_map)
         run(lambda block: self._compute_block(sites, *block), blocks)
-        site_kernels.clear_sites(sites.cells, sites.count, self._numbers)
+        site_kernels.clear_index_map(sites.cells, sites.count, self._index_map)
 
     def _compute_block(self, sites: ActiveSites, group: int, begin: int, end: int) -> None:
         (weight, offsets), count = self._part(group), end - begin
@@ -94,7 +106,7 @@ class DirectLayer:
         direct_kernels.gather(
             sites.flat,
             sites.channels,
-            self._numbers,
+            self._index_map,
             cells,
             begin,
             end,
@@ -104,30 +116,33 @@ class DirectLayer:
         )
         rows = gathered[: count * len(weight)].view(count, len(weight))
         torch.mm(rows, weight, out=product[:count])
-        direct_kernels.finish(
+        direct_kernels.write_outputs(
             flat_product,
             self.sites.channels,
             cells,
             begin,
             end,
-            *self._ground,
+            *self._background,
             layer.relu,
             not self._last,
             self.sites.flat,
         )
 
     def _part(self, group: int) -> tuple[Tensor, np.ndarray]:
-        """Weights (taps * C_in, C_out) of a group, and the places of its taps."""
+        """Returns weights (taps * C_in, C_out) and tap offsets (taps, 2) of a group."""
         if group not in self._parts:
             kernel = self._layer.kernel
-            taps, edge = members(group, kernel), 1 - kernel // 2
+            taps, edge = taps_in_mask(group, kernel), 1 - kernel // 2
             weight = self._packed[taps].flatten(0, 1).to(self._dtype).contiguous()
-            places = [(tap // kernel + edge, tap % kernel + edge) for tap in taps]
-            self._parts[group] = weight, np.array(places, np.int64)
+            offsets = [(tap // kernel + edge, tap % kernel + edge) for tap in taps]
+            self._parts[group] = weight, np.array(offsets, np.int64)
         return self._parts[group]
 
     def _block_buffers(self) -> tuple[Tensor, Tensor, np.ndarray, np.ndarray]:
-        """Gathered neighbours (flat) and their product, and both for kernels; one per thread."""
+        """Returns the buffers of this thread: gathered neighbours (flat), product, and views.
+
+        The views are those that kernels take.
+        """
         kept = self._buffers
         if not hasattr(kept, 'all'):
             taps, channels, _ = self._packed.shape

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A network as a chain of convolutions, with batch norm folded in."""
+"""Chain of convolutions extracted from a network, with batch norm folded in."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from torch import Tensor, nn
 
 from tiny_bev_ros.errors import TinyBevError
 
-# Each layer of a chain rounds once; another wiring differs by far more than this.
-_SAME = 1e-4
+# Rounding stays below this fraction of the greatest output; another wiring differs by far more.
+_TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
 class ConvLayer:
-    """A convolution and, after it, perhaps ReLU.
+    """Convolution, optionally followed by ReLU.
 
     Attributes:
         weight: (C_out, C_in, k, k) float32, batch norm folded in.
-        bias: (C_out,) float32.
-        stride: along both axes; the padding is k // 2.
-        relu: whether ReLU follows.
+        bias: (C_out,) float32, batch norm folded in.
+        stride: stride along both axes; the padding is k // 2.
+        relu: True if ReLU follows.
     """
 
     weight: Tensor
@@ -32,35 +32,35 @@ class ConvLayer:
 
     @property
     def kernel(self) -> int:
-        """Side of the kernel."""
+        """Kernel size k."""
         return self.weight.shape[-1]
 
     def __call__(self, x: Tensor) -> Tensor:
-        """(B, C_in, H, W) to (B, C_out, ceil(H/stride), ceil(W/stride)), ReLU included."""
-        y = self.before_relu(x)
+        """Maps (B, C_in, H, W) to (B, C_out, ceil(H/stride), ceil(W/stride)), ReLU included."""
+        y = self.convolve(x)
         return y.relu_() if self.relu else y
 
-    def before_relu(self, x: Tensor) -> Tensor:
-        """The same without ReLU, in the dtype of x."""
+    def convolve(self, x: Tensor) -> Tensor:
+        """Convolves without ReLU, in the dtype of x; shapes as for a call."""
         weight, bias = self.weight.to(x), self.bias.to(x)
         return nn.functional.conv2d(x, weight, bias, self.stride, self.kernel // 2)
 
 
 def chain_part(backbone: nn.Module) -> tuple[nn.Module, bool]:
-    """The part of a backbone that should be a chain, and whether something follows it."""
+    """Returns the part of a backbone that should be a chain; True if more follows that part."""
     followed = hasattr(backbone, 'after_chain')
     return (backbone.get_submodule('chain') if followed else backbone), followed
 
 
 def as_chain(network: nn.Module) -> tuple[ConvLayer, ...]:
-    """The layers of a network that is a chain of convolution, batch norm and ReLU.
+    """Extracts the layers of a network that is a chain of convolution, batch norm and ReLU.
 
     Args:
-        network: in eval mode; its modules must be registered in the order in which they
-            run. That they do run so is tried on a random input.
+        network: network in eval mode, its modules registered in the order in which they run.
+            That order is verified on a random input.
 
     Raises:
-        TinyBevError: it is no such chain; the message says why.
+        TinyBevError: the network is not such a chain; the message gives the reason.
     """
     if network.training:
         raise TinyBevError('the network is in train mode; expected eval mode')
@@ -127,5 +127,5 @@ def _check_wiring(network: nn.Module, layers: list[ConvLayer]) -> None:
         y = layer(y)
     if not isinstance(wanted, Tensor) or wanted.shape != y.shape:
         raise TinyBevError('the network does not give what its convolutions in a row give')
-    if (wanted - y).abs().max() > _SAME * wanted.abs().max().clamp(min=1e-6):
+    if (wanted - y).abs().max() > _TOLERANCE * wanted.abs().max().clamp(min=1e-6):
         raise TinyBevError('the network does not give what its convolutions in a row give')

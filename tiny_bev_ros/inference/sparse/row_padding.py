@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Length of the rows of kernels, known without numba, which compiles them."""
+"""Row length of the numba kernels; needs no numba."""
 
-# Values of float32 that kernels take at once.
+# SIMD width of the kernels, in float32 values.
 WIDTH = 16
 
 
 def padded(channels: int) -> int:
-    """Length of a row that holds so many channels."""
+    """Returns the number of channels rounded up to a multiple of WIDTH."""
     return -(-channels // WIDTH) * WIDTH

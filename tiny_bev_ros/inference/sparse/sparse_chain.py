@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A chain of convolutions computed only where the map differs from an empty one.
+"""Sparse evaluation of a chain of convolutions, by numba kernels on the CPU.
 
-Every activation is the answer to an empty map (the background, known in advance) plus a delta,
-which is zero but at active sites: the non-empty cells, and around them one more ring per 3x3
-convolution. So a layer is, at its active sites alone, a product of the neighbours' deltas with
-the weights; the background's value before ReLU takes the place of the bias. The result is that
-of the dense network.
+Every activation is the background (the output for an empty map, known in advance) plus a delta,
+which is zero except at active sites: the non-empty cells, and one more ring of cells around them
+per 3x3 convolution. So a layer multiplies, at its active sites alone, the deltas of the neighbours
+by the weights; the background before ReLU takes the place of the bias. The result equals that
+of the dense network, up to rounding.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor
 
 from tiny_bev_ros.inference.kernels import canvas_kernels, site_kernels
-from tiny_bev_ros.inference.sparse.active_sites import ActiveSites
+from tiny_bev_ros.inference.sparse.active_sites import ActiveSites, BlockRunner
 from tiny_bev_ros.inference.sparse.background import Background, backgrounds
 from tiny_bev_ros.inference.sparse.direct_layer import DirectLayer
 from tiny_bev_ros.inference.sparse.layer_chain import ConvLayer
@@ -27,13 +28,13 @@ from tiny_bev_ros.inference.sparse.tile_layer import TileLayer
 
 
 class SparseChain:
-    """Sparse evaluation on the CPU for maps of one size; keeps its buffers.
+    """Sparse evaluation of a chain on the CPU for maps of one size; reuses its buffers.
 
     Args:
-        layers: the chain.
+        layers: layers of the chain.
         shape: (H, W) of the map.
-        dtype: of products and of the deltas between layers.
-        threads: how many.
+        dtype: compute dtype, also of the deltas between layers.
+        threads: number of threads.
     """
 
     def __init__(
@@ -54,8 +55,8 @@ class SparseChain:
             kind, last = TileLayer if tiled else DirectLayer, index == len(layers) - 1
             self._layers.append(kind(layer, background, size, dtype, last))
             size = (len(background.row), len(background.col))
-        # Each thread multiplies alone: PyTorch's own threads would be a second pool on the
-        # same cores. Its thread count is a setting of each thread.
+        # Each thread multiplies alone: PyTorch's own threads would be a second pool on the same
+        # cores. PyTorch keeps its thread count per thread, hence the initializer.
         self._threads = threads
         self._pool = (
             ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
@@ -66,15 +67,19 @@ class SparseChain:
         self._bands = range(2 * threads)
         self._blocks: list[Any] = []
         self._shape = shape
-        # As large as the map, but the system gives memory only to what is written.
+        # Sized for a full map; the system commits memory only to pages that are written.
         self._cells = np.empty((shape[0] * shape[1], 2), np.int32)
         self._features = np.empty((shape[0] * shape[1], self._channels), np.float32)
 
-    @torch.inference_mode(False)  # the buffers outlive a caller's inference mode
+    @torch.inference_mode(False)  # The buffers outlive a caller's inference mode.
     def active(self, canvas: Tensor) -> tuple[Tensor, Tensor]:
-        """Features (N,C) and cells (N,2) of the places of a (C,H,W) map that are not all zero.
+        """Extracts the non-empty cells of a map.
 
-        They are overwritten by the next call.
+        Args:
+            canvas: (C,H,W) float32 pseudo-image.
+
+        Returns:
+            Features (N,C) float32 and cells (N,2) int32 [row, col], overwritten by the next call.
         """
         height, width = self._shape
         flat = canvas.contiguous().view(len(canvas), -1).numpy()
@@ -96,7 +101,14 @@ class SparseChain:
 
     @torch.inference_mode(False)
     def find(self, cells: Tensor) -> int:
-        """Takes the active cells (N,2) [row, col]; returns the multiplications to come."""
+        """Finds the active sites of every layer.
+
+        Args:
+            cells: (N,2) non-empty cells [row, col].
+
+        Returns:
+            Number of multiplications of `compute`.
+        """
         self._input.resize(len(cells))
         self._input.cells[1 : len(cells) + 1] = cells.numpy()
         sites, macs = self._input, 0
@@ -109,13 +121,16 @@ class SparseChain:
         return macs
 
     def compute(self, features: torch.Tensor) -> torch.Tensor:
-        """Takes the features (N,C) of the cells given to `find`.
+        """Computes the output of the chain.
+
+        Args:
+            features: (N,C) features of the cells that `find` was given.
 
         Returns:
             (C_out, h, w) float32, overwritten by the second next call.
         """
         rows = self._input.rows[1 : len(features) + 1, : self._channels]
-        # Not by this thread: the helpers that PyTorch would give it go on spinning for a while.
+        # The pool copies: PyTorch's helper threads of this thread would spin on for a while.
         bands = len(self._bands)
         self._run(
             lambda band: rows[band::bands].copy_(features[band::bands]),
@@ -128,51 +143,53 @@ class SparseChain:
         self._outputs.reverse()
         return self._outputs[0].write(sites, self._run, self._bands)
 
-    def _run(self, work: Any, blocks: Any) -> None:
+    def _run(self, work: Callable[[Any], Any], blocks: Iterable[Any]) -> None:
+        """Calls a function with each block, on all threads."""
         if self._pool is None:
             for block in blocks:
                 work(block)
             return
         waiting = deque(blocks)
 
-        def work_off() -> None:
+        def run_waiting() -> None:
             while waiting:
                 try:
                     block = waiting.popleft()
-                except IndexError:  # another thread took the last one
+                except IndexError:  # Another thread took the last one.
                     return
                 work(block)
 
-        # A task for each thread, not for each block: the caller, too, would wake for each.
-        for task in [self._pool.submit(work_off) for _ in range(self._threads)]:
+        # One task per thread, not per block: the caller would wake up for each task.
+        for task in [self._pool.submit(run_waiting) for _ in range(self._threads)]:
             task.result()
 
 
 class _Output:
-    """A (C,h,w) map that is the background but where sites were written."""
+    """Output map (C,h,w) that holds the background, and the values of the last active sites."""
 
     def __init__(self, background: Background) -> None:
         self._background = background
         self._map = background.full()
-        self._was = np.zeros(self._map.shape[1:], np.bool_)
-        self._numbers = np.zeros(np.add(self._was.shape, 2), np.int32)
+        self._written = np.zeros(self._map.shape[1:], np.bool_)
+        self._index_map = np.zeros(np.add(self._written.shape, 2), np.int32)
 
-    def write(self, sites: ActiveSites, run: Any, bands: range) -> Tensor:
-        background, height = self._background, len(self._was)
-        site_kernels.number_sites(sites.cells, sites.count, self._numbers)
+    def write(self, sites: ActiveSites, run: BlockRunner, bands: range) -> Tensor:
+        """Writes sites into the map, and the background where the last ones were."""
+        background, height = self._background, len(self._written)
+        site_kernels.fill_index_map(sites.cells, sites.count, self._index_map)
         run(
             lambda band: canvas_kernels.update_map(
                 sites.rows.numpy(),
-                self._numbers,
-                self._was,
+                self._index_map,
+                self._written,
                 background.row,
                 background.col,
-                background.after,
+                background.post_relu,
                 self._map,
                 height * band // len(bands),
                 height * (band + 1) // len(bands),
             ),
             bands,
         )
-        site_kernels.clear_sites(sites.cells, sites.count, self._numbers)
+        site_kernels.clear_index_map(sites.cells, sites.count, self._index_map)
         return torch.from_numpy(self._map)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A 3x3 convolution of stride 1 on those tiles of 4x4 outputs that hold active sites.
+"""Winograd sparse convolution: 3x3 of stride 1 on the tiles of 4x4 outputs with active sites.
 
-Winograd's F(4x4, 3x3) takes 36 products for a tile. LiDAR fills enough of a tile that this is
-2.7 to 3.8 products for an active site, where its neighbours alone are 4.3 to 8.
+Winograd's F(4x4, 3x3) takes 36 products per tile. LiDAR fills enough of a tile that these are
+2.7 to 3.8 products per active site, where the direct method takes 4.3 to 8.
 """
 
 from __future__ import annotations
@@ -17,29 +17,32 @@ from tiny_bev_ros.inference.kernels import site_kernels, winograd
 from tiny_bev_ros.inference.kernels.simd import as_numpy
 from tiny_bev_ros.inference.sparse.active_sites import (
     ActiveSites,
+    BlockRunner,
     PaddedBackground,
-    Run,
     padded_weight,
 )
 from tiny_bev_ros.inference.sparse.background import Background
 from tiny_bev_ros.inference.sparse.layer_chain import ConvLayer
 
-# Numbers multiplied at once for each of the 36 products: they stay in the cache.
+# Values per matrix product, of which there are 36: they stay in the cache.
 _BLOCK = 8192
 
-# (first tile, tile after the last)
+# (first tile, end)
 Block = tuple[int, int]
 
 
 class TileLayer:
-    """A layer of a chain with its weights packed and its buffers kept.
+    """Layer of a chain with packed weights and reused buffers.
 
     Args:
-        layer: the convolution, 3x3 of stride 1.
-        background: of this layer, at the size of the map.
-        shape: (H, W) of its input and output.
-        dtype: of input and weights: float32 or bfloat16; float16 has not the range.
-        last: whether this is the last layer, whose rows are the values themselves, float32.
+        layer: convolution, 3x3 of stride 1.
+        background: background of this layer, at the size of the map.
+        shape: (H, W) of the layer's input and output.
+        dtype: dtype of input and weights: float32 or bfloat16; the range of float16 is too small.
+        last: True for the last layer, whose output rows are float32 and include the background.
+
+    Attributes:
+        sites: active sites of the output.
     """
 
     def __init__(
@@ -51,24 +54,27 @@ class TileLayer:
         last: bool,
     ) -> None:
         self._layer, self._shape, self._dtype, self._last = layer, shape, dtype, last
-        self._ground = PaddedBackground(background)
+        self._background = PaddedBackground(background)
         self.sites = ActiveSites(layer.weight.shape[0], torch.float32 if last else dtype)
         wide = winograd.transform_weight(padded_weight(layer.weight).cpu().numpy())
         self._weight = torch.from_numpy(wide).to(dtype)
         tiles = [-(-size // winograd.TILE) for size in shape]
         self._masks = np.zeros((tiles[0] + 2, tiles[1] + 2), np.uint16)
         bordered = [count * winograd.TILE + 2 for count in tiles]
-        self._numbers = np.zeros(bordered, np.int32)
+        self._index_map = np.zeros(bordered, np.int32)
         self._tiles = np.zeros((tiles[0] * tiles[1], 4), np.int32)
-        # Not a power of two: caches would keep few of the 36 planes at a time.
+        # No power of two: the 36 planes would compete for the same cache sets.
         self._room = max(_BLOCK // max(wide.shape[1:]), 16) - 8
         self._buffers = threading.local()
 
     def find(self, sites: ActiveSites) -> list[Block]:
-        """Finds the active sites of the output; the blocks of work they make.
+        """Finds the active sites of the output.
 
         Args:
-            sites: of the input; only their places matter.
+            sites: active sites of the input; only their cells are read.
+
+        Returns:
+            Blocks of work for `compute`.
         """
         winograd.mark_tiles(sites.cells, sites.count, self._masks)
         tiles, count = winograd.count_tiles(self._masks, *self._shape)
@@ -77,21 +83,27 @@ class TileLayer:
         return [(first, min(first + self._room, tiles)) for first in range(0, tiles, self._room)]
 
     def macs(self, blocks: list[Block]) -> int:
-        """Multiplications that blocks of work cost."""
+        """Returns the number of multiplications of blocks of work."""
         return sum(end - begin for begin, end in blocks) * self._weight.numel()
 
-    def compute(self, sites: ActiveSites, blocks: list[Block], run: Run) -> None:
-        """Computes `self.sites.rows` from the rows of the input sites."""
-        site_kernels.number_sites(sites.cells, sites.count, self._numbers)
+    def compute(self, sites: ActiveSites, blocks: list[Block], run: BlockRunner) -> None:
+        """Computes `self.sites.rows` from the rows of the input sites.
+
+        Args:
+            sites: active sites of the input, as given to `find`.
+            blocks: result of `find`.
+            run: calls a function with each block.
+        """
+        site_kernels.fill_index_map(sites.cells, sites.count, self._index_map)
         run(lambda block: self._compute_block(sites, *block), blocks)
-        site_kernels.clear_sites(sites.cells, sites.count, self._numbers)
+        site_kernels.clear_index_map(sites.cells, sites.count, self._index_map)
 
     def _compute_block(self, sites: ActiveSites, begin: int, end: int) -> None:
         inputs, products, flat_inputs, flat_products = self._block_buffers(end - begin)
         winograd.transform_input(
             sites.flat,
             sites.channels,
-            self._numbers,
+            self._index_map,
             self._tiles,
             begin,
             end,
@@ -106,17 +118,16 @@ class TileLayer:
             self._tiles,
             begin,
             end,
-            *self._ground,
+            *self._background,
             self._layer.relu,
             not self._last,
             self.sites.flat,
         )
 
     def _block_buffers(self, count: int) -> tuple[Tensor, Tensor, np.ndarray, np.ndarray]:
-        """Transformed inputs and their products (36, count, channels), and both as they lie.
+        """Returns this thread's buffers: inputs and products (36, count, channels), flat views.
 
-        Each thread has its own. Views are kept: making them takes Python's lock, for which
-        other threads would wait.
+        The views are kept, as making them takes the interpreter lock, which blocks other threads.
         """
         kept = self._buffers
         if not hasattr(kept, 'views'):

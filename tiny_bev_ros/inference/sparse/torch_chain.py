@@ -1,22 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The sparse path in plain PyTorch, for CUDA and for a CPU without numba.
+"""Sparse evaluation of a chain in plain PyTorch, for CUDA and for a CPU without numba.
 
-The mathematics is that of `tiny_bev_ros.inference.sparse.sparse_chain`: background plus delta.
+The method is that of `tiny_bev_ros.inference.sparse.sparse_chain`: background plus delta.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from tiny_bev_ros.inference.sparse.background import Background, backgrounds
+from tiny_bev_ros.inference.sparse.background import backgrounds
 from tiny_bev_ros.inference.sparse.layer_chain import ConvLayer
-from tiny_bev_ros.inference.sparse.torch_layer import Rows, TorchBackground, TorchLayer
+from tiny_bev_ros.inference.sparse.torch_layer import RowBuffer, TorchBackground, TorchLayer
 
-# Bytes of gathered neighbours that are multiplied at once: on the CPU they should stay in the
-# cache, elsewhere fewer launches count for more.
+# Bytes of gathered neighbours per product: on the CPU they should stay in the cache; on other
+# devices few launches matter more.
 _CPU_BLOCK = 4 * 2**20
 _BLOCK = 128 * 2**20
 
@@ -24,20 +25,20 @@ _BLOCK = 128 * 2**20
 def room_for_neighbours(
     layers: Sequence[ConvLayer], shape: tuple[int, int], dtype: torch.dtype, device: torch.device
 ) -> int:
-    """Values gathered at once."""
+    """Returns the number of values that are gathered per product."""
     depth = max(layer.weight[0].numel() for layer in layers)
     budget = _CPU_BLOCK if device.type == 'cpu' else _BLOCK
     return min(budget // dtype.itemsize, depth * shape[0] * shape[1])
 
 
 class TorchChain:
-    """Sparse evaluation on any device for maps of one size; keeps its buffers.
+    """Sparse evaluation of a chain on any device for maps of one size; reuses its buffers.
 
     Args:
-        layers: the chain.
+        layers: layers of the chain.
         shape: (H, W) of the map.
-        dtype: of products and of the deltas between layers.
-        device: where to compute.
+        dtype: compute dtype, also of the deltas between layers.
+        device: device of the computation.
     """
 
     @torch.inference_mode()
@@ -49,7 +50,7 @@ class TorchChain:
         device: torch.device,
     ) -> None:
         self._active = torch.zeros(shape, device=device)
-        self._input = Rows(layers[0].weight.shape[1], dtype, device)
+        self._input = RowBuffer(layers[0].weight.shape[1], dtype, device)
         room = room_for_neighbours(layers, shape, dtype, device)
         gathered = torch.empty(room, dtype=dtype, device=device)
         self._layers: list[TorchLayer] = []
@@ -58,18 +59,29 @@ class TorchChain:
                 TorchLayer(layer, TorchBackground(background, device), shape, gathered)
             )
             shape = (len(background.row), len(background.col))
-        self._outputs = [_Output(background, self._layers[-1].ground) for _ in range(2)]
+        self._outputs = [_Output(background.full(), self._layers[-1].background) for _ in range(2)]
 
     @torch.inference_mode()
     def active(self, canvas: Tensor) -> tuple[Tensor, Tensor]:
-        """Features (N,C) and cells (N,2) of the places of a (C,H,W) map that are not all zero."""
+        """Extracts the non-empty cells of a map: features (N,C) and cells (N,2).
+
+        Args:
+            canvas: (C,H,W) pseudo-image.
+        """
         cells = torch.any(canvas, 0).nonzero()
         flat = cells[:, 0] * canvas.shape[2] + cells[:, 1]
         return canvas.flatten(1).index_select(1, flat).t(), cells
 
     @torch.inference_mode()
     def find(self, cells: Tensor) -> int:
-        """Takes the active cells (N,2) [row, col]; returns the multiplications to come."""
+        """Finds the active sites of every layer.
+
+        Args:
+            cells: (N,2) non-empty cells [row, col].
+
+        Returns:
+            Number of multiplications of `compute`.
+        """
         cells = cells.long()
         active = self._active.zero_()
         active[cells[:, 0], cells[:, 1]] = 1
@@ -81,12 +93,15 @@ class TorchChain:
 
     @torch.inference_mode()
     def compute(self, features: Tensor) -> Tensor:
-        """Takes the features (N,C) of the cells given to `find`.
+        """Computes the output of the chain.
+
+        Args:
+            features: (N,C) features of the cells that `find` was given.
 
         Returns:
             (C_out, h, w) float32, overwritten by the second next call.
         """
-        cells, rows = self._cells, self._input.of(len(features))
+        cells, rows = self._cells, self._input.view(len(features))
         rows[1:] = features
         for layer in self._layers[:-1]:
             cells, rows = layer.cells, layer.compute(cells, rows)
@@ -95,16 +110,17 @@ class TorchChain:
 
 
 class _Output:
-    """A (C,h,w) map that is the background but where sites were written."""
+    """Output map (C,h,w) that holds the background, and the values of the last active sites."""
 
-    def __init__(self, background: Background, ground: TorchBackground) -> None:
-        self._ground = ground
-        self._map = torch.from_numpy(background.full()).to(ground.after.device)
+    def __init__(self, full: np.ndarray, background: TorchBackground) -> None:
+        self._background = background
+        self._map = torch.from_numpy(full).to(background.post_relu.device)
         self._written = torch.zeros(0, 2, dtype=torch.long, device=self._map.device)
 
     def write(self, layer: TorchLayer, cells: Tensor, rows: Tensor) -> Tensor:
-        """Runs the last layer on cells (N,2) and deltas (N + 1, C) of its input."""
-        self._put(self._written, self._ground.after[self._ground.classes(self._written)])
+        """Computes the last layer from cells (N,2) and deltas (N + 1, C) of its input."""
+        background = self._background.post_relu[self._background.indices(self._written)]
+        self._put(self._written, background)
         self._written = layer.cells
         for begin, values, _ in layer.blocks(cells, rows):
             self._put(layer.cells[begin : begin + len(values)], values)

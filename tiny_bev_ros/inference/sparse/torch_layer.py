@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A convolution at active sites alone, in plain PyTorch."""
+"""Direct sparse convolution in plain PyTorch."""
 
 from __future__ import annotations
 
@@ -12,63 +12,64 @@ from tiny_bev_ros.inference.sparse.background import Background
 from tiny_bev_ros.inference.sparse.layer_chain import ConvLayer
 
 
-class Rows:
-    """A kept matrix with a row for each site, after a first one of zeros."""
+class RowBuffer:
+    """Reused matrix with one row per site, after a first row of zeros."""
 
     def __init__(self, channels: int, dtype: torch.dtype, device: torch.device) -> None:
         self._rows = torch.zeros(1, channels, dtype=dtype, device=device)
 
-    def of(self, count: int) -> Tensor:
-        """(count + 1, C), with room to spare where it had to grow."""
+    def view(self, count: int) -> Tensor:
+        """Returns (count + 1, C) of the buffer, which grows with spare room."""
         if count >= len(self._rows):
             self._rows = self._rows.new_zeros(count + count // 4 + 1, self._rows.shape[1])
         return self._rows[: count + 1]
 
 
 class TorchBackground:
-    """A layer's background on the device, a row for each place of the small map."""
+    """Background of a layer on the device: tables with one row per cell of the small map."""
 
     def __init__(self, background: Background, device: torch.device) -> None:
-        self.before = torch.from_numpy(background.before).flatten(0, 1).to(device)
-        self.after = torch.from_numpy(background.after).flatten(0, 1).to(device)
-        self._row = torch.from_numpy(background.row).to(device).long() * background.after.shape[1]
+        width = background.post_relu.shape[1]
+        self.pre_relu = torch.from_numpy(background.pre_relu).flatten(0, 1).to(device)
+        self.post_relu = torch.from_numpy(background.post_relu).flatten(0, 1).to(device)
+        self._row = torch.from_numpy(background.row).to(device).long() * width
         self._col = torch.from_numpy(background.col).to(device).long()
 
-    def classes(self, cells: Tensor) -> Tensor:
-        """Row of the tables for each of the cells (N,2)."""
+    def indices(self, cells: Tensor) -> Tensor:
+        """Returns the row of the tables for each of the cells (N,2)."""
         return self._row[cells[:, 0]] + self._col[cells[:, 1]]
 
 
 class TorchLayer:
-    """A layer of the chain with its weights packed and its buffers kept.
+    """Layer of a chain with packed weights and reused buffers.
 
     Args:
-        layer: the convolution.
-        ground: its background.
-        shape_in: (H, W) of its input.
-        gathered: flat, of the dtype of products; for the neighbours of as many sites as fit.
+        layer: convolution, 1x1 or 3x3 of any stride.
+        background: background of the layer.
+        shape_in: (H, W) of the layer's input.
+        gathered: flat buffer of the compute dtype for the gathered neighbours of a block of sites.
 
     Attributes:
-        ground: its background.
-        weight: (k * k * C_in, C_out).
-        cells: (N,2) of its output's active sites, from `find`.
+        background: background of the layer.
+        weight: (k * k * C_in, C_out) of the compute dtype.
+        cells: (N,2) active sites of the output, from `find`.
     """
 
     def __init__(
         self,
         layer: ConvLayer,
-        ground: TorchBackground,
+        background: TorchBackground,
         shape_in: tuple[int, int],
         gathered: Tensor,
     ) -> None:
         dtype, device = gathered.dtype, gathered.device
-        self._layer, self.ground = layer, ground
+        self._layer, self.background = layer, background
         self.weight = layer.weight.permute(2, 3, 1, 0).flatten(0, 2).to(device, dtype).contiguous()
         depth, channels = self.weight.shape
-        self._rows = Rows(channels, dtype, device)
-        # Which row each cell of the input has, within a border; 0 is the row of zeros.
+        self._rows = RowBuffer(channels, dtype, device)
+        # Row of each cell of the input, with a border of one cell; 0 is the row of zeros.
         self._width = shape_in[1] + 2
-        self._numbers = torch.zeros(
+        self._index_map = torch.zeros(
             (shape_in[0] + 2) * self._width, dtype=torch.long, device=device
         )
         edge = 1 - layer.kernel // 2
@@ -82,10 +83,10 @@ class TorchLayer:
         """Finds the active sites of the output.
 
         Args:
-            active: (H,W) of the input, 1 where it is active and else 0.
+            active: (H,W) mask of the input: 1 at active sites, else 0.
 
         Returns:
-            (h,w), likewise of the output.
+            (h,w) mask of the output.
         """
         kernel, stride = self._layer.kernel, self._layer.stride
         wider = nn.functional.max_pool2d(active[None], kernel, stride, kernel // 2)[0]
@@ -93,29 +94,42 @@ class TorchLayer:
         return wider
 
     def compute(self, cells: Tensor, rows: Tensor) -> Tensor:
-        """The deltas of the output's sites, from cells (N,2) and deltas of the input's.
+        """Computes the deltas of the output's active sites.
 
-        Deltas are (N + 1, C), after a first row of zeros.
+        Args:
+            cells: (N,2) active sites of the input.
+            rows: (N + 1, C_in) their deltas, after a first row of zeros.
+
+        Returns:
+            (M + 1, C_out) deltas of `self.cells`, after a first row of zeros.
         """
-        result = self._rows.of(len(self.cells))
-        for begin, values, classes in self.blocks(cells, rows):
-            after = self.ground.after.index_select(0, classes)
-            result[begin + 1 : begin + 1 + len(values)] = values.sub_(after)
+        result = self._rows.view(len(self.cells))
+        for begin, values, indices in self.blocks(cells, rows):
+            background = self.background.post_relu.index_select(0, indices)
+            result[begin + 1 : begin + 1 + len(values)] = values.sub_(background)
         return result
 
     def blocks(self, cells: Tensor, rows: Tensor) -> Iterator[tuple[int, Tensor, Tensor]]:
-        """The same in blocks of (first site, values (n,C) float32, their classes (n,))."""
-        places = (cells[:, 0] + 1) * self._width + cells[:, 1] + 1
-        self._numbers[places] = torch.arange(1, len(rows), device=rows.device)
+        """Yields the output in blocks, the background included.
+
+        Args:
+            cells: (N,2) active sites of the input.
+            rows: (N + 1, C_in) their deltas, after a first row of zeros.
+
+        Yields:
+            First site, values (n, C_out) float32 after ReLU, rows (n,) of the background's tables.
+        """
+        positions = (cells[:, 0] + 1) * self._width + cells[:, 1] + 1
+        self._index_map[positions] = torch.arange(1, len(rows), device=rows.device)
         for begin in range(0, len(self.cells), self._block):
             sites = self.cells[begin : begin + self._block]
             corners = (sites[:, 0] * self._width + sites[:, 1]) * self._layer.stride
-            numbers = self._numbers.take(corners[:, None] + self._taps).flatten()
+            numbers = self._index_map.take(corners[:, None] + self._taps).flatten()
             gathered = self._gathered[: len(numbers) * rows.shape[1]].view(len(numbers), -1)
             torch.index_select(rows, 0, numbers, out=gathered)
             product = self._product[: len(sites)]
             torch.mm(gathered.view(len(sites), -1), self.weight, out=product)
-            classes = self.ground.classes(sites)
-            values = self.ground.before.index_select(0, classes).add_(product)
-            yield begin, values.relu_() if self._layer.relu else values, classes
-        self._numbers[places] = 0
+            indices = self.background.indices(sites)
+            values = self.background.pre_relu.index_select(0, indices).add_(product)
+            yield begin, values.relu_() if self._layer.relu else values, indices
+        self._index_map[positions] = 0
