@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from benchmarks.engine.growth import PILLARS
+from benchmarks.engine.scaling import PILLARS
 from benchmarks.report import OURS, kinds, of_kind
 from benchmarks.timing import median
 
@@ -24,7 +24,7 @@ _LEGENDS = {
 _OURS, _PEERS = 'tab:orange', 'tab:blue'
 
 
-def plot_growth(growth: dict[str, list[dict[str, Any]]], path: Path) -> None:
+def plot_scaling(growth: dict[str, list[dict[str, Any]]], path: Path) -> None:
     """Both growth curves.
 
     Args:

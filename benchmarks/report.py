@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.engine.alone import untuned_line
-from benchmarks.engine.backbone_costs import as_markdown as backbone_table
-from benchmarks.engine.detection_costs import as_markdown as detection_table
+from benchmarks.engine.backbone_costs import backbone_table
+from benchmarks.engine.detection_costs import detection_table
 from benchmarks.engine.end_to_end import CAPPED, PADDED
-from benchmarks.engine.fusion_costs import as_markdown as fusion_table
-from benchmarks.engine.growth import PILLARS
+from benchmarks.engine.fusion_costs import fusion_table
+from benchmarks.engine.isolated import untuned_sentence
+from benchmarks.engine.scaling import PILLARS
 from benchmarks.tables import as_table, spread
 from benchmarks.timing import median
 from benchmarks.transport.transport_report import transport_tables
@@ -55,7 +55,7 @@ def _engine(result: dict[str, Any]) -> list[str]:
             parts += [f'### {kind} ({count} inputs)', _contenders(rows, run, result)]
             parts += ['Times faster than', _ratios(rows)]
         if run['untuned']:
-            parts.append(f'{untuned_line(run["untuned"])} ({result["alone_input"]}).')
+            parts.append(f'{untuned_sentence(run["untuned"])} ({result["alone_input"]}).')
         parts += [f'## PointCloud2 to features, {threads} ({result["alone_input"]})']
         parts += _end_to_end(run['end_to_end'])
         parts += [f'## Objects and drivable area, {threads} ({result["alone_input"]}), median ms']
@@ -64,7 +64,7 @@ def _engine(result: dict[str, Any]) -> list[str]:
     parts += [f'## Backbones, {threads} ({result["alone_input"]})']
     parts += [backbone_table(result['backbones'])]
     parts += [f'## A camera, {threads}', fusion_table(result['fusion'])]
-    growth = result['growth']
+    growth = result['scaling']
     parts.append(f'## Cost against occupancy, median ms, {threads} (random places)')
     parts.append(_growth(growth['occupancy'], 'share of 496 x 432 cells', 'share'))
     parts.append(f'## Cost against range, median ms, {threads} ({PILLARS} pillars, random places)')
@@ -87,7 +87,7 @@ def of_kind(rows: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
 def _inputs(rows: list[dict[str, Any]]) -> str:
     table = []
     for kind in kinds(rows):
-        by_input = {row['input']: row['active_share'] for row in of_kind(rows, kind)}
+        by_input = {row['input']: row['active_fraction'] for row in of_kind(rows, kind)}
         shares = list(by_input.values())
         table.append([kind, str(len(shares)), *spread(shares, '.2%')])
     return as_table(['kind', 'inputs', 'active share of cells: median', 'least..greatest'], table)
@@ -107,9 +107,9 @@ def _contenders(rows: list[dict[str, Any]], run: dict[str, Any], result: dict[st
         for key in ('max_error', 'mean_error', 'l2_error'):
             errors = [row[key] for row in mine if key in row]
             cells.append(f'{max(errors):.1e}' if errors else _NOT_ENGINE)
-        cells.append(f'{median([row["work_share"] for row in mine]):.1%}')
+        cells.append(f'{median([row["work_fraction"] for row in mine]):.1%}')
         per_second = [
-            row['work_share'] * result['dense_multiplications'] / (median(row['ms']) / 1e3)
+            row['work_fraction'] * result['dense_multiplications'] / (median(row['ms']) / 1e3)
             for row in mine
         ]
         cells.append(f'{median(per_second) / run["fma_peak"]:.0%}')

@@ -21,17 +21,17 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.charts import plot_contenders, plot_growth
-from benchmarks.engine.alone import peak_memory, untuned_eager
-from benchmarks.engine.backbone_costs import backbones
+from benchmarks.charts import plot_contenders, plot_scaling
+from benchmarks.engine.backbone_costs import measure_backbones
 from benchmarks.engine.benchmark_inputs import KITTI, backbone, clouds, pseudo_images, simulated
 from benchmarks.engine.compare import compare
 from benchmarks.engine.contenders import build, builders, multiplications
-from benchmarks.engine.detection_costs import detection
-from benchmarks.engine.end_to_end import end_to_end
-from benchmarks.engine.fusion_costs import fusion
-from benchmarks.engine.growth import growth
+from benchmarks.engine.detection_costs import measure_detection
+from benchmarks.engine.end_to_end import measure_end_to_end
+from benchmarks.engine.fusion_costs import measure_fusion
+from benchmarks.engine.isolated import peak_memory, untuned_eager
 from benchmarks.engine.peers import export_onnx
+from benchmarks.engine.scaling import measure_scaling
 from benchmarks.report import markdown
 from benchmarks.timing import fma_peak
 from tiny_bev_ros.errors import TinyBevError
@@ -69,8 +69,8 @@ def measure_engine(
                 'threads': threads,
                 'fma_peak': max(peak, fma_peak()),
                 'rows': rows,
-                'end_to_end': end_to_end(points[one], network, threads, options.rounds),
-                'detection': detection(points[one], threads, options.rounds),
+                'end_to_end': measure_end_to_end(points[one], network, threads, options.rounds),
+                'detection': measure_detection(points[one], threads, options.rounds),
                 'untuned': untuned_eager(image, scratch, threads, options.rounds),
             }
         )
@@ -84,9 +84,9 @@ def measure_engine(
         'dense_multiplications': multiplications(network, KITTI.shape),
         'runs': runs,
         'memory': memory,
-        'backbones': backbones(points[one], threads, options.rounds),
-        'fusion': fusion(threads, options.rounds),
-        'growth': growth(network, points[one], threads, max(options.rounds // 2, 1)),
+        'backbones': measure_backbones(points[one], threads, options.rounds),
+        'fusion': measure_fusion(threads, options.rounds),
+        'scaling': measure_scaling(network, points[one], threads, max(options.rounds // 2, 1)),
     }
 
 
@@ -96,7 +96,7 @@ def try_transport(
     """Nodes and tensors as processes of their own; only a line why not, where there is no ROS."""
     # Both need rclpy, and messages.
     nodes, why_not = import_optional('benchmarks.transport.node_latency')
-    arrays, why = import_optional('benchmarks.transport.round_trips')
+    arrays, why = import_optional('benchmarks.transport.array_transfers')
     if why_not := why_not or why:
         return {'left_out': [f'The transport is left out: {why_not}']}
     try:
@@ -105,9 +105,9 @@ def try_transport(
         sweeps = [cloud for label, cloud in points.items() if label.split()[0] == kind]
         return {
             'left_out': [],
-            'latencies': nodes.latencies(points[one], threads, rounds, folder),
-            'streams': nodes.streams(sweeps, rounds, folder),
-            'arrays': arrays.transport(rounds, folder),
+            'latencies': nodes.measure_latencies(points[one], threads, rounds, folder),
+            'streams': nodes.measure_streams(sweeps, rounds, folder),
+            'arrays': arrays.measure_transfers(rounds, folder),
         }
     except (LookupError, OSError, TinyBevError) as error:
         # LookupError: the package is not installed; OSError: no ROS environment is sourced.
@@ -171,7 +171,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as scratch:
             result['engine'] = measure_engine(points, one, options, Path(scratch))
         plot_contenders(result['engine']['runs'], folder / 'contenders.png')
-        plot_growth(result['engine']['growth'], folder / 'growth.png')
+        plot_scaling(result['engine']['scaling'], folder / 'scaling.png')
     if options.only != 'engine':
         result['transport'] = try_transport(points, one, options, folder)
     text = markdown(result)

@@ -41,7 +41,7 @@ _BY_PACKAGE = {
     'numba': [
         'benchmarks/test_contenders.py',
         'benchmarks/test_end_to_end.py',
-        'benchmarks/test_growth.py',
+        'benchmarks/test_scaling.py',
         'benchmarks/test_benchmark_inputs.py',
         'sim/test_colours.py',
         'system/test_fusion_demo.py',

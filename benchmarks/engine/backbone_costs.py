@@ -23,7 +23,7 @@ from tiny_bev_ros.models import build_backbone, list_backbones, scatter, seeded
 _IN_CHANNELS = 64
 
 
-def backbones(points: np.ndarray, threads: int, rounds: int) -> list[dict[str, Any]]:
+def measure_backbones(points: np.ndarray, threads: int, rounds: int) -> list[dict[str, Any]]:
     """A row per backbone, each with its own default widths, on the KITTI grid.
 
     Args:
@@ -53,7 +53,7 @@ def backbones(points: np.ndarray, threads: int, rounds: int) -> list[dict[str, A
     ]
 
 
-def as_markdown(rows: list[dict[str, Any]]) -> str:
+def backbone_table(rows: list[dict[str, Any]]) -> str:
     """A table of medians."""
     head = ['backbone', 'parameters', 'multiplications of PyTorch', 'PyTorch, ms', 'engine, ms']
     table = [

@@ -18,7 +18,7 @@ from tiny_bev_ros.training.kitti import read_sweep
 
 CPU = torch.device('cpu')
 KITTI = BevGrid((0.0, 69.12), (-39.68, 39.68), (-3.0, 1.0), 0.16)
-RANDOM_SHARE = 0.05
+RANDOM_FRACTION = 0.05
 _RANDOM_MAPS = 2
 _SCENES = 5
 _CHANNELS = 64
@@ -82,7 +82,7 @@ def pseudo_images(points: dict[str, np.ndarray]) -> Iterator[tuple[str, Tensor]]
     stage = PillarRunner(pillar_feature_net(), KITTI, CPU)
     for label, cloud in points.items():
         yield label, stage.lay_out(stage.pillars(cloud))
-    count = round(RANDOM_SHARE * KITTI.shape[0] * KITTI.shape[1])
+    count = round(RANDOM_FRACTION * KITTI.shape[0] * KITTI.shape[1])
     for seed in range(_RANDOM_MAPS):
         yield (
             f'random {seed}',
@@ -90,6 +90,6 @@ def pseudo_images(points: dict[str, np.ndarray]) -> Iterator[tuple[str, Tensor]]
         )
 
 
-def active_share(pseudo_image: Tensor) -> float:
+def active_fraction(pseudo_image: Tensor) -> float:
     """Part of the cells that are not all zero."""
     return float((pseudo_image != 0).any(1).float().mean())

@@ -10,8 +10,8 @@ import numpy as np
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from benchmarks.engine.benchmark_inputs import KITTI, active_share, pseudo_images
-from benchmarks.engine.contenders import work_share
+from benchmarks.engine.benchmark_inputs import KITTI, active_fraction, pseudo_images
+from benchmarks.engine.contenders import work_fraction
 from benchmarks.engine.peers import Contender
 from benchmarks.timing import interleaved
 
@@ -28,17 +28,17 @@ def compare(
         rounds: runs of each on each input.
 
     Returns:
-        Rows with 'input', 'contender', 'ms' (a list), 'active_share' of the input's cells,
-        'work_share' of the dense network's multiplications, and `errors`.
+        Rows with 'input', 'contender', 'ms' (a list), 'active_fraction' of the input's cells,
+        'work_fraction' of the dense network's multiplications, and `errors`.
     """
     rows = []
     for label, image in tqdm(pseudo_images(points), desc='inputs', disable=None):
-        wanted, share = network(image), active_share(image)
+        wanted, share = network(image), active_fraction(image)
         times = interleaved({name: partial(run, image) for name, run in found.items()}, rounds)
         for name, run in found.items():
             got = run(image)
-            row = {'input': label, 'contender': name, 'ms': times[name], 'active_share': share}
-            row['work_share'] = work_share(run, network, KITTI.shape)
+            row = {'input': label, 'contender': name, 'ms': times[name], 'active_fraction': share}
+            row['work_fraction'] = work_fraction(run, network, KITTI.shape)
             rows.append(row | errors(got, wanted))
     return rows
 

@@ -113,7 +113,7 @@ def multiplications(network: nn.Module, shape: tuple[int, int]) -> int:
     return counter.get_total_flops() // 2
 
 
-def work_share(contender: Contender, network: nn.Module, shape: tuple[int, int]) -> float:
+def work_fraction(contender: Contender, network: nn.Module, shape: tuple[int, int]) -> float:
     """Multiplications of the last run as part of those of the dense network."""
     if isinstance(contender, BackboneRunner):
         statistics = contender.statistics

@@ -26,7 +26,7 @@ _PRECISIONS = ('float32', 'bfloat16')
 _MIN_SCORES = (0.3, 0.3, 0.3)
 
 
-def detection(points: np.ndarray, threads: int, rounds: int) -> list[dict[str, Any]]:
+def measure_detection(points: np.ndarray, threads: int, rounds: int) -> list[dict[str, Any]]:
     """A row per map, precision and stage, with times.
 
     Args:
@@ -55,7 +55,7 @@ def detection(points: np.ndarray, threads: int, rounds: int) -> list[dict[str, A
     ]
 
 
-def as_markdown(rows: list[dict[str, Any]]) -> str:
+def detection_table(rows: list[dict[str, Any]]) -> str:
     """A table of medians."""
     ms = {(row['map'], row['precision'], row['stage']): median(row['ms']) for row in rows}
     table = []

@@ -23,7 +23,7 @@ _ENGINE = 'pillars to engine, '
 _PRECISIONS = ('float32', 'bfloat16')
 
 
-def end_to_end(
+def measure_end_to_end(
     points: np.ndarray, network: nn.Module, threads: int, rounds: int
 ) -> list[dict[str, Any]]:
     """A row per way and per stage, with times.

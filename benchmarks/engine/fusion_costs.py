@@ -28,7 +28,7 @@ _SIDES = (100, 200)
 _CELL = 0.4
 
 
-def fusion(threads: int, rounds: int) -> list[dict[str, Any]]:
+def measure_fusion(threads: int, rounds: int) -> list[dict[str, Any]]:
     """A row per stage, with times, and memory as computed and as measured.
 
     Args:
@@ -62,7 +62,7 @@ def fusion(threads: int, rounds: int) -> list[dict[str, Any]]:
     return rows
 
 
-def as_markdown(rows: list[dict[str, Any]]) -> str:
+def fusion_table(rows: list[dict[str, Any]]) -> str:
     """A table of medians."""
     table = [
         [

@@ -170,7 +170,7 @@ class Route:
         return ' and '.join(str(process.log) for process in self.processes)
 
 
-def latencies(
+def measure_latencies(
     points: np.ndarray, threads: int, rounds: int, folder: Path
 ) -> dict[str, list[float]]:
     """Milliseconds by route, all being up and asked in turn, one cloud at a time.
@@ -192,7 +192,7 @@ def latencies(
         )
 
 
-def streams(sweeps: list[np.ndarray], rounds: int, folder: Path) -> list[dict[str, Any]]:
+def measure_streams(sweeps: list[np.ndarray], rounds: int, folder: Path) -> list[dict[str, Any]]:
     """Clouds at HZ, with the threads that PyTorch takes: a row per route and reliability.
 
     Args:

@@ -49,7 +49,7 @@ class PlainSender:
 
     def __init__(self, node: Node, topic: str, way: str, size: int) -> None:
         self._publisher = node.create_publisher(Float32MultiArray, topic, quality(reliable=True))
-        self._way, self._message = way, Float32MultiArray()
+        self._method, self._message = way, Float32MultiArray()
         self._bytes = bytearray()
         if way in (KEPT, RAW):
             self._message.data.append(0.0)
@@ -65,15 +65,15 @@ class PlainSender:
     def send(self, values: np.ndarray) -> None:
         """Fills a message with a 1-D float32 array and publishes it."""
         message: Any = self._message
-        if self._way == LIST:
+        if self._method == LIST:
             message.data = values.tolist()
-        elif self._way == NDARRAY:
+        elif self._method == NDARRAY:
             message.data = values
-        elif self._way == ARRAY:
+        elif self._method == ARRAY:
             data = python_array.array('f')
             data.frombytes(values.tobytes())
             message.data = data
-        elif self._way == KEPT:
+        elif self._method == KEPT:
             np.frombuffer(message.data, np.float32)[:] = values
         else:
             end = np.frombuffer(self._bytes, np.uint8)[-values.nbytes :]
@@ -150,7 +150,7 @@ def subscribe(node: Node, job: dict[str, Any], arrived: Callable[[int], None]) -
         job: with topic, way, our_reader, reliable and shape.
         arrived: gets the number of each array.
     """
-    topic, size, raw = job['topic'], int(np.prod(job['shape'])), job['way'] == RAW
+    topic, size, raw = job['topic'], int(np.prod(job['shape'])), job['method'] == RAW
     if job['our_reader']:
         decode: Callable[[Any], Any] = decode_pillars if len(job['shape']) == 2 else decode_tensor
 
@@ -177,8 +177,8 @@ def subscribe(node: Node, job: dict[str, Any], arrived: Callable[[int], None]) -
 
 def sender(node: Node, job: dict[str, Any]) -> PlainSender | OurSender | MemcpySender:
     """The sending end of a job."""
-    if job['way'] == MEMCPY:
+    if job['method'] == MEMCPY:
         return MemcpySender(Path(job['memory']), Path(job['pipe']))
-    if job['way'] == OURS:
+    if job['method'] == OURS:
         return OurSender(node, job['topic'], job['encoding'], tuple(job['shape']))
-    return PlainSender(node, job['topic'], job['way'], int(np.prod(job['shape'])))
+    return PlainSender(node, job['topic'], job['method'], int(np.prod(job['shape'])))

@@ -12,9 +12,9 @@ def test_every_backbone_is_measured(monkeypatch):
     monkeypatch.setattr(backbone_costs, 'peak_mb', lambda *_, threads: 10.0 * threads)
     points = np.random.default_rng(0).uniform(-4, 8, (500, 4)).astype(np.float32)
     with torch.inference_mode():
-        rows = backbone_costs.backbones(points, threads=1, rounds=2)
+        rows = backbone_costs.measure_backbones(points, threads=1, rounds=2)
     assert [row['backbone'] for row in rows] == list_backbones()
     assert all(len(row['engine_ms']) == len(row['pytorch_ms']) == 2 for row in rows)
-    text = backbone_costs.as_markdown(rows)
+    text = backbone_costs.backbone_table(rows)
     assert '| tiny | 300,352 | 0.1 G |' in text
     assert len(text.splitlines()) == 2 + len(rows)

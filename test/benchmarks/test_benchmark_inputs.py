@@ -35,9 +35,9 @@ def test_pseudo_images_end_with_random_ones():
     assert [label.split()[0] for label in images] == ['sweep', 'random', 'random']
     assert all(image.shape == (1, 64, 496, 432) for image in images.values())
     cells = 496 * 432
-    assert benchmark_inputs.active_share(images['sweep 1']) == pytest.approx(2 / cells)
-    shares = [benchmark_inputs.active_share(images[f'random {i}']) for i in range(2)]
-    assert shares == pytest.approx([benchmark_inputs.RANDOM_SHARE] * 2, abs=1e-5)
+    assert benchmark_inputs.active_fraction(images['sweep 1']) == pytest.approx(2 / cells)
+    shares = [benchmark_inputs.active_fraction(images[f'random {i}']) for i in range(2)]
+    assert shares == pytest.approx([benchmark_inputs.RANDOM_FRACTION] * 2, abs=1e-5)
     assert not torch.equal(images['random 0'], images['random 1'])
 
 

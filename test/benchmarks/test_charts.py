@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from benchmarks import charts
 
 
-def test_growth(tmp_path: Path):
-    charts.plot_growth(result()['engine']['growth'], tmp_path / 'growth.png')
-    assert (tmp_path / 'growth.png').read_bytes().startswith(b'\x89PNG')
+def test_scaling(tmp_path: Path):
+    charts.plot_scaling(result()['engine']['scaling'], tmp_path / 'scaling.png')
+    assert (tmp_path / 'scaling.png').read_bytes().startswith(b'\x89PNG')
 
 
 def test_contenders_have_a_panel_per_thread_count_and_readable_names(monkeypatch, tmp_path: Path):

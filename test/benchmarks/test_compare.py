@@ -23,7 +23,7 @@ def test_a_row_per_input_and_contender(monkeypatch):
     network = torch.nn.Identity()
     found = {'eager': network, 'double': lambda x: 2 * x}
     rows = compare.compare({}, network, found, 3)
-    named = [(row['input'], row['contender'], row['active_share']) for row in rows]
+    named = [(row['input'], row['contender'], row['active_fraction']) for row in rows]
     assert named == [
         ('sweep 1', 'eager', 0.0),
         ('sweep 1', 'double', 0.0),
@@ -31,4 +31,4 @@ def test_a_row_per_input_and_contender(monkeypatch):
         ('random 0', 'double', 1.0),
     ]
     assert rows[3]['max_error'] == 1.0
-    assert all(len(row['ms']) == 3 and row['work_share'] == 1.0 for row in rows)
+    assert all(len(row['ms']) == 3 and row['work_fraction'] == 1.0 for row in rows)

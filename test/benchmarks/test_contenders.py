@@ -73,7 +73,7 @@ def test_work_is_that_of_the_path_taken(tmp_path: Path):
         contender = makers[name]()
         with torch.inference_mode():
             contender(IMAGE)
-        shares[name] = contenders.work_share(contender, network, SHAPE)
+        shares[name] = contenders.work_fraction(contender, network, SHAPE)
     assert shares['eager'] == shares['folded float32'] == 1.0
     assert shares['engine float32'] == 0.0
     assert shares[contenders.POINTPILLARS] == pytest.approx(1.146, abs=1e-3)

@@ -20,7 +20,7 @@ def test_both_straightforward_ways_agree_and_every_stage_is_timed(monkeypatch):
     monkeypatch.setattr(ends, 'interleaved', once)
     points = np.random.default_rng(0).uniform((0, -4, -2, 0), (8, 4, 1, 1), (900, 4))
     with torch.inference_mode():
-        rows = ends.end_to_end(points.astype(np.float32), backbone(), 1, 2)
+        rows = ends.measure_end_to_end(points.astype(np.float32), backbone(), 1, 2)
     assert [row['name'] for row in rows if row['whole']] == list(results)[:4]
     assert sum(not row['whole'] for row in rows) == 9
     padded, capped = results[ends.PADDED], results[ends.CAPPED]

@@ -37,7 +37,7 @@ def _two_routes(graph: RosGraph, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_routes_answer_in_turn_and_leave_the_environment(points, tmp_path: Path):
     before = dict(os.environ)
-    times = node_latency.latencies(points, 1, 2, tmp_path)
+    times = node_latency.measure_latencies(points, 1, 2, tmp_path)
     assert tuple(times) == ROUTES
     assert all(len(ms) == 2 and min(ms) > 0 for ms in times.values())
     assert dict(os.environ) == before
@@ -46,7 +46,7 @@ def test_routes_answer_in_turn_and_leave_the_environment(points, tmp_path: Path)
 
 
 def test_streams_count_what_is_lost(points, tmp_path: Path):
-    rows = node_latency.streams([points, points[:100]], 1, tmp_path)
+    rows = node_latency.measure_streams([points, points[:100]], 1, tmp_path)
     assert [(row['name'], row['reliability']) for row in rows] == [
         (name, reliability) for reliability in ('reliable', 'best_effort') for name in ROUTES
     ]
@@ -59,4 +59,4 @@ def test_a_node_that_does_not_start_is_told(points, tmp_path: Path, monkeypatch)
     wrong = {'x': {'pipeline_node': ['backbone.name:=tinny']}}
     monkeypatch.setattr(node_latency, 'ROUTES', wrong)
     with pytest.raises(TinyBevError, match=r'pipeline_node is not configured: .*tinny'):
-        node_latency.latencies(points, 1, 1, tmp_path)
+        node_latency.measure_latencies(points, 1, 1, tmp_path)

@@ -8,11 +8,11 @@ from typing import Any
 
 def result() -> dict[str, Any]:
     def row(contender: str, label: str, ms: float, **more: float) -> dict[str, Any]:
-        values = {'active_share': 0.02, 'work_share': 1.0, **more}
+        values = {'active_fraction': 0.02, 'work_fraction': 1.0, **more}
         return {'input': label, 'contender': contender, 'ms': [ms, 2 * ms, ms], **values}
 
     exact = {'max_error': 0.0, 'mean_error': 0.0, 'l2_error': 0.0}
-    close = {'max_error': 3e-7, 'mean_error': 1e-8, 'l2_error': 2e-7, 'work_share': 0.1}
+    close = {'max_error': 3e-7, 'mean_error': 1e-8, 'l2_error': 2e-7, 'work_fraction': 0.1}
     rows = []
     for label, ms in (('sweep 1', 10.0), ('sweep 2', 20.0), ('random 0', 40.0)):
         rows += [
@@ -61,8 +61,8 @@ def result() -> dict[str, Any]:
             {'stage': 'camera encoder', 'ms': [40.0], 'peak_mb': 45.0},
             {'stage': 'projected', 'ms': [90.0], 'computed_mb': 71.0, 'peak_mb': 70.0},
         ],
-        'growth': {
-            'occupancy': [{'share': 0.1, 'ms': ways}, {'share': 0.5, 'ms': ways}],
+        'scaling': {
+            'occupancy': [{'fraction': 0.1, 'ms': ways}, {'fraction': 0.5, 'ms': ways}],
             'range': [
                 {'metres': metres, 'sweep_pillars': 7000, 'ms': {**ways, 'sweep': [5.0]}}
                 for metres in (50.0, 90.0)

@@ -18,13 +18,13 @@ from tiny_bev_ros.inference.backbone_runner import BackboneRunner
 from tiny_bev_ros.inference.pillar_runner import PillarRunner
 
 PILLARS = 8000
-SHARES = (0.0005, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+FRACTIONS = (0.0005, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 # 50 m to 200 m across.
 SIDES = (312, 624, 936, 1250)
-_WAYS = ('always', 'auto', 'never')
+_SPARSITIES = ('always', 'auto', 'never')
 
 
-def growth(
+def measure_scaling(
     network: nn.Module, points: np.ndarray, threads: int, rounds: int
 ) -> dict[str, list[dict[str, Any]]]:
     """Times of the sparse path, of auto and of the dense path.
@@ -40,17 +40,21 @@ def growth(
         'range': rows with 'metres' of a square's side, with `PILLARS` at random places, and as
         'sweep' the sparse path on what the sweep has there, 'sweep_pillars' of them.
     """
-    engines = {way: BackboneRunner(network, CPU, sparsity=way, threads=threads) for way in _WAYS}
+    engines = {
+        sparsity: BackboneRunner(network, CPU, sparsity=sparsity, threads=threads)
+        for sparsity in _SPARSITIES
+    }
 
     def work(shape: tuple[int, int], count: int) -> dict[str, Callable[[], Tensor]]:
         pillars = random_pillars(shape, count, 0)
         return {
-            way: partial(engine.from_checked, *pillars, shape) for way, engine in engines.items()
+            sparsity: partial(engine.from_checked, *pillars, shape)
+            for sparsity, engine in engines.items()
         }
 
     def occupancy(share: float) -> dict[str, Any]:
         count = int(share * KITTI.shape[0] * KITTI.shape[1])
-        return {'share': share, 'ms': interleaved(work(KITTI.shape, count), rounds)}
+        return {'fraction': share, 'ms': interleaved(work(KITTI.shape, count), rounds)}
 
     def reach(side: int) -> dict[str, Any]:
         metres, shape = side * KITTI.resolution, (side, side)
@@ -64,6 +68,8 @@ def growth(
         return {'metres': metres, 'sweep_pillars': len(pillars[0]), 'ms': ms}
 
     return {
-        'occupancy': [occupancy(share) for share in tqdm(SHARES, desc='occupancy', disable=None)],
+        'occupancy': [
+            occupancy(share) for share in tqdm(FRACTIONS, desc='occupancy', disable=None)
+        ],
         'range': [reach(side) for side in tqdm(SIDES, desc='range', disable=None)],
     }

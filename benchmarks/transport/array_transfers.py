@@ -47,7 +47,7 @@ class Peer:
         environment = {name: value for name, value in os.environ.items() if name not in own}
         if tuned:  # read when PyTorch is loaded, which is before it tunes itself
             environment['OMP_WAIT_POLICY'] = 'PASSIVE'
-        command = [sys.executable, '-m', 'benchmarks.transport.round_trip_peer', role]
+        command = [sys.executable, '-m', 'benchmarks.transport.transfer_peer', role]
         self._log = log
         with log.open('wb') as errors:
             self._process = subprocess.Popen(  # noqa: S603 - a module of our own
@@ -99,7 +99,7 @@ def jobs(rounds: int) -> list[dict[str, Any]]:
                 'size': size,
                 'shape': shape,
                 'name': name,
-                'way': OURS if name == PLAIN_READER else name,
+                'method': OURS if name == PLAIN_READER else name,
                 'our_reader': name == OURS,
                 'reliable': reliable,
                 'encoding': encoding,
@@ -126,7 +126,7 @@ def _variants(size: str) -> list[tuple[str, bool, str]]:
     ]
 
 
-def transport(rounds: int, folder: Path) -> list[dict[str, Any]]:
+def measure_transfers(rounds: int, folder: Path) -> list[dict[str, Any]]:
     """A row per job: its fields, `ms` of each array, how many were `sent`, CPU ms of each end.
 
     Args:
@@ -147,7 +147,7 @@ def transport(rounds: int, folder: Path) -> list[dict[str, Any]]:
         for turn in range(_TURNS):
             for number, row in enumerate(rows):
                 row['topic'] = f'bench_{number}_{turn}'
-                ours = row['way'] == OURS
+                ours = row['method'] == OURS
                 _run(row, peers['send', ours], peers['receive', row['our_reader']], folder)
     return rows
 
@@ -156,7 +156,7 @@ def _run(row: dict[str, Any], sender: Peer, receiver: Peer, folder: Path) -> Non
     job = {key: value for key, value in row.items() if key not in ('ms', 'sent', 'cpu_ms')}
     memory = (_SHARED if _SHARED.is_dir() else folder) / f'tiny_bev_bench_{os.getpid()}'
     pipe = folder / row['topic']
-    if row['way'] == MEMCPY:
+    if row['method'] == MEMCPY:
         os.mkfifo(pipe)
         memory.write_bytes(bytes(4 * int(np.prod(row['shape']))))
         job |= {'pipe': str(pipe), 'memory': str(memory)}

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.engine import alone
+from benchmarks.engine import isolated
 from tiny_bev_ros.errors import TinyBevError
 
 
@@ -18,7 +18,7 @@ def image(tmp_path: Path) -> Path:
 
 
 def test_a_process_of_its_own_tells_memory_and_times(image: Path, tmp_path: Path):
-    found = alone.alone('eager', image, tmp_path, threads=1, rounds=2)
+    found = isolated.run_isolated('eager', image, tmp_path, threads=1, rounds=2)
     # Its two full activations of 8 MB, at least, and no whole PyTorch.
     assert 16 < found['peak_mb'] < 400
     assert len(found['ms']) == 2
@@ -26,7 +26,7 @@ def test_a_process_of_its_own_tells_memory_and_times(image: Path, tmp_path: Path
 
 
 def test_what_fails_alone_is_left_out_with_a_line(image: Path, tmp_path: Path):
-    found, (line,) = alone.peak_memory(['nobody'], image, tmp_path, 1)
+    found, (line,) = isolated.peak_memory(['nobody'], image, tmp_path, 1)
     assert found == {}
     assert line.startswith('Peak memory of nobody is left out: nobody failed alone: KeyError')
 
@@ -37,24 +37,24 @@ def test_the_allocator_of_the_process(monkeypatch, tuned: bool):
 
     def run(command, **_):
         seen.extend(command)
-        raise alone.subprocess.TimeoutExpired(command, 1)
+        raise isolated.subprocess.TimeoutExpired(command, 1)
 
-    monkeypatch.setattr(alone.subprocess, 'run', run)
+    monkeypatch.setattr(isolated.subprocess, 'run', run)
     with pytest.raises(TinyBevError, match='took more than'):
-        alone.alone('eager', Path(), Path(), threads=1, tuned=tuned)
+        isolated.run_isolated('eager', Path(), Path(), threads=1, tuned=tuned)
     assert ('--tuned' in seen) == tuned
 
 
 def test_untuned_and_tuned_take_turns(monkeypatch):
     order = []
 
-    def alone(*_, tuned: bool, **__):
+    def run_isolated(*_, tuned: bool, **__):
         order.append(tuned)
         return {'ms': [10.0 if tuned else 15.0]}
 
-    monkeypatch.setattr(alone, 'alone', alone)
-    times = alone.untuned_eager(Path(), Path(), 1, 1)
+    monkeypatch.setattr(isolated, 'run_isolated', run_isolated)
+    times = isolated.untuned_eager(Path(), Path(), 1, 1)
     assert order == [False, True, False, True]
     assert times == {'untuned': [15.0, 15.0], 'tuned': [10.0, 10.0]}
-    line = alone.untuned_line(times)
+    line = isolated.untuned_sentence(times)
     assert '15.0 ms (15.0..15.0), 1.50 times the 10.0 ms of tuned eager' in line

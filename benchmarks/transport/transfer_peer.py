@@ -38,7 +38,7 @@ def send(job: dict[str, Any]) -> dict[str, Any]:
         limit = time.monotonic() + _MATCH_S
         while not end.wanted:
             if time.monotonic() > limit:
-                return {'error': f'{job["way"]}: no receiver after {_MATCH_S:g} s'}
+                return {'error': f'{job["method"]}: no receiver after {_MATCH_S:g} s'}
             time.sleep(0.02)
         time.sleep(_SETTLE_S)  # the other end learns of this one at about the same time
         values = np.random.default_rng(0).random(int(np.prod(job['shape'])), np.float32)
@@ -69,7 +69,7 @@ def receive(job: dict[str, Any]) -> dict[str, Any]:
         if number < 0:
             cpu = time.process_time()
 
-    if job['way'] == MEMCPY:
+    if job['method'] == MEMCPY:
         files = Path(job['memory']), Path(job['pipe'])
         thread = threading.Thread(target=receive_memcpy, args=(*files, arrived))
         thread.start()

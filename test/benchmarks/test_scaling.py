@@ -4,20 +4,20 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from benchmarks.engine import growth
+from benchmarks.engine import scaling
 from benchmarks.engine.benchmark_inputs import backbone
 from tiny_bev_ros.grid import BevGrid
 
 
 def test_rows_of_both_curves(monkeypatch):
-    monkeypatch.setattr(growth, 'KITTI', BevGrid((0, 8), (-4, 4), (-3, 1), 0.5))
-    monkeypatch.setattr(growth, 'SHARES', (0.1, 1.0))
-    monkeypatch.setattr(growth, 'SIDES', (20, 30))
-    monkeypatch.setattr(growth, 'PILLARS', 100)
+    monkeypatch.setattr(scaling, 'KITTI', BevGrid((0, 8), (-4, 4), (-3, 1), 0.5))
+    monkeypatch.setattr(scaling, 'FRACTIONS', (0.1, 1.0))
+    monkeypatch.setattr(scaling, 'SIDES', (20, 30))
+    monkeypatch.setattr(scaling, 'PILLARS', 100)
     points = np.array([[1, 1, 0, 0], [-4, 2, 0, 0], [6, 0, 0, 0]], np.float32)
     with torch.inference_mode():
-        found = growth.growth(backbone(), points, 1, 2)
-    assert [row['share'] for row in found['occupancy']] == [0.1, 1.0]
+        found = scaling.measure_scaling(backbone(), points, 1, 2)
+    assert [row['fraction'] for row in found['occupancy']] == [0.1, 1.0]
     assert [row['metres'] for row in found['range']] == [10.0, 15.0]
     assert [row['sweep_pillars'] for row in found['range']] == [2, 3]
     for name, ways in (('occupancy', []), ('range', ['sweep'])):

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from ros_graph import RosGraph
 
-from benchmarks.transport import round_trips
-from benchmarks.transport.round_trips import Peer, transport
+from benchmarks.transport import array_transfers
+from benchmarks.transport.array_transfers import Peer, measure_transfers
 from tiny_bev_ros.errors import TinyBevError
 
 pytestmark = pytest.mark.dds
@@ -16,11 +16,11 @@ pytestmark = pytest.mark.dds
 
 def test_every_way_carries_its_arrays(graph: RosGraph, tmp_path: Path, monkeypatch):
     shapes = {'10 MB': (1, 4, 20, 20), 'pillars': (50, 4)}
-    monkeypatch.setattr(round_trips, 'SHAPES', shapes)
-    monkeypatch.setattr(round_trips, '_TURNS', 1)
-    monkeypatch.setattr(round_trips, '_SLOW_HZ', 10.0)
+    monkeypatch.setattr(array_transfers, 'SHAPES', shapes)
+    monkeypatch.setattr(array_transfers, '_TURNS', 1)
+    monkeypatch.setattr(array_transfers, '_SLOW_HZ', 10.0)
     before = dict(os.environ)
-    rows = transport(1, tmp_path)
+    rows = measure_transfers(1, tmp_path)
     assert dict(os.environ) == before
     assert not list(tmp_path.glob('bench_*')), 'pipes are left'
     assert len({row['name'] for row in rows}) == 8
@@ -35,7 +35,7 @@ def test_every_way_carries_its_arrays(graph: RosGraph, tmp_path: Path, monkeypat
 
 def test_a_process_that_ends_is_told(tmp_path: Path):
     peer = Peer('receive', tuned=False, log=tmp_path / 'log')
-    peer.ask({'way': 'memcpy through shared memory'})
+    peer.ask({'method': 'memcpy through shared memory'})
     with pytest.raises(TinyBevError, match='it ended with exit code 1; see '):
         peer.answer()
     assert "KeyError: 'memory'" in (tmp_path / 'log').read_text()

@@ -27,7 +27,7 @@ from tiny_bev_ros.runtime.malloc import configure_malloc
 _LIMIT_S = 180.0
 
 
-def alone(
+def run_isolated(
     contender: str, image: Path, models: Path, *, threads: int, rounds: int = 0, tuned: bool = True
 ) -> dict[str, Any]:
     """What a process that has only this contender measures.
@@ -69,7 +69,7 @@ def peak_memory(
     found, left_out = {}, []
     for name in names:
         try:
-            found[name] = alone(name, image, models, threads=threads)['peak_mb']
+            found[name] = run_isolated(name, image, models, threads=threads)['peak_mb']
         except TinyBevError as error:
             left_out.append(f'Peak memory of {name} is left out: {error}')
     return found, left_out
@@ -80,12 +80,14 @@ def untuned_eager(image: Path, models: Path, threads: int, rounds: int) -> dict[
     times: dict[str, list[float]] = {'untuned': [], 'tuned': []}
     for name in ['untuned', 'tuned'] * 2:
         tuned = name == 'tuned'
-        measured = alone('eager', image, models, threads=threads, rounds=rounds, tuned=tuned)
+        measured = run_isolated(
+            'eager', image, models, threads=threads, rounds=rounds, tuned=tuned
+        )
         times[name] += measured['ms']
     return times
 
 
-def untuned_line(times: dict[str, list[float]]) -> str:
+def untuned_sentence(times: dict[str, list[float]]) -> str:
     """One sentence of it."""
     untuned, tuned = median(times['untuned']), median(times['tuned'])
     return (
