@@ -35,7 +35,7 @@ def test_every_way_carries_its_arrays(graph: RosGraph, tmp_path: Path, monkeypat
 
 def test_a_process_that_ends_is_told(tmp_path: Path):
     peer = Peer('receive', tuned=False, log=tmp_path / 'log')
-    peer.ask({'method': 'memcpy through shared memory'})
-    with pytest.raises(TinyBevError, match='it ended with exit code 1; see '):
+    peer.request({'method': 'memcpy through shared memory'})
+    with pytest.raises(TinyBevError, match='transfer process ended with exit code 1; see '):
         peer.answer()
     assert "KeyError: 'memory'" in (tmp_path / 'log').read_text()

@@ -28,7 +28,9 @@ def test_a_process_of_its_own_tells_memory_and_times(image: Path, tmp_path: Path
 def test_what_fails_alone_is_left_out_with_a_line(image: Path, tmp_path: Path):
     found, (line,) = isolated.peak_memory(['nobody'], image, tmp_path, 1)
     assert found == {}
-    assert line.startswith('Peak memory of nobody is left out: nobody failed alone: KeyError')
+    assert line.startswith(
+        'Peak memory of nobody is left out: nobody failed in its own process: KeyError'
+    )
 
 
 @pytest.mark.parametrize('tuned', [True, False])

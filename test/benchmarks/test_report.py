@@ -54,7 +54,7 @@ def test_every_row_of_a_table_has_the_cells_of_its_head():
 def test_each_part_alone(missing: str, present: str):
     parts = result()
     del parts[missing]
-    words = {'engine': '## Cost against occupancy', 'transport': '## Nodes from outside'}
+    words = {'engine': '## Cost against occupancy', 'transport': '## Latency of the nodes'}
     text = markdown(parts)
     assert words[present] in text
     assert words[missing] not in text

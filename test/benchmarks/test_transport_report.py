@@ -28,7 +28,7 @@ def test_the_ratio_is_that_of_the_lower_rate():
     assert ratio_to_plain(rows[:3]) == 11.0 / 55.0
     told = [line for line in lines() if line.startswith('tiny_bev_ros takes')]
     assert told == [
-        'tiny_bev_ros takes 0.20 of the time of the best plain way (kept array.array).'
+        'tiny_bev_ros takes 0.20 of the time of the best plain method (kept array.array).'
     ]
 
 
