@@ -25,7 +25,7 @@ def test_contenders():
     assert lines_of(text, 'PointPillars backbone')[0].count('another network') == 3
 
 
-def test_everything_around_them():
+def test_inputs_stages_and_scaling():
     text = markdown(result())
     assert '- torch.compile is left out: no compiler' in text
     assert '| sweep | 2 | 2.00% | 2.00%..2.00% |' in text

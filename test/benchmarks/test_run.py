@@ -13,7 +13,7 @@ from benchmarks import run
 
 
 def without(monkeypatch, package: str) -> None:
-    """As where it is not installed."""
+    """Makes imports of a package fail, as if it were not installed."""
     real = builtins.__import__
 
     def importing(name: str, *arguments, **keywords):
