@@ -194,3 +194,7 @@ def main() -> None:
     (folder / 'bench.md').write_text(text)
     print(text)
     print(f'written: {folder}/bench.md, bench.json and figures')
+
+
+if __name__ == '__main__':
+    main()
