@@ -28,8 +28,8 @@ def test_every_method_delivers_its_arrays(graph: RosGraph, tmp_path: Path, monke
         assert row['sent'] == row['count']
         assert len(row['cpu_ms'][0]) == len(row['cpu_ms'][1]) == 1
         # Best effort may lose arrays on a busy machine.
-        least = row['sent'] if row['reliable'] else row['sent'] // 2
-        assert least <= len(row['ms']) <= row['sent'], row
+        minimum = row['sent'] if row['reliable'] else row['sent'] // 2
+        assert minimum <= len(row['ms']) <= row['sent'], row
         assert min(row['ms']) > 0
 
 

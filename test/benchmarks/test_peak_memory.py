@@ -12,8 +12,8 @@ def filling(megabytes):
 
 
 def test_the_peak_is_the_memory_of_the_call():
-    least = peak_mb(filling, 0.001, threads=1)
-    assert 190 < peak_mb(filling, 200, threads=1) - least < 210
+    baseline = peak_mb(filling, 0.001, threads=1)
+    assert 190 < peak_mb(filling, 200, threads=1) - baseline < 210
 
 
 def test_the_peak_is_no_less_than_the_resident_memory():
