@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Benchmarks: the package beside its peers; run by make bench, not installed."""
+"""Benchmarks of the package against its peers; run by `make bench`, not installed."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The benchmark's result as pictures."""
+"""Figures of the benchmark's results."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ _LEGENDS = {
     'never': 'dense',
     'always': 'sparse',
     'auto': 'auto',
-    'sweep': 'sparse, the pillars of a sweep',
+    'sweep': 'sparse, pillars of a sweep',
 }
 _OURS, _PEERS = 'tab:orange', 'tab:blue'
 
 
-def plot_scaling(growth: dict[str, list[dict[str, Any]]], path: Path) -> None:
-    """Both growth curves.
+def plot_scaling(scaling: dict[str, list[dict[str, Any]]], path: Path) -> None:
+    """Plots the time of a frame against occupancy, and against the size of the map.
 
     Args:
-        growth: from `bench_growth.growth`.
-        path: of the PNG.
+        scaling: result of `benchmarks.engine.scaling.measure_scaling`.
+        path: PNG file to write.
     """
     figure = Figure(figsize=(12, 5), layout='constrained')
     left, right = figure.subplots(1, 2)
     for axes, name, key, label in (
-        (left, 'occupancy', 'share', 'share of cells that are not empty (random places)'),
-        (right, 'range', 'metres', f'side of the map [m], {PILLARS} pillars at random places'),
+        (left, 'occupancy', 'fraction', 'fraction of non-empty cells (random positions)'),
+        (right, 'range', 'metres', f'side of the map [m], {PILLARS} pillars at random positions'),
     ):
-        rows = growth[name]
-        for way, legend in _LEGENDS.items():
-            if way in rows[0]['ms']:
-                style = '--' if way == 'auto' else '-'
-                values = [median(row['ms'][way]) for row in rows]
+        rows = scaling[name]
+        for sparsity, legend in _LEGENDS.items():
+            if sparsity in rows[0]['ms']:
+                style = '--' if sparsity == 'auto' else '-'
+                values = [median(row['ms'][sparsity]) for row in rows]
                 axes.plot([row[key] for row in rows], values, f'o{style}', label=legend)
         axes.set(xlabel=label, ylabel='ms per frame')
         axes.set_yscale('log')
@@ -53,11 +53,11 @@ def plot_scaling(growth: dict[str, list[dict[str, Any]]], path: Path) -> None:
 
 
 def plot_contenders(runs: list[dict[str, Any]], path: Path) -> None:
-    """Times of every contender over the inputs of the first kind, a panel per thread count.
+    """Plots the times of each contender over the inputs of the first kind, a panel per run.
 
     Args:
-        runs: with 'threads' and 'rows', as `bench.measure` makes them.
-        path: of the PNG.
+        runs: runs with 'threads' and 'rows', as `benchmarks.run.measure_engine` returns them.
+        path: PNG file to write.
     """
     kind = kinds(runs[0]['rows'])[0]
     names = list(dict.fromkeys(row['contender'] for run in runs for row in run['rows']))
@@ -66,17 +66,17 @@ def plot_contenders(runs: list[dict[str, Any]], path: Path) -> None:
     panels = figure.subplots(1, len(runs), sharey=True, squeeze=False)[0]
     for axes, run in zip(panels, runs, strict=True):
         rows = of_kind(run['rows'], kind)
-        for place, name in enumerate(names):
+        for position, name in enumerate(names):
             values = [ms for row in rows if row['contender'] == name for ms in row['ms']]
             if values:
                 colour = _OURS if name.startswith(OURS) else _PEERS
-                _box(axes, values, place, colour)
+                _box(axes, values, position, colour)
         count = len({row['input'] for row in rows})
         axes.set_yticks(range(len(names)), names)
         axes.set_ylim(len(names) - 0.5, -0.5)
         axes.set(
             title=f'{count} inputs: {kind}, threads: {run["threads"]}',
-            xlabel='ms per frame: median, quartiles, least and greatest',
+            xlabel='ms per frame: median, quartiles, minimum and maximum',
         )
         axes.set_xscale('log')
         axes.set_xmargin(0.12)
@@ -88,10 +88,10 @@ def plot_contenders(runs: list[dict[str, Any]], path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def _box(axes: Axes, values: list[float], place: int, colour: str) -> None:
+def _box(axes: Axes, values: list[float], position: int, colour: str) -> None:
     axes.boxplot(
         values,
-        positions=[place],
+        positions=[position],
         orientation='horizontal',
         whis=(0, 100),
         widths=0.6,
@@ -102,7 +102,7 @@ def _box(axes: Axes, values: list[float], place: int, colour: str) -> None:
     )
     axes.annotate(
         f'{median(values):.0f}',
-        (max(values), place),
+        (max(values), position),
         xytext=(4, 0),
         textcoords='offset points',
         va='center',
@@ -111,7 +111,7 @@ def _box(axes: Axes, values: list[float], place: int, colour: str) -> None:
 
 
 def _few_ticks(axes: Axes, which: str) -> None:
-    """1, 2, 5, 10, 20, ... as plain numbers on a logarithmic axis."""
+    """Sets ticks at 1, 2, 5, 10, 20, ... as plain numbers on a logarithmic axis."""
     axis = getattr(axes, f'{which}axis')
     axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f'{value:g}'))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How much memory a piece of work takes at its peak."""
+"""Peak memory of a function, measured in a process of its own."""
 
 from __future__ import annotations
 
@@ -19,9 +19,12 @@ _MMAP_THRESHOLD, _SMALL = -3, 65536
 
 
 def memory_mb(field: str) -> float:
-    """VmRSS, what is resident now, or VmHWM, the most that was.
+    """Reads a memory field of this process, in MB.
 
-    Not getrusage: its maximum includes that of the process that started this one.
+    getrusage does not serve: its maximum includes that of the parent process.
+
+    Args:
+        field: VmRSS, the resident memory, or VmHWM, its peak.
     """
     status = Path('/proc/self/status').read_text()
     (kilobytes,) = re.findall(rf'{field}:\s+(\d+) kB', status)
@@ -29,14 +32,14 @@ def memory_mb(field: str) -> float:
 
 
 def peak_mb(prepare: Callable[..., Callable[[], Any]], *arguments: Any, threads: int) -> float:
-    """Growth of a process of its own while it does the work once.
+    """Measures the memory growth of a fresh process during one call, in MB.
 
-    What is let go of does not count, as it would where glibc keeps it.
+    Freed memory does not count, as glibc is set to return it to the system at once.
 
     Args:
-        prepare: makes what does the work; a function of a module, as it goes to that process.
-        *arguments: of it.
-        threads: of PyTorch.
+        prepare: returns the function to measure; must be picklable, a function of a module.
+        *arguments: arguments of ``prepare``.
+        threads: number of threads of PyTorch.
     """
     fresh = multiprocessing.get_context('spawn')
     with ProcessPoolExecutor(1, mp_context=fresh) as pool:
@@ -46,7 +49,7 @@ def peak_mb(prepare: Callable[..., Callable[[], Any]], *arguments: Any, threads:
 def _measured(prepare: Callable[..., Callable[[], Any]], *arguments: Any) -> float:
     *given, threads = arguments
     torch.set_num_threads(threads)
-    mallopt = getattr(ctypes.CDLL(None), 'mallopt', None)  # other C libraries have none
+    mallopt = getattr(ctypes.CDLL(None), 'mallopt', None)  # Other C libraries have none.
     if mallopt is not None:
         mallopt(_MMAP_THRESHOLD, _SMALL)
     with torch.inference_mode():

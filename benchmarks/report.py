@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The benchmark's result as Markdown."""
+"""Markdown report of the benchmark's results."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from benchmarks.engine.end_to_end import CAPPED, PADDED
 from benchmarks.engine.fusion_costs import fusion_table
 from benchmarks.engine.isolated import untuned_sentence
 from benchmarks.engine.scaling import PILLARS
-from benchmarks.tables import as_table, spread
+from benchmarks.tables import SPREAD, as_table, spread
 from benchmarks.timing import median
 from benchmarks.transport.transport_report import transport_tables
 
 _METHOD = """\
-How it was measured: contenders of a table ran in one process and in turn, A B C A B C, with as
-many threads each, after a round that does not count. The allocator keeps large blocks for all of
-them alike, but where a line says otherwise. Times are medians, with the least and the greatest.
-Errors are against the eager float32 network: greatest and mean difference as part of the
-greatest magnitude, and the relative L2 norm; the worst input counts.
-Work: the multiplications of the algorithm, as part of those of the dense network. FMA peak: these
-multiplications per second, as part of what a float32 matrix product of 2048 x 2048 reached
-in the same run with as many threads (lower precisions may exceed it). Peak memory: growth of a
-process of its own, with the first number of threads, while the contender was made and ran once.
-A ratio is that of the medians of one input; given are its median, worst and best over the inputs.
+Method: the contenders of a table ran in one process and in turn, A B C A B C, with the same number
+of threads, after a warm-up round. The allocator keeps large blocks for all of them, unless a line
+says otherwise. Times are medians, with minimum and maximum. Errors are relative to the eager
+float32 network: maximum and mean difference over the greatest magnitude, and the relative L2 norm;
+the worst input counts.
+Work: multiplications of the algorithm over those of the dense network. FMA peak: these
+multiplications per second over those of a float32 matrix product of 2048 x 2048 in the same run
+with the same number of threads (lower precisions may exceed it). Peak memory: growth of a process
+of its own, with the first number of threads, while the contender was built and ran once.
+A ratio is that of the medians of one input; given are its median, minimum and maximum over inputs.
 """
 _NOT_ENGINE = 'another network'
 OURS = ('folded', 'engine')
 
 
 def markdown(result: dict[str, Any]) -> str:
-    """All tables of the parts that were measured."""
+    """Renders all tables of the parts that were measured."""
     machine = ', '.join(f'{key} {value}' for key, value in result['machine'].items())
     parts = ['# Benchmark', machine]
     if 'engine' in result:
@@ -58,29 +58,33 @@ def _engine(result: dict[str, Any]) -> list[str]:
             parts.append(f'{untuned_sentence(run["untuned"])} ({result["alone_input"]}).')
         parts += [f'## PointCloud2 to features, {threads} ({result["alone_input"]})']
         parts += _end_to_end(run['end_to_end'])
-        parts += [f'## Objects and drivable area, {threads} ({result["alone_input"]}), median ms']
+        parts += [f'## Boxes and drivable area, {threads} ({result["alone_input"]}), median ms']
         parts += [detection_table(run['detection'])]
     threads = f'threads {result["runs"][0]["threads"]}'
     parts += [f'## Backbones, {threads} ({result["alone_input"]})']
     parts += [backbone_table(result['backbones'])]
     parts += [f'## A camera, {threads}', fusion_table(result['fusion'])]
-    growth = result['scaling']
-    parts.append(f'## Cost against occupancy, median ms, {threads} (random places)')
-    parts.append(_growth(growth['occupancy'], 'share of 496 x 432 cells', 'share'))
-    parts.append(f'## Cost against range, median ms, {threads} ({PILLARS} pillars, random places)')
-    parts.append(_growth(growth['range'], 'side, m', 'metres'))
-    parts.append(f'The same with {result["alone_input"]}, whose pillars lie as in a street:')
-    parts.append(_sweep_growth(growth['range']))
+    scaling = result['scaling']
+    parts.append(f'## Cost against occupancy, median ms, {threads} (random positions)')
+    parts.append(_scaling(scaling['occupancy'], 'fraction of 496 x 432 cells', 'fraction'))
+    parts.append(
+        f'## Cost against range, median ms, {threads} ({PILLARS} pillars, random positions)'
+    )
+    parts.append(_scaling(scaling['range'], 'side, m', 'metres'))
+    parts.append(
+        f'Cost against range with {result["alone_input"]}, pillars distributed as in a street:'
+    )
+    parts.append(_sweep_scaling(scaling['range']))
     return parts
 
 
 def kinds(rows: list[dict[str, Any]]) -> list[str]:
-    """Kinds of inputs, the first words of their labels."""
+    """Returns the kinds of inputs: the first words of their labels."""
     return list(dict.fromkeys(row['input'].split()[0] for row in rows))
 
 
 def of_kind(rows: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
-    """Rows of one kind of input."""
+    """Returns the rows of one kind of input."""
     return [row for row in rows if row['input'].split()[0] == kind]
 
 
@@ -88,19 +92,19 @@ def _inputs(rows: list[dict[str, Any]]) -> str:
     table = []
     for kind in kinds(rows):
         by_input = {row['input']: row['active_fraction'] for row in of_kind(rows, kind)}
-        shares = list(by_input.values())
-        table.append([kind, str(len(shares)), *spread(shares, '.2%')])
-    return as_table(['kind', 'inputs', 'active share of cells: median', 'least..greatest'], table)
+        fractions = list(by_input.values())
+        table.append([kind, str(len(fractions)), *spread(fractions, '.2%')])
+    return as_table(['kind', 'inputs', 'active fraction of cells: median', SPREAD], table)
 
 
 def _by_contender(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """Rows of each contender, in the same order of inputs."""
+    """Groups rows by contender, each group in the same order of inputs."""
     names = dict.fromkeys(row['contender'] for row in rows)
     return {name: [row for row in rows if row['contender'] == name] for name in names}
 
 
 def _contenders(rows: list[dict[str, Any]], run: dict[str, Any], result: dict[str, Any]) -> str:
-    head = ['', 'median ms', 'least..greatest', 'max error', 'mean error', 'rel. L2', 'work']
+    head = ['', 'median ms', SPREAD, 'max error', 'mean error', 'rel. L2', 'work']
     table = []
     for name, mine in _by_contender(rows).items():
         cells = [name, *spread([ms for row in mine for ms in row['ms']], '.1f')]
@@ -139,27 +143,29 @@ def _times_faster(theirs: list[dict[str, Any]], ours: list[dict[str, Any]]) -> s
 
 def _end_to_end(rows: list[dict[str, Any]]) -> list[str]:
     ms = {row['name']: median(row['ms']) for row in rows}
-    head = ['', 'median ms', 'least..greatest']
+    head = ['', 'median ms', SPREAD]
     table = {row['name']: [row['name'], *spread(row['ms'], '.1f')] for row in rows}
     whole = [row['name'] for row in rows if row['whole']]
     compared = [
-        [*table.pop(name), *[f'{ms[way] / ms[name]:.2f}' for way in (PADDED, CAPPED)]]
+        [*table.pop(name), *[f'{ms[peer] / ms[name]:.2f}' for peer in (PADDED, CAPPED)]]
         for name in whole
     ]
     return [
         as_table([*head, 'times faster than padded', 'than capped'], compared),
-        'Its stages (the straightforward ways take 32 points of a pillar, the engine all):',
+        'Stages (the straightforward methods take 32 points of a pillar, the engine all):',
         as_table(head, list(table.values())),
     ]
 
 
-def _growth(rows: list[dict[str, Any]], unit: str, key: str) -> str:
-    ways = ('always', 'auto', 'never')
-    table = [[f'{row[key]:g}', *[f'{median(row["ms"][way]):.1f}' for way in ways]] for row in rows]
+def _scaling(rows: list[dict[str, Any]], unit: str, key: str) -> str:
+    table = []
+    for row in rows:
+        ms = [f'{median(row["ms"][sparsity]):.1f}' for sparsity in ('always', 'auto', 'never')]
+        table.append([f'{row[key]:g}', *ms])
     return as_table([unit, 'sparse', 'auto', 'dense'], table)
 
 
-def _sweep_growth(rows: list[dict[str, Any]]) -> str:
+def _sweep_scaling(rows: list[dict[str, Any]]) -> str:
     table = [
         [f'{row["metres"]:g}', str(row['sweep_pillars']), f'{median(row["ms"]["sweep"]):.1f}']
         for row in rows

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measures engine and transport beside their peers, on this machine's CPU.
+"""Benchmarks engine and transport against their peers on this machine's CPU.
 
-Writes Markdown, JSON and PNG; the report says how each figure was taken.
+Writes Markdown, JSON and PNG files; the report describes the method.
 """
 
 from __future__ import annotations
@@ -44,13 +44,16 @@ _CALIBRATION_SWEEPS = 2
 def measure_engine(
     points: dict[str, np.ndarray], one: str, options: argparse.Namespace, scratch: Path
 ) -> dict[str, Any]:
-    """The engine beside its peers.
+    """Measures the engine and its peers.
 
     Args:
-        points: clouds by label.
-        one: the label of the one that is measured alone.
-        options: threads and rounds, as `main` reads them.
-        scratch: an empty folder for what child processes read.
+        points: clouds (N,4) float32 by label.
+        one: label of the cloud for measurements on a single input.
+        options: threads and rounds, as `main` parses them.
+        scratch: empty folder for the input files of child processes.
+
+    Returns:
+        Results that `benchmarks.report.markdown` renders.
     """
     network = backbone()
     example = next(image for _, image in pseudo_images({one: points[one]}))
@@ -93,8 +96,8 @@ def measure_engine(
 def try_transport(
     points: dict[str, np.ndarray], one: str, options: argparse.Namespace, folder: Path
 ) -> dict[str, Any]:
-    """Nodes and tensors as processes of their own; only a line why not, where there is no ROS."""
-    # Both need rclpy, and messages.
+    """Measures nodes and tensor messages between processes; without ROS, one line says why not."""
+    # Both modules need rclpy and message packages.
     nodes, why_not = import_optional('benchmarks.transport.node_latency')
     arrays, why = import_optional('benchmarks.transport.array_transfers')
     if why_not := why_not or why:
@@ -110,23 +113,27 @@ def try_transport(
             'arrays': arrays.measure_transfers(rounds, folder),
         }
     except (LookupError, OSError, TinyBevError) as error:
-        # LookupError: the package is not installed; OSError: no ROS environment is sourced.
+        # LookupError: the package is not installed. OSError: no ROS environment is sourced.
         return {'left_out': [f'The transport is left out: {one_line(error)}']}
 
 
 def try_export(network: nn.Module, folder: Path) -> list[str]:
-    """Writes the network for ONNX Runtime, int8 calibrated on a simulation; or says why not."""
+    """Exports the network for ONNX Runtime, int8 calibrated on simulated clouds.
+
+    Returns:
+        Lines about a failure; none if the files were written.
+    """
     sweeps = {str(i): simulated(i) for i in range(_CALIBRATION_SWEEPS)}
     calibration = [image for label, image in pseudo_images(sweeps) if label in sweeps]
     try:
         export_onnx(network, calibration, folder)
-    except Exception as error:  # an exporter fails in many ways, and is a peer only
+    except Exception as error:  # Exporters raise errors of any kind, and a peer may be absent.
         return [f'ONNX Runtime is left out: {one_line(error)}']
     return []
 
 
 def processor() -> str:
-    """Its name, as Linux has it."""
+    """Returns the name of the CPU, as reported by Linux."""
     try:
         found = re.search(r'model name\s*: (.+)', Path('/proc/cpuinfo').read_text())
     except OSError:
@@ -136,24 +143,32 @@ def processor() -> str:
 
 @torch.inference_mode()
 def main() -> None:
-    """Entry point of the bench executable."""
-    parser = argparse.ArgumentParser(prog='bench', description=__doc__.splitlines()[0])
-    parser.add_argument(
-        '--threads', type=int, nargs='+', default=[1], help='of each contender; a table for each'
+    """Command line of `python -m benchmarks.run`."""
+    parser = argparse.ArgumentParser(
+        prog='python -m benchmarks.run', description=__doc__.splitlines()[0]
     )
-    parser.add_argument('--rounds', type=int, default=5, help='runs of each on each input')
-    parser.add_argument('--output', default='build/bench', help='folder for the results')
+    parser.add_argument(
+        '--threads',
+        type=int,
+        nargs='+',
+        default=[1],
+        help='thread counts of the contenders, a table for each (default: 1)',
+    )
+    parser.add_argument(
+        '--rounds', type=int, default=5, help='timed runs per contender and input (default: 5)'
+    )
+    parser.add_argument('--output', default='build/bench', help='folder of the results')
     parser.add_argument(
         '--data',
         default=os.environ.get('TINY_BEV_DATA', '../shared/data'),
-        help='folder with kitti/velodyne/*.bin; where it is absent a street is simulated',
+        help='folder with kitti/velodyne/*.bin; without it, streets are simulated',
     )
     parser.add_argument(
-        '--only', choices=['engine', 'transport'], help='one part; default: both of them'
+        '--only', choices=['engine', 'transport'], help='run one part instead of both'
     )
     options = parser.parse_args()
     warnings.filterwarnings('ignore', category=DeprecationWarning)
-    logging.getLogger().setLevel(logging.ERROR)  # the quantizer warns about its own steps
+    logging.getLogger().setLevel(logging.ERROR)  # The quantizer warns about its own steps.
     tuned = configure_malloc()
     folder = Path(options.output)
     folder.mkdir(parents=True, exist_ok=True)
@@ -164,7 +179,7 @@ def main() -> None:
             'processor': processor(),
             'cores': os.cpu_count(),
             'PyTorch': torch.__version__,
-            'allocator': 'tuned' if tuned else 'as shipped, or as the user has tuned it',
+            'allocator': 'tuned' if tuned else 'default, or as set by the user',
         },
     }
     if options.only != 'transport':
@@ -178,4 +193,8 @@ def main() -> None:
     (folder / 'bench.json').write_text(json.dumps(result))
     (folder / 'bench.md').write_text(text)
     print(text)
-    print(f'written: {folder}/bench.md, bench.json and pictures')
+    print(f'written: {folder}/bench.md, bench.json and figures')
+
+
+if __name__ == '__main__':
+    main()

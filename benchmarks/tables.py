@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Markdown tables of the benchmark's reports."""
+"""Markdown tables of reports."""
 
 from __future__ import annotations
 
 from benchmarks.timing import median
 
+SPREAD = 'min..max'
+
 
 def as_table(head: list[str], rows: list[list[str]]) -> str:
-    """A head and its rows."""
+    """Renders a Markdown table from a head and rows of cells."""
     lines = [head, ['---'] * len(head), *rows]
     return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)
 
 
 def spread(values: list[float], form: str) -> list[str]:
-    """Two cells: the median, and the least with the greatest."""
+    """Formats two cells: the median; minimum and maximum (head: SPREAD)."""
     return [format(median(values), form), f'{min(values):{form}}..{max(values):{form}}']

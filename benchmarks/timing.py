@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the benchmark takes time."""
+"""Time measurement of the benchmarks."""
 
 from __future__ import annotations
 
@@ -16,10 +16,17 @@ _PAUSE_S = 0.05
 
 
 def interleaved(work: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
-    """Milliseconds of each, taken in turn after one round that does not count.
+    """Times functions in turn, after one warm-up round.
 
-    Between two of them is a pause: idle threads of the one before go on spinning for a while,
-    and would take a core from the next.
+    A pause follows each call: idle threads of a function spin on for a while, and would take a
+    core from the next one.
+
+    Args:
+        work: functions by name.
+        rounds: number of timed calls of each function.
+
+    Returns:
+        Milliseconds of each call, by name.
     """
     times: dict[str, list[float]] = {name: [] for name in work}
     for number in range(rounds + 1):
@@ -33,14 +40,14 @@ def interleaved(work: dict[str, Callable[[], Any]], rounds: int) -> dict[str, li
 
 
 def median(values: list[float]) -> float:
-    """Of milliseconds."""
+    """Returns the median of times."""
     return statistics.median(values)
 
 
 def fma_peak() -> float:
-    """Multiplications with addition per second, float32, that a large matrix product reaches.
+    """Measures the float32 multiply-adds per second of a large matrix product.
 
-    With as many threads as PyTorch has now; the best of a few.
+    Takes the best of a few products, with the present number of threads of PyTorch.
     """
     a, b = torch.rand(_SIDE, _SIDE), torch.rand(_SIDE, _SIDE)
     product = torch.empty(_SIDE, _SIDE)

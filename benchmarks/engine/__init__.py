@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Benchmarks of inference in one process."""
+"""Benchmarks of inference within one process."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What each backbone of the registry costs: time through the engine and without it, memory."""
+"""Costs of each registered backbone: time with the engine and with PyTorch, peak memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from benchmarks.engine.benchmark_inputs import CPU, KITTI, pillar_feature_net, trained_like
 from benchmarks.engine.contenders import multiplications
 from benchmarks.peak_memory import peak_mb
-from benchmarks.tables import as_table, spread
+from benchmarks.tables import SPREAD, as_table, spread
 from benchmarks.timing import interleaved, median
 from tiny_bev_ros.inference.backbone_runner import BackboneRunner
 from tiny_bev_ros.inference.pillar_runner import PillarRunner
@@ -24,12 +24,15 @@ _IN_CHANNELS = 64
 
 
 def measure_backbones(points: np.ndarray, threads: int, rounds: int) -> list[dict[str, Any]]:
-    """A row per backbone, each with its own default widths, on the KITTI grid.
+    """Measures each backbone with its default widths on the KITTI grid.
 
     Args:
-        points: (N,4) float32 of one sweep.
-        threads: of everything.
-        rounds: runs of each.
+        points: (N,4) float32 points of one sweep.
+        threads: number of threads of engine and PyTorch.
+        rounds: timed runs of each backbone.
+
+    Returns:
+        One row per backbone.
     """
     pillars = PillarRunner(pillar_feature_net(), KITTI, CPU).pillars(points)
     dense = scatter(*pillars, KITTI.shape)
@@ -54,7 +57,7 @@ def measure_backbones(points: np.ndarray, threads: int, rounds: int) -> list[dic
 
 
 def backbone_table(rows: list[dict[str, Any]]) -> str:
-    """A table of medians."""
+    """Renders the rows as a Markdown table of medians."""
     head = ['backbone', 'parameters', 'multiplications of PyTorch', 'PyTorch, ms', 'engine, ms']
     table = [
         [
@@ -67,7 +70,7 @@ def backbone_table(rows: list[dict[str, Any]]) -> str:
         ]
         for row in rows
     ]
-    return as_table([*head, 'least..greatest', 'peak memory of the engine, MB'], table)
+    return as_table([*head, SPREAD, 'peak memory of the engine, MB'], table)
 
 
 def _network(name: str) -> torch.nn.Module:

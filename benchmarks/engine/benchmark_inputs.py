@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the benchmark feeds its contenders: one network, clouds, and pseudo-images."""
+"""Inputs of the benchmarks: network, clouds and pseudo-images."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _CHANNELS = 64
 
 
 def trained_like(network: nn.Module) -> nn.Module:
-    """Batch norms with statistics as after training, in eval mode."""
+    """Sets random batch norm statistics, as after training, and eval mode."""
     with seeded(1), torch.no_grad():
         for module in network.modules():
             if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
@@ -35,13 +35,13 @@ def trained_like(network: nn.Module) -> nn.Module:
 
 
 def backbone() -> nn.Module:
-    """The network that every contender computes, the same in every process."""
+    """Builds the network that every contender computes, equal in every process."""
     with seeded(0):
         return trained_like(build_backbone('tiny'))
 
 
 def pillar_feature_net(max_points: int | None = None) -> PillarFeatureNet:
-    """Its pillar feature net, with the same weights whatever `max_points` is."""
+    """Builds the pillar feature net; its weights do not depend on `max_points`."""
     with seeded(0):
         network = PillarFeatureNet(max_points=max_points)
     trained_like(network)
@@ -49,11 +49,14 @@ def pillar_feature_net(max_points: int | None = None) -> PillarFeatureNet:
 
 
 def clouds(folder: Path) -> dict[str, np.ndarray]:
-    """Real KITTI sweeps where there are some, else simulated ones: (N,4) float32 by label.
+    """Reads KITTI sweeps, or simulates some if there are none.
 
     Args:
-        folder: with kitti/velodyne/*.bin, whole turns of the sensor, and
-            kitti/velodyne_reduced/*.bin, what the camera sees of them.
+        folder: folder with kitti/velodyne/*.bin, full turns of the sensor, and
+            kitti/velodyne_reduced/*.bin, the points within the camera's view.
+
+    Returns:
+        Clouds (N,4) float32 by label.
     """
     found = {
         f'{kind} {path.stem}': read_sweep(path)
@@ -64,13 +67,13 @@ def clouds(folder: Path) -> dict[str, np.ndarray]:
 
 
 def simulated(number: int) -> np.ndarray:
-    """(N,4) float32, a sweep of a street."""
+    """Simulates a sweep of a street, (N,4) float32."""
     scene, pose = street(0).at(number / 2), ego_pose(plan_of(0), 4.0 * number)
     return scan(scene, LIDARS['hdl64'], pose, number).points
 
 
 def random_pillars(shape: tuple[int, int], count: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Features (count,64) and cells (count,2) at random places of a map of (H,W)."""
+    """Draws features (count,64) and cells (count,2) at random positions of a map (H,W)."""
     random = np.random.default_rng(seed)
     flat = np.sort(random.choice(shape[0] * shape[1], count, replace=False))
     cells = torch.from_numpy(np.stack([flat // shape[1], flat % shape[1]], 1))
@@ -78,7 +81,7 @@ def random_pillars(shape: tuple[int, int], count: int, seed: int) -> tuple[Tenso
 
 
 def pseudo_images(points: dict[str, np.ndarray]) -> Iterator[tuple[str, Tensor]]:
-    """Label and (1,64,496,432) of each cloud, then of uniformly random maps."""
+    """Yields label and pseudo-image (1,64,496,432) of each cloud, then of uniform random maps."""
     stage = PillarRunner(pillar_feature_net(), KITTI, CPU)
     for label, cloud in points.items():
         yield label, stage.scatter(stage.pillars(cloud))
@@ -91,5 +94,5 @@ def pseudo_images(points: dict[str, np.ndarray]) -> Iterator[tuple[str, Tensor]]
 
 
 def active_fraction(pseudo_image: Tensor) -> float:
-    """Part of the cells that are not all zero."""
+    """Returns the fraction of cells with a non-zero channel."""
     return float((pseudo_image != 0).any(1).float().mean())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Contenders on the same pseudo-images: times and errors."""
+"""Times and errors of the contenders on common pseudo-images."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ from benchmarks.timing import interleaved
 def compare(
     points: dict[str, np.ndarray], network: nn.Module, found: dict[str, Contender], rounds: int
 ) -> list[dict[str, Any]]:
-    """A row per input and contender.
+    """Measures each contender on each input.
 
     Args:
-        points: clouds (N,4) float32 by label; uniformly random maps are added.
-        network: the backbone, in eval mode; errors are against its result.
+        points: clouds (N,4) float32 by label; uniform random maps are added.
+        network: backbone in eval mode, the reference of errors.
         found: contenders by name.
-        rounds: runs of each on each input.
+        rounds: timed runs of each contender on each input.
 
     Returns:
-        Rows with 'input', 'contender', 'ms' (a list), 'active_fraction' of the input's cells,
-        'work_fraction' of the dense network's multiplications, and `errors`.
+        One row per input and contender: 'input', 'contender', 'ms' (a list), 'active_fraction'
+        of the input's cells, 'work_fraction' of the dense multiplications, and `errors`.
     """
     rows = []
     for label, image in tqdm(pseudo_images(points), desc='inputs', disable=None):
-        wanted, share = network(image), active_fraction(image)
+        wanted, active = network(image), active_fraction(image)
         times = interleaved({name: partial(run, image) for name, run in found.items()}, rounds)
         for name, run in found.items():
             got = run(image)
-            row = {'input': label, 'contender': name, 'ms': times[name], 'active_fraction': share}
+            row = {'input': label, 'contender': name, 'ms': times[name], 'active_fraction': active}
             row['work_fraction'] = work_fraction(run, network, KITTI.shape)
             rows.append(row | errors(got, wanted))
     return rows
 
 
 def errors(got: Tensor, wanted: Tensor) -> dict[str, float]:
-    """Relative to the greatest magnitude, and in the L2 norm; none for another shape."""
+    """Computes errors relative to the greatest magnitude and L2 norm; none if shapes differ."""
     if got.shape != wanted.shape:
         return {}
     off, greatest = (got - wanted).abs(), wanted.abs().max()

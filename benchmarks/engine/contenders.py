@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the benchmark runs against each other; each maps a pseudo-image to features."""
+"""Contenders of the benchmark: functions from a pseudo-image to features."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tiny_bev_ros.inference.backbone_runner import BackboneRunner
 from tiny_bev_ros.optional_imports import one_line
 
 POINTPILLARS = 'PointPillars backbone (OpenPCDet, mmdetection3d)'
-# A precision that the processor has not got would take most of the benchmark's time.
+# A precision without CPU instructions would take most of the benchmark's time.
 _TOO_SLOW = 2.0
 _ENGINES = {
     'folded float32': ('float32', 'never'),
@@ -40,13 +40,13 @@ _ENGINES = {
 def builders(
     network: nn.Module, shape: tuple[int, int], threads: int, models: Path
 ) -> dict[str, Callable[[], Contender]]:
-    """What makes each contender, by name; the network as its author wrote it first.
+    """Returns a function per contender that builds it, by name; the eager network first.
 
     Args:
-        network: the backbone, in eval mode.
+        network: backbone in eval mode.
         shape: (H,W) of the pseudo-images.
-        threads: of each contender.
-        models: folder with what `bench_peers.export_onnx` writes, or nothing.
+        threads: number of threads of each contender.
+        models: folder with the files of `benchmarks.engine.peers.export_onnx`, if any.
     """
 
     def engine(precision: str, sparsity: str) -> Contender:
@@ -65,22 +65,22 @@ def builders(
             if path.exists()
         },
         POINTPILLARS: lambda: PointPillarsBackbone().eval(),
-        **{name: partial(engine, *way) for name, way in _ENGINES.items()},
+        **{name: partial(engine, *options) for name, options in _ENGINES.items()},
     }
 
 
 def build(
     makers: dict[str, Callable[[], Contender]], example: Tensor
 ) -> tuple[dict[str, Contender], list[str]]:
-    """Makes the contenders and runs each, so that it compiles what it compiles.
+    """Builds the contenders and runs each once, which also compiles.
 
     Args:
-        makers: from `builders`.
-        example: (1,64,H,W).
+        makers: result of `builders`.
+        example: pseudo-image (1,64,H,W).
 
     Returns:
-        By name those that work and are not far slower than the first, and a line about each
-        that is left out.
+        Contenders by name, without those that fail or are far slower than the first, and a line
+        about each that is left out.
     """
     found: dict[str, Contender] = {}
     left_out: list[str] = []
@@ -92,7 +92,7 @@ def build(
                 left_out.append(f'{name} is left out, as it computes in float32: {why}')
                 continue
             (ms,) = interleaved({'': partial(contender, example)}, 1)['']
-        except Exception as error:  # what a missing compiler or package raises is not ours
+        except Exception as error:  # Missing compilers and packages raise errors of any kind.
             if name in _ENGINES:
                 raise
             left_out.append(f'{name} is left out: {one_line(error)}')
@@ -107,14 +107,14 @@ def build(
 
 
 def multiplications(network: nn.Module, shape: tuple[int, int]) -> int:
-    """Of the convolutions of a network on a map of (H,W), without computing them."""
+    """Counts the multiplications of a network's convolutions on a map (H,W), without running."""
     with FlopCounterMode(display=False) as counter:
         copy.deepcopy(network).to('meta')(torch.empty(1, 64, *shape, device='meta'))
     return counter.get_total_flops() // 2
 
 
 def work_fraction(contender: Contender, network: nn.Module, shape: tuple[int, int]) -> float:
-    """Multiplications of the last run as part of those of the dense network."""
+    """Returns the multiplications of the last run over those of the dense network."""
     if isinstance(contender, BackboneRunner):
         statistics = contender.statistics
         return statistics.work_fraction if statistics.path == 'sparse' else 1.0

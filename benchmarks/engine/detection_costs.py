@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What objects and drivable area cost over the features alone, with the shipped weights."""
+"""Costs of boxes and drivable area beyond the features, with the shipped weights."""
 
 from __future__ import annotations
 
@@ -27,12 +27,15 @@ _MIN_SCORES = (0.3, 0.3, 0.3)
 
 
 def measure_detection(points: np.ndarray, threads: int, rounds: int) -> list[dict[str, Any]]:
-    """A row per map, precision and stage, with times.
+    """Times each stage from points to boxes.
 
     Args:
-        points: (N,4) float32 of one sweep.
-        threads: of everything.
-        rounds: runs of each.
+        points: (N,4) float32 points of one sweep.
+        threads: number of threads of the engine.
+        rounds: timed runs of each stage.
+
+    Returns:
+        One row per map, precision and stage.
     """
     network, description = load_weights(weights_file(WEIGHTS[0]))
     work: dict[str, Callable[[], Any]] = {}
@@ -56,7 +59,7 @@ def measure_detection(points: np.ndarray, threads: int, rounds: int) -> list[dic
 
 
 def detection_table(rows: list[dict[str, Any]]) -> str:
-    """A table of medians."""
+    """Renders the rows as a Markdown table of medians."""
     ms = {(row['map'], row['precision'], row['stage']): median(row['ms']) for row in rows}
     table = []
     for name in _MAPS:
@@ -74,4 +77,4 @@ def detection_table(rows: list[dict[str, Any]]) -> str:
                 ]
             )
     head = ['map', 'precision', 'pillars', 'backbone', 'heads', 'features alone']
-    return as_table([*head, 'times as long with objects and area'], table)
+    return as_table([*head, 'time ratio with boxes and area'], table)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""PointCloud2 to features: the engine beside the straightforward ways, split by stage."""
+"""Times from PointCloud2 to features: engine and straightforward methods, also by stage."""
 
 from __future__ import annotations
 
@@ -26,13 +26,16 @@ _PRECISIONS = ('float32', 'bfloat16')
 def measure_end_to_end(
     points: np.ndarray, network: nn.Module, threads: int, rounds: int
 ) -> list[dict[str, Any]]:
-    """A row per way and per stage, with times.
+    """Times the methods and their stages.
 
     Args:
-        points: (N,4) float32 of one sweep.
-        network: the backbone, in eval mode.
-        threads: of everything.
-        rounds: runs of each.
+        points: (N,4) float32 points of one sweep.
+        network: backbone in eval mode.
+        threads: number of threads of the engine.
+        rounds: timed runs of each method and stage.
+
+    Returns:
+        Rows with 'name', 'whole' (True for a method, False for a stage) and 'ms'.
     """
     capped = pillar_feature_net(MAX_POINTS)
     stage = PillarRunner(pillar_feature_net(), KITTI, CPU)
@@ -67,7 +70,7 @@ def measure_end_to_end(
         found = stage.pillars(decode_cloud(message).points)
         return engines[precision].from_checked(*found, KITTI.shape)
 
-    ways = {
+    methods = {
         PADDED: padded,
         CAPPED: without_padding,
         f'{_ENGINE}float32': lambda: whole('float32'),
@@ -84,5 +87,5 @@ def measure_end_to_end(
         'engine: float32': lambda: engines['float32'].from_checked(*pillars, KITTI.shape),
         'engine: bfloat16': lambda: engines['bfloat16'].from_checked(*pillars, KITTI.shape),
     }
-    times = interleaved(ways | stages, rounds)
-    return [{'name': name, 'whole': name in ways, 'ms': ms} for name, ms in times.items()]
+    times = interleaved(methods | stages, rounds)
+    return [{'name': name, 'whole': name in methods, 'ms': ms} for name, ms in times.items()]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a camera costs: its encoder, and both ways of fusion, with their memory."""
+"""Costs of a camera: times and memory of its encoder and of both fusion modes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 
 from benchmarks.engine.benchmark_inputs import CPU
 from benchmarks.peak_memory import peak_mb
-from benchmarks.tables import as_table, spread
+from benchmarks.tables import SPREAD, as_table, spread
 from benchmarks.timing import interleaved
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.inference.camera_runner import CameraRunner
@@ -20,7 +20,7 @@ from tiny_bev_ros.inference.fusion_runner import FusionRunner
 from tiny_bev_ros.models import Camera, CameraEncoder, FuTrFusion, make_camera, seeded
 from tiny_bev_ros.models.fusion.futr import MODES
 
-# One of KITTI's: 1242 x 375 pixels, some 80 degrees wide, as it lies ahead of the sensor.
+# KITTI's front camera: 1242 x 375 pixels, about 80 degrees wide; its pose relative to the LiDAR.
 _SIZE = (1242, 375)
 _K = (721.5, 0.0, 609.6, 0.0, 721.5, 172.9, 0.0, 0.0, 1.0)
 _AHEAD = ((0, -1, 0, 0), (0, 0, -1, -0.08), (1, 0, 0, -0.27), (0, 0, 0, 1))
@@ -29,11 +29,14 @@ _CELL = 0.4
 
 
 def measure_fusion(threads: int, rounds: int) -> list[dict[str, Any]]:
-    """A row per stage, with times, and memory as computed and as measured.
+    """Measures times and memory of each stage.
 
     Args:
-        threads: of everything.
-        rounds: runs of each.
+        threads: number of threads of PyTorch in the memory measurement.
+        rounds: timed runs of each stage.
+
+    Returns:
+        One row per stage, with memory as computed and as measured.
     """
     work: dict[str, Callable[[], Any]] = {'encoder': _encoding()}
     for side in _SIDES:
@@ -63,7 +66,7 @@ def measure_fusion(threads: int, rounds: int) -> list[dict[str, Any]]:
 
 
 def fusion_table(rows: list[dict[str, Any]]) -> str:
-    """A table of medians."""
+    """Renders the rows as a Markdown table of medians."""
     table = [
         [
             row['stage'],
@@ -73,7 +76,7 @@ def fusion_table(rows: list[dict[str, Any]]) -> str:
         ]
         for row in rows
     ]
-    head = ['stage', 'median ms', 'least..greatest', 'memory as computed, MB']
+    head = ['stage', 'median ms', SPREAD, 'computed memory, MB']
     return as_table([*head, 'peak memory, MB'], table)
 
 
@@ -82,7 +85,7 @@ def _camera() -> Camera:
 
 
 def grid(side: int) -> BevGrid:
-    """Of side x side cells."""
+    """Builds a grid of side x side cells."""
     half = side * _CELL / 2
     return BevGrid((0, 2 * half), (-half, half), (-3, 1), _CELL)
 
@@ -95,7 +98,7 @@ def _encoding() -> Callable[[], Any]:
 
 
 def parts(mode: str) -> tuple[FusionRunner, torch.Tensor, Camera]:
-    """A stage with random weights, and features of an image with their camera."""
+    """Builds a fusion runner with random weights, random image features and their camera."""
     with seeded(0):
         encoder = CameraEncoder()
         stage = FusionRunner(FuTrFusion(128, encoder.channels, mode), CPU)
@@ -105,7 +108,7 @@ def parts(mode: str) -> tuple[FusionRunner, torch.Tensor, Camera]:
 
 
 def fusing(mode: str, side: int) -> Callable[[], Any]:
-    """What fuses a map of side x side cells with them."""
+    """Returns a function that fuses a map of side x side cells with the features of an image."""
     stage, features, camera = parts(mode)
     with seeded(1):
         bev = torch.rand(1, stage.channels, side, side)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One contender alone in a fresh process: its peak memory, its time with another allocator.
+"""Measurement of one contender in a fresh process: peak memory, times by allocator setting.
 
-Run as a module it is that process: it prints JSON.
+Run as a module, this file is that process and prints JSON.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ _LIMIT_S = 180.0
 def run_isolated(
     contender: str, image: Path, models: Path, *, threads: int, rounds: int = 0, tuned: bool = True
 ) -> dict[str, Any]:
-    """What a process that has only this contender measures.
+    """Measures one contender in a process of its own.
 
     Args:
-        contender: a name of `bench_contenders.builders`.
-        image: .npy file with (1,64,H,W) float32.
-        models: folder with the stored networks.
-        threads: of the contender.
-        rounds: runs that are timed.
-        tuned: whether the allocator keeps large blocks; else it is as shipped.
+        contender: name of a contender, a key of `benchmarks.engine.contenders.builders`.
+        image: .npy file with a pseudo-image (1,64,H,W) float32.
+        models: folder with the exported networks.
+        threads: number of threads of the contender.
+        rounds: number of timed runs.
+        tuned: True if the allocator keeps large blocks; False for its default.
 
     Returns:
-        'peak_mb', the growth of memory while it was made and ran once, and 'ms' of the rounds.
+        'peak_mb', memory growth while the contender was built and ran once; 'ms' of the rounds.
 
     Raises:
-        TinyBevError: the process failed; the message is its last line.
+        TinyBevError: the process failed; the message ends with its last line.
     """
     command = [sys.executable, '-m', __name__, contender, str(image), str(models)]
     command += ['--threads', str(threads), '--rounds', str(rounds)]
@@ -55,17 +55,20 @@ def run_isolated(
             command, capture_output=True, text=True, timeout=_LIMIT_S, check=False
         )
     except subprocess.TimeoutExpired:
-        raise TinyBevError(f'{contender} took more than {_LIMIT_S:g} s alone') from None
+        raise TinyBevError(
+            f'{contender} took more than {_LIMIT_S:g} s in its own process'
+        ) from None
     if done.returncode:
-        said = done.stderr.strip().splitlines()
-        raise TinyBevError(f'{contender} failed alone: {said[-1] if said else "no output"}')
+        lines = done.stderr.strip().splitlines()
+        reason = lines[-1] if lines else 'no output'
+        raise TinyBevError(f'{contender} failed in its own process: {reason}')
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def peak_memory(
     names: list[str], image: Path, models: Path, threads: int
 ) -> tuple[dict[str, float], list[str]]:
-    """Megabytes by contender, and a line about each that could not be measured."""
+    """Measures peak memory in MB by contender; returns also a line about each failure."""
     found, left_out = {}, []
     for name in names:
         try:
@@ -76,7 +79,7 @@ def peak_memory(
 
 
 def untuned_eager(image: Path, models: Path, threads: int, rounds: int) -> dict[str, list[float]]:
-    """Milliseconds of the eager network with the allocator as shipped and tuned, in turn."""
+    """Times the eager network with the default and the tuned allocator in turn, in ms."""
     times: dict[str, list[float]] = {'untuned': [], 'tuned': []}
     for name in ['untuned', 'tuned'] * 2:
         tuned = name == 'tuned'
@@ -88,7 +91,7 @@ def untuned_eager(image: Path, models: Path, threads: int, rounds: int) -> dict[
 
 
 def untuned_sentence(times: dict[str, list[float]]) -> str:
-    """One sentence of it."""
+    """Renders the result of `untuned_eager` as a sentence."""
     untuned, tuned = median(times['untuned']), median(times['tuned'])
     return (
         f'eager, allocator untuned: {untuned:.1f} ms '
@@ -99,7 +102,7 @@ def untuned_sentence(times: dict[str, list[float]]) -> str:
 
 @torch.inference_mode()
 def main() -> None:
-    """The process."""
+    """Entry point of the measuring process."""
     parser = argparse.ArgumentParser()
     parser.add_argument('contender')
     parser.add_argument('image', type=Path)

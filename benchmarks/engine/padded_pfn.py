@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A padded pillar feature net, as OpenPCDet and mmdetection3d write it, to compare with."""
+"""Padded pillar feature net, as OpenPCDet and mmdetection3d implement it, for comparison."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ MAX_POINTS = 32
 
 
 def voxelise(points: Tensor, grid: BevGrid) -> tuple[Tensor, Tensor, Tensor]:
-    """Points of each pillar in an array that is filled up with zeros.
+    """Gathers the points of each pillar in an array padded with zeros.
 
     Args:
-        points: (N,F) float32.
-        grid: where the pillars stand.
+        points: (N,F) float32 points.
+        grid: grid of the pillars.
 
     Returns:
-        Voxels (P,32,F) float32, how many points each has, (P,) int64, at most 32, and cells
-        (P,2) int64 [row, col].
+        Voxels (P,32,F) float32, their numbers of points (P,) int64, at most 32, and cells (P,2)
+        int64 [row, col].
     """
     pillars = group(points, grid)
     first = pillars.counts.cumsum(0) - pillars.counts
@@ -36,14 +36,14 @@ def voxelise(points: Tensor, grid: BevGrid) -> tuple[Tensor, Tensor, Tensor]:
 def encode(
     network: PillarFeatureNet, voxels: Tensor, counts: Tensor, cells: Tensor, grid: BevGrid
 ) -> Tensor:
-    """Features (P,C) of voxels, through all of their rows, empty or not.
+    """Computes the features (P,C) of voxels, over all of their rows, padding included.
 
     Args:
-        network: whose weights; of 10 channels.
-        voxels: (P,32,4), with `counts` (P,) and `cells` (P,2) from `voxelise`.
-        counts: see there.
-        cells: see there.
-        grid: the same.
+        network: pillar feature net of 10 input channels, whose weights are used.
+        voxels: (P,32,4) float32 points, from `voxelise`.
+        counts: (P,) numbers of points, from `voxelise`.
+        cells: (P,2) cells, from `voxelise`.
+        grid: grid of the pillars.
     """
     xyz = voxels[:, :, :3]
     to_mean = xyz - (xyz.sum(1) / counts[:, None])[:, None]

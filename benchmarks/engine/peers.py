@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Other ways to compute a backbone, and another backbone, for the benchmark."""
+"""Peers of the engine: other runtimes of a backbone, and the backbone of PointPillars."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Contender = Callable[[Tensor], Tensor]
 
 
 class PointPillarsBackbone(nn.Module):
-    """The 2-D backbone of PointPillars as OpenPCDet and mmdetection3d configure it for KITTI.
+    """2-D backbone of PointPillars as OpenPCDet and mmdetection3d configure it for KITTI.
 
     Three stages of stride 2 with 3, 5 and 5 further convolutions of 64, 128 and 256 channels,
     each brought to stride 2 and 128 channels: (B,64,H,W) to (B,384,H/2,W/2).
@@ -35,7 +35,7 @@ class PointPillarsBackbone(nn.Module):
             channels = width
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B,64,H,W), H and W multiples of 8, to (B,384,H/2,W/2)."""
+        """Maps (B,64,H,W), H and W multiples of 8, to (B,384,H/2,W/2)."""
         maps = []
         for stage, up in zip(self.stages, self.ups, strict=True):
             x = stage(x)
@@ -49,8 +49,8 @@ def _conv(channels: int, width: int, stride: int) -> list[nn.Module]:
 
 
 def compiled(network: nn.Module, threads: int) -> Contender:
-    """The network through torch.compile (inductor), weights folded in; compiles when run."""
-    # Compilers that wait in a pool of processes would disturb what is timed after them.
+    """Compiles the network by torch.compile (inductor), weights folded in, at the first run."""
+    # Waiting compiler processes of a pool would disturb later measurements.
     os.environ['TORCHINDUCTOR_COMPILE_THREADS'] = '1'
     torch.compiler.reset()
     run: Any = torch.compile(network, options={'freezing': True, 'cpp.threads': threads})
@@ -58,11 +58,11 @@ def compiled(network: nn.Module, threads: int) -> Contender:
 
 
 class OnnxRuntime:
-    """A stored network in ONNX Runtime.
+    """Exported network in ONNX Runtime.
 
     Args:
-        path: of the .onnx file.
-        threads: how many.
+        path: .onnx file.
+        threads: number of threads.
     """
 
     def __init__(self, path: Path, threads: int) -> None:
@@ -75,20 +75,20 @@ class OnnxRuntime:
         )
 
     def __call__(self, x: Tensor) -> Tensor:
-        """(1,64,H,W) to (1,128,H/2,W/2)."""
+        """Maps (1,64,H,W) to (1,128,H/2,W/2)."""
         (y,) = self._session.run(None, {'x': x.numpy()})
         return torch.from_numpy(y)
 
 
 def export_onnx(network: nn.Module, calibration: list[Tensor], folder: Path) -> None:
-    """Writes float32.onnx and int8.onnx.
+    """Exports a network as float32.onnx and int8.onnx.
 
     Args:
-        network: in eval mode.
+        network: network in eval mode.
         calibration: pseudo-images (1,64,H,W), whose activations set the scales of int8.
-        folder: where to.
+        folder: folder of the files.
     """
-    # onnx: the exporter asks for it, late.
+    # The exporter imports onnx late; here its absence is reported first.
     import onnx  # noqa: F401
     import onnxruntime
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
@@ -117,7 +117,7 @@ def export_onnx(network: nn.Module, calibration: list[Tensor], folder: Path) -> 
 
 
 class _Reader:
-    """A calibration data reader; ONNX Runtime's own base class is not there before its import."""
+    """Calibration data reader; without a base class, as onnxruntime is imported only on demand."""
 
     def __init__(self, images: list[Tensor]) -> None:
         self._rest = iter(images)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a frame costs against occupancy, and against the size of the map."""
+"""Time of a frame against occupancy, and against the size of the map."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ _SPARSITIES = ('always', 'auto', 'never')
 def measure_scaling(
     network: nn.Module, points: np.ndarray, threads: int, rounds: int
 ) -> dict[str, list[dict[str, Any]]]:
-    """Times of the sparse path, of auto and of the dense path.
+    """Times the sparse path, the automatic choice and the dense path.
 
     Args:
-        network: the backbone, in eval mode.
-        points: (N,4) float32 of one sweep.
-        threads: of the engines.
-        rounds: runs of each.
+        network: backbone in eval mode.
+        points: (N,4) float32 points of one sweep.
+        threads: number of threads of the engines.
+        rounds: timed runs of each.
 
     Returns:
-        'occupancy': rows with 'share' of cells at random places of the KITTI grid.
-        'range': rows with 'metres' of a square's side, with `PILLARS` at random places, and as
-        'sweep' the sparse path on what the sweep has there, 'sweep_pillars' of them.
+        'occupancy': rows with 'fraction' of the KITTI grid's cells, at random positions.
+        'range': rows with 'metres', the side of a square map of `PILLARS` random pillars; 'sweep'
+        is the sparse path on the 'sweep_pillars' pillars of the sweep there.
     """
     engines = {
         sparsity: BackboneRunner(network, CPU, sparsity=sparsity, threads=threads)
@@ -52,9 +52,9 @@ def measure_scaling(
             for sparsity, engine in engines.items()
         }
 
-    def occupancy(share: float) -> dict[str, Any]:
-        count = int(share * KITTI.shape[0] * KITTI.shape[1])
-        return {'fraction': share, 'ms': interleaved(work(KITTI.shape, count), rounds)}
+    def occupancy(fraction: float) -> dict[str, Any]:
+        count = int(fraction * KITTI.shape[0] * KITTI.shape[1])
+        return {'fraction': fraction, 'ms': interleaved(work(KITTI.shape, count), rounds)}
 
     def reach(side: int) -> dict[str, Any]:
         metres, shape = side * KITTI.resolution, (side, side)
@@ -69,7 +69,7 @@ def measure_scaling(
 
     return {
         'occupancy': [
-            occupancy(share) for share in tqdm(FRACTIONS, desc='occupancy', disable=None)
+            occupancy(fraction) for fraction in tqdm(FRACTIONS, desc='occupancy', disable=None)
         ],
         'range': [reach(side) for side in tqdm(SIDES, desc='range', disable=None)],
     }

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Benchmarks of nodes and tensors between processes."""
+"""Benchmarks of nodes and of tensor messages between processes."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Arrays between two processes: plain rclpy, this package, and a bare memcpy, in turn."""
+"""Latency of arrays between two processes: plain rclpy, this package and memcpy, in turn."""
 
 from __future__ import annotations
 
@@ -30,27 +30,27 @@ SHAPES: dict[str, tuple[int, ...]] = {
 PLAIN_READER = f'{OURS}, plain reader'
 _TURNS = 2
 _SLOW_HZ, _HZ, _FAST_HZ = 2.0, 10.0, 30.0
-_SHARED = Path('/dev/shm')  # noqa: S108 - a file there is shared memory
+_SHARED = Path('/dev/shm')  # noqa: S108 - Files there are shared memory.
 
 
 class Peer:
-    """A process of bench_transport_peer.
+    """Process of `benchmarks.transport.transfer_peer`.
 
     Args:
         role: send or receive.
-        tuned: whether it does to itself what the nodes do; else it is as shipped.
-        log: file that gets what it says beside its answers.
+        tuned: True to tune the process as the nodes do; False for ROS 2 defaults.
+        log: file of its standard error.
     """
 
     def __init__(self, role: str, tuned: bool, log: Path) -> None:
         own = (*PROFILES, *ALLOCATOR, 'FASTDDS_BUILTIN_TRANSPORTS', 'OMP_WAIT_POLICY')
         environment = {name: value for name, value in os.environ.items() if name not in own}
-        if tuned:  # read when PyTorch is loaded, which is before it tunes itself
+        if tuned:  # Read when PyTorch is loaded, before the process tunes itself.
             environment['OMP_WAIT_POLICY'] = 'PASSIVE'
         command = [sys.executable, '-m', 'benchmarks.transport.transfer_peer', role]
         self._log = log
         with log.open('wb') as errors:
-            self._process = subprocess.Popen(  # noqa: S603 - a module of our own
+            self._process = subprocess.Popen(  # noqa: S603 - A module of this package.
                 [*command, *(['--tuned'] if tuned else [])],
                 env=environment,
                 stdin=subprocess.PIPE,
@@ -60,37 +60,37 @@ class Peer:
             )
         self.answer()
 
-    def ask(self, words: object) -> None:
-        """Sends it a line."""
+    def request(self, message: object) -> None:
+        """Sends a line of JSON to the process."""
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(words) + '\n')
+        self._process.stdin.write(json.dumps(message) + '\n')
         self._process.stdin.flush()
 
     def answer(self) -> dict[str, Any]:
-        """Its next line.
+        """Reads the next line of the process.
 
         Raises:
-            TinyBevError: it has ended or cannot do the job.
+            TinyBevError: the process has ended or cannot do the job.
         """
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
             code = self._process.wait()
-            raise TinyBevError(f'it ended with exit code {code}; see {self._log}')
-        words = json.loads(line)
-        if 'error' in words:
-            raise TinyBevError(words['error'])
-        return words
+            raise TinyBevError(f'transfer process ended with exit code {code}; see {self._log}')
+        message = json.loads(line)
+        if 'error' in message:
+            raise TinyBevError(message['error'])
+        return message
 
     def close(self) -> None:
-        """Ends it."""
+        """Ends the process."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait()
 
 
 def jobs(rounds: int) -> list[dict[str, Any]]:
-    """What is measured: a job is a size, a way, a quality of service and a rate."""
+    """Returns the jobs: combinations of size, method, quality of service and rate."""
     found = []
     for size, shape in SHAPES.items():
         for name, reliable, encoding in _variants(size):
@@ -113,12 +113,12 @@ def jobs(rounds: int) -> list[dict[str, Any]]:
 
 
 def _variants(size: str) -> list[tuple[str, bool, str]]:
-    """Name of the way, whether it is reliable, and encoding."""
+    """Returns name, reliability and encoding of each job of a size."""
     if size == 'pillars':
         encodings = ('float32', 'float16')
         return [(OURS, *rest) for rest in itertools.product((True, False), encodings)]
     reliable = [KEPT, RAW, OURS, PLAIN_READER, MEMCPY]
-    if size != '55 MB':  # a list of it takes seconds
+    if size != '55 MB':  # A list of that size takes seconds.
         reliable = [LIST, NDARRAY, ARRAY, *reliable]
     best_effort = [KEPT, OURS, PLAIN_READER]
     return [(name, True, 'float32') for name in reliable] + [
@@ -127,14 +127,18 @@ def _variants(size: str) -> list[tuple[str, bool, str]]:
 
 
 def measure_transfers(rounds: int, folder: Path) -> list[dict[str, Any]]:
-    """A row per job: its fields, `ms` of each array, how many were `sent`, CPU ms of each end.
+    """Measures all jobs in two turns.
 
     Args:
-        rounds: how many arrays a job sends, or a third of that.
-        folder: for the processes' logs.
+        rounds: number of arrays of a slow job; others send more.
+        folder: folder of the processes' logs.
+
+    Returns:
+        One row per job: its fields, 'ms' of each array received, the number 'sent', and 'cpu_ms'
+        of sender and receiver.
 
     Raises:
-        TinyBevError: a process ended, or its two ends did not find each other.
+        TinyBevError: a process ended, or no receiver was matched.
     """
     rows = [job | {'ms': [], 'sent': 0, 'cpu_ms': [[], []]} for job in jobs(rounds)]
     with ExitStack() as stack:
@@ -161,11 +165,11 @@ def _run(row: dict[str, Any], sender: Peer, receiver: Peer, folder: Path) -> Non
         memory.write_bytes(bytes(4 * int(np.prod(row['shape']))))
         job |= {'pipe': str(pipe), 'memory': str(memory)}
     try:
-        receiver.ask(job)
+        receiver.request(job)
         receiver.answer()
-        sender.ask(job)
+        sender.request(job)
         sending = sender.answer()
-        receiver.ask('enough')
+        receiver.request('stop')
         receiving = receiver.answer()
     finally:
         memory.unlink(missing_ok=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The nodes measured from outside: a cloud is published, its features come back."""
+"""Latency of the nodes in processes of their own: from a published cloud to its features."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tiny_bev_ros.runtime.node_process import NodeProcess
 from tiny_bev_ros.runtime.private_graph import private_graph
 
 _FLOAT16, _BFLOAT16 = 'output_encoding:=float16', 'backbone.precision:=bfloat16'
-# Executables, each with its parameters, by what the report calls them.
+# Executables and their parameters, by the route's name in the report.
 ROUTES: dict[str, dict[str, list[str]]] = {
     'pipeline_node, dense network': {'pipeline_node': ['backbone.sparsity:=never']},
     'pipeline_node': {'pipeline_node': []},
@@ -57,14 +57,18 @@ _TRIES = 20
 
 
 class Route:
-    """The processes from cloud to features, and both ends of their topics.
+    """Node processes from cloud to features, with a publisher and a subscriber for their topics.
 
     Args:
-        name: a key of ROUTES.
+        name: name of the route, a key of ROUTES.
         more: further parameters of each process.
-        folder: for their logs.
-        context: of rclpy.
-        reliability: of the consumer.
+        folder: folder of their logs.
+        context: context of rclpy.
+        reliability: reliability of the subscription: auto, reliable or best_effort.
+
+    Attributes:
+        name: name of the route.
+        processes: node processes.
     """
 
     def __init__(
@@ -95,8 +99,12 @@ class Route:
         self._sent: dict[tuple[int, int], float] = {}
         self._latencies: list[float] = []
 
-    def wait(self, cloud: PointCloud2) -> None:
-        """Returns when a cloud is answered: then all have found each other."""
+    def wait_until_ready(self, cloud: PointCloud2) -> None:
+        """Waits until features of a cloud arrive, as all topics are matched then.
+
+        Raises:
+            TinyBevError: a process ended, or no features arrived in time.
+        """
         end = time.monotonic() + _START_S
         while not (
             self._node.count_subscribers('points') and self._node.count_publishers('bev_features')
@@ -104,7 +112,7 @@ class Route:
             self._check()
             if time.monotonic() > end:
                 raise TinyBevError(
-                    f'{self.name} was not up after {_START_S:g} s; see {self._logs}'
+                    f'{self.name} was not ready after {_START_S:g} s; see {self._logs}'
                 )
             self._executor.spin_once(timeout_sec=0.1)
         for _ in range(_TRIES):
@@ -112,13 +120,25 @@ class Route:
                 return
         raise TinyBevError(f'{self.name} did not answer; see {self._logs}')
 
-    def ask(self, cloud: PointCloud2) -> None:
-        """Publishes the cloud and returns when its features are here."""
+    def request(self, cloud: PointCloud2) -> None:
+        """Publishes a cloud and waits for its features.
+
+        Raises:
+            TinyBevError: a process ended, or no features arrived in time.
+        """
         if not self._answered(cloud, _ANSWER_S):
             raise TinyBevError(f'{self.name} lost a cloud; see {self._logs}')
 
     def stream(self, clouds: list[PointCloud2], count: int) -> tuple[list[float], int]:
-        """Publishes so many clouds at HZ; ms of the answered ones, and how many were lost."""
+        """Publishes clouds at HZ.
+
+        Args:
+            clouds: clouds, sent one after the other and again.
+            count: number of clouds to send.
+
+        Returns:
+            Latencies in ms, and the number of clouds whose features did not arrive.
+        """
         self._sent, self._latencies = {}, []
         start = time.monotonic()
         for number in range(count):
@@ -128,7 +148,7 @@ class Route:
         return self._latencies, count - len(self._latencies)
 
     def close(self) -> None:
-        """Ends the processes and the node of this side."""
+        """Stops the processes, and destroys the node of this process."""
         for process in self.processes:
             process.stop()
         self._executor.remove_node(self._node)
@@ -145,7 +165,7 @@ class Route:
         return answered
 
     def _send(self, cloud: PointCloud2) -> None:
-        # Its stamp tells it from the one before.
+        # A unique stamp identifies the cloud in the features.
         stamp = divmod(time.monotonic_ns(), 10**9)
         cloud.header.stamp.sec, cloud.header.stamp.nanosec = stamp
         self._sent[stamp] = time.monotonic()
@@ -173,49 +193,55 @@ class Route:
 def measure_latencies(
     points: np.ndarray, threads: int, rounds: int, folder: Path
 ) -> dict[str, list[float]]:
-    """Milliseconds by route, all being up and asked in turn, one cloud at a time.
+    """Measures the latency of each route; all run at once and get one cloud at a time in turn.
 
     Args:
-        points: (N,4) float32 of one sweep.
-        threads: of each process.
-        rounds: clouds for each that are timed.
-        folder: for the logs.
+        points: (N,4) float32 points of one sweep.
+        threads: number of threads of each process.
+        rounds: number of timed clouds per route.
+        folder: folder of the logs.
+
+    Returns:
+        Milliseconds of each cloud, by route.
 
     Raises:
-        TinyBevError: a node ended, did not come up, or did not answer.
+        TinyBevError: a node ended, did not start, or did not publish features.
     """
     cloud = encode_cloud(points, (1, 0), 'lidar')
     with ExitStack() as stack:
-        sides = _start(stack, tuple(ROUTES), [f'num_threads:={threads}'], folder, cloud, 'auto')
+        routes = _start(stack, tuple(ROUTES), [f'num_threads:={threads}'], folder, cloud, 'auto')
         return interleaved(
-            {name: partial(side.ask, cloud) for name, side in sides.items()}, rounds
+            {name: partial(route.request, cloud) for name, route in routes.items()}, rounds
         )
 
 
 def measure_streams(sweeps: list[np.ndarray], rounds: int, folder: Path) -> list[dict[str, Any]]:
-    """Clouds at HZ, with the threads that PyTorch takes: a row per route and reliability.
+    """Measures each route on clouds at HZ, with PyTorch's default number of threads.
 
     Args:
-        sweeps: (N,4) float32 each, sent one after the other and again.
-        rounds: tenths of the clouds that are sent in each of two turns.
-        folder: for the logs.
+        sweeps: points (N,4) float32 of each sweep, sent one after the other and again.
+        rounds: a tenth of the number of clouds sent in each of two turns.
+        folder: folder of the logs.
+
+    Returns:
+        One row per route and reliability: 'name', 'reliability', 'ms' and 'lost'.
 
     Raises:
-        TinyBevError: a node ended or did not come up.
+        TinyBevError: a node ended or did not start.
     """
     clouds = [encode_cloud(points, (1, 0), 'lidar') for points in sweeps]
     rows: list[dict[str, Any]] = []
     for reliability in ('reliable', 'best_effort'):
         with ExitStack() as stack:
             more = [f'input_reliability:={reliability}']
-            sides = _start(stack, STREAMED, more, folder, clouds[0], reliability)
+            routes = _start(stack, STREAMED, more, folder, clouds[0], reliability)
             found: dict[str, dict[str, Any]] = {
                 name: {'name': name, 'reliability': reliability, 'ms': [], 'lost': 0}
-                for name in sides
+                for name in routes
             }
             for _ in range(_TURNS):
-                for name, side in sides.items():
-                    ms, lost = side.stream(clouds, 10 * rounds)
+                for name, route in routes.items():
+                    ms, lost = route.stream(clouds, 10 * rounds)
                     found[name]['ms'] += ms
                     found[name]['lost'] += lost
             rows += found.values()
@@ -230,12 +256,12 @@ def _start(
     cloud: PointCloud2,
     reliability: str,
 ) -> dict[str, Route]:
-    """Routes that answer; the stack ends them."""
+    """Starts routes and waits until they are ready; the stack closes them."""
     context = stack.enter_context(private_graph())
-    sides = {}
+    routes = {}
     for name in names:
-        # One after the other: each times both of its paths while it starts.
-        sides[name] = Route(name, more, folder, context, reliability)
-        stack.callback(sides[name].close)
-        sides[name].wait(cloud)
-    return sides
+        # One after the other, as a start compiles kernels and loads all cores.
+        routes[name] = Route(name, more, folder, context, reliability)
+        stack.callback(routes[name].close)
+        routes[name].wait_until_ready(cloud)
+    return routes

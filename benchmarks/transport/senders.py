@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ways of an array from one process to another, as the benchmark compares them.
+"""Methods of the array transfers: their senders and receivers.
 
-A way has two ends. A sender's `send` takes an array whose first value is its number; at the other
-end a callback gets that number once the array can be used.
+A sender's `send` takes an array whose first value is its number; the receiver calls a function
+with that number as soon as the array is usable.
 """
 
 from __future__ import annotations
@@ -32,34 +32,34 @@ _LABELS = TensorLabels((1, 0), 'lidar')
 
 
 def quality(reliable: bool) -> QoSProfile:
-    """Keep last 1."""
+    """Returns a quality of service with keep last 1."""
     policy = QoSReliabilityPolicy.RELIABLE if reliable else QoSReliabilityPolicy.BEST_EFFORT
     return QoSProfile(depth=1, reliability=policy)
 
 
 class PlainSender:
-    """rclpy as it comes.
+    """Publisher of plain rclpy.
 
     Args:
-        node: which publishes.
-        topic: its topic.
-        way: LIST, NDARRAY, ARRAY, KEPT or RAW.
-        size: of the array, in values.
+        node: publishing node.
+        topic: topic of the array.
+        method: LIST, NDARRAY, ARRAY, KEPT or RAW.
+        size: number of values of the array.
     """
 
-    def __init__(self, node: Node, topic: str, way: str, size: int) -> None:
+    def __init__(self, node: Node, topic: str, method: str, size: int) -> None:
         self._publisher = node.create_publisher(Float32MultiArray, topic, quality(reliable=True))
-        self._method, self._message = way, Float32MultiArray()
+        self._method, self._message = method, Float32MultiArray()
         self._bytes = bytearray()
-        if way in (KEPT, RAW):
+        if method in (KEPT, RAW):
             self._message.data.append(0.0)
             self._message.data *= size
-        if way == RAW:
+        if method == RAW:
             self._bytes = bytearray(serialize_message(self._message))
 
     @property
     def wanted(self) -> bool:
-        """Whether the other end is there."""
+        """True if a subscription is matched."""
         return self._publisher.get_subscription_count() > 0
 
     def send(self, values: np.ndarray) -> None:
@@ -83,13 +83,13 @@ class PlainSender:
 
 
 class OurSender:
-    """The publisher of the nodes, dense or as pillars.
+    """Publisher of this package's nodes, for dense tensors or pillars.
 
     Args:
-        node: which publishes.
-        topic: its topic.
+        node: publishing node.
+        topic: topic of the tensor.
         encoding: float32 or float16.
-        shape: (1,C,H,W), or (P,C) for pillars.
+        shape: shape of the tensor: (1,C,H,W), or (P,C) for pillars.
     """
 
     def __init__(self, node: Node, topic: str, encoding: str, shape: tuple[int, ...]) -> None:
@@ -100,7 +100,7 @@ class OurSender:
 
     @property
     def wanted(self) -> bool:
-        """Whether the other end is there."""
+        """True if a subscription is matched."""
         return self._output.wanted
 
     def send(self, values: np.ndarray) -> None:
@@ -113,42 +113,42 @@ class OurSender:
 
 
 class MemcpySender:
-    """A copy into shared memory, and a byte through a pipe: less is not possible.
+    """Copy into shared memory and one byte through a pipe: the lower bound of any transfer.
 
     Args:
         memory: file in shared memory, of the size of the array.
-        pipe: whose other end reads.
+        pipe: named pipe that the receiver reads.
     """
 
     wanted = True
 
     def __init__(self, memory: Path, pipe: Path) -> None:
         self._values = np.memmap(memory, np.float32, 'r+')
-        self._pipe = pipe.open('wb', buffering=0)  # waits for the other end
+        self._pipe = pipe.open('wb', buffering=0)  # Waits for the receiver.
 
     def send(self, values: np.ndarray) -> None:
-        """Copies and tells."""
+        """Copies the array and notifies the receiver."""
         self._values[:] = values
         self._pipe.write(b'.')
 
 
 def receive_memcpy(memory: Path, pipe: Path, arrived: Callable[[int], None]) -> None:
-    """The other end of MemcpySender, until that closes the pipe."""
+    """Receives from a MemcpySender until it closes the pipe."""
     values = np.memmap(memory, np.float32, 'r')
     copy = np.empty_like(values)
-    with pipe.open('rb', buffering=0) as told:
-        while told.read(1):
+    with pipe.open('rb', buffering=0) as notifications:
+        while notifications.read(1):
             copy[:] = values
             arrived(int(copy[0]))
 
 
 def subscribe(node: Node, job: dict[str, Any], arrived: Callable[[int], None]) -> object:
-    """Subscribes as a job says; the subscription lives as long as what is returned.
+    """Creates the subscription of a job; it lives as long as the returned object.
 
     Args:
-        node: which subscribes.
-        job: with topic, way, our_reader, reliable and shape.
-        arrived: gets the number of each array.
+        node: subscribing node.
+        job: job with topic, method, our_reader, reliable and shape.
+        arrived: called with the number of each array.
     """
     topic, size, raw = job['topic'], int(np.prod(job['shape'])), job['method'] == RAW
     if job['our_reader']:
@@ -176,7 +176,7 @@ def subscribe(node: Node, job: dict[str, Any], arrived: Callable[[int], None]) -
 
 
 def sender(node: Node, job: dict[str, Any]) -> PlainSender | OurSender | MemcpySender:
-    """The sending end of a job."""
+    """Creates the sender of a job."""
     if job['method'] == MEMCPY:
         return MemcpySender(Path(job['memory']), Path(job['pipe']))
     if job['method'] == OURS:

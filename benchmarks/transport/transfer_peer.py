@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One of the two processes between which the benchmark sends arrays.
+"""Sending or receiving process of the array transfers.
 
-Run as a module it reads jobs from its standard input, a line of JSON each, and answers with lines
-of JSON. A sender tells when it sent each array, a receiver when each could be used, on the clock
-that all processes of a machine share.
+Run as a module, this file reads jobs from its standard input, one line of JSON each, and answers
+with lines of JSON. A sender reports the time at which it sent each array, a receiver the time at
+which each was usable, by the monotonic clock of the machine.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from rclpy.executors import SingleThreadedExecutor
 from benchmarks.transport.senders import MEMCPY, receive_memcpy, sender, subscribe
 from tiny_bev_ros.runtime.process_setup import tune_process
 
-# Sent first and not counted: buffers are made, ends find each other.
+# Arrays that are sent first and not counted, while buffers are allocated and topics matched.
 WARM_UP = 2
 _MATCH_S = 20.0
 _SETTLE_S = 0.5
 
 
 def send(job: dict[str, Any]) -> dict[str, Any]:
-    """Sends the arrays of a job at its rate; when each was sent, and CPU time in ms."""
+    """Sends the arrays of a job at its rate; returns the time of each, and CPU time in ms."""
     node = rclpy.create_node('bench_sender')
     try:
         end = sender(node, job)
@@ -40,7 +40,7 @@ def send(job: dict[str, Any]) -> dict[str, Any]:
             if time.monotonic() > limit:
                 return {'error': f'{job["method"]}: no receiver after {_MATCH_S:g} s'}
             time.sleep(0.02)
-        time.sleep(_SETTLE_S)  # the other end learns of this one at about the same time
+        time.sleep(_SETTLE_S)  # The receiver is matched at about the same time.
         values = np.random.default_rng(0).random(int(np.prod(job['shape'])), np.float32)
         sent: dict[int, float] = {}
         cpu, start = 0.0, time.monotonic()
@@ -59,7 +59,7 @@ def send(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def receive(job: dict[str, Any]) -> dict[str, Any]:
-    """Receives until a line comes in; when each array could be used, and CPU time in ms."""
+    """Receives until the next line of input; returns times of arrays, and CPU time in ms."""
     got: dict[int, float] = {}
     cpu = time.process_time()
 
@@ -93,13 +93,13 @@ def receive(job: dict[str, Any]) -> dict[str, Any]:
     return {'got': got, 'cpu_ms': (time.process_time() - cpu) * 1e3}
 
 
-def answer(words: dict[str, Any]) -> None:
-    """A line for the process that gave the job."""
-    print(json.dumps(words), flush=True)
+def answer(message: dict[str, Any]) -> None:
+    """Writes a line for the process that sent the job."""
+    print(json.dumps(message), flush=True)
 
 
 def main() -> None:
-    """The process."""
+    """Entry point of the process."""
     parser = argparse.ArgumentParser()
     parser.add_argument('role', choices=['send', 'receive'])
     parser.add_argument('--tuned', action='store_true')

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What was measured of nodes and tensors as processes, as Markdown."""
+"""Markdown report of the transport benchmarks."""
 
 from __future__ import annotations
 
@@ -7,42 +7,49 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.tables import as_table, spread
+from benchmarks.tables import SPREAD, as_table, spread
 from benchmarks.timing import median
 
 _NODES = """\
-A process publishes clouds and receives features; the nodes are processes of their own, all of them
-up and asked in turn, one cloud at a time.
+One process publishes clouds and receives features. The nodes are processes of their own that all
+run at once and get one cloud at a time in turn.
 """
 _STREAMS = """\
-Clouds at 10 Hz, however long the nodes take, one route after the other and again; with as many
-threads as PyTorch takes.
+Clouds at 10 Hz, independent of the nodes' latency, one route after the other and again, with the
+default number of threads of PyTorch.
 """
 _ARRAYS = """\
-Two processes, keep last 1; milliseconds from before an array is filled in until the other end has
-a NumPy view of it. All but tiny_bev_ros runs as ROS 2 is shipped: neither a Fast DDS profile nor a
-tuned allocator. "Plain reader" is a subscription of rclpy in such a process. Every way had its
-turn, and then a second one. CPU time is that of one array, in each of the two processes.
+Two processes, keep last 1; milliseconds from before an array is filled in until the receiver has
+a NumPy view of it. All but tiny_bev_ros runs with the defaults of ROS 2: no Fast DDS profile, no
+tuned allocator. "Plain reader" is a subscription of rclpy in such a process. All methods ran in
+turn, twice. CPU time is that of one array, in each of the two processes.
 """
 _END_HEAD = ['median ms', '95 % ms', 'lost']
 OURS, KEPT = 'tiny_bev_ros', 'kept array.array'
 
 
 def transport_tables(result: dict[str, Any]) -> list[str]:
-    """Tables of what `bench.try_transport` returns."""
+    """Renders the result of `benchmarks.run.try_transport`."""
     parts = [f'- {line}' for line in result['left_out']]
     if 'latencies' in result:
-        parts += ['## Nodes from outside', _NODES, _latencies(result['latencies'])]
-        parts += ['## Nodes under way', _STREAMS, _streams(result['streams'])]
+        parts += ['## Latency of the nodes', _NODES, _latencies(result['latencies'])]
+        parts += ['## Nodes under load', _STREAMS, _streams(result['streams'])]
         parts += ['## Arrays between two processes', _ARRAYS, *_arrays(result['arrays'])]
     return parts
 
 
 def ratio_to_plain(rows: list[dict[str, Any]]) -> float | None:
-    """Median of the package over that of the best plain way, reliable, of one size."""
+    """Returns the median of the package over that of the best plain method.
+
+    Args:
+        rows: rows of one size; reliable ones count.
+
+    Returns:
+        Ratio, or None where an array of either did not arrive.
+    """
     medians = {
         row['name']: median(row['ms'])
-        for row in reversed(rows)  # of several rates the lowest, which comes first, counts
+        for row in reversed(rows)  # The lowest rate, which comes first, counts.
         if row['reliable'] and row['ms']
     }
     if KEPT not in medians or OURS not in medians:
@@ -51,7 +58,7 @@ def ratio_to_plain(rows: list[dict[str, Any]]) -> float | None:
 
 
 def _latencies(times: dict[str, list[float]]) -> str:
-    head = ['', 'points published -> features received, median ms', 'least..greatest']
+    head = ['', 'points published -> features received, median ms', SPREAD]
     return as_table(head, [[name, *spread(ms, '.1f')] for name, ms in times.items()])
 
 
@@ -73,7 +80,9 @@ def _arrays(rows: list[dict[str, Any]]) -> list[str]:
         shape = ' x '.join(map(str, mine[0]['shape']))
         parts += [f'### {size} ({shape})', as_table(head, [_array(row) for row in mine])]
         if ratio := ratio_to_plain(mine):
-            parts.append(f'{OURS} takes {ratio:.2f} of the time of the best plain way ({KEPT}).')
+            parts.append(
+                f'{OURS} takes {ratio:.2f} of the time of the best plain method ({KEPT}).'
+            )
     return parts
 
 
@@ -88,6 +97,6 @@ def _array(row: dict[str, Any]) -> list[str]:
 
 
 def _end(ms: list[float], sent: int) -> list[str]:
-    """Median, 95 % and losses."""
+    """Formats median, 95th percentile and losses."""
     times = [f'{median(ms):.1f}', f'{np.percentile(ms, 95):.1f}'] if ms else ['-', '-']
     return [*times, f'{sent - len(ms)} of {sent}']

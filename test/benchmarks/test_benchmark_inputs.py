@@ -18,7 +18,7 @@ def test_without_real_sweeps_a_street_is_simulated(tmp_path: Path):
     )
 
 
-def test_sweeps_and_what_the_camera_sees_of_them(tmp_path: Path):
+def test_sweeps_and_their_points_within_the_view_of_the_camera(tmp_path: Path):
     points = np.random.default_rng(0).random((7, 4), np.float32)
     for name in ('velodyne', 'velodyne_reduced'):
         folder = tmp_path / 'kitti' / name
@@ -36,8 +36,8 @@ def test_pseudo_images_end_with_random_ones():
     assert all(image.shape == (1, 64, 496, 432) for image in images.values())
     cells = 496 * 432
     assert benchmark_inputs.active_fraction(images['sweep 1']) == pytest.approx(2 / cells)
-    shares = [benchmark_inputs.active_fraction(images[f'random {i}']) for i in range(2)]
-    assert shares == pytest.approx([benchmark_inputs.RANDOM_FRACTION] * 2, abs=1e-5)
+    fractions = [benchmark_inputs.active_fraction(images[f'random {i}']) for i in range(2)]
+    assert fractions == pytest.approx([benchmark_inputs.RANDOM_FRACTION] * 2, abs=1e-5)
     assert not torch.equal(images['random 0'], images['random 1'])
 
 

@@ -46,7 +46,7 @@ def test_an_engine_that_fails_is_an_error():
         contenders.build({'engine float32': fail}, IMAGE)
 
 
-def test_what_is_far_too_slow_is_left_out_with_a_line():
+def test_a_contender_that_is_far_too_slow_is_left_out_with_a_line():
     makers = {
         'quick': lambda: lambda image: image,
         'slow': lambda: lambda image: time.sleep(0.05),
@@ -65,15 +65,15 @@ def test_multiplications():
     assert contenders.multiplications(PointPillarsBackbone(), (496, 432)) == cells * (stages + ups)
 
 
-def test_work_is_that_of_the_path_taken(tmp_path: Path):
+def test_work_fraction_is_that_of_the_path_taken(tmp_path: Path):
     network = backbone()
     makers = contenders.builders(network, SHAPE, 1, tmp_path)
-    shares = {}
+    fractions = {}
     for name in ('eager', 'folded float32', 'engine float32', contenders.POINTPILLARS):
         contender = makers[name]()
         with torch.inference_mode():
             contender(IMAGE)
-        shares[name] = contenders.work_fraction(contender, network, SHAPE)
-    assert shares['eager'] == shares['folded float32'] == 1.0
-    assert shares['engine float32'] == 0.0
-    assert shares[contenders.POINTPILLARS] == pytest.approx(1.146, abs=1e-3)
+        fractions[name] = contenders.work_fraction(contender, network, SHAPE)
+    assert fractions['eager'] == fractions['folded float32'] == 1.0
+    assert fractions['engine float32'] == 0.0
+    assert fractions[contenders.POINTPILLARS] == pytest.approx(1.146, abs=1e-3)

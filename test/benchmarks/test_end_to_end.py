@@ -9,7 +9,7 @@ from benchmarks.engine.benchmark_inputs import backbone
 from tiny_bev_ros.grid import BevGrid
 
 
-def test_both_straightforward_ways_agree_and_every_stage_is_timed(monkeypatch):
+def test_both_straightforward_methods_agree_and_every_stage_is_timed(monkeypatch):
     monkeypatch.setattr(ends, 'KITTI', BevGrid((0, 8), (-4, 4), (-3, 1), 0.5))
     results = {}
 
@@ -25,7 +25,7 @@ def test_both_straightforward_ways_agree_and_every_stage_is_timed(monkeypatch):
     assert sum(not row['whole'] for row in rows) == 9
     padded, capped = results[ends.PADDED], results[ends.CAPPED]
     assert (padded - capped).abs().max() < 1e-5 * capped.abs().max()
-    # The engine's pillars count every point and no padding, so its result is another one.
+    # The engine takes every point and no padding, so its result differs.
     engine = results['pillars to engine, float32']
     assert engine.shape == capped.shape
     assert torch.equal(engine, results['engine: float32'])

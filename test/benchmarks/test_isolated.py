@@ -17,32 +17,34 @@ def image(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_process_of_its_own_tells_memory_and_times(image: Path, tmp_path: Path):
+def test_a_process_of_its_own_measures_memory_and_times(image: Path, tmp_path: Path):
     found = isolated.run_isolated('eager', image, tmp_path, threads=1, rounds=2)
-    # Its two full activations of 8 MB, at least, and no whole PyTorch.
+    # At least two full activations of 8 MB; without the memory of PyTorch itself.
     assert 16 < found['peak_mb'] < 400
     assert len(found['ms']) == 2
     assert min(found['ms']) > 0
 
 
-def test_what_fails_alone_is_left_out_with_a_line(image: Path, tmp_path: Path):
+def test_a_contender_that_fails_is_left_out_with_a_line(image: Path, tmp_path: Path):
     found, (line,) = isolated.peak_memory(['nobody'], image, tmp_path, 1)
     assert found == {}
-    assert line.startswith('Peak memory of nobody is left out: nobody failed alone: KeyError')
+    assert line.startswith(
+        'Peak memory of nobody is left out: nobody failed in its own process: KeyError'
+    )
 
 
 @pytest.mark.parametrize('tuned', [True, False])
 def test_the_allocator_of_the_process(monkeypatch, tuned: bool):
-    seen = []
+    arguments = []
 
     def run(command, **_):
-        seen.extend(command)
+        arguments.extend(command)
         raise isolated.subprocess.TimeoutExpired(command, 1)
 
     monkeypatch.setattr(isolated.subprocess, 'run', run)
     with pytest.raises(TinyBevError, match='took more than'):
         isolated.run_isolated('eager', Path(), Path(), threads=1, tuned=tuned)
-    assert ('--tuned' in seen) == tuned
+    assert ('--tuned' in arguments) == tuned
 
 
 def test_untuned_and_tuned_take_turns(monkeypatch):

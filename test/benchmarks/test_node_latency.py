@@ -35,7 +35,7 @@ def _two_routes(graph: RosGraph, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(node_latency, 'NodeProcess', ForkedNode)
 
 
-def test_routes_answer_in_turn_and_leave_the_environment(points, tmp_path: Path):
+def test_routes_run_in_turn_and_leave_the_environment_unchanged(points, tmp_path: Path):
     before = dict(os.environ)
     times = node_latency.measure_latencies(points, 1, 2, tmp_path)
     assert tuple(times) == ROUTES
@@ -45,7 +45,7 @@ def test_routes_answer_in_turn_and_leave_the_environment(points, tmp_path: Path)
     assert not rclpy.ok()
 
 
-def test_streams_count_what_is_lost(points, tmp_path: Path):
+def test_streams_count_lost_clouds(points, tmp_path: Path):
     rows = node_latency.measure_streams([points, points[:100]], 1, tmp_path)
     assert [(row['name'], row['reliability']) for row in rows] == [
         (name, reliability) for reliability in ('reliable', 'best_effort') for name in ROUTES
@@ -55,7 +55,7 @@ def test_streams_count_what_is_lost(points, tmp_path: Path):
         assert row['ms'], row
 
 
-def test_a_node_that_does_not_start_is_told(points, tmp_path: Path, monkeypatch):
+def test_a_node_that_does_not_start_is_reported(points, tmp_path: Path, monkeypatch):
     wrong = {'x': {'pipeline_node': ['backbone.name:=tinny']}}
     monkeypatch.setattr(node_latency, 'ROUTES', wrong)
     with pytest.raises(TinyBevError, match=r'pipeline_node is not configured: .*tinny'):

@@ -12,7 +12,7 @@ GRID = BevGrid((0, 8), (-4, 4), (-3, 1), 0.5)
 
 
 def check(points: torch.Tensor, grid: BevGrid) -> torch.Tensor:
-    """That both nets agree; the counts."""
+    """Asserts that both nets agree; returns the numbers of points."""
     network = pillar_feature_net(MAX_POINTS)
     with torch.inference_mode():
         wanted, wanted_cells = network(points, grid)

@@ -25,7 +25,7 @@ def test_contenders():
     assert lines_of(text, 'PointPillars backbone')[0].count('another network') == 3
 
 
-def test_everything_around_them():
+def test_inputs_stages_and_scaling():
     text = markdown(result())
     assert '- torch.compile is left out: no compiler' in text
     assert '| sweep | 2 | 2.00% | 2.00%..2.00% |' in text
@@ -54,7 +54,7 @@ def test_every_row_of_a_table_has_the_cells_of_its_head():
 def test_each_part_alone(missing: str, present: str):
     parts = result()
     del parts[missing]
-    words = {'engine': '## Cost against occupancy', 'transport': '## Nodes from outside'}
+    words = {'engine': '## Cost against occupancy', 'transport': '## Latency of the nodes'}
     text = markdown(parts)
     assert words[present] in text
     assert words[missing] not in text

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import argparse
 import builtins
+import subprocess
 import sys
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from benchmarks import run
 
 
 def without(monkeypatch, package: str) -> None:
-    """As where it is not installed."""
+    """Makes imports of a package fail, as if it were not installed."""
     real = builtins.__import__
 
     def importing(name: str, *arguments, **keywords):
@@ -22,6 +23,14 @@ def without(monkeypatch, package: str) -> None:
         return real(name, *arguments, **keywords)
 
     monkeypatch.setattr(builtins, '__import__', importing)
+
+
+def test_the_module_is_a_program():
+    command = [sys.executable, '-m', 'benchmarks.run', '--help']
+    done = subprocess.run(
+        command, cwd=Path(run.__file__).parents[1], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith('usage: python -m benchmarks.run')
 
 
 def test_without_onnx_the_report_says_so(monkeypatch, tmp_path: Path):

@@ -20,8 +20,8 @@ def test_rows_of_both_curves(monkeypatch):
     assert [row['fraction'] for row in found['occupancy']] == [0.1, 1.0]
     assert [row['metres'] for row in found['range']] == [10.0, 15.0]
     assert [row['sweep_pillars'] for row in found['range']] == [2, 3]
-    for name, ways in (('occupancy', []), ('range', ['sweep'])):
+    for name, others in (('occupancy', []), ('range', ['sweep'])):
         for row in found[name]:
-            assert {way: len(ms) for way, ms in row['ms'].items()} == dict.fromkeys(
-                ['always', 'auto', 'never', *ways], 2
+            assert {key: len(ms) for key, ms in row['ms'].items()} == dict.fromkeys(
+                ['always', 'auto', 'never', *others], 2
             )

@@ -18,7 +18,7 @@ def test_median():
     assert timing.median([3.0, 1.0, 2.0]) == 2.0
 
 
-def test_peak_is_that_of_the_best_product(monkeypatch):
+def test_the_peak_is_that_of_the_best_product(monkeypatch):
     monkeypatch.setattr(timing, '_SIDE', 100)
     monkeypatch.setattr(timing, 'interleaved', lambda *_: {'mm': [4.0, 2.0, 8.0]})
     assert timing.fma_peak() == pytest.approx(100**3 / 2e-3)

@@ -26,18 +26,18 @@ def test_arrays():
 def test_the_ratio_is_that_of_the_lower_rate():
     rows = transport()['arrays']
     assert ratio_to_plain(rows[:3]) == 11.0 / 55.0
-    told = [line for line in lines() if line.startswith('tiny_bev_ros takes')]
-    assert told == [
-        'tiny_bev_ros takes 0.20 of the time of the best plain way (kept array.array).'
+    ratios = [line for line in lines() if line.startswith('tiny_bev_ros takes')]
+    assert ratios == [
+        'tiny_bev_ros takes 0.20 of the time of the best plain method (kept array.array).'
     ]
 
 
-def test_there_is_no_ratio_to_what_did_not_arrive():
+def test_there_is_no_ratio_to_arrays_that_did_not_arrive():
     rows = transport()['arrays']
     assert ratio_to_plain(rows[3:]) is None
 
 
-def test_what_is_left_out_is_all_there_is():
+def test_a_benchmark_that_is_left_out_is_one_line():
     assert transport_tables({'left_out': ['The transport is left out: x']}) == [
         '- The transport is left out: x'
     ]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A small result of the benchmark, as its report and its pictures take it."""
+"""Small benchmark results in the format that report and figures take."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def result() -> dict[str, Any]:
             row('PointPillars backbone', label, 80.0),
             row('engine float32', label, ms, **close),
         ]
-    ways = {'always': [1.0], 'auto': [2.0], 'never': [9.0]}
+    sparsities = {'always': [1.0], 'auto': [2.0], 'never': [9.0]}
     ends = {
         'straightforward: padded PFN, canvas, eager': 100.0,
         'straightforward: capped PFN without padding, canvas, eager': 50.0,
@@ -62,9 +62,12 @@ def result() -> dict[str, Any]:
             {'stage': 'projected', 'ms': [90.0], 'computed_mb': 71.0, 'peak_mb': 70.0},
         ],
         'scaling': {
-            'occupancy': [{'fraction': 0.1, 'ms': ways}, {'fraction': 0.5, 'ms': ways}],
+            'occupancy': [
+                {'fraction': 0.1, 'ms': sparsities},
+                {'fraction': 0.5, 'ms': sparsities},
+            ],
             'range': [
-                {'metres': metres, 'sweep_pillars': 7000, 'ms': {**ways, 'sweep': [5.0]}}
+                {'metres': metres, 'sweep_pillars': 7000, 'ms': {**sparsities, 'sweep': [5.0]}}
                 for metres in (50.0, 90.0)
             ],
         },

@@ -64,7 +64,7 @@ def test_operations_round_as_pytorch_does(
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16, torch.float16])
 def test_splat_and_rounding_to_even(dtype: torch.dtype):
     out = torch.empty(WIDTH, dtype=dtype)
-    # 1 + 1/256 lies in the middle of two bfloat16; the even one is 1.
+    # 1 + 1/256 is halfway between two bfloat16 values; the even one is 1.
     for number in (0.0, -0.0, 1 + 1 / 256, 1 + 3 / 256, -1e-3, 65504.0):
         _fill(as_numpy(out), np.float32(number))
         assert torch.equal(out, torch.full((WIDTH,), number).to(dtype)), number

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tiles of 4x4 outputs: their transforms, and which of them there are."""
+"""Winograd layer on tiles of 4x4 outputs: results, active sites, transforms."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from tiny_bev_ros.inference.sparse.layer_chain import ConvLayer
 from tiny_bev_ros.inference.sparse.tile_layer import TileLayer
 
 
-def sites(shape: tuple[int, int], share: float, channels: int, dtype: torch.dtype) -> ActiveSites:
+def sites(
+    shape: tuple[int, int], fraction: float, channels: int, dtype: torch.dtype
+) -> ActiveSites:
     random = np.random.default_rng(0)
-    rows, cols = np.nonzero(random.random(shape) < share)
+    rows, cols = np.nonzero(random.random(shape) < fraction)
     found = ActiveSites(channels, dtype)
     found.resize(len(rows))
     found.cells[1 : len(rows) + 1] = np.stack([rows, cols], 1)
@@ -26,20 +28,20 @@ def sites(shape: tuple[int, int], share: float, channels: int, dtype: torch.dtyp
 
 
 @pytest.mark.parametrize('shape', [(1, 1), (3, 9), (4, 4), (8, 12), (37, 41)])
-@pytest.mark.parametrize('share', [0.0, 0.03, 0.4, 1.0])
+@pytest.mark.parametrize('fraction', [0.0, 0.03, 0.4, 1.0])
 @pytest.mark.parametrize(
     ('dtype', 'tolerance'), [(torch.float32, 2e-6), (torch.bfloat16, 4e-2)], ids=str
 )
 @torch.no_grad()
 def test_a_layer_is_the_convolution(
-    shape: tuple[int, int], share: float, dtype: torch.dtype, tolerance: float
+    shape: tuple[int, int], fraction: float, dtype: torch.dtype, tolerance: float
 ):
     generator = torch.Generator().manual_seed(0)
     weight = torch.randn(20, 18, 3, 3, generator=generator) / 13
     layer = ConvLayer(weight, torch.randn(20, generator=generator), 1, relu=True)
     (background,) = backgrounds((layer,), shape)
     tiled = TileLayer(layer, background, shape, dtype, last=True)
-    given = sites(shape, share, 18, dtype)
+    given = sites(shape, fraction, 18, dtype)
     blocks = tiled.find(given)
 
     def run(work, blocks):
@@ -56,7 +58,7 @@ def test_a_layer_is_the_convolution(
     at = found.cells[1 : found.count + 1]
     got[:, at[:, 0], at[:, 1]] = found.rows[1 : found.count + 1, :20].t()
     assert (got - wanted).abs().max() <= tolerance * wanted.abs().max()
-    # Active is what has an active cell in its neighbourhood, each once.
+    # A site is active if a cell of its neighbourhood is; each is listed once.
     near = torch.nn.functional.max_pool2d((canvas != 0).any(1).float(), 3, 1, 1)[0]
     expected = set(map(tuple, near.nonzero().tolist()))
     assert set(map(tuple, at.tolist())) == expected

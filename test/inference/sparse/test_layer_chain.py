@@ -12,10 +12,10 @@ from tiny_bev_ros.models import build_backbone, list_backbones, seeded
 
 
 @pytest.mark.parametrize('name', list_backbones())
-def test_the_chain_of_a_backbone_gives_what_it_gives(name: str):
+def test_the_chain_of_a_backbone_equals_its_network(name: str):
     with seeded(0):
         network = shaken(build_backbone(name))
-    network = getattr(network, 'chain', network)  # the part that is one
+    network = getattr(network, 'chain', network)  # The part that is a chain.
     x = torch.randn(1, 64, 13, 18)
     y = x
     for layer in as_chain(network):
@@ -55,7 +55,7 @@ def test_layers_without_bias_batch_norm_or_relu():
         (nn.Sequential(nn.ReLU()), '0 is a ReLU'),
     ],
 )
-def test_what_is_no_such_chain_is_refused(network: nn.Module, reason: str):
+def test_other_networks_are_refused(network: nn.Module, reason: str):
     with pytest.raises(TinyBevError, match=reason):
         as_chain(network.eval())
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The sparse path in plain PyTorch, layer by layer the same as the dense network."""
+"""Sparse path in plain PyTorch: results equal to those of the dense network."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def difference(got: torch.Tensor, wanted: torch.Tensor) -> float:
 
 
 @pytest.mark.parametrize('name', DEVICES)
-def test_it_gives_what_the_dense_chain_gives(name: str):
+def test_results_equal_those_of_the_dense_chain(name: str):
     chain, device = layers(), torch.device(name)
     sparse = TorchChain(chain, SHAPE, torch.float32, device)
-    # More, fewer and no sites than the buffers were made for.
-    for share in (0.02, 0.4, 0.1, 0.0, 1.0):
-        features, cells = random_pillars(share, 6, SHAPE, CPU)
+    # More sites than the buffers hold, fewer, and none.
+    for fraction in (0.02, 0.4, 0.1, 0.0, 1.0):
+        features, cells = random_pillars(fraction, 6, SHAPE, CPU)
         sparse.find(cells.to(device))
         got = sparse.compute(features.to(device))
         assert got.dtype == torch.float32
@@ -58,16 +58,16 @@ def test_it_gives_what_the_dense_chain_gives(name: str):
 @given(
     rows=st.integers(1, 40),
     cols=st.integers(1, 40),
-    share=st.sampled_from([0.0, 0.01, 0.1, 1.0]),
+    fraction=st.sampled_from([0.0, 0.01, 0.1, 1.0]),
     shapes=st.lists(KERNEL_AND_STRIDE, min_size=1, max_size=4),
 )
 @settings(max_examples=60, deadline=None, derandomize=True)
-def test_any_chain(rows: int, cols: int, share: float, shapes: list[tuple[int, int]]):
+def test_any_chain(rows: int, cols: int, fraction: float, shapes: list[tuple[int, int]]):
     with seeded(rows + cols):
         convs = [nn.Conv2d(4, 4, kernel, stride, kernel // 2) for kernel, stride in shapes]
         chain = as_chain(nn.Sequential(*convs, nn.ReLU()).eval())
     sparse = TorchChain(chain, (rows, cols), torch.float32, CPU)
-    features, cells = random_pillars(share, 4, (rows, cols), CPU)
+    features, cells = random_pillars(fraction, 4, (rows, cols), CPU)
     sparse.find(cells)
     wanted = dense(chain, scatter(features, cells, (rows, cols)))
     torch.testing.assert_close(sparse.compute(features), wanted, atol=1e-5, rtol=1e-5)
@@ -89,18 +89,18 @@ def test_multiplications_are_those_of_the_active_sites():
     weights = [layer.weight.numel() for layer in chain]
     assert [layer.stride for layer in chain] == [1, 1, 1, 2, 1]
     assert [layer.kernel for layer in chain] == [1, 3, 3, 3, 3]
-    # One cell in the middle: a ring more per 3x3, and what stride 2 leaves.
+    # One cell in the middle: one more ring per 3x3, thinned out by stride 2.
     assert sparse.find(torch.tensor([[16, 20]])) == sum(
         sites * weight for sites, weight in zip((1, 9, 25, 9, 25), weights, strict=True)
     )
     assert sparse.find(torch.zeros(0, 2, dtype=torch.int64)) == 0
 
 
-def test_two_results_in_turn():
+def test_two_result_buffers_take_turns():
     sparse = TorchChain(layers(), SHAPE, torch.float32, CPU)
     results = []
-    for share in (0.1, 0.2, 0.3):
-        features, cells = random_pillars(share, 6, SHAPE, CPU)
+    for fraction in (0.1, 0.2, 0.3):
+        features, cells = random_pillars(fraction, 6, SHAPE, CPU)
         sparse.find(cells)
         results.append(sparse.compute(features))
     assert results[0].data_ptr() == results[2].data_ptr() != results[1].data_ptr()
@@ -131,7 +131,7 @@ def test_an_engine_where_numba_is_missing():
     program = """
 import sys
 
-sys.modules['numba'] = None  # as if it were not installed
+sys.modules['numba'] = None  # As if it were not installed.
 import torch
 from tiny_bev_ros.inference.backbone_runner import BackboneRunner
 from tiny_bev_ros.models import TinyBEVBackbone

@@ -15,7 +15,7 @@ def _relu(row: np.ndarray) -> None:
 
 
 def works() -> bool:
-    """Tells whether the kernel computes the right numbers."""
+    """Returns True if the kernel computes the right values."""
     row = np.arange(WIDTH, dtype=np.float32) - 8
     wanted = np.maximum(row, 0)
     _relu(row)
