@@ -266,7 +266,7 @@ def test_a_real_engine_goes_on_sparse_and_right(monkeypatch):
     # Memory is short for dense convolutions alone, which the frame would take.
     monkeypatch.setattr('tiny_bev_ros.inference.dense.DensePath.__call__', short)
     monkeypatch.setattr(
-        'tiny_bev_ros.inference.backbone_runner.sparse_is_cheaper', lambda *_: False
+        'tiny_bev_ros.inference.backbone_paths.sparse_is_cheaper', lambda *_: False
     )
     logged: list[str] = []
     fallback = MemoryFallback(
