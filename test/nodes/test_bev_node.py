@@ -564,7 +564,7 @@ def test_times_cost_nothing_that_nobody_reads(bench):
     made.node.start()
     ran: list[str] = []
     run = made.node.run
-    made.node.run = lambda stage, work: (ran.append(stage), run(stage, work))[1]
+    made.node.run = lambda stage, *work: (ran.append(stage), run(stage, *work))[1]
     made.frame(1)
     until(lambda: got)
     assert set(ran) == {'pillars', 'backbone'}
