@@ -145,7 +145,9 @@ def main() -> int:
     parser.add_argument(
         '--weights', required=True, help='name of shipped weights, or a file of train'
     )
-    parser.add_argument('--data', default='sim', help="'sim' (default), or a folder in KITTI's form")
+    parser.add_argument(
+        '--data', default='sim', help="'sim' (default), or a folder in KITTI's form"
+    )
     parser.add_argument('--frames', type=int, default=100, help='simulated frames (default: 100)')
     parser.add_argument(
         '--lidar', default='vlp32', choices=list(LIDARS), help='simulated sensor (default: vlp32)'
