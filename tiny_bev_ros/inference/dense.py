@@ -95,7 +95,7 @@ class DensePath:
         self._replay = self._recorded = None
 
     def _prepare(self, shape: torch.Size) -> None:
-        """Allocates the buffers of a shape; those of the last are freed, as a stream has one shape."""
+        """Allocates the buffers of a shape in place of the last, as a stream has one shape."""
         self.release()
         dtype = self._dtype if self._layers else torch.float32
         capture = None if self.no_graph_reason else self._capture

@@ -32,7 +32,7 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def is_device_error(error: BaseException) -> bool:
-    """Tells whether an error came from the device or its libraries, shortage of memory included."""
+    """Tells whether an error came from the device or its libraries, shortage included."""
     return any(
         (_ACCELERATOR_ERROR is not None and isinstance(each, _ACCELERATOR_ERROR))
         or (isinstance(each, RuntimeError) and bool(_DEVICE_ERROR.search(str(each))))

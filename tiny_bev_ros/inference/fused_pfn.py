@@ -91,8 +91,10 @@ class FusedPfn:
 
 @torch.no_grad()
 def _folded(pfn: PillarFeatureNet) -> list[np.ndarray]:
-    """Folds the net into weights of a point (F, C), of its pillar's centre (3, C) and of its
-    mean (3, C), and a shift (C,).
+    """Folds the net into the weights of the kernel.
+
+    They are those of a point (F, C), of its pillar's centre (3, C) and of the mean of its pillar
+    (3, C), and a shift (C,).
 
     The columns of the linear layer are x, y, z, further values, offset to the mean (3), offset
     to the centre (2 or 3). With q for the point from the centre and m for the mean of q,

@@ -6,7 +6,7 @@ from __future__ import annotations
 import torch
 
 _FLOAT32 = 4
-# What a Sight holds of an entry: six whole numbers of 8 bytes and four shares.
+# Bytes of an entry of the sampling plan: six integers of 8 bytes and four fractions of 4.
 _ENTRY = 64
 
 
@@ -16,10 +16,11 @@ def projected_bytes(cells: int, looking: int, entries: int, channels: int) -> in
     Args:
         cells: number of cells of the BEV features.
         looking: number of cells that are visible to a camera.
-        entries: places above cells that a camera sees, see `ProjectedAttention.sight`.
+        entries: number of positions above cells that are visible to a camera, see
+            `ProjectedAttention.sight`.
         channels: number of channels of the BEV features.
     """
-    # The fused map; of cells that look what they hold, and the inside of the perceptron twice.
+    # The fused features; for visible cells their features, and the hidden layer of the MLP twice.
     values = cells * channels + 5 * looking * channels
     return _FLOAT32 * values + _ENTRY * entries
 

@@ -85,7 +85,7 @@ def expect_free(needed: int, device: torch.device, subject: str) -> None:
     free = free_bytes(device)
     if needed > free:
         raise NotEnoughMemoryError(
-            f'{what} takes {needed / 2**20:.0f} MiB; expected at most {free / 2**20:.0f}, '
+            f'{subject} takes {needed / 2**20:.0f} MiB; expected at most {free / 2**20:.0f}, '
             'which are free'
         )
 

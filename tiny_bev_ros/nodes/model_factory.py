@@ -50,7 +50,7 @@ _LOADERS: dict[str, Any] = {
 
 
 def make_device(values: dict[str, Any], logger: Any) -> torch.device:
-    """Returns the device of the parameters; logs it, and the reason for which `auto` is the CPU."""
+    """Returns the device of the parameters; logs it, and why `auto` is the CPU."""
     device = resolve_device(values['device'])
     if values['num_threads']:
         torch.set_num_threads(values['num_threads'])
