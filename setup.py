@@ -8,11 +8,20 @@ PACKAGE = 'tiny_bev_ros'
 SHARE = f'share/{PACKAGE}'
 
 
+# For machines without ROS, `pip install .[runtime]` and so on; requirements/ has tried versions.
+EXTRAS = {
+    'runtime': ['numba', 'numpy', 'safetensors', 'torch'],
+    'bags': ['pyyaml', 'rosbags', 'tqdm'],
+    'train': ['matplotlib', 'pyyaml', 'safetensors', 'tqdm'],
+    'camera': ['timm'],  # encoders of other projects; the package's own needs nothing
+    'docs': ['furo', 'myst-parser', 'sphinx'],
+    'test': ['hypothesis', 'jsonschema', 'pytest', 'pytest-timeout'],
+}
 MANIFEST = ElementTree.parse(Path(__file__).with_name('package.xml')).getroot()  # noqa: S314 - our own
 
 
-def told(element: str) -> str:
-    """The text of package.xml, in one line."""
+def manifest_text(element: str) -> str:
+    """Returns the text of an element of package.xml, in one line."""
     return ' '.join(MANIFEST.findtext(element).split())
 
 
@@ -32,7 +41,7 @@ def folders(root: str) -> list[tuple[str, list[str]]]:
 
 setup(
     name=PACKAGE,
-    version=told('version'),
+    version=manifest_text('version'),
     packages=find_packages(include=[PACKAGE, f'{PACKAGE}.*']),
     package_data={PACKAGE: ['py.typed', 'weights/*.safetensors']},
     data_files=[
@@ -42,15 +51,15 @@ setup(
         *folders('config'),
         *folders('rviz'),
     ],
-    # PyTorch and NumPy come from rosdep or from requirements/: a build tool that resolved
-    # them here would pull gigabytes behind the user's back.
+    # PyTorch and NumPy come from rosdep, from requirements/ or from an extra: a build tool that
+    # resolved them here would pull gigabytes behind the user's back.
     install_requires=['setuptools'],
-    extras_require={'camera': ['timm'], 'test': ['pytest', 'hypothesis', 'jsonschema']},
+    extras_require=EXTRAS,
     zip_safe=False,
-    maintainer=told('maintainer'),
+    maintainer=manifest_text('maintainer'),
     maintainer_email=MANIFEST.find('maintainer').attrib['email'],
-    description=told('description'),
-    license=told('license'),
+    description=manifest_text('description'),
+    license=manifest_text('license'),
     entry_points={
         'console_scripts': [
             'pfn_node = tiny_bev_ros.nodes.main:pfn_node',

@@ -14,7 +14,7 @@ from tiny_bev_ros import Detector
 
 
 def load_points(path):
-    """Returns (N,4) float32 x, y, z in metres and intensity, of a file or of a simulated street."""
+    """Returns (N,4) float32 x, y, z in metres and intensity, of a file or a simulation."""
     if path:
         return np.fromfile(path, np.float32).reshape(-1, 4)
     from tiny_bev_ros.sim import LIDARS, ego_pose, plan_of, scan, street

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Detector: the inputs that it accepts, the outputs that it names, and the errors of wrong ones."""
+"""Detector: inputs that it accepts, outputs that it names, errors of wrong inputs."""
 
 from __future__ import annotations
 
@@ -71,12 +71,12 @@ def test_features_of_a_result_stay(detector: Detector, points: np.ndarray):
 @pytest.mark.parametrize(
     'form',
     [
-        lambda points: torch.from_numpy(points),
+        torch.from_numpy,
         lambda points: torch.from_numpy(points).double(),
         lambda points: points.astype(np.float64),
         lambda points: points[:, :3],  # the network ignores the intensity
         lambda points: np.column_stack([points, np.ones(len(points), np.float32)]),
-        lambda points: np.asfortranarray(points),
+        np.asfortranarray,
         lambda points: np.vstack([points, np.full((3, 4), np.nan, np.float32)]),
         lambda points: np.vstack([points.astype(np.float64), np.full((1, 4), 1e300)]),
     ],
@@ -92,7 +92,7 @@ def test_a_cloud_in_the_frame_of_a_map_is_that_of_its_sensor(points: np.ndarray)
     near = Detector(x_range=(-12.8, 12.8), y_range=(-12.8, 12.8))
     grid = BevGrid((4987.2, 5012.8), (-8012.8, -7987.2), (-3, 2), 0.2)
     far = Detector(grid=grid)
-    cloud = points.astype(np.float64) + [*grid.reference, 0, 0]
+    cloud = points.astype(np.float64) + np.array([*grid.reference, 0, 0])
     before = cloud.copy()
     found, wanted = far(cloud), near(points)
     assert np.array_equal(cloud, before)

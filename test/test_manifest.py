@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""package.xml: keys that rosdep knows, and one source for what setup.py says."""
+"""package.xml and setup.py: keys that rosdep knows, one source of texts, extras of pip."""
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
 MANIFEST = ElementTree.parse(ROOT / 'package.xml').getroot()
@@ -93,6 +96,53 @@ def test_setup_py_says_what_the_manifest_says():
         maintainer.attrib['email'],
         MANIFEST.findtext('license'),
     ]
+
+
+def extras() -> dict[str, list[str]]:
+    """Extras of setup.py by name."""
+    tree = ast.parse((ROOT / 'setup.py').read_text())
+    (value,) = [
+        node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], 'id', '') == 'EXTRAS'
+    ]
+    found: dict[str, list[str]] = ast.literal_eval(value)
+    return found
+
+
+def requirements(name: str, until: str = '') -> dict[str, list[Requirement]]:
+    """Requirements of a file by package name, up to a comment."""
+    found: dict[str, list[Requirement]] = {}
+    for line in (ROOT / 'requirements' / name).read_text().splitlines():
+        if until and line.startswith(until):
+            break
+        if text := line.partition('#')[0].strip():
+            each = Requirement(text)
+            found.setdefault(canonicalize_name(each.name), []).append(each)
+    return found
+
+
+def test_a_plain_installation_pulls_nothing_heavy():
+    assert "install_requires=['setuptools']" in (ROOT / 'setup.py').read_text()
+    assert set(extras()) == {'runtime', 'bags', 'train', 'camera', 'docs', 'test'}
+
+
+def test_extras_have_every_package_that_the_package_needs_beside_ros():
+    wanted = set(requirements('base.txt', until='# Building and testing'))
+    have = {each for name in ('runtime', 'bags', 'train') for each in extras()[name]}
+    assert have == wanted
+    assert set(extras()['test']) <= set(requirements('base.txt'))
+
+
+def test_tried_versions_are_within_the_extras():
+    tried: dict[str, list[Requirement]] = {}
+    for path in sorted((ROOT / 'requirements').glob('*.txt')):
+        for name, each in requirements(path.name).items():
+            tried.setdefault(name, []).extend(each)
+    for given in (Requirement(text) for texts in extras().values() for text in texts):
+        for each in tried.get(canonicalize_name(given.name), []):
+            for specifier in each.specifier:
+                assert given.specifier.contains(specifier.version), f'{each} is not in {given}'
 
 
 def test_what_is_not_known_is_in_one_place_and_on_the_release_page():

@@ -11,7 +11,7 @@ import pytest
 import rclpy
 from rclpy.parameter import Parameter as RosParameter
 
-from tiny_bev_ros.inference.backbone_runner import FrameStatistics
+from tiny_bev_ros.inference.backbone_paths import FrameStatistics
 from tiny_bev_ros.nodes import parameters
 from tiny_bev_ros.nodes.model_factory import make_grid
 from tiny_bev_ros.nodes.pipeline_node import PipelineNode

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""For consumers: subscribe to `bev_features`, `pseudo_image` or `pillars` of any encoding."""
+"""BevSubscriber: receives `bev_features`, `pseudo_image` or `pillars` of any encoding."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = [
     'tune_process',
 ]
 
-# Of tensors, by ROS type name.
+# Message classes of tensors, by ROS type name.
 TENSOR_TYPES: dict[str, type] = {
     'std_msgs/msg/Float32MultiArray': Float32MultiArray,
     'std_msgs/msg/UInt8MultiArray': UInt8MultiArray,
@@ -34,24 +34,25 @@ TENSOR_TYPES: dict[str, type] = {
 
 
 class BevSubscriber(SafeSubscription):
-    """Hands each tensor of a topic to a callback, and stays up when one is wrong.
+    """Passes each tensor of a topic to a callback, and keeps running when a message is wrong.
 
-    It subscribes with the type and the reliability that the publisher has. A wrong message is
-    refused with one line in the node's log and counted.
+    It subscribes with the type and the reliability of the publisher. A wrong message is refused
+    with one line in the node's log and counted.
 
     Args:
-        node: which subscribes.
+        node: node that subscribes.
         topic: relative name, such as 'bev_features'.
-        callback: gets a BevTensor: its array is a view of the message, so that nothing is
-            copied, and belongs to the callback.
-        decode: what makes it of a message; `decode_pillars` for the topic `pillars`.
-        reliability: auto (as the publishers do), reliable or best_effort.
-        depth: messages that wait while the callback works; 1 for the newest at any price.
-        wanted: a message is neither read nor handed on while this is false.
-        tally: counts what became of each message; by default one of its own.
+        callback: receives a BevTensor, or the result of ``decode``. The array of a BevTensor is
+            a view of the message, so that nothing is copied, and belongs to the callback.
+        decode: makes the argument of the callback from a message; `decode_pillars` for the
+            topic `pillars`.
+        reliability: auto (that of the publishers), reliable or best_effort.
+        depth: messages that wait while the callback works; 1 drops all but the newest.
+        wanted: returns False while messages shall be ignored.
+        tally: counts the outcomes of messages; by default a new one.
 
     Attributes:
-        tally: the same.
+        tally: outcomes of the messages.
     """
 
     def __init__(
@@ -66,8 +67,8 @@ class BevSubscriber(SafeSubscription):
         wanted: Callable[[], bool] = lambda: True,
         tally: InputStats | None = None,
     ) -> None:
-        # Else the first callback would wait for it, and messages be lost meanwhile. Not above: it
-        # must come after tune_process().
+        # Imported now, as the first callback would wait for it and messages be lost meanwhile; not
+        # with this module, as tune_process() must run before.
         import_module('torch')
         self.tally = tally or InputStats(node.get_logger(), time.monotonic_ns)
         super().__init__(

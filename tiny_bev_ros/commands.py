@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Entry points of the tools, which say in one line what they need and cannot import.
+"""Entry points of the command-line programs.
 
-Tools import what nodes do without: packages for pictures, progress bars, bags and training.
+Programs need packages that nodes do not: for figures, progress bars, bags and training. Where one
+cannot be imported, the program ends with one line that names it.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from pathlib import Path
 
 from tiny_bev_ros.optional_imports import one_line
 
-_OURS = Path(__file__).parent
-# What pip calls the packages that ROS does not bring.
-_PIP = {
+_PACKAGE_DIR = Path(__file__).parent
+# Names for pip of the packages that ROS does not bring.
+_PIP_NAMES = {
     'backports': 'rosbags',
     'matplotlib': 'matplotlib',
     'numba': 'numba',
@@ -27,65 +28,65 @@ _PIP = {
 
 
 def run(name: str, module: str) -> int:
-    """Runs a tool; returns its exit code.
+    """Runs a program; returns its exit code.
 
     Args:
         name: name of the executable.
-        module: module of the package that has its `main`, as `bag.player`.
+        module: module of this package with its `main`, such as `bag.player`.
     """
     try:
-        tool = import_module(f'tiny_bev_ros.{module}')
-    except (Exception, SystemExit) as error:  # of packages that were made for others
-        needed = _needed(error)
+        program = import_module(f'tiny_bev_ros.{module}')
+    except (Exception, SystemExit) as error:  # of packages for another Python or NumPy
+        needed = _failed_import(error)
         if not needed:
             raise
-        pip = _PIP.get(needed.partition('.')[0], '')
+        pip = _PIP_NAMES.get(needed.partition('.')[0], '')
         remedy = f': pip install --upgrade {pip}' if pip else ''
         print(
             f'{name}: {needed} cannot be used ({one_line(error)}); expected it to work{remedy}',
             file=sys.stderr,
         )
         return 1
-    code: int = tool.main() or 0
+    code: int = program.main() or 0
     return code
 
 
-def _needed(error: BaseException) -> str:
-    """The module of others over whose import an error was raised; '' for a fault of ours."""
+def _failed_import(error: BaseException) -> str:
+    """Returns the foreign module whose import raised an error; '' for a bug of this package."""
     lines = [
         frame.line or ''
         for frame in traceback.extract_tb(error.__traceback__)
-        if _OURS in Path(frame.filename).parents
+        if _PACKAGE_DIR in Path(frame.filename).parents
     ]
     found = re.match(r'(?:from|import) ([\w.]+)', lines[-1]) if lines else None
     return found[1] if found and not found[1].startswith('tiny_bev_ros') else ''
 
 
 def bag_player() -> None:
-    """Plays a rosbag2."""
+    """Entry point of bag_player: plays a rosbag2."""
     sys.exit(run('bag_player', 'bag.player'))
 
 
 def make_street_bag() -> None:
-    """Writes a rosbag2 of a simulated street."""
+    """Entry point of make_street_bag: writes a rosbag2 of a simulated street."""
     sys.exit(run('make_street_bag', 'bag.street_bag'))
 
 
 def train() -> None:
-    """Trains a network."""
+    """Entry point of train: trains a network."""
     sys.exit(run('train', 'training.train'))
 
 
 def evaluate() -> None:
-    """Measures a trained network."""
+    """Entry point of evaluate: measures the accuracy of a trained network."""
     sys.exit(run('evaluate', 'training.evaluate'))
 
 
 def demo() -> None:
-    """Plays a bag through the nodes and draws what they see."""
+    """Entry point of demo: plays a bag through the nodes and draws their outputs."""
     sys.exit(run('demo', 'demo.cloud_demo'))
 
 
 def demo_fusion() -> None:
-    """Plays a bag with a camera through the nodes."""
+    """Entry point of demo_fusion: plays a bag with a camera through the nodes."""
     sys.exit(run('demo_fusion', 'demo.fusion_demo'))

@@ -16,7 +16,7 @@ from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.inference.head_runner import HeadOutputs
 from tiny_bev_ros.inference.loaded_models import LoadedModels
 from tiny_bev_ros.inference.memory_fallback import ExecutionConfig
-from tiny_bev_ros.inference.model_runner import ModelRunner
+from tiny_bev_ros.inference.model_builder import build_runner
 from tiny_bev_ros.models.device import resolve_device
 from tiny_bev_ros.models.heads.detection import CLASSES
 from tiny_bev_ros.resources import find_weights
@@ -148,7 +148,7 @@ class Detector:
         self.grid, self.metadata = models.grid, models.metadata
         self._point_values = models.pfn.point_values
         config = ExecutionConfig(resolve_device(str(device)), precision)
-        self.runner = ModelRunner.build(models, config, shape=self.grid.shape)
+        self.runner = build_runner(models, config, shape=self.grid.shape)
         self.feature_grid = self.runner.feature_grid
         self.stride = round(self.feature_grid.resolution / self.grid.resolution)
 

@@ -3,8 +3,8 @@
 
 
 class TinyBevError(ValueError):
-    """Something a user or another node gave us is wrong.
+    """Wrong input of a user or of another node.
 
-    The message is one line that names the field, its value and what was expected, so
-    that it can be logged as it is. Anything else that is raised is a bug of ours.
+    The message is one line that names the field, its value and the value that was expected, so
+    that it can be logged as it is. Any other exception is a bug of this package.
     """

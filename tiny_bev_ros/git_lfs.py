@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Git LFS pointers: small text files that stand in for files that were not downloaded."""
+"""Git LFS pointers: small text files in place of files that were not downloaded."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from pathlib import Path
 from tiny_bev_ros.errors import TinyBevError
 
 _BEGIN = b'version https://git-lfs.github.com/spec/'
-# The specification allows no longer ones.
+# Longest pointer that the specification allows.
 _MAX_BYTES = 1024
 
 
 def refuse_lfs_pointer(path: str | Path) -> None:
-    """Raises where a file is a Git LFS pointer; other files, and missing ones, pass.
+    """Refuses a Git LFS pointer; other files, and missing ones, pass.
 
     Raises:
-        TinyBevError: the file is a pointer; says how to download the file itself.
+        TinyBevError: the file is a pointer; the message tells how to download the file itself.
     """
     path = Path(path)
     try:
         with path.open('rb') as file:
             text = file.read(_MAX_BYTES)
     except OSError:
-        return  # whoever reads the file says why it cannot be read
+        return  # the reader of the file reports why it cannot be read
     if not text.startswith(_BEGIN):
         return
     size = re.search(rb'^size (\d+)', text, re.MULTILINE)
-    what = f'for a file of {int(size[1])} bytes' if size else 'for a file'
+    target = f'for a file of {int(size[1])} bytes' if size else 'for a file'
     raise TinyBevError(
-        f'{path} is a Git LFS pointer {what}; expected the file itself: run `git lfs pull` '
+        f'{path} is a Git LFS pointer {target}; expected the file itself: run `git lfs pull` '
         'where it was cloned'
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The metric grid under a bird's-eye-view map.
+"""Metric grid of a bird's-eye-view map.
 
 Axes follow REP-103: x forward, y left, z up, in metres. A map is stored as the
 PointPillars canvas: rows run along y, columns along x, so that ``map[row, col]`` lies at
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,12 +19,12 @@ from tiny_bev_ros.errors import TinyBevError
 
 # 2**24 cells hold a 64-channel float32 canvas of 4 GiB: beyond it is a typing error.
 MAX_CELLS = 2**24
-# How far, in cells, a range may be from a whole number of cells (0.1333 is a third).
-_WHOLE = 1e-3
-# Steps of float32 that a cell must hold, as places are computed in float32.
-_STEPS = 64
-# No LiDAR sees farther, in metres.
-_FARTHEST = 1000.0
+# Tolerance, in cells, of ranges that are a whole number of cells (0.1333 is a third).
+_CELL_TOLERANCE = 1e-3
+# Steps of float32 that a cell must hold, as positions are computed in float32.
+_MIN_STEPS = 64
+# Range of any LiDAR, in metres.
+_MAX_LIDAR_RANGE = 1000.0
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Axis:
             raise TinyBevError(f'axis step is {self.step:g} m; expected more than 0')
 
     def index(self, metres: Any) -> Any:
-        """Cell index (an integral float) of a place; below 0 or too high when outside.
+        """Returns the cell index (an integral float) of a position; out of range when outside.
 
         Takes and returns a float, a NumPy array or a torch tensor.
         """
@@ -56,11 +57,11 @@ class Axis:
         return cells.floor() if hasattr(cells, 'floor') else np.floor(cells)
 
     def centre(self, index: Any) -> Any:
-        """Metres of a cell's centre; takes a number, a NumPy array or a torch tensor."""
+        """Returns a cell's centre in metres; takes a number, a NumPy array or a torch tensor."""
         return (index + 0.5) * self.step + self.origin
 
     def strided(self, stride: int) -> Axis:
-        """The axis of a map that a network has made ``stride`` times coarser.
+        """Returns the axis of a map that a network has made ``stride`` times coarser.
 
         The lower edge stays and the cells grow. (A stride-2 convolution with padding 1
         centres output i on input cell 2i, half an input cell below the centre named
@@ -71,17 +72,18 @@ class Axis:
 
 @dataclass(frozen=True)
 class BevGrid:
-    """Which box of space a bird's-eye-view map covers, and how finely.
+    """Box of space that a bird's-eye-view map covers, and the size of its cells.
 
     Attributes:
-        x_range, y_range, z_range: lower and upper end in metres; a point on the upper
-            end of x or y is outside.
+        x_range: lower and upper end forward, in metres; a point on the upper end is outside.
+        y_range: lower and upper end leftward, in metres; a point on the upper end is outside.
+        z_range: lower and upper end upward, in metres.
         resolution: side of a square cell in metres. The x and y ranges must be a whole
             number of cells.
 
     Raises:
         TinyBevError: a range is inverted, not finite, no whole number of cells or so far
-            from 0 that float32 does not tell places in a cell apart, or the resolution is not
+            from 0 that float32 does not tell positions in a cell apart, or the resolution is not
             positive.
     """
 
@@ -100,7 +102,9 @@ class BevGrid:
             object.__setattr__(self, name, (low, high))
             _check_steps(name, low, high, high - low if name == 'z_range' else cell)
             cells = (high - low) / cell
-            if name != 'z_range' and (abs(cells - round(cells)) > _WHOLE or round(cells) < 1):
+            if name != 'z_range' and (
+                abs(cells - round(cells)) > _CELL_TOLERANCE or round(cells) < 1
+            ):
                 raise TinyBevError(
                     f'{name} is [{low:g}, {high:g}] m, {cells:.6g} cells of {cell:g} m; '
                     'expected a whole number of cells'
@@ -112,45 +116,45 @@ class BevGrid:
                 f'expected at most {MAX_CELLS} in all'
             )
 
-    @property
+    @cached_property
     def shape(self) -> tuple[int, int]:
-        """(H, W): rows along y, columns along x."""
+        """Shape (H, W): rows along y, columns along x."""
         (x_low, x_high), (y_low, y_high) = self.x_range, self.y_range
         return round((y_high - y_low) / self.resolution), round((x_high - x_low) / self.resolution)
 
-    @property
+    @cached_property
     def x_axis(self) -> Axis:
         """The axis of the columns."""
         return Axis(self.x_range[0], self.resolution)
 
-    @property
+    @cached_property
     def y_axis(self) -> Axis:
         """The axis of the rows."""
         return Axis(self.y_range[0], self.resolution)
 
-    @property
+    @cached_property
     def reference(self) -> tuple[float, float]:
-        """Place (x, y) in metres from which a network is to see the points.
+        """Position (x, y) in metres from which points are counted before a network gets them.
 
-        It is 0, as the sensor is, where that is near. Farther away than any sensor sees, the
-        frame is that of a map, and the sensor somewhere on the grid: it is the middle.
+        It is (0, 0), the sensor, where the grid is within the range of one. Farther away, the
+        frame is that of a map and the sensor is somewhere on the grid: it is the centre.
         """
         near = [max(low, -high, 0.0) for low, high in (self.x_range, self.y_range)]
-        if math.hypot(*near) <= _FARTHEST:
+        if math.hypot(*near) <= _MAX_LIDAR_RANGE:
             return 0.0, 0.0
         (x_low, x_high), (y_low, y_high) = self.x_range, self.y_range
         return (x_low + x_high) / 2, (y_low + y_high) / 2
 
     @property
     def near(self) -> BevGrid:
-        """The grid in a frame that has its origin in the reference."""
+        """The grid in a frame whose origin is the reference."""
         (x, y), (x_low, x_high), (y_low, y_high) = self.reference, self.x_range, self.y_range
         return BevGrid(
             (x_low - x, x_high - x), (y_low - y, y_high - y), self.z_range, self.resolution
         )
 
     def strided(self, stride: int) -> BevGrid:
-        """The grid of a map ``stride`` times coarser; an odd last cell counts in full."""
+        """Returns the grid of a map ``stride`` times coarser; an odd last cell counts in full."""
         rows, cols = (-(-size // stride) for size in self.shape)
         cell = self.resolution * stride
         x_low, y_low = self.x_range[0], self.y_range[0]
@@ -161,10 +165,10 @@ class BevGrid:
 
 def _check_steps(name: str, low: float, high: float, cell: float) -> None:
     step = float(np.spacing(np.float32(max(abs(low), abs(high)))))
-    if not step * _STEPS <= cell:
+    if not step * _MIN_STEPS <= cell:
         raise TinyBevError(
             f'{name} is [{low:g}, {high:g}] m, where float32 has steps of {step:.2g} m; expected '
-            f'steps of at most {cell / _STEPS:.2g} m for cells of {cell:g} m: a frame whose '
+            f'steps of at most {cell / _MIN_STEPS:.2g} m for cells of {cell:g} m: a frame whose '
             'origin is nearer'
         )
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Packages without which the nodes still work: installed does not mean that they can be used."""
+"""Optional packages, which may be installed and still not be usable."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import functools
 from importlib import import_module
 from typing import Any, NamedTuple
 
-# Lines that nobody has logged yet.
-_untold: list[str] = []
+# Lines that no node has logged yet.
+_pending: list[str] = []
 
 
 class OptionalModule(NamedTuple):
-    """A module that was to be imported, or why it cannot be used.
+    """A module, or the reason for which it cannot be used.
 
     Attributes:
         module: the module; None where it cannot be used.
@@ -25,14 +25,14 @@ class OptionalModule(NamedTuple):
 
 @functools.cache
 def import_optional(name: str, instead: str = '') -> OptionalModule:
-    """A module, or why it cannot be used; tried once, as a failed import may take seconds.
+    """Imports a module; tried once, as a failed import may take seconds.
 
-    Binaries that were made for another NumPy, PyTorch or Python raise anything.
+    Binaries that were built for another NumPy, PyTorch or Python raise any exception.
 
     Args:
-        name: of the module.
-        instead: what is done without it: noted where its package is installed and cannot be
-            used, while one that is missing is no fault. '' where the caller tells.
+        name: name of the module.
+        instead: behaviour without it, which is noted where its package is installed and cannot
+            be used, while a missing one is no fault; '' where the caller logs it.
     """
     try:
         return OptionalModule(import_module(name), '')
@@ -50,19 +50,19 @@ def import_optional(name: str, instead: str = '') -> OptionalModule:
 
 def note(line: str) -> None:
     """Keeps a line for the next node that logs."""
-    if line not in _untold:
-        _untold.append(line)
+    if line not in _pending:
+        _pending.append(line)
 
 
 def take_notes() -> list[str]:
-    """The lines that were noted since the last call, in this process."""
+    """Returns the lines that were noted in this process since the last call."""
     lines = []
-    while _untold:  # one by one, as another thread may note a line meanwhile
-        lines.append(_untold.pop(0))
+    while _pending:  # one by one, as another thread may note a line meanwhile
+        lines.append(_pending.pop(0))
     return lines
 
 
 def one_line(error: BaseException) -> str:
-    """An error's type and the first line that it says."""
-    said = next((line.strip() for line in str(error).splitlines() if line.strip()), '')
-    return f'{type(error).__name__}: {said}' if said else type(error).__name__
+    """Returns the type of an error and the first line of its message."""
+    message = next((line.strip() for line in str(error).splitlines() if line.strip()), '')
+    return f'{type(error).__name__}: {message}' if message else type(error).__name__

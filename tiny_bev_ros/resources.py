@@ -73,5 +73,5 @@ def _share() -> Path:
     packages, _ = import_optional('ament_index_python.packages')
     try:
         return Path(packages.get_package_share_directory(PACKAGE))
-    except (AttributeError, LookupError):
+    except (AttributeError, LookupError, OSError):  # not installed, not found, not sourced
         return Path(sys.prefix) / 'share' / PACKAGE

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Text files as editors and other systems leave them: with byte order marks, in UTF-16, CRLF."""
+"""Text files of any editor: with a byte order mark, in UTF-16, with CRLF."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 def read_text(path: str | Path) -> str:
-    """The text of a file, without its byte order mark and with newlines as line ends.
+    """Reads a text file, without its byte order mark and with newlines as line ends.
 
     Raises:
         TinyBevError: the file cannot be read, is a Git LFS pointer, or holds no text.

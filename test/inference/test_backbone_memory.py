@@ -12,7 +12,7 @@ import torch
 
 from benchmarks.peak_memory import peak_mb
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.inference import backbone_runner, memory, pillar_runner
+from tiny_bev_ros.inference import backbone_paths, memory, pillar_runner
 from tiny_bev_ros.inference.backbone_memory import BackboneMemory, dense_bytes
 from tiny_bev_ros.inference.backbone_runner import BackboneRunner
 from tiny_bev_ros.inference.memory import NotEnoughMemoryError
@@ -137,7 +137,7 @@ def test_a_map_for_which_there_is_no_memory_is_refused_before_it_is_tried(monkey
 
 
 def test_nothing_of_a_large_map_is_computed_densely_at_the_warm_up(monkeypatch):
-    monkeypatch.setattr(backbone_runner, '_MAX_DENSE_WARMUP_CELLS', 80 * 60 - 1)
+    monkeypatch.setattr(backbone_paths, '_MAX_DENSE_WARMUP_CELLS', 80 * 60 - 1)
     dense: list[Any] = []
     monkeypatch.setattr(
         'tiny_bev_ros.inference.dense.DensePath.__call__', lambda self, x: dense.append(x.shape)
@@ -152,11 +152,12 @@ def test_nothing_of_a_large_map_is_computed_densely_at_the_warm_up(monkeypatch):
 def test_a_pseudo_image_for_which_there_is_no_memory_is_refused_before_it_is_tried(monkeypatch):
     pillars = torch.zeros(1, 64), torch.zeros(1, 2, dtype=torch.long)
     monkeypatch.setattr(memory, 'free_bytes', lambda device: 10 * 2**20)
-    assert pillar_runner.scatter(pillars, (200, 240)).shape == (1, 64, 200, 240)  # is a small one
+    small = pillar_runner.scatter_pillars(pillars, (200, 240))
+    assert small.shape == (1, 64, 200, 240)
     monkeypatch.setattr(pillar_runner, '_LARGE', 2**20)
     wanted = 'pseudo-image of 200 x 240 cells takes 12 MiB; expected at most 10'
     with pytest.raises(NotEnoughMemoryError, match=wanted):
-        pillar_runner.scatter(pillars, (200, 240))
+        pillar_runner.scatter_pillars(pillars, (200, 240))
 
 
 def test_a_map_without_cells_or_of_too_many_is_refused():

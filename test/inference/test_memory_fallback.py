@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tiny_bev_ros.inference import memory, model_runner
+from tiny_bev_ros.inference import memory, model_builder
 from tiny_bev_ros.inference.backbone_runner import BackboneRunner
 from tiny_bev_ros.inference.loaded_models import LoadedModels
 from tiny_bev_ros.inference.memory import NotEnoughMemoryError, translate_oom
@@ -266,7 +266,7 @@ def test_a_real_engine_goes_on_sparse_and_right(monkeypatch):
     # Memory is short for dense convolutions alone, which the frame would take.
     monkeypatch.setattr('tiny_bev_ros.inference.dense.DensePath.__call__', short)
     monkeypatch.setattr(
-        'tiny_bev_ros.inference.backbone_runner.sparse_is_cheaper', lambda *_: False
+        'tiny_bev_ros.inference.backbone_paths.sparse_is_cheaper', lambda *_: False
     )
     logged: list[str] = []
     fallback = MemoryFallback(
@@ -337,7 +337,7 @@ def test_a_start_that_takes_long_is_logged_before_with_what_it_takes(monkeypatch
     builder = ModelBuilder(weights, lambda: (40, 60), log)
     builder(config)
     assert log.lines == []
-    monkeypatch.setattr(model_runner, '_LONG_START', 0)
+    monkeypatch.setattr(model_builder, '_LONG_START', 0)
     monkeypatch.setattr(BackboneRunner, 'warm_up', lambda self, _: log.info('warms up'))
     builder(config)
     mib = builder.needed_bytes(config) / 2**20

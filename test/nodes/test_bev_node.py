@@ -317,7 +317,7 @@ def test_a_shortage_of_memory_makes_frames_sparse_and_is_shown(bench, monkeypatc
     monkeypatch.setattr('tiny_bev_ros.inference.dense.DensePath.__call__', out_of_memory)
     # A frame that is full enough takes the dense way, for which there is no memory now.
     monkeypatch.setattr(
-        'tiny_bev_ros.inference.backbone_runner.sparse_is_cheaper', lambda *_: False
+        'tiny_bev_ros.inference.backbone_paths.sparse_is_cheaper', lambda *_: False
     )
     again = made.frame(1)
     assert np.abs(again - whole).max() < 1e-4
@@ -564,7 +564,7 @@ def test_times_cost_nothing_that_nobody_reads(bench):
     made.node.start()
     ran: list[str] = []
     run = made.node.run
-    made.node.run = lambda stage, work: (ran.append(stage), run(stage, work))[1]
+    made.node.run = lambda stage, *work: (ran.append(stage), run(stage, *work))[1]
     made.frame(1)
     until(lambda: got)
     assert set(ran) == {'pillars', 'backbone'}

@@ -96,13 +96,13 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def change(node: PipelineNode, name: str, value: Any) -> set[str]:
     """Sets a parameter; returns the networks that were built anew."""
     before = node.ladder.built
-    chains = dict(node.ladder.built.backbone._by_shape)
+    chains = dict(node.ladder.built.backbone._paths._chains)
     result = node.set_parameters_atomically([RosParameter(name, value=value)])
     assert result.successful, result.reason
     after = node.ladder.built
     anew = {part for part in PARTS if getattr(after, part) is not getattr(before, part)}
     if 'backbone' not in anew:  # and its buffers are kept
-        assert after.backbone._by_shape == chains
+        assert after.backbone._paths._chains == chains
     return anew
 
 

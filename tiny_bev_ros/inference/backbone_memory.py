@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Memory that a backbone takes on a map, computed from the sizes before it is tried.
+"""Memory that a backbone needs on a map, computed from the sizes before any is taken.
 
-The sparse path is counted as it is after it was warmed up, which it is with a random map; a map
-of LiDAR, whose cells lie together, has fewer active sites. What follows a chain takes as much on
+The sparse path is counted with its buffers after the warm-up with a random map; a map of LiDAR,
+whose cells lie together, has fewer active sites. The part that follows a chain needs as much on
 either path; it is counted as two maps of its result, and so is a network that is no chain.
 """
 
@@ -24,7 +24,7 @@ from tiny_bev_ros.inference.sparse.torch_chain import room_for_neighbours
 
 _FLOAT32 = _INT32 = 4
 _INT64 = 8
-# Sites have a quarter to spare, so that not each frame makes new buffers.
+# Buffers of sites are a quarter larger than needed, so that few frames allocate new ones.
 _SPARE = 1.25
 # Products of a tile of 4x4 outputs, in place of nine weights.
 _TILE_PRODUCTS, _TILE_CELLS, _TILE_BYTES = 36, 16, 16
@@ -32,12 +32,14 @@ _TILE_PRODUCTS, _TILE_CELLS, _TILE_BYTES = 36, 16, 16
 
 @dataclass(frozen=True)
 class BackboneMemory:
-    """The sizes of a backbone on which it depends what it takes.
+    """Sizes of a backbone from which its memory is computed.
 
     Attributes:
-        layers: of the chain with which it begins; none if it begins with none.
-        followed: whether something follows the chain.
-        in_channels, channels, stride: of the backbone.
+        layers: layers of the chain with which it begins; empty without one.
+        followed: True where another part follows the chain.
+        in_channels: number of input channels.
+        channels: number of output channels.
+        stride: side of an output cell, in input cells.
     """
 
     layers: tuple[ConvLayer, ...]
@@ -48,7 +50,7 @@ class BackboneMemory:
 
     @classmethod
     def of(cls, backbone: nn.Module) -> BackboneMemory:
-        """Those of a backbone of the registry, in eval mode, on the CPU."""
+        """Reads the sizes of a backbone of the registry, in eval mode, on the CPU."""
         part, followed = chain_part(backbone)
         try:
             layers = as_chain(part)
@@ -65,12 +67,12 @@ class BackboneMemory:
         device: torch.device,
         sparsity: str,
     ) -> int:
-        """Memory of the device that a map takes.
+        """Returns the memory of the device that a map needs, in bytes.
 
         Args:
             shape: (H,W) of the map.
-            dtype: of the products.
-            device: where to compute.
+            dtype: compute dtype.
+            device: device on which to compute.
             sparsity: auto, which keeps the buffers of both paths, always or never.
         """
         rows, cols = shape
@@ -92,11 +94,11 @@ class BackboneMemory:
 def dense_bytes(
     layers: Sequence[ConvLayer], shape: tuple[int, int], dtype: torch.dtype, device: torch.device
 ) -> int:
-    """Bytes of the dense path: weights, the map, kept copies of it, and the largest layer."""
+    """Returns the bytes of the dense path: weights, map, its buffers, and the largest layer."""
     value, on_cpu = dtype.itemsize, device.type == 'cpu'
     canvas = shape[0] * shape[1] * layers[0].weight.shape[1]
     maps = [canvas, *(cells * layer.weight.shape[0] for layer, cells in _outputs(layers, shape))]
-    # On the CPU a convolution lays its input out anew, for its instructions.
+    # On the CPU a convolution copies its input into a layout for its instructions.
     peak = max(given * (1 + on_cpu) + made for given, made in pairwise(maps))
     total = _FLOAT32 * canvas + value * (_weights(layers) + peak)
     if value != _FLOAT32 or not on_cpu:  # the input is converted or recorded, and the result
@@ -107,7 +109,7 @@ def dense_bytes(
 def _numba_bytes(
     layers: Sequence[ConvLayer], shape: tuple[int, int], dtype: torch.dtype, device: torch.device
 ) -> int:
-    """Bytes of SparseChain."""
+    """Returns the bytes of a SparseChain."""
     cells, last = shape[0] * shape[1], len(layers) - 1
     channels = layers[0].weight.shape[1]
     sites = WARMUP_FRACTION * cells
@@ -126,14 +128,14 @@ def _numba_bytes(
         else:
             total += 2 * made + (_FLOAT32 + dtype.itemsize) * layer.weight.numel()
         given = made
-    # Two results; for each cell whether it was written, and its number.
+    # Two results; for each cell a flag that it was written, and its number.
     return int(total + 2 * given * (_FLOAT32 * layers[-1].weight.shape[0] + 1 + _INT32))
 
 
 def _torch_bytes(
     layers: Sequence[ConvLayer], shape: tuple[int, int], dtype: torch.dtype, device: torch.device
 ) -> int:
-    """Bytes of TorchChain."""
+    """Returns the bytes of a TorchChain."""
     cells, last, value = shape[0] * shape[1], len(layers) - 1, dtype.itemsize
     sites = WARMUP_FRACTION * cells
     gathered = room_for_neighbours(layers, shape, dtype, device)
@@ -164,7 +166,7 @@ def _weights(layers: Sequence[ConvLayer]) -> int:
 def _outputs(
     layers: Sequence[ConvLayer], shape: tuple[int, int]
 ) -> Iterator[tuple[ConvLayer, int]]:
-    """Each layer and the cells of its output."""
+    """Yields each layer and the number of cells of its output."""
     rows, cols = shape
     for layer in layers:
         rows, cols = -(-rows // layer.stride), -(-cols // layer.stride)
@@ -172,7 +174,7 @@ def _outputs(
 
 
 def _active(layers: Sequence[ConvLayer], shape: tuple[int, int]) -> Iterator[float]:
-    """Active sites of each layer's output, of a random map."""
+    """Yields the expected active sites of each layer's output, for a random map."""
     side, stride = 1, 1
     for layer, cells in _outputs(layers, shape):
         side += (layer.kernel - 1) * stride

@@ -3,58 +3,22 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.inference.backbone_memory import BackboneMemory
-from tiny_bev_ros.inference.dense import (
-    DensePath,
-    FoldedModule,
-    cuda_graph,
-    dense_work,
-    fingerprint,
-)
+from tiny_bev_ros.inference.backbone_paths import BackbonePaths, FrameStatistics
 from tiny_bev_ros.inference.memory import expect_free, translate_oom
 from tiny_bev_ros.inference.precision import full_float32, reason_for_float32
-from tiny_bev_ros.inference.sparse.layer_chain import ConvLayer, as_chain, chain_part
-from tiny_bev_ros.inference.sparse.sparse_path import make_chain, sparse_is_cheaper, warm_up
-from tiny_bev_ros.models.pillars import check_pillars, check_shape, scatter_checked
-
-if TYPE_CHECKING:
-    from tiny_bev_ros.inference.sparse.sparse_chain import SparseChain
-    from tiny_bev_ros.inference.sparse.torch_chain import TorchChain
+from tiny_bev_ros.models.pillars import check_pillars, check_shape
 
 PRECISIONS = ('float32', 'bfloat16', 'float16')
 # Not on and off, which YAML takes for true and false.
 SPARSITIES = ('auto', 'always', 'never')
-# A larger map is not computed densely at a warm-up on the CPU: it would take seconds, and
-# gigabytes, of which nothing is kept.
-_MAX_DENSE_WARMUP_CELLS = 2**18
-
-
-@dataclass(frozen=True)
-class FrameStatistics:
-    """Path and work of the last frame.
-
-    Attributes:
-        path: 'sparse' or 'dense'.
-        active_fraction: fraction of the input's cells that were not empty; 1.0 where they were
-            not counted.
-        work_fraction: multiplications of the sparse path over those of the dense one, in the
-            part of the network that can be sparse.
-    """
-
-    path: str
-    active_fraction: float
-    work_fraction: float
 
 
 class BackboneRunner:
@@ -77,10 +41,8 @@ class BackboneRunner:
         in_channels: number of input channels.
         channels: number of output channels.
         stride: side of an output cell, in input cells.
-        dense_reason: '' or the reason for which there is no sparse path.
         float32_reason: '' or the reason for which the compute dtype is float32 although another
             precision was asked for, which would be slower on this CPU.
-        statistics: path and work of the last frame.
 
     Raises:
         TinyBevError: an argument is none of these, the backbone is in train mode, or sparsity
@@ -113,10 +75,9 @@ class BackboneRunner:
         self.in_channels: int = described.in_channels
         self.channels: int = described.feature_info[-1].channels
         self.stride: int = described.feature_info[-1].stride
-        self.statistics = FrameStatistics('dense', 1.0, 1.0)
         self._checked_shape: tuple[int, int] | None = None  # for which there is memory
         self._refuse_train_mode()
-        self._build()
+        self._paths = self._build()
         if sparsity == 'always' and self.dense_reason:
             raise TinyBevError(
                 f'sparsity is always, but {self.dense_reason}; expected auto or never'
@@ -145,13 +106,7 @@ class BackboneRunner:
         shape = (pseudo_image.shape[2], pseudo_image.shape[3])
         self._check(pseudo_image.shape[1], shape)
         with self._computing(f'a pseudo-image of {tuple(pseudo_image.shape)}'):
-            pseudo_image = pseudo_image.to(self._device, torch.float32)
-            if not self._sparse_is_possible:
-                return self._run_dense(pseudo_image)
-            if len(pseudo_image) == 1:
-                features, cells = self._chain(shape).active(pseudo_image[0])
-                return self._run(features, cells, shape, lambda: pseudo_image)
-            return torch.cat([self(frame[None]).clone() for frame in pseudo_image])
+            return self._paths.from_image(pseudo_image.to(self._device, torch.float32))
 
     @torch.inference_mode()
     def from_pillars(self, features: Tensor, cells: Tensor, shape: tuple[int, int]) -> Tensor:
@@ -182,11 +137,7 @@ class BackboneRunner:
         self._check(features.shape[1], shape)
         with self._computing(f'a map of {shape}'):
             features, cells = features.to(self._device, torch.float32), cells.to(self._device)
-            if not self._sparse_is_possible:
-                return self._run_dense(scatter_checked(features, cells, shape))
-            return self._run(
-                features, cells, shape, lambda: scatter_checked(features, cells, shape)
-            )
+            return self._paths.from_pillars(features, cells, shape)
 
     @torch.inference_mode()
     def warm_up(self, shape: tuple[int, int]) -> None:
@@ -200,35 +151,31 @@ class BackboneRunner:
         check_shape(shape)
         self._check_memory(shape)
         with self._computing(f'a map of {shape}'):
-            if self._sparse_is_possible:
-                warm_up(self._chain(shape), self.in_channels, shape, self._device)
-            dense = not self._sparse_is_possible or self._sparsity == 'auto'
-            small = shape[0] * shape[1] <= _MAX_DENSE_WARMUP_CELLS
-            if dense and (self._device.type != 'cpu' or small):
-                empty = torch.zeros(1, self.in_channels, *shape, device=self._device)
-                self._finish(self._dense(empty))
+            self._paths.warm_up(shape, self.in_channels)
 
     def needed_bytes(self, shape: tuple[int, int]) -> int:
         """Returns the memory of the device that a map of (H,W) takes, computed from the sizes."""
-        needs = BackboneMemory(
-            self._layers, self._after is not None, self.in_channels, self.channels, self.stride
-        )
-        return needs.bytes(shape, self._dtype, self._device, self._sparsity)
+        return self._paths.needed_bytes(shape, self.in_channels, self.channels, self.stride)
 
     def release(self) -> None:
         """Frees buffers and recordings; the next frame makes them anew."""
-        self._by_shape.clear()
-        self._dense.release()
+        self._paths.release()
         self._checked_shape = None
+
+    @property
+    def statistics(self) -> FrameStatistics:
+        """Path and work of the last frame."""
+        return self._paths.statistics
+
+    @property
+    def dense_reason(self) -> str:
+        """'' or the reason for which there is no sparse path."""
+        return self._paths.dense_reason
 
     @property
     def no_graph_reason(self) -> str:
         """'' or why the dense path launches each operation anew; known after `warm_up`."""
-        return self._dense.no_graph_reason
-
-    @property
-    def _sparse_is_possible(self) -> bool:
-        return not self.dense_reason and self._sparsity != 'never'
+        return self._paths.no_graph_reason
 
     @contextmanager
     def _computing(self, subject: str) -> Iterator[None]:
@@ -241,16 +188,16 @@ class BackboneRunner:
                 f'channel size is {channels}; expected {self.in_channels}, as the backbone has'
             )
         self._refuse_train_mode()
-        if fingerprint(self._network) != self._built_from:
-            self._build()
+        if not self._paths.is_current:
+            self._paths.release()  # first, as memory may not do for both
+            self._paths = self._build()
         self._check_memory(shape)
 
     def _check_memory(self, shape: tuple[int, int]) -> None:
         """Refuses a map that needs more memory than is free: the system would end the process."""
         if shape == self._checked_shape:
             return
-        self._by_shape.clear()  # a stream has one size; buffers of the last one are large
-        self._dense.release()
+        self._paths.release()  # a stream has one size; buffers of the last one are large
         expect_free(
             self.needed_bytes(shape), self._device, f'map of {shape[0]} x {shape[1]} cells'
         )
@@ -260,59 +207,8 @@ class BackboneRunner:
         if self._network.training:
             raise TinyBevError('the backbone is in train mode; expected eval mode')
 
-    def _build(self) -> None:
-        self._built_from = fingerprint(self._network)
-        self._layers: tuple[ConvLayer, ...] = ()
-        self._by_shape: dict[tuple[int, int], SparseChain | TorchChain] = {}
+    def _build(self) -> BackbonePaths:
         self._checked_shape = None
-        self.dense_reason = ''
-        on_cpu = self._device.type == 'cpu'
-        # A GPU may round products (TF32) by more than a chain may differ from its network.
-        network = self._network if on_cpu else copy.deepcopy(self._network).cpu()
-        chain, followed = chain_part(self._network)
-        self._after: FoldedModule | None = None
-        if followed:
-            self._after = FoldedModule(self._network, self._device, self._dtype, 'after_chain')
-        try:
-            self._layers = as_chain(chain_part(network)[0])
-        except TinyBevError as error:
-            self.dense_reason = str(error)
-        capture = None if on_cpu else partial(cuda_graph, self._device)
-        self._dense = DensePath(chain, self._layers, self._device, self._dtype, capture)
-
-    def _run(
-        self,
-        features: Tensor,
-        cells: Tensor,
-        shape: tuple[int, int],
-        pseudo_image: Callable[[], Tensor],
-    ) -> Tensor:
-        chain = self._chain(shape)
-        try:
-            macs = chain.find(cells)
-            active = len(cells) / (shape[0] * shape[1])
-            work = macs / dense_work(self._layers, shape)
-            if self._sparsity == 'auto' and not sparse_is_cheaper(work, self._device):
-                self.statistics = FrameStatistics('dense', active, work)
-                return self._finish(self._dense(pseudo_image()))
-            self.statistics = FrameStatistics('sparse', active, work)
-            return self._finish(chain.compute(features)[None])
-        except Exception:
-            # Kept buffers may be half written: the next frame begins with new ones.
-            self._by_shape.clear()
-            raise
-
-    def _run_dense(self, pseudo_image: Tensor) -> Tensor:
-        self.statistics = FrameStatistics('dense', 1.0, 1.0)
-        return self._finish(self._dense(pseudo_image))
-
-    def _finish(self, features: Tensor) -> Tensor:
-        """Computes the part that follows the chain, if any does."""
-        return features if self._after is None else self._after(features).float()
-
-    def _chain(self, shape: tuple[int, int]) -> SparseChain | TorchChain:
-        if shape not in self._by_shape:
-            self._by_shape[shape] = make_chain(
-                self._layers, shape, self._dtype, self._device, self._threads
-            )
-        return self._by_shape[shape]
+        return BackbonePaths(
+            self._network, self._device, self._dtype, self._sparsity, self._threads
+        )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Camera images to features, as nodes, scripts and tests call it."""
+"""Runs the camera encoder: images to camera features."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ from tiny_bev_ros.models.camera.geometry import Camera
 
 
 class CameraRunner:
-    """Images of one camera after the other to maps of features.
+    """Images of one camera after the other to camera features.
 
     Args:
-        encoder: is copied.
-        device: where to compute.
-        precision: of the products: float32, bfloat16 or float16.
+        encoder: camera encoder, which is copied.
+        device: device on which to compute.
+        precision: compute dtype: float32, bfloat16 or float16.
         resize_width: width in pixels to which images are scaled; 0 leaves them in their size.
         crop_height: lowest rows of the scaled image that are kept, in pixels, as the upper ones
             show the sky; 0 keeps all rows.
 
     Attributes:
-        channels, stride: of the features.
+        channels: number of channels of the features.
+        stride: side of a cell of the features, in pixels.
 
     Raises:
         TinyBevError: a size is negative.
@@ -54,15 +55,15 @@ class CameraRunner:
 
     @torch.inference_mode()
     def __call__(self, rgb: np.ndarray, camera: Camera) -> tuple[Tensor, Camera]:
-        """Features of one image.
+        """Computes the features of one image.
 
         Args:
             rgb: (H,W,3) uint8.
-            camera: that took it.
+            camera: camera that took it.
 
         Returns:
-            (1,C,rows,cols) float32 on the device, and the camera as of an image of cols x rows
-            pixels, each of which is one feature.
+            (1,C,rows,cols) float32 features on the device, and the camera scaled to an image of
+            cols x rows pixels, each of which is one feature.
 
         Raises:
             TinyBevError: the image is not of the camera's size or lower than crop_height, or
@@ -72,7 +73,7 @@ class CameraRunner:
         if camera.size != (width, height):
             raise TinyBevError(
                 f'image is of {width} x {height} pixels; expected {camera.size[0]} x '
-                f'{camera.size[1]}, as its calibration says'
+                f'{camera.size[1]}, as in its calibration'
             )
         with (
             translate_oom(f'an image of {width} x {height} pixels'),
@@ -84,14 +85,14 @@ class CameraRunner:
         return features, camera.strided(self.stride)
 
     def warm_up(self, size: tuple[int, int]) -> None:
-        """Runs once for images of a width and height, so that the first one is not late."""
-        one = torch.eye(3, dtype=torch.float64)
-        still = torch.eye(4, dtype=torch.float64)
-        camera = Camera(one, torch.zeros(8, dtype=torch.float64), still, size)
+        """Encodes one image of a width and height, so that the first one is not late."""
+        intrinsics = torch.eye(3, dtype=torch.float64)
+        extrinsics = torch.eye(4, dtype=torch.float64)
+        camera = Camera(intrinsics, torch.zeros(8, dtype=torch.float64), extrinsics, size)
         self(np.zeros((size[1], size[0], 3), np.uint8), camera)
 
     def _fit(self, image: Tensor, camera: Camera) -> tuple[Tensor, Camera]:
-        """(1,3,H,W) scaled and cropped, and its camera."""
+        """Scales and crops an image (1,3,H,W), and its camera with it."""
         width, height = self._resize_width, self._crop_height
         if width and width != camera.size[0]:
             scaled = (width, max(1, round(camera.size[1] * width / camera.size[0])))
@@ -110,6 +111,6 @@ class CameraRunner:
 
 
 def _pixels(rgb: np.ndarray) -> Tensor:
-    """(H,W,3) uint8 to (1,3,H,W), in the same memory where it may be written to."""
+    """Views (H,W,3) uint8 as (1,3,H,W); copied where the memory is read-only."""
     pixels = rgb if rgb.flags.writeable else rgb.copy()
     return torch.from_numpy(pixels).permute(2, 0, 1)[None]

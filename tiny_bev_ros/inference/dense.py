@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The dense path: every cell of the map, by PyTorch's own convolutions."""
+"""Dense computation by PyTorch: whole networks, parts of them, CUDA graphs of both."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from tiny_bev_ros.inference.device_errors import device_is_lost
 from tiny_bev_ros.inference.memory import shortage
 from tiny_bev_ros.inference.sparse.layer_chain import ConvLayer
 
-# Records work; returns what repeats it, and the tensor in which its result then lies.
+# Records work; returns a function that repeats it, and the tensor that then holds its result.
 Capture = Callable[[Callable[[], Tensor]], tuple[Callable[[], None], Tensor]]
 
 
 class DensePath:
-    """A network on whole maps: as a folded chain, or as it is where it is none.
+    """A network on every cell of a map: as a folded chain where it is one, else as it is.
 
-    Products are of ``dtype``; a network that is no chain runs under autocast. On CUDA the
+    A chain is computed in ``dtype``; a network that is no chain runs under autocast. On CUDA the
     activations of a chain are channels_last, and the launches for a shape are recorded once, as a
-    CUDA graph. How float32 is rounded there is up to the caller, see `full_float32`.
+    CUDA graph. The caller decides on the rounding of float32 there, see `full_float32`.
 
-    Input and output have kept buffers where they are converted or recorded. Between its layers
-    PyTorch allocates, as its convolutions write into no tensor that they are given; on the CPU
-    it does so for the output too, where that is float32.
+    Buffers are kept for input and output where they are converted or recorded. Between its layers
+    PyTorch allocates, as its convolutions do not write into a given tensor; on the CPU it does so
+    for the output too, where that is float32.
 
     Args:
-        network: in eval mode, on the device.
-        layers: of the same network; empty if it is no chain.
-        device: where to compute.
-        dtype: of the products.
-        capture: how launches are recorded; they are not if this is None.
+        network: network in eval mode, on the device.
+        layers: layers of the network; empty if it is no chain.
+        device: device on which to compute.
+        dtype: compute dtype.
+        capture: records launches; None where they are not recorded.
 
     Attributes:
-        no_graph_reason: '' or why launches could not be recorded; each is then made anew.
+        no_graph_reason: '' or the reason for which launches could not be recorded.
     """
 
     @torch.inference_mode()
@@ -53,7 +53,7 @@ class DensePath:
     ) -> None:
         self.no_graph_reason = ''
         self._network, self._device, self._dtype, self._capture = network, device, dtype, capture
-        # Other networks may view their input in ways that only the usual layout allows.
+        # Other networks may view their input in ways that only the contiguous layout allows.
         fast = bool(layers) and device.type == 'cuda'
         self._layout = torch.channels_last if fast else torch.contiguous_format
         self._layers = [
@@ -65,8 +65,8 @@ class DensePath:
             )
             for layer in layers
         ]
-        # Not methods of its own: an object in such a circle lives, with all the weights, until
-        # the garbage collector comes.
+        # Not bound methods: a reference cycle would keep the object, with all its weights, until
+        # the next run of the garbage collector.
         self._shape: torch.Size | None = None
         self._kept: Tensor | None = None
         self._replay: Callable[[], None] | None = None
@@ -75,7 +75,7 @@ class DensePath:
 
     @torch.inference_mode()
     def __call__(self, pseudo_image: Tensor) -> Tensor:
-        """(B,C,H,W) float32 on the device to (B,C_out,h,w) float32.
+        """Computes (B,C_out,h,w) float32 of (B,C,H,W) float32 on the device.
 
         The result is overwritten by the second next call, or later.
         """
@@ -90,12 +90,12 @@ class DensePath:
         return self._outputs[0].copy_(result)
 
     def release(self) -> None:
-        """Lets go of buffers and of the recording."""
+        """Frees buffers and the recording."""
         self._shape, self._kept, self._outputs = None, None, []
         self._replay = self._recorded = None
 
     def _prepare(self, shape: torch.Size) -> None:
-        """Makes the buffers of a shape; those of the last go, as a stream has one shape."""
+        """Allocates the buffers of a shape in place of the last, as a stream has one shape."""
         self.release()
         dtype = self._dtype if self._layers else torch.float32
         capture = None if self.no_graph_reason else self._capture
@@ -108,7 +108,7 @@ class DensePath:
             try:
                 self._replay, self._recorded = capture(lambda: self._forward(kept))
             except RuntimeError as error:
-                # Neither says anything of graphs.
+                # Neither of them is about graphs.
                 if shortage(error) or device_is_lost(error, self._device):
                     self.release()
                     raise
@@ -125,7 +125,7 @@ class DensePath:
 
     def _forward(self, x: Tensor) -> Tensor:
         if not self._layers:
-            # No cache: what one recording caches is gone when it is repeated.
+            # No cache: values cached by a recording do not exist when it is repeated.
             with torch.autocast(
                 self._device.type,
                 self._dtype,
@@ -142,10 +142,10 @@ class FoldedModule:
     """Part of a network in eval mode, with batch norms folded into the convolutions before them.
 
     Args:
-        module: is copied.
-        device: where to compute.
-        dtype: of the products; others than float32 by autocast.
-        method: of the module, which is called.
+        module: module, which is copied.
+        device: device on which to compute.
+        dtype: compute dtype; others than float32 by autocast.
+        method: name of the method of the module that is called.
     """
 
     @torch.no_grad()
@@ -158,13 +158,13 @@ class FoldedModule:
 
     @torch.inference_mode()
     def __call__(self, x: Tensor) -> Any:
-        """(B,C,H,W) float32 to what the module gives."""
+        """Calls the method with (B,C,H,W) float32; returns its result."""
         with torch.autocast(self._device.type, self._dtype, self._dtype != torch.float32):
             return self._call(x)
 
 
 def _folded(module: nn.Module) -> nn.Module:
-    """The module itself, batch norms that follow a convolution in a Sequential left out."""
+    """Folds batch norms that follow a convolution in a Sequential; returns the module itself."""
     for child in module.modules():
         if not isinstance(child, nn.Sequential):
             continue
@@ -182,13 +182,13 @@ def cuda_graph(
     """Records work on a CUDA device as a graph.
 
     Returns:
-        What repeats it, and the tensor that then holds its result.
+        Function that repeats the work, and the tensor that then holds its result.
 
     Raises:
         RuntimeError: it cannot be recorded, or memory is short.
     """
     with torch.cuda.device(device):
-        # Libraries make their choices on the first runs, which must not be recorded.
+        # Libraries choose their algorithms on the first runs, which must not be recorded.
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
@@ -203,7 +203,7 @@ def cuda_graph(
 
 
 def dense_work(layers: Sequence[ConvLayer], shape: tuple[int, int]) -> int:
-    """Multiplications of a chain on a map of (H,W)."""
+    """Returns the multiplications of a chain on a map of (H,W)."""
     rows, cols = shape
     total = 0
     for layer in layers:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Errors that say that the device is broken, not the input, and whether this process lost it."""
+"""Errors of the device rather than of the input, and loss of the device by this process."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Iterator
 
 import torch
 
-# PyTorch before 2.8 has no type for them.
-_TYPE: type[RuntimeError] | None = getattr(torch, 'AcceleratorError', None)
-_OF_DEVICE = re.compile(
+# Exception type of device errors; PyTorch before 2.8 has none.
+_ACCELERATOR_ERROR: type[RuntimeError] | None = getattr(torch, 'AcceleratorError', None)
+_DEVICE_ERROR = re.compile(
     r'\b(CUDA|HIP)( driver)? error|cuDNN error|CUDNN_STATUS_|CU(BLAS|SPARSE|SOLVER|FFT)_STATUS_',
 )
-# After these, says CUDA's manual, the process must be terminated: all later calls fail too.
-_LOST = re.compile(
+# Errors after which, by CUDA's manual, the process must end: all later calls fail too.
+_DEVICE_LOST = re.compile(
     r'device-side assert|illegal memory access|unspecified launch failure|misaligned address'
     r'|illegal instruction|invalid program counter|hardware stack error|uncorrectable (ECC|NVLink)'
     r'|operation not supported on global/shared address space|launch timed out'
@@ -23,7 +23,7 @@ _LOST = re.compile(
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An error, what it was raised from or while handling, and so on."""
+    """Yields an error, its cause or context, and so on."""
     seen: list[BaseException] = []
     while error is not None and error not in seen:
         seen.append(error)
@@ -32,22 +32,22 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def is_device_error(error: BaseException) -> bool:
-    """Tells whether an error came from the device or its libraries; memory may be short, too."""
+    """Tells whether an error came from the device or its libraries, shortage included."""
     return any(
-        (_TYPE is not None and isinstance(each, _TYPE))
-        or (isinstance(each, RuntimeError) and bool(_OF_DEVICE.search(str(each))))
+        (_ACCELERATOR_ERROR is not None and isinstance(each, _ACCELERATOR_ERROR))
+        or (isinstance(each, RuntimeError) and bool(_DEVICE_ERROR.search(str(each))))
         for each in causes(error)
     )
 
 
 def device_is_lost(error: BaseException, device: torch.device | None) -> bool:
-    """Tells whether, after an error of the device, this process can use it no more.
+    """Tells whether this process can no longer use a device after an error.
 
     Args:
-        error: of the device.
-        device: is asked for a trifle, if the error does not say it; None if it is not known.
+        error: error of the device.
+        device: device that runs a small test where the message does not tell; None if unknown.
     """
-    if any(_LOST.search(str(each)) for each in causes(error)):
+    if any(_DEVICE_LOST.search(str(each)) for each in causes(error)):
         return True
     if device is None or device.type == 'cpu':
         return False

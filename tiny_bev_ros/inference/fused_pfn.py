@@ -14,18 +14,18 @@ from tiny_bev_ros.models import PillarFeatureNet
 
 
 class FusedPfn:
-    """What a PillarFeatureNet in eval mode gives, with its weights as they are now.
+    """Computes the result of a PillarFeatureNet in eval mode, with its current weights.
 
-    The net is linear before its maximum, and what its decorations add is the same for all
-    points of a pillar. So it is relu(max over the points of (A p) + offset(pillar)), with A of 4
-    or 5 columns in place of 9 to 11, and no decorated point is ever written down.
+    The net is linear before its maximum, and the decorations add the same value for all points
+    of a pillar. Its result is therefore relu(max over the points of (A p) + offset(pillar)), with
+    A of 4 or 5 columns in place of 9 to 11, and no decorated point is stored.
 
     Args:
-        pfn: in eval mode, on the CPU.
-        grid: where the pillars stand.
+        pfn: pillar feature net in eval mode, on the CPU.
+        grid: grid of the pillars.
 
     Attributes:
-        points_inside: points of the last cloud that lie in the grid.
+        points_inside: number of points of the last cloud that lie on the grid.
     """
 
     def __init__(self, pfn: PillarFeatureNet, grid: BevGrid) -> None:
@@ -46,19 +46,20 @@ class FusedPfn:
         ]
 
     def __call__(self, points: np.ndarray) -> tuple[Tensor, Tensor]:
-        """The pillars that have a point.
+        """Encodes a cloud as pillars.
 
         Args:
-            points: (N, F) float32, such that the net's `check` passes.
+            points: (N, F) float32 that pass the net's `check`.
 
         Returns:
-            Features (P, C) float32 and cells (P, 2) int64 [row, col], by row, then column.
+            Features (P, C) float32 and cells (P, 2) int64 [row, col] of the pillars that hold a
+            point, by row, then column.
         """
         points = np.ascontiguousarray(points)
         try:
             cells, ends, order = self._sorted(points)
         except Exception:
-            self._counts.fill(0)  # what is left would move the pillars of the next cloud
+            self._counts.fill(0)  # counts that remain would move the pillars of the next cloud
             raise
         self.points_inside = int(ends[-1])
         features = np.empty((len(cells), padded(self._channels)), np.float32)
@@ -78,7 +79,7 @@ class FusedPfn:
         return torch.from_numpy(features)[:, : self._channels], torch.from_numpy(cells)
 
     def _sorted(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Cells, ends and order, as the kernels have them; clears the counts."""
+        """Sorts points by cell: cells, ends and order, as of the kernels; clears the counts."""
         cell = np.empty(len(points), np.int32)
         order = np.empty(len(points), np.int32)
         count = kernels.count_points(points, self._low, self._size, cell, self._counts)
@@ -90,7 +91,10 @@ class FusedPfn:
 
 @torch.no_grad()
 def _folded(pfn: PillarFeatureNet) -> list[np.ndarray]:
-    """Weights of a point (F, C), its pillar's centre (3, C), its mean (3, C), and the shift (C,).
+    """Folds the net into the weights of the kernel.
+
+    They are those of a point (F, C), of its pillar's centre (3, C) and of the mean of its pillar
+    (3, C), and a shift (C,).
 
     The columns of the linear layer are x, y, z, further values, offset to the mean (3), offset
     to the centre (2 or 3). With q for the point from the centre and m for the mean of q,

@@ -1,41 +1,42 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How much memory the fusion of a map with camera features takes, before it is tried."""
+"""Memory that the fusion with camera features needs, computed before any is taken."""
 
 from __future__ import annotations
 
 import torch
 
 _FLOAT32 = 4
-# What a Sight holds of an entry: six whole numbers of 8 bytes and four shares.
+# Bytes of an entry of the sampling plan: six integers of 8 bytes and four fractions of 4.
 _ENTRY = 64
 
 
 def projected_bytes(cells: int, looking: int, entries: int, channels: int) -> int:
-    """At its peak, of the mode 'projected'.
+    """Returns the bytes at the peak of mode 'projected'.
 
     Args:
-        cells: of the map.
-        looking: those of them that see something.
-        entries: places above cells that a camera sees, see `ProjectedAttention.sight`.
-        channels: of the map.
+        cells: number of cells of the BEV features.
+        looking: number of cells that are visible to a camera.
+        entries: number of positions above cells that are visible to a camera, see
+            `ProjectedAttention.sight`.
+        channels: number of channels of the BEV features.
     """
-    # The fused map; of cells that look what they hold, and the inside of the perceptron twice.
+    # The fused features; for visible cells their features, and the hidden layer of the MLP twice.
     values = cells * channels + 5 * looking * channels
     return _FLOAT32 * values + _ENTRY * entries
 
 
 def global_bytes(cells: int, pixels: int, channels: int, heads: int, *, fused: bool) -> int:
-    """At its peak, of the mode 'global'.
+    """Returns the bytes at the peak of mode 'global'.
 
     Args:
-        cells: of the map.
-        pixels: of the features of all cameras.
-        channels: of the map.
-        heads: of the attention.
-        fused: whether the attention is computed without its weights ever being stored: one for
-            each head, cell and pixel, before and after the softmax.
+        cells: number of cells of the BEV features.
+        pixels: number of pixels of the features of all cameras.
+        channels: number of channels of the BEV features.
+        heads: number of attention heads.
+        fused: True where the attention weights, one for each head, cell and pixel, before and
+            after the softmax, are never stored.
     """
-    # As in 'projected', as all cells look, and where each of them lies; pixels, keys and values.
+    # As in 'projected' with all cells visible, and the position of each; pixels, keys, values.
     values = 7 * cells * channels + 3 * pixels * channels
     if not fused:
         values += 2 * heads * cells * pixels
@@ -43,9 +44,9 @@ def global_bytes(cells: int, pixels: int, channels: int, heads: int, *, fused: b
 
 
 def attention_is_fused(device: torch.device, dtype: torch.dtype, head_channels: int) -> bool:
-    """Whether scaled_dot_product_attention takes a kernel that stores no weights here."""
+    """Tells whether scaled_dot_product_attention uses a kernel that stores no weights here."""
     choose = getattr(torch, '_fused_sdp_choice', None)
     if choose is None:
         return False
-    some = torch.zeros(1, 1, 128, head_channels, device=device, dtype=dtype)
-    return int(choose(some, some, some)) != 0
+    probe = torch.zeros(1, 1, 128, head_channels, device=device, dtype=dtype)
+    return int(choose(probe, probe, probe)) != 0

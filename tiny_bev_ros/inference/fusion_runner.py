@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A map and camera features to a fused map, as nodes, scripts and tests call it."""
+"""Runs the fusion: BEV features and camera features to fused BEV features."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ View = tuple[Tensor, Camera]
 
 
 class FusionRunner:
-    """Lets a map look at cameras, any of which may be missing.
+    """Fuses BEV features with the features of cameras, any of which may be missing.
 
     Args:
-        fusion: is copied.
-        device: where to compute.
-        precision: of the products: float32, bfloat16 or float16.
-        budget_bytes: that may be taken; None for what is free on the device at the time.
+        fusion: fusion network, which is copied.
+        device: device on which to compute.
+        precision: compute dtype: float32, bfloat16 or float16.
+        budget_bytes: memory that may be taken; None for all that is free at the time.
 
     Attributes:
-        channels: of the map.
-        camera_channels: of the camera features.
+        channels: number of channels of the BEV features.
+        camera_channels: number of channels of the camera features.
     """
 
     def __init__(
@@ -53,45 +53,45 @@ class FusionRunner:
         self._fused = attention_is_fused(device, dtype, fusion.channels // heads)
 
     def blind(self, grid: BevGrid, cameras: Sequence[Camera]) -> tuple[int, ...]:
-        """Which of the cameras see no cell of the grid, and so add nothing."""
+        """Returns the indices of cameras to which no cell of the grid is visible."""
         attention = self._fusion.attention
         if not (cameras and isinstance(attention, ProjectedAttention)):
-            return ()  # without projection cells look at all cameras, wherever these look
-        device = next(self._fusion.parameters()).device  # with its index, as that of a map
+            return ()  # without projection every cell attends to all cameras
+        device = next(self._fusion.parameters()).device  # with its index, as that of BEV features
         return attention.sight(grid, cameras, device).blind
 
     @torch.inference_mode()
     def __call__(self, bev: Tensor, grid: BevGrid, views: Sequence[View | None]) -> Tensor:
-        """The fused map.
+        """Computes fused BEV features.
 
         Args:
-            bev: (1,C,h,w) float32, on any device.
-            grid: of the map.
-            views: for each camera its features (1,c,rows,cols), on any device, and the camera as
-                of an image of cols x rows pixels; None for one that is missing.
+            bev: (1,C,h,w) float32 BEV features, on any device.
+            grid: grid of the BEV features.
+            views: for each camera its features (1,c,rows,cols), on any device, and the camera
+                scaled to an image of cols x rows pixels; None for one that is missing.
 
         Returns:
-            (1,C,h,w) float32 on the device; without a view, the map as it is.
+            (1,C,h,w) float32 on the device; the BEV features themselves without any view.
 
         Raises:
             TinyBevError: shapes do not fit each other.
-            NotEnoughMemoryError: it would take more memory than there is.
+            NotEnoughMemoryError: it would need more memory than is free.
         """
-        there = [view for view in views if view is not None]
-        if not there:
+        present = [view for view in views if view is not None]
+        if not present:
             return bev.to(self._device)
-        cameras = [camera for _, camera in there]
+        cameras = [camera for _, camera in present]
         self._check_memory(grid, cameras)
-        what = f'the fusion of a map of {tuple(bev.shape)}'
-        with translate_oom(what), full_float32(self._device):
-            features = [each.to(self._device) for each, _ in there]
+        subject = f'the fusion of BEV features of {tuple(bev.shape)}'
+        with translate_oom(subject), full_float32(self._device):
+            features = [each.to(self._device) for each, _ in present]
             lower = self._dtype != torch.float32
             with torch.autocast(self._device.type, self._dtype, lower):
                 fused = self._fusion(bev.to(self._device), grid, features, [cameras])
             return fused.float()
 
     def needed_bytes(self, grid: BevGrid, cameras: Sequence[Camera]) -> int:
-        """At the peak, as computed from the sizes."""
+        """Returns the bytes at the peak, computed from the sizes."""
         cells = grid.shape[0] * grid.shape[1]
         attention = self._fusion.attention
         if isinstance(attention, ProjectedAttention):
@@ -102,7 +102,7 @@ class FusionRunner:
 
     def _check_memory(self, grid: BevGrid, cameras: Sequence[Camera]) -> None:
         if self._fusion.mode == 'projected':
-            return  # takes about what the map does, and tells if even that is not there
+            return  # needs about as much as the BEV features, and raises where even that is short
         needed = self.needed_bytes(grid, cameras)
         free = free_bytes(self._device) if self._budget is None else self._budget
         if needed > free:

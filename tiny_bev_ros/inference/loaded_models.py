@@ -73,7 +73,7 @@ class LoadedModels:
             raise TinyBevError('grid is given with x_range or y_range; expected one of the two')
         elif (grid.resolution, grid.z_range) != (metadata.cell, metadata.z_range):
             raise TinyBevError(
-                f'grid has cells of {grid.resolution:g} m and z_range {list(grid.z_range)}; expected '
-                f'{metadata.cell:g} and {list(metadata.z_range)}, with which {path} was trained'
+                f'grid has cells of {grid.resolution:g} m and z_range {list(grid.z_range)}; '
+                f'expected {metadata.cell:g} and {list(metadata.z_range)}, as in {path}'
             )
         return cls(network.pfn, network.backbone, network.heads, grid=grid, metadata=metadata)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Memory of a device: when it counts as short, how much is free, how much may be taken."""
+"""Memory of a device: errors of shortage, free memory, and a limit of what is taken."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ import torch
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.inference.device_errors import causes, is_device_error
 
-# Messages of libraries whose shortage has no exception type: PyTorch's CPU allocator and
-# oneDNN; cuDNN, which then finds no engine either; and all of CUDA's, which cannot make a handle
-# where memory is short. 'memory' alone is also in 'illegal memory access'.
-_SHORT = re.compile(
+# Messages of shortage from libraries without an exception type for it: PyTorch's CPU allocator,
+# oneDNN, cuDNN, which then finds no engine either, and CUDA's libraries, which then cannot make a
+# handle. 'memory' alone is also in 'illegal memory access'.
+_SHORTAGE = re.compile(
     r'out of memory|OUT_OF_MEMORY|not enough memory|bad_alloc|could not create a memory'
     r"|(can't|cannot|failed to) allocate|memory allocation failed|unable to find an engine"
     r'|ALLOC(ATION)?_FAILED|INSUFFICIENT_RESOURCES|_STATUS_NOT_INITIALIZED',
     re.IGNORECASE,
 )
-# cudaErrorMemoryAllocation, as torch.AcceleratorError tells it.
-_CODE = 2
-# Bytes that PyTorch may take, by device, where that is limited.
+# cudaErrorMemoryAllocation, the code of a torch.AcceleratorError.
+_SHORTAGE_CODE = 2
+# Bytes that PyTorch may take, by device, where they are limited.
 _limits: dict[torch.device, int] = {}
 _MEMINFO = Path('/proc/meminfo')
 _CGROUP = Path('/sys/fs/cgroup')
 
 
 class NotEnoughMemoryError(TinyBevError):
-    """Some input needs more memory than there is."""
+    """An input, or the networks, need more memory than is free."""
 
 
 def shortage(error: BaseException) -> str:
-    """A line for an error that says, or was raised by one that says, that memory is short.
+    """Returns the first line of an error of shortage, which may be the cause of another error.
 
     Returns:
         '' for any other error.
@@ -47,8 +47,8 @@ def shortage(error: BaseException) -> str:
         short = (
             isinstance(each, (MemoryError, torch.cuda.OutOfMemoryError))
             or (isinstance(each, OSError) and each.errno == errno.ENOMEM)
-            or getattr(each, 'error_code', None) == _CODE
-            or (isinstance(each, RuntimeError) and _SHORT.search(str(each)))
+            or getattr(each, 'error_code', None) == _SHORTAGE_CODE
+            or (isinstance(each, RuntimeError) and _SHORTAGE.search(str(each)))
         )
         if short:
             return str(each).strip().partition('\n')[0] or type(each).__name__
@@ -56,11 +56,11 @@ def shortage(error: BaseException) -> str:
 
 
 @contextmanager
-def translate_oom(what: str) -> Iterator[None]:
-    """Makes one line of PyTorch's out of memory: one large input must not end a node.
+def translate_oom(subject: str) -> Iterator[None]:
+    """Context manager: raises out-of-memory errors as NotEnoughMemoryError, in one line.
 
     Raises:
-        NotEnoughMemoryError: memory was short for ``what``.
+        NotEnoughMemoryError: memory was short for ``subject``.
     """
     try:
         yield
@@ -68,32 +68,37 @@ def translate_oom(what: str) -> Iterator[None]:
         reason = shortage(error)
         if not reason:
             raise
-        raise NotEnoughMemoryError(f'there is not enough memory for {what}: {reason}') from None
+        raise NotEnoughMemoryError(f'there is not enough memory for {subject}: {reason}') from None
 
 
-def expect_free(needed: int, device: torch.device, what: str) -> None:
-    """Refuses what is known to need more than there is: the system would end the process.
+def expect_free(needed: int, device: torch.device, subject: str) -> None:
+    """Refuses work that needs more memory than is free: the system would end the process.
+
+    Args:
+        needed: bytes that it needs.
+        device: device of the work.
+        subject: name of the work, for the message.
 
     Raises:
-        NotEnoughMemoryError: there is less.
+        NotEnoughMemoryError: less is free.
     """
     free = free_bytes(device)
     if needed > free:
         raise NotEnoughMemoryError(
-            f'{what} takes {needed / 2**20:.0f} MiB; expected at most {free / 2**20:.0f}, '
+            f'{subject} takes {needed / 2**20:.0f} MiB; expected at most {free / 2**20:.0f}, '
             'which are free'
         )
 
 
 def limit_device_memory(device: torch.device, budget_mb: int) -> None:
-    """Lets PyTorch take at most so much of a CUDA device; beyond it memory counts as short.
+    """Limits the memory that PyTorch takes of a CUDA device; beyond it memory counts as short.
 
     Args:
-        device: where to compute.
-        budget_mb: MiB; 0 for all there is. CUDA itself takes some hundred more.
+        device: device of the networks.
+        budget_mb: limit in MiB; 0 for none. CUDA itself takes some hundred more.
 
     Raises:
-        TinyBevError: the device has less.
+        TinyBevError: the device has less than that.
     """
     if device.type != 'cuda':
         return
@@ -103,21 +108,21 @@ def limit_device_memory(device: torch.device, budget_mb: int) -> None:
             f'memory_budget_mb is {budget_mb}; '
             f'expected at most {total // 2**20}, which {device} has'
         )
-    share = budget_mb * 2**20 / total if budget_mb else 1.0
-    torch.cuda.set_per_process_memory_fraction(share, device)
+    fraction = budget_mb * 2**20 / total if budget_mb else 1.0
+    torch.cuda.set_per_process_memory_fraction(fraction, device)
     _limits[device] = budget_mb * 2**20 or total
 
 
 def device_memory_mb(device: torch.device) -> float:
-    """MiB that PyTorch holds on a CUDA device; 0 on the CPU."""
+    """Returns the MiB that PyTorch holds on a CUDA device; 0 on the CPU."""
     return torch.cuda.memory_reserved(device) / 2**20 if device.type == 'cuda' else 0.0
 
 
 def free_bytes(device: torch.device) -> int:
-    """Bytes that may still be taken of a device's memory.
+    """Returns the bytes of a device's memory that are free.
 
-    On CUDA with what PyTorch holds there and does not use, within the budget; on the CPU within
-    the limit of the container, if there is one.
+    On CUDA, memory that PyTorch holds and does not use counts as free, within the budget; on the
+    CPU the limit of the container holds, if there is one.
     """
     if device.type == 'cuda':
         used = torch.cuda.memory_allocated(device)
@@ -128,7 +133,7 @@ def free_bytes(device: torch.device) -> int:
 
 
 def _available_bytes() -> int:
-    """Bytes that the system has; no bound where only Linux would tell them."""
+    """Returns the bytes that the system has free; unlimited where it is not Linux."""
     try:
         lines = _MEMINFO.read_text().splitlines()
     except OSError:
@@ -140,26 +145,26 @@ def _available_bytes() -> int:
 
 
 def _container_bytes() -> list[int]:
-    """Bytes that a control group leaves, where one limits this process and can be read."""
+    """Returns the bytes that a control group leaves free, where one limits this process."""
     try:
         most = (_CGROUP / 'memory.max').read_text().strip()
         used = int((_CGROUP / 'memory.current').read_text())
         files = re.search(r'^inactive_file (\d+)$', (_CGROUP / 'memory.stat').read_text(), re.M)
     except (OSError, ValueError):
         return []
-    # Cached files give way.
+    # Cached files are dropped when memory is needed.
     spare = int(files[1]) if files else 0
     return [int(most) - used + spare] if most.isdecimal() else []
 
 
 def free_caches(device: torch.device) -> None:
-    """Gives back what nobody uses any more."""
+    """Frees memory that is cached and not used."""
     gc.collect()
     if device.type != 'cuda':
         return
     try:
         torch.cuda.empty_cache()
     except RuntimeError as error:
-        # A device that is lost has nothing to give back; whoever uses it next is told.
+        # A lost device has nothing to free; its next user gets the error.
         if not is_device_error(error):
             raise

@@ -1,19 +1,94 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Builder of runners of the same networks for any execution config."""
+"""Builds a ModelRunner from loaded networks, for one execution config or for several."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
+from typing import Protocol
 
+from torch import nn
+
+from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.inference.backbone_memory import BackboneMemory
+from tiny_bev_ros.inference.backbone_runner import BackboneRunner
+from tiny_bev_ros.inference.camera_runner import CameraRunner
+from tiny_bev_ros.inference.fusion_runner import FusionRunner
+from tiny_bev_ros.inference.head_runner import HeadRunner
 from tiny_bev_ros.inference.loaded_models import LoadedModels
+from tiny_bev_ros.inference.memory import NotEnoughMemoryError, translate_oom
 from tiny_bev_ros.inference.memory_fallback import ExecutionConfig
-from tiny_bev_ros.inference.model_runner import LOGGER, Logger, ModelRunner
+from tiny_bev_ros.inference.model_runner import ModelRunner
+from tiny_bev_ros.inference.pillar_runner import PillarRunner
 from tiny_bev_ros.inference.precision import dtype_for
+from tiny_bev_ros.models.camera.encoder import CameraEncoder
 
 # (H,W) of KITTI's grid, which is assumed before the first pseudo-image has arrived.
 _DEFAULT_SHAPE = (496, 432)
+# Memory of a backbone, in bytes, from which on its first run takes seconds.
+_LONG_START = 2**30
+
+
+class Logger(Protocol):
+    """Logger of ROS or of Python."""
+
+    def info(self, message: str, /) -> object:
+        """Logs a line of information."""
+
+    def warning(self, message: str, /) -> object:
+        """Logs a warning."""
+
+
+LOGGER: Logger = logging.getLogger('tiny_bev_ros')
+
+
+def build_runner(
+    models: LoadedModels,
+    config: ExecutionConfig,
+    *,
+    shape: tuple[int, int] | None = None,
+    reuse: ModelRunner | None = None,
+    logger: Logger = LOGGER,
+) -> ModelRunner:
+    """Prepares copies of networks for a device and warms them up.
+
+    The networks themselves stay as they are, so that other runners can be built from them.
+
+    Args:
+        models: networks with their weights.
+        config: device, precision and sparsity.
+        shape: (H,W) of the pseudo-image for which the backbone is warmed up; None where it
+            is unknown, and then the first frame takes longer.
+        reuse: runners of networks that are taken as they are.
+        logger: receives a line for each setting that has no effect, and one before a warm-up
+            that takes long.
+
+    Raises:
+        TinyBevError: a setting is not possible; the message begins with its name.
+        NotEnoughMemoryError: memory is short.
+    """
+    reuse = reuse or ModelRunner()
+    pfn, backbone, heads = reuse.pfn, reuse.backbone, reuse.heads
+    camera, fusion = reuse.camera, reuse.fusion
+    with translate_oom('the networks'):
+        if pfn is None and models.pfn is not None and models.grid is not None:
+            pfn = PillarRunner(copy.deepcopy(models.pfn), models.grid.near, config.device)
+            pfn.warm_up()
+        if backbone is None and models.backbone is not None:
+            backbone = _build_backbone(models.backbone, config, logger)
+            if shape is not None:
+                _announce_long_start(backbone.needed_bytes(shape), shape, logger)
+                backbone.warm_up(shape)
+        if heads is None and models.heads is not None:
+            heads = HeadRunner(dict(models.heads.items()), config.device, config.precision)
+        if camera is None and models.camera is not None:
+            camera = _build_camera(models.camera, config)
+        if fusion is None and models.fusion is not None:
+            fusion = FusionRunner(models.fusion, config.device, config.precision)
+    return ModelRunner(pfn, backbone, heads, camera, fusion, models.grid)
 
 
 class ModelBuilder:
@@ -22,7 +97,7 @@ class ModelBuilder:
     Args:
         models: networks with their weights.
         shape: returns (H,W) of the pseudo-images, or None while it is unknown.
-        logger: receives what `ModelRunner.build` logs.
+        logger: receives what `build_runner` logs.
         reuse: runners of networks that are taken as they are.
     """
 
@@ -38,7 +113,7 @@ class ModelBuilder:
 
     def __call__(self, config: ExecutionConfig) -> ModelRunner:
         """Builds a runner and warms it up."""
-        return ModelRunner.build(
+        return build_runner(
             self._models, config, shape=self._shape(), reuse=self._reuse, logger=self._logger
         )
 
@@ -59,3 +134,57 @@ class ModelBuilder:
     def _backbone(self) -> BackboneMemory | None:
         backbone = self._models.backbone
         return None if backbone is None else BackboneMemory.of(backbone)
+
+
+def _build_backbone(network: nn.Module, config: ExecutionConfig, logger: Logger) -> BackboneRunner:
+    with _prefix('backbone.'):
+        runner = BackboneRunner(
+            copy.deepcopy(network),
+            config.device,
+            precision=config.precision,
+            sparsity=config.sparsity,
+            threads=config.threads,
+        )
+    if runner.dense_reason and config.sparsity == 'auto':
+        logger.warning(
+            f'backbone.sparsity has no effect, every cell is computed: {runner.dense_reason}'
+        )
+    if runner.float32_reason:
+        logger.warning(
+            f'backbone.precision is {config.precision}, but the compute dtype is float32: '
+            f'{runner.float32_reason}'
+        )
+    return runner
+
+
+def _build_camera(encoder: CameraEncoder, config: ExecutionConfig) -> CameraRunner:
+    with _prefix('camera.'):
+        runner = CameraRunner(
+            encoder,
+            config.device,
+            config.precision,
+            resize_width=config.resize_width,
+            crop_height=config.crop_height,
+        )
+    if config.resize_width and config.crop_height:
+        runner.warm_up((config.resize_width, config.crop_height))
+    return runner
+
+
+def _announce_long_start(needed: int, shape: tuple[int, int], logger: Logger) -> None:
+    if needed > _LONG_START:
+        logger.info(
+            f'warming up for a grid of {shape[0]} x {shape[1]} cells, which takes about '
+            f'{needed / 2**20:.0f} MiB and some time'
+        )
+
+
+@contextmanager
+def _prefix(name: str) -> Iterator[None]:
+    """Lets the message of an error begin with the network that it is about."""
+    try:
+        yield
+    except NotEnoughMemoryError:
+        raise
+    except TinyBevError as error:
+        raise TinyBevError(f'{name}{error}') from None

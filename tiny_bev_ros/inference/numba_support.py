@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tells whether the kernels that numba compiles can be used on this machine."""
+"""Check whether the kernels that numba compiles can be used on this machine."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ import functools
 
 from tiny_bev_ros.optional_imports import import_optional, note, one_line
 
-# All that have kernels; the last one has one to be tried.
+# Modules with kernels; the last one has a kernel for the check.
 _KERNELS = ('fused_pfn', 'sparse.sparse_chain', 'kernels.trial')
 
 
 @functools.cache
 def numba_unavailable_reason() -> str:
-    """Why PyTorch does the work, in one line; '' where numba's kernels do it.
+    """Returns, in one line, the reason to use PyTorch; '' where numba's kernels are used.
 
-    They are compiled when first called; one is, here, as numba may be there without working.
+    One of them is compiled and called here, as numba may be installed and not work.
     """
-    why_not = _reason()
-    if why_not:
-        note(f'{why_not}: PyTorch computes what numba would on the CPU, more slowly')
-    return why_not
+    reason = _reason()
+    if reason:
+        note(f'{reason}: PyTorch computes what numba would on the CPU, more slowly')
+    return reason
 
 
 def _reason() -> str:
     for name in ('numba', *(f'tiny_bev_ros.inference.{each}' for each in _KERNELS)):
-        module, why_not = import_optional(name)
+        module, reason = import_optional(name)
         if module is None:
-            return why_not
+            return reason
     try:
         right = module.works()
-    except Exception as error:  # of numba, of LLVM
+    except Exception as error:  # of numba or LLVM
         return f'numba cannot be used ({one_line(error)})'
     return '' if right else 'numba cannot be used (it computes wrongly)'

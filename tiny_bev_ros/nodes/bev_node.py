@@ -14,7 +14,7 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.exceptions import InvalidHandle
 
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.inference.backbone_runner import FrameStatistics
+from tiny_bev_ros.inference.backbone_paths import FrameStatistics
 from tiny_bev_ros.inference.device_timer import timestamp_on
 from tiny_bev_ros.inference.loaded_models import LoadedModels
 from tiny_bev_ros.inference.memory import NotEnoughMemoryError, limit_device_memory

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Grid, networks and options as the parameters of a node ask for them."""
+"""Builds grid, networks, execution config and options from the parameters of a node."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _LOADERS: dict[str, Any] = {
 
 
 def make_device(values: dict[str, Any], logger: Any) -> torch.device:
-    """The device that is asked for; says which one it is, and why `auto` took the CPU."""
+    """Returns the device of the parameters; logs it, and why `auto` is the CPU."""
     device = resolve_device(values['device'])
     if values['num_threads']:
         torch.set_num_threads(values['num_threads'])
@@ -62,7 +62,7 @@ def make_device(values: dict[str, Any], logger: Any) -> torch.device:
 
 
 def make_cloud_options(values: dict[str, Any]) -> CloudOptions:
-    """How clouds are read: `cloud.*`, which must fit `pfn.in_channels`."""
+    """Builds the options of clouds from `cloud.*`, which must fit `pfn.in_channels`."""
     channels, time_field = values['pfn.in_channels'], values['cloud.time_field']
     if (channels == 11) != bool(time_field):
         expected = 'the name of a field' if channels == 11 else "''"
@@ -81,7 +81,7 @@ def make_cloud_options(values: dict[str, Any]) -> CloudOptions:
 
 
 def check_channels(values: dict[str, Any]) -> None:
-    """Refuses a backbone that does not take what the pillar feature net gives."""
+    """Refuses a backbone whose input is not the output of the pillar feature net."""
     given, taken = values['pfn.out_channels'], values['backbone.in_channels']
     if given != taken:
         raise TinyBevError(
@@ -154,7 +154,7 @@ def _build_fusion(values: dict[str, Any]) -> FuTrFusion:
 
 
 def _check_grid(grid: BevGrid, path: str) -> None:
-    """Refuses weights that say that they were trained with pillars of another size."""
+    """Refuses weights that were trained with pillars of another size, by their metadata."""
     if not path or not (said := find_metadata(path)):
         return
     if said.cell != grid.resolution or said.z_range != grid.z_range:
@@ -167,7 +167,7 @@ def _check_grid(grid: BevGrid, path: str) -> None:
 
 
 def make_grid(values: dict[str, Any]) -> BevGrid:
-    """Where the map lies: `grid.*`."""
+    """Builds the grid from `grid.*`."""
     with parameter_context('grid.'):
         return BevGrid(
             tuple(values['grid.x_range']),
@@ -210,9 +210,9 @@ def make_region(values: dict[str, Any], grid: BevGrid | None = None) -> Region:
 
 
 def _ends(ends: list[float]) -> Any:
-    """Ends of a region; both 0 are those of the map.
+    """Returns the ends of a region; both 0 stand for those of the map.
 
-    Infinity, which would say so by itself, does not get through `ros2 param load`.
+    Infinity, which would be clearer, does not get through `ros2 param load`.
     """
     return (-math.inf, math.inf) if ends == [0.0, 0.0] else tuple(ends)
 

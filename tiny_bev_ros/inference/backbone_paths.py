@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sparse and dense path of a backbone, built from its weights, and the choice between them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.inference.backbone_memory import BackboneMemory
+from tiny_bev_ros.inference.dense import (
+    DensePath,
+    FoldedModule,
+    cuda_graph,
+    dense_work,
+    fingerprint,
+)
+from tiny_bev_ros.inference.sparse.layer_chain import ConvLayer, as_chain, chain_part
+from tiny_bev_ros.inference.sparse.sparse_path import make_chain, sparse_is_cheaper, warm_up
+from tiny_bev_ros.models.pillars import scatter_checked
+
+if TYPE_CHECKING:
+    from tiny_bev_ros.inference.sparse.sparse_chain import SparseChain
+    from tiny_bev_ros.inference.sparse.torch_chain import TorchChain
+
+# A larger map is not computed densely at a warm-up on the CPU: it would take seconds, and
+# gigabytes, of which nothing is kept.
+_MAX_DENSE_WARMUP_CELLS = 2**18
+
+
+@dataclass(frozen=True)
+class FrameStatistics:
+    """Path and work of the last frame.
+
+    Attributes:
+        path: 'sparse' or 'dense'.
+        active_fraction: fraction of the input's cells that were not empty; 1.0 where they were
+            not counted.
+        work_fraction: multiplications of the sparse path over those of the dense one, in the
+            part of the network that can be sparse.
+    """
+
+    path: str
+    active_fraction: float
+    work_fraction: float
+
+
+class BackbonePaths:
+    """Both paths of a backbone with its current weights, in eval mode.
+
+    Args:
+        network: backbone of the registry, on the device.
+        device: device on which to compute.
+        dtype: compute dtype.
+        sparsity: auto takes the cheaper path frame by frame; always and never force one.
+        threads: threads of the numba kernels.
+
+    Attributes:
+        dense_reason: '' or the reason for which there is no sparse path.
+        statistics: path and work of the last frame.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        device: torch.device,
+        dtype: torch.dtype,
+        sparsity: str,
+        threads: int,
+    ) -> None:
+        self._network, self._fingerprint = network, fingerprint(network)
+        self._device, self._dtype = device, dtype
+        self._sparsity, self._threads = sparsity, threads
+        self.dense_reason = ''
+        self.statistics = FrameStatistics('dense', 1.0, 1.0)
+        self._layers: tuple[ConvLayer, ...] = ()
+        self._chains: dict[tuple[int, int], SparseChain | TorchChain] = {}
+        on_cpu = device.type == 'cpu'
+        # A GPU may round products (TF32) by more than a chain may differ from its network.
+        on_host = network if on_cpu else copy.deepcopy(network).cpu()
+        chain, followed = chain_part(network)
+        self._after: FoldedModule | None = None
+        if followed:
+            self._after = FoldedModule(network, device, dtype, 'after_chain')
+        try:
+            self._layers = as_chain(chain_part(on_host)[0])
+        except TinyBevError as error:
+            self.dense_reason = str(error)
+        capture = None if on_cpu else partial(cuda_graph, device)
+        self._dense = DensePath(chain, self._layers, device, dtype, capture)
+
+    @property
+    def is_current(self) -> bool:
+        """True while the backbone has the weights from which the paths were built."""
+        return fingerprint(self._network) == self._fingerprint
+
+    @property
+    def no_graph_reason(self) -> str:
+        """'' or why the dense path launches each operation anew; known after `warm_up`."""
+        return self._dense.no_graph_reason
+
+    @property
+    def _sparse_is_possible(self) -> bool:
+        return not self.dense_reason and self._sparsity != 'never'
+
+    def from_image(self, pseudo_image: Tensor) -> Tensor:
+        """Computes (B,C_out,h,w) float32 of (B,C,H,W) float32 on the device."""
+        if not self._sparse_is_possible:
+            return self._run_dense(pseudo_image)
+        if len(pseudo_image) == 1:
+            shape = (pseudo_image.shape[2], pseudo_image.shape[3])
+            features, cells = self._chain(shape).active(pseudo_image[0])
+            return self._run_cheaper(features, cells, shape, lambda: pseudo_image)
+        return torch.cat([self.from_image(frame[None]).clone() for frame in pseudo_image])
+
+    def from_pillars(self, features: Tensor, cells: Tensor, shape: tuple[int, int]) -> Tensor:
+        """Computes (1,C_out,h,w) float32 of pillars on the device; see BackboneRunner."""
+        if not self._sparse_is_possible:
+            return self._run_dense(scatter_checked(features, cells, shape))
+        return self._run_cheaper(
+            features, cells, shape, lambda: scatter_checked(features, cells, shape)
+        )
+
+    def warm_up(self, shape: tuple[int, int], channels: int) -> None:
+        """Runs, for a map of (H,W), every path that frames may take."""
+        if self._sparse_is_possible:
+            warm_up(self._chain(shape), channels, shape, self._device)
+        dense = not self._sparse_is_possible or self._sparsity == 'auto'
+        small = shape[0] * shape[1] <= _MAX_DENSE_WARMUP_CELLS
+        if dense and (self._device.type != 'cpu' or small):
+            self._finish(self._dense(torch.zeros(1, channels, *shape, device=self._device)))
+
+    def needed_bytes(
+        self, shape: tuple[int, int], in_channels: int, channels: int, stride: int
+    ) -> int:
+        """Returns the memory of the device that a map of (H,W) takes, computed from the sizes."""
+        needs = BackboneMemory(
+            self._layers, self._after is not None, in_channels, channels, stride
+        )
+        return needs.bytes(shape, self._dtype, self._device, self._sparsity)
+
+    def release(self) -> None:
+        """Frees buffers and recordings; the next frame makes them anew."""
+        self._chains.clear()
+        self._dense.release()
+
+    def _run_cheaper(
+        self,
+        features: Tensor,
+        cells: Tensor,
+        shape: tuple[int, int],
+        pseudo_image: Callable[[], Tensor],
+    ) -> Tensor:
+        chain = self._chain(shape)
+        try:
+            macs = chain.find(cells)
+            active = len(cells) / (shape[0] * shape[1])
+            work = macs / dense_work(self._layers, shape)
+            if self._sparsity == 'auto' and not sparse_is_cheaper(work, self._device):
+                self.statistics = FrameStatistics('dense', active, work)
+                return self._finish(self._dense(pseudo_image()))
+            self.statistics = FrameStatistics('sparse', active, work)
+            return self._finish(chain.compute(features)[None])
+        except Exception:
+            # Kept buffers may be half written: the next frame begins with new ones.
+            self._chains.clear()
+            raise
+
+    def _run_dense(self, pseudo_image: Tensor) -> Tensor:
+        self.statistics = FrameStatistics('dense', 1.0, 1.0)
+        return self._finish(self._dense(pseudo_image))
+
+    def _finish(self, features: Tensor) -> Tensor:
+        """Computes the part that follows the chain, if any does."""
+        return features if self._after is None else self._after(features).float()
+
+    def _chain(self, shape: tuple[int, int]) -> SparseChain | TorchChain:
+        if shape not in self._chains:
+            self._chains[shape] = make_chain(
+                self._layers, shape, self._dtype, self._device, self._threads
+            )
+        return self._chains[shape]
