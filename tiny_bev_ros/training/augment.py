@@ -93,9 +93,7 @@ def augment(frame: Frame, random: np.random.Generator, limits: Augmentation) -> 
     return replace(frame, points=points[kept], instance_ids=frame.instance_ids[kept])
 
 
-def _dropped_parts(
-    frame: Frame, random: np.random.Generator, probability: float
-) -> np.ndarray:
+def _dropped_parts(frame: Frame, random: np.random.Generator, probability: float) -> np.ndarray:
     """(N,) bool: true for points in the slices of objects that are hidden."""
     hidden = np.zeros(len(frame.points), np.bool_)
     chosen = (random.random(len(frame.boxes)) < probability) & (frame.counts > _MIN_POINTS_TO_CUT)

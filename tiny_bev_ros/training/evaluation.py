@@ -41,14 +41,14 @@ class EvalFrame:
 
     Attributes:
         name: name of the frame.
-        frame: the labelled cloud.
+        lidar: the labelled cloud.
         truths: labelled objects by set (a difficulty, say), a list by class.
         inside: area in which objects are labelled; detections elsewhere are left out.
         excused: area in which detections that match no object are not wrong.
     """
 
     name: str
-    frame: Frame
+    lidar: Frame
     truths: dict[str, list[Truth]]
     inside: _Area
     excused: _Area

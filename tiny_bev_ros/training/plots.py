@@ -87,7 +87,7 @@ def draw_worst_frames(
 def _draw_frame(
     panel: Axes, frame: EvalFrame, outputs: HeadOutputs, missed: np.ndarray, grid: BevGrid
 ) -> None:
-    points = frame.frame.points
+    points = frame.lidar.points
     (x_low, x_high), (y_low, y_high) = grid.x_range, grid.y_range
     if outputs.drivable is not None:
         tint = np.zeros((*outputs.drivable.shape, 4))

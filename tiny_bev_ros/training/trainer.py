@@ -172,9 +172,7 @@ class Trainer:
 
     def _rate(self) -> float:
         config = self._config
-        return learning_rate(
-            self.step, config.steps, config.learning_rate, config.warmup_fraction
-        )
+        return learning_rate(self.step, config.steps, config.learning_rate, config.warmup_fraction)
 
     def _log(self, means: dict[str, float], seconds: float) -> None:
         if not self._context.is_main:
