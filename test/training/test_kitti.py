@@ -19,7 +19,7 @@ from tiny_bev_ros.training.evaluation import (
 from tiny_bev_ros.training.kitti import KittiFolder
 from tiny_bev_ros.training.labelled_frame import Frame
 
-# A camera 0.27 m ahead of the LiDAR and 0.08 m below, that looks along x.
+# A camera 0.27 m ahead of the LiDAR and 0.08 m below, that points along x.
 CALIBRATION = """P0: 7e2 0 6e2 0 0 7e2 1.8e2 0 0 0 1 0
 P2: 7e2 0 6e2 0 0 7e2 1.8e2 0 0 0 1 0
 R0_rect: 1 0 0 0 1 0 0 0 1
@@ -97,7 +97,7 @@ def test_difficulties(folder, options, level):
     assert car.difficulty() == level
 
 
-def test_frame_has_what_the_camera_sees(folder):
+def test_a_frame_has_the_points_in_the_image(folder):
     points = np.vstack([on_car(20, 3, 40), on_car(-20, 3, 40)])
     frame = folder(label('Car', 20, 3, -0.9), label('Misc', 25, 0, -0.9), points=points).frame(
         '000003'
@@ -190,7 +190,7 @@ def found(*rows):
     return Detections(boxes, scores, torch.zeros(len(rows), dtype=torch.long))
 
 
-def vehicle_ap(frames, detections, level='seen'):
+def vehicle_ap(frames, detections, level='visible'):
     score = Score()
     for frame in kitti_eval_frames(frames):
         score.add(frame, detections)
@@ -224,7 +224,7 @@ def test_perfect_detections_have_an_average_precision_of_1(data_dir):
     score = Score()
     for frame in kitti_eval_frames(frames):
         boxes, labels = [], []
-        for label_of, truth in enumerate(frame.truths['seen']):
+        for label_of, truth in enumerate(frame.truths['visible']):
             boxes.append(truth.boxes)
             labels += [label_of] * len(truth.boxes)
         boxes = torch.from_numpy(np.concatenate(boxes))
@@ -233,7 +233,7 @@ def test_perfect_detections_have_an_average_precision_of_1(data_dir):
     for level, kind, view, _, number, precision in score.table():
         if number:
             assert precision == 1.0, (level, kind, view)
-    assert score.rankings['seen', 'vehicle', 'bev', 0.5].positives == 26
+    assert score.rankings['visible', 'vehicle', 'bev', 0.5].positives == 26
 
 
 def test_simulated_objects_of_few_points_do_not_count():
@@ -243,7 +243,7 @@ def test_simulated_objects_of_few_points_do_not_count():
     frame = Frame(points, ids, boxes, np.zeros(3, np.int64))
     score = Score()
     score.add(simulated_eval_frame('0', frame), found((10, 3, 0.5), (-20, 3, 0.9), (60, 0, 0.9)))
-    ranking = score.rankings['seen', 'vehicle', '3d', 0.7]
+    ranking = score.rankings['visible', 'vehicle', '3d', 0.7]
     assert (ranking.positives, ranking.average_precision()) == (1, 1.0)
 
 

@@ -277,7 +277,7 @@ def test_a_short_run_learns_to_find_a_car(tmp_path, monkeypatch, capsys):
         for seed in range(6)
     ]
     result = evaluate(detector, frames, len(frames))
-    ranking = result.score.rankings['seen', 'vehicle', 'bev', 0.25]
+    ranking = result.score.rankings['visible', 'vehicle', 'bev', 0.25]
     assert ranking.positives > 10
     assert ranking.average_precision() > 0.2
     assert len(result.times) == 6
@@ -287,7 +287,7 @@ def test_a_short_run_learns_to_find_a_car(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr('sys.argv', [*words, '--output', str(tmp_path / 'evaluation')])
     assert evaluate_main() == 0
     printed = capsys.readouterr().out
-    assert '| seen | vehicle |' in printed
+    assert '| visible | vehicle |' in printed
     assert 'Drivable area: IoU' in printed
     assert (tmp_path / 'evaluation/evaluation.json').stat().st_size > 1000
     for name in ('precision_recall', 'worst'):

@@ -152,7 +152,7 @@ def test_real_streets(data_dir):
     folder = KittiFolder(data_dir / 'kitti')
     score = evaluate(detector, list(kitti_eval_frames(folder)), len(folder)).score
     for least, enough in ((0.5, 0.65), (0.7, 0.5)):
-        ranking = score.rankings['seen', 'vehicle', 'bev', least]
+        ranking = score.rankings['visible', 'vehicle', 'bev', least]
         assert ranking.positives == 26
         assert ranking.average_precision() > enough
 
