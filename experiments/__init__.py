@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Experiments: what the documentation shows, made again by one command each."""
+"""Experiments whose results the documentation shows; each is made again by one command."""

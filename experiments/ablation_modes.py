@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """One network trained with a LiDAR, with a camera and with both, and its average precision.
 
-All modes are trained on equal frames in equal order, for as many steps. With both sensors the heads
-are trained on the fused BEV features and on those of the LiDAR alone, so that the LiDAR stays
-enough where the camera fails.
+All modes are trained on equal frames in equal order, for as many steps. With both sensors the
+heads are trained on the fused BEV features and on those of the LiDAR alone, so that the LiDAR
+stays enough where the camera fails.
 """
 
 from __future__ import annotations

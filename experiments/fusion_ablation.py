@@ -66,13 +66,13 @@ def evaluate(model: ModeDetector, frames: CameraFrames) -> dict[str, Any]:
     for index in tqdm(range(len(frames)), unit='frame', desc='evaluating', disable=None):
         frame, second = frames[index], index >= len(frames) // 2
         detections = detect(model, frame)
-        precisions['all'].add(frame.frame, detections)
-        precisions['dark' if frame.dark else 'light'].add(frame.frame, detections)
+        precisions['all'].add(frame.lidar, detections)
+        precisions['dark' if frame.dark else 'light'].add(frame.lidar, detections)
         if second:
-            precisions['second half'].add(frame.frame, detections)
+            precisions['second half'].add(frame.lidar, detections)
             if model.mode == 'fused':
                 without = detect(model, frame, unplugged=True)
-                precisions['second half, unplugged'].add(frame.frame, without)
+                precisions['second half, unplugged'].add(frame.lidar, without)
     return {
         name: dict(zip((*CLASSES, 'mean'), (*each.precisions(), each.mean()), strict=True))
         for name, each in precisions.items()
@@ -136,9 +136,9 @@ def draw(frames: list[CameraFrame], detections: dict[str, list[Detections]], pat
 
 
 def _draw_map(axes: Axes, frame: CameraFrame, detections: Detections) -> None:
-    points, labels = frame.frame.points, frame.frame.labels
+    points, labels = frame.lidar.points, frame.lidar.labels
     axes.scatter(points[:, 1], points[:, 0], s=0.3, c='#777777', linewidths=0)
-    known = frame.frame.boxes[labels >= 0]
+    known = frame.lidar.boxes[labels >= 0]
     axes.add_collection(outlines(known, ['white'] * len(known), 2.0))
     likely = detections.scores >= _LIKELY
     colours = [COLOURS[label] for label in detections.labels[likely].tolist()]
@@ -219,7 +219,7 @@ def run(options: argparse.Namespace) -> None:
     shown = [eval_frames[index] for index in range(min(_SHOWN, len(eval_frames)))]
     detections = {}
     for mode in options.modes:
-        model = ModeDetector(mode)
+        model = ModeDetector(mode, CONFIG.network)
         model.network.load_state_dict(load_file(folder / f'{mode}_{options.seeds[0]}.safetensors'))
         model.eval()
         detections[mode] = [detect(model, frame) for frame in shown]

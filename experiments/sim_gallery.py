@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Draws simulated sweeps, and real ones beside them where there are any, for people to compare."""
+"""Draws simulated sweeps beside real ones, to compare them by eye."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _COLUMNS = 4
 
 
 def draw_page(path: Path, seeds: list[int], lidar: str, real: list[Path]) -> None:
-    """Writes a PNG: real sweeps first, then streets of these seeds with what stands in them.
+    """Writes a PNG: real sweeps first, then simulated streets with the boxes of their objects.
 
-    Objects that training leaves out, as too few points are on them, are grey.
+    Boxes with too few points for training are grey.
 
     Args:
-        path: of the PNG.
-        seeds: of the streets.
+        path: path of the PNG.
+        seeds: seeds of the streets.
         lidar: name of the simulated sensor.
         real: files of float32 x, y, z, intensity.
     """
@@ -56,7 +56,7 @@ def draw_page(path: Path, seeds: list[int], lidar: str, real: list[Path]) -> Non
 
 
 def _draw(panel: Axes, points: np.ndarray, title: str) -> None:
-    """A cloud from above, x up and y to the left, the lowest points first."""
+    """Draws a cloud from above, x up and y to the left, the lowest points first."""
     x, y, z = points[:, 0], points[:, 1], points[:, 2]
     inside = (x > _X[0]) & (x < _X[1]) & (y > _Y[0]) & (y < _Y[1])
     order = np.argsort(z[inside])
@@ -68,14 +68,20 @@ def _draw(panel: Axes, points: np.ndarray, title: str) -> None:
 
 
 def main() -> None:
-    """Entry point of the sim_gallery executable."""
+    """Runs the program."""
     parser = argparse.ArgumentParser(prog='sim_gallery', description=__doc__)
-    parser.add_argument('--seeds', type=int, nargs='+', default=[0, 3, 4, 5, 6, 9, 10, 12])
-    parser.add_argument('--lidar', default='hdl64', choices=list(LIDARS))
+    parser.add_argument(
+        '--seeds',
+        type=int,
+        nargs='+',
+        default=[0, 3, 4, 5, 6, 9, 10, 12],
+        help='seeds of the streets',
+    )
+    parser.add_argument('--lidar', default='hdl64', choices=list(LIDARS), help='simulated sensor')
     parser.add_argument(
         '--data',
         default=os.environ.get('TINY_BEV_DATA', '../shared/data'),
-        help='folder with kitti/velodyne/*.bin, if there is any',
+        help='folder with kitti/velodyne/*.bin, if there are any',
     )
     parser.add_argument('--output', default='build/sim_gallery.png', help='path of the figure')
     options = parser.parse_args()

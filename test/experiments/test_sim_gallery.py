@@ -12,14 +12,14 @@ def test_page_of_real_and_simulated_sweeps(tmp_path, monkeypatch, capsys):
     folder.mkdir(parents=True)
     np.random.default_rng(0).uniform(-20, 20, (500, 4)).astype(np.float32).tofile(folder / '1.bin')
     out = tmp_path / 'new/page.png'
-    words = ['sim_page', '--seeds', '1', '--data', str(tmp_path / 'data'), '--output', str(out)]
+    words = ['sim_gallery', '--seeds', '1', '--data', str(tmp_path / 'data'), '--output', str(out)]
     monkeypatch.setattr('sys.argv', words)
     sim_gallery.main()
     assert capsys.readouterr().out == f'1 real and 1 simulated sweeps: {out}\n'
-    picture = matplotlib.image.imread(out)
-    height, width = picture.shape[:2]
+    image = matplotlib.image.imread(out)
+    height, width = image.shape[:2]
     # One panel in each of two rows; the others are empty.
     for top in (0, height // 2):
-        half = picture[top : top + height // 2]
+        half = image[top : top + height // 2]
         assert half[:, : width // 4].std() > 0.1
         assert half[:, width // 2 :].std() == 0

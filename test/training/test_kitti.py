@@ -12,14 +12,14 @@ from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.models.heads.detection import Detections
 from tiny_bev_ros.training.evaluation import (
     Score,
+    count_errors,
     kitti_eval_frames,
-    mistakes,
     simulated_eval_frame,
 )
 from tiny_bev_ros.training.kitti import KittiFolder
 from tiny_bev_ros.training.labelled_frame import Frame
 
-# A camera 0.27 m ahead of the LiDAR and 0.08 m below, that looks along x.
+# A camera 0.27 m ahead of the LiDAR and 0.08 m below, that points along x.
 CALIBRATION = """P0: 7e2 0 6e2 0 0 7e2 1.8e2 0 0 0 1 0
 P2: 7e2 0 6e2 0 0 7e2 1.8e2 0 0 0 1 0
 R0_rect: 1 0 0 0 1 0 0 0 1
@@ -28,7 +28,7 @@ Tr_velo_to_cam: 0 -1 0 0 0 0 -1 -0.08 1 0 0 -0.27
 
 
 def label(kind, x, y, z, yaw=0.0, height=60.0, truncated=0.0, occluded=0):
-    """A line of a label file for a car at a place in the LiDAR's frame."""
+    """A line of a label file for a car at a position in the LiDAR's frame."""
     foot = (-y, -(z - 0.75) - 0.08, x - 0.27)
     turn = -yaw - np.pi / 2
     numbers = [truncated, occluded, 0, 500, 150, 560, 150 + height, 1.5, 1.7, 4.0, *foot, turn]
@@ -69,8 +69,10 @@ def test_a_label_lies_where_it_was_put(folder):
 
 def test_there_and_back(folder):
     calibration = folder(label('Car', 20, 3, -0.9)).calibration('000003')
-    places = np.random.default_rng(0).normal(0, 10, (20, 3))
-    np.testing.assert_allclose(calibration.lidar(calibration.camera(places)), places, atol=1e-9)
+    positions = np.random.default_rng(0).normal(0, 10, (20, 3))
+    np.testing.assert_allclose(
+        calibration.lidar(calibration.camera(positions)), positions, atol=1e-9
+    )
     pixels, depth = calibration.pixels(np.array([[10.27, 0, -0.08], [10.27, 1, -0.08]]))
     np.testing.assert_allclose(pixels, [[600, 180], [530, 180]])
     np.testing.assert_allclose(depth, 10)
@@ -95,7 +97,7 @@ def test_difficulties(folder, options, level):
     assert car.difficulty() == level
 
 
-def test_frame_has_what_the_camera_sees(folder):
+def test_a_frame_has_the_points_in_the_image(folder):
     points = np.vstack([on_car(20, 3, 40), on_car(-20, 3, 40)])
     frame = folder(label('Car', 20, 3, -0.9), label('Misc', 25, 0, -0.9), points=points).frame(
         '000003'
@@ -106,14 +108,14 @@ def test_frame_has_what_the_camera_sees(folder):
 
 
 def test_labels_are_those_of_other_tools(data_dir):
-    """Boxes in the LiDAR's frame that somebody else computed."""
+    """Boxes in the LiDAR's frame that another tool computed."""
     frames = KittiFolder(data_dir / 'kitti')
     assert len(frames) == 9
     for name in frames.names:
-        said = json.loads((data_dir / f'kitti/boxes_lidar_derived/{name}.json').read_text())
+        others = json.loads((data_dir / f'kitti/boxes_lidar_derived/{name}.json').read_text())
         objects = [each for each in frames.objects(name) if each.kind != 'DontCare']
-        assert len(objects) == len(said['boxes'])
-        for each, other in zip(objects, said['boxes'], strict=True):
+        assert len(objects) == len(others['boxes'])
+        for each, other in zip(objects, others['boxes'], strict=True):
             expected = [other[key] for key in ('x', 'y', 'z', 'l', 'w', 'h', 'yaw')]
             np.testing.assert_allclose(each.box, expected, atol=0.02)
             assert each.kind == other['cls']
@@ -149,13 +151,13 @@ def test_labels_of_no_known_class_are_refused(folder, lines, error):
         folder(*lines)
 
 
-def test_labels_of_unknown_names_among_known_ones_are_told(folder):
+def test_labels_of_unknown_names_among_known_ones_are_reported(folder):
     frames = folder(label('Car', 20, 3, -0.9), label('bus', 9, 0, -0.9), DONT_CARE)
     assert 'also name bus (1); these' in frames.remark
 
 
 @pytest.mark.parametrize('file', ['velodyne/000003.bin', 'label_2/000003.txt'])
-def test_files_that_were_not_downloaded_are_told(folder, tmp_path, file):
+def test_files_that_were_not_downloaded_are_reported(folder, tmp_path, file):
     folder(label('Car', 20, 3, -0.9))
     (tmp_path / file).write_text('version https://git-lfs.github.com/spec/v1\nsize 5\n')
     with pytest.raises(TinyBevError, match='is a Git LFS pointer for a file of 5 bytes'):
@@ -188,15 +190,15 @@ def found(*rows):
     return Detections(boxes, scores, torch.zeros(len(rows), dtype=torch.long))
 
 
-def vehicle_ap(frames, detections, level='seen'):
+def vehicle_ap(frames, detections, level='visible'):
     score = Score()
-    for exam in kitti_eval_frames(frames):
-        score.add(exam, detections)
+    for frame in kitti_eval_frames(frames):
+        score.add(frame, detections)
     ranking = score.rankings[level, 'vehicle', 'bev', 0.5]
     return ranking.average_precision(), ranking.positives
 
 
-def test_rules_of_the_exam(folder):
+def test_rules_of_the_evaluation(folder):
     points = np.vstack([on_car(20, 3, 40), on_car(30, 0, 40), on_car(40, 3, 3)])
     frames = folder(
         label('Car', 20, 3, -0.9),
@@ -217,31 +219,31 @@ def test_rules_of_the_exam(folder):
     assert vehicle_ap(frames, found(right), 'easy') == (0.5, 2)
 
 
-def test_a_perfect_answer_is_worth_all(data_dir):
+def test_perfect_detections_have_an_average_precision_of_1(data_dir):
     frames = KittiFolder(data_dir / 'kitti')
     score = Score()
-    for exam in kitti_eval_frames(frames):
+    for frame in kitti_eval_frames(frames):
         boxes, labels = [], []
-        for label_of, truth in enumerate(exam.truths['seen']):
+        for label_of, truth in enumerate(frame.truths['visible']):
             boxes.append(truth.boxes)
             labels += [label_of] * len(truth.boxes)
         boxes = torch.from_numpy(np.concatenate(boxes))
-        score.add(exam, Detections(boxes, torch.ones(len(boxes)), torch.tensor(labels)))
+        score.add(frame, Detections(boxes, torch.ones(len(boxes)), torch.tensor(labels)))
     assert score.frames == 9
     for level, kind, view, _, number, precision in score.table():
         if number:
             assert precision == 1.0, (level, kind, view)
-    assert score.rankings['seen', 'vehicle', 'bev', 0.5].positives == 26
+    assert score.rankings['visible', 'vehicle', 'bev', 0.5].positives == 26
 
 
 def test_simulated_objects_of_few_points_do_not_count():
     boxes = found((10, 3, 1), (-20, 3, 1), (60, 0, 1)).boxes.numpy()
-    owner = np.repeat(np.arange(3, dtype=np.int32), (30, 4, 90))
-    points = np.zeros((len(owner), 4), np.float32)
-    frame = Frame(points, owner, boxes, np.zeros(3, np.int64))
+    ids = np.repeat(np.arange(3, dtype=np.int32), (30, 4, 90))
+    points = np.zeros((len(ids), 4), np.float32)
+    frame = Frame(points, ids, boxes, np.zeros(3, np.int64))
     score = Score()
     score.add(simulated_eval_frame('0', frame), found((10, 3, 0.5), (-20, 3, 0.9), (60, 0, 0.9)))
-    ranking = score.rankings['seen', 'vehicle', '3d', 0.7]
+    ranking = score.rankings['visible', 'vehicle', '3d', 0.7]
     assert (ranking.positives, ranking.average_precision()) == (1, 1.0)
 
 
@@ -256,12 +258,12 @@ def test_drivable_iou_over_all_frames():
     assert score.drivable_iou == pytest.approx((2 + 2) / (4 + 2))
 
 
-def test_mistakes_are_counted_and_named(folder):
+def test_errors_are_counted_and_missed_objects_returned(folder):
     points = np.vstack([on_car(20, 3, 40), on_car(30, 0, 40)])
     frames = folder(label('Car', 20, 3, -0.9), label('Car', 30, 0, -0.9), points=points)
-    (exam,) = kitti_eval_frames(frames)
-    assert mistakes(exam, found((20, 3, 0.5), (30, 0, 0.5)))[0] == 0
-    wrong, missed = mistakes(exam, found((20, 3, 0.5), (25, -1, 0.5)))
-    assert wrong == 2
+    (frame,) = kitti_eval_frames(frames)
+    assert count_errors(frame, found((20, 3, 0.5), (30, 0, 0.5)))[0] == 0
+    errors, missed = count_errors(frame, found((20, 3, 0.5), (25, -1, 0.5)))
+    assert errors == 2
     np.testing.assert_allclose(missed[:, :2], [[30, 0]], atol=1e-5)
-    assert mistakes(exam, found())[0] == 2
+    assert count_errors(frame, found())[0] == 2

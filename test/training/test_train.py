@@ -13,19 +13,27 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 
 from tiny_bev_ros.detector import Detector
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.models.checkpoint.metadata import CheckpointMetadata, load_weights, read_metadata
-from tiny_bev_ros.training.dataset import Crop, Crops
-from tiny_bev_ros.training.evaluate import evaluate, reach_of
+from tiny_bev_ros.training.dataset import Crop, collate
+from tiny_bev_ros.training.distributed import DistributedContext
+from tiny_bev_ros.training.evaluate import evaluate, map_reach
 from tiny_bev_ros.training.evaluate import main as evaluate_main
 from tiny_bev_ros.training.evaluation import simulated_eval_frame
-from tiny_bev_ros.training.simulated import simulated
+from tiny_bev_ros.training.networks import TrainableDetector, build_network
+from tiny_bev_ros.training.simulated_lidar import simulate_lidar_frame
 from tiny_bev_ros.training.train import main as train_main
-from tiny_bev_ros.training.train import smoke_config, train
-from tiny_bev_ros.training.trainer import CHECKPOINT, DistributedContext, Trainer
-from tiny_bev_ros.training.training_config import ModelConfig, TrainConfig, read_config
+from tiny_bev_ros.training.train import make_dataset, smoke_config, train
+from tiny_bev_ros.training.trainer import CHECKPOINT, Trainer
+from tiny_bev_ros.training.training_config import (
+    CameraConfig,
+    ModelConfig,
+    TrainConfig,
+    read_config,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = TrainConfig(
@@ -36,37 +44,45 @@ SMALL = TrainConfig(
     workers=0,
     save_every=2,
     network=ModelConfig(pfn_channels=8, mid_channels=8, out_channels=8),
-    piece=Crop(size=16.0),
+    crop=Crop(size=16.0),
+)
+WITH_CAMERA = dataclasses.replace(
+    SMALL,
+    data='sim_camera',
+    frames=3,
+    network=ModelConfig(
+        pfn_channels=8,
+        mid_channels=8,
+        out_channels=8,
+        heads=('detection',),
+        camera=CameraConfig(channels=8, num_heads=2),
+    ),
+    crop=Crop(size=32.0),
 )
 HERE = DistributedContext(0, 1, torch.device('cpu'))
 
 
-def frames_of(config):
-    return Crops(
-        lambda index: simulated(index, config.lidars),
-        config.steps * config.batch,
-        config.piece,
-        config.seed,
-        config.variation,
-    )
+def make_trainer(config, folder):
+    dataset = make_dataset(config, config.steps * config.batch, folder.parent)
+    return Trainer(config, dataset, folder, HERE)
 
 
-def state_of(training):
-    return {key: value.clone() for key, value in training.network.state_dict().items()}
+def state_of(trainer):
+    return {key: value.clone() for key, value in trainer.network.state_dict().items()}
 
 
 def test_shipped_configuration_is_read():
-    config = read_config(ROOT / 'config/train_street.yaml')
+    config = read_config(ROOT / 'config/training/street.yaml')
     assert config.steps == 11000
-    # What is held out for evaluation is not trained on.
+    # No network is trained on the sensors of the evaluation.
     assert not {'vlp32', 'pandar64'} & set(config.lidars)
 
 
 @pytest.mark.parametrize(
     ('text', 'error'),
     [
-        ('stepz: 3', 'stepz is not known; expected one of data, lidars'),
-        ('steps: many', "steps is 'many'; expected a int"),
+        ('stepz: 3', 'stepz is unknown; expected one of data, lidars'),
+        ('steps: many', "steps is 'many'; expected a whole number"),
         ('steps: 0', 'steps is 0; expected 1 or more'),
         (
             'network: {backbone: huge}',
@@ -76,10 +92,16 @@ def test_shipped_configuration_is_read():
         ('lidars: [eye]', 'lidars is .eye.; expected one of hdl64'),
         ('lidars: hdl64', "lidars is 'hdl64'; expected a list"),
         ('precision: float64', 'precision is .float64.; expected one of bfloat16'),
-        ('piece: {size: 52.1}', 'expected a whole number of cells'),
-        ('variation: 3', 'variation. is 3; expected names and values'),
-        ('[1, 2]', r'the whole is \[1, 2\]; expected names and values'),
+        ('crop: {size: 52.1}', 'expected a whole number of cells'),
+        ('augmentation: 3', 'augmentation is 3; expected keys and values'),
+        ('[1, 2]', r'the configuration is \[1, 2\]; expected keys and values'),
         ('steps: [', 'cannot be read'),
+        ('network: {camera: {}}', "data is 'sim'; expected sim_camera, as the network has"),
+        (
+            'network: {camera: {fusion: none}}',
+            'network.camera.fusion is .none.; expected one of projected, global',
+        ),
+        ('network: {camera: {stride: 4.5}}', r'network.camera.stride is 4.5; expected a whole'),
     ],
 )
 def test_wrong_configurations_are_refused(tmp_path, text, error):
@@ -94,14 +116,15 @@ def test_configurations_of_other_editors_are_read(tmp_path, encoding):
     assert read_config(tmp_path / 'train.yaml').steps == 7
 
 
-def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(tmp_path):
+@pytest.mark.parametrize('config', [SMALL, WITH_CAMERA], ids=['lidar', 'camera'])
+def test_a_resumed_run_goes_on_as_if_it_had_not_been_stopped(tmp_path, config):
     torch.set_num_threads(1)
-    whole = Trainer(SMALL, frames_of(SMALL), tmp_path / 'whole', HERE)
+    whole = make_trainer(config, tmp_path / 'whole')
     whole.run()
-    first = Trainer(SMALL, frames_of(SMALL), tmp_path / 'halves', HERE)
+    first = make_trainer(config, tmp_path / 'halves')
     first.run(until=3)
     assert first.step == 3
-    second = Trainer(SMALL, frames_of(SMALL), tmp_path / 'halves', HERE)
+    second = make_trainer(config, tmp_path / 'halves')
     assert second.step == 3
     second.run()
     expected = state_of(whole)
@@ -112,10 +135,10 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(tmp_path):
 
 
 def test_a_checkpoint_of_another_run_is_refused(tmp_path):
-    Trainer(SMALL, frames_of(SMALL), tmp_path, HERE).run(until=1)
+    make_trainer(SMALL, tmp_path).run(until=1)
     other = dataclasses.replace(SMALL, seed=1, learning_rate=1e-4)
     with pytest.raises(TinyBevError, match='is of another learning_rate, seed; expected the same'):
-        Trainer(other, frames_of(other), tmp_path, HERE)
+        make_trainer(other, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -134,46 +157,74 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path):
         (lambda path: torch.save(torch.ones(1), path), 'has no step, config, network'),
     ],
 )
-def test_a_state_that_cannot_be_taken_up_is_one_line(tmp_path, write, words):
+def test_a_state_that_cannot_be_resumed_is_one_line(tmp_path, write, words):
     write(tmp_path / CHECKPOINT)
     with pytest.raises(TinyBevError, match=words) as error:
-        Trainer(SMALL, frames_of(SMALL), tmp_path, HERE)
+        make_trainer(SMALL, tmp_path)
     assert str(error.value).isprintable()
 
 
 def test_intensity_stays_without_effect(tmp_path):
-    training = Trainer(SMALL, frames_of(SMALL), tmp_path, HERE)
-    training.run(until=3)
-    assert (training.network.pfn.linear.weight[:, 3] == 0).all()
+    trainer = make_trainer(SMALL, tmp_path)
+    trainer.run(until=3)
+    assert (trainer.network.pfn.linear.weight[:, 3] == 0).all()
 
 
 @pytest.mark.parametrize(
     ('cell', 'reach'), [(0.25, 52.0), (0.2, 51.2), (0.16, 51.2), (0.32, 51.2)]
 )
-def test_maps_of_an_evaluation_fit_the_cells_of_the_weights(monkeypatch, cell, reach):
-    said = CheckpointMetadata({}, cell, (-3.0, 2.0), {})
-    monkeypatch.setattr('tiny_bev_ros.training.evaluate.read_metadata', lambda path: said)
-    side = reach_of('weights.safetensors')
+def test_the_map_of_an_evaluation_fits_the_cells_of_the_weights(monkeypatch, cell, reach):
+    metadata = CheckpointMetadata({}, cell, (-3.0, 2.0), {})
+    monkeypatch.setattr('tiny_bev_ros.training.evaluate.read_metadata', lambda path: metadata)
+    side = map_reach('weights.safetensors')
     assert side == pytest.approx(reach)
-    rows, cols = said.grid((-side, side), (-side, side)).shape
+    rows, cols = metadata.grid((-side, side), (-side, side)).shape
     assert rows == cols == round(2 * reach / cell)
-    assert said.grid((0.0, side), (-side / 2, side / 2)).shape == (rows // 2, rows // 2)
+    assert metadata.grid((0.0, side), (-side / 2, side / 2)).shape == (rows // 2, rows // 2)
 
 
-def test_weights_say_what_they_are(tmp_path):
+def test_weights_record_their_network_and_origin(tmp_path):
     path = train(SMALL, tmp_path, 'train --config small.yaml')
     assert path is not None
-    network, said = load_weights(path)
-    assert said == read_metadata(path)
-    assert (said.cell, said.z_range) == (0.25, (-3.0, 2.0))
-    assert said.origin['command'] == 'train --config small.yaml'
-    assert said.origin['config']['steps'] == 6
-    assert said.origin['commit']
+    network, metadata = load_weights(path)
+    assert metadata == read_metadata(path)
+    assert (metadata.cell, metadata.z_range) == (0.25, (-3.0, 2.0))
+    assert metadata.origin['command'] == 'train --config small.yaml'
+    assert metadata.origin['config']['steps'] == 6
+    assert metadata.origin['commit']
     assert network.backbone.out_channels == 8
     assert (tmp_path / 'curves.png').stat().st_size > 10_000
     saved = torch.load(tmp_path / CHECKPOINT, weights_only=True)['network']
     for key, value in network.state_dict().items():
         assert torch.equal(value, saved[key]), key
+
+
+def test_weights_trained_with_a_camera_hold_encoder_and_fusion(tmp_path):
+    torch.set_num_threads(1)
+    path = train(WITH_CAMERA, tmp_path, 'train --config fusion.yaml')
+    with safe_open(path, 'pt') as file:
+        parts = {key.partition('.')[0] for key in file.keys()}  # noqa: SIM118 - no mapping
+    assert parts == {'pfn', 'backbone', 'heads', 'camera_encoder', 'fusion'}
+    network, metadata = load_weights(path)  # the part that needs no camera
+    assert metadata.origin['config']['network']['camera']['num_heads'] == 2
+    assert network.backbone.out_channels == 8
+    assert len(list((tmp_path / 'frames').glob('*.npz'))) <= 3
+
+
+def test_with_cameras_heads_are_trained_on_both_maps(tmp_path):
+    """Features of the LiDAR alone come first: they do not depend on the image."""
+    model = TrainableDetector(build_network(WITH_CAMERA.network, 0)).eval()
+    (sample,) = make_dataset(WITH_CAMERA, 1, tmp_path)[0]
+    batch = collate([[sample]])
+    grid = WITH_CAMERA.crop.ahead()
+    with torch.inference_mode():
+        features, outputs = model(batch.points, [grid], batch.images, batch.cameras)
+        dark, _ = model(batch.points, [grid], torch.zeros_like(batch.images), batch.cameras)
+        alone, _ = model(batch.points, [grid])
+    assert len(features) == len(outputs['detection'].heat) == 2
+    assert torch.equal(features[0], alone[0])
+    assert torch.equal(features[0], dark[0])
+    assert not torch.equal(features[1], dark[1])
 
 
 def test_weights_that_do_not_fit_are_refused(tmp_path):
@@ -190,7 +241,7 @@ def test_weights_that_do_not_fit_are_refused(tmp_path):
 
 
 def run_module(*arguments):
-    """Python's -m, in a process of its own: the workers of a training fork it."""
+    """Runs Python's -m in a process of its own, as the workers of a training fork it."""
     environment = {**os.environ, 'PYTHONPATH': os.pathsep.join([str(ROOT), *sys.path])}
     command = [sys.executable, '-m', *arguments]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
@@ -198,17 +249,17 @@ def run_module(*arguments):
 
 
 def test_two_processes_train_together(tmp_path):
-    """As torchrun starts them: DistributedDataParallel over gloo."""
+    """Uses DistributedDataParallel over Gloo, started as by torchrun."""
     config = tmp_path / 'train.yaml'
     config.write_text(
         'lidars: [vlp16]\nsteps: 3\nbatch: 1\nprecision: float32\nworkers: 0\n'
-        'network: {pfn_channels: 8, mid_channels: 8, out_channels: 8}\npiece: {size: 16.0}\n'
+        'network: {pfn_channels: 8, mid_channels: 8, out_channels: 8}\ncrop: {size: 16.0}\n'
     )
-    of_torch = ['torch.distributed.run', '--nproc-per-node', '2', '--master-port', '29571', '-m']
+    torchrun = ['torch.distributed.run', '--nproc-per-node', '2', '--master-port', '29571', '-m']
     options = ['--config', str(config), '--output', str(tmp_path / 'two'), '--threads', '1']
-    run_module(*of_torch, 'tiny_bev_ros.training.train', *options)
-    _, said = load_weights(tmp_path / 'two/weights.safetensors')
-    assert said.origin['config']['steps'] == 3
+    run_module(*torchrun, 'tiny_bev_ros.training.train', *options)
+    _, metadata = load_weights(tmp_path / 'two/weights.safetensors')
+    assert metadata.origin['config']['steps'] == 3
     state = torch.load(tmp_path / 'two' / CHECKPOINT, weights_only=True)
     assert state['step'] == 3
 
@@ -221,28 +272,29 @@ def test_a_short_run_learns_to_find_a_car(tmp_path, monkeypatch, capsys):
         losses = [float(row['total']) for row in csv.DictReader(file)]
     assert losses[-1] < 0.75 * losses[0]
     detector = Detector(tmp_path / 'weights.safetensors', (-32.0, 32.0), (-32.0, 32.0))
-    exams = [
-        simulated_eval_frame(str(seed), simulated(seed, ('hdl64',)), 20.0) for seed in range(6)
+    frames = [
+        simulated_eval_frame(str(seed), simulate_lidar_frame(seed, ('hdl64',)), 20.0)
+        for seed in range(6)
     ]
-    result = evaluate(detector, exams, len(exams))
-    ranking = result.score.rankings['seen', 'vehicle', 'bev', 0.25]
+    result = evaluate(detector, frames, len(frames))
+    ranking = result.score.rankings['visible', 'vehicle', 'bev', 0.25]
     assert ranking.positives > 10
     assert ranking.average_precision() > 0.2
     assert len(result.times) == 6
     assert len(result.worst) == 4
 
     words = f'evaluate --weights {tmp_path}/weights.safetensors --frames 2'.split()
-    monkeypatch.setattr('sys.argv', [*words, '--output', str(tmp_path / 'exam')])
+    monkeypatch.setattr('sys.argv', [*words, '--output', str(tmp_path / 'evaluation')])
     assert evaluate_main() == 0
     printed = capsys.readouterr().out
-    assert '| seen | vehicle |' in printed
+    assert '| visible | vehicle |' in printed
     assert 'Drivable area: IoU' in printed
-    assert (tmp_path / 'exam/evaluation.json').stat().st_size > 1000
+    assert (tmp_path / 'evaluation/evaluation.json').stat().st_size > 1000
     for name in ('precision_recall', 'worst'):
-        assert (tmp_path / f'exam/{name}.png').stat().st_size > 10_000
+        assert (tmp_path / f'evaluation/{name}.png').stat().st_size > 10_000
 
 
-def test_commands_say_what_is_wrong(tmp_path, monkeypatch, capsys):
+def test_commands_report_errors(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr('sys.argv', ['train', '--config', str(tmp_path / 'none.yaml')])
     assert train_main() == 1
     assert 'none.yaml cannot be read' in capsys.readouterr().err

@@ -1,2 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training of the networks, and what measures them; without ROS."""
+"""Training and evaluation of the networks, without ROS.
+
+`train` and `evaluate` are the programs. `trainer` has the training loop, `networks` the models
+that it trains, `dataset` and `camera_dataset` their samples, `head_targets` targets and losses.
+"""

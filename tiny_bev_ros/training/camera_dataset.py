@@ -43,18 +43,18 @@ class CameraFrames(Dataset):
         path = self._folder / f'{self._seeds[index]}.npz'
         if path.is_file():
             with np.load(path) as kept:
-                frame = Frame(kept['points'], kept['instance_ids'], kept['boxes'], kept['labels'])
-                return CameraFrame(frame, kept['image'], bool(kept['dark']))
+                lidar = Frame(kept['points'], kept['instance_ids'], kept['boxes'], kept['labels'])
+                return CameraFrame(lidar, kept['image'], bool(kept['dark']))
         made = simulate_camera_frame(self._seeds[index])
-        frame = made.frame
+        lidar = made.lidar
         # Several processes may make the same frame.
         new = path.with_suffix(f'.{os.getpid()}.npz')
         np.savez(
             new,
-            points=frame.points,
-            instance_ids=frame.instance_ids,
-            boxes=frame.boxes,
-            labels=frame.labels,
+            points=lidar.points,
+            instance_ids=lidar.instance_ids,
+            boxes=lidar.boxes,
+            labels=lidar.labels,
             image=made.image,
             dark=made.dark,
         )
@@ -97,6 +97,6 @@ class CameraSamples(Dataset):
 
 def make_camera_sample(frame: CameraFrame, crop: Crop) -> Sample:
     """Makes the sample of a frame with its image, of the crop straight ahead."""
-    sample = make_sample(frame.frame, crop.ahead(), crop.stride)
+    sample = make_sample(frame.lidar, crop.ahead(), crop.stride)
     images = image_tensor(frame.image)[None]
     return sample._replace(images=images, cameras=(simulated_camera(),))

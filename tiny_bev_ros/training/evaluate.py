@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measures the accuracy of trained weights on a folder in KITTI's form, or on simulated streets."""
+"""Measures the accuracy of trained weights on simulated streets or a folder in KITTI's form."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def evaluate(detector: Detector, frames: Iterable[EvalFrame], count: int) -> Res
     """
     result, kept = Result(), []
     for frame in tqdm(frames, total=count, unit='frame', disable=None):
-        output = detector(frame.frame.points, _MIN_SCORE)
+        output = detector(frame.lidar.points, _MIN_SCORE)
         result.times.append(sum(output.seconds.values()) * 1e3)
         outputs = output.heads
         if outputs.detections is not None:
@@ -88,8 +88,8 @@ def evaluate(detector: Detector, frames: Iterable[EvalFrame], count: int) -> Res
             errors, missed = count_errors(frame, detections)
             kept.append((errors, frame, outputs._replace(detections=detections), missed))
             kept = sorted(kept, key=lambda each: each[0], reverse=True)[:_WORST]
-        if outputs.drivable is not None and frame.frame.road is not None:
-            truth = make_sample(frame.frame, detector.grid, detector.stride).targets['drivable']
+        if outputs.drivable is not None and frame.lidar.road is not None:
+            truth = make_sample(frame.lidar, detector.grid, detector.stride).targets['drivable']
             predicted = outputs.drivable.numpy() >= 0.5
             observed = truth.observed.numpy() > 0.5
             result.score.add_area(predicted, truth.drivable.numpy() > 0.5, observed)

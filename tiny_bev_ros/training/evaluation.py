@@ -41,14 +41,14 @@ class EvalFrame:
 
     Attributes:
         name: name of the frame.
-        frame: the labelled cloud.
+        lidar: the labelled cloud.
         truths: labelled objects by set (a difficulty, say), a list by class.
         inside: area in which objects are labelled; detections elsewhere are left out.
         excused: area in which detections that match no object are not wrong.
     """
 
     name: str
-    frame: Frame
+    lidar: Frame
     truths: dict[str, list[Truth]]
     inside: _Area
     excused: _Area
@@ -101,9 +101,9 @@ class _Unlabelled(_Area):
 def kitti_eval_frames(folder: KittiFolder, reach: float = 50.0) -> Iterator[EvalFrame]:
     """Yields the frames of a KITTI folder for evaluation.
 
-    Sets of objects are the difficulties of the benchmark, and ``seen``: objects of at least five
-    points. Vans, trucks and trams resemble cars, and sitting people pedestrians: these are left
-    open.
+    Sets of objects are the difficulties of the benchmark, and ``visible``: objects of at least
+    five points. Vans, trucks and trams resemble cars, and sitting people pedestrians: these are
+    left open.
 
     Args:
         folder: the folder.
@@ -122,7 +122,7 @@ def kitti_eval_frames(folder: KittiFolder, reach: float = 50.0) -> Iterator[Eval
         )
         truths = {
             level: [_kitti_truth(objects, frame, near, level, kind) for kind in CLASSES]
-            for level in ('seen', 'easy', 'moderate', 'hard')
+            for level in ('visible', 'easy', 'moderate', 'hard')
         }
         unlabelled = _Unlabelled(calibration, np.array(areas).reshape(-1, 4))
         yield EvalFrame(name, frame, truths, view, unlabelled)
@@ -144,7 +144,7 @@ def _kitti_truth(
     for each, points, is_near in zip(objects, frame.counts, near, strict=True):
         if each.kind != own and each.kind not in others:
             continue
-        if level == 'seen':
+        if level == 'visible':
             required = points >= FEWEST_POINTS
         else:
             required = each.difficulty() <= levels.index(level)
@@ -167,7 +167,7 @@ def simulated_eval_frame(name: str, frame: Frame, reach: float = 50.0) -> EvalFr
         of_class = frame.labels == label
         counts = (frame.counts >= FEWEST_POINTS) & ~far
         truths.append(Truth(frame.boxes[of_class], counts[of_class]))
-    return EvalFrame(name, frame, {'seen': truths}, _Square(reach), _Area(answer=False))
+    return EvalFrame(name, frame, {'visible': truths}, _Square(reach), _Area(answer=False))
 
 
 class _Square(_Area):

@@ -39,12 +39,12 @@ class CameraFrame:
     """A labelled cloud with the camera image of its time.
 
     Attributes:
-        frame: the cloud; its labels are indices into CLASSES, -1 for cyclists.
+        lidar: the labelled cloud; its labels are indices into CLASSES, -1 for cyclists.
         image: (H,W,3) uint8, red, green, blue.
         dark: true where nothing is visible in the image.
     """
 
-    frame: Frame
+    lidar: Frame
     image: np.ndarray
     dark: bool
 
@@ -84,7 +84,7 @@ def simulate_camera_frame(seed: int) -> CameraFrame:
 def mirror_camera_frame(frame: CameraFrame) -> CameraFrame:
     """Exchanges left and right in cloud and image: the camera points straight ahead."""
     image = np.ascontiguousarray(frame.image[:, ::-1])
-    return CameraFrame(mirror(frame.frame), image, frame.dark)
+    return CameraFrame(mirror(frame.lidar), image, frame.dark)
 
 
 def image_tensor(image: np.ndarray) -> torch.Tensor:
