@@ -1,6 +1,7 @@
 # make demo   plays a street through the nodes and draws what they see
 # make demo-fusion   the same with a camera: where a cell looks, and the fused map
 # make test   lint, types and every test, on a fresh machine too
+# make params writes config/params.yaml, its schema and docs/parameters.md from nodes/parameters.py
 # make bench  engine and transport beside their peers (THREADS="1 2" ONLY=engine|transport)
 # make faults tries faults on running nodes and writes the table of docs/reliability.md (20 min)
 # make soak   a node under good and bad input for MINUTES=30, and whether anything grows
@@ -11,7 +12,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo demo-fusion test bench faults soak clean
+.PHONY: help setup build demo demo-fusion test params bench faults soak clean
 
 PYTHON ?= python3
 BAG ?=
@@ -23,7 +24,7 @@ ONLY ?=
 MINUTES ?= 30
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | sed -n '1,10p'
+	@sed -n 's/^# \{0,1\}//p' Makefile | sed -n '1,11p'
 
 setup:
 	@scripts/setup.sh "$(PYTHON)"
@@ -44,6 +45,9 @@ test: build
 	@OMP_NUM_THREADS=1 scripts/with_env.sh python -m colcon --log-level error test \
 	    --packages-select tiny_bev_ros --event-handlers console_direct+ \
 	    --return-code-on-test-failure --pytest-args -n 3 --dist worksteal
+
+params: setup
+	@scripts/with_env.sh python -m tiny_bev_ros.nodes.generate_parameter_files
 
 bench: build
 	@.venv/bin/python -m pip install --disable-pip-version-check -q -r requirements/bench.txt -c requirements/constraints.txt

@@ -20,6 +20,16 @@ def files(pattern: str) -> list[str]:
     return sorted(str(path) for path in Path().glob(pattern))
 
 
+def folders(root: str) -> list[tuple[str, list[str]]]:
+    """Install entries of all files below a folder, each in the folder of the same name."""
+    paths = [path for path in sorted(Path(root).rglob('*')) if path.is_file()]
+    parents = sorted({path.parent for path in paths})
+    return [
+        (f'{SHARE}/{parent}', [str(path) for path in paths if path.parent == parent])
+        for parent in parents
+    ]
+
+
 setup(
     name=PACKAGE,
     version=told('version'),
@@ -29,12 +39,13 @@ setup(
         ('share/ament_index/resource_index/packages', [f'resource/{PACKAGE}']),
         (SHARE, ['package.xml']),
         (f'{SHARE}/launch', files('launch/*.launch.py')),
-        (f'{SHARE}/config', [*files('config/*.yaml'), *files('config/*.xml')]),
+        *folders('config'),
+        *folders('rviz'),
     ],
     # PyTorch and NumPy come from rosdep or from requirements/: a build tool that resolved
     # them here would pull gigabytes behind the user's back.
     install_requires=['setuptools'],
-    extras_require={'camera': ['timm'], 'test': ['pytest', 'hypothesis']},
+    extras_require={'camera': ['timm'], 'test': ['pytest', 'hypothesis', 'jsonschema']},
     zip_safe=False,
     maintainer=told('maintainer'),
     maintainer_email=MANIFEST.find('maintainer').attrib['email'],

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Points and images to fused features, objects and drivable area, in one process or in several."""
+"""Launches points and images to fused features, objects and drivable area.
+
+All of it runs in one process, or in one for each part.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from tiny_bev_ros.launch_values import camera_list, camera_topics, truth
 INPUT = {'points': 'input_topic'}
 IMAGES = {'image_topic': 'image', 'info_topic': 'camera_info'}
 OUTPUT = {'fused_features': 'output_topic'}
-# All of them to each node: so they agree whether shipped weights go with what is given.
+# Every node gets all of these, so that all make the same choice of shipped weights.
 OVERRIDES = {
     'device': 'device',
     'pfn.checkpoint': 'pfn_checkpoint',
@@ -52,7 +55,7 @@ def actions(context: LaunchContext) -> list:
             launch_utils.node(context, 'fusion_node', OUTPUT, OVERRIDES, cameras=names),
             launch_utils.node(context, 'heads_node', {'bev_features': 'output_topic'}, OVERRIDES),
         ]
-    return [*nodes, *launch_utils.bag_player(context)]
+    return [*nodes, *launch_utils.tools(context, INPUT)]
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -66,23 +69,23 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument(
             'cameras',
             default_value='camera',
-            description='names, between commas: before the topics of each, below extrinsics',
+            description='names between commas: prefixes of topics, keys in extrinsics',
         ),
-        launch_utils.topic('input_topic', 'points', 'clouds, sensor_msgs/PointCloud2'),
+        launch_utils.topic('input_topic', 'points', 'input clouds, sensor_msgs/PointCloud2'),
         launch_utils.topic(
             'image_topic',
             'image',
-            'sensor_msgs/Image of each camera, relative to its name; of a single one any',
+            'sensor_msgs/Image of each camera, relative to its name; any topic for one camera',
         ),
         launch_utils.topic(
-            'info_topic', 'camera_info', 'sensor_msgs/CameraInfo of each camera, in the same way'
+            'info_topic', 'camera_info', 'sensor_msgs/CameraInfo of each camera, likewise'
         ),
         launch_utils.topic(
-            'output_topic', 'fused_features', 'features, multi-array (1,C,H/2,W/2)'
+            'output_topic', 'fused_features', 'fused BEV features, multi-array (1,C,H/2,W/2)'
         ),
         launch_utils.checkpoint('pfn_checkpoint', 'the pillar feature net'),
         launch_utils.checkpoint('backbone_checkpoint', 'the backbone'),
-        launch_utils.checkpoint('camera_checkpoint', 'the encoder of images'),
+        launch_utils.checkpoint('camera_checkpoint', 'the camera encoder'),
         launch_utils.checkpoint('fusion_checkpoint', 'the fusion'),
         launch_utils.checkpoint('heads_checkpoint', 'the heads'),
         launch_utils.WEIGHTS_ARGUMENT,

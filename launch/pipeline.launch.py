@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Points to features, objects and drivable area, in one process or in three."""
+"""Launches points to BEV features, objects and drivable area, in one process or in three."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tiny_bev_ros.launch_values import truth
 
 INPUT = {'points': 'input_topic'}
 OUTPUT = {'bev_features': 'output_topic'}
-# All of them to each node: so they agree whether shipped weights go with what is given.
+# Every node gets all of these, so that all make the same choice of shipped weights.
 OVERRIDES = {
     'device': 'device',
     'pfn.checkpoint': 'pfn_checkpoint',
@@ -29,7 +29,7 @@ def actions(context: LaunchContext) -> list:
             launch_utils.node(context, 'backbone_node', OUTPUT, OVERRIDES, input_format='pillars'),
             launch_utils.node(context, 'heads_node', OUTPUT, OVERRIDES),
         ]
-    return [*nodes, *launch_utils.bag_player(context)]
+    return [*nodes, *launch_utils.tools(context, INPUT)]
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -40,8 +40,10 @@ def generate_launch_description() -> LaunchDescription:
             description='true: pipeline_node, one process; false: pfn_node, backbone_node and '
             'heads_node',
         ),
-        launch_utils.topic('input_topic', 'points', 'clouds, sensor_msgs/PointCloud2'),
-        launch_utils.topic('output_topic', 'bev_features', 'features, multi-array (1,C,H/2,W/2)'),
+        launch_utils.topic('input_topic', 'points', 'input clouds, sensor_msgs/PointCloud2'),
+        launch_utils.topic(
+            'output_topic', 'bev_features', 'BEV features, multi-array (1,C,H/2,W/2)'
+        ),
         launch_utils.checkpoint('pfn_checkpoint', 'the pillar feature net'),
         launch_utils.checkpoint('backbone_checkpoint', 'the backbone'),
         launch_utils.checkpoint('heads_checkpoint', 'the heads'),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Launch arguments as text: what is understood, and one clear error for the rest."""
+"""Launch arguments as text: accepted forms, and one clear error for any other."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ MANIFEST = ElementTree.parse(ROOT / 'package.xml').getroot()
 # RHEL see docs/release.md.
 PYTHON_KEYS = {
     'python3-hypothesis',
+    'python3-jsonschema',
     'python3-matplotlib',
     'python3-numba',
     'python3-numpy',
@@ -44,6 +45,7 @@ ROS_KEYS = {
     'rosbag2_storage_default_plugins',
     'rosbag2_storage_mcap',
     'rosgraph_msgs',
+    'rviz2',
     'sensor_msgs',
     'sensor_msgs_py',
     'std_msgs',

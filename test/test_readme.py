@@ -63,10 +63,6 @@ def test_stars_of_parameters():
     }
     always = {name for name, each in parameters.ALL.items() if each.changes == 'always'}
     assert starred == always
-    yaml = (Path(__file__).resolve().parents[1] / 'config/tiny_bev.yaml').read_text()
-    lines = [line for line in yaml.splitlines() if '# *' in line]
-    assert len(lines) == len(always)
-    assert {line.split(':')[0].strip(' #') for line in lines} == {n.split('.')[-1] for n in always}
 
 
 def test_table_of_diagnostics_has_the_keys_of_a_node():

@@ -17,26 +17,26 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 from tiny_bev_ros import launch_values
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.resources import GRIDS, WEIGHTS, config_file
+from tiny_bev_ros.resources import GRIDS, WEIGHTS, config_file, rviz_file
 from tiny_bev_ros.runtime.shared_memory import profile_environment, shortage
 
 _Value = TypeVar('_Value')
-# A bag waits this long for the nodes, which load PyTorch first.
+# Delay of a bag in seconds: the nodes load PyTorch first.
 _NODES_START_S = 4.0
-# Not to try at full speed what fails at once.
+# Delay of a new start in seconds, so that a node that fails at once does not load the machine.
 _RESPAWN_S = 2.0
 
-# A launch argument that is left empty leaves the parameter to the YAML file.
+# An argument that is left empty leaves the parameter to the YAML file.
 COMMON = (
     DeclareLaunchArgument(
         'params_file',
         default_value=config_file(),
-        description='YAML file with the parameters; start from a copy of the default one',
+        description='YAML file with parameters; start from a copy of the default one',
     ),
     DeclareLaunchArgument(
         'namespace',
         default_value='',
-        description='of the nodes, and of topics without a leading /',
+        description='namespace of the nodes, and of topics without a leading /',
     ),
     DeclareLaunchArgument(
         'device',
@@ -63,47 +63,57 @@ COMMON = (
     DeclareLaunchArgument(
         'log_level',
         default_value='info',
-        description=f'how much the nodes tell: {", ".join(launch_values.LEVELS)}',
+        description=f'lowest level of messages in the log: {", ".join(launch_values.LEVELS)}',
+    ),
+    DeclareLaunchArgument(
+        'rviz',
+        default_value='false',
+        description='true: rviz2 shows the cloud, objects, drivable area and bev_image',
+    ),
+    DeclareLaunchArgument(
+        'rviz_frame',
+        default_value='lidar',
+        description='fixed frame of rviz2: the frame of the clouds, or one that TF connects to it',
     ),
     DeclareLaunchArgument(
         'bag',
         default_value='',
-        description='rosbag2 to play beside the nodes; name its topic in input_topic',
+        description='rosbag2 that is played beside the nodes; set input_topic to its topic',
     ),
-    DeclareLaunchArgument('rate', default_value='1.0', description='speed of the bag'),
+    DeclareLaunchArgument('rate', default_value='1.0', description='playback speed of the bag'),
     DeclareLaunchArgument(
         'loop',
         default_value='false',
-        description='true: play the bag again and again',
+        description='true: the bag is played again and again',
     ),
 )
 GRID = DeclareLaunchArgument(
     'grid',
     default_value='',
     choices=['', *GRIDS],
-    description='preset of the map; empty: as in params_file',
+    description='preset of the grid, a file of config/grids/; empty: as in params_file',
 )
 
 WEIGHTS_ARGUMENT = DeclareLaunchArgument(
     'weights',
     default_value='',
     choices=['', 'auto', 'none', *WEIGHTS],
-    description='shipped weights, with their network and map; none: random ones; auto: street, '
-    'unless a network, a checkpoint or a grid of yours is given; empty: as in params_file, else '
-    'auto',
+    description='shipped weights, with their networks and grid; none: random weights; auto: '
+    'street, unless a network, a checkpoint or a grid of yours is given; empty: as in '
+    'params_file, else auto',
 )
 
 
-def checkpoint(name: str, of: str) -> DeclareLaunchArgument:
-    """The argument that names the weights of one network."""
+def checkpoint(name: str, network: str) -> DeclareLaunchArgument:
+    """Returns the argument with the weights file of one network."""
     return DeclareLaunchArgument(
-        name, default_value='', description=f'weights of {of}; empty: as in params_file'
+        name, default_value='', description=f'weights file of {network}; empty: as in params_file'
     )
 
 
-def topic(name: str, default: str, what: str) -> DeclareLaunchArgument:
-    """The argument that renames a topic."""
-    return DeclareLaunchArgument(name, default_value=default, description=what)
+def topic(name: str, default: str, meaning: str) -> DeclareLaunchArgument:
+    """Returns the argument that renames a topic."""
+    return DeclareLaunchArgument(name, default_value=default, description=meaning)
 
 
 def node(
@@ -116,16 +126,17 @@ def node(
     renamed: Mapping[str, str] = MappingProxyType({}),
     **fixed: Any,
 ) -> Node:
-    """One node of the package with the common arguments applied.
+    """Returns one node of the package with the common arguments applied.
 
     Args:
-        context: of the launch.
-        executable: also the node's name.
-        remappings: topic name in the node to launch argument with its new name; empty: as it is.
-        overrides: parameter name to the launch argument that overrides it when not empty.
+        context: context of the launch.
+        executable: name of the executable and of the node.
+        remappings: launch argument with the new name by topic name in the node; an empty
+            argument leaves the name.
+        overrides: launch argument that sets a parameter, unless it is empty, by parameter name.
         sub_namespace: namespace of the node within that of the launch.
-        renamed: further topic names to their new ones.
-        **fixed: parameters that the launch file sets whatever the YAML file says.
+        renamed: new name by topic name, for further topics.
+        **fixed: parameters that the launch file sets, whatever the YAML file contains.
     """
     values: dict[str, Any] = fixed | {
         parameter: ParameterValue(value, value_type=str)
@@ -138,15 +149,14 @@ def node(
         if (is_true := read(context, launch_values.truth, each)) is not None:
             values[each] = is_true
     namespace = read(context, launch_values.namespace, 'namespace')
-    log_level = read(context, launch_values.log_level, 'log_level')
     params_file = path_value(context, 'params_file')
     if not Path(params_file).is_file():
-        # launch_ros would go on without it.
+        # launch_ros would ignore a file that is absent.
         raise TinyBevError(f'params_file is {params_file}, which is no file')
     parameters: list[Any] = [params_file]
     grid = context.launch_configurations.get('grid', '')
     if grid:
-        parameters.append(config_file(f'grid_{grid}.yaml'))
+        parameters.append(config_file(f'grids/{grid}.yaml'))
     if values:
         parameters.append(values)
     return Node(
@@ -155,21 +165,47 @@ def node(
         name=executable,
         namespace='/'.join(filter(None, (namespace, sub_namespace))),
         parameters=parameters,
-        remappings=[
-            (inside, outside)
-            for inside, argument in remappings.items()
-            if (outside := read(context, launch_values.topic, argument))
-        ]
-        + list(renamed.items()),
-        arguments=['--ros-args', '--log-level', log_level],
+        remappings=[*_remapped(context, remappings), *renamed.items()],
+        arguments=_log_arguments(context),
         output='screen',
         respawn=bool(read(context, launch_values.truth, 'respawn')),
         respawn_delay=_RESPAWN_S,
     )
 
 
-def bag_player(context: LaunchContext) -> list[TimerAction]:
-    """`ros2 bag play` of the `bag` argument, or nothing when it is empty."""
+def tools(
+    context: LaunchContext, remappings: Mapping[str, str] = MappingProxyType({})
+) -> list[Node | TimerAction]:
+    """Returns the actions beside the nodes: rviz2 and the player of a bag, where they are set.
+
+    Args:
+        context: context of the launch.
+        remappings: topics of the nodes that rviz2 shows, as those of `node`.
+    """
+    return [*_rviz(context, remappings), *_bag_player(context)]
+
+
+def _rviz(context: LaunchContext, remappings: Mapping[str, str]) -> list[Node]:
+    if not read(context, launch_values.truth, 'rviz'):
+        return []
+    arguments = ['-d', rviz_file(), '-f', argument_value(context, 'rviz_frame')]
+    is_sim = read(context, launch_values.truth, 'use_sim_time')
+    return [
+        Node(
+            package='rviz2',
+            executable='rviz2',
+            name='rviz2',
+            namespace=read(context, launch_values.namespace, 'namespace'),
+            parameters=[{'use_sim_time': bool(is_sim)}],
+            remappings=_remapped(context, remappings),
+            arguments=[*arguments, *_log_arguments(context)],
+            output='screen',
+        )
+    ]
+
+
+def _bag_player(context: LaunchContext) -> list[TimerAction]:
+    """Returns `ros2 bag play` of the argument `bag`; nothing if it is empty."""
     if not argument_value(context, 'bag'):
         return []
     command = ['ros2', 'bag', 'play', path_value(context, 'bag')]
@@ -181,27 +217,40 @@ def bag_player(context: LaunchContext) -> list[TimerAction]:
         command.append('--loop')
     if read(context, launch_values.truth, 'use_sim_time'):
         command.append('--clock')
-    # It sends clouds of megabytes, and has no profile of its own.
+    # The player sends clouds of megabytes and has no profile of its own.
     profile = {} if shortage() else profile_environment()
     player = ExecuteProcess(cmd=command, additional_env=profile, output='screen')
     return [TimerAction(period=_NODES_START_S, actions=[player])]
 
 
+def _remapped(context: LaunchContext, remappings: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Returns old and new name of each topic whose launch argument is not empty."""
+    return [
+        (inside, outside)
+        for inside, argument in remappings.items()
+        if (outside := read(context, launch_values.topic, argument))
+    ]
+
+
+def _log_arguments(context: LaunchContext) -> list[str]:
+    return ['--ros-args', '--log-level', read(context, launch_values.log_level, 'log_level')]
+
+
 def read(context: LaunchContext, reader: Callable[[str, str], _Value], name: str) -> _Value:
-    """The value of a launch argument that one of launch_values reads."""
+    """Returns the value of a launch argument, read by a function of launch_values."""
     return reader(name, argument_value(context, name))
 
 
 def argument_value(context: LaunchContext, name: str) -> str:
-    """What a launch argument was set to."""
+    """Returns the text of a launch argument."""
     return LaunchConfiguration(name).perform(context)
 
 
 def path_value(context: LaunchContext, name: str) -> str:
-    """The path in a launch argument, with ~ expanded, which shells leave alone after `:=`."""
+    """Returns the path in a launch argument with ~ expanded, which shells leave after `:=`."""
     return os.path.expanduser(argument_value(context, name))  # noqa: PTH111 - Path('') is '.'
 
 
 def description(arguments: tuple[DeclareLaunchArgument, ...], actions: Any) -> LaunchDescription:
-    """Arguments, and the actions that a function makes of their values."""
+    """Returns the launch description of arguments and of a function that makes the actions."""
     return LaunchDescription([*arguments, *COMMON, OpaqueFunction(function=actions)])

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Texts of launch arguments as values, in all the forms that other packages' launch files take.
+"""Values of launch arguments, in all the forms that launch files of other packages accept.
 
-Each function gets the argument's name and text, and raises TinyBevError for one that is wrong.
+Each function takes name and text of an argument, and raises TinyBevError for a wrong text.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.nodes.camera_parameters import camera_names
 
 LEVELS = ('debug', 'info', 'warn', 'error', 'fatal')
-# Those of YAML, which launch reads truth values as, and of launch's conditions.
+# Words of YAML, by which launch reads truth values, and of launch's conditions.
 _TRUE, _FALSE = ('true', 'yes', 'on', '1'), ('false', 'no', 'off', '0')
 
 
 def truth(name: str, text: str) -> bool | None:
-    """A truth value; None where the text is empty."""
+    """Returns a truth value; None for an empty text."""
     word = text.strip().lower()
     if word not in ('', *_TRUE, *_FALSE):
         raise TinyBevError(f'{name} is {text!r}; expected true or false')
@@ -31,7 +31,7 @@ def truth(name: str, text: str) -> bool | None:
 
 
 def number(name: str, text: str) -> str:
-    """The text of a number above 0."""
+    """Returns the text of a number above 0."""
     try:
         good = 0.0 < float(text) < math.inf
     except ValueError:
@@ -42,14 +42,14 @@ def number(name: str, text: str) -> str:
 
 
 def log_level(name: str, text: str) -> str:
-    """A level, in capitals or not, for all loggers or after `logger:=` for one."""
+    """Returns a level for all loggers, or for one after `logger:=`; case does not matter."""
     if text.rpartition(':=')[2].strip().lower() not in LEVELS:
         raise TinyBevError(f'{name} is {text!r}; expected one of {", ".join(LEVELS)}')
     return text.strip()
 
 
 def camera_list(name: str, text: str) -> list[str]:
-    """Names of cameras between commas; [''] for none."""
+    """Returns the names of cameras between commas; [''] for none."""
     given = [each.strip() for each in text.split(',')]
     try:
         camera_names({'cameras': given})
@@ -61,7 +61,7 @@ def camera_list(name: str, text: str) -> list[str]:
 
 
 def namespace(name: str, text: str) -> str:
-    """A namespace, absolute or not, without a / at its end."""
+    """Returns a namespace, absolute or relative, without a / at its end."""
     given = text.rstrip('/')
     if given:
         _check(name, text, validate_namespace, given if given[0] == '/' else f'/{given}')
@@ -69,8 +69,8 @@ def namespace(name: str, text: str) -> str:
 
 
 def topic(name: str, text: str) -> str:
-    """A topic, absolute, relative or private; empty where it keeps its name."""
-    if '//' in text:  # of which rclpy says nothing before the name is complete
+    """Returns a topic, absolute, relative or private; empty if it keeps its name."""
+    if '//' in text:  # rclpy checks it in complete names alone
         raise TinyBevError(f'{name} is {text!r}; expected a name of ROS: it must not have a //')
     if text:
         _check(name, text, validate_topic_name, text)
@@ -78,13 +78,13 @@ def topic(name: str, text: str) -> str:
 
 
 def camera_topics(name: str, text: str, inside: str, cameras: list[str]) -> dict[str, str]:
-    """New names of the topic `inside` of each camera, by the old ones.
+    """Returns the new names of the topic `inside` of each camera, by the old ones.
 
     Args:
-        name: of the argument.
-        text: the new name, relative to that of each camera; of a single camera any.
-        inside: the old name, relative to that of each camera.
-        cameras: from `camera_list`.
+        name: name of the argument.
+        text: new topic, relative to the name of each camera; any topic for a single camera.
+        inside: old topic, relative to the name of each camera.
+        cameras: names of the cameras, from `camera_list`.
     """
     given = topic(name, text)
     if not given or cameras == ['']:
@@ -102,6 +102,6 @@ def _check(name: str, text: str, check: Callable[[str], Any], full: str) -> None
     try:
         check(full)
     except NameValidationException as error:
-        # Further lines point at the letter.
+        # Further lines of the message mark the wrong character.
         reason = str(error).splitlines()[0].partition(': ')[2].rstrip(':')
         raise TinyBevError(f'{name} is {text!r}; expected a name of ROS: {reason}') from None

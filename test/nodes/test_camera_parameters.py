@@ -6,7 +6,11 @@ import torch
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.models.camera.extrinsics import from_pose
-from tiny_bev_ros.nodes.camera_parameters import camera_names, extrinsics_parameters, mounts
+from tiny_bev_ros.nodes.camera_parameters import (
+    camera_names,
+    extrinsics_parameters,
+    fixed_extrinsics,
+)
 
 AHEAD = [0.3, 0.0, -0.1, -0.5, 0.5, -0.5, 0.5]
 
@@ -15,7 +19,7 @@ AHEAD = [0.3, 0.0, -0.1, -0.5, 0.5, -0.5, 0.5]
 def test_no_cameras(values):
     assert camera_names(values) == ()
     assert extrinsics_parameters(values) == []
-    assert mounts(values) == {}
+    assert fixed_extrinsics(values) == {}
 
 
 def test_each_camera_has_a_pose_which_by_default_comes_from_tf():
@@ -23,8 +27,8 @@ def test_each_camera_has_a_pose_which_by_default_comes_from_tf():
     parameters = extrinsics_parameters(values)
     assert [each.name for each in parameters] == ['extrinsics.front', 'extrinsics.rig/left_2']
     values |= {each.name: each.default for each in parameters}
-    assert mounts(values) == {'front': None, 'rig/left_2': None}
-    found = mounts(values | {'extrinsics.front': AHEAD})
+    assert fixed_extrinsics(values) == {'front': None, 'rig/left_2': None}
+    found = fixed_extrinsics(values | {'extrinsics.front': AHEAD})
     assert torch.equal(found['front'], from_pose(AHEAD))
     assert found['rig/left_2'] is None
 
@@ -39,4 +43,4 @@ def test_refused_names(names):
 
 def test_refused_pose():
     with pytest.raises(TinyBevError, match=r'^parameter extrinsics.a: pose is .* of length 2'):
-        mounts({'cameras': ['a'], 'extrinsics.a': [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 2.0]})
+        fixed_extrinsics({'cameras': ['a'], 'extrinsics.a': [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 2.0]})

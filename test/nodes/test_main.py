@@ -13,6 +13,7 @@ from rclpy.exceptions import InvalidHandle
 from tiny_bev_ros.nodes import main
 from tiny_bev_ros.nodes.help_text import PURPOSES
 from tiny_bev_ros.nodes.parameters import NODES
+from tiny_bev_ros.resources import config_file
 
 
 class Executor:
@@ -96,7 +97,9 @@ def test_help_tells_topics_and_parameters(
         assert f'\n  {parameter.name}: ' in told
         assert parameter.description.split()[0] in told
     assert f'\n  ros2 run tiny_bev_ros {name} --ros-args ' in told
-    assert max(map(len, told.splitlines())) <= 100
+    *lines, path = told.splitlines()
+    assert path == f'  {config_file()}'
+    assert max(map(len, lines)) <= 100
 
 
 def test_help_names_the_topics_of_the_readme():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `ros2 param dump` writes, `ros2 param load` and `--params-file` read."""
+"""Parameter files: `ros2 param load` and `--params-file` read those of `ros2 param dump`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tiny_bev_ros.nodes.pipeline_node import PipelineNode
 from tiny_bev_ros.nodes.yaml_numbers import with_numbers
 
 NODES = [PfnNode, BackboneNode, CameraNode, FusionNode, HeadsNode, PipelineNode]
-# Written without a point, which YAML 1.1 takes for text; others have one, or are whole.
+# Floats that are dumped without a point, which YAML 1.1 reads as text.
 AWKWARD = {
     'cloud.time_scale': 1e-9,
     'cloud.intensity_scale': 1e-5,
@@ -57,14 +57,14 @@ def make() -> Iterator[Callable[..., BevNode]]:
 
 
 def values_of(node: BevNode) -> dict[str, Any]:
-    """All that a node has, what is of rclpy included."""
+    """Returns all parameters of a node, those of rclpy included."""
     found = node.get_parameters_by_prefix('')
     return {name: list(x) if hasattr(x := each.value, 'typecode') else x
             for name, each in found.items()}  # fmt: skip
 
 
 def dump(node: BevNode, path: Path) -> str:
-    """Writes the file of `ros2 param dump`: nested by the points in names, nothing in flow."""
+    """Writes the file of `ros2 param dump`: nested by dotted names, in block style."""
     tree: dict[str, Any] = {}
     for name, value in sorted(values_of(node).items()):
         *folders, last = name.split('.')
@@ -78,7 +78,7 @@ def dump(node: BevNode, path: Path) -> str:
 
 
 def load(node: BevNode, path: str) -> dict[str, str]:
-    """Does what `ros2 param load` does; what was refused, and why."""
+    """Loads a file as `ros2 param load` does; returns the reason by refused parameter."""
     messages = parameter_dict_from_yaml_file(path).values()
     given = [RosParameter.from_parameter_msg(message) for message in messages]
     results = node.set_parameters(given)
@@ -140,7 +140,7 @@ def test_a_dump_is_loaded_by_a_node_that_runs(make, tmp_path):
         ('-inf', 1.0, (TYPES.DOUBLE, -math.inf)),
         ('[1e-05, 2.5]', [1.0], (TYPES.DOUBLE_ARRAY, [1e-5, 2.5])),
         (['-inf', 'inf'], [1.0], (TYPES.DOUBLE_ARRAY, [-math.inf, math.inf])),
-        # All else is left for others to refuse.
+        # Anything else stays for `ParameterServer` to refuse.
         ('half', 1.0, (TYPES.STRING, 'half')),
         ('[1.0, half]', [1.0], (TYPES.STRING, '[1.0, half]')),
         ('1e-09', 'text', (TYPES.STRING, '1e-09')),

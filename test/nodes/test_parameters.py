@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Parameters of running nodes: defaults, ranges, descriptions and changes."""
+
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,10 +15,12 @@ from rclpy.parameter import Parameter as RosParameter
 from std_msgs.msg import Float32MultiArray, UInt8MultiArray
 
 from tiny_bev_ros.grid import BevGrid
-from tiny_bev_ros.nodes import parameters, shipped_weights
+from tiny_bev_ros.nodes import parameters
 from tiny_bev_ros.nodes.backbone_node import BackboneNode
+from tiny_bev_ros.nodes.parameter_definitions.networks import GRID
 from tiny_bev_ros.nodes.pfn_node import PfnNode
 from tiny_bev_ros.nodes.pipeline_node import PipelineNode
+from tiny_bev_ros.nodes.shipped_weights import flat_parameters
 from tiny_bev_ros.resources import GRIDS
 
 CONFIG = Path(__file__).resolve().parents[2] / 'config'
@@ -31,52 +34,12 @@ def context() -> Iterator[rclpy.Context]:
     context.try_shutdown()
 
 
-def read_yaml(path: Path, *, whole: bool = False) -> dict[str, Any]:
-    """Parameters by their dotted names; with those behind a #."""
-    text = path.read_text()
-    if whole:
-        text = re.sub(r'(?m)^    # ( *\w+:)', r'    \1', text)
-    content = yaml.safe_load(text)
-    assert list(content) == ['/**']  # else they do not reach a node of another name
-    assert list(content['/**']) == ['ros__parameters']
-
-    def flat(tree: dict[str, Any], prefix: str) -> dict[str, Any]:
-        values = {}
-        for key, value in tree.items():
-            name = f'{prefix}{key}'
-            values |= flat(value, f'{name}.') if isinstance(value, dict) else {name: value}
-        return values
-
-    return flat(content['/**']['ros__parameters'], '')
-
-
-def test_the_yaml_file_holds_every_parameter_with_its_default():
-    defaults = {name: parameter.default for name, parameter in parameters.ALL.items()}
-    told = read_yaml(CONFIG / 'tiny_bev.yaml', whole=True)
-    assert told.pop('extrinsics.front')
-    assert told == defaults
-    assert {name: type(value) for name, value in told.items()} == {
-        name: type(default) for name, default in defaults.items()
-    }
-
-
-def test_a_copy_of_the_yaml_file_leaves_to_the_weights_what_they_bring():
-    given = read_yaml(CONFIG / 'tiny_bev.yaml')
-    brought = set(shipped_weights.defaults_of('street'))
-    assert set(given) == set(parameters.ALL) - brought
-
-
-def test_every_line_of_the_yaml_file_has_a_comment():
-    lines = (CONFIG / 'tiny_bev.yaml').read_text().splitlines()
-    for line in lines:
-        assert '#' in line or not line.strip() or line.rstrip().endswith(':'), line
-
-
 @pytest.mark.parametrize('name', GRIDS)
 def test_presets_hold_a_grid_and_nothing_else(name: str):
-    values = read_yaml(CONFIG / f'grid_{name}.yaml')
-    assert set(values) == {parameter.name for parameter in parameters.GRID}
-    grid = BevGrid(*(values[parameter.name] for parameter in parameters.GRID))
+    content = yaml.safe_load((CONFIG / f'grids/{name}.yaml').read_text())
+    values = flat_parameters(content['/**']['ros__parameters'])
+    assert set(values) == {parameter.name for parameter in GRID}
+    grid = BevGrid(*(values[parameter.name] for parameter in GRID))
     shapes = {
         'kitti': (496, 432),
         'square_200': (200, 200),
@@ -86,6 +49,10 @@ def test_presets_hold_a_grid_and_nothing_else(name: str):
         'around': (512, 512),
     }
     assert grid.shape == shapes[name]
+
+
+def test_every_preset_is_offered():
+    assert {path.stem for path in (CONFIG / 'grids').glob('*.yaml')} == set(GRIDS)
 
 
 def test_no_choice_is_a_word_that_yaml_takes_for_a_truth_value():
@@ -110,7 +77,7 @@ def test_describe_tells_meaning_range_choices_and_whether_it_can_change(context)
     node = BackboneNode(context=context)
     names = ['seed', 'device', 'bev_image.channel', 'autostart']
     described = {d.name: d for d in node.describe_parameters(names)}
-    assert described['seed'].description == 'of random weights'
+    assert described['seed'].description == 'seed of random weights'
     assert described['seed'].integer_range[0].to_value == 2**31 - 1
     assert described['autostart'].read_only
     assert not described['seed'].read_only

@@ -32,7 +32,7 @@ from std_msgs.msg import Float32MultiArray
 from tiny_bev_ros.messages.image import encode_image
 from tiny_bev_ros.messages.point_cloud import encode_cloud
 from tiny_bev_ros.messages.tensor import TensorLabels, decode_tensor, encode_tensor
-from tiny_bev_ros.resources import config_file
+from tiny_bev_ros.resources import config_file, rviz_file
 
 try:
     get_package_prefix('tiny_bev_ros')
@@ -53,6 +53,8 @@ COMMON = [
     'autostart',
     'respawn',
     'log_level',
+    'rviz',
+    'rviz_frame',
 ]
 BAG = ['bag', 'rate', 'loop']
 ARGUMENTS = {
@@ -277,7 +279,7 @@ def test_fusion_in_several_processes(started):
         'backbone_node', 'camera_node', 'fusion_node', 'heads_node', 'pfn_node'
     ]  # fmt: skip
     camera, fusion = lines['camera_node'], lines['fusion_node']
-    # Of two of them; which comes last is not said.
+    # Two of them start, in any order.
     assert values_of(camera, '-r')[1] in ('__ns:=/car/front', '__ns:=/car/left')
     assert values_of(camera, '-r')[2:] == ['image:=image_raw', 'camera_info:=camera_info']
     assert overrides(camera) == COMMON_OF_FUSION
@@ -347,7 +349,7 @@ def test_a_wrong_argument_starts_nothing(caplog, arguments: dict[str, str], reas
 
 def test_grid_preset_comes_after_the_params_file(started):
     (line,) = started('pipeline', grid='surround').values()
-    assert values_of(line, '--params-file') == [config_file(), config_file('grid_surround.yaml')]
+    assert values_of(line, '--params-file') == [config_file(), config_file('grids/surround.yaml')]
 
 
 def test_home_is_expanded(started, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -368,6 +370,38 @@ def test_a_bag_is_played(started, name: str):
     )
     lines = started(name, bag='/a/bag', rate='0.5', loop='true', use_sim_time='true')
     assert ' '.join(lines['ros2']) == f'ros2 bag play /a/bag --rate 0.5 {careful} --loop --clock'
+
+
+@pytest.fixture
+def _rviz2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Puts an rviz2 in place of the real one, which machines without a screen lack."""
+    prefix = tmp_path / 'rviz2'
+    executable = prefix / 'lib/rviz2/rviz2'
+    marker = prefix / 'share/ament_index/resource_index/packages/rviz2'
+    for path in (executable, marker):
+        path.parent.mkdir(parents=True)
+        path.touch()
+    executable.chmod(0o755)
+    prefixes = f'{prefix}{os.pathsep}{os.environ["AMENT_PREFIX_PATH"]}'
+    monkeypatch.setenv('AMENT_PREFIX_PATH', prefixes)
+
+
+@pytest.mark.usefixtures('_rviz2')
+@pytest.mark.parametrize('name', LAUNCH_FILES)
+def test_rviz_shows_the_topics_of_the_nodes(started, name: str):
+    assert 'rviz2' not in started(name)
+    own = {} if name == 'backbone' else {'input_topic': '/lidar/points'}
+    line = started(
+        name, rviz='true', rviz_frame='base', namespace='car', use_sim_time='true', **own
+    )['rviz2']
+    assert values_of(line, '-d') == [rviz_file()]
+    assert values_of(line, '-f') == ['base']
+    assert values_of(line, '-r') == [
+        '__node:=rviz2',
+        '__ns:=/car',
+        *(f'points:={topic}' for topic in own.values()),
+    ]
+    assert overrides(line) == {'use_sim_time': True}
 
 
 LAUNCHER = """

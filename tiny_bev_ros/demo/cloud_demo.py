@@ -196,7 +196,7 @@ def run(options: argparse.Namespace) -> None:
     name = WEIGHTS[0] if trained else 'none'
     arguments = ['-r', f'__ns:={namespace}', '-p', f'weights:={name}']
     if options.grid:
-        arguments += ['--params-file', config_file(f'grid_{options.grid}.yaml')]
+        arguments += ['--params-file', config_file(f'grids/{options.grid}.yaml')]
     with ExitStack() as stack:
         bag = stack.enter_context(Bag(path))
         for remark in bag.remarks:

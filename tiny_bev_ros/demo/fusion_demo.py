@@ -165,7 +165,7 @@ def start(
     stack: ExitStack, namespace: str, pose: list[float], width: int, folder: Path
 ) -> list[NodeProcess]:
     """Starts the three nodes with the shipped weights; images are scaled to a width."""
-    common = ['--params-file', config_file(f'weights_{MARKED}.yaml')]
+    common = ['--params-file', config_file(f'weights/{MARKED}.yaml')]
     for part in ('pfn', 'backbone', 'camera', 'fusion'):
         common += ['-p', f'{part}.checkpoint:={weights_file(MARKED)}']
     own = {

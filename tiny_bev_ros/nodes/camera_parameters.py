@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The cameras of a node, and where they are mounted, as its parameters say."""
+"""Names and extrinsics of cameras from the parameters of a node."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from torch import Tensor
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.models.camera.extrinsics import from_pose
-from tiny_bev_ros.nodes.parameters import Parameter
+from tiny_bev_ros.nodes.parameter_definitions.parameter_type import Parameter
 
 EXTRINSICS = 'extrinsics.'
-# A quaternion of zeros is no rotation.
+# Default of a pose: TF gives it. No pose has these values, as a quaternion is not 0.
 _FROM_TF = [0.0] * 7
 _NAME = re.compile(r'[A-Za-z][A-Za-z0-9_]*(/[A-Za-z][A-Za-z0-9_]*)*')
 
 
 def camera_names(values: dict[str, Any]) -> tuple[str, ...]:
-    """The parameter `cameras`; empty where the node has none.
+    """Returns the names in the parameter `cameras`; empty for a node without cameras.
 
     Raises:
-        TinyBevError: a name cannot be part of a topic, or is there twice.
+        TinyBevError: a name cannot be part of a topic, or is listed twice.
     """
     names: list[str] = values.get('cameras', [''])
     if names in ([], ['']):
@@ -36,24 +36,26 @@ def camera_names(values: dict[str, Any]) -> tuple[str, ...]:
 
 
 def extrinsics_parameters(values: dict[str, Any]) -> list[Parameter]:
-    """A parameter for the pose of each camera.
+    """Returns the parameter with the pose of each camera.
 
     Raises:
-        TinyBevError: as `camera_names`.
+        TinyBevError: a name is wrong, as in `camera_names`.
     """
     return [
         Parameter(
             EXTRINSICS + name,
             _FROM_TF,
-            'pose [x, y, z, qx, qy, qz, qw] of the optical frame in the frame of the map, m; '
-            'zeros to take it from TF',
+            "pose [x, y, z, qx, qy, qz, qw] of the optical frame in the grid's frame, m; "
+            'zeros for the pose of TF',
         )
         for name in camera_names(values)
     ]
 
 
-def mounts(values: dict[str, Any]) -> dict[str, Tensor | None]:
-    """The `from_points` of each camera; None for one that TF tells.
+def fixed_extrinsics(values: dict[str, Any]) -> dict[str, Tensor | None]:
+    """Returns the 4x4 extrinsics of each camera, frame of the grid to optical frame.
+
+    The value is None for a camera whose pose TF gives.
 
     Raises:
         TinyBevError: a name or a pose is wrong.

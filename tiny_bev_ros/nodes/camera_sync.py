@@ -20,7 +20,7 @@ from tiny_bev_ros.messages.grid_labels import grid_of
 from tiny_bev_ros.messages.tensor_labels import TensorLabels
 from tiny_bev_ros.models.camera.geometry import Camera
 from tiny_bev_ros.nodes.bev_node import BevNode
-from tiny_bev_ros.nodes.camera_parameters import mounts
+from tiny_bev_ros.nodes.camera_parameters import fixed_extrinsics
 from tiny_bev_ros.nodes.extrinsics_provider import ExtrinsicsProvider
 from tiny_bev_ros.runtime.camera_stats import CameraStats
 from tiny_bev_ros.runtime.safe_subscription import SafeSubscription
@@ -88,7 +88,7 @@ class CameraSync:
         view: Callable[[Any, Camera], View],
     ) -> None:
         self._node, self._view = node, view
-        given = mounts(node.values)
+        given = fixed_extrinsics(node.values)
         for name in given:
             node.cameras.setdefault(name, CameraStats(name, node.get_logger(), time.monotonic_ns))
         self._tallies = {name: node.cameras[name] for name in given}

@@ -15,7 +15,7 @@ from tiny_bev_ros.messages.tensor import BevTensor
 from tiny_bev_ros.models.camera.geometry import Camera
 from tiny_bev_ros.nodes import model_factory
 from tiny_bev_ros.nodes.bev_node import BevNode
-from tiny_bev_ros.nodes.camera_parameters import mounts
+from tiny_bev_ros.nodes.camera_parameters import fixed_extrinsics
 from tiny_bev_ros.nodes.camera_sync import CameraInput, CameraSync
 from tiny_bev_ros.nodes.publishers import TensorTopicPublisher
 from tiny_bev_ros.nodes.tensor_subscription import TensorSubscription
@@ -31,7 +31,9 @@ class FusionNode(BevNode):
 
     def load(self, values: dict[str, Any]) -> model_factory.LoadedModels:
         """The fusion."""
-        if not mounts(values):  # poses are wrong now rather than when cameras are subscribed to
+        if not fixed_extrinsics(
+            values
+        ):  # poses are wrong now rather than when cameras are subscribed to
             raise TinyBevError(
                 f'parameter cameras is {values["cameras"]}; expected at least one name'
             )

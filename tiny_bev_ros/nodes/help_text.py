@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`--help` of the nodes: their purpose, topics, parameters and examples."""
+"""Text of the nodes' `--help`: their purpose, topics, parameters and examples."""
 
 from __future__ import annotations
 
 import textwrap
 from typing import NamedTuple
 
-from tiny_bev_ros.nodes.parameters import NODES, Parameter
+from tiny_bev_ros.nodes.parameter_definitions.parameter_type import Parameter
+from tiny_bev_ros.nodes.parameters import NODES
+from tiny_bev_ros.resources import config_file
 
 _OBJECTS = 'detections, detection_boxes, detection_markers, drivable_area'
 _WIDTH = 100
@@ -14,9 +16,16 @@ _COLUMN = 36
 
 
 class Purpose(NamedTuple):
-    """The purpose of a node, and the topics that it reads and publishes."""
+    """Purpose of a node, with the topics that it reads and publishes.
 
-    does: str
+    Attributes:
+        summary: one sentence: input to output.
+        subscribes: names of input topics.
+        publishes: names of output topics.
+        example: ROS arguments of an example.
+    """
+
+    summary: str
     subscribes: str
     publishes: str
     example: str = '-p device:=cpu'
@@ -30,28 +39,28 @@ PURPOSES = {
         '-r points:=/velodyne_points',
     ),
     'backbone_node': Purpose(
-        'Pseudo-images or pillars to features.',
+        'Pseudo-images or pillars to BEV features.',
         'pseudo_image or pillars',
         'bev_features, bev_image',
         '-p input_format:=pillars',
     ),
     'camera_node': Purpose(
-        'Images to features.', 'image, camera_info', 'camera_features', '-r __ns:=/front'
+        'Images to camera features.', 'image, camera_info', 'camera_features', '-r __ns:=/front'
     ),
     'fusion_node': Purpose(
-        'Features of maps and of cameras to fused features.',
+        'BEV features and camera features to fused BEV features.',
         'bev_features, NAME/camera_features of each camera',
         'fused_features',
         "-p cameras:='[front, left]'",
     ),
     'heads_node': Purpose(
-        'Features to objects and drivable area.',
+        'BEV features to objects and drivable area.',
         'bev_features',
         _OBJECTS,
         '-r bev_features:=fused_features',
     ),
     'pipeline_node': Purpose(
-        'Point clouds, and images of cameras, to features, objects and drivable area.',
+        'Point clouds, and images of cameras, to BEV features, objects and drivable area.',
         'points; with cameras NAME/image, NAME/camera_info',
         f'pseudo_image, pillars, bev_features, bev_image, fused_features, {_OBJECTS}',
         '-r points:=/velodyne_points',
@@ -60,20 +69,20 @@ PURPOSES = {
 
 
 def usage(name: str) -> str:
-    """The text of `--help` for one of the nodes."""
+    """Returns the text of `--help` of a node."""
     purpose = PURPOSES[name]
     rows = [row for each in NODES[name] for row in _row(each)]
     lines = [
         f'usage: {name} [-h] [--ros-args [-r NAME:=NAME] [-p NAME:=VALUE] [--params-file F] ...]',
         '',
-        purpose.does,
+        purpose.summary,
         '',
         *_wrapped('  subscribes  ', purpose.subscribes),
         *_wrapped('  publishes   ', f'{purpose.publishes}; /diagnostics, ~/debug/*'),
         '',
-        'parameters, with their defaults; those with * change at any time, the others while the',
-        'node is unconfigured. With shipped weights config/weights_street.yaml has the defaults',
-        'of networks and map:',
+        'parameters with their defaults; those with * change at any time, the others while the',
+        'node is unconfigured. Shipped weights set defaults of networks and grid, which are in',
+        'weights/street.yaml beside the file that the last line names:',
         *rows,
         '',
         'examples:',
@@ -81,23 +90,24 @@ def usage(name: str) -> str:
         f'  ros2 run tiny_bev_ros {name} --ros-args {purpose.example}',
         f'  ros2 run tiny_bev_ros {name} --ros-args --params-file mine.yaml --log-level debug',
         '',
-        'mine.yaml: a copy of config/tiny_bev.yaml, which lists all of these.',
+        'mine.yaml: a copy of params.yaml, which lists all parameters:',
+        f'  {config_file()}',
     ]
     return '\n'.join(lines)
 
 
 def _wrapped(left: str, right: str) -> list[str]:
-    """Lines of a text beside a word."""
+    """Returns the lines of a text beside a word."""
     return textwrap.wrap(right, _WIDTH, initial_indent=left, subsequent_indent=' ' * len(left))
 
 
 def _row(parameter: Parameter) -> list[str]:
-    """A parameter as lines of two columns."""
+    """Returns a parameter as lines of two columns."""
     star = '* ' if parameter.changes == 'always' else ''
     default = parameter.default
     shown = f'"{default}"' if isinstance(default, str) else str(default).replace("'", '"')
     shown = shown.lower() if isinstance(default, bool) else shown
-    choices = f' ({", ".join(map(str, parameter.choices))})' if parameter.choices else ''
+    choices = f' ({parameter.listed_choices})' if parameter.choices else ''
     left = f'  {parameter.name}: {shown}'
     right = f'{star}{parameter.description}{choices}'
     if len(left) >= _COLUMN:

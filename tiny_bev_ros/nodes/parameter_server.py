@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Parameters on a running node: declared, checked, and changed or refused at run time."""
+"""Parameters of a running node: declared, checked, and changed or refused at run time."""
 
 from __future__ import annotations
 
@@ -9,35 +9,41 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from rcl_interfaces.msg import SetParametersResult
+from rcl_interfaces.msg import (
+    FloatingPointRange,
+    IntegerRange,
+    ParameterDescriptor,
+    SetParametersResult,
+)
 from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.nodes.camera_parameters import EXTRINSICS, extrinsics_parameters
-from tiny_bev_ros.nodes.parameters import ALL, Parameter
+from tiny_bev_ros.nodes.parameter_definitions.parameter_type import Parameter
+from tiny_bev_ros.nodes.parameters import ALL
 from tiny_bev_ros.nodes.shipped_weights import Shipped, choose
 from tiny_bev_ros.nodes.yaml_numbers import with_numbers
 
-# Of rclpy itself.
+# Parameters that rclpy itself declares.
 _ALSO_KNOWN = ('use_sim_time', 'start_type_description_service')
 
 
 class ParameterServer:
-    """The parameters of a node, with their descriptions and ranges.
+    """Declares the parameters of a node and checks every change of them.
 
     A start value of the wrong type, or one that is not allowed, does not stop the node: it is
     kept as a fault until a right one is set.
 
     Args:
-        node: gets them.
-        parameters: one of parameters.NODES.
-        is_configured: whether only those may change that may do so always.
-        apply: is called with all values, and the names of those set, when a configured node
-            is changed; what it refuses with a TinyBevError is not set.
+        node: node that declares the parameters.
+        parameters: group of parameters.NODES.
+        is_configured: returns True while only parameters that change at any time may change.
+        apply: called with all values and the names of the changed ones when a configured node
+            is changed; a TinyBevError that it raises refuses the change.
 
     Attributes:
-        values: by name.
+        values: current value by parameter name.
     """
 
     def __init__(
@@ -58,7 +64,7 @@ class ParameterServer:
         for parameter in parameters:
             default = shipped.defaults.get(parameter.name, parameter.default)
             self._declare(replace(parameter, default=default))
-        with suppress(TinyBevError):  # which `check` tells
+        with suppress(TinyBevError):  # raised again by `check`
             self._declare_extrinsics()
         node.add_on_set_parameters_callback(self._change)
         if hasattr(node, 'add_pre_set_parameters_callback'):  # Iron and later
@@ -66,13 +72,13 @@ class ParameterServer:
         _warn_of_unknown(node, self._overrides, self._by_name)
 
     def check(self) -> None:
-        """Raises TinyBevError for a start value that is wrong."""
+        """Raises TinyBevError if a start value is wrong."""
         self._declare_extrinsics()
         for reason in self._faults.values():
             raise TinyBevError(reason)
 
     def _shipped(self, parameters: tuple[Parameter, ...]) -> Shipped:
-        """The shipped weights, defaults of other parameters; `weights` then names them."""
+        """Returns the shipped weights that set defaults, and sets `weights` to their name."""
         asked = next((each for each in parameters if each.name == 'weights'), None)
         if asked is None:
             return Shipped('none')
@@ -87,7 +93,7 @@ class ParameterServer:
         return shipped
 
     def _declare_extrinsics(self) -> None:
-        """There is one for each of `cameras`, which may have changed."""
+        """Declares a pose for each of `cameras`, which may have changed."""
         for parameter in extrinsics_parameters(self.values):
             if parameter.name not in self._by_name:
                 self._declare(parameter)
@@ -101,7 +107,7 @@ class ParameterServer:
         declared = self._node.declare_parameter(
             parameter.name,
             parameter.default,
-            parameter.descriptor(),
+            descriptor_of(parameter),
             ignore_override=bool(fault) or empty,
         )
         self._by_name[parameter.name] = parameter
@@ -148,8 +154,34 @@ class ParameterServer:
             )
 
 
+def descriptor_of(parameter: Parameter) -> ParameterDescriptor:
+    """Returns the descriptor that ``ros2 param describe`` shows."""
+    constraints = [f'one of {parameter.listed_choices}'] if parameter.choices else []
+    if parameter.changes == 'unconfigured':
+        constraints.append('changes only while the node is unconfigured')
+    descriptor = ParameterDescriptor(
+        name=parameter.name,
+        description=parameter.description,
+        read_only=parameter.changes == 'never',
+        # rclpy refuses [], which has no type, for a parameter of static type.
+        dynamic_typing=isinstance(parameter.default, list),
+        additional_constraints='; '.join(constraints),
+    )
+    if parameter.low is None or parameter.high is None:
+        return descriptor
+    if isinstance(parameter.default, int):
+        descriptor.integer_range = [
+            IntegerRange(from_value=int(parameter.low), to_value=int(parameter.high), step=1)
+        ]
+    else:
+        descriptor.floating_point_range = [
+            FloatingPointRange(from_value=float(parameter.low), to_value=float(parameter.high))
+        ]
+    return descriptor
+
+
 def _fault(parameter: Parameter, given: RosParameter) -> str:
-    """Why a value is not allowed; '' if it is."""
+    """Returns the reason why a value is not allowed; '' if it is."""
     wanted = RosParameter.Type.from_parameter_value(parameter.default)
     empty = _is_empty(parameter, given)
     if given.type_ != wanted and not empty:
@@ -167,18 +199,18 @@ def _fault(parameter: Parameter, given: RosParameter) -> str:
 
 
 def _is_empty(parameter: Parameter, given: RosParameter) -> bool:
-    """True for an empty array: [] has no type in a YAML file, and any type elsewhere."""
+    """Returns True for an empty array: [] has no type in YAML, and any type elsewhere."""
     nothing = given.type_ == RosParameter.Type.NOT_SET or _plain(given.value) == []
     return isinstance(parameter.default, list) and nothing
 
 
 def _warn_of_unknown(node: Node, overrides: dict[str, RosParameter], own: dict[str, Any]) -> None:
-    """Tells of names in the YAML that no node of the package has: most are misspelt."""
+    """Logs names of parameters that no node of the package has: most are misspelt."""
     known = {*ALL, *own, *_ALSO_KNOWN}
-    # Poses are for nodes with cameras, which know their names.
-    beside = ('qos_overrides.',) if 'cameras' in own else ('qos_overrides.', EXTRINSICS)
+    # A node with cameras has declared the poses of all of them.
+    others = ('qos_overrides.',) if 'cameras' in own else ('qos_overrides.', EXTRINSICS)
     for name in overrides:
-        if name in known or name.startswith(beside):
+        if name in known or name.startswith(others):
             continue
         close = difflib.get_close_matches(name, known, n=1)
         hint = f'; did you mean {close[0]}?' if close else ''
@@ -186,5 +218,5 @@ def _warn_of_unknown(node: Node, overrides: dict[str, RosParameter], own: dict[s
 
 
 def _plain(value: Any) -> Any:
-    """Arrays as lists; everything else as it is."""
+    """Returns an array as a list, everything else unchanged."""
     return list(value) if hasattr(value, 'typecode') else value

@@ -16,7 +16,7 @@ from tiny_bev_ros.models.camera.geometry import Camera
 from tiny_bev_ros.models.observed_ground import looked_at, road_height
 from tiny_bev_ros.nodes import model_factory
 from tiny_bev_ros.nodes.bev_node import BevNode
-from tiny_bev_ros.nodes.camera_parameters import camera_names, mounts
+from tiny_bev_ros.nodes.camera_parameters import camera_names, fixed_extrinsics
 from tiny_bev_ros.nodes.camera_sync import CameraSync
 from tiny_bev_ros.nodes.cloud_subscription import CloudSubscription, LabelledCloud, pillars_of
 from tiny_bev_ros.nodes.head_publishers import HeadPublisher
@@ -41,7 +41,9 @@ class PipelineNode(BevNode):
         """Pillar feature net, backbone and what follows, which must fit each other."""
         model_factory.check_channels(values)
         model_factory.make_cloud_options(values)  # is wrong now rather than with the first cloud
-        fused = bool(mounts(values))  # poses are wrong now rather than with the first cloud
+        fused = bool(
+            fixed_extrinsics(values)
+        )  # poses are wrong now rather than with the first cloud
         return model_factory.load_weights(
             values,
             self.get_logger(),

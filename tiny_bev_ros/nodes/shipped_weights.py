@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Shipped weights for nodes: their network and map are defaults of other parameters."""
+"""Choice of shipped weights: their networks and grid become defaults of other parameters."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import yaml
 
 from tiny_bev_ros.resources import CHECKPOINTS, WEIGHTS, config_file, weights_file
 
-# `auto` takes these unless a given value says otherwise.
+# Weights that `auto` takes unless a given value contradicts them.
 AUTO = WEIGHTS[0]
-# Other values of these go with the same weights: where the map ends, and fewer heads.
+# Parameters whose other values fit the same weights: extent of the grid, and fewer heads.
 _FREE = ('grid.x_range', 'grid.y_range', 'heads.names')
 
 
 class Shipped(NamedTuple):
-    """Weights that a node takes.
+    """Shipped weights that a node takes.
 
     Attributes:
-        name: of WEIGHTS, or 'none'.
-        reason: why `auto` takes none; '' where it takes some or was not asked.
-        defaults: of parameters, by name.
+        name: name in WEIGHTS, or 'none'.
+        reason: reason for which `auto` takes none; '' where it takes some or was not asked for.
+        defaults: default values by parameter.
     """
 
     name: str
@@ -32,11 +32,11 @@ class Shipped(NamedTuple):
 
 
 def choose(asked: str, given: Mapping[str, Any]) -> Shipped:
-    """The weights for what the parameter `weights` asks.
+    """Returns the weights for a value of the parameter `weights`.
 
     Args:
-        asked: a name of WEIGHTS, 'none' or 'auto'.
-        given: values by parameter, of all that the user gave.
+        asked: name in WEIGHTS, 'none' or 'auto'.
+        given: values by parameter, of all parameters that the user set.
     """
     name = AUTO if asked == 'auto' else asked
     if name not in WEIGHTS:
@@ -50,15 +50,16 @@ def choose(asked: str, given: Mapping[str, Any]) -> Shipped:
 
 
 def defaults_of(name: str) -> dict[str, Any]:
-    """Values of config/weights_<name>.yaml by parameter, and the file of each checkpoint."""
-    content = yaml.safe_load(Path(config_file(f'weights_{name}.yaml')).read_text())
-    values = _flat(content['/**']['ros__parameters'], '')
+    """Returns the values of config/weights/<name>.yaml, and the file of each checkpoint."""
+    content = yaml.safe_load(Path(config_file(f'weights/{name}.yaml')).read_text())
+    values = flat_parameters(content['/**']['ros__parameters'])
     return {**values, **dict.fromkeys(CHECKPOINTS, weights_file(name))}
 
 
-def _flat(tree: dict[str, Any], prefix: str) -> dict[str, Any]:
+def flat_parameters(tree: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
+    """Returns the values of nested mappings by dotted name."""
     flat: dict[str, Any] = {}
     for key, value in tree.items():
         name = f'{prefix}{key}'
-        flat |= _flat(value, f'{name}.') if isinstance(value, dict) else {name: value}
+        flat |= flat_parameters(value, f'{name}.') if isinstance(value, Mapping) else {name: value}
     return flat

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Numbers that YAML 1.1, and with it `ros2 param load` and `ros2 param set`, take for text."""
+"""Numbers that YAML 1.1, and with it `ros2 param load` and `ros2 param set`, reads as text."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from rclpy.parameter import Parameter as RosParameter
 
 
 def with_numbers(given: RosParameter, default: Any) -> RosParameter:
-    """A parameter whose text is numbers, as 1e-09, inf or [1e-05, 0.0], where they are wanted.
+    """Converts text such as 1e-09, inf or [1e-05, 0.0] to numbers if the parameter has that type.
 
     Args:
-        given: as it came.
-        default: of the parameter; has its type.
+        given: parameter as it was set.
+        default: default value, which has the type of the parameter.
 
     Returns:
-        The same with numbers; or as it came, where it is anything else.
+        Parameter with numbers; ``given`` itself if its text holds anything else.
     """
     wanted = RosParameter.Type.from_parameter_value(default)
     try:

@@ -43,7 +43,7 @@ def test_they_say_how_they_were_made(name):
 
 @pytest.mark.parametrize('name', WEIGHTS)
 def test_their_parameters_fit_them(name):
-    (values,) = yaml.safe_load((CONFIG / f'weights_{name}.yaml').read_text()).values()
+    (values,) = yaml.safe_load((CONFIG / f'weights/{name}.yaml').read_text()).values()
     values = values['ros__parameters']
     said = read_metadata(weights_file(name))
     network = said.network
@@ -65,7 +65,7 @@ def test_those_of_the_demo_with_a_camera_say_how_they_were_made():
     said = read_metadata(path)
     assert said.origin['command'] == 'fusion_proof --modes fused --seeds 0'
     assert 'dirty' not in said.origin['commit']
-    (values,) = yaml.safe_load((CONFIG / f'weights_{MARKED}.yaml').read_text()).values()
+    (values,) = yaml.safe_load((CONFIG / f'weights/{MARKED}.yaml').read_text()).values()
     grid = make_grid(flat(values['ros__parameters']))
     assert grid == GRID
     assert (said.cell, said.z_range) == (GRID.resolution, GRID.z_range)

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Definition of one parameter, and the check of its values; needs no ROS."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from tiny_bev_ros.errors import TinyBevError
+
+Value = bool | int | float | str | list[int] | list[float] | list[str]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """Name, type, default, range and meaning of a parameter.
+
+    Attributes:
+        name: dotted name, such as ``grid.resolution``.
+        default: default value; its type is the parameter's type.
+        description: one line that begins with a noun and ends with the unit, if there is one.
+        low, high: inclusive ends of a number's range.
+        choices: allowed values of a string or an integer, or of each item of a list; empty
+            allows any.
+        changes: when the value may change: ``never`` while the node runs, while the node is
+            ``unconfigured``, or ``always``.
+    """
+
+    name: str
+    default: Value
+    description: str
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[Any, ...] = ()
+    changes: Literal['never', 'unconfigured', 'always'] = 'unconfigured'
+
+    def check(self, value: Value) -> None:
+        """Checks a value of the right type.
+
+        Raises:
+            TinyBevError: the value is not among the choices or outside of the range; the
+                message begins with the parameter's name.
+        """
+        if isinstance(value, list) and self.choices:
+            if set(value) - set(self.choices) or len(set(value)) < len(value):
+                raise TinyBevError(
+                    f'parameter {self.name} is {value!r}; '
+                    f'expected some of {self.listed_choices}, each once'
+                )
+        elif self.choices and value not in self.choices:
+            raise TinyBevError(
+                f'parameter {self.name} is {value!r}; expected one of {self.listed_choices}'
+            )
+        if self.low is not None and self.high is not None and not self.low <= value <= self.high:  # type: ignore[operator]
+            raise TinyBevError(
+                f'parameter {self.name} is {value}; expected {self.low:g} to {self.high:g}'
+            )
+
+    @property
+    def listed_choices(self) -> str:
+        """The choices between commas."""
+        return ', '.join(str(choice) for choice in self.choices)
+
+
+def checkpoint(network: str, without: str = 'random, untrained weights') -> Parameter:
+    """Returns the parameter with the weights file of a network.
+
+    Args:
+        network: first part of the parameter's name.
+        without: effect of an empty name.
+    """
+    return Parameter(
+        f'{network}.checkpoint',
+        '',
+        f"weights file (.safetensors, .pt, .pth), read again when it is set; '' for {without}",
+        changes='always',
+    )
