@@ -291,7 +291,7 @@ def test_fusion_in_several_processes(started):
 
 @pytest.mark.parametrize('name', LAUNCH_FILES)
 def test_shipped_weights_are_left_to_the_nodes_unless_they_are_named(started, name: str):
-    """Which take them by a rule of their own: test_weights_parameter.py."""
+    """The nodes apply their own rule: test_shipped_weights_parameter.py."""
     for line in started(name).values():
         assert 'weights' not in str(line[1:])
     for line in started(name, weights='none').values():
@@ -547,8 +547,8 @@ def test_launched_nodes_fuse(graph: RosGraph, tmp_path: Path, composed: str):
 @pytest.mark.dds
 def test_a_node_with_a_wrong_parameter_says_so_and_stays_unconfigured(graph: RosGraph):
     launch = Launch(graph, 'backbone', namespace=graph.namespace, checkpoint='/nowhere/x.pt')
-    told = r'\[ERROR\].*not inactive: .*checkpoint is /nowhere/x\.pt'
-    graph.spin_until(lambda: re.search(told, launch.log.read_text()))
+    wanted = r'\[ERROR\].*not inactive: .*checkpoint is /nowhere/x\.pt'
+    graph.spin_until(lambda: re.search(wanted, launch.log.read_text()))
     assert graph.node.count_publishers('bev_features') == 0
     assert launch.stop() == 0
     assert 'Traceback' not in launch.log.read_text()
