@@ -57,6 +57,8 @@ COMMON = [
     'rviz_frame',
 ]
 BAG = ['bag', 'rate', 'loop']
+# Longest time in which a process ends, in seconds.
+_END_S = 60
 ARGUMENTS = {
     'backbone': [
         'input_format',
@@ -425,6 +427,8 @@ class Launch:
 
     def __init__(self, graph: RosGraph, name: str, **arguments: str) -> None:
         self.log = graph.folder / f'{name}.log'
+        # launch waits 5 s for the end of a process, which a busy machine exceeds.
+        arguments['sigterm_timeout'] = str(_END_S)
         words = [f'{key}:={value}' for key, value in arguments.items()]
         with self.log.open('wb') as output:
             self._process = subprocess.Popen(
@@ -444,7 +448,7 @@ class Launch:
 
     def wait(self) -> int:
         # Longer than launch itself waits before it kills a node.
-        return self._process.wait(30)
+        return self._process.wait(2 * _END_S)
 
 
 def small_params(folder: Path) -> str:
