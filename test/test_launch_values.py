@@ -69,9 +69,9 @@ def test_good_values_are_kept(reader: str, good: list[str]):
 def test_a_wrong_value_is_one_line(reader: str, text: str, expected: str):
     with pytest.raises(TinyBevError) as raised:
         getattr(launch_values, reader)('argument', text)
-    told = str(raised.value)
-    assert told.startswith(f'argument is {text!r}; expected {expected}')
-    assert '\n' not in told
+    message = str(raised.value)
+    assert message.startswith(f'argument is {text!r}; expected {expected}')
+    assert '\n' not in message
 
 
 def test_topics_of_cameras():

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Names and poses of cameras in the parameters of a node."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a node does about what its executor raises."""
+"""Start of a node, its `--help`, and errors that its executor raises."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_what_a_callback_raises_is_logged_and_the_node_goes_on(node: Logger):
 
 
 def test_a_subscription_that_is_gone_is_no_error(node: Logger):
-    """It may be let go of by one thread while another looks for what is due."""
+    """One thread may destroy it while another collects what is ready."""
     main._spin_once(Executor(InvalidHandle('destruction was requested')), node)
     assert not node.errors
     assert node.debugged == ['destruction was requested']
@@ -91,13 +91,13 @@ def test_help_tells_topics_and_parameters(
     with pytest.raises(SystemExit) as ended:
         getattr(main, name)()
     assert ended.value.code == 0
-    told = capsys.readouterr().out
-    assert told.startswith(f'usage: {name} ')
+    text = capsys.readouterr().out
+    assert text.startswith(f'usage: {name} ')
     for parameter in NODES[name]:
-        assert f'\n  {parameter.name}: ' in told
-        assert parameter.description.split()[0] in told
-    assert f'\n  ros2 run tiny_bev_ros {name} --ros-args ' in told
-    *lines, path = told.splitlines()
+        assert f'\n  {parameter.name}: ' in text
+        assert parameter.description.split()[0] in text
+    assert f'\n  ros2 run tiny_bev_ros {name} --ros-args ' in text
+    *lines, path = text.splitlines()
     assert path == f'  {config_file()}'
     assert max(map(len, lines)) <= 100
 
@@ -114,7 +114,7 @@ def test_help_names_the_topics_of_the_readme():
 
 
 def topics(cell: str) -> set[str]:
-    """Those of a cell, which also names the topic whose form another has."""
+    """Topics of a cell, without the topic whose form another has."""
     return set(re.findall(r'`([\w/]+)`', cell.partition(', in the form of')[0]))
 
 

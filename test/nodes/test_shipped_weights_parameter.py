@@ -37,7 +37,7 @@ def context() -> Iterator[rclpy.Context]:
 
 @pytest.fixture
 def values(context: rclpy.Context):
-    """Parameters of a node that was given some."""
+    """Function that returns the parameters of a node for given values."""
 
     def of(node_class: Any, **given: Any) -> dict[str, Any]:
         overrides = [
@@ -46,8 +46,8 @@ def values(context: rclpy.Context):
         node = node_class(context=context, parameter_overrides=overrides)
         values = node.values
         for name, value in values.items():
-            told = node.get_parameter(name).value
-            assert (list(told) if isinstance(value, list) else told) == value
+            reported = node.get_parameter(name).value
+            assert (list(reported) if isinstance(value, list) else reported) == value
         node.destroy_node()
         return values
 
@@ -99,7 +99,7 @@ def test_what_fits_the_weights_is_free(values):
     ],
 )
 def test_auto_gives_way_to_what_is_given(values, name: str, value: Any):
-    """In each node alike, also where it is a parameter of another one."""
+    """All nodes decide alike, even on a parameter that another node has."""
     for node_class in (PfnNode, BackboneNode, HeadsNode, PipelineNode):
         found = values(node_class, **{name.replace('.', '__'): value})
         assert found['weights'] == 'none'

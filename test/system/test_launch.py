@@ -57,6 +57,8 @@ COMMON = [
     'rviz_frame',
 ]
 BAG = ['bag', 'rate', 'loop']
+# Longest time in which a process ends, in seconds.
+_END_S = 60
 ARGUMENTS = {
     'backbone': [
         'input_format',
@@ -291,7 +293,7 @@ def test_fusion_in_several_processes(started):
 
 @pytest.mark.parametrize('name', LAUNCH_FILES)
 def test_shipped_weights_are_left_to_the_nodes_unless_they_are_named(started, name: str):
-    """Which take them by a rule of their own: test_weights_parameter.py."""
+    """The nodes apply their own rule: test_shipped_weights_parameter.py."""
     for line in started(name).values():
         assert 'weights' not in str(line[1:])
     for line in started(name, weights='none').values():
@@ -425,6 +427,8 @@ class Launch:
 
     def __init__(self, graph: RosGraph, name: str, **arguments: str) -> None:
         self.log = graph.folder / f'{name}.log'
+        # launch waits 5 s for the end of a process, which a busy machine exceeds.
+        arguments['sigterm_timeout'] = str(_END_S)
         words = [f'{key}:={value}' for key, value in arguments.items()]
         with self.log.open('wb') as output:
             self._process = subprocess.Popen(
@@ -444,7 +448,7 @@ class Launch:
 
     def wait(self) -> int:
         # Longer than launch itself waits before it kills a node.
-        return self._process.wait(30)
+        return self._process.wait(2 * _END_S)
 
 
 def small_params(folder: Path) -> str:
@@ -547,8 +551,8 @@ def test_launched_nodes_fuse(graph: RosGraph, tmp_path: Path, composed: str):
 @pytest.mark.dds
 def test_a_node_with_a_wrong_parameter_says_so_and_stays_unconfigured(graph: RosGraph):
     launch = Launch(graph, 'backbone', namespace=graph.namespace, checkpoint='/nowhere/x.pt')
-    told = r'\[ERROR\].*not inactive: .*checkpoint is /nowhere/x\.pt'
-    graph.spin_until(lambda: re.search(told, launch.log.read_text()))
+    wanted = r'\[ERROR\].*not inactive: .*checkpoint is /nowhere/x\.pt'
+    graph.spin_until(lambda: re.search(wanted, launch.log.read_text()))
     assert graph.node.count_publishers('bev_features') == 0
     assert launch.stop() == 0
     assert 'Traceback' not in launch.log.read_text()

@@ -35,7 +35,9 @@ CAMERAS = (
 CAMERA_FEATURES = (Parameter('camera.channels', 64, 'number of camera feature channels', 1, 1024),)
 CAMERA = (
     Parameter(
-        'camera.encoder', 'tiny', 'tiny, or a network of timm where that package is installed'
+        'camera.encoder',
+        'tiny',
+        'camera encoder: tiny, or a network of timm where that package is installed',
     ),
     *CAMERA_FEATURES,
     Parameter(

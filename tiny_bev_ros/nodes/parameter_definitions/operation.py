@@ -6,7 +6,11 @@ from __future__ import annotations
 from tiny_bev_ros.nodes.parameter_definitions.parameter_type import Parameter
 
 COMPUTE = (
-    Parameter('device', 'auto', 'auto, cpu, cuda or cuda:N; auto: CUDA where it is available'),
+    Parameter(
+        'device',
+        'auto',
+        'compute device: cpu, cuda, cuda:N or auto (CUDA where available)',
+    ),
     Parameter('num_threads', 0, 'number of CPU threads of PyTorch; 0 for its default', 0, 256),
     Parameter('seed', 0, 'seed of random weights', 0, 2**31 - 1),
     Parameter(
@@ -31,7 +35,7 @@ LIFECYCLE = (
     Parameter(
         'autostart',
         True,
-        'configures and activates the node at its start; false with a lifecycle manager',
+        'configuration and activation at the start; false with a lifecycle manager',
         changes='never',
     ),
 )
