@@ -26,8 +26,8 @@ from tiny_bev_ros.demo.cloud_figure import outlines
 from tiny_bev_ros.demo.fusion_figure import COLOURS
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.inference.precision import dtype_for
+from tiny_bev_ros.models.bev_detector import BevDetector
 from tiny_bev_ros.models.checkpoint.metadata import CheckpointMetadata, save_weights
-from tiny_bev_ros.models.fusion_detector import FusionDetector
 from tiny_bev_ros.models.heads.detection import Detections
 from tiny_bev_ros.training.fusion_training import (
     EXAM_SEED,
@@ -47,7 +47,7 @@ _SHOWN = 4
 UNPLUGGED = 'fused, camera unplugged'
 
 
-def examine(network: FusionDetector, mode: str, exams: CameraFrames) -> dict[str, Any]:
+def examine(network: BevDetector, mode: str, exams: CameraFrames) -> dict[str, Any]:
     """Average precision by class: of all frames, by the light in them, of their second half.
 
     Of 'fused' also of the second half without its camera, as if it was unplugged in between.

@@ -60,7 +60,8 @@ def test_what_each_mode_is_shown(frames):
     assert lidar.images.shape[:2] == (2, 0)
     assert (camera.images == fused.images).all()
     assert all(
-        (one == other).all() for one, other in zip(lidar.targets, camera.targets, strict=True)
+        (one == other).all()
+        for one, other in zip(lidar.targets['detection'], camera.targets['detection'], strict=True)
     )
 
 

@@ -15,7 +15,7 @@ from tiny_bev_ros.inference.head_runner import HeadRunner
 from tiny_bev_ros.inference.numba_support import numba_unavailable_reason
 from tiny_bev_ros.inference.sparse import path_selector
 from tiny_bev_ros.models import build_backbone, scatter
-from tiny_bev_ros.models.bev_detector import build_heads
+from tiny_bev_ros.models.heads.head_registry import build_heads
 
 CPU = torch.device('cpu')
 SHAPE = (20, 30)
@@ -28,7 +28,7 @@ WRONG: list[tuple[Any, Any, Any, str]] = [
     (FEATURES, [[0, -1], [7, 9], [19, 29]], SHAPE, 'pillar 0 is row 0, column -1; expected'),
     (FEATURES, [[0, 0], [-2, 9], [19, 29]], SHAPE, 'pillar 1 is row -2, column 9; expected'),
     (FEATURES, [[0, 0], [2**62, 9], [19, 29]], SHAPE, f'row {2**62}, column 9; expected'),
-    (FEATURES, [[7, 9], [0, 0], [7, 9]], SHAPE, 'row 7, column 9 is there more than once'),
+    (FEATURES, [[7, 9], [0, 0], [7, 9]], SHAPE, 'row 7, column 9 has more than one pillar'),
     (FEATURES, [[0, 0]] * 5, SHAPE, r'\(3, 4\) and cells \(5, 2\); expected \(P, C\)'),
     (FEATURES, [0, 7, 19], SHAPE, r'cells \(3,\); expected'),
     (FEATURES, [[0, 0, 0]] * 3, SHAPE, r'cells \(3, 3\); expected'),
@@ -55,7 +55,7 @@ def test_each_is_refused_in_one_line(
     if way == 'numba' and WHY_NO_NUMBA:
         pytest.skip(WHY_NO_NUMBA)
     if way != 'numba':
-        monkeypatch.setattr(path_selector, 'why_no_numba', lambda: 'not wanted here')
+        monkeypatch.setattr(path_selector, 'numba_unavailable_reason', lambda: 'not wanted here')
     sparsity = 'never' if way == 'dense' else 'always'
     take = scatter if way == 'canvas' else engine(sparsity=sparsity).from_pillars
     with pytest.raises(TinyBevError, match=reason) as refusal:

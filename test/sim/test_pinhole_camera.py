@@ -236,7 +236,7 @@ def test_camera_and_lidar_see_the_same_world(seed):
     view = look(scene, EYE, origin, turn)
     camera = camera_of(np.zeros(3), np.eye(3))
     points = torch.from_numpy(sweep.points[:, :3])
-    inside = camera.sees(points) & (points[:, 0] < 50)
+    inside = camera.visible(points) & (points[:, 0] < 50)
     at, depth = camera.project(points[inside])
     col, row = at.round().long().numpy().T
     owner = np.where(view.hit >= 0, scene.parts['owner'][view.hit.clip(0)], -2)[row, col]

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.sim import LIDARS
@@ -113,19 +114,20 @@ def test_a_sample_is_a_piece_of_the_frame(frame):
     assert (x.min() >= 0, x.max() < 32, y.min() >= -16, y.max() < 16) == (True,) * 4
     assert z.min() >= -3
     assert (intensity == 0).all()
-    assert sample.targets.heat.shape == (3, 64, 64)
+    assert sample.targets['detection'].heatmap.shape == (3, 64, 64)
     asked = (
         (frame.counts >= FEWEST_POINTS)
         & (frame.boxes[:, 0] > 0)
         & (frame.boxes[:, 0] < 32)
         & (np.abs(frame.boxes[:, 1]) < 16)
     )
-    assert sample.targets.objects == asked.sum()
+    assert sample.targets['detection'].num_objects == asked.sum()
     assert asked.sum() > 3
     # Just ahead of the sensor is road, and it was looked at.
-    assert sample.drivable[32, 20] == 1
-    assert sample.seen[32, 20] == 1
-    assert 0.05 < sample.seen.mean() < 1
+    drivable, observed = sample.targets['drivable']
+    assert drivable[32, 20] == 1
+    assert observed[32, 20] == 1
+    assert 0.05 < observed.mean() < 1
 
 
 def test_pieces_are_the_same_in_every_run():
@@ -138,10 +140,11 @@ def test_pieces_are_the_same_in_every_run():
     assert len(one) == 2
     for sample, other in zip(one, again, strict=True):
         assert (sample.points == other.points).all()
-        assert (sample.targets.heat == other.targets.heat).all()
+        heatmaps = [each.targets['detection'].heatmap for each in (sample, other)]
+        assert torch.equal(*heatmaps)
     assert len(one[0].points) != len(one[1].points)
     batch = collate([one, pieces()[3]])
     assert batch.low.shape == (4, 2)
-    assert batch.targets.heat.shape == (4, 3, 52, 52)
-    assert batch.drivable.shape == (4, 52, 52)
+    assert batch.targets['detection'].heatmap.shape == (4, 3, 52, 52)
+    assert batch.targets['drivable'].drivable.shape == (4, 52, 52)
     assert len(batch.points) == 4

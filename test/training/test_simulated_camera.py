@@ -47,7 +47,7 @@ def marked_share(sight, label):
     frame, warning = sight.frame, []
     for index in np.nonzero((frame.labels == label) & (frame.counts > 40))[0]:
         points = torch.from_numpy(frame.points[frame.owner == index, :3].copy())
-        pixels, _ = camera().project(points[camera().sees(points)])
+        pixels, _ = camera().project(points[camera().visible(points)])
         col, row = pixels.round().long().clamp(min=0).T
         size = torch.tensor(EYE.size) - 1
         seen = sight.image[row.clamp(max=size[1]), col.clamp(max=size[0])].astype(float)
@@ -90,7 +90,7 @@ def test_mirrored_points_still_fall_on_their_pixels(sights):
     assert (mirrored(other).image == sight.image).all()
     points = torch.from_numpy(sight.frame.points[:, :3].copy())
     turned = torch.from_numpy(other.frame.points[:, :3].copy())
-    seen = camera().sees(points)
+    seen = camera().visible(points)
     at, there = camera().project(points[seen])[0], camera().project(turned[seen])[0]
     torch.testing.assert_close(EYE.size[0] - 1 - there[:, 0], at[:, 0], atol=1e-3, rtol=0)
     torch.testing.assert_close(there[:, 1], at[:, 1], atol=1e-3, rtol=0)

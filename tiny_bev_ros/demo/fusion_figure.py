@@ -72,14 +72,14 @@ def looks_of(
     """
     attention = fusion.attention
     assert isinstance(attention, ProjectedAttention)
-    sight = attention.sight(grid, [camera], bev.device)
-    queries = fusion.before(to_tokens(bev)[0, sight.cell])
+    plan = attention.sampling_plan(grid, [camera], bev.device)
+    queries = fusion.norm(to_tokens(bev)[0, plan.cell])
     weights = attention.weights(queries, grid, [features[0]], [camera])
-    mine = sight.owner() == cell[0] * grid.shape[1] + cell[1]
+    mine = plan.entry_cells() == cell[0] * grid.shape[1] + cell[1]
     places = torch.tensor(
         [
             [grid.x_axis.centre(cell[1]), grid.y_axis.centre(cell[0]), attention.heights[height]]
-            for height in sight.height[mine].tolist()
+            for height in plan.height[mine].tolist()
         ],
         dtype=torch.float64,
     ).view(-1, 3)
@@ -93,7 +93,7 @@ def likeliest_cell(
     """Row and column of the hottest cell (h,w) within 30 m of which all heights are in sight."""
     attention = fusion.attention
     assert isinstance(attention, ProjectedAttention)
-    seen = attention.sight(grid, [camera], torch.device('cpu')).owner().numpy()
+    seen = attention.sampling_plan(grid, [camera], torch.device('cpu')).entry_cells().numpy()
     count = np.bincount(seen, minlength=heat.size).reshape(heat.shape)
     rows, cols = np.indices(heat.shape)
     far = np.hypot(grid.x_axis.centre(cols), grid.y_axis.centre(rows)) > _WITHIN_M
@@ -175,7 +175,7 @@ def _draw_image(
 ) -> None:
     axes.imshow(image)
     places = torch.from_numpy(np.ascontiguousarray(points[:, :3]))
-    inside = camera.sees(places)
+    inside = camera.visible(places)
     pixels, depth = camera.project(places[inside])
     # The near ones last, over those behind them; not so many that they hide the image.
     step = -(-len(depth) // _MOST_POINTS) or 1

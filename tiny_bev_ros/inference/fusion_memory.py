@@ -6,7 +6,7 @@ from __future__ import annotations
 import torch
 
 _FLOAT32 = 4
-# What a Sight holds of an entry: six whole numbers of 8 bytes and four shares.
+# What a SamplingPlan holds of an entry: six whole numbers of 8 bytes and four shares.
 _ENTRY = 64
 
 
@@ -16,10 +16,10 @@ def projected_bytes(cells: int, looking: int, entries: int, channels: int) -> in
     Args:
         cells: of the map.
         looking: those of them that see something.
-        entries: places above cells that a camera sees, see `ProjectedAttention.sight`.
+        entries: places above cells that a camera sees, see `ProjectedAttention.sampling_plan`.
         channels: of the map.
     """
-    # The fused map; of cells that look what they hold, and the inside of the perceptron twice.
+    # The fused map; of cells that look what they hold, and the inside of the MLP twice.
     values = cells * channels + 5 * looking * channels
     return _FLOAT32 * values + _ENTRY * entries
 

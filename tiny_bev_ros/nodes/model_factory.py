@@ -28,6 +28,7 @@ from tiny_bev_ros.models import (
     CameraEncoder,
     PillarFeatureNet,
     build_backbone,
+    build_heads,
     cuda_unavailable_reason,
     load_backbone,
     load_heads,
@@ -35,7 +36,6 @@ from tiny_bev_ros.models import (
     resolve_device,
     seeded,
 )
-from tiny_bev_ros.models.bev_detector import build_heads
 from tiny_bev_ros.models.checkpoint.loading import load_camera_encoder, load_fusion
 from tiny_bev_ros.models.checkpoint.metadata import find_metadata
 from tiny_bev_ros.models.fusion.futr import FuTrFusion
@@ -163,7 +163,7 @@ def load_weights(
         if values['fusion.checkpoint']:
             digests |= _load(load_fusion, made_fusion, 'fusion.checkpoint', values, logger)
         else:
-            made_fusion.silence()
+            made_fusion.zero_init_output()
             digests['fusion.checkpoint'] = 'none'
             logger.warning('fusion.checkpoint is empty: UNTRAINED, so cameras add nothing to maps')
     return LoadedModels(

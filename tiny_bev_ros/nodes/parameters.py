@@ -13,7 +13,7 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.inference.backbone_runner import PRECISIONS, SPARSITIES
-from tiny_bev_ros.models.bev_detector import HEADS as HEAD_NAMES
+from tiny_bev_ros.models import list_heads
 from tiny_bev_ros.models.fusion.futr import MODES
 from tiny_bev_ros.models.heads.detection import CLASSES
 from tiny_bev_ros.resources import WEIGHTS as SHIPPED
@@ -186,9 +186,9 @@ ENGINE = (
 HEADS = (
     Parameter(
         'heads',
-        list(HEAD_NAMES),
+        list_heads(),
         'what is looked for in the features, once somebody subscribes to it',
-        choices=tuple(HEAD_NAMES),
+        choices=tuple(list_heads()),
     ),
     Parameter(
         'heads_checkpoint',

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,8 +13,12 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from tiny_bev_ros.grid import BevGrid
-from tiny_bev_ros.models.heads.losses import DetectionTargets, make_targets
-from tiny_bev_ros.models.observed_ground import looked_at
+from tiny_bev_ros.models.heads.head_registry import (
+    FrameLabels,
+    compute_targets,
+    list_heads,
+    stack_targets,
+)
 from tiny_bev_ros.training.labelled_frame import Augmentation, Frame, facing, varied
 
 # Objects of fewer points are not asked for, and not wrong where they are found.
@@ -28,16 +32,12 @@ class Sample(NamedTuple):
         points: (N,4) float32, intensity 0: networks learn from shape alone, as intensities
             differ from sensor to sensor.
         low: (2,) float32 x and y of the piece's lower corner.
-        targets: of the detection head.
-        drivable: (h,w) float32, 1 for road surface.
-        seen: (h,w) float32, 1 where that is known and was looked at.
+        targets: targets by name of the head.
     """
 
     points: Tensor
     low: Tensor
-    targets: DetectionTargets
-    drivable: Tensor
-    seen: Tensor
+    targets: dict[str, Any]
 
 
 class Batch(NamedTuple):
@@ -45,9 +45,7 @@ class Batch(NamedTuple):
 
     points: list[Tensor]
     low: Tensor
-    targets: DetectionTargets
-    drivable: Tensor
-    seen: Tensor
+    targets: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -71,8 +69,10 @@ class Crop:
         return BevGrid((x, x + self.size), (y, y + self.size), self.z_range, self.cell)
 
 
-def make_sample(frame: Frame, grid: BevGrid, stride: int) -> Sample:
-    """One sample: the part of a frame that lies on a grid."""
+def make_sample(
+    frame: Frame, grid: BevGrid, stride: int, heads: Sequence[str] | None = None
+) -> Sample:
+    """Sample of the part of a frame that lies on a grid, with targets of some or all heads."""
     points = frame.points.copy()
     points[:, 3] = 0
     (x_low, x_high), (y_low, y_high), (z_low, z_high) = grid.x_range, grid.y_range, grid.z_range
@@ -80,44 +80,33 @@ def make_sample(frame: Frame, grid: BevGrid, stride: int) -> Sample:
     inside = (
         (x >= x_low) & (x < x_high) & (y >= y_low) & (y < y_high) & (z >= z_low) & (z < z_high)
     )
-    points, owner = points[inside], frame.owner[inside]
-    fine = grid.strided(stride)
-    targets = targets_of(frame, fine)
-    drivable = torch.zeros(fine.shape)
-    seen = torch.zeros(fine.shape)
-    if frame.road is not None:
-        rows, cols = fine.shape
-        at_x, at_y = np.meshgrid(
-            fine.x_axis.centre(np.arange(cols)), fine.y_axis.centre(np.arange(rows))
-        )
-        drivable = torch.from_numpy(frame.road.at(at_x, at_y).astype(np.float32))
-        seen = _seen(points[owner == -2], fine)
-    return Sample(torch.from_numpy(points), torch.tensor([x_low, y_low]), targets, drivable, seen)
+    points = points[inside]
+    labels = frame_labels(frame, points, frame.owner[inside] == -2)
+    heads = list_heads() if heads is None else heads
+    targets = compute_targets(heads, labels, grid.strided(stride))
+    return Sample(torch.from_numpy(points), torch.tensor([x_low, y_low]), targets)
 
 
-def targets_of(frame: Frame, grid: BevGrid) -> DetectionTargets:
-    """What maps on a grid should be; objects of few points are left open."""
+def frame_labels(frame: Frame, points: np.ndarray, ground: np.ndarray) -> FrameLabels:
+    """Labels as heads take them; objects of few points are ignored."""
     known = frame.labels >= 0
-    return make_targets(
-        torch.from_numpy(frame.boxes[known]),
-        torch.from_numpy(frame.labels[known]),
-        torch.from_numpy(frame.counts[known] < FEWEST_POINTS),
-        grid,
+    return FrameLabels(
+        points,
+        ground,
+        frame.boxes[known],
+        frame.labels[known],
+        frame.counts[known] < FEWEST_POINTS,
+        None if frame.road is None else frame.road.at,
     )
 
 
 def collate(samples: Sequence[Sequence[Sample]]) -> Batch:
     """Samples of several items of a dataset as one batch."""
     flat = [sample for group in samples for sample in group]
-    targets = DetectionTargets(
-        *(torch.stack(each) for each in zip(*(s.targets for s in flat), strict=True))
-    )
     return Batch(
         [sample.points for sample in flat],
         torch.stack([sample.low for sample in flat]),
-        targets,
-        torch.stack([sample.drivable for sample in flat]),
-        torch.stack([sample.seen for sample in flat]),
+        stack_targets([sample.targets for sample in flat]),
     )
 
 
@@ -131,6 +120,7 @@ class Crops(Dataset):
         seed: of the variation.
         much: how much is varied.
         each: samples of one frame.
+        heads: names of the heads whose targets samples hold; None for all.
     """
 
     def __init__(
@@ -141,9 +131,11 @@ class Crops(Dataset):
         seed: int,
         much: Augmentation,
         each: int = 2,
+        heads: Sequence[str] | None = None,
     ) -> None:
         self._frame, self._count = frame, count
         self._piece, self._seed, self._much, self._each = piece, seed, much, each
+        self._heads = heads
 
     def __len__(self) -> int:
         """How many items there are."""
@@ -162,12 +154,4 @@ class Crops(Dataset):
         if random.random() < 0.4:
             # Also what is beside and around the sensor, for maps of whole turns.
             x, y = random.uniform(-half, 0), random.uniform(-2 * half, 0)
-        return make_sample(frame, piece.grid(x, y), piece.stride)
-
-
-def _seen(points: np.ndarray, grid: BevGrid) -> Tensor:
-    """(h,w) float32: 1 for cells that have one of these points in or near them."""
-    row = torch.from_numpy(grid.y_axis.index(points[:, 1]).astype(np.int64))
-    col = torch.from_numpy(grid.x_axis.index(points[:, 0]).astype(np.int64))
-    rows, cols = grid.shape
-    return looked_at(row.clamp(0, rows - 1), col.clamp(0, cols - 1), grid.shape).float()
+        return make_sample(frame, piece.grid(x, y), piece.stride, self._heads)

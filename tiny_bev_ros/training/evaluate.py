@@ -76,12 +76,13 @@ def evaluate(detector: Detector, exams: Iterable[EvalFrame], count: int) -> Resu
             likely = seen.detections.scores >= _LIKELY
             found = Detections(*(each[likely] for each in seen.detections))
             wrong, missed = mistakes(exam, found)
-            kept.append((wrong, exam, seen._replace(detections=found), missed))
+            kept.append((wrong, exam, HeadOutputs({**seen, 'detection': found}), missed))
             kept = sorted(kept, key=lambda each: each[0], reverse=True)[:_WORST]
         if seen.drivable is not None and exam.frame.road is not None:
-            truth = make_sample(exam.frame, detector.grid, detector.stride)
+            sample = make_sample(exam.frame, detector.grid, detector.stride, ['drivable'])
+            truth = sample.targets['drivable']
             said = seen.drivable.numpy() >= 0.5
-            known = truth.seen.numpy() > 0.5
+            known = truth.observed.numpy() > 0.5
             result.score.add_area(said, truth.drivable.numpy() > 0.5, known)
     result.worst = [each[1:] for each in kept]
     return result

@@ -21,14 +21,20 @@ from tqdm import tqdm
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.models import CameraEncoder, FuTrFusion, seeded
-from tiny_bev_ros.models.bev_detector import build_detector
+from tiny_bev_ros.models.bev_detector import BevDetector, build_detector
 from tiny_bev_ros.models.camera.geometry import Camera
-from tiny_bev_ros.models.fusion_detector import FusionDetector
 from tiny_bev_ros.models.heads.box_ops import iou_bev
-from tiny_bev_ros.models.heads.detection import Detections, decode
-from tiny_bev_ros.models.heads.losses import DetectionTargets, detection_loss
+from tiny_bev_ros.models.heads.detection import Detections
+from tiny_bev_ros.models.heads.head_registry import (
+    DecodeOptions,
+    compute_losses,
+    compute_targets,
+    head_class,
+    map_tensors,
+    stack_targets,
+)
 from tiny_bev_ros.training.average_precision import Ranking
-from tiny_bev_ros.training.dataset import FEWEST_POINTS, targets_of
+from tiny_bev_ros.training.dataset import FEWEST_POINTS, frame_labels
 from tiny_bev_ros.training.labelled_frame import Frame
 from tiny_bev_ros.training.simulated_camera import (
     CLASSES,
@@ -61,7 +67,7 @@ class Batch(NamedTuple):
     points: list[Tensor]
     images: Tensor
     cameras: list[list[Camera | None]]
-    targets: DetectionTargets
+    targets: dict[str, Any]
 
 
 class CameraFrames(Dataset):
@@ -101,7 +107,7 @@ class CameraFrames(Dataset):
         return made
 
 
-def build_network(mode: str, seed: int) -> FusionDetector:
+def build_network(mode: str, seed: int) -> BevDetector:
     """The network of a mode, with fresh weights; all modes have the same parts.
 
     But for the channels of the fusion in 'camera', where it stands before the backbone.
@@ -113,7 +119,8 @@ def build_network(mode: str, seed: int) -> FusionDetector:
         encoder = CameraEncoder('tiny', _CAMERA_CHANNELS, _CAMERA_STRIDE)
         behind = detector.backbone.feature_info[-1].channels
         channels = detector.pfn.out_channels if mode == 'camera' else behind
-        return FusionDetector(detector, encoder, FuTrFusion(channels, _CAMERA_CHANNELS))
+        detector.add_cameras(encoder, FuTrFusion(channels, _CAMERA_CHANNELS))
+        return detector
 
 
 def as_batch(frames: list[CameraFrame], mode: str, unplugged: bool = False) -> Batch:
@@ -127,7 +134,10 @@ def as_batch(frames: list[CameraFrame], mode: str, unplugged: bool = False) -> B
     # As many as there are to look at.
     eyes = [] if mode == 'lidar' else [camera()]
     fine = GRID.strided(_STRIDE)
-    targets = [targets_of(sight.frame, fine) for sight in frames]
+    targets = []
+    for frame in (sight.frame for sight in frames):
+        labels = frame_labels(frame, frame.points, frame.owner == -2)
+        targets.append(compute_targets(NETWORK['heads'], labels, fine))
     return Batch(
         [
             torch.from_numpy(sight.frame.points[: 0 if mode == 'camera' else None])
@@ -135,11 +145,11 @@ def as_batch(frames: list[CameraFrame], mode: str, unplugged: bool = False) -> B
         ],
         torch.stack([as_input(sight.image) for sight in frames])[:, None][:, : len(eyes)],
         [[None if unplugged else eye for eye in eyes]] * len(frames),
-        DetectionTargets(*(torch.stack(each) for each in zip(*targets, strict=True))),
+        stack_targets(targets),
     )
 
 
-def maps_of(network: FusionDetector, batch: Batch, mode: str) -> list[Tensor]:
+def maps_of(network: BevDetector, batch: Batch, mode: str) -> list[Tensor]:
     """Maps (B,C,h,w) for the heads: that of the mode comes last.
 
     In 'fused' that of the clouds alone stands before it. In 'camera' it is the backbone that
@@ -147,10 +157,11 @@ def maps_of(network: FusionDetector, batch: Batch, mode: str) -> list[Tensor]:
     told from its neighbours alone (as in "Simple-BEV", Harley et al., ICRA 2023).
     """
     if mode == 'camera':
+        assert network.fusion is not None
         empty = torch.zeros(len(batch.images), network.fusion.channels, *GRID.shape)
-        return [network.backbone(network.look(empty, GRID, batch.images, batch.cameras))]
-    bev = network.map_of(batch.points, [GRID] * len(batch.points))
-    fused = network.look(bev, GRID.strided(_STRIDE), batch.images, batch.cameras)
+        return [network.backbone(network.fuse_cameras(empty, GRID, batch.images, batch.cameras))]
+    bev = network.encode_bev(batch.points, [GRID] * len(batch.points))
+    fused = network.fuse_cameras(bev, GRID.strided(_STRIDE), batch.images, batch.cameras)
     return [bev, fused] if mode == 'fused' else [fused]
 
 
@@ -161,7 +172,7 @@ def train(
     steps: int,
     workers: int = 1,
     dtype: torch.dtype = torch.float32,
-) -> tuple[FusionDetector, list[float]]:
+) -> tuple[BevDetector, list[float]]:
     """A network of a mode, trained; and the loss of each step.
 
     Args:
@@ -184,9 +195,11 @@ def train(
             group['lr'] = learning_rate(step, steps, _LEARNING_RATE, _WARM_UP)
         with torch.autocast('cpu', dtype, enabled=dtype != torch.float32):
             maps = maps_of(network, batch, mode)
-            said = network.heads['detection'](torch.cat(maps))
-        targets = DetectionTargets(*(torch.cat([each] * len(maps)) for each in batch.targets))
-        total = torch.stack(list(detection_loss(said, targets).values())).sum()
+            together = torch.cat(maps)
+            predicted = {name: head(together) for name, head in network.heads.items()}
+        times = len(maps)
+        targets = map_tensors(lambda each, n=times: torch.cat([each] * n), batch.targets)  # type: ignore[misc]
+        total = torch.stack(list(compute_losses(predicted, targets).values())).sum()
         optimizer.zero_grad(set_to_none=True)
         total.backward()
         nn.utils.clip_grad_norm_(network.parameters(), LARGEST_GRADIENT)
@@ -198,13 +211,13 @@ def train(
 
 @torch.inference_mode()
 def detect(
-    network: FusionDetector, sight: CameraFrame, mode: str, unplugged: bool = False
+    network: BevDetector, sight: CameraFrame, mode: str, unplugged: bool = False
 ) -> Detections:
     """What a network finds in one frame, with its camera or without."""
-    said = network.heads['detection'](
-        maps_of(network, as_batch([sight], mode, unplugged), mode)[-1]
-    )
-    return decode(said, GRID.strided(_STRIDE), (_FLOOR,) * len(CLASSES))[0]
+    (name,) = NETWORK['heads']
+    predicted = network.heads[name](maps_of(network, as_batch([sight], mode, unplugged), mode)[-1])
+    options = DecodeOptions((_FLOOR,) * len(CLASSES))
+    return head_class(name).decode(predicted, GRID.strided(_STRIDE), options)[0]
 
 
 @dataclass

@@ -80,7 +80,10 @@ def train(config: TrainConfig, folder: Path, command: str) -> Path | None:
         raise TinyBevError(f'{why_not}; expected it, as weights are written with it')
     place = find_distributed_context()
     count = config.steps * config.batch * place.world
-    frames = Crops(frame_of(config), count, config.piece, config.seed, config.variation)
+    heads = config.network.heads
+    frames = Crops(
+        frame_of(config), count, config.piece, config.seed, config.variation, heads=heads
+    )
     training = Trainer(config, frames, folder, place)
     training.run()
     if not place.first:

@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
@@ -22,14 +21,11 @@ from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.models import seeded
 from tiny_bev_ros.models.bev_detector import BevDetector, build_detector
 from tiny_bev_ros.models.checkpoint.weight_files import refuse_other_files
-from tiny_bev_ros.models.heads.losses import DetectionTargets, detection_loss
+from tiny_bev_ros.models.heads.head_registry import compute_losses, map_tensors
 from tiny_bev_ros.optional_imports import one_line
 from tiny_bev_ros.training.dataset import Batch, collate
 from tiny_bev_ros.training.training_config import TrainConfig
 
-# Weight of the drivable area beside the objects.
-_DRIVABLE_WEIGHT = 3.0
-_UNSEEN_WEIGHT = 0.2
 LARGEST_GRADIENT = 10.0
 # Steps over which the log takes means.
 _LOG_STEPS = 20
@@ -190,19 +186,7 @@ class Trainer:
         dtype = getattr(torch, self._config.precision)
         with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
             maps = self._model(points, grids)
-        parts: dict[str, Tensor] = {}
-        if 'detection' in maps:
-            targets = DetectionTargets(*(each.to(device) for each in batch.targets))
-            parts |= detection_loss(maps['detection'], targets)
-        if 'drivable' in maps:
-            # Where nothing was seen is no road to drive on.
-            seen = batch.seen.to(device)
-            weight = seen + _UNSEEN_WEIGHT * (1 - seen)
-            loss = binary_cross_entropy_with_logits(
-                maps['drivable'][:, 0], batch.drivable.to(device) * seen, weight, reduction='sum'
-            )
-            parts['drivable'] = _DRIVABLE_WEIGHT * loss / weight.sum().clamp(min=1)
-        return parts
+        return compute_losses(maps, map_tensors(lambda each: each.to(device), batch.targets))
 
     def _rate(self) -> float:
         config = self._config

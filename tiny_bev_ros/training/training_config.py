@@ -11,7 +11,7 @@ from typing import Any, get_type_hints
 import yaml
 
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.models.bev_detector import HEADS
+from tiny_bev_ros.models import list_heads
 from tiny_bev_ros.models.registry import list_backbones
 from tiny_bev_ros.sim import LIDARS
 from tiny_bev_ros.text_file import read_text
@@ -77,7 +77,7 @@ class TrainConfig:
         _one_of('precision', self.precision, ('bfloat16', 'float32'))
         _one_of('network.backbone', self.network.backbone, list_backbones())
         for head in self.network.heads:
-            _one_of('network.heads', head, list(HEADS))
+            _one_of('network.heads', head, list_heads())
         for lidar in self.lidars:
             _one_of('lidars', lidar, list(LIDARS))
         for name in ('steps', 'batch', 'save_every'):

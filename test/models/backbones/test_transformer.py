@@ -41,7 +41,7 @@ def test_a_window_that_leaves_the_map_sees_what_is_on_it():
 def test_it_is_attention_with_a_bias_of_relative_position():
     made = layer(shift=0)
     cells = torch.randn(1, 4, 4, 8, dtype=torch.float64)
-    tokens = made.before(cells).view(16, 8)
+    tokens = made.norm(cells).view(16, 8)
     queries, keys, values = (
         part(tokens).view(16, 2, 4) for part in (made.queries, made.keys, made.values)
     )
@@ -51,11 +51,11 @@ def test_it_is_attention_with_a_bias_of_relative_position():
             logits = []
             for other in range(16):
                 down, across = one // 4 - other // 4, one % 4 - other % 4
-                bias = made.position[head, (down + 3) * 7 + across + 3]
+                bias = made.position_bias[head, (down + 3) * 7 + across + 3]
                 logits.append(queries[one, head] @ keys[other, head] / 2 + bias)
             expected[one, head] = torch.stack(logits).softmax(0) @ values[:, head]
     attended = cells + made.output(expected.view(1, 4, 4, 8))
-    torch.testing.assert_close(made(cells), attended + made.perceptron(attended))
+    torch.testing.assert_close(made(cells), attended + made.mlp(attended))
 
 
 def test_layers_take_turns_in_shifting():

@@ -150,7 +150,7 @@ def test_networks_of_timm(name, stride):
         ('resnet81', 'expected .tiny. or a network of timm .did you mean'),
         ('hf-hub:timm/resnet18.a1_in1k', 'expected .tiny. or a network of timm'),
         ('../resnet18', 'expected .tiny. or a network of timm'),
-        ('vit_tiny_patch16_224', 'makes of an image of 688 x 176'),
+        ('vit_tiny_patch16_224', 'turns an image of 688 x 176'),
     ],
 )
 def test_other_names_are_refused(name, said):
@@ -174,5 +174,5 @@ def test_blocks_behind_the_last_map_are_left_out():
 @needs_timm
 def test_a_network_that_wants_more_than_whole_features_is_refused():
     """It gives 12 rows for 11 at stride 8: not where the image has them."""
-    with pytest.raises(TinyBevError, match=r'of 344 x 88 pixels: .*; expected a map'):
+    with pytest.raises(TinyBevError, match=r'of 344 x 88 pixels into .*; expected a map'):
         CameraEncoder('mobilevitv2_050', stride=8)

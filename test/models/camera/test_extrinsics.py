@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.models.camera.extrinsics import STILL, from_pose
+from tiny_bev_ros.models.camera.extrinsics import IDENTITY_EXTRINSICS, extrinsics_from_pose
 from tiny_bev_ros.models.camera.geometry import make_camera
 
 # Of an optical frame that looks along x: its z is x of the points, its x is -y, its y is -z.
@@ -20,7 +20,7 @@ turns = st.tuples(parts, parts, parts, parts).filter(lambda turn: math.hypot(*tu
 
 
 def test_a_camera_that_looks_ahead():
-    mount = from_pose((0.3, -0.1, 1.2, *AHEAD))
+    mount = extrinsics_from_pose((0.3, -0.1, 1.2, *AHEAD))
     turn = [[0, -1, 0], [0, 0, -1], [1, 0, 0]]
     assert mount[:3, :3].tolist() == turn
     # A place 5 m before it, 1 m to the left, 0.5 m below.
@@ -29,19 +29,22 @@ def test_a_camera_that_looks_ahead():
 
 
 def test_a_camera_in_its_own_frame():
-    assert torch.equal(from_pose((0, 0, 0, 0, 0, 0, 1)), torch.tensor(STILL, dtype=torch.float64))
+    assert torch.equal(
+        extrinsics_from_pose((0, 0, 0, 0, 0, 0, 1)),
+        torch.tensor(IDENTITY_EXTRINSICS, dtype=torch.float64),
+    )
 
 
 @settings(deadline=None, derandomize=True, database=None)
 @given(at=st.tuples(metres, metres, metres), turn=turns)
 def test_any_pose_makes_a_camera_whose_own_place_is_its_origin(at, turn):
     length = math.hypot(*turn)
-    mount = from_pose((*at, *(part / length for part in turn)))
+    mount = extrinsics_from_pose((*at, *(part / length for part in turn)))
     make_camera([9, 0, 4, 0, 9, 3, 0, 0, 1], mount.tolist(), (8, 6))  # checks that it is rigid
     own = mount @ torch.tensor([*at, 1], dtype=torch.float64)
     assert own.tolist() == pytest.approx([0, 0, 0, 1], abs=1e-9)
     # A quaternion and its opposite are one rotation.
-    again = from_pose((*at, *(-part / length for part in turn)))
+    again = extrinsics_from_pose((*at, *(-part / length for part in turn)))
     assert torch.allclose(mount, again)
 
 
@@ -56,4 +59,4 @@ def test_any_pose_makes_a_camera_whose_own_place_is_its_origin(at, turn):
 )
 def test_what_is_refused(pose, reason):
     with pytest.raises(TinyBevError, match=reason):
-        from_pose(pose)
+        extrinsics_from_pose(pose)

@@ -23,7 +23,7 @@ RATIONAL = [0.44, -2.62, 0.0005, -0.0002, 1.53, 0.32, -2.45, 1.46]
 
 
 def camera(distortion=(), **changes):
-    values = {'intrinsics': K, 'from_points': AHEAD, 'size': (1242, 375)} | changes
+    values = {'intrinsics': K, 'extrinsics': AHEAD, 'size': (1242, 375)} | changes
     return make_camera(distortion=distortion, **values)
 
 
@@ -47,7 +47,7 @@ def test_the_lens_bends_as_the_formula_of_opencv_says(lens, model):
         x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x),
         y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y,
     )
-    made = camera(lens, from_points=np.eye(4).tolist(), model=model)
+    made = camera(lens, extrinsics=np.eye(4).tolist(), model=model)
     pixels, _ = made.project(torch.tensor([[4.0, -2.0, 10.0]], dtype=torch.float64))
     expected = [[620 + 700 * bent[0], 180 + 710 * bent[1]]]
     torch.testing.assert_close(pixels, torch.tensor(expected, dtype=torch.float64))
@@ -69,7 +69,7 @@ def test_pixels_to_metres_and_back(col, row, depth, lens):
     back, far = made.project(there)
     torch.testing.assert_close(back, pixels, atol=1e-6, rtol=0)
     torch.testing.assert_close(far, torch.tensor([depth], dtype=torch.float64))
-    assert made.sees(there).all()
+    assert made.visible(there).all()
 
 
 def test_scaling_and_cropping_are_in_the_matrix():
@@ -85,28 +85,28 @@ def test_scaling_and_cropping_are_in_the_matrix():
 
 def test_what_is_beside_behind_or_folded_back_is_not_seen():
     places = torch.tensor([[10.0, 0, 0], [-10.0, 0, 0], [0.0, 0, 0], [10.0, 60.0, 0]])
-    assert camera().sees(places).tolist() == [True, False, False, False]
+    assert camera().visible(places).tolist() == [True, False, False, False]
     # A lens whose polynomial turns back: from far outside rays fall into the image again.
     strong = camera([-0.5, 0, 0, 0, 0])
     pixels, _ = strong.project(torch.tensor([[10.0, 14.0, 0.0]]))
     assert 0 < float(pixels[0, 0]) < 1242
-    assert not strong.sees(torch.tensor([[10.0, 14.0, 0.0]])).any()
+    assert not strong.visible(torch.tensor([[10.0, 14.0, 0.0]])).any()
     # One that turns back and then outward again, twice as far; between, all it shows is false.
     twice = camera([-0.5, 0.1, 0, 0, 0])
     places = torch.tensor([[10.0, each, 0.0] for each in (3.0, 9.0, 11.0, 14.5, 16.0)])
     pixels, _ = twice.project(places)
     assert ((pixels[:, 0] > 0) & (pixels[:, 0] < 1242)).all()
-    assert twice.sees(places).tolist() == [True, True, False, False, False]
+    assert twice.visible(places).tolist() == [True, True, False, False, False]
     # One of next to nothing is none.
-    assert camera([0.1, 0, 0, 0, 1e-310]).sees(places[:1]).all()
+    assert camera([0.1, 0, 0, 0, 1e-310]).visible(places[:1]).all()
 
 
 def test_a_rational_lens_ends_where_it_turns_back_or_has_no_bound():
     def sees(lens, *radii):
         wide = {'intrinsics': [1.0, 0, 500, 0, 1, 500, 0, 0, 1], 'size': (1000, 1000)}
         still = np.eye(4).tolist()
-        made = camera(lens, model='rational_polynomial', from_points=still, **wide)
-        return made.sees(torch.tensor([[each, 0.0, 1.0] for each in radii])).tolist()
+        made = camera(lens, model='rational_polynomial', extrinsics=still, **wide)
+        return made.visible(torch.tensor([[each, 0.0, 1.0] for each in radii])).tolist()
 
     # r / (1 + r^2) turns back at r = 1.
     assert sees([0, 0, 0, 0, 0, 1.0, 0, 0], 0.5, 0.99, 1.01, 3.0) == [True, True, False, False]
@@ -160,9 +160,9 @@ def test_of_a_lens_counts_what_changes_something(lens, model, read):
             {'distortion': [0.1] * 4, 'model': 'equidistant'},
             "is 'equidistant'; expected plumb",
         ),
-        ({'from_points': np.eye(3).tolist()}, r'shape \(3, 3\); expected 4 x 4'),
-        ({'from_points': (2 * np.eye(4)).tolist()}, 'expected a rotation'),
-        ({'from_points': np.diag([1.0, 1, -1, 1]).tolist()}, 'expected a rotation'),
+        ({'extrinsics': np.eye(3).tolist()}, r'shape \(3, 3\); expected 4 x 4'),
+        ({'extrinsics': (2 * np.eye(4)).tolist()}, 'expected a rotation'),
+        ({'extrinsics': np.diag([1.0, 1, -1, 1]).tolist()}, 'expected a rotation'),
         ({'size': (0, 375)}, r'\(0, 375\); expected both above 0'),
     ],
 )

@@ -17,8 +17,8 @@ from tiny_bev_ros.models import (
     load_heads,
     seeded,
 )
-from tiny_bev_ros.models.bev_detector import build_heads
 from tiny_bev_ros.models.checkpoint.key_names import _WRAPPERS
+from tiny_bev_ros.models.heads.head_registry import build_heads
 
 
 def make(seed):

@@ -52,7 +52,7 @@ def test_silenced_it_is_the_map_that_was_given(mode):
     bev, features = frames()
     fused = fusion(mode)
     assert not torch.equal(fused(bev, GRID, features, [[camera()]]), bev)
-    fused.silence()
+    fused.zero_init_output()
     assert torch.equal(fused(bev, GRID, features, [[camera()]]), bev)
 
 
@@ -72,11 +72,13 @@ def test_where_cells_look_is_worked_out_once():
     attention = fusion('projected').attention
     cpu = torch.device('cpu')
     with torch.inference_mode():
-        kept = attention.sight(GRID, [camera(0.3)], cpu)
-        assert attention.sight(GRID, [camera(0.3)], cpu) is kept
-    other = attention.sight(GRID, [camera(0.4)], cpu)
-    assert len(other.cell) != len(kept.cell) or not torch.equal(other.share, kept.share)
-    assert len(attention.sight(GRID, [None], cpu).cell) == 0
+        kept = attention.sampling_plan(GRID, [camera(0.3)], cpu)
+        assert attention.sampling_plan(GRID, [camera(0.3)], cpu) is kept
+    other = attention.sampling_plan(GRID, [camera(0.4)], cpu)
+    assert len(other.cell) != len(kept.cell) or not torch.equal(
+        other.corner_weights, kept.corner_weights
+    )
+    assert len(attention.sampling_plan(GRID, [None], cpu).cell) == 0
     # What was kept in inference serves training as well.
     fused = fusion('projected')
     with torch.inference_mode():
@@ -135,27 +137,29 @@ def test_projected_is_attention_over_what_is_sampled():
     fused = fusion('projected')
     bev, features = frames(cameras=2)
     ways = [camera(0.0), camera(0.5, (0.5, 0.2, 0.0))]
-    attention, queries = fused.attention, fused.before(bev[0].flatten(1).T)
-    sight = attention.sight(GRID, ways, bev.device)
-    queries = queries[sight.cell]
+    attention, queries = fused.attention, fused.norm(bev[0].flatten(1).T)
+    plan = attention.sampling_plan(GRID, ways, bev.device)
+    queries = queries[plan.cell]
     found = attention(queries, GRID, features[0], ways)
     weights = attention.weights(queries, GRID, features[0], ways)
-    assert set(sight.camera.tolist()) == {0, 1}
-    assert len({each for _, each in sight.groups}) > 2
-    assert sight.owner().tolist() == sorted(sight.owner().tolist(), key=sight.cell.tolist().index)
-    for place in range(0, len(sight.cell), 17):
-        cell = int(sight.cell[place])
-        entries = (sight.owner() == cell).nonzero()[:, 0].tolist()
+    assert set(plan.camera.tolist()) == {0, 1}
+    assert len({each for _, each in plan.groups}) > 2
+    assert plan.entry_cells().tolist() == sorted(
+        plan.entry_cells().tolist(), key=plan.cell.tolist().index
+    )
+    for place in range(0, len(plan.cell), 17):
+        cell = int(plan.cell[place])
+        entries = (plan.entry_cells() == cell).nonzero()[:, 0].tolist()
         assert sorted(entries_of(attention, ways, cell)) == sorted(
-            (int(sight.camera[entry]), int(sight.height[entry])) for entry in entries
+            (int(plan.camera[entry]), int(plan.height[entry])) for entry in entries
         )
         logits, values = [], []
         for entry in entries:
-            way, height = ways[sight.camera[entry]], sight.height[entry]
+            way, height = ways[plan.camera[entry]], plan.height[entry]
             pixel, _ = way.project(place_above(cell, attention.heights[height]))
             col, row = pixel.clamp(min=0).tolist()
-            sampled = bilinear(features[0, sight.camera[entry]], row, col)
-            key = attention.keys(sampled) + attention.height[height]
+            sampled = bilinear(features[0, plan.camera[entry]], row, col)
+            key = attention.keys(sampled) + attention.height_embedding[height]
             query = attention.queries(queries[place])
             logits.append((query * key).view(4, 4).sum(1) / 2)
             values.append(attention.values(sampled).view(4, 4))
@@ -175,7 +179,7 @@ def entries_of(attention, ways, cell):
     """Which camera sees the cell at which height."""
     for index, way in enumerate(ways):
         for height, metres in enumerate(attention.heights):
-            if way.sees(place_above(cell, metres)):
+            if way.visible(place_above(cell, metres)):
                 yield index, height
 
 
@@ -183,7 +187,7 @@ def test_cells_worked_on_a_few_at_a_time_are_as_all_at_once(monkeypatch):
     bev, features = frames(cameras=2)
     ways = [[camera(0.0), camera(0.5)]]
     expected = fusion('projected')(bev, GRID, features, ways)
-    monkeypatch.setattr(projected_attention, '_AT_ONCE', 3)
+    monkeypatch.setattr(projected_attention, '_CELLS_AT_ONCE', 3)
     torch.testing.assert_close(fusion('projected')(bev, GRID, features, ways), expected)
 
 
@@ -222,7 +226,10 @@ def test_a_camera_far_away_leaves_no_nan():
         ({'features': torch.zeros(1, 8, 12, 20)}, r'features have shape \(1, 8, 12, 20\)'),
         ({'features': [torch.zeros(2, 8, 12, 20)]}, r'\(2, 8, 12, 20\); expected \(1, 8, rows'),
         ({'cameras': [[camera(), camera()]]}, r'cameras are \[2\] beside features of 1;'),
-        ({'features': torch.zeros(1, 1, 8, 6, 10)}, '20 x 12 pixels; expected 10 x 6'),
+        (
+            {'features': torch.zeros(1, 1, 8, 6, 10)},
+            'camera image is 20 x 12 pixels; expected 10 x 6',
+        ),
     ],
 )
 def test_shapes_that_do_not_fit_are_refused(change, error):
