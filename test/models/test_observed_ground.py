@@ -11,7 +11,7 @@ from tiny_bev_ros.models.observed_ground import box_bottom_height, observed_cell
 GRID = BevGrid((0, 16), (-8, 8), (-3, 1), 1.0)
 
 
-def test_cells_near_a_point_are_looked_at():
+def test_cells_near_a_point_are_observed():
     found = observed_cells(torch.tensor([5, 0]), torch.tensor([6, 15]), GRID.shape)
     expected = torch.zeros(GRID.shape, dtype=torch.bool)
     expected[3:8, 4:9] = True
@@ -34,7 +34,7 @@ def test_the_road_is_as_high_as_the_points_on_it():
     assert road_height(points[:0], drivable, GRID) is None
 
 
-def test_what_objects_stand_on():
+def test_the_bottom_of_boxes():
     boxes = torch.tensor([[9.0, 0, z, 4, 2, 1.6, 0] for z in (-1.0, -0.9, 3.0)])
     assert box_bottom_height(boxes) == pytest.approx(-1.7)
     assert box_bottom_height(boxes[:0]) is None

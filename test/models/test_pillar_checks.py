@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pillars that do not fit a map: a kernel would write beside it, in silence."""
+"""Pillars that do not fit a map are refused, as a kernel would silently write beside it."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_right_ones_are_taken_in_any_order(dtype: torch.dtype):
     'wrong',
     [torch.zeros(4, 20, 30), torch.zeros(0, 4, 20, 30), torch.zeros(1, 4, 0, 30)],
 )
-def test_what_is_no_pseudo_image_is_refused(wrong: torch.Tensor):
+def test_other_shapes_than_a_pseudo_image_are_refused(wrong: torch.Tensor):
     with pytest.raises(TinyBevError, match='pseudo-image has shape'):
         engine()(wrong)
     with pytest.raises(TinyBevError, match=r'pseudo-image is torch\.int64; expected a float'):

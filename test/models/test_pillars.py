@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Grouping points by pillar, and putting pillars on the map."""
+"""Sorting of points into pillars, and scattering of pillars into a pseudo-image."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.models import scatter
 from tiny_bev_ros.models.pillars import decorate, keep_first, pillarize
 
-# 3 rows along y, 4 columns along x, of 0.5 m.
+# Grid of 3 rows along y and 4 columns along x, of 0.5 m.
 GRID = BevGrid((0.0, 2.0), (-0.5, 1.0), (-1.0, 3.0), 0.5)
 POINTS = torch.tensor(
     [
@@ -37,10 +37,10 @@ def test_pillarize_sorts_points_by_pillar_and_keeps_their_order():
 @pytest.mark.parametrize(
     ('point', 'cell'),
     [
-        ((0.0, -0.5, -1.0), [0, 0]),  # every lower edge is inside
+        ((0.0, -0.5, -1.0), [0, 0]),  # lower edges are inside
         ((0.5, 0.0, 0.0), [1, 1]),  # an edge belongs to the cell above it
         ((1.999, 0.999, 2.999), [2, 3]),
-        ((2.0, 0.0, 0.0), None),  # no upper edge is
+        ((2.0, 0.0, 0.0), None),  # upper edges are not
         ((0.0, 1.0, 0.0), None),
         ((0.0, 0.0, 3.0), None),
         ((-0.001, 0.0, 0.0), None),
@@ -73,7 +73,7 @@ def test_keep_first_keeps_the_first_of_the_cloud():
 
 def test_decorations_in_their_order():
     rows = decorate(pillarize(POINTS, GRID), GRID, centre_axes=3)
-    # The second of three points at (0.1, -0.4, 0), (0.2, -0.1, 2), (0.4, -0.3, 1), in
+    # Second of three points at (0.1, -0.4, 0), (0.2, -0.1, 2), (0.4, -0.3, 1), in
     # a cell with its centre at (0.25, -0.25, 1).
     expected = [0.2, -0.1, 2.0, 0.5, -1 / 30, 1 / 6, 1.0, -0.05, 0.15, 1.0]
     torch.testing.assert_close(rows[1], torch.tensor(expected), rtol=0, atol=1e-6)

@@ -38,8 +38,8 @@ class PillarFeatureNet(nn.Module):
         out_channels: number of channels of a pillar's features.
         max_points: points per pillar, None for all.
         legacy_offsets: replace x, y (and z with 10 or 11 channels) by the offset to the centre as
-            well: what mmdetection3d's ``legacy=True`` computes, the default of its pillar
-            encoder, with which its KITTI networks were trained.
+            well, like mmdetection3d's ``legacy=True``, the default of its pillar encoder, with
+            which its KITTI networks were trained.
 
     Raises:
         TinyBevError: an argument is not allowed.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Attention within windows: who sees whom, and that it is attention as it is defined."""
+"""Attention within windows: the receptive field, and equality with the definition."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ def layer(shift, window=4, channels=8, heads=2):
         return _Layer(channels, heads, window, shift).double().eval()
 
 
-def seen_by(made, row, col, shape=(8, 8)):
-    """Which cells of a map the output at one cell depends on, as a set of rows and columns."""
+def receptive_field(made, row, col, shape=(8, 8)):
+    """Rows and columns of the cells on which the output at one cell depends."""
     cells = torch.randn(1, *shape, 8, dtype=torch.float64, requires_grad=True)
     made(cells)[0, row, col].pow(2).sum().backward()
     rows, cols = (cells.grad.abs().sum(3)[0] > 1e-12).nonzero(as_tuple=True)
     return set(rows.tolist()), set(cols.tolist())
 
 
-def test_a_cell_sees_its_window_alone():
-    assert seen_by(layer(shift=0), 1, 6) == ({0, 1, 2, 3}, {4, 5, 6, 7})
+def test_a_cell_attends_to_its_window_alone():
+    assert receptive_field(layer(shift=0), 1, 6) == ({0, 1, 2, 3}, {4, 5, 6, 7})
 
 
 def test_shifted_windows_lie_across_the_others_and_do_not_wrap():
     made = layer(shift=2)
-    assert seen_by(made, 3, 3) == ({2, 3, 4, 5}, {2, 3, 4, 5})
-    assert seen_by(made, 0, 7) == ({0, 1}, {6, 7})
+    assert receptive_field(made, 3, 3) == ({2, 3, 4, 5}, {2, 3, 4, 5})
+    assert receptive_field(made, 0, 7) == ({0, 1}, {6, 7})
 
 
-def test_a_window_that_leaves_the_map_sees_what_is_on_it():
-    assert seen_by(layer(shift=0), 5, 4, shape=(6, 5)) == ({4, 5}, {4})
+def test_a_window_over_the_edge_attends_to_cells_on_the_map():
+    assert receptive_field(layer(shift=0), 5, 4, shape=(6, 5)) == ({4, 5}, {4})
 
 
 def test_it_is_attention_with_a_bias_of_relative_position():

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The weights that come with the package: what they say of themselves, and what they find."""
+"""Shipped weights: their metadata and their accuracy."""
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -26,12 +27,13 @@ from tiny_bev_ros.training.simulated import simulated
 from tiny_bev_ros.training.simulated_camera import GRID, sighted
 from tiny_bev_ros.training.training_config import TrainConfig, from_dict, read_config
 
-CONFIG = Path(__file__).resolve().parents[3] / 'config'
+ROOT = Path(__file__).resolve().parents[3]
+CONFIG = ROOT / 'config'
 STREET = weights_file('street')
 
 
 @pytest.mark.parametrize('name', WEIGHTS)
-def test_they_say_how_they_were_made(name):
+def test_metadata_hold_the_training(name):
     path = Path(weights_file(name))
     assert path.stat().st_size < 8 * 2**20
     origin = read_metadata(path).origin
@@ -41,14 +43,20 @@ def test_they_say_how_they_were_made(name):
     assert made == read_config(CONFIG / f'train_{name}.yaml')
 
 
+@pytest.mark.parametrize('name', [*WEIGHTS, MARKED])
+def test_the_model_card_has_their_digest(name):
+    digest = hashlib.sha256(Path(weights_file(name)).read_bytes()).hexdigest()
+    assert f'`{name}.safetensors` `{digest}`' in (ROOT / 'docs/model_card.md').read_text()
+
+
 @pytest.mark.parametrize('name', WEIGHTS)
-def test_their_parameters_fit_them(name):
+def test_the_parameters_of_nodes_fit_the_metadata(name):
     (values,) = yaml.safe_load((CONFIG / f'weights_{name}.yaml').read_text()).values()
     values = values['ros__parameters']
-    said = read_metadata(weights_file(name))
-    network = said.network
-    assert values['grid']['cell'] == said.cell
-    assert tuple(values['grid']['z_range']) == said.z_range
+    metadata = read_metadata(weights_file(name))
+    network = metadata.network
+    assert values['grid']['cell'] == metadata.cell
+    assert tuple(values['grid']['z_range']) == metadata.z_range
     assert values['backbone'] == {
         'name': network['backbone'],
         'in_channels': network['pfn_channels'],
@@ -59,16 +67,16 @@ def test_their_parameters_fit_them(name):
     assert values['heads'] == list(network['heads'])
 
 
-def test_those_of_the_demo_with_a_camera_say_how_they_were_made():
+def test_metadata_of_the_fusion_demo_hold_the_training():
     path = Path(weights_file(MARKED))
     assert path.stat().st_size < 8 * 2**20
-    said = read_metadata(path)
-    assert said.origin['command'] == 'fusion_proof --modes fused --seeds 0'
-    assert 'dirty' not in said.origin['commit']
+    metadata = read_metadata(path)
+    assert metadata.origin['command'] == 'fusion_proof --modes fused --seeds 0'
+    assert 'dirty' not in metadata.origin['commit']
     (values,) = yaml.safe_load((CONFIG / f'weights_{MARKED}.yaml').read_text()).values()
     grid = make_grid(flat(values['ros__parameters']))
     assert grid == GRID
-    assert (said.cell, said.z_range) == (GRID.cell, GRID.z_range)
+    assert (metadata.cell, metadata.z_range) == (GRID.cell, GRID.z_range)
 
 
 def flat(values, prefix=''):
@@ -79,27 +87,27 @@ def flat(values, prefix=''):
     return found
 
 
-def test_a_camera_tells_what_a_lidar_cannot_and_may_be_unplugged():
-    """On frames that they have not seen; docs/fusion.md has 300 of them."""
+def test_a_camera_adds_to_a_lidar_and_may_be_unplugged():
+    """Accuracy on frames outside the training; docs/fusion.md has it for 300 frames."""
     network = build_network('fused', 0)
     network.load_state_dict(load_file(weights_file(MARKED)))
     network.eval()
-    seeing, blind = ClassAP(), ClassAP()
+    with_camera, without = ClassAP(), ClassAP()
     for seed in range(2 * EXAM_SEED, 2 * EXAM_SEED + 16):
         sight = sighted(seed)
-        seeing.add(sight.frame, detect(network, sight, 'fused'))
-        blind.add(sight.frame, detect(network, sight, 'fused', unplugged=True))
-    assert seeing.mean() > blind.mean() + 0.08
-    assert blind.mean() > 0.45
+        with_camera.add(sight.frame, detect(network, sight, 'fused'))
+        without.add(sight.frame, detect(network, sight, 'fused', unplugged=True))
+    assert with_camera.mean() > without.mean() + 0.08
+    assert without.mean() > 0.45
 
 
-def test_intensity_is_not_looked_at():
+def test_intensity_is_ignored():
     network, _ = load_weights(STREET)
     assert (network.pfn.linear.weight[:, 3] == 0).all()
 
 
-def test_streets_that_they_have_not_seen():
-    """Another seed, and a sensor that was not trained with."""
+def test_accuracy_on_unseen_streets():
+    """Accuracy on frames of another seed and of a sensor that is not in the training."""
     torch.set_num_threads(2)
     detector = Detector(STREET, (-51.2, 51.2), (-51.2, 51.2))
     exams = [simulated_eval_frame(str(seed), simulated(seed, ('vlp32',))) for seed in range(8)]
@@ -115,7 +123,7 @@ def test_streets_that_they_have_not_seen():
 
 
 def test_real_streets(data_dir):
-    """The exam of docs/model_card.md, with some room for other machines."""
+    """Evaluation of docs/model_card.md, with a margin for other machines."""
     detector = Detector(STREET, (0.0, 51.2), (-25.6, 25.6))
     folder = KittiFolder(data_dir / 'kitti')
     score = evaluate(detector, list(kitti_eval_frames(folder)), len(folder)).score
@@ -128,13 +136,13 @@ def test_real_streets(data_dir):
 def test_a_node_refuses_a_grid_of_other_cells():
     context = rclpy.Context()
     context.init(domain_id=104)
-    description = read_metadata(STREET)
+    metadata = read_metadata(STREET)
     values = {
         **dict.fromkeys(CHECKPOINTS, STREET),
         'grid.cell': 0.16,
         'grid.x_range': [0.0, 16.0],
         'grid.y_range': [-8.0, 8.0],
-        'grid.z_range': list(description.z_range),
+        'grid.z_range': list(metadata.z_range),
         'pfn.out_channels': 32,
         'backbone.name': 'fpn',
         'backbone.in_channels': 32,

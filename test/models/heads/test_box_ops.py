@@ -35,7 +35,7 @@ def test_corners_turn_with_the_box():
         (box(length=1, width=1), 1.0),
         (box(length=1, width=1, yaw=0.7), 1.0),
         (box(yaw=math.pi / 2), 4.0),
-        # A square of side 2 turned by 45 degrees: two of its corners stick out.
+        # Square of side 2 turned by 45 degrees, two of whose corners stick out.
         (box(length=2, width=2, yaw=math.pi / 4), 4 - 2 * (math.sqrt(2) - 1) ** 2),
         (box(2, 1, length=2, width=2), 1.0),
     ],
@@ -90,7 +90,7 @@ def test_suppression_keeps_the_best_of_each_class():
     scores = torch.tensor([0.6, 0.9, 0.5, 0.3, 0.8])
     labels = torch.tensor([0, 0, 0, 0, 1])
     assert nms_bev(some, scores, labels, 0.15).tolist() == [1, 4, 3]
-    # One that is gone hides nobody.
+    # A removed box removes no others.
     chain = boxes(box(0), box(2.5), box(5))
     kept = nms_bev(chain, torch.tensor([0.9, 0.8, 0.7]), torch.zeros(3, dtype=torch.long), 0.1)
     assert kept.tolist() == [0, 2]

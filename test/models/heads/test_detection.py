@@ -29,7 +29,7 @@ def batch(targets):
 
 
 def perfect(targets):
-    """Maps as a network that has learnt all would say them."""
+    """Maps of a network that predicts its targets exactly."""
     heatmap = torch.where(targets.heatmap == 1, 8.0, -8.0)
     box = targets.box
     return DetectionMaps(
@@ -48,11 +48,11 @@ def test_maps_have_the_size_of_the_features():
     assert [each.shape[1] for each in maps] == [3, 2, 1, 3, 2, 1]
     assert all(each.shape == (2, each.shape[1], 9, 7) for each in maps)
     assert all(each.dtype == torch.float32 for each in maps)
-    # At first nothing is found.
+    # An untrained head finds nothing.
     assert maps.heatmap.sigmoid().max() < 0.05
 
 
-def test_what_is_drawn_is_found_again():
+def test_drawn_targets_decode_to_their_boxes():
     found = decode(perfect(targets_of(*EVERYTHING)), GRID, (0.5,) * 3)[0]
     assert sorted(found.labels.tolist()) == [0, 1, 2]
     for box, label in zip(*EVERYTHING, strict=True):
@@ -108,7 +108,7 @@ def test_nothing_and_nonsense():
     assert found.boxes.isfinite().all()
 
 
-def test_wrong_grid_and_thresholds_are_told():
+def test_wrong_grid_and_thresholds_are_refused():
     maps = perfect(targets_of(*EVERYTHING))
     with pytest.raises(TinyBevError, match=r'maps are \(40, 48\) cells; expected \(40, 47\)'):
         decode(maps, BevGrid((0, 23.5), (-10, 10), (-3, 1), 0.5), (0.5,) * 3)
@@ -116,7 +116,7 @@ def test_wrong_grid_and_thresholds_are_told():
         decode(maps, GRID, (0.5,) * 2)
 
 
-def test_loss_is_least_where_all_is_right():
+def test_the_loss_is_least_for_exact_maps():
     targets = batch(targets_of(*EVERYTHING))
     right = perfect(targets_of(*EVERYTHING))
     least = sum(detection_loss(right, targets).values())
@@ -126,7 +126,7 @@ def test_loss_is_least_where_all_is_right():
         assert sum(detection_loss(worse, targets).values()) > least + 0.05, name
 
 
-def test_what_is_ignored_costs_nothing():
+def test_ignored_objects_cost_nothing():
     boxes, labels = EVERYTHING
     ignored = torch.tensor([True, False, False])
     targets = batch(targets_of(boxes, labels, ignored))

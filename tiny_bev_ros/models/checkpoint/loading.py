@@ -123,7 +123,7 @@ def _find(module: nn.Module, file: WeightFile, path: str | Path) -> Part:
     else:
         part = find_part(path, file.maps, own, others=isinstance(module, nn.ModuleDict))
     faults = [
-        f'{part.place}{key} {fault}'
+        f'{part.prefix}{key} {fault}'
         for key, value in part.values.items()
         if (fault := _value_fault(key, value))
     ]
@@ -136,7 +136,7 @@ def _find_pfn(own: Mapping[str, Tensor], file: WeightFile, path: str | Path) -> 
     if any(_SECOND_LAYER.search(key) for values in file.maps.values() for key in values):
         raise TinyBevError(f'{path} holds a PFN of several layers; expected one layer')
     part = find_part(path, file.maps, own, adapt=_flatten_linear)
-    if 'reader' in part.place.split('.') and part.values['linear.weight'].shape[1] == 10:
+    if 'reader' in part.prefix.split('.') and part.values['linear.weight'].shape[1] == 10:
         raise TinyBevError(
             f'{path} holds a det3d PFN of 10 channels, which are x, y, z, intensity, time and '
             '5 offsets; expected 9'
@@ -155,13 +155,13 @@ def _flatten_linear(values: dict[str, Any]) -> dict[str, Any]:
 def _describe(module: nn.Module, part: Part, unread: list[str]) -> str:
     style, rest = 'tiny_bev_ros', ''
     if isinstance(module, PillarFeatureNet):
-        words = part.place.split('.')
+        words = part.prefix.split('.')
         style = next((_PFN_STYLES[word] for word in words if word in _PFN_STYLES), 'bare')
     if unread:
         names = ', '.join(shown(name) for name in unread[:_LISTED])
         more = f' and {len(unread) - _LISTED} more' if len(unread) > _LISTED else ''
         rest = f'; left unread, as they are no tensors: {names}{more}'
-    return f'{style} key names, {shown(part.place) or "no prefix"}{rest}'
+    return f'{style} key names, {shown(part.prefix) or "no prefix"}{rest}'
 
 
 def _value_fault(key: str, value: Tensor) -> str:
