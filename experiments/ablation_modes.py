@@ -19,9 +19,7 @@ from torch.utils.data import Dataset
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
-from tiny_bev_ros.models.bev_detector import features_of
 from tiny_bev_ros.models.camera.geometry import Camera
-from tiny_bev_ros.models.fusion_detector import FusionDetector
 from tiny_bev_ros.models.heads.box_ops import iou_bev
 from tiny_bev_ros.models.heads.detection import Detections, decode
 from tiny_bev_ros.training.average_precision import Ranking
@@ -59,14 +57,11 @@ class ModeDetector(TrainableDetector):
         TinyBevError: the mode is unknown.
     """
 
-    network: FusionDetector
-
     def __init__(self, mode: str, config: ModelConfig = CONFIG.network, seed: int = 0) -> None:
         if mode not in MODES:
             raise TinyBevError(f'mode is {mode!r}; expected one of {", ".join(MODES)}')
         fused_channels = config.pfn_channels if mode == 'camera' else config.out_channels
         network = build_network(config, seed, fused_channels)
-        assert isinstance(network, FusionDetector)
         super().__init__(network)
         self.mode = mode
 
@@ -80,11 +75,13 @@ class ModeDetector(TrainableDetector):
         """Computes the BEV features of the mode; in 'fused' those of the LiDAR come first."""
         network = self.network
         if self.mode == 'lidar':
-            return features_of(network.pfn, network.backbone, points, grids)
+            return network.encode_bev(points, grids)
         if self.mode == 'camera':
-            assert images is not None
+            assert images is not None and network.fusion is not None
             empty = torch.zeros(len(points), network.fusion.channels, *grids[0].shape)
-            return network.backbone(network.look(empty, grids[0], images, cameras))
+            fused: Tensor = network.fuse_cameras(empty, grids[0], images, cameras)
+            features: Tensor = network.backbone(fused)
+            return features
         return super().features(points, grids, images, cameras)
 
 

@@ -15,7 +15,7 @@ from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.inference.loaded_models import LoadedModels
 from tiny_bev_ros.models import PillarFeatureNet, build_backbone, seeded
-from tiny_bev_ros.models.bev_detector import build_heads
+from tiny_bev_ros.models.heads.head_registry import build_heads
 from tiny_bev_ros.resources import WEIGHTS, weights_file
 from tiny_bev_ros.sim import LIDARS, ego_pose, plan_of, scan, street
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.models import PillarFeatureNet
-from tiny_bev_ros.models.pillars import group
+from tiny_bev_ros.models.pillars import pillarize
 
 MAX_POINTS = 32
 
@@ -24,7 +24,7 @@ def voxelise(points: Tensor, grid: BevGrid) -> tuple[Tensor, Tensor, Tensor]:
         Voxels (P,32,F) float32, their numbers of points (P,) int64, at most 32, and cells (P,2)
         int64 [row, col].
     """
-    pillars = group(points, grid)
+    pillars = pillarize(points, grid)
     first = pillars.counts.cumsum(0) - pillars.counts
     rank = torch.arange(len(pillars.pillar)) - first[pillars.pillar]
     kept = rank < MAX_POINTS

@@ -18,7 +18,7 @@ from tiny_bev_ros.messages.camera_info import decode_camera_info
 from tiny_bev_ros.messages.detection_boxes import decode_objects
 from tiny_bev_ros.messages.image import decode_image
 from tiny_bev_ros.messages.point_cloud import decode_cloud
-from tiny_bev_ros.models.camera.extrinsics import from_pose
+from tiny_bev_ros.models.camera.extrinsics import extrinsics_from_pose
 from tiny_bev_ros.sim import LIDARS, ego_pose, plan_of, scan, street
 
 
@@ -70,11 +70,11 @@ def test_a_camera_beside_it(tmp_path: Path) -> None:
     image = decode_image(deserialize_message(images[0].data, Image))
     assert image.shape == (240, 640, 3)
     # Near ground that the LiDAR sees is grey in the image; above the houses there is blue.
-    seen = replace(info, from_points=from_pose(pose))
+    seen = replace(info, extrinsics=extrinsics_from_pose(pose))
     points = torch.from_numpy(
         decode_cloud(deserialize_message(clouds[0].data, PointCloud2)).points[:, :3].copy()
     )
-    near = points[seen.sees(points) & (points[:, 2] < -1.4) & (points[:, :2].norm(dim=1) < 12)]
+    near = points[seen.visible(points) & (points[:, 2] < -1.4) & (points[:, :2].norm(dim=1) < 12)]
     col, row = seen.project(near)[0].round().long().clamp(min=0).T
     colours = image[row.clamp(max=239), col.clamp(max=639)].astype(int)
     assert len(near) > 500

@@ -39,7 +39,7 @@ def test_a_cell_looks_where_it_lies():
 
 def test_a_camera_that_sees_no_cell_looks_nowhere():
     fusion, bev, features = parts()
-    away = replace(IMAGE, from_points=torch.tensor(AWAY, dtype=torch.float64))
+    away = replace(IMAGE, extrinsics=torch.tensor(AWAY, dtype=torch.float64))
     attended = attended_pixels(fusion, bev, GRID, features, away.scaled((50, 15)), away, CELL)
     assert attended.pixels.shape == (0, 2)
     assert attended.weights.shape == (0,)

@@ -31,7 +31,7 @@ from tiny_bev_ros.models import (
     scatter,
     seeded,
 )
-from tiny_bev_ros.models.bev_detector import build_heads
+from tiny_bev_ros.models.heads.head_registry import build_heads
 
 CPU = torch.device('cpu')
 GRID = BevGrid((0, 8), (-4, 4), (-3, 1), 0.5)

@@ -63,8 +63,8 @@ def test_a_missing_camera_is_as_none(mode):
 
 
 def test_a_camera_that_sees_nothing_of_the_map_is_named():
-    back, eye = replace(view(1)[1], from_points=torch.eye(4, dtype=torch.float64)), view(1)[1]
-    back.from_points[2, 3] = -50.0
+    back, eye = replace(view(1)[1], extrinsics=torch.eye(4, dtype=torch.float64)), view(1)[1]
+    back.extrinsics[2, 3] = -50.0
     stage, views = make(), [view(1), (view(2)[0], back)]
     assert stage.blind(GRID, [eye, back]) == (1,)
     assert stage.blind(GRID, [eye]) == stage.blind(GRID, []) == ()

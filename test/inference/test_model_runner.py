@@ -25,7 +25,7 @@ from tiny_bev_ros.models import (
     make_camera,
     seeded,
 )
-from tiny_bev_ros.models.bev_detector import build_heads
+from tiny_bev_ros.models.heads.head_registry import build_heads
 
 CPU = torch.device('cpu')
 CONFIG = ExecutionConfig(CPU)

@@ -40,7 +40,7 @@ def test_a_camera_and_what_it_sees_come_back(lens):
     assert torch.equal(read.camera.intrinsics, camera.intrinsics)
     assert torch.equal(read.camera.distortion, camera.distortion)
     # Where the camera is mounted is not in the message.
-    assert torch.equal(read.camera.from_points, torch.eye(4, dtype=torch.float64))
+    assert torch.equal(read.camera.extrinsics, torch.eye(4, dtype=torch.float64))
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ def test_what_is_read():
     assert camera.size == (1242, 375)
     assert camera.intrinsics.flatten().tolist() == K
     assert camera.distortion.tolist() == [*D, 0.0, 0.0, 0.0]
-    assert torch.equal(camera.from_points, torch.eye(4, dtype=torch.float64))
+    assert torch.equal(camera.extrinsics, torch.eye(4, dtype=torch.float64))
 
 
 def test_r_and_p_say_nothing_and_a_rectified_image_has_no_d():

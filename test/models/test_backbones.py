@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every registered backbone must do, and the numbers of TinyBEVBackbone."""
+"""Requirements on every registered backbone, and the parameters of TinyBEVBackbone."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def image(batch, channels, rows, cols, seed=1):
 
 @every_backbone
 @pytest.mark.parametrize(('rows', 'cols'), [(16, 24), (17, 24), (16, 23), (9, 7), (1, 1)])
-def test_output_is_as_feature_info_says(name, rows, cols):
+def test_the_output_has_the_shape_of_feature_info(name, rows, cols):
     backbone = build(name).eval()
     with torch.inference_mode():
         output = backbone(image(1, backbone.in_channels, rows, cols))
@@ -35,7 +35,7 @@ def test_output_is_as_feature_info_says(name, rows, cols):
 
 
 @every_backbone
-def test_every_feature_is_what_its_module_computes(name):
+def test_every_feature_is_the_output_of_its_module(name):
     backbone = build(name).eval()
     maps = {}
     for info in backbone.feature_info:
@@ -122,7 +122,7 @@ def test_cuda_agrees_with_the_cpu(name):
     torch.testing.assert_close(found, expected, rtol=1e-2, atol=1e-2)
 
 
-def test_tiny_has_the_parameters_that_its_docstring_tells():
+def test_tiny_has_the_parameters_of_its_docstring():
     count = sum(parameter.numel() for parameter in TinyBEVBackbone().parameters())
     assert count == 300_352
     assert f'{count:,}' in TinyBEVBackbone.__doc__

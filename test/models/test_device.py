@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names of devices, and what is said where there is none."""
+"""Names of devices, and the reasons given where CUDA does not work."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.models import cuda_unavailable_reason, resolve_device
 from tiny_bev_ros.nodes.model_factory import make_device
 
-# What PyTorch says, from its sources, where `is_available` says only no.
+# Messages in PyTorch's sources for which `is_available` only returns False.
 TOO_OLD = (
     'The NVIDIA driver on your system is too old (found version 11040). Please update your GPU '
     'driver by downloading and installing a new version from the URL: http://www.nvidia.com/'
@@ -24,7 +24,7 @@ NO_DRIVER = 'Found no NVIDIA driver on your system. Please check that you have a
 
 @pytest.fixture
 def without(monkeypatch):
-    """Lets PyTorch be built for CUDA and refuse to begin with it."""
+    """Pretends that PyTorch is built for CUDA and fails to initialise it."""
 
     def refuse(text: str) -> None:
         def init() -> None:
@@ -58,7 +58,7 @@ def test_the_cpu_is_taken_by_name_and_where_there_is_no_cuda(without):
 
 @pytest.mark.parametrize('name', ['cuda', 'cuda:0'])
 @pytest.mark.parametrize('text', [TOO_OLD, NONE_VISIBLE, NO_DRIVER])
-def test_what_pytorch_says_is_said(without, name, text):
+def test_the_reason_of_pytorch_is_given(without, name, text):
     without(text)
     with pytest.raises(TinyBevError) as caught:
         resolve_device(name)
@@ -82,19 +82,19 @@ def test_a_pytorch_without_cuda_is_named():
     assert reason in cuda_unavailable_reason()
 
 
-def test_a_node_says_why_auto_became_the_cpu(without):
+def test_a_node_logs_why_auto_became_the_cpu(without):
     without(TOO_OLD)
-    told = SimpleNamespace(lines=[])
-    told.info = told.lines.append
+    logger = SimpleNamespace(lines=[])
+    logger.info = logger.lines.append
     for name in ('auto', 'cpu'):
-        make_device({'device': name, 'num_threads': 0}, told)
-    assert told.lines == [
+        make_device({'device': name, 'num_threads': 0}, logger)
+    assert logger.lines == [
         f'computing on cpu, as PyTorch finds no CUDA device ({TOO_OLD})',
         'computing on cpu',
     ]
 
 
-def test_a_device_on_which_nothing_runs_is_none(acted):
+def test_a_device_that_does_not_work_is_not_used(acted):
     acted.broken = RuntimeError('CUDA error: no kernel image is available for execution\nmore')
     assert resolve_device('auto') == torch.device('cpu')
     reason = 'cuda:0 does not work (CUDA error: no kernel image is available for execution)'
@@ -104,7 +104,7 @@ def test_a_device_on_which_nothing_runs_is_none(acted):
     assert str(caught.value) == f"device is 'cuda', but {reason}; expected auto or cpu"
 
 
-def test_a_full_device_is_one(acted):
+def test_a_full_device_is_used(acted):
     acted.broken = torch.cuda.OutOfMemoryError('CUDA out of memory')
     assert resolve_device('auto') == torch.device('cuda', 0)
 

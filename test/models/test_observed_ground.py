@@ -6,20 +6,20 @@ import pytest
 import torch
 
 from tiny_bev_ros.grid import BevGrid
-from tiny_bev_ros.models.observed_ground import looked_at, road_height, standing_height
+from tiny_bev_ros.models.observed_ground import box_bottom_height, observed_cells, road_height
 
 GRID = BevGrid((0, 16), (-8, 8), (-3, 1), 1.0)
 
 
-def test_cells_near_a_point_are_looked_at():
-    found = looked_at(torch.tensor([5, 0]), torch.tensor([6, 15]), GRID.shape)
+def test_cells_near_a_point_are_observed():
+    found = observed_cells(torch.tensor([5, 0]), torch.tensor([6, 15]), GRID.shape)
     expected = torch.zeros(GRID.shape, dtype=torch.bool)
     expected[3:8, 4:9] = True
     expected[:3, 13:] = True
     assert torch.equal(found, expected)
     nothing = torch.zeros(0, dtype=torch.int64)
-    assert not looked_at(nothing, nothing, GRID.shape).any()
-    assert looked_at(torch.tensor([1]), torch.tensor([0]), (2, 1)).all()
+    assert not observed_cells(nothing, nothing, GRID.shape).any()
+    assert observed_cells(torch.tensor([1]), torch.tensor([0]), (2, 1)).all()
 
 
 def test_the_road_is_as_high_as_the_points_on_it():
@@ -34,7 +34,7 @@ def test_the_road_is_as_high_as_the_points_on_it():
     assert road_height(points[:0], drivable, GRID) is None
 
 
-def test_what_objects_stand_on():
+def test_the_bottom_of_boxes():
     boxes = torch.tensor([[9.0, 0, z, 4, 2, 1.6, 0] for z in (-1.0, -0.9, 3.0)])
-    assert standing_height(boxes) == pytest.approx(-1.7)
-    assert standing_height(boxes[:0]) is None
+    assert box_bottom_height(boxes) == pytest.approx(-1.7)
+    assert box_bottom_height(boxes[:0]) is None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The pillar feature net against a loop over pillars and a trained network's outputs."""
+"""PillarFeatureNet against a loop over pillars and against a trained network's outputs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SMALL = BevGrid((-4.0, 4.0), (-3.0, 3.0), (-2.0, 2.0), 0.5)
 
 
 def make(in_channels=10, seed=0, **options):
-    """A net whose batch norm does something, in eval mode."""
+    """Net in eval mode with a batch norm that changes its input."""
     with seeded(seed):
         net = PillarFeatureNet(in_channels, 16, **options)
         torch.nn.init.normal_(net.norm.running_mean)
@@ -35,7 +35,7 @@ def cloud(count=500, values=4, seed=0):
 
 
 def by_loop(net, points, grid):
-    """What the net should give: one pillar after the other, in float64."""
+    """Expected output of the net: one pillar after the other, in float64."""
     points = points.numpy()
     low = np.array([grid.x_range[0], grid.y_range[0]], np.float32)
     index = np.floor((points[:, :2] - low) / np.float32(grid.resolution)).astype(int)
@@ -93,7 +93,7 @@ def test_a_real_sweep_gives_the_features_of_a_loop(data_dir, max_points):
 
 
 def trained(data_dir, tmp_path):
-    """The trained KITTI net, loaded as a user would, and its true inputs and outputs."""
+    """Trained KITTI net, loaded as a user would, with recorded inputs and outputs."""
     weights = np.load(data_dir / 'weights' / 'lingxe01_kitti_pfn_openpcdet_keys.npz')
     state = {key: torch.from_numpy(weights[key]) for key in weights}
     torch.save({'model_state': state}, tmp_path / 'kitti.pth')
@@ -178,7 +178,7 @@ def test_the_points_are_left_as_they_were(legacy_offsets):
 
 
 def padded(net, points, grid):
-    """The (P, max_points, in_channels) tensor of all slots."""
+    """Tensor (P, max_points, in_channels) of all slots."""
     rows, pillars = [], []
     net.encode = lambda rows_, pillar, count: rows.append(rows_) or pillars.append(pillar) or rows_
     net.train()(points, grid)
@@ -198,7 +198,7 @@ def test_training_statistics_count_the_padding():
     torch.testing.assert_close(net.norm.running_var, 0.99 * var + 0.01 * values.var(dim=0))
 
 
-def test_one_row_of_padding_gives_what_all_of_it_would():
+def test_one_row_of_padding_is_enough():
     net = make(max_points=8)
     slots = padded(net, cloud(), SMALL)
     with torch.inference_mode():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pillars that do not fit a map: a kernel would write beside it, in silence."""
+"""Pillars that do not fit a map are refused, as a kernel would silently write beside it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tiny_bev_ros.inference.head_runner import HeadRunner
 from tiny_bev_ros.inference.numba_support import numba_unavailable_reason
 from tiny_bev_ros.inference.sparse import sparse_path
 from tiny_bev_ros.models import build_backbone, scatter
-from tiny_bev_ros.models.bev_detector import build_heads
+from tiny_bev_ros.models.heads.head_registry import build_heads
 
 CPU = torch.device('cpu')
 SHAPE = (20, 30)
@@ -28,7 +28,7 @@ WRONG: list[tuple[Any, Any, Any, str]] = [
     (FEATURES, [[0, -1], [7, 9], [19, 29]], SHAPE, 'pillar 0 is row 0, column -1; expected'),
     (FEATURES, [[0, 0], [-2, 9], [19, 29]], SHAPE, 'pillar 1 is row -2, column 9; expected'),
     (FEATURES, [[0, 0], [2**62, 9], [19, 29]], SHAPE, f'row {2**62}, column 9; expected'),
-    (FEATURES, [[7, 9], [0, 0], [7, 9]], SHAPE, 'row 7, column 9 is there more than once'),
+    (FEATURES, [[7, 9], [0, 0], [7, 9]], SHAPE, 'row 7, column 9 has more than one pillar'),
     (FEATURES, [[0, 0]] * 5, SHAPE, r'\(3, 4\) and cells \(5, 2\); expected \(P, C\)'),
     (FEATURES, [0, 7, 19], SHAPE, r'cells \(3,\); expected'),
     (FEATURES, [[0, 0, 0]] * 3, SHAPE, r'cells \(3, 3\); expected'),
@@ -77,7 +77,7 @@ def test_right_ones_are_taken_in_any_order(dtype: torch.dtype):
     'wrong',
     [torch.zeros(4, 20, 30), torch.zeros(0, 4, 20, 30), torch.zeros(1, 4, 0, 30)],
 )
-def test_what_is_no_pseudo_image_is_refused(wrong: torch.Tensor):
+def test_other_shapes_than_a_pseudo_image_are_refused(wrong: torch.Tensor):
     with pytest.raises(TinyBevError, match='pseudo-image has shape'):
         engine()(wrong)
     with pytest.raises(TinyBevError, match=r'pseudo-image is torch\.int64; expected a float'):

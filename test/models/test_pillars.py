@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Grouping points by pillar, and putting pillars on the map."""
+"""Sorting of points into pillars, and scattering of pillars into a pseudo-image."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import torch
 
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.models import scatter
-from tiny_bev_ros.models.pillars import decorate, group, keep_first
+from tiny_bev_ros.models.pillars import decorate, keep_first, pillarize
 
-# 3 rows along y, 4 columns along x, of 0.5 m.
+# Grid of 3 rows along y and 4 columns along x, of 0.5 m.
 GRID = BevGrid((0.0, 2.0), (-0.5, 1.0), (-1.0, 3.0), 0.5)
 POINTS = torch.tensor(
     [
@@ -25,8 +25,8 @@ POINTS = torch.tensor(
 )
 
 
-def test_group_sorts_points_by_pillar_and_keeps_their_order():
-    pillars = group(POINTS, GRID)
+def test_pillarize_sorts_points_by_pillar_and_keeps_their_order():
+    pillars = pillarize(POINTS, GRID)
     assert pillars.cells.tolist() == [[0, 0], [1, 1], [2, 3]]
     assert pillars.cells.dtype == torch.int64
     assert pillars.counts.tolist() == [3, 1, 2]
@@ -37,10 +37,10 @@ def test_group_sorts_points_by_pillar_and_keeps_their_order():
 @pytest.mark.parametrize(
     ('point', 'cell'),
     [
-        ((0.0, -0.5, -1.0), [0, 0]),  # every lower edge is inside
+        ((0.0, -0.5, -1.0), [0, 0]),  # lower edges are inside
         ((0.5, 0.0, 0.0), [1, 1]),  # an edge belongs to the cell above it
         ((1.999, 0.999, 2.999), [2, 3]),
-        ((2.0, 0.0, 0.0), None),  # no upper edge is
+        ((2.0, 0.0, 0.0), None),  # upper edges are not
         ((0.0, 1.0, 0.0), None),
         ((0.0, 0.0, 3.0), None),
         ((-0.001, 0.0, 0.0), None),
@@ -51,20 +51,20 @@ def test_group_sorts_points_by_pillar_and_keeps_their_order():
     ],
 )
 def test_which_edges_are_inside(point, cell):
-    cells = group(torch.tensor([[*point, 1.0]]), GRID).cells
+    cells = pillarize(torch.tensor([[*point, 1.0]]), GRID).cells
     assert cells.tolist() == ([cell] if cell else [])
 
 
-def test_group_of_nothing():
+def test_pillarize_of_nothing():
     for points in (torch.zeros(0, 4), torch.full((5, 4), 100.0)):
-        pillars = group(points, GRID)
+        pillars = pillarize(points, GRID)
         assert pillars.points.shape == (0, 4)
         assert pillars.cells.shape == (0, 2)
         assert len(pillars.counts) == len(pillars.pillar) == 0
 
 
 def test_keep_first_keeps_the_first_of_the_cloud():
-    kept = keep_first(group(POINTS, GRID), 2)
+    kept = keep_first(pillarize(POINTS, GRID), 2)
     assert torch.equal(kept.points, POINTS[[1, 4, 3, 0, 5]])
     assert kept.pillar.tolist() == [0, 0, 1, 2, 2]
     assert kept.counts.tolist() == [2, 1, 2]
@@ -72,22 +72,22 @@ def test_keep_first_keeps_the_first_of_the_cloud():
 
 
 def test_decorations_in_their_order():
-    rows = decorate(group(POINTS, GRID), GRID, centre_axes=3)
-    # The second of three points at (0.1, -0.4, 0), (0.2, -0.1, 2), (0.4, -0.3, 1), in
+    rows = decorate(pillarize(POINTS, GRID), GRID, centre_axes=3)
+    # Second of three points at (0.1, -0.4, 0), (0.2, -0.1, 2), (0.4, -0.3, 1), in
     # a cell with its centre at (0.25, -0.25, 1).
     expected = [0.2, -0.1, 2.0, 0.5, -1 / 30, 1 / 6, 1.0, -0.05, 0.15, 1.0]
     torch.testing.assert_close(rows[1], torch.tensor(expected), rtol=0, atol=1e-6)
 
 
 def test_decorations_without_z_offset():
-    pillars = group(POINTS, GRID)
+    pillars = pillarize(POINTS, GRID)
     with_z = decorate(pillars, GRID, centre_axes=3)
     assert torch.equal(decorate(pillars, GRID, centre_axes=2), with_z[:, :9])
 
 
 @pytest.mark.parametrize('centre_axes', [2, 3])
 def test_legacy_offsets_replace_the_coordinates(centre_axes):
-    pillars = group(POINTS, GRID)
+    pillars = pillarize(POINTS, GRID)
     plain = decorate(pillars, GRID, centre_axes=centre_axes)
     legacy = decorate(pillars, GRID, centre_axes=centre_axes, legacy_offsets=True)
     assert torch.equal(legacy[:, centre_axes:], plain[:, centre_axes:])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Asking for backbones by name."""
+"""Registry of backbones: names, options and refusals."""
 
 from __future__ import annotations
 

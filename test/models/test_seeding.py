@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Random weights that are the same every time."""
+"""Reproducible random weights."""
 
 from __future__ import annotations
 

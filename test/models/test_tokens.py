@@ -55,7 +55,7 @@ def test_maps_of_different_resolution_agree_on_a_place():
     fine, coarse = GRID, BevGrid(GRID.x_range, GRID.y_range, GRID.z_range, 1.5)
     at_fine = from_tokens(position_encoding(fine, 64), fine.shape)
     at_coarse = from_tokens(position_encoding(coarse, 64), coarse.shape)
-    # Every third fine cell, from the second on, has the centre of a coarse one.
+    # Fine cells 1, 4, 7, ... have the centre of a coarse one.
     torch.testing.assert_close(at_fine[:, :, 1::3, 1::3], at_coarse, rtol=0, atol=1e-5)
 
 
@@ -68,7 +68,7 @@ def test_maps_of_different_extent_agree_on_a_place():
     torch.testing.assert_close(part, at_grid, rtol=0, atol=1e-5)
 
 
-def test_every_cell_of_a_large_map_is_told_apart():
+def test_every_cell_of_a_large_map_has_its_own_encoding():
     large = BevGrid((-150.0, 150.0), (-150.0, 150.0), (-3.0, 1.0), 3.0)
     encoding = position_encoding(large, 64)[0]
     distance = torch.cdist(encoding, encoding).fill_diagonal_(torch.inf)

@@ -20,7 +20,7 @@ from tiny_bev_ros.messages.camera_features import labels_of
 from tiny_bev_ros.messages.image import encode_image
 from tiny_bev_ros.messages.tensor import encode_tensor
 from tiny_bev_ros.models import make_camera
-from tiny_bev_ros.models.camera.extrinsics import STILL
+from tiny_bev_ros.models.camera.extrinsics import IDENTITY_EXTRINSICS
 from tiny_bev_ros.models.heads.detection import CLASSES
 from tiny_bev_ros.nodes.bev_node import BevNode
 from tiny_bev_ros.nodes.debug_publisher import DebugPublisher
@@ -63,7 +63,9 @@ def camera_of(made: Bench) -> Callable[[int], None]:
     if isinstance(made.node, FusionNode):
         features = publisher(Float32MultiArray, 'camera_features')
         seen = np.random.default_rng(0).random((1, 64, 3, 5), np.float32)
-        small = make_camera([5.0, 0.0, 2.0, 0.0, 5.0, 1.0, 0.0, 0.0, 1.0], STILL, (5, 3))
+        small = make_camera(
+            [5.0, 0.0, 2.0, 0.0, 5.0, 1.0, 0.0, 0.0, 1.0], IDENTITY_EXTRINSICS, (5, 3)
+        )
         return lambda seconds: features(encode_tensor(seen, labels_of(small, (seconds, 0), 'cam')))
     if not isinstance(made.node, PipelineNode):
         return lambda seconds: None

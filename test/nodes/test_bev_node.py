@@ -37,7 +37,7 @@ from tiny_bev_ros.messages.image import encode_image
 from tiny_bev_ros.messages.point_cloud import encode_cloud
 from tiny_bev_ros.messages.tensor import TensorLabels, decode_tensor, encode_tensor
 from tiny_bev_ros.models import build_backbone, seeded
-from tiny_bev_ros.models.camera.extrinsics import STILL
+from tiny_bev_ros.models.camera.extrinsics import IDENTITY_EXTRINSICS
 from tiny_bev_ros.models.camera.geometry import make_camera
 from tiny_bev_ros.models.heads.detection import CLASSES
 from tiny_bev_ros.nodes import model_factory
@@ -367,7 +367,7 @@ def test_a_fusion_for_which_memory_is_short_lets_the_map_pass(bench, monkeypatch
     camera = made.other.create_publisher(Float32MultiArray, 'front/camera_features', 1)
     until(lambda: camera.get_subscription_count() == 1)
     seen = np.random.default_rng(0).random((1, 64, 3, 5), np.float32)
-    small = make_camera([5.0, 0.0, 2.0, 0.0, 5.0, 1.0, 0.0, 0.0, 1.0], STILL, (5, 3))
+    small = make_camera([5.0, 0.0, 2.0, 0.0, 5.0, 1.0, 0.0, 0.0, 1.0], IDENTITY_EXTRINSICS, (5, 3))
 
     def fused(seconds: int) -> np.ndarray:
         camera.publish(encode_tensor(seen, labels_of(small, (seconds, 0), 'cam')))

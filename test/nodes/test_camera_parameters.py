@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.models.camera.extrinsics import from_pose
+from tiny_bev_ros.models.camera.extrinsics import extrinsics_from_pose
 from tiny_bev_ros.nodes.camera_parameters import (
     camera_names,
     extrinsics_parameters,
@@ -31,7 +31,7 @@ def test_each_camera_has_a_pose_which_by_default_comes_from_tf():
     values |= {each.name: each.default for each in parameters}
     assert fixed_extrinsics(values) == {'front': None, 'rig/left_2': None}
     found = fixed_extrinsics(values | {'extrinsics.front': AHEAD})
-    assert torch.equal(found['front'], from_pose(AHEAD))
+    assert torch.equal(found['front'], extrinsics_from_pose(AHEAD))
     assert found['rig/left_2'] is None
 
 

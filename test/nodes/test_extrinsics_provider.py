@@ -13,7 +13,7 @@ from geometry_msgs.msg import Quaternion, Transform, TransformStamped, Vector3
 from rclpy.time import Time
 
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.models.camera.extrinsics import STILL, from_pose
+from tiny_bev_ros.models.camera.extrinsics import IDENTITY_EXTRINSICS, extrinsics_from_pose
 from tiny_bev_ros.nodes.extrinsics_provider import ExtrinsicsProvider
 
 AHEAD = (0.3, 0.0, -0.1, -0.5, 0.5, -0.5, 0.5)
@@ -83,8 +83,8 @@ def no_tf2(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_tf_is_asked_for_the_time_of_the_image_and_else_for_the_latest(tf2):
     mounts = ExtrinsicsProvider(NODE, {'front': None})
     assert len(LISTENING) == 1
-    assert torch.equal(mounts.at('front', 'lidar', 'cam', (5, 6)), from_pose(AHEAD))
-    assert torch.equal(mounts.at('front', 'lidar', 'cam', (7, 0)), from_pose(TURNED))
+    assert torch.equal(mounts.at('front', 'lidar', 'cam', (5, 6)), extrinsics_from_pose(AHEAD))
+    assert torch.equal(mounts.at('front', 'lidar', 'cam', (7, 0)), extrinsics_from_pose(TURNED))
     mounts.destroy()
     assert not LISTENING
 
@@ -114,7 +114,7 @@ def test_what_tf_does_not_know_is_one_line(tf2):
 
 
 def test_a_pose_that_is_given_needs_no_tf(tf2):
-    given = torch.tensor(STILL, dtype=torch.float64)
+    given = torch.tensor(IDENTITY_EXTRINSICS, dtype=torch.float64)
     mounts = ExtrinsicsProvider(NODE, {'front': given})
     assert not LISTENING
     assert mounts.at('front', 'any', 'frame', (0, 0)) is given
@@ -122,8 +122,8 @@ def test_a_pose_that_is_given_needs_no_tf(tf2):
 
 
 def test_without_tf_a_pose_must_be_given(no_tf2):
-    mounts = ExtrinsicsProvider(NODE, {'front': None, 'left': from_pose(AHEAD)})
-    assert torch.equal(mounts.at('left', 'lidar', 'cam', (5, 6)), from_pose(AHEAD))
+    mounts = ExtrinsicsProvider(NODE, {'front': None, 'left': extrinsics_from_pose(AHEAD)})
+    assert torch.equal(mounts.at('left', 'lidar', 'cam', (5, 6)), extrinsics_from_pose(AHEAD))
     with pytest.raises(TinyBevError, match=r'there is no TF \(.*tf2_ros.*extrinsics\.front'):
         mounts.at('front', 'lidar', 'cam', (5, 6))
     mounts.destroy()

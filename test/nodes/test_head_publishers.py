@@ -27,7 +27,8 @@ pytestmark = [pytest.mark.dds, pytest.mark.timeout(60)]
 
 BOXES = torch.tensor([[10.0, 2.0, -0.9, 4.2, 1.7, 1.5, 0.4]])
 SEEN = HeadOutputs(
-    Detections(BOXES, torch.tensor([0.9]), torch.tensor([0])), torch.full((4, 6), 0.75)
+    detection=Detections(BOXES, torch.tensor([0.9]), torch.tensor([0])),
+    drivable=torch.full((4, 6), 0.75),
 )
 KNOWN = np.arange(24).reshape(4, 6) % 2 == 0
 

@@ -238,7 +238,7 @@ def test_camera_and_lidar_see_the_same_world(seed):
     view = trace_pixels(scene, EYE, origin, turn)
     camera = camera_of(np.zeros(3), np.eye(3))
     points = torch.from_numpy(sweep.points[:, :3])
-    inside = camera.sees(points) & (points[:, 0] < 50)
+    inside = camera.visible(points) & (points[:, 0] < 50)
     at, depth = camera.project(points[inside])
     col, row = at.round().long().numpy().T
     of_parts = scene.parts['instance_id'][view.hit.clip(0)]

@@ -21,7 +21,7 @@ from tiny_bev_ros.messages.camera_features import labels_of
 from tiny_bev_ros.messages.grid_labels import grid_of
 from tiny_bev_ros.messages.tensor import decode_tensor, encode_tensor
 from tiny_bev_ros.messages.tensor_labels import TensorLabels
-from tiny_bev_ros.models.camera.extrinsics import STILL, from_pose
+from tiny_bev_ros.models.camera.extrinsics import IDENTITY_EXTRINSICS, extrinsics_from_pose
 from tiny_bev_ros.models.camera.geometry import make_camera
 from tiny_bev_ros.nodes.fusion_node import FusionNode
 
@@ -32,7 +32,7 @@ LEFT = [0.0, 0.4, -0.1, -0.7071068, 0.0, 0.0, 0.7071068]
 K = [11.0, 0.0, 7.0, 0.0, 11.0, 2.5, 0.0, 0.0, 1.0]
 D = [-0.1, 0.02, 0.001, 0.0, 0.0]
 ROWS, COLS = 6, 15
-SEEN = make_camera(K, STILL, (COLS, ROWS), D)
+SEEN = make_camera(K, IDENTITY_EXTRINSICS, (COLS, ROWS), D)
 Y_AXIS, X_AXIS = Axis(-4.0, 1.0), Axis(0.0, 1.0)
 
 
@@ -66,7 +66,7 @@ def of_views(bev: np.ndarray, given: list, mode: str = 'projected'):
     views = [
         (
             torch.from_numpy(features),
-            make_camera(K, from_pose(pose).tolist(), features.shape[:1:-1], D),
+            make_camera(K, extrinsics_from_pose(pose).tolist(), features.shape[:1:-1], D),
         )
         for features, pose in given
     ]

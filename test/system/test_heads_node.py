@@ -17,9 +17,9 @@ from tiny_bev_ros.messages.detection_boxes import decode_objects
 from tiny_bev_ros.messages.point_cloud import encode_cloud
 from tiny_bev_ros.messages.tensor_labels import TensorLabels
 from tiny_bev_ros.models import PillarFeatureNet, TinyBEVBackbone, scatter, seeded
-from tiny_bev_ros.models.bev_detector import build_heads
 from tiny_bev_ros.models.heads.detection import decode
-from tiny_bev_ros.models.observed_ground import road_height, standing_height
+from tiny_bev_ros.models.heads.head_registry import build_heads
+from tiny_bev_ros.models.observed_ground import box_bottom_height, road_height
 
 SMALL = {
     'grid__x_range': '[0.0, 16.0]',
@@ -99,7 +99,7 @@ def test_both_nodes_give_what_pytorch_gives(graph: RosGraph):
     # The ground: below the points on road, and below the objects.
     height = road_height(points, torch.from_numpy(drivable), GRID.strided(2))
     assert own.info.origin.position.z == pytest.approx(height, abs=0.2)
-    bottom = standing_height(found.boxes)
+    bottom = box_bottom_height(found.boxes)
     assert other.info.origin.position.z == pytest.approx(bottom, abs=0.01)
     assert len(markers[-1].markers) == 1 + 2 * len(found.boxes)
     # A signal ends it; what it showed ends with it.

@@ -19,7 +19,7 @@ from tiny_bev_ros.messages.image import encode_image
 from tiny_bev_ros.messages.point_cloud import encode_cloud
 from tiny_bev_ros.messages.tensor import decode_tensor
 from tiny_bev_ros.models import Camera, make_camera
-from tiny_bev_ros.models.camera.extrinsics import from_pose
+from tiny_bev_ros.models.camera.extrinsics import extrinsics_from_pose
 from tiny_bev_ros.training.labelled_frame import in_box
 
 pil_image = pytest.importorskip('PIL.Image')
@@ -51,8 +51,8 @@ def camera_of(image: dict[str, Any]) -> Camera:
 
 def pose_of(camera: Camera) -> list[float]:
     """x, y, z, qx, qy, qz, qw of a camera in the frame of points."""
-    turn = camera.from_points[:3, :3].T.numpy()
-    place = -turn @ camera.from_points[:3, 3].numpy()
+    turn = camera.extrinsics[:3, :3].T.numpy()
+    place = -turn @ camera.extrinsics[:3, 3].numpy()
     # The eigenvector of a matrix that is symmetric: right for every rotation.
     (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = turn
     symmetric = np.array(
@@ -85,7 +85,7 @@ def test_points_of_objects_fall_into_their_rectangles(sample):
             pixels, _ = camera.project(torch.from_numpy(mine[:, :3].copy()))
             left, top, right, bottom = label['bbox']
             # Objects at the edge are labelled as far as they are in the image.
-            seen = camera.sees(torch.from_numpy(mine[:, :3].copy())).numpy()
+            seen = camera.visible(torch.from_numpy(mine[:, :3].copy())).numpy()
             inside = (
                 (pixels[:, 0] > left - 5) & (pixels[:, 0] < right + 5)
                 & (pixels[:, 1] > top - 5) & (pixels[:, 1] < bottom + 5)
@@ -99,7 +99,7 @@ def test_poses_lead_back_to_the_calibration(sample):
     for image in sample[1]['images'].values():
         camera = camera_of(image)
         torch.testing.assert_close(
-            from_pose(pose_of(camera)), camera.from_points, rtol=0, atol=1e-6
+            extrinsics_from_pose(pose_of(camera)), camera.extrinsics, rtol=0, atol=1e-6
         )
 
 

@@ -23,8 +23,8 @@ from tiny_bev_ros.messages.point_cloud import encode_cloud
 from tiny_bev_ros.messages.tensor import decode_tensor
 from tiny_bev_ros.messages.tensor_labels import TensorLabels
 from tiny_bev_ros.models import CameraEncoder, seeded
-from tiny_bev_ros.models.bev_detector import build_heads
-from tiny_bev_ros.models.camera.extrinsics import from_pose
+from tiny_bev_ros.models.camera.extrinsics import extrinsics_from_pose
+from tiny_bev_ros.models.heads.head_registry import build_heads
 
 pytestmark = pytest.mark.dds
 
@@ -61,7 +61,7 @@ def expected(bev: np.ndarray, *names: str) -> torch.Tensor:
     stage = CameraRunner(encoder, torch.device('cpu'))
     views = []
     for name in names:
-        camera = replace(decode_camera_info(INFO), from_points=from_pose(POSES[name]))
+        camera = replace(decode_camera_info(INFO), extrinsics=extrinsics_from_pose(POSES[name]))
         views.append(stage(picture(name), camera))
     fusion = FusionRunner(lively_fusion(128, 64), torch.device('cpu'))
     return fusion(torch.from_numpy(bev), GRID, views)

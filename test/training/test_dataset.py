@@ -34,7 +34,7 @@ def test_a_sample_is_the_part_of_a_frame_on_a_grid():
     assert frame.points[:, 3].any()  # the frame is left as it is
     assert sample.images is None
     targets = sample.targets['detection']
-    assert targets.heat.shape == (3, 64, 64)
+    assert targets.heatmap.shape == (3, 64, 64)
     required = (
         (frame.counts >= FEWEST_POINTS)
         & (frame.boxes[:, 0] > 0)
@@ -61,11 +61,11 @@ def test_crops_are_equal_in_every_run():
     assert len(one) == 2
     for sample, other in zip(one, again, strict=True):
         assert (sample.points == other.points).all()
-        assert (sample.targets['detection'].heat == other.targets['detection'].heat).all()
+        assert (sample.targets['detection'].heatmap == other.targets['detection'].heatmap).all()
     assert len(one[0].points) != len(one[1].points)
     batch = collate([one, crops()[3]])
     assert batch.low.shape == (4, 2)
-    assert batch.targets['detection'].heat.shape == (4, 3, 52, 52)
+    assert batch.targets['detection'].heatmap.shape == (4, 3, 52, 52)
     assert batch.targets['drivable'].drivable.shape == (4, 52, 52)
     assert len(batch.points) == len(batch.cameras) == 4
     assert batch.images is None

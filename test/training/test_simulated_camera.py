@@ -47,7 +47,7 @@ def warning_pixels(frame, label):
     cloud, warning = frame.lidar, []
     for index in np.nonzero((cloud.labels == label) & (cloud.counts > 40))[0]:
         points = torch.from_numpy(cloud.points[cloud.instance_ids == index, :3].copy())
-        pixels, _ = simulated_camera().project(points[simulated_camera().sees(points)])
+        pixels, _ = simulated_camera().project(points[simulated_camera().visible(points)])
         col, row = pixels.round().long().clamp(min=0).T
         size = torch.tensor(PINHOLE.size) - 1
         colours = frame.image[row.clamp(max=size[1]), col.clamp(max=size[0])].astype(float)
@@ -92,7 +92,7 @@ def test_mirrored_points_still_fall_on_their_pixels(frames):
     points = torch.from_numpy(frame.lidar.points[:, :3].copy())
     mirrored = torch.from_numpy(other.lidar.points[:, :3].copy())
     camera = simulated_camera()
-    inside = camera.sees(points)
+    inside = camera.visible(points)
     pixels, _ = camera.project(points[inside])
     mirrored_pixels, _ = camera.project(mirrored[inside])
     expected = torch.stack([PINHOLE.size[0] - 1 - pixels[:, 0], pixels[:, 1]], dim=1)

@@ -221,7 +221,7 @@ def test_with_cameras_heads_are_trained_on_both_maps(tmp_path):
         features, outputs = model(batch.points, [grid], batch.images, batch.cameras)
         dark, _ = model(batch.points, [grid], torch.zeros_like(batch.images), batch.cameras)
         alone, _ = model(batch.points, [grid])
-    assert len(features) == len(outputs['detection'].heat) == 2
+    assert len(features) == len(outputs['detection'].heatmap) == 2
     assert torch.equal(features[0], alone[0])
     assert torch.equal(features[0], dark[0])
     assert not torch.equal(features[1], dark[1])

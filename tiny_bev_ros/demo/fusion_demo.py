@@ -42,7 +42,7 @@ from tiny_bev_ros.messages.image import decode_image
 from tiny_bev_ros.messages.point_cloud import decode_cloud
 from tiny_bev_ros.messages.tensor import BevTensor
 from tiny_bev_ros.models import FuTrFusion
-from tiny_bev_ros.models.camera.extrinsics import from_pose
+from tiny_bev_ros.models.camera.extrinsics import extrinsics_from_pose
 from tiny_bev_ros.models.checkpoint.loading import load_fusion
 from tiny_bev_ros.models.checkpoint.metadata import load_weights
 from tiny_bev_ros.models.heads.detection import decode
@@ -252,21 +252,21 @@ def _draw(shot: CameraShot, pose: list[float], probe: Probe, title: str, path: P
     bev, fused, seen = probe.bev, probe.fused, probe.seen
     if bev is None or fused is None or seen is None:
         raise TinyBevError('features of the camera did not arrive')
-    mount = from_pose(pose)
+    mount = extrinsics_from_pose(pose)
     network, _ = load_weights(weights_file(MARKED))
     fusion = FuTrFusion(network.backbone.feature_info[-1].channels, _CAMERA_CHANNELS).eval()
     load_fusion(fusion, weights_file(MARKED))
     map_of_lidar, fused_map = bev.tensor.float(), fused.tensor.float()
     grid = grid_of(bev.labels, (map_of_lidar.shape[2], map_of_lidar.shape[3]))
-    camera = replace(seen.camera, from_points=mount)
+    camera = replace(seen.camera, extrinsics=mount)
     whole = replace(
-        decode_camera_info(deserialize_message(shot.info, CameraInfo)), from_points=mount
+        decode_camera_info(deserialize_message(shot.info, CameraInfo)), extrinsics=mount
     )
     with torch.inference_mode():
         said = network.heads['detection'](torch.cat([map_of_lidar, fused_map]))
         found = decode(said, grid, (_LIKELY,) * len(CLASSES))
         # Cell of the likeliest object.
-        cell = likeliest_cell(fusion, grid, camera, said.heat[1].amax(dim=0).numpy())
+        cell = likeliest_cell(fusion, grid, camera, said.heatmap[1].amax(dim=0).numpy())
         attended = attended_pixels(
             fusion, map_of_lidar, grid, seen.tensor.float(), camera, whole, cell
         )

@@ -72,14 +72,14 @@ def attended_pixels(
     """
     attention = fusion.attention
     assert isinstance(attention, ProjectedAttention)
-    sight = attention.sight(grid, [camera], bev.device)
-    queries = fusion.before(to_tokens(bev)[0, sight.cell])
+    plan = attention.sampling_plan(grid, [camera], bev.device)
+    queries = fusion.norm(to_tokens(bev)[0, plan.cell])
     weights = attention.weights(queries, grid, [features[0]], [camera])
-    mine = sight.owner() == cell[0] * grid.shape[1] + cell[1]
+    mine = plan.entry_cells() == cell[0] * grid.shape[1] + cell[1]
     positions = torch.tensor(
         [
             [grid.x_axis.centre(cell[1]), grid.y_axis.centre(cell[0]), attention.heights[height]]
-            for height in sight.height[mine].tolist()
+            for height in plan.height[mine].tolist()
         ],
         dtype=torch.float64,
     ).view(-1, 3)
@@ -93,8 +93,8 @@ def likeliest_cell(
     """Returns the cell of the highest score within 30 m whose heights are all visible."""
     attention = fusion.attention
     assert isinstance(attention, ProjectedAttention)
-    seen = attention.sight(grid, [camera], torch.device('cpu')).owner().numpy()
-    count = np.bincount(seen, minlength=heatmap.size).reshape(heatmap.shape)
+    cells = attention.sampling_plan(grid, [camera], torch.device('cpu')).entry_cells()
+    count = np.bincount(cells.numpy(), minlength=heatmap.size).reshape(heatmap.shape)
     rows, cols = np.indices(heatmap.shape)
     far = np.hypot(grid.x_axis.centre(cols), grid.y_axis.centre(rows)) > _WITHIN_M
     fit = (count == count.max()) & ~far
@@ -175,7 +175,7 @@ def _draw_image(
 ) -> None:
     axes.imshow(image)
     positions = torch.from_numpy(np.ascontiguousarray(points[:, :3]))
-    inside = camera.sees(positions)
+    inside = camera.visible(positions)
     pixels, depth = camera.project(positions[inside])
     # Near points are drawn last, over far ones; a part of the points keeps the image visible.
     step = -(-len(depth) // _MOST_POINTS) or 1

@@ -17,7 +17,7 @@ def projected_bytes(cells: int, looking: int, entries: int, channels: int) -> in
         cells: number of cells of the BEV features.
         looking: number of cells that are visible to a camera.
         entries: number of positions above cells that are visible to a camera, see
-            `ProjectedAttention.sight`.
+            `ProjectedAttention.sampling_plan`.
         channels: number of channels of the BEV features.
     """
     # The fused features; for visible cells their features, and the hidden layer of the MLP twice.

@@ -58,7 +58,7 @@ class FusionRunner:
         if not (cameras and isinstance(attention, ProjectedAttention)):
             return ()  # without projection every cell attends to all cameras
         device = next(self._fusion.parameters()).device  # with its index, as that of BEV features
-        return attention.sight(grid, cameras, device).blind
+        return attention.sampling_plan(grid, cameras, device).cameras_without_cells
 
     @torch.inference_mode()
     def __call__(self, bev: Tensor, grid: BevGrid, views: Sequence[View | None]) -> Tensor:
@@ -95,8 +95,8 @@ class FusionRunner:
         cells = grid.shape[0] * grid.shape[1]
         attention = self._fusion.attention
         if isinstance(attention, ProjectedAttention):
-            sight = attention.sight(grid, cameras, torch.device('cpu'))
-            return projected_bytes(cells, len(sight.cell), len(sight.height), self.channels)
+            plan = attention.sampling_plan(grid, cameras, torch.device('cpu'))
+            return projected_bytes(cells, len(plan.cell), len(plan.height), self.channels)
         pixels = sum(camera.size[0] * camera.size[1] for camera in cameras)
         return global_bytes(cells, pixels, self.channels, attention.heads, fused=self._fused)
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Features to objects and drivable area, as nodes, scripts and tests call it."""
+"""HeadRunner: BEV features to the outputs of heads, as nodes, scripts and tests call it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,32 +14,34 @@ from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.inference.dense import FoldedModule
 from tiny_bev_ros.inference.memory import translate_oom
 from tiny_bev_ros.inference.precision import dtype_for, full_float32
-from tiny_bev_ros.models.heads.detection import Detections, decode
+from tiny_bev_ros.models.heads.detection import Detections
+from tiny_bev_ros.models.heads.head_registry import DecodeOptions, Head, map_tensors
 
 
-class HeadOutputs(NamedTuple):
-    """What the heads see in one frame; None for a head that is not there.
+class HeadOutputs(dict[str, Any]):
+    """Outputs of one frame by name of the head, on the CPU; see `Head.output_type`."""
 
-    Attributes:
-        detections: objects, on the CPU.
-        drivable: (h,w) float32 probability of road surface, on the CPU; its grid is that of the
-            features.
-    """
+    @property
+    def detections(self) -> Detections | None:
+        """Objects; None without the detection head."""
+        return self.get('detection')
 
-    detections: Detections | None
-    drivable: Tensor | None
+    @property
+    def drivable(self) -> Tensor | None:
+        """(h,w) float32 probability of road surface on the grid of the features, or None."""
+        return self.get('drivable')
 
 
 class HeadRunner:
-    """Any of the heads, on one map of features.
+    """Runs registered heads on BEV features.
 
     Args:
-        heads: by name, in eval mode.
-        device: where to compute.
-        precision: of the products: float32, bfloat16 or float16.
+        heads: registered heads by name, in eval mode.
+        device: device to compute on.
+        precision: compute dtype: float32, bfloat16 or float16.
 
     Attributes:
-        channels: that the features must have.
+        channels: number of channels of the features.
     """
 
     def __init__(
@@ -47,21 +49,20 @@ class HeadRunner:
     ) -> None:
         dtype = dtype_for(precision, device)
         self._heads = {name: FoldedModule(head, device, dtype) for name, head in heads.items()}
+        self._decode = {name: cast(Head, head).decode for name, head in heads.items()}
         self._device = device
-        first = next(module for head in heads.values() for module in head.modules()
-                     if isinstance(module, nn.Conv2d))  # fmt: skip
-        self.channels = first.in_channels
+        self.channels = cast(Head, next(iter(heads.values()))).in_channels
 
     @torch.inference_mode()
     def __call__(
         self, features: Tensor, grid: BevGrid, min_scores: tuple[float, ...]
     ) -> HeadOutputs:
-        """What is in the first frame of features (B,C,h,w) float32, on any device.
+        """Returns the outputs for the first frame of the features.
 
         Args:
-            features: of a backbone.
-            grid: of the features.
-            min_scores: from which on an object counts, for each class.
+            features: (B,C,h,w) float32, on any device.
+            grid: grid of the features.
+            min_scores: lowest score of a reported object, for each class.
 
         Raises:
             TinyBevError: the channels are not those of the heads, the grid is of another size,
@@ -76,13 +77,11 @@ class HeadRunner:
             raise TinyBevError(
                 f'channel size is {features.shape[1]}; expected {self.channels}, as the heads have'
             )
+        options = DecodeOptions(min_scores)
         with translate_oom(f'features of {tuple(features.shape)}'), full_float32(self._device):
             features = features[:1].to(self._device, torch.float32)
-            detections = drivable = None
-            if 'detection' in self._heads:
-                maps = self._heads['detection'](features)
-                found = decode(maps, grid, min_scores)[0]
-                detections = Detections(*(each.cpu() for each in found))
-            if 'drivable' in self._heads:
-                drivable = self._heads['drivable'](features)[0, 0].sigmoid().cpu()
-        return HeadOutputs(detections, drivable)
+            outputs = HeadOutputs()
+            for name, head in self._heads.items():
+                output = self._decode[name](head(features), grid, options)[0]
+                outputs[name] = map_tensors(Tensor.cpu, output)
+        return outputs

@@ -16,7 +16,7 @@ from tiny_bev_ros.inference.memory import expect_free, translate_oom
 from tiny_bev_ros.inference.numba_support import numba_unavailable_reason
 from tiny_bev_ros.inference.precision import full_float32
 from tiny_bev_ros.models import PillarFeatureNet
-from tiny_bev_ros.models.pillars import group, scatter_checked
+from tiny_bev_ros.models.pillars import pillarize, scatter_checked
 
 # Bytes of a pseudo-image from which on free memory is checked first.
 _LARGE = 2**28
@@ -70,7 +70,7 @@ class PillarRunner:
             if self.device.type != 'cpu' or self.pfn.training or numba_unavailable_reason():
                 cloud = cloud.to(self.device)
                 self.pfn.check(cloud)
-                grouped = group(cloud, self.grid)
+                grouped = pillarize(cloud, self.grid)
                 self.points_inside = len(grouped.points)
                 return self.pfn.features(grouped, self.grid), grouped.cells
             self.pfn.check(cloud)

@@ -12,7 +12,7 @@ from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.messages.calibration_labels import Calibration
 from tiny_bev_ros.messages.tensor import decode_tensor
 from tiny_bev_ros.messages.tensor_labels import TensorLabels
-from tiny_bev_ros.models.camera.extrinsics import STILL
+from tiny_bev_ros.models.camera.extrinsics import IDENTITY_EXTRINSICS
 from tiny_bev_ros.models.camera.geometry import Camera, make_camera
 
 
@@ -68,5 +68,5 @@ def decode_camera_features(msg: Any, *, channels: int, max_bytes: int) -> Camera
         raise TinyBevError(f'batch size is {batch}; expected 1, the features of one image')
     calibration = labels.calibration
     # The count of D says the model.
-    camera = make_camera(calibration.k, STILL, (cols, rows), calibration.d, model='')
+    camera = make_camera(calibration.k, IDENTITY_EXTRINSICS, (cols, rows), calibration.d, model='')
     return CameraFeatures(read.tensor, camera, labels.stamp, labels.frame_id)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.models.camera.extrinsics import STILL
+from tiny_bev_ros.models.camera.extrinsics import IDENTITY_EXTRINSICS
 from tiny_bev_ros.models.camera.geometry import Camera, make_camera
 
 
@@ -22,7 +22,7 @@ def decode_camera_info(msg: Any) -> Camera:
         msg: a sensor_msgs/CameraInfo of rclpy, or an object with the same attributes.
 
     Returns:
-        The camera; its from_points is the identity, as no CameraInfo says where it is mounted.
+        The camera; its extrinsics are the identity, as CameraInfo has none.
 
     Raises:
         TinyBevError: K, D, distortion_model, width or height are not as `make_camera` takes them,
@@ -31,7 +31,7 @@ def decode_camera_info(msg: Any) -> Camera:
     size = (int(msg.width), int(msg.height))
     camera = make_camera(
         [float(value) for value in msg.k],
-        STILL,
+        IDENTITY_EXTRINSICS,
         size,
         [float(value) for value in msg.d],
         msg.distortion_model,

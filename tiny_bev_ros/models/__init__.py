@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The networks, in plain PyTorch; usable without ROS."""
+"""Networks in plain PyTorch, usable without ROS. Importing this package registers them."""
 
 from tiny_bev_ros.models.backbones.deep import DeepBEVBackbone
 from tiny_bev_ros.models.backbones.deformable import DeformableBEVBackbone
@@ -11,12 +11,16 @@ from tiny_bev_ros.models.camera.geometry import Camera, make_camera
 from tiny_bev_ros.models.checkpoint.loading import (
     load_backbone,
     load_camera_encoder,
+    load_checkpoint,
     load_fusion,
     load_heads,
     load_pfn,
 )
 from tiny_bev_ros.models.device import cuda_unavailable_reason, resolve_device
 from tiny_bev_ros.models.fusion.futr import FuTrFusion
+from tiny_bev_ros.models.heads.detection_head import DetectionHead
+from tiny_bev_ros.models.heads.drivable import DrivableHead
+from tiny_bev_ros.models.heads.head_registry import build_heads, list_heads, register_head
 from tiny_bev_ros.models.pfn import PillarFeatureNet
 from tiny_bev_ros.models.pillars import scatter
 from tiny_bev_ros.models.registry import (
@@ -33,6 +37,8 @@ __all__ = [
     'CameraEncoder',
     'DeepBEVBackbone',
     'DeformableBEVBackbone',
+    'DetectionHead',
+    'DrivableHead',
     'FeatureInfo',
     'FpnBEVBackbone',
     'FuTrFusion',
@@ -40,17 +46,21 @@ __all__ = [
     'TinyBEVBackbone',
     'TransformerBEVBackbone',
     'build_backbone',
+    'build_heads',
     'cuda_unavailable_reason',
     'from_tokens',
     'list_backbones',
+    'list_heads',
     'load_backbone',
     'load_camera_encoder',
+    'load_checkpoint',
     'load_fusion',
     'load_heads',
     'load_pfn',
     'make_camera',
     'position_encoding',
     'register_backbone',
+    'register_head',
     'resolve_device',
     'scatter',
     'seeded',

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pillars, backbone and heads as one network."""
+"""BevDetector: pillars, backbone and heads as one network, with cameras or without."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,73 +11,119 @@ from torch import Tensor, nn
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
-from tiny_bev_ros.models.heads.detection import DetectionHead
-from tiny_bev_ros.models.heads.drivable import DrivableHead
+from tiny_bev_ros.models.camera.encoder import CameraEncoder
+from tiny_bev_ros.models.camera.geometry import Camera
+from tiny_bev_ros.models.fusion.futr import FuTrFusion
+from tiny_bev_ros.models.heads.head_registry import build_heads
 from tiny_bev_ros.models.pfn import PillarFeatureNet
-from tiny_bev_ros.models.pillars import decorate, group
+from tiny_bev_ros.models.pillars import decorate, pillarize
 from tiny_bev_ros.models.registry import build_backbone
 
-# Of the weights of x, y, z, intensity, offsets to the mean and to the middle of the cell: one over
-# what these decorations commonly are, in metres, and more for heights, which tell a kerb.
+# Initial scale of the weights of x, y, z, intensity, offsets to the mean and to the cell centre:
+# one over the usual size of each value in metres, and more for heights, which reveal a kerb.
 # Training frames have no intensity: nothing teaches its weights, which stay 0.
 _INITIAL_SCALE = (0.04, 0.04, 3.0, 0.0, 8.0, 8.0, 8.0, 8.0, 8.0, 1.0)
-# Of the batch norm behind them, so that channels begin with bends at different heights.
-_INITIAL_BIAS, _INITIAL_SLOPE = (-1.5, 1.5), (1.0, 3.0)
-HEADS: dict[str, type[nn.Module]] = {'detection': DetectionHead, 'drivable': DrivableHead}
-
-
-def build_heads(names: tuple[str, ...], in_channels: int) -> nn.ModuleDict:
-    """Heads by name, with freshly initialised weights.
-
-    Raises:
-        TinyBevError: a name is not in HEADS.
-    """
-    for name in names:
-        if name not in HEADS:
-            raise TinyBevError(f'head is {name!r}; expected one of {", ".join(HEADS)}')
-    return nn.ModuleDict({name: HEADS[name](in_channels=in_channels) for name in names})
+# Initial bias and weight ranges of the batch norm behind, so that channels begin with bends at
+# different heights.
+_INITIAL_BIAS, _INITIAL_WEIGHT = (-1.5, 1.5), (1.0, 3.0)
 
 
 class BevDetector(nn.Module):
-    """All networks from points to what the heads say, for training.
+    """All networks from points, and images if there are cameras, to the maps of the heads.
+
+    Parameters are named by part: ``pfn.*``, ``backbone.*``, ``heads.*``, and with cameras
+    ``camera_encoder.*`` and ``fusion.*``.
 
     Args:
-        pfn: the pillar feature net, of one that takes all points.
-        backbone: of the registry.
-        heads: names of heads, each at most once.
+        pfn: pillar feature net that takes all points (``max_points=None``).
+        backbone: a backbone of the registry.
+        heads: registered names of heads, each at most once.
+
+    Raises:
+        TinyBevError: the name of a head is not registered.
     """
+
+    camera_encoder: CameraEncoder | None
+    fusion: FuTrFusion | None
 
     def __init__(self, pfn: PillarFeatureNet, backbone: Any, heads: tuple[str, ...]) -> None:
         super().__init__()
         self.pfn = pfn
         self.backbone = backbone
         self.heads = build_heads(heads, backbone.feature_info[-1].channels)
+        self.camera_encoder, self.fusion = None, None
 
-    def forward(self, points: list[Tensor], grids: list[BevGrid]) -> dict[str, Any]:
-        """What each head says of each cloud (N,4); the grids are of one size."""
-        features = features_of(self.pfn, self.backbone, points, grids)
-        return {name: head(features) for name, head in self.heads.items()}
+    def add_cameras(self, camera_encoder: CameraEncoder, fusion: FuTrFusion) -> None:
+        """Adds the networks by which BEV features attend to camera images."""
+        self.camera_encoder, self.fusion = camera_encoder, fusion
 
+    def forward(
+        self,
+        points: list[Tensor],
+        grids: list[BevGrid],
+        images: Tensor | None = None,
+        cameras: Sequence[Sequence[Camera | None]] = (),
+    ) -> dict[str, Any]:
+        """Computes the maps of each head.
 
-def features_of(
-    pfn: PillarFeatureNet, backbone: nn.Module, points: list[Tensor], grids: list[BevGrid]
-) -> Tensor:
-    """(B,C,h,w) of clouds (N,4), on grids of one size: what heads stand on."""
-    rows, pillars, places = [], [], []
-    total, size = 0, grids[0].shape[0] * grids[0].shape[1]
-    for frame, (cloud, grid) in enumerate(zip(points, grids, strict=True)):
-        grouped = group(cloud, grid)
-        rows.append(decorate(grouped, grid, centre_axes=pfn.centre_axes))
-        pillars.append(grouped.pillar + total)
-        places.append(grouped.cells[:, 0] * grid.shape[1] + grouped.cells[:, 1] + frame * size)
-        total += len(grouped.cells)
-    # Not in half precision: what tells a kerb is a hundredth of what tells the place.
-    with torch.autocast(rows[0].device.type, enabled=False):
-        features = pfn.encode(torch.cat(rows), torch.cat(pillars), total)
-    canvas = features.new_zeros(len(points) * size, features.shape[1])
-    canvas = canvas.index_copy(0, torch.cat(places), features)
-    canvas = canvas.view(len(points), *grids[0].shape, -1).permute(0, 3, 1, 2)
-    return backbone(canvas)
+        Args:
+            points: a cloud (N,4) for each frame, which may be empty.
+            grids: grid of each cloud, all of one size.
+            images: (B,K,3,H,W) float 0 to 1, H and W multiples of the encoder's stride; None
+                without cameras.
+            cameras: for each frame the K cameras of its images; None for a missing one.
+
+        Raises:
+            TinyBevError: there are images, but no networks for them; see `add_cameras`.
+        """
+        bev = self.encode_bev(points, grids)
+        if images is not None:
+            stride = grids[0].shape[0] // bev.shape[2]
+            bev = self.fuse_cameras(bev, grids[0].strided(stride), images, cameras)
+        return {name: head(bev) for name, head in self.heads.items()}
+
+    def encode_bev(self, points: list[Tensor], grids: list[BevGrid]) -> Tensor:
+        """BEV features (B,C,h,w) of the clouds alone; arguments as for `forward`."""
+        rows, pillar, cell = [], [], []
+        total, size = 0, grids[0].shape[0] * grids[0].shape[1]
+        for frame, (cloud, grid) in enumerate(zip(points, grids, strict=True)):
+            pillars = pillarize(cloud, grid)
+            rows.append(decorate(pillars, grid, centre_axes=self.pfn.centre_axes))
+            pillar.append(pillars.pillar + total)
+            cell.append(pillars.cells[:, 0] * grid.shape[1] + pillars.cells[:, 1] + frame * size)
+            total += len(pillars.cells)
+        # Not in half precision: the height of a kerb is a hundredth of its distance.
+        with torch.autocast(rows[0].device.type, enabled=False):
+            features = self.pfn.encode(torch.cat(rows), torch.cat(pillar), total)
+        canvas = features.new_zeros(len(points) * size, features.shape[1])
+        canvas = canvas.index_copy(0, torch.cat(cell), features)
+        canvas = canvas.view(len(points), *grids[0].shape, -1).permute(0, 3, 1, 2)
+        return self.backbone(canvas)
+
+    def fuse_cameras(
+        self,
+        bev: Tensor,
+        grid: BevGrid,
+        images: Tensor,
+        cameras: Sequence[Sequence[Camera | None]],
+    ) -> Tensor:
+        """BEV features (B,C,h,w) that have attended to images.
+
+        Args:
+            bev: (B,C,h,w) features.
+            grid: grid of these features.
+            images: (B,K,3,H,W), see `forward`.
+            cameras: cameras of the images, see `forward`.
+
+        Raises:
+            TinyBevError: the detector has no networks for images.
+        """
+        if self.camera_encoder is None or self.fusion is None:
+            raise TinyBevError('detector has no camera encoder and fusion; expected add_cameras')
+        features = self.camera_encoder(images)
+        size = (features.shape[4], features.shape[3])
+        scaled = [[camera and camera.scaled(size) for camera in frame] for frame in cameras]
+        return self.fusion(bev, grid, features, scaled)
 
 
 def build_detector(
@@ -87,16 +134,26 @@ def build_detector(
     out_channels: int = 64,
     heads: tuple[str, ...] = ('detection', 'drivable'),
 ) -> BevDetector:
-    """The network that is trained here, with freshly initialised weights.
+    """The network of the shipped weights, without cameras, with freshly initialised weights.
 
-    Its pillar feature net takes ten channels and does not see the intensity.
+    Its pillar feature net takes ten channels and ignores the intensity.
+
+    Args:
+        backbone: registered name of the backbone.
+        pfn_channels: number of channels of the pseudo-image.
+        mid_channels: number of channels inside the backbone.
+        out_channels: number of channels of the BEV features.
+        heads: registered names of the heads.
+
+    Raises:
+        TinyBevError: a name is not registered, or a number is not allowed.
     """
     pfn = PillarFeatureNet(in_channels=10, out_channels=pfn_channels)
     with torch.no_grad():
-        # What is told by metres of the map would drown what is told by the height of a kerb.
+        # Otherwise x and y, tens of metres, would drown the height of a kerb.
         pfn.linear.weight *= torch.tensor(_INITIAL_SCALE)
         pfn.norm.bias.uniform_(*_INITIAL_BIAS)
-        pfn.norm.weight.uniform_(*_INITIAL_SLOPE)
+        pfn.norm.weight.uniform_(*_INITIAL_WEIGHT)
     network = build_backbone(
         backbone,
         in_channels=pfn_channels,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which device the networks run on."""
+"""Device of the networks, by the name that a user gives."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ CPU = torch.device('cpu')
 
 
 def resolve_device(name: str) -> torch.device:
-    """The device that a user asks for; of CUDA always with its index.
+    """Returns the device of a name; a CUDA device always has its index.
 
     Args:
         name: ``cpu``, ``cuda`` for the current CUDA device, ``cuda:N``, or ``auto`` for CUDA
-            where it works and else the CPU; the caller should say which one it became, and
-            `cuda_unavailable_reason`.
+            where it works and else the CPU; the caller should log the result, and for the CPU
+            the `cuda_unavailable_reason`.
 
     Raises:
-        TinyBevError: the name is another one, or nothing can be computed on that device.
+        TinyBevError: the name is another one, or the device does not work.
     """
     if name == 'auto':
         return (
@@ -41,29 +41,29 @@ def resolve_device(name: str) -> torch.device:
     reason = cuda_unavailable_reason(index)
     if reason:
         raise TinyBevError(f'device is {name!r}, but {reason}; expected auto or cpu')
-    # Not without an index: PyTorch's functions for memory take only a device that has one.
+    # With an index, as PyTorch's functions for memory take only a device that has one.
     return torch.device('cuda', torch.cuda.current_device() if index is None else index)
 
 
 def cuda_unavailable_reason(index: int | None = None) -> str:
-    """'' or why nothing can be computed on a CUDA device, as PyTorch says it.
+    """Returns PyTorch's reason for which a CUDA device does not work; '' if it works.
 
     Args:
-        index: of the device; None for the current one.
+        index: index of the device; None for the current one.
     """
     if not torch.cuda.is_available():
-        return f'PyTorch finds no CUDA device ({_why_none_is_found()})'
+        return f'PyTorch finds no CUDA device ({_not_found_reason()})'
     device = torch.device('cuda', torch.cuda.current_device() if index is None else index)
     try:
         torch.ones(1, device=device).item()
     except torch.cuda.OutOfMemoryError:
-        return ''  # it works, and what a shortage of memory leads to is decided elsewhere
+        return ''  # it works; callers handle a shortage of memory
     except RuntimeError as error:  # such as a GPU for which this PyTorch has no kernels
         return f'{device} does not work ({_first_line(error)})'
     return ''
 
 
-def _why_none_is_found() -> str:
+def _not_found_reason() -> str:
     if torch.version.cuda is None and getattr(torch.version, 'hip', None) is None:
         return f'PyTorch {torch.__version__} is built without CUDA'
     try:
@@ -71,7 +71,7 @@ def _why_none_is_found() -> str:
     except (AssertionError, RuntimeError) as error:
         reason = _first_line(error)
     else:
-        reason = 'it does not say why'
+        reason = 'it gives no reason'
     visible = os.environ.get('CUDA_VISIBLE_DEVICES')
     return reason if visible is None else f'{reason}; CUDA_VISIBLE_DEVICES is {visible!r}'
 

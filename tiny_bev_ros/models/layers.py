@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The blocks of which the networks here are made."""
+"""Blocks from which the networks are built, and the checks of their arguments."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import nn
+
+from tiny_bev_ros.errors import TinyBevError
 
 
 def conv_block(
     in_channels: int, out_channels: int, kernel: int = 3, stride: int = 1
 ) -> nn.Sequential:
-    """Convolution with bias, batch norm and ReLU; (H,W) becomes (ceil(H/stride), ...)."""
+    """Convolution with bias, batch norm and ReLU: (B,C,H,W) to (B,C',ceil(H/stride),...)."""
     return nn.Sequential(
         nn.Conv2d(in_channels, out_channels, kernel, stride=stride, padding=kernel // 2),
         nn.BatchNorm2d(out_channels),
@@ -17,11 +21,37 @@ def conv_block(
     )
 
 
-def perceptron(channels: int) -> nn.Sequential:
-    """Of tokens (...,C), each on its own: what stands behind attention in a transformer."""
+def mlp(channels: int) -> nn.Sequential:
+    """Feed-forward part of a transformer layer, on each token of (...,C) by itself."""
     return nn.Sequential(
         nn.LayerNorm(channels),
         nn.Linear(channels, 2 * channels),
         nn.GELU(),
         nn.Linear(2 * channels, channels),
     )
+
+
+def check_positive_int(**arguments: Any) -> None:
+    """Checks arguments, given by their names.
+
+    Raises:
+        TinyBevError: one of them is not a whole number above 0; names the first.
+    """
+    for name, value in arguments.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise TinyBevError(f'{name} is {value!r}; expected a whole number above 0')
+
+
+def check_divisible_by_heads(name: str, channels: int, heads: int) -> None:
+    """Checks that every attention head gets equally many channels.
+
+    Args:
+        name: name of the argument, for the message.
+        channels: its value.
+        heads: number of attention heads.
+
+    Raises:
+        TinyBevError: ``channels`` is not a multiple of ``heads``.
+    """
+    if channels % heads:
+        raise TinyBevError(f'{name} is {channels}; expected a multiple of heads, {heads}')

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ground as points show it: which cells were looked at, and how high it lies."""
+"""Ground that points reveal: the observed cells, and the height of the road."""
 
 from __future__ import annotations
 
@@ -9,52 +9,55 @@ from torch import Tensor
 
 from tiny_bev_ros.grid import BevGrid
 
-# A cell counts as looked at up to so far from a point, in cells to either side.
+# Distance from a point within which a cell counts as observed, in cells to either side.
 REACH = 2
-# Every sixteenth point of a cloud is enough to tell a height by, if so many of them are on road.
-_EVERY = 16
-_FEWEST = 10
+# The height is estimated from every sixteenth point, if at least ten of them lie on road.
+_POINT_STEP = 16
+_MIN_POINTS = 10
 
 
-def looked_at(rows: Tensor, cols: Tensor, shape: tuple[int, int]) -> Tensor:
-    """(h,w) bool on the CPU: the cells that have one of these in or near them.
+def observed_cells(rows: Tensor, cols: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Marks the cells near points.
 
     Args:
-        rows: (N,) int64, within the shape.
-        cols: likewise.
-        shape: (h,w) of the map.
+        rows: (N,) int64 row of each point, within the shape.
+        cols: (N,) int64 column of each point, within the shape.
+        shape: size (h,w) of the map.
+
+    Returns:
+        (h,w) bool on the CPU, true for cells within REACH of a point.
     """
-    found = torch.zeros(shape, dtype=torch.bool)
-    found[rows.cpu(), cols.cpu()] = True
-    # One axis after the other, in place: max_pool2d takes five times as long.
+    observed = torch.zeros(shape, dtype=torch.bool)
+    observed[rows.cpu(), cols.cpu()] = True
+    # One axis after the other, in place, as max_pool2d takes five times as long.
     for axis, size in enumerate(shape):
-        hit = found.clone()
+        hit = observed.clone()
         for step in range(1, min(REACH + 1, size)):
             rest = size - step
-            found.narrow(axis, step, rest).logical_or_(hit.narrow(axis, 0, rest))
-            found.narrow(axis, 0, rest).logical_or_(hit.narrow(axis, step, rest))
-    return found
+            observed.narrow(axis, step, rest).logical_or_(hit.narrow(axis, 0, rest))
+            observed.narrow(axis, 0, rest).logical_or_(hit.narrow(axis, step, rest))
+    return observed
 
 
 def road_height(points: np.ndarray, drivable: Tensor, grid: BevGrid) -> float | None:
-    """Median height of the points on what is called road, in metres; None where they are few.
+    """Median height in metres of the points on predicted road; None if they are too few.
 
     Args:
-        points: (N,4+) float32 x, y, z.
+        points: (N,3+) float32 x, y, z.
         drivable: (h,w) probability of road surface, on the CPU.
-        grid: of drivable.
+        grid: grid of the drivable area.
     """
-    some = points[::_EVERY]
+    some = points[::_POINT_STEP]
     col, row = grid.x_axis.index(some[:, 0]), grid.y_axis.index(some[:, 1])
     rows, cols = drivable.shape
     inside = (row >= 0) & (row < rows) & (col >= 0) & (col < cols)
     road = drivable.numpy()[row[inside].astype(np.int64), col[inside].astype(np.int64)] >= 0.5
     heights = some[inside, 2][road]
-    return float(np.median(heights)) if len(heights) >= _FEWEST else None
+    return float(np.median(heights)) if len(heights) >= _MIN_POINTS else None
 
 
-def standing_height(boxes: Tensor) -> float | None:
-    """Median height of what (N,7) boxes stand on, in metres; None without a box."""
+def box_bottom_height(boxes: Tensor) -> float | None:
+    """Median height in metres of the bottoms of (N,7) boxes; None without a box."""
     if not len(boxes):
         return None
     return float((boxes[:, 2] - boxes[:, 5] / 2).median())

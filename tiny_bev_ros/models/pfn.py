@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""PillarFeatureNet: the learned part of PointPillars that looks at points."""
+"""PillarFeatureNet: the part of PointPillars that learns from points."""
 
 from __future__ import annotations
 
@@ -8,42 +8,41 @@ from torch import Tensor, nn
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
-from tiny_bev_ros.models.checks import check_positive_int
-from tiny_bev_ros.models.pillars import Pillars, decorate, group, keep_first
+from tiny_bev_ros.models.layers import check_positive_int
+from tiny_bev_ros.models.pillars import Pillars, decorate, keep_first, pillarize
 
-# in_channels: (values of a point, axes of the offset to the cell's centre)
+# Values of a point, and axes of the offset to the cell centre, by in_channels.
 _LAYOUTS = {9: (4, 2), 10: (4, 3), 11: (5, 3)}
 
 
 class PillarFeatureNet(nn.Module):
     """Turns the points of each pillar into one feature vector.
 
-    Each point is decorated with its offsets to the mean of its pillar and to the centre
-    of its cell, goes through a linear layer, batch norm and ReLU, and each pillar takes
-    the maximum over its points (Lang et al., "PointPillars", CVPR 2019).
+    Each point is decorated with its offsets to the mean of its pillar and to the centre of its
+    cell, goes through a linear layer, batch norm and ReLU, and each pillar takes the maximum over
+    its points (Lang et al., "PointPillars", CVPR 2019).
 
     There are two modes:
 
-    - ``max_points=None``: every point counts. Nothing is lost, and the result does not
-      depend on the order of the points. For networks trained here.
-    - ``max_points=M``: as published weights (OpenPCDet, mmdetection3d, det3d) were
-      trained. Only the first M points of a pillar count, in the order of the cloud, and
-      a pillar with fewer is filled up with rows of zeros, which go through the network
-      and take part in the maximum (and, in training, in the statistics of the batch
-      norm). Leaving these rows out would change nearly every pillar of such a network.
+    - ``max_points=None``: every point counts, and the result does not depend on the order of the
+      points. For networks trained here.
+    - ``max_points=M``: as published weights (OpenPCDet, mmdetection3d, det3d) were trained. Only
+      the first M points of a pillar count, in the order of the cloud, and a pillar with fewer is
+      filled up with rows of zeros, which go through the network and take part in the maximum
+      (and, in training, in the statistics of the batch norm). Leaving these rows out would change
+      nearly every pillar of such a network.
 
     Args:
-        in_channels: 9 for x, y, z, intensity, offset to mean (3), offset to centre
-            (x, y); 10 with the z offset to the centre too; 11 with each point's time
-            after the intensity.
-        out_channels: channels of a pillar's features.
+        in_channels: 9 for x, y, z, intensity, offset to mean (3), offset to centre (x, y); 10
+            with the z offset to the centre too; 11 with each point's time after the intensity.
+        out_channels: number of channels of a pillar's features.
         max_points: points per pillar, None for all.
-        legacy_offsets: put the offset to the centre in place of x, y (and z with 10 or
-            11 channels) as well: what mmdetection3d's ``legacy=True`` computes, the
-            default of its pillar encoder, with which its KITTI networks were trained.
+        legacy_offsets: replace x, y (and z with 10 or 11 channels) by the offset to the centre as
+            well, like mmdetection3d's ``legacy=True``, the default of its pillar encoder, with
+            which its KITTI networks were trained.
 
     Raises:
-        TinyBevError: an argument is not one of those.
+        TinyBevError: an argument is not allowed.
     """
 
     def __init__(
@@ -57,9 +56,9 @@ class PillarFeatureNet(nn.Module):
         super().__init__()
         if in_channels not in _LAYOUTS:
             raise TinyBevError(f'PFN in_channels is {in_channels!r}; expected 9, 10 or 11')
-        check_positive_int('PFN out_channels', out_channels)
+        check_positive_int(**{'PFN out_channels': out_channels})
         if max_points is not None:
-            check_positive_int('PFN max_points', max_points)
+            check_positive_int(**{'PFN max_points': max_points})
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.max_points = max_points
@@ -67,33 +66,32 @@ class PillarFeatureNet(nn.Module):
         self.point_values, self.centre_axes = _LAYOUTS[in_channels]
 
         self.linear = nn.Linear(in_channels, out_channels, bias=False)
-        # The numbers of every published PointPillars, not PyTorch's defaults.
+        # Values of every published PointPillars, not PyTorch's defaults.
         self.norm = nn.BatchNorm1d(out_channels, eps=1e-3, momentum=0.01)
 
     def forward(self, points: Tensor, grid: BevGrid) -> tuple[Tensor, Tensor]:
-        """Features of every pillar that has a point.
+        """Computes the features of every pillar that has a point.
 
         Args:
-            points: (N, 4) float32 [x, y, z, intensity], with 11 channels (N, 5)
-                [x, y, z, intensity, time]; finite. Points outside the grid are left
-                out: a range holds its lower and not its upper end. The network sees x and
-                y as they are: far from 0 count them from the `reference` of the grid, and
-                take its `near`.
-            grid: where the pillars stand.
+            points: (N, 4) float32 [x, y, z, intensity], with 11 channels (N, 5) [x, y, z,
+                intensity, time]; finite. Points outside the grid are dropped: a range includes
+                its lower and excludes its upper end. The network takes x and y as they are: far
+                from 0 count them from the `reference` of the grid, and pass its `near`.
+            grid: grid of the pillars.
 
         Returns:
-            Features (P, out_channels) float32 and cells (P, 2) int64 [row, col], sorted
-            by row, then column. P is 0 when no point lies on the grid.
+            Features (P, out_channels) float32 and cells (P, 2) int64 [row, col], sorted by row,
+            then column. P is 0 when no point lies on the grid.
 
         Raises:
             TinyBevError: the points have another shape or dtype, or are not finite.
         """
         self.check(points)
-        pillars = group(points, grid)
+        pillars = pillarize(points, grid)
         return self.features(pillars, grid), pillars.cells
 
     def features(self, pillars: Pillars, grid: BevGrid) -> Tensor:
-        """Features (P, out_channels) float32 of points that are grouped already."""
+        """Features (P, out_channels) float32 of pillars."""
         if self.max_points is not None:
             pillars = keep_first(pillars, self.max_points)
         rows = decorate(
@@ -110,12 +108,12 @@ class PillarFeatureNet(nn.Module):
         return self.encode(rows, pillar, len(pillars.cells))
 
     def encode(self, rows: Tensor, pillar: Tensor, pillars: int) -> Tensor:
-        """The network alone, on points that are decorated already.
+        """Runs the network alone, on decorated points.
 
         Args:
-            rows: (N, in_channels) float32, padding included where there is any.
-            pillar: (N,) int64, the pillar of each row, from 0 to ``pillars`` - 1.
-            pillars: how many there are, P; each has at least one row.
+            rows: (N, in_channels) float32 decorated points, with padding if there is any.
+            pillar: (N,) int64 index of the pillar of each row, from 0 to ``pillars`` - 1.
+            pillars: number of pillars P; each has at least one row.
 
         Returns:
             (P, out_channels) float32, nowhere negative.
@@ -123,21 +121,21 @@ class PillarFeatureNet(nn.Module):
         if pillars == 0:
             return rows.new_zeros(0, self.out_channels)
         features = torch.relu(self.norm(self.linear(rows)))
-        # Nothing is below 0 after a ReLU, so the maximum may start there.
+        # The maximum starts at 0, as nothing is below it after a ReLU.
         return features.new_zeros(pillars, self.out_channels).scatter_reduce(
             0, pillar.unsqueeze(1).expand_as(features), features, 'amax'
         )
 
     def _padding(self, counts: Tensor, max_points: int) -> Tensor:
-        """The pillar of each row of zeros."""
+        """Index of the pillar of each row of zeros."""
         empty = max_points - counts
         if not self.training:
-            # All empty slots give the same features: one stands for all of them.
+            # All rows of zeros have equal features: one of them is enough.
             empty = empty.clamp(max=1)
         return torch.arange(len(counts), device=counts.device).repeat_interleave(empty)
 
     def check(self, points: Tensor) -> None:
-        """Refuses points that `forward` would refuse, with its TinyBevError."""
+        """Raises the TinyBevError of `forward` for points that it refuses."""
         if points.ndim != 2 or points.shape[1] != self.point_values:
             raise TinyBevError(
                 f'points have shape {tuple(points.shape)}; expected (N, {self.point_values}) '

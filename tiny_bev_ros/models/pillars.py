@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Points to pillars and back to a map: everything around the network, without weights.
+"""Points to pillars and pillars to a pseudo-image: the parts of PointPillars without weights.
 
 Lang et al., "PointPillars: Fast Encoders for Object Detection from Point Clouds",
 CVPR 2019, section 2.1.
@@ -21,13 +21,13 @@ from tiny_bev_ros.grid import MAX_CELLS, BevGrid
 
 @dataclass(frozen=True)
 class Pillars:
-    """Points sorted by the pillar in which they lie.
+    """Points sorted by pillar.
 
     Attributes:
-        points: (N, F) float32, those of one pillar together, in the order of the cloud.
-        pillar: (N,) int64, which of the P pillars each point lies in; ascending.
-        counts: (P,) int64, points per pillar; none is 0.
-        cells: (P, 2) int64 [row, col] on the grid; sorted by row, then column.
+        points: (N, F) float32 points, grouped by pillar, each group in the order of the cloud.
+        pillar: (N,) int64 index of the pillar of each point, 0 to P - 1; ascending.
+        counts: (P,) int64 number of points of each pillar; none is 0.
+        cells: (P, 2) int64 [row, col] of each pillar; sorted by row, then column.
     """
 
     points: Tensor
@@ -36,21 +36,20 @@ class Pillars:
     cells: Tensor
 
 
-def group(points: Tensor, grid: BevGrid) -> Pillars:
-    """Sorts points into the pillars of a grid, leaving out those outside.
+def pillarize(points: Tensor, grid: BevGrid) -> Pillars:
+    """Sorts points into the pillars of a grid, dropping those outside.
 
-    A cell takes its lower edge and not its upper one, in z as well: the whole z_range
-    is one cell of the voxel generator that OpenPCDet uses. Indices are computed in
-    float32, as there.
+    A cell includes its lower edge and excludes its upper one, in z as well: the whole z_range is
+    one cell of the voxel generator of OpenPCDet. Indices are computed in float32, as there.
 
     Args:
         points: (N, F) float32 [x, y, z, ...].
-        grid: which cells there are.
+        grid: grid of the pillars.
     """
     rows, cols = grid.shape
     z_low, z_high = grid.z_range
     low = points.new_tensor([grid.x_range[0], grid.y_range[0], z_low])
-    # A tensor, for on CUDA dividing by a number multiplies by its rounded inverse.
+    # A tensor, as CUDA divides by a Python number by multiplying with its rounded inverse.
     size = points.new_tensor([grid.resolution, grid.resolution, z_high - z_low])
     col, row, layer = ((points[:, :3] - low) / size).floor().unbind(1)
     inside = (col >= 0) & (col < cols) & (row >= 0) & (row < rows) & (layer == 0)
@@ -78,25 +77,25 @@ def keep_first(pillars: Pillars, max_points: int) -> Pillars:
 def decorate(
     pillars: Pillars, grid: BevGrid, *, centre_axes: int, legacy_offsets: bool = False
 ) -> Tensor:
-    """What the network sees of each point.
+    """Computes the network's input for each point.
 
     Args:
         pillars: N points of F values.
-        grid: the grid by which they were grouped.
-        centre_axes: 2 for the x and y offsets to the centre of the cell, as in the
-            paper, or 3 for z too (to the middle of z_range), as in OpenPCDet.
-        legacy_offsets: put these offsets in the place of x, y (and z) as well.
+        grid: grid of the pillars.
+        centre_axes: 2 for the x and y offsets to the cell centre, as in the paper, or 3 for z too
+            (to the middle of z_range), as in OpenPCDet.
+        legacy_offsets: replace x, y (and z) by these offsets as well.
 
     Returns:
-        (N, F + 3 + centre_axes) float32: x, y, z and the other values of the point, its
-        offset to the mean of its pillar's points, its offset to the centre. In metres.
+        (N, F + 3 + centre_axes) float32: x, y, z and the other values of the point, its offset to
+        the mean of its pillar, its offset to the cell centre; lengths in metres.
     """
     xyz = pillars.points[:, :3]
     row, col = pillars.cells.to(xyz.dtype).unbind(1)
     z_middle = torch.full_like(row, (grid.z_range[0] + grid.z_range[1]) / 2)
     centre = torch.stack([grid.x_axis.centre(col), grid.y_axis.centre(row), z_middle], dim=1)
     to_centre = xyz - centre[pillars.pillar]
-    # The mean of small offsets loses no digits, that of coordinates does.
+    # Averages offsets, as an average of large coordinates loses digits.
     mean = torch.zeros_like(centre).index_add(0, pillars.pillar, to_centre)
     mean = mean / pillars.counts.unsqueeze(1)
     to_mean = to_centre - mean[pillars.pillar]
@@ -108,17 +107,18 @@ def decorate(
 
 
 def check_pillars(features: Tensor, cells: Tensor, shape: tuple[int, int]) -> None:
-    """Refuses pillars that do not stand on a map, each at a place of its own.
+    """Refuses pillars that do not lie on a map, each in a cell of its own.
 
-    Cells on another device than the CPU are waited for.
+    Synchronises with the device of the cells.
 
     Args:
-        features: (P, C) of a float dtype.
+        features: (P, C) features of a float dtype.
         cells: (P, 2) int32 or int64 [row, col].
-        shape: (H, W) of the map.
+        shape: size (H, W) of the map.
 
     Raises:
-        TinyBevError: they are none of these, a cell is outside of the map, or two are alike.
+        TinyBevError: a shape or dtype is another, a cell is outside of the map, or two cells are
+            equal.
     """
     if features.ndim != 2 or tuple(cells.shape) != (len(features), 2):
         raise TinyBevError(
@@ -132,7 +132,7 @@ def check_pillars(features: Tensor, cells: Tensor, shape: tuple[int, int]) -> No
     rows, cols = check_shape(shape)
     if not len(cells):
         return
-    # NumPy takes a tenth of PyTorch's time for so few numbers.
+    # NumPy, as it takes a tenth of PyTorch's time for so few numbers.
     row, col = cells.cpu().numpy().astype(np.int64, copy=False).T
     if min(row.min(), col.min()) < 0 or row.max() >= rows or col.max() >= cols:
         outside = (row < 0) | (row >= rows) | (col < 0) | (col >= cols)
@@ -142,19 +142,23 @@ def check_pillars(features: Tensor, cells: Tensor, shape: tuple[int, int]) -> No
             f'expected from 0 to below {rows} and {cols}'
         )
     taken = np.zeros(rows * cols, np.bool_)
-    place = row * cols + col
-    taken[place] = True
-    if np.count_nonzero(taken) != len(place):
-        place.sort()
-        twice = int(place[1:][place[1:] == place[:-1]][0])
+    index = row * cols + col
+    taken[index] = True
+    if np.count_nonzero(taken) != len(index):
+        index.sort()
+        twice = int(index[1:][index[1:] == index[:-1]][0])
         raise TinyBevError(
-            f'cell of row {twice // cols}, column {twice % cols} is there more than once; '
-            'expected one pillar per place'
+            f'cell of row {twice // cols}, column {twice % cols} has more than one pillar; '
+            'expected one pillar per cell'
         )
 
 
 def check_shape(shape: tuple[int, int]) -> tuple[int, int]:
-    """(H, W) of a map, if it is one."""
+    """Returns the size (H, W) of a map.
+
+    Raises:
+        TinyBevError: it is not two whole numbers above 0, or has more than MAX_CELLS cells.
+    """
     whole = len(shape) == 2 and all(isinstance(size, Integral) and size > 0 for size in shape)
     if not whole or math.prod(shape) > MAX_CELLS:
         raise TinyBevError(
@@ -165,15 +169,15 @@ def check_shape(shape: tuple[int, int]) -> tuple[int, int]:
 
 
 def scatter(features: Tensor, cells: Tensor, shape: tuple[int, int]) -> Tensor:
-    """Puts pillars on the map, the pseudo-image; other cells are 0.
+    """Scatters pillars into a pseudo-image; other cells are 0.
 
     Args:
-        features: (P, C).
+        features: (P, C) features of the pillars.
         cells: (P, 2) int64 [row, col], each at most once.
-        shape: (H, W) of the map.
+        shape: size (H, W) of the pseudo-image.
 
     Returns:
-        (1, C, H, W), of the dtype of the features.
+        (1, C, H, W) pseudo-image, in the dtype of the features.
 
     Raises:
         TinyBevError: see `check_pillars`.
@@ -183,7 +187,7 @@ def scatter(features: Tensor, cells: Tensor, shape: tuple[int, int]) -> Tensor:
 
 
 def scatter_checked(features: Tensor, cells: Tensor, shape: tuple[int, int]) -> Tensor:
-    """Scatters pillars that are known to be right, without waiting for a device."""
+    """Scatters pillars without checks, which would synchronise with the device."""
     rows, cols = shape
     canvas = features.new_zeros(features.shape[1], rows * cols)
     canvas[:, cells[:, 0] * cols + cells[:, 1]] = features.t()

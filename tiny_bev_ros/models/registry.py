@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The backbones that can be asked for by name.
+"""Registry of the backbones that can be asked for by name.
 
 A backbone is a ``torch.nn.Module`` that takes (B, in_channels, H, W) to
 (B, out_channels, h, w) and has the attributes
 
 - ``in_channels``, ``out_channels``: int;
-- ``feature_info``: tuple of FeatureInfo, in the order in which they are computed; the last
-  one describes what ``forward`` returns, with h = ceil(H / stride) and w = ceil(W / stride).
+- ``feature_info``: tuple of FeatureInfo, in the order of computation; the last one describes the
+  output of ``forward``, with h = ceil(H / stride) and w = ceil(W / stride).
 
-One that begins with a chain of convolutions may have that as its submodule ``chain``, and a
-method ``after_chain`` that does the rest: the engine runs the chain only where there is something.
+A backbone that begins with a chain of convolutions may keep it in its submodule ``chain`` and the
+rest in a method ``after_chain``: the chain is then computed sparsely, only at active sites.
 
 The keyword arguments of its constructor are its configuration.
 """
@@ -32,12 +32,12 @@ _BACKBONES: dict[str, type[nn.Module]] = {}
 
 @dataclass(frozen=True)
 class FeatureInfo:
-    """What a backbone says of one of its maps.
+    """Description of one feature map of a backbone.
 
     Attributes:
-        name: of the submodule that computes it.
-        channels: size of its channel dimension.
-        stride: input cells per output cell, along both axes.
+        name: name of the submodule that computes the map.
+        channels: number of channels of the map.
+        stride: number of input cells per output cell, along both axes.
     """
 
     name: str
@@ -46,7 +46,7 @@ class FeatureInfo:
 
 
 def register_backbone(name: str) -> Callable[[_Class], _Class]:
-    """Class decorator that makes a backbone known to `build_backbone`.
+    """Class decorator that makes a backbone known under a name.
 
     Raises:
         TinyBevError: the name is taken.
@@ -62,19 +62,19 @@ def register_backbone(name: str) -> Callable[[_Class], _Class]:
 
 
 def list_backbones() -> list[str]:
-    """Names that `build_backbone` knows, sorted."""
+    """Names of all registered backbones, sorted."""
     return sorted(_BACKBONES)
 
 
 def build_backbone(name: str, **config: Any) -> nn.Module:
-    """A backbone with freshly initialised weights.
+    """Builds a backbone with freshly initialised weights.
 
     Args:
         name: one of `list_backbones`.
-        **config: keyword arguments of its constructor; the rest keep their defaults.
+        **config: keyword arguments of its constructor; others keep their defaults.
 
     Raises:
-        TinyBevError: the name or a keyword is not known, or a value is not allowed.
+        TinyBevError: the name or a keyword is unknown, or a value is not allowed.
     """
     if name not in _BACKBONES:
         raise TinyBevError(_unknown('backbone name', name, list_backbones()))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Random weights that are the same every time."""
+"""Reproducible random weights."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ import torch
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Models built inside get the weights of ``seed``; random numbers outside do not change.
+    """Context manager: models built inside get the weights of a seed.
 
-    Models are built on the CPU, so that the weights do not depend on the device on which
-    they will run; CUDA's generators are not touched.
+    Random numbers outside do not change. Models are built on the CPU, so that their weights do not
+    depend on the device; CUDA's generators are left alone.
+
+    Args:
+        seed: seed of PyTorch's CPU generator.
     """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Maps as sequences of tokens, and where each token lies."""
+"""Conversion between feature maps and sequences of tokens, and the tokens' positions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tiny_bev_ros.grid import BevGrid
 
 
 def to_tokens(bev: Tensor) -> Tensor:
-    """(B, C, H, W) to (B, H*W, C), row by row.
+    """Converts (B, C, H, W) to (B, H*W, C), row by row.
 
     Raises:
         TinyBevError: the map has another number of dimensions.
@@ -25,7 +25,7 @@ def to_tokens(bev: Tensor) -> Tensor:
 
 
 def from_tokens(tokens: Tensor, shape: tuple[int, int]) -> Tensor:
-    """(B, H*W, C) back to (B, C, H, W).
+    """Converts (B, H*W, C) back to (B, C, H, W).
 
     Raises:
         TinyBevError: the tokens have another number of dimensions, or do not fill ``shape``
@@ -42,7 +42,7 @@ def from_tokens(tokens: Tensor, shape: tuple[int, int]) -> Tensor:
 
 
 def camera_tokens(features: Sequence[Tensor], cameras: Sequence[object]) -> Tensor:
-    """Maps (c,h,w) of cameras to (pixels,c), one after the other, without those that are None."""
+    """Joins camera features (c,h,w) to (pixels,c), without those of cameras that are None."""
     pairs = zip(features, cameras, strict=True)
     return torch.cat([each.flatten(1).T for each, camera in pairs if camera is not None])
 
@@ -50,26 +50,25 @@ def camera_tokens(features: Sequence[Tensor], cameras: Sequence[object]) -> Tens
 def position_encoding(
     grid: BevGrid, channels: int, wavelengths: tuple[float, float] = (4.0, 400.0)
 ) -> Tensor:
-    """Where each cell lies, as sines and cosines of its centre in metres.
+    """Encodes the position of each cell as sines and cosines of its centre in metres.
 
-    It depends on places and not on indices, so that maps of different resolution or
-    extent agree on it. The first half of the channels tells y and the second x, each as
-    sine, cosine, sine, ... of ever longer waves, as in DETR (Carion et al., 2020), after
-    Vaswani et al., "Attention Is All You Need", 2017.
+    It depends on positions and not on indices, so that maps of different resolution or extent
+    agree. The first half of the channels encodes y and the second x, each as sine, cosine, sine,
+    ... of ever longer waves, as in DETR (Carion et al., 2020), after Vaswani et al., "Attention Is
+    All You Need", 2017.
 
     Args:
-        grid: of the map that the tokens come from (``grid.strided(stride)`` for the
-            output of a backbone).
-        channels: size of a token; a multiple of 4.
-        wavelengths: shortest and longest wave in metres, with geometric steps between.
-            The defaults suit LiDAR: cells of up to 2 m sample the shortest wave, and no
-            two places within 200 m of the sensor share the phase of the longest.
+        grid: grid of the tokens' map (``grid.strided(stride)`` for the output of a backbone).
+        channels: number of channels of a token; a multiple of 4.
+        wavelengths: shortest and longest wave in metres, with geometric steps between. The
+            defaults suit LiDAR: cells of up to 2 m sample the shortest wave, and no two positions
+            within 200 m of the sensor share the phase of the longest.
 
     Returns:
         (1, H*W, channels) float32 on the CPU.
 
     Raises:
-        TinyBevError: ``channels`` is no positive multiple of 4, or the wavelengths are
+        TinyBevError: ``channels`` is not a positive multiple of 4, or the wavelengths are
             not finite, positive and ascending.
     """
     if channels < 4 or channels % 4:
@@ -80,19 +79,19 @@ def position_encoding(
             f'wavelengths are {wavelengths} m; expected two finite numbers, 0 < min < max'
         )
     rows, cols = grid.shape
-    # In float64: a float32 angle of many turns has lost the digits that matter.
+    # In float64, as a float32 angle of many turns has lost the digits that matter.
     waves = torch.logspace(
         math.log10(shortest), math.log10(longest), channels // 4, dtype=torch.float64
     )
-    y = _waves_of(grid.y_axis.centre(torch.arange(rows, dtype=torch.float64)), waves)
-    x = _waves_of(grid.x_axis.centre(torch.arange(cols, dtype=torch.float64)), waves)
+    y = _sinusoids(grid.y_axis.centre(torch.arange(rows, dtype=torch.float64)), waves)
+    x = _sinusoids(grid.x_axis.centre(torch.arange(cols, dtype=torch.float64)), waves)
     encoding = torch.cat(
         [y[:, None].expand(rows, cols, -1), x[None, :].expand(rows, cols, -1)], dim=2
     )
     return encoding.flatten(0, 1).unsqueeze(0).float()
 
 
-def _waves_of(metres: Tensor, waves: Tensor) -> Tensor:
-    """(N,) places and (K,) wavelengths to (N, 2K): sine, cosine, sine, ..."""
+def _sinusoids(metres: Tensor, waves: Tensor) -> Tensor:
+    """(N,) positions and (K,) wavelengths to (N, 2K): sine, cosine, sine, ..."""
     angle = 2 * math.pi * metres[:, None] / waves
     return torch.stack([angle.sin(), angle.cos()], dim=2).flatten(1)

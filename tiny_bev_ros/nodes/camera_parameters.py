@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.models.camera.extrinsics import from_pose
+from tiny_bev_ros.models.camera.extrinsics import extrinsics_from_pose
 from tiny_bev_ros.nodes.parameter_definitions.parameter_type import Parameter
 
 EXTRINSICS = 'extrinsics.'
@@ -64,7 +64,7 @@ def fixed_extrinsics(values: dict[str, Any]) -> dict[str, Tensor | None]:
     for name in camera_names(values):
         pose = values[EXTRINSICS + name]
         try:
-            found[name] = None if pose == _FROM_TF else from_pose(pose)
+            found[name] = None if pose == _FROM_TF else extrinsics_from_pose(pose)
         except TinyBevError as error:
             raise TinyBevError(f'parameter {EXTRINSICS}{name}: {error}') from None
     return found

@@ -161,7 +161,7 @@ class CameraSync:
         except TinyBevError as error:
             raise _UnusedError('unplaced', str(error)) from None
         try:
-            return self._view(shot, replace(shot.camera, from_points=mount))
+            return self._view(shot, replace(shot.camera, extrinsics=mount))
         except NotEnoughMemoryError as error:
             raise _UnusedError('failed', str(error)) from None
         except TinyBevError as error:

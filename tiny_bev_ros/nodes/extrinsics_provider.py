@@ -11,7 +11,7 @@ from rclpy.time import Time
 from torch import Tensor
 
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.models.camera.extrinsics import from_pose
+from tiny_bev_ros.models.camera.extrinsics import extrinsics_from_pose
 from tiny_bev_ros.nodes.camera_parameters import EXTRINSICS
 from tiny_bev_ros.optional_imports import import_optional
 from tiny_bev_ros.runtime.staleness import Stamp, nanoseconds
@@ -21,7 +21,7 @@ _KEPT_NS = 10 * 10**9
 
 
 class ExtrinsicsProvider:
-    """The `from_points` of each camera.
+    """The `extrinsics` of each camera.
 
     Args:
         node: listens to TF, if a camera needs that.
@@ -66,7 +66,7 @@ class ExtrinsicsProvider:
                 f'TF has no {optical_frame!r} in {map_frame!r} ({reason}); {wanted}'
             ) from None
         at, turn = transform.translation, transform.rotation
-        return from_pose((at.x, at.y, at.z, turn.x, turn.y, turn.z, turn.w))
+        return extrinsics_from_pose((at.x, at.y, at.z, turn.x, turn.y, turn.z, turn.w))
 
     def destroy(self) -> None:
         """Ends listening."""

@@ -10,7 +10,7 @@ from tiny_bev_ros.inference.loaded_models import LoadedModels
 from tiny_bev_ros.inference.model_runner import ModelRunner
 from tiny_bev_ros.messages.grid_labels import grid_of
 from tiny_bev_ros.messages.tensor import BevTensor
-from tiny_bev_ros.models.observed_ground import standing_height
+from tiny_bev_ros.models.observed_ground import box_bottom_height
 from tiny_bev_ros.nodes import model_factory
 from tiny_bev_ros.nodes.bev_node import BevNode
 from tiny_bev_ros.nodes.head_publishers import HeadPublisher
@@ -50,6 +50,6 @@ class HeadsNode(BevNode):
         grid = grid_of(features.labels, (tensor.shape[2], tensor.shape[3]))
         scores = self._output.min_scores
         seen = self.run('heads', ModelRunner.detect, tensor, grid, scores)
-        height = None if seen.detections is None else standing_height(seen.detections.boxes)
+        height = None if seen.detections is None else box_bottom_height(seen.detections.boxes)
         with self.publishing():
             self._output.publish(seen, features.labels, height=height)

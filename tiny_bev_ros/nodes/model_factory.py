@@ -21,6 +21,7 @@ from tiny_bev_ros.models import (
     FuTrFusion,
     PillarFeatureNet,
     build_backbone,
+    build_heads,
     cuda_unavailable_reason,
     load_backbone,
     load_heads,
@@ -28,7 +29,6 @@ from tiny_bev_ros.models import (
     resolve_device,
     seeded,
 )
-from tiny_bev_ros.models.bev_detector import build_heads
 from tiny_bev_ros.models.checkpoint.loading import load_camera_encoder, load_fusion
 from tiny_bev_ros.models.checkpoint.metadata import find_metadata
 
@@ -227,7 +227,7 @@ def _load(part: str, network: torch.nn.Module, values: dict[str, Any], logger: A
         logger.info(f'{name}: {path} ({loaded.names}; sha256 {loaded.digest[:12]})')
         return loaded.digest
     if part == 'fusion':
-        network.silence()  # type: ignore[operator]
+        network.zero_init_output()  # type: ignore[operator]
         logger.warning(f'{name} is empty: UNTRAINED, so cameras add nothing to BEV features')
         return 'none'
     logger.warning(

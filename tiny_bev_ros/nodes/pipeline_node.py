@@ -15,7 +15,7 @@ from tiny_bev_ros.inference.loaded_models import LoadedModels
 from tiny_bev_ros.inference.model_runner import ModelRunner
 from tiny_bev_ros.messages.tensor_labels import TensorLabels
 from tiny_bev_ros.models.camera.geometry import Camera
-from tiny_bev_ros.models.observed_ground import looked_at, road_height
+from tiny_bev_ros.models.observed_ground import observed_cells, road_height
 from tiny_bev_ros.nodes import model_factory
 from tiny_bev_ros.nodes.bev_node import BevNode
 from tiny_bev_ros.nodes.camera_parameters import camera_names, fixed_extrinsics
@@ -144,7 +144,7 @@ class PipelineNode(BevNode):
         if drivable is None or not self._seen.area_wanted:
             return None, None
         row, col = (cells // self._stride).T
-        known = looked_at(row, col, self._fine.shape).numpy()
+        known = observed_cells(row, col, self._fine.shape).numpy()
         return known, road_height(points, drivable, self._fine)
 
     def _places(self, cells: torch.Tensor) -> np.ndarray | None:

@@ -14,9 +14,15 @@ from torch.utils.data import Dataset
 
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.models.camera.geometry import Camera
+from tiny_bev_ros.models.heads.head_registry import (
+    FrameLabels,
+    compute_targets,
+    list_heads,
+    map_tensors,
+    stack_targets,
+)
 from tiny_bev_ros.training.augment import Augmentation, augment, choose_heading
-from tiny_bev_ros.training.head_targets import frame_targets
-from tiny_bev_ros.training.labelled_frame import Frame
+from tiny_bev_ros.training.labelled_frame import FEWEST_POINTS, GROUND, Frame
 
 # Probability of a crop beside and around the sensor, for maps of whole turns.
 _AROUND = 0.4
@@ -60,10 +66,7 @@ class Batch(NamedTuple):
 
     def to(self, device: torch.device) -> Batch:
         """Returns the batch with the tensors that networks and losses take on a device."""
-        targets = {
-            name: type(each)(*(value.to(device) for value in each))
-            for name, each in self.targets.items()
-        }
+        targets = map_tensors(lambda each: each.to(device), self.targets)
         images = None if self.images is None else self.images.to(device)
         points = [cloud.to(device) for cloud in self.points]
         return self._replace(points=points, targets=targets, images=images)
@@ -94,34 +97,57 @@ class Crop:
         return self.grid(0.0, -self.size / 2)
 
 
-def make_sample(frame: Frame, grid: BevGrid, stride: int) -> Sample:
+def make_sample(
+    frame: Frame, grid: BevGrid, stride: int, heads: Sequence[str] | None = None
+) -> Sample:
     """Makes a sample of the part of a frame that lies on a grid.
 
     Args:
         frame: the labelled cloud.
         grid: grid of the pseudo-image.
         stride: cells of the pseudo-image per cell of the BEV features.
+        heads: names of the heads with targets in the sample; None for all registered heads.
     """
     (x_low, x_high), (y_low, y_high), (z_low, z_high) = grid.x_range, grid.y_range, grid.z_range
     x, y, z = frame.points[:, :3].T
     inside = (
         (x >= x_low) & (x < x_high) & (y >= y_low) & (y < y_high) & (z >= z_low) & (z < z_high)
     )
-    targets = frame_targets(frame, grid.strided(stride), inside)
     points = frame.points[inside]
     points[:, 3] = 0
+    labels = frame_labels(frame, points, frame.instance_ids[inside] == GROUND)
+    heads = list_heads() if heads is None else heads
+    targets = compute_targets(heads, labels, grid.strided(stride))
     return Sample(torch.from_numpy(points), torch.tensor([x_low, y_low]), targets)
+
+
+def frame_labels(frame: Frame, points: np.ndarray, ground: np.ndarray) -> FrameLabels:
+    """Converts the labels of a frame for the heads; objects of few points are ignored.
+
+    Args:
+        frame: the labelled cloud. Objects keep the count of all its points.
+        points: (N,4) points that the network is given.
+        ground: (N,) bool, True for points on the ground.
+    """
+    known = frame.labels >= 0
+    return FrameLabels(
+        points,
+        ground,
+        frame.boxes[known],
+        frame.labels[known],
+        frame.counts[known] < FEWEST_POINTS,
+        None if frame.road is None else frame.road.drivable_at,
+    )
 
 
 def collate(items: Sequence[Sequence[Sample]]) -> Batch:
     """Makes one batch of the samples of several items of a dataset."""
     samples = [sample for item in items for sample in item]
-    targets = {name: _stack([s.targets[name] for s in samples]) for name in samples[0].targets}
     images = [sample.images for sample in samples if sample.images is not None]
     return Batch(
         [sample.points for sample in samples],
         torch.stack([sample.low for sample in samples]),
-        targets,
+        stack_targets([sample.targets for sample in samples]),
         torch.stack(images) if images else None,
         [list(sample.cameras) for sample in samples],
     )
@@ -129,15 +155,8 @@ def collate(items: Sequence[Sequence[Sample]]) -> Batch:
 
 def repeat_targets(targets: dict[str, Any], times: int) -> dict[str, Any]:
     """Repeats the targets of a whole batch, for heads that predict several times for a frame."""
-    return {
-        name: type(each)(*(torch.cat([value] * times) for value in each))
-        for name, each in targets.items()
-    }
-
-
-def _stack(targets: Sequence[Any]) -> Any:
-    """Stacks tuples of tensors, which stay of their type."""
-    return type(targets[0])(*(torch.stack(values) for values in zip(*targets, strict=True)))
+    repeated: dict[str, Any] = map_tensors(lambda each: torch.cat([each] * times), targets)
+    return repeated
 
 
 class Crops(Dataset):
@@ -150,6 +169,7 @@ class Crops(Dataset):
         seed: seed of augmentation and positions.
         augmentation: limits of the augmentation.
         per_frame: samples of one frame.
+        heads: names of the heads with targets in the samples; None for all registered heads.
     """
 
     def __init__(
@@ -160,9 +180,10 @@ class Crops(Dataset):
         seed: int,
         augmentation: Augmentation,
         per_frame: int = 2,
+        heads: Sequence[str] | None = None,
     ) -> None:
         self._frame, self._count, self._crop, self._seed = frame, count, crop, seed
-        self._augmentation, self._per_frame = augmentation, per_frame
+        self._augmentation, self._per_frame, self._heads = augmentation, per_frame, heads
 
     def __len__(self) -> int:
         """Number of items."""
@@ -180,4 +201,4 @@ class Crops(Dataset):
         grid = crop.ahead()
         if random.random() < _AROUND:
             grid = crop.grid(random.uniform(-half, 0), random.uniform(-2 * half, 0))
-        return make_sample(frame, grid, crop.stride)
+        return make_sample(frame, grid, crop.stride, self._heads)

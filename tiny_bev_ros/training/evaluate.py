@@ -86,10 +86,11 @@ def evaluate(detector: Detector, frames: Iterable[EvalFrame], count: int) -> Res
             likely = outputs.detections.scores >= _LIKELY
             detections = Detections(*(each[likely] for each in outputs.detections))
             errors, missed = count_errors(frame, detections)
-            kept.append((errors, frame, outputs._replace(detections=detections), missed))
+            kept.append((errors, frame, HeadOutputs({**outputs, 'detection': detections}), missed))
             kept = sorted(kept, key=lambda each: each[0], reverse=True)[:_WORST]
         if outputs.drivable is not None and frame.lidar.road is not None:
-            truth = make_sample(frame.lidar, detector.grid, detector.stride).targets['drivable']
+            sample = make_sample(frame.lidar, detector.grid, detector.stride, ['drivable'])
+            truth = sample.targets['drivable']
             predicted = outputs.drivable.numpy() >= 0.5
             observed = truth.observed.numpy() > 0.5
             result.score.add_area(predicted, truth.drivable.numpy() > 0.5, observed)

@@ -12,9 +12,8 @@ from torch import Tensor, nn
 
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.models import CameraEncoder, FuTrFusion, seeded
-from tiny_bev_ros.models.bev_detector import BevDetector, build_detector, features_of
+from tiny_bev_ros.models.bev_detector import BevDetector, build_detector
 from tiny_bev_ros.models.camera.geometry import Camera
-from tiny_bev_ros.models.fusion_detector import FusionDetector
 from tiny_bev_ros.training.training_config import ModelConfig
 
 
@@ -27,7 +26,7 @@ def lidar_arguments(config: ModelConfig) -> dict[str, Any]:
 
 def build_network(
     config: ModelConfig, seed: int, fused_channels: int | None = None
-) -> BevDetector | FusionDetector:
+) -> BevDetector:
     """Builds the network of a configuration with freshly initialised weights.
 
     Args:
@@ -48,7 +47,8 @@ def build_network(
             camera.num_heads,
             camera.heights,
         )
-        return FusionDetector(detector, encoder, fusion)
+        detector.add_cameras(encoder, fusion)
+        return detector
 
 
 class TrainableDetector(nn.Module):
@@ -61,7 +61,7 @@ class TrainableDetector(nn.Module):
         network: the detector that is trained.
     """
 
-    def __init__(self, network: BevDetector | FusionDetector) -> None:
+    def __init__(self, network: BevDetector) -> None:
         super().__init__()
         self.network = network
 
@@ -95,8 +95,8 @@ class TrainableDetector(nn.Module):
             (B,C,h,w); with images (2B,C,h,w): features of the LiDAR alone, then the fused ones.
         """
         network = self.network
-        bev = features_of(network.pfn, network.backbone, points, grids)
-        if images is None or not isinstance(network, FusionDetector):
+        bev = network.encode_bev(points, grids)
+        if images is None or network.fusion is None:
             return bev
         grid = grids[0].strided(grids[0].shape[0] // bev.shape[2])
-        return torch.cat([bev, network.look(bev, grid, images, cameras)])
+        return torch.cat([bev, network.fuse_cameras(bev, grid, images, cameras)])

@@ -72,7 +72,14 @@ def make_dataset(config: TrainConfig, count: int, folder: Path) -> Dataset:
     if config.data == SIM_CAMERA:
         frames = CameraFrames(folder / 'frames', range(config.frames))
         return CameraSamples(frames, count, config.crop, config.seed)
-    return Crops(frame_source(config), count, config.crop, config.seed, config.augmentation)
+    return Crops(
+        frame_source(config),
+        count,
+        config.crop,
+        config.seed,
+        config.augmentation,
+        heads=config.network.heads,
+    )
 
 
 def frame_source(config: TrainConfig) -> Callable[[int], Frame]:

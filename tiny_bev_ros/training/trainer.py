@@ -18,10 +18,10 @@ from tqdm import tqdm
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.models.checkpoint.weight_files import refuse_other_files
+from tiny_bev_ros.models.heads.head_registry import compute_losses
 from tiny_bev_ros.optional_imports import one_line
 from tiny_bev_ros.training.dataset import Batch, collate, repeat_targets
 from tiny_bev_ros.training.distributed import DistributedContext, init_distributed
-from tiny_bev_ros.training.head_targets import head_losses
 from tiny_bev_ros.training.networks import TrainableDetector, build_network
 from tiny_bev_ros.training.training_config import TrainConfig
 
@@ -168,7 +168,7 @@ class Trainer:
             features, outputs = self._model(batch.points, grids, batch.images, batch.cameras)
         # With cameras the heads predict twice for each frame.
         targets = repeat_targets(batch.targets, len(features) // len(grids))
-        return head_losses(outputs, targets)
+        return compute_losses(outputs, targets)
 
     def _rate(self) -> float:
         config = self._config

@@ -11,7 +11,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 import yaml
 
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.models.bev_detector import HEADS
+from tiny_bev_ros.models import list_heads
 from tiny_bev_ros.models.fusion.futr import MODES
 from tiny_bev_ros.models.registry import list_backbones
 from tiny_bev_ros.sim import LIDARS
@@ -114,7 +114,7 @@ class TrainConfig:
         _check_choice('precision', self.precision, ('bfloat16', 'float32'))
         _check_choice('network.backbone', self.network.backbone, list_backbones())
         for head in self.network.heads:
-            _check_choice('network.heads', head, list(HEADS))
+            _check_choice('network.heads', head, list_heads())
         for lidar in self.lidars:
             _check_choice('lidars', lidar, list(LIDARS))
         for name in ('frames', 'steps', 'batch', 'save_every'):

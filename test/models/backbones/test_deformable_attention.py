@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Attention that chooses its places: what it samples, and what it cannot reach."""
+"""Deformable attention: its samples, their offsets, and positions out of reach."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tiny_bev_ros.models.backbones.deformable_attention import DeformableAttenti
 
 
 def attention(channels=4, heads=2, levels=1, points=1):
-    """One that gives back what it samples."""
+    """Attention that returns its samples."""
     with seeded(0):
         made = DeformableAttention(channels, heads, levels, points)
     with torch.no_grad():
@@ -26,7 +26,7 @@ def attention(channels=4, heads=2, levels=1, points=1):
     return made
 
 
-def test_without_offsets_a_query_finds_the_cell_it_lies_in():
+def test_without_offsets_a_query_samples_its_own_cell():
     values = torch.randn(1, 4, 3, 5)
     places = torch.tensor([[[(2 + 0.5) / 5, (1 + 0.5) / 3], [0.5 / 5, 0.5 / 3]]])
     found = attention()(torch.randn(1, 2, 4), places, [values])
@@ -38,7 +38,7 @@ def test_an_offset_is_in_cells_of_its_map_and_x_comes_first():
     made = attention(levels=2)
     with torch.no_grad():
         made.offsets.bias.view(2, 2, 1, 2)[:, :, 0] = torch.tensor([1.0, 0.0])
-        # All of the weight on the second map.
+        # Puts all weight on the second map.
         made.weights.bias.view(2, 2)[:] = torch.tensor([-100.0, 100.0])
     fine, coarse = torch.randn(1, 4, 8, 8), torch.randn(1, 4, 4, 4)
     places = torch.tensor([[[(1 + 0.5) / 4, (2 + 0.5) / 4]]])
@@ -54,7 +54,7 @@ def test_outside_the_map_is_nothing():
     assert (found == 0).all()
 
 
-def test_heads_and_points_are_weighed_as_the_formula_says():
+def test_heads_and_points_are_weighted_as_defined():
     with seeded(1):
         made = DeformableAttention(6, heads=3, levels=2, points=2).double()
         queries, places = torch.randn(2, 5, 6).double(), torch.rand(2, 5, 2).double()
@@ -87,7 +87,7 @@ def test_heads_and_points_are_weighed_as_the_formula_says():
             torch.testing.assert_close(found[batch, number], made.output(torch.cat(parts)))
 
 
-def test_heads_begin_with_looking_different_ways():
+def test_heads_start_in_different_directions():
     ways = DeformableAttention(8, heads=4, levels=1, points=2).offsets.bias.view(4, 2, 2)
     assert len({tuple(way.round().tolist()) for way in ways[:, 0]}) == 4
     torch.testing.assert_close(ways[:, 1], 2 * ways[:, 0])

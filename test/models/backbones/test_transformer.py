@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Attention within windows: who sees whom, and that it is attention as it is defined."""
+"""Attention within windows: the receptive field, and equality with the definition."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ def layer(shift, window=4, channels=8, heads=2):
         return _Layer(channels, heads, window, shift).double().eval()
 
 
-def seen_by(made, row, col, shape=(8, 8)):
-    """Which cells of a map the output at one cell depends on, as a set of rows and columns."""
+def receptive_field(made, row, col, shape=(8, 8)):
+    """Rows and columns of the cells on which the output at one cell depends."""
     cells = torch.randn(1, *shape, 8, dtype=torch.float64, requires_grad=True)
     made(cells)[0, row, col].pow(2).sum().backward()
     rows, cols = (cells.grad.abs().sum(3)[0] > 1e-12).nonzero(as_tuple=True)
     return set(rows.tolist()), set(cols.tolist())
 
 
-def test_a_cell_sees_its_window_alone():
-    assert seen_by(layer(shift=0), 1, 6) == ({0, 1, 2, 3}, {4, 5, 6, 7})
+def test_a_cell_attends_to_its_window_alone():
+    assert receptive_field(layer(shift=0), 1, 6) == ({0, 1, 2, 3}, {4, 5, 6, 7})
 
 
 def test_shifted_windows_lie_across_the_others_and_do_not_wrap():
     made = layer(shift=2)
-    assert seen_by(made, 3, 3) == ({2, 3, 4, 5}, {2, 3, 4, 5})
-    assert seen_by(made, 0, 7) == ({0, 1}, {6, 7})
+    assert receptive_field(made, 3, 3) == ({2, 3, 4, 5}, {2, 3, 4, 5})
+    assert receptive_field(made, 0, 7) == ({0, 1}, {6, 7})
 
 
-def test_a_window_that_leaves_the_map_sees_what_is_on_it():
-    assert seen_by(layer(shift=0), 5, 4, shape=(6, 5)) == ({4, 5}, {4})
+def test_a_window_over_the_edge_attends_to_cells_on_the_map():
+    assert receptive_field(layer(shift=0), 5, 4, shape=(6, 5)) == ({4, 5}, {4})
 
 
 def test_it_is_attention_with_a_bias_of_relative_position():
     made = layer(shift=0)
     cells = torch.randn(1, 4, 4, 8, dtype=torch.float64)
-    tokens = made.before(cells).view(16, 8)
+    tokens = made.norm(cells).view(16, 8)
     queries, keys, values = (
         part(tokens).view(16, 2, 4) for part in (made.queries, made.keys, made.values)
     )
@@ -51,11 +51,11 @@ def test_it_is_attention_with_a_bias_of_relative_position():
             logits = []
             for other in range(16):
                 down, across = one // 4 - other // 4, one % 4 - other % 4
-                bias = made.position[head, (down + 3) * 7 + across + 3]
+                bias = made.position_bias[head, (down + 3) * 7 + across + 3]
                 logits.append(queries[one, head] @ keys[other, head] / 2 + bias)
             expected[one, head] = torch.stack(logits).softmax(0) @ values[:, head]
     attended = cells + made.output(expected.view(1, 4, 4, 8))
-    torch.testing.assert_close(made(cells), attended + made.perceptron(attended))
+    torch.testing.assert_close(made(cells), attended + made.mlp(attended))
 
 
 def test_layers_take_turns_in_shifting():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The camera encoder: sizes, what it says of itself, refusals, and networks of timm."""
+"""CameraEncoder: shapes, feature_info, refusals, and networks of timm."""
 
 import sys
 from importlib import import_module
@@ -12,7 +12,7 @@ from tiny_bev_ros.models import CameraEncoder, FeatureInfo, load_camera_encoder,
 
 
 def timm_missing() -> str:
-    """Why networks of timm cannot be tried; '' where they can."""
+    """Reason for which networks of timm cannot be tested; '' where they can."""
     try:
         import_module('timm')
     except (ImportError, RuntimeError) as error:
@@ -100,7 +100,7 @@ def test_wrong_options(options, said):
         CameraEncoder(**options)
 
 
-def test_without_timm_it_says_what_to_install(monkeypatch):
+def test_without_timm_the_error_names_the_package(monkeypatch):
     monkeypatch.setitem(sys.modules, 'timm', None)
     with pytest.raises(TinyBevError, match=r"is 'resnet18'; expected 'tiny', or timm .* pip"):
         CameraEncoder('resnet18')
@@ -128,8 +128,8 @@ def test_weights_from_a_file(tmp_path):
         ('resnet18', 16),
         ('mobilenetv3_small_050', 16),
         ('convnext_atto', 8),
-        ('dla34', 8),  # whose maps begin at stride 2 with the second one
-        ('tv_resnet34', 8),  # a name of old
+        ('dla34', 8),  # its second map is the first of stride 2
+        ('tv_resnet34', 8),  # deprecated name
     ],
 )
 def test_networks_of_timm(name, stride):
@@ -150,7 +150,7 @@ def test_networks_of_timm(name, stride):
         ('resnet81', 'expected .tiny. or a network of timm .did you mean'),
         ('hf-hub:timm/resnet18.a1_in1k', 'expected .tiny. or a network of timm'),
         ('../resnet18', 'expected .tiny. or a network of timm'),
-        ('vit_tiny_patch16_224', 'makes of an image of 688 x 176'),
+        ('vit_tiny_patch16_224', 'turns an image of 688 x 176'),
     ],
 )
 def test_other_names_are_refused(name, said):
@@ -173,6 +173,6 @@ def test_blocks_behind_the_last_map_are_left_out():
 
 @needs_timm
 def test_a_network_that_wants_more_than_whole_features_is_refused():
-    """It gives 12 rows for 11 at stride 8: not where the image has them."""
-    with pytest.raises(TinyBevError, match=r'of 344 x 88 pixels: .*; expected a map'):
+    """Refused, as it returns 12 rows for 11 at stride 8, which shifts features in the image."""
+    with pytest.raises(TinyBevError, match=r'of 344 x 88 pixels into .*; expected a map'):
         CameraEncoder('mobilevitv2_050', stride=8)

@@ -9,40 +9,45 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.models.camera.extrinsics import STILL, from_pose
+from tiny_bev_ros.models.camera.extrinsics import IDENTITY_EXTRINSICS, extrinsics_from_pose
 from tiny_bev_ros.models.camera.geometry import make_camera
 
-# Of an optical frame that looks along x: its z is x of the points, its x is -y, its y is -z.
+# Quaternion of an optical frame along x: its z is x of the points, its x is -y, its y is -z.
 AHEAD = (-0.5, 0.5, -0.5, 0.5)
 metres = st.floats(-100, 100)
 parts = st.floats(-1, 1)
 turns = st.tuples(parts, parts, parts, parts).filter(lambda turn: math.hypot(*turn) > 0.1)
 
 
-def test_a_camera_that_looks_ahead():
-    mount = from_pose((0.3, -0.1, 1.2, *AHEAD))
+def test_a_camera_that_points_ahead():
+    extrinsics = extrinsics_from_pose((0.3, -0.1, 1.2, *AHEAD))
     turn = [[0, -1, 0], [0, 0, -1], [1, 0, 0]]
-    assert mount[:3, :3].tolist() == turn
-    # A place 5 m before it, 1 m to the left, 0.5 m below.
-    place = mount @ torch.tensor([5.3, 0.9, 0.7, 1], dtype=torch.float64)
+    assert extrinsics[:3, :3].tolist() == turn
+    # Point 5 m ahead of the camera, 1 m to its left, 0.5 m below.
+    place = extrinsics @ torch.tensor([5.3, 0.9, 0.7, 1], dtype=torch.float64)
     assert place.tolist() == pytest.approx([-1, 0.5, 5, 1])
 
 
 def test_a_camera_in_its_own_frame():
-    assert torch.equal(from_pose((0, 0, 0, 0, 0, 0, 1)), torch.tensor(STILL, dtype=torch.float64))
+    assert torch.equal(
+        extrinsics_from_pose((0, 0, 0, 0, 0, 0, 1)),
+        torch.tensor(IDENTITY_EXTRINSICS, dtype=torch.float64),
+    )
 
 
 @settings(deadline=None, derandomize=True, database=None)
 @given(at=st.tuples(metres, metres, metres), turn=turns)
-def test_any_pose_makes_a_camera_whose_own_place_is_its_origin(at, turn):
+def test_the_position_of_any_camera_is_the_origin_of_its_frame(at, turn):
     length = math.hypot(*turn)
-    mount = from_pose((*at, *(part / length for part in turn)))
-    make_camera([9, 0, 4, 0, 9, 3, 0, 0, 1], mount.tolist(), (8, 6))  # checks that it is rigid
-    own = mount @ torch.tensor([*at, 1], dtype=torch.float64)
+    extrinsics = extrinsics_from_pose((*at, *(part / length for part in turn)))
+    make_camera(
+        [9, 0, 4, 0, 9, 3, 0, 0, 1], extrinsics.tolist(), (8, 6)
+    )  # checks that it is rigid
+    own = extrinsics @ torch.tensor([*at, 1], dtype=torch.float64)
     assert own.tolist() == pytest.approx([0, 0, 0, 1], abs=1e-9)
     # A quaternion and its opposite are one rotation.
-    again = from_pose((*at, *(-part / length for part in turn)))
-    assert torch.allclose(mount, again)
+    again = extrinsics_from_pose((*at, *(-part / length for part in turn)))
+    assert torch.allclose(extrinsics, again)
 
 
 @pytest.mark.parametrize(
@@ -54,6 +59,6 @@ def test_any_pose_makes_a_camera_whose_own_place_is_its_origin(at, turn):
         ((0, 0, 0, 1, 1, 0, 0), 'quaternion of length 1.41; expected length 1'),
     ],
 )
-def test_what_is_refused(pose, reason):
+def test_invalid_poses_are_refused(pose, reason):
     with pytest.raises(TinyBevError, match=reason):
-        from_pose(pose)
+        extrinsics_from_pose(pose)

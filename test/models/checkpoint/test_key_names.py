@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Weights are found whatever a trainer wrapped around their names."""
+"""Weights are found under any prefix, container or wrapper."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from tiny_bev_ros.models import (
     load_heads,
     seeded,
 )
-from tiny_bev_ros.models.bev_detector import build_heads
 from tiny_bev_ros.models.checkpoint.key_names import _WRAPPERS
+from tiny_bev_ros.models.heads.head_registry import build_heads
 
 
 def make(seed):
@@ -52,7 +52,7 @@ WRAPPED = {
     'compiled DataParallel': lambda net: nn.DataParallel(torch.compile(net)),
     'DataParallel, compiled': lambda net: torch.compile(nn.DataParallel(net)),
     'compiled parts': compiled_parts,
-    'a mean of a compiled one, with its counter': lambda net: AveragedModel(torch.compile(net)),
+    'average of a compiled one, with its counter': lambda net: AveragedModel(torch.compile(net)),
     'Lightning': Holder,
     'nested': lambda net: Holder(Holder(nn.DataParallel(net), 'net'), 'ema_model'),
 }
@@ -60,7 +60,7 @@ WRAPPED = {
 
 @pytest.mark.parametrize('container', ['', 'state_dict', 'model_state', 'ema', 'weights', 'a b'])
 @pytest.mark.parametrize('how', WRAPPED)
-def test_wrappers_and_containers_are_seen_through(tmp_path, how, container):
+def test_wrappers_and_containers_do_not_matter(tmp_path, how, container):
     source, target = make(1), make(2)
     state = WRAPPED[how](make(1)).state_dict()
     assert set(state) != set(source.state_dict())
@@ -86,7 +86,9 @@ def test_prefixes_with_other_parts_and_counters_beside(tmp_path, prefix):
     source, target = make(1), make(2)
     state = below(prefix, source.state_dict())
     state |= {'n_averaged': torch.tensor(7), 'step': torch.tensor([3]), 'decay': 0.99}
-    if {'model', 'net', 'backbone'} & set(prefix.split('.')):  # else they would be the network's
+    if {'model', 'net', 'backbone'} & set(
+        prefix.split('.')
+    ):  # otherwise these keys would count as the network's
         state |= {'criterion.weight': torch.ones(5), 'other.stem.0.weight': torch.ones(1, 2)}
     torch.save(state, tmp_path / 'weights.pt')
     load_backbone(target, tmp_path / 'weights.pt')
@@ -139,7 +141,7 @@ def refusal(tmp_path, content):
         ),
     ],
 )
-def test_what_can_be_read_in_two_ways_is_refused(tmp_path, content, words):
+def test_ambiguous_files_are_refused(tmp_path, content, words):
     assert words in refusal(tmp_path, content())
 
 

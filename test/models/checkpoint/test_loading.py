@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Weights from files: which names are known, and what is refused."""
+"""Loading of checkpoints: known key names, and refusals."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def same(first, second):
 
 
 def refusal(loader, model, path):
-    """The message with which a file is refused, the model being left as it was."""
+    """Message with which a file is refused; checks that the model is unchanged."""
     before = {key: value.clone() for key, value in model.state_dict().items()}
     with pytest.raises(TinyBevError) as error:
         loader(model, path)

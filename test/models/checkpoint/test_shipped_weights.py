@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The weights that come with the package: what they say of themselves, and what they find."""
+"""Shipped weights: their metadata and their accuracy."""
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,8 @@ from tiny_bev_ros.training.simulated_camera import GRID, simulate_camera_frame
 from tiny_bev_ros.training.simulated_lidar import simulate_lidar_frame
 from tiny_bev_ros.training.training_config import TrainConfig, from_dict, read_config
 
-CONFIG = Path(__file__).resolve().parents[3] / 'config'
+ROOT = Path(__file__).resolve().parents[3]
+CONFIG = ROOT / 'config'
 STREET = weights_file('street')
 
 
@@ -54,7 +56,7 @@ def renamed(values):
 
 
 @pytest.mark.parametrize('name', WEIGHTS)
-def test_they_say_how_they_were_made(name):
+def test_metadata_hold_the_training(name):
     path = Path(weights_file(name))
     assert path.stat().st_size < 8 * 2**20
     origin = read_metadata(path).origin
@@ -62,6 +64,12 @@ def test_they_say_how_they_were_made(name):
     assert 'dirty' not in origin['commit']
     made = from_dict(TrainConfig, renamed(origin['config']))
     assert made == read_config(CONFIG / f'training/{name}.yaml')
+
+
+@pytest.mark.parametrize('name', [*WEIGHTS, MARKED])
+def test_the_model_card_has_their_digest(name):
+    digest = hashlib.sha256(Path(weights_file(name)).read_bytes()).hexdigest()
+    assert f'`{name}.safetensors` `{digest}`' in (ROOT / 'docs/model_card.md').read_text()
 
 
 @pytest.mark.parametrize('name', WEIGHTS)
@@ -82,7 +90,7 @@ def test_their_parameters_fit_them(name):
     assert values['heads']['names'] == list(network['heads'])
 
 
-def test_those_of_the_demo_with_a_camera_say_how_they_were_made():
+def test_metadata_of_the_fusion_demo_hold_the_training():
     path = Path(weights_file(MARKED))
     assert path.stat().st_size < 8 * 2**20
     said = read_metadata(path)
@@ -122,13 +130,13 @@ def test_a_camera_tells_what_a_lidar_cannot_and_may_be_unplugged():
     assert unplugged.mean() > 0.45
 
 
-def test_intensity_is_not_looked_at():
+def test_intensity_is_ignored():
     network, _ = load_weights(STREET)
     assert (network.pfn.linear.weight[:, 3] == 0).all()
 
 
-def test_streets_that_they_have_not_seen():
-    """Another seed, and a sensor that was not trained with."""
+def test_accuracy_on_unseen_streets():
+    """Accuracy on frames of another seed and of a sensor that is not in the training."""
     torch.set_num_threads(2)
     detector = Detector(STREET, (-51.2, 51.2), (-51.2, 51.2))
     frames = [
@@ -147,7 +155,7 @@ def test_streets_that_they_have_not_seen():
 
 
 def test_real_streets(data_dir):
-    """The exam of docs/model_card.md, with some room for other machines."""
+    """Evaluation of docs/model_card.md, with a margin for other machines."""
     detector = Detector(STREET, (0.0, 51.2), (-25.6, 25.6))
     folder = KittiFolder(data_dir / 'kitti')
     score = evaluate(detector, list(kitti_eval_frames(folder)), len(folder)).score
@@ -160,13 +168,13 @@ def test_real_streets(data_dir):
 def test_a_node_refuses_a_grid_of_other_cells():
     context = rclpy.Context()
     context.init(domain_id=104)
-    description = read_metadata(STREET)
+    metadata = read_metadata(STREET)
     values = {
         **dict.fromkeys(CHECKPOINTS, STREET),
         'grid.resolution': 0.16,
         'grid.x_range': [0.0, 16.0],
         'grid.y_range': [-8.0, 8.0],
-        'grid.z_range': list(description.z_range),
+        'grid.z_range': list(metadata.z_range),
         'pfn.out_channels': 32,
         'backbone.name': 'fpn',
         'backbone.in_channels': 32,

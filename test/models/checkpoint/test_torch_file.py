@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files as trainers leave them: tensors are read, all else stays unread, and nothing is run."""
+"""Files of trainers: tensors are read, other objects stay unread, and nothing is run."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Config:
 
 
 class Options(dict):
-    """As EasyDict, addict and AttributeDict."""
+    """Subclass of dict, like EasyDict, addict and AttributeDict."""
 
 
 class Names(list):
@@ -37,7 +37,7 @@ class Names(list):
 
 
 class HistoryBuffer:
-    """As mmengine's."""
+    """Buffer that holds arrays and methods, like mmengine's."""
 
     def __init__(self):
         self.log = np.ones(3)
@@ -87,7 +87,7 @@ def same(first, second):
 @pytest.mark.parametrize('zipped', [True, False])
 @pytest.mark.parametrize('protocol', [2, 4, 5])
 @pytest.mark.parametrize('what', BESIDE)
-def test_what_trainers_leave_beside_the_weights_is_no_hindrance(tmp_path, what, protocol, zipped):
+def test_objects_beside_the_weights_do_not_matter(tmp_path, what, protocol, zipped):
     source, target = pfn(1), pfn(2)
     content = {'model': source.state_dict(), 'epoch': 80, 'extra': BESIDE[what]}
     path = tmp_path / 'weights.pt'
@@ -96,7 +96,7 @@ def test_what_trainers_leave_beside_the_weights_is_no_hindrance(tmp_path, what, 
     assert same(source, target)
 
 
-def test_what_is_left_unread_is_told(tmp_path):
+def test_unread_objects_are_listed(tmp_path):
     content = {'model': pfn(1).state_dict(), 'args': argparse.Namespace(), 'ap': np.float64(1)}
     torch.save(content, tmp_path / 'weights.pt')
     names = load_pfn(pfn(2), tmp_path / 'weights.pt').names
@@ -165,13 +165,13 @@ def test_code_in_a_file_is_not_run(tmp_path, zipped):
 
 
 def old_file(pickled):
-    """A file of old PyTorch with a pickle of one's own."""
+    """File of old PyTorch that contains a given pickle."""
     head = b''.join(pickle.dumps(each, 2) for each in (0x1950A86A20F9469CFC6C, 1001, {}))
     return head + pickled + pickle.dumps([], 2)
 
 
 SYSTEM = b'\x80\x02cbuiltins\neval\n'
-# Tuples in tuples: Python's hash of them needs more stack than there is.
+# Nested tuples, whose hash overflows Python's stack.
 DEEP = b'\x85' * 3 * 10**5
 ATTACKS = {
     'a call': SYSTEM + b'(Vopen("RAN", "w")\ntR.',

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files of weights are known by what is in them, and others are told by their kind."""
+"""Weight files are recognised by their content, and others are refused by their kind."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ POINTER = (
 
 
 def as_safetensors(state):
-    """By hand, as the package may be absent."""
+    """Bytes of a safetensors file, written by hand, as the package may be absent."""
     header, data = {'__metadata__': {'format': 'pt'}}, b''
     for key, value in state.items():
         kind = {torch.float32: 'F32', torch.int64: 'I64'}[value.dtype]
@@ -73,7 +73,10 @@ def test_the_suffix_means_nothing(tmp_path, write, name):
 OTHERS = {
     'a pointer': (POINTER, 'is a Git LFS pointer for a file of 12345 bytes; expected the file'),
     'nothing': (b'', 'it is empty'),
-    'HTML': (b'\n<!DOCTYPE html><html>404</html>', 'it is a web page or XML, perhaps an error'),
+    'HTML': (
+        b'\n<!DOCTYPE html><html>404</html>',
+        'it is a web page or XML, perhaps a downloaded error page',
+    ),
     'JSON': (b'{"metadata": {"total_size": 1}}', 'it is JSON text'),
     'gzip': (b'\x1f\x8b\x08' + bytes(100), 'it is packed with gzip'),
     'tar': (as_tar(), 'it is a tar archive'),
@@ -90,7 +93,7 @@ OTHERS = {
 
 @pytest.mark.parametrize('suffix', ['pt', 'safetensors'])
 @pytest.mark.parametrize('kind', OTHERS)
-def test_what_is_no_file_of_weights_is_told(tmp_path, kind, suffix):
+def test_other_files_are_refused_by_their_kind(tmp_path, kind, suffix):
     content, words = OTHERS[kind]
     path = tmp_path / f'weights.{suffix}'
     path.write_bytes(content)
@@ -101,7 +104,7 @@ def test_what_is_no_file_of_weights_is_told(tmp_path, kind, suffix):
 
 
 @pytest.mark.parametrize('kind', ['a pointer', 'nothing', 'HTML', 'ONNX'])
-def test_whoever_asks_what_a_file_says_is_told_too(tmp_path, kind):
+def test_reading_metadata_refuses_other_files_too(tmp_path, kind):
     content, words = OTHERS[kind]
     (tmp_path / 'weights.safetensors').write_bytes(content)
     with pytest.raises(TinyBevError) as error:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fusion: equal without cameras, right where they look, and attention as it is defined."""
+"""Fusion: identity without cameras, changes only in visible cells, attention as defined."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ SIZE = (20, 12)
 every_mode = pytest.mark.parametrize('mode', MODES)
 
 
-def camera(yaw=0.0, place=(0.0, 0.0, 0.0)):
-    """One of 90 degrees that looks along a yaw."""
+def camera(yaw=0.0, position=(0.0, 0.0, 0.0)):
+    """Camera with a field of view of 90 degrees along a yaw."""
     cos, sin = math.cos(yaw), math.sin(yaw)
     turn = [[sin, -cos, 0], [0, 0, -1], [cos, sin, 0]]
-    rows = [[*row, -sum(a * b for a, b in zip(row, place, strict=True))] for row in turn]
+    rows = [[*row, -sum(a * b for a, b in zip(row, position, strict=True))] for row in turn]
     return make_camera([10, 0, 9.5, 0, 10, 5.5, 0, 0, 1], [*rows, [0, 0, 0, 1]], SIZE)
 
 
@@ -40,7 +40,7 @@ def frames(batch=1, cameras=1):
 
 
 @every_mode
-def test_without_cameras_it_is_the_map_that_was_given(mode):
+def test_without_cameras_the_output_equals_the_input(mode):
     bev, features = frames(cameras=2)
     fused = fusion(mode)
     assert torch.equal(fused(bev, GRID, features[:, :0], [[]]), bev)
@@ -48,11 +48,11 @@ def test_without_cameras_it_is_the_map_that_was_given(mode):
 
 
 @every_mode
-def test_silenced_it_is_the_map_that_was_given(mode):
+def test_zero_initialised_the_output_equals_the_input(mode):
     bev, features = frames()
     fused = fusion(mode)
     assert not torch.equal(fused(bev, GRID, features, [[camera()]]), bev)
-    fused.silence()
+    fused.zero_init_output()
     assert torch.equal(fused(bev, GRID, features, [[camera()]]), bev)
 
 
@@ -67,17 +67,19 @@ def test_a_missing_camera_is_as_if_it_were_not_there(mode):
     )
 
 
-def test_where_cells_look_is_worked_out_once():
+def test_the_sampling_plan_is_computed_once():
     bev, features = frames()
     attention = fusion('projected').attention
     cpu = torch.device('cpu')
     with torch.inference_mode():
-        kept = attention.sight(GRID, [camera(0.3)], cpu)
-        assert attention.sight(GRID, [camera(0.3)], cpu) is kept
-    other = attention.sight(GRID, [camera(0.4)], cpu)
-    assert len(other.cell) != len(kept.cell) or not torch.equal(other.share, kept.share)
-    assert len(attention.sight(GRID, [None], cpu).cell) == 0
-    # What was kept in inference serves training as well.
+        kept = attention.sampling_plan(GRID, [camera(0.3)], cpu)
+        assert attention.sampling_plan(GRID, [camera(0.3)], cpu) is kept
+    other = attention.sampling_plan(GRID, [camera(0.4)], cpu)
+    assert len(other.cell) != len(kept.cell) or not torch.equal(
+        other.corner_weights, kept.corner_weights
+    )
+    assert len(attention.sampling_plan(GRID, [None], cpu).cell) == 0
+    # A plan cached in inference mode serves training as well.
     fused = fusion('projected')
     with torch.inference_mode():
         before = fused(bev, GRID, features, [[camera()]])
@@ -118,7 +120,7 @@ def test_gradients_reach_every_parameter_and_the_features(mode):
     assert features.grad.abs().amax(dim=(0, 2, 3, 4)).min() > 0
 
 
-def test_projected_changes_what_the_camera_sees_and_nothing_else():
+def test_projected_changes_visible_cells_and_nothing_else():
     bev, features = frames()
     changed = (fusion('projected')(bev, GRID, features, [[camera()]]) != bev).any(dim=1)[0]
     rows, cols = GRID.shape
@@ -131,51 +133,53 @@ def test_projected_changes_what_the_camera_sees_and_nothing_else():
             assert bool(changed[row, col]) == inside, (x, y)
 
 
-def test_projected_is_attention_over_what_is_sampled():
+def test_projected_is_attention_over_the_samples():
     fused = fusion('projected')
     bev, features = frames(cameras=2)
     ways = [camera(0.0), camera(0.5, (0.5, 0.2, 0.0))]
-    attention, queries = fused.attention, fused.before(bev[0].flatten(1).T)
-    sight = attention.sight(GRID, ways, bev.device)
-    queries = queries[sight.cell]
+    attention, queries = fused.attention, fused.norm(bev[0].flatten(1).T)
+    plan = attention.sampling_plan(GRID, ways, bev.device)
+    queries = queries[plan.cell]
     found = attention(queries, GRID, features[0], ways)
     weights = attention.weights(queries, GRID, features[0], ways)
-    assert set(sight.camera.tolist()) == {0, 1}
-    assert len({each for _, each in sight.groups}) > 2
-    assert sight.owner().tolist() == sorted(sight.owner().tolist(), key=sight.cell.tolist().index)
-    for place in range(0, len(sight.cell), 17):
-        cell = int(sight.cell[place])
-        entries = (sight.owner() == cell).nonzero()[:, 0].tolist()
+    assert set(plan.camera.tolist()) == {0, 1}
+    assert len({each for _, each in plan.groups}) > 2
+    assert plan.entry_cells().tolist() == sorted(
+        plan.entry_cells().tolist(), key=plan.cell.tolist().index
+    )
+    for index in range(0, len(plan.cell), 17):
+        cell = int(plan.cell[index])
+        entries = (plan.entry_cells() == cell).nonzero()[:, 0].tolist()
         assert sorted(entries_of(attention, ways, cell)) == sorted(
-            (int(sight.camera[entry]), int(sight.height[entry])) for entry in entries
+            (int(plan.camera[entry]), int(plan.height[entry])) for entry in entries
         )
         logits, values = [], []
         for entry in entries:
-            way, height = ways[sight.camera[entry]], sight.height[entry]
-            pixel, _ = way.project(place_above(cell, attention.heights[height]))
+            way, height = ways[plan.camera[entry]], plan.height[entry]
+            pixel, _ = way.project(point_above(cell, attention.heights[height]))
             col, row = pixel.clamp(min=0).tolist()
-            sampled = bilinear(features[0, sight.camera[entry]], row, col)
-            key = attention.keys(sampled) + attention.height[height]
-            query = attention.queries(queries[place])
+            sampled = bilinear(features[0, plan.camera[entry]], row, col)
+            key = attention.keys(sampled) + attention.height_embedding[height]
+            query = attention.queries(queries[index])
             logits.append((query * key).view(4, 4).sum(1) / 2)
             values.append(attention.values(sampled).view(4, 4))
         expected = torch.stack(logits).softmax(0)
         torch.testing.assert_close(weights[entries], expected, atol=1e-5, rtol=1e-4)
         taken = attention.output((expected[..., None] * torch.stack(values)).sum(0).flatten())
-        torch.testing.assert_close(found[place], taken, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(found[index], taken, atol=1e-5, rtol=1e-4)
 
 
-def place_above(cell, height):
+def point_above(cell, height):
     row, col = divmod(cell, GRID.shape[1])
-    place = [GRID.x_axis.centre(col), GRID.y_axis.centre(row), height]
-    return torch.tensor(place, dtype=torch.float64)
+    point = [GRID.x_axis.centre(col), GRID.y_axis.centre(row), height]
+    return torch.tensor(point, dtype=torch.float64)
 
 
 def entries_of(attention, ways, cell):
-    """Which camera sees the cell at which height."""
+    """Camera and height of each visible reference point of a cell."""
     for index, way in enumerate(ways):
         for height, metres in enumerate(attention.heights):
-            if way.sees(place_above(cell, metres)):
+            if way.visible(point_above(cell, metres)):
                 yield index, height
 
 
@@ -183,12 +187,12 @@ def test_cells_worked_on_a_few_at_a_time_are_as_all_at_once(monkeypatch):
     bev, features = frames(cameras=2)
     ways = [[camera(0.0), camera(0.5)]]
     expected = fusion('projected')(bev, GRID, features, ways)
-    monkeypatch.setattr(projected_attention, '_AT_ONCE', 3)
+    monkeypatch.setattr(projected_attention, '_CELLS_AT_ONCE', 3)
     torch.testing.assert_close(fusion('projected')(bev, GRID, features, ways), expected)
 
 
 def bilinear(values, row, col):
-    """(c,rows,cols) between four pixels; beyond the middles of the outer ones, theirs."""
+    """(c,) features at a position of (c,rows,cols), clamped to the border pixels."""
     rows, cols = values.shape[1:]
     top, left = min(int(row), rows - 1), min(int(col), cols - 1)
     down, right = row - top if top < rows - 1 else 0, col - left if left < cols - 1 else 0
@@ -222,7 +226,10 @@ def test_a_camera_far_away_leaves_no_nan():
         ({'features': torch.zeros(1, 8, 12, 20)}, r'features have shape \(1, 8, 12, 20\)'),
         ({'features': [torch.zeros(2, 8, 12, 20)]}, r'\(2, 8, 12, 20\); expected \(1, 8, rows'),
         ({'cameras': [[camera(), camera()]]}, r'cameras are \[2\] beside features of 1;'),
-        ({'features': torch.zeros(1, 1, 8, 6, 10)}, '20 x 12 pixels; expected 10 x 6'),
+        (
+            {'features': torch.zeros(1, 1, 8, 6, 10)},
+            'camera image is 20 x 12 pixels; expected 10 x 6',
+        ),
     ],
 )
 def test_shapes_that_do_not_fit_are_refused(change, error):
@@ -242,6 +249,6 @@ def test_shapes_that_do_not_fit_are_refused(change, error):
         ({'camera_channels': 0}, 'camera_channels is 0'),
     ],
 )
-def test_what_is_not_allowed_is_refused(changes, error):
+def test_values_that_are_not_allowed_are_refused(changes, error):
     with pytest.raises(TinyBevError, match=error):
         FuTrFusion(**changes)

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from tiny_bev_ros.models.heads.box_ops import corners_bev, iou_3d, iou_bev, overlap_bev, suppress
+from tiny_bev_ros.models.heads.box_ops import corners_bev, iou_3d, iou_bev, nms_bev, overlap_bev
 
 
 def box(x=0.0, y=0.0, z=0.0, length=4.0, width=2.0, height=1.5, yaw=0.0):
@@ -35,7 +35,7 @@ def test_corners_turn_with_the_box():
         (box(length=1, width=1), 1.0),
         (box(length=1, width=1, yaw=0.7), 1.0),
         (box(yaw=math.pi / 2), 4.0),
-        # A square of side 2 turned by 45 degrees: two of its corners stick out.
+        # Square of side 2 turned by 45 degrees, two of whose corners stick out.
         (box(length=2, width=2, yaw=math.pi / 4), 4 - 2 * (math.sqrt(2) - 1) ** 2),
         (box(2, 1, length=2, width=2), 1.0),
     ],
@@ -82,17 +82,17 @@ def test_none_at_all():
     none = torch.empty(0, 7)
     assert iou_bev(none, boxes(box())).shape == (0, 1)
     assert iou_3d(boxes(box()), none).shape == (1, 0)
-    assert suppress(none, torch.empty(0), torch.empty(0, dtype=torch.long), 0.1).shape == (0,)
+    assert nms_bev(none, torch.empty(0), torch.empty(0, dtype=torch.long), 0.1).shape == (0,)
 
 
 def test_suppression_keeps_the_best_of_each_class():
     some = boxes(box(0), box(0.3), box(0.1, yaw=0.1), box(10), box(0.2))
     scores = torch.tensor([0.6, 0.9, 0.5, 0.3, 0.8])
     labels = torch.tensor([0, 0, 0, 0, 1])
-    assert suppress(some, scores, labels, 0.15).tolist() == [1, 4, 3]
-    # One that is gone hides nobody.
+    assert nms_bev(some, scores, labels, 0.15).tolist() == [1, 4, 3]
+    # A removed box removes no others.
     chain = boxes(box(0), box(2.5), box(5))
-    kept = suppress(chain, torch.tensor([0.9, 0.8, 0.7]), torch.zeros(3, dtype=torch.long), 0.1)
+    kept = nms_bev(chain, torch.tensor([0.9, 0.8, 0.7]), torch.zeros(3, dtype=torch.long), 0.1)
     assert kept.tolist() == [0, 2]
 
 
@@ -104,5 +104,5 @@ def test_suppression_is_as_good_far_from_the_origin():
     boxes[:, 6] = torch.rand(200) * 6
     scores, labels = torch.rand(200), torch.zeros(200, dtype=torch.long)
     far = boxes + torch.tensor([16000.0, -16000.0, 0, 0, 0, 0, 0])
-    kept = suppress(boxes, scores, labels, 0.15)
-    assert len(kept) < 200 and torch.equal(suppress(far, scores, labels, 0.15), kept)
+    kept = nms_bev(boxes, scores, labels, 0.15)
+    assert len(kept) < 200 and torch.equal(nms_bev(far, scores, labels, 0.15), kept)

@@ -8,8 +8,9 @@ import torch
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
-from tiny_bev_ros.models.heads.detection import CLASSES, DetectionHead, DetectionMaps, decode
-from tiny_bev_ros.models.heads.losses import detection_loss, make_targets
+from tiny_bev_ros.models.heads.detection import CLASSES, DetectionMaps, decode
+from tiny_bev_ros.models.heads.detection_head import DetectionHead
+from tiny_bev_ros.models.heads.detection_loss import detection_loss, make_targets
 
 GRID = BevGrid((0, 24), (-10, 10), (-3, 1), 0.5)
 CAR = [10.3, 2.1, -0.9, 4.2, 1.7, 1.5, 0.4]
@@ -28,11 +29,11 @@ def batch(targets):
 
 
 def perfect(targets):
-    """Maps as a network that has learnt all would say them."""
-    heat = torch.where(targets.heat == 1, 8.0, -8.0)
+    """Maps of a network that predicts its targets exactly."""
+    heatmap = torch.where(targets.heatmap == 1, 8.0, -8.0)
     box = targets.box
     return DetectionMaps(
-        heat[None],
+        heatmap[None],
         box[None, 0:2],
         box[None, 2:3],
         box[None, 3:6],
@@ -47,11 +48,11 @@ def test_maps_have_the_size_of_the_features():
     assert [each.shape[1] for each in maps] == [3, 2, 1, 3, 2, 1]
     assert all(each.shape == (2, each.shape[1], 9, 7) for each in maps)
     assert all(each.dtype == torch.float32 for each in maps)
-    # At first nothing is found.
-    assert maps.heat.sigmoid().max() < 0.05
+    # An untrained head finds nothing.
+    assert maps.heatmap.sigmoid().max() < 0.05
 
 
-def test_what_is_drawn_is_found_again():
+def test_drawn_targets_decode_to_their_boxes():
     found = decode(perfect(targets_of(*EVERYTHING)), GRID, (0.5,) * 3)[0]
     assert sorted(found.labels.tolist()) == [0, 1, 2]
     for box, label in zip(*EVERYTHING, strict=True):
@@ -79,7 +80,7 @@ def test_objects_on_the_edge_and_off_the_map():
         [60, 0, 0, 4, 2, 1, 0],
     ]
     targets = targets_of(torch.tensor(rows, dtype=torch.float32), torch.zeros(3, dtype=torch.long))
-    assert targets.objects == 2
+    assert targets.num_objects == 2
     found = decode(perfect(targets), GRID, (0.5,) * 3)[0]
     assert len(found.boxes) == 2
 
@@ -87,10 +88,10 @@ def test_objects_on_the_edge_and_off_the_map():
 def test_thresholds_are_by_class_and_neighbours_are_one():
     maps = perfect(targets_of(*EVERYTHING))
     assert decode(maps, GRID, (0.5, 1.0, 0.5))[0].labels.tolist().count(1) == 0
-    heat = torch.full_like(maps.heat, -8.0)
-    heat[0, 0, 20, 20], heat[0, 0, 20, 21], heat[0, 0, 20, 23] = 2.0, 1.0, 0.5
+    heatmap = torch.full_like(maps.heatmap, -8.0)
+    heatmap[0, 0, 20, 20], heatmap[0, 0, 20, 21], heatmap[0, 0, 20, 23] = 2.0, 1.0, 0.5
     size = torch.zeros_like(maps.log_size)
-    small = maps._replace(heat=heat, log_size=size - 1, offset=torch.zeros_like(maps.offset))
+    small = maps._replace(heatmap=heatmap, log_size=size - 1, offset=torch.zeros_like(maps.offset))
     found = decode(small, GRID, (0.5,) * 3)[0]
     assert found.scores.tolist() == pytest.approx([0.8808, 0.6225], abs=1e-3)
     assert found.boxes[0, :2].tolist() == pytest.approx([10.25, 0.25])
@@ -102,12 +103,12 @@ def test_nothing_and_nonsense():
     maps = perfect(targets_of(torch.empty(0, 7), torch.empty(0, dtype=torch.long)))
     found = decode(maps, GRID, (0.5,) * 3)[0]
     assert found.boxes.shape == (0, 7)
-    wild = maps._replace(heat=maps.heat + 20, log_size=maps.log_size + 1e30)
+    wild = maps._replace(heatmap=maps.heatmap + 20, log_size=maps.log_size + 1e30)
     found = decode(wild, GRID, (0.5,) * 3)[0]
     assert found.boxes.isfinite().all()
 
 
-def test_wrong_grid_and_thresholds_are_told():
+def test_wrong_grid_and_thresholds_are_refused():
     maps = perfect(targets_of(*EVERYTHING))
     with pytest.raises(TinyBevError, match=r'maps are \(40, 48\) cells; expected \(40, 47\)'):
         decode(maps, BevGrid((0, 23.5), (-10, 10), (-3, 1), 0.5), (0.5,) * 3)
@@ -115,7 +116,7 @@ def test_wrong_grid_and_thresholds_are_told():
         decode(maps, GRID, (0.5,) * 2)
 
 
-def test_loss_is_least_where_all_is_right():
+def test_the_loss_is_least_for_exact_maps():
     targets = batch(targets_of(*EVERYTHING))
     right = perfect(targets_of(*EVERYTHING))
     least = sum(detection_loss(right, targets).values())
@@ -125,20 +126,22 @@ def test_loss_is_least_where_all_is_right():
         assert sum(detection_loss(worse, targets).values()) > least + 0.05, name
 
 
-def test_what_is_ignored_costs_nothing():
+def test_ignored_objects_cost_nothing():
     boxes, labels = EVERYTHING
     ignored = torch.tensor([True, False, False])
     targets = batch(targets_of(boxes, labels, ignored))
-    assert targets.objects == 2
+    assert targets.num_objects == 2
     right = perfect(targets_of(boxes[1:], labels[1:]))
     before = detection_loss(right, targets)
-    heat = right.heat.clone()
+    heatmap = right.heatmap.clone()
     col, row = int(CAR[0] / 0.5), int((CAR[1] + 10) / 0.5)
-    heat[0, 0, row, col] = 8.0
-    after = detection_loss(right._replace(heat=heat), targets)
-    assert after['heat'] == before['heat']
-    heat[0, 0, row + 8, col] = 8.0
-    assert detection_loss(right._replace(heat=heat), targets)['heat'] > before['heat'] + 1
+    heatmap[0, 0, row, col] = 8.0
+    after = detection_loss(right._replace(heatmap=heatmap), targets)
+    assert after['heatmap'] == before['heatmap']
+    heatmap[0, 0, row + 8, col] = 8.0
+    assert (
+        detection_loss(right._replace(heatmap=heatmap), targets)['heatmap'] > before['heatmap'] + 1
+    )
 
 
 def test_loss_falls_and_reaches_every_parameter():

@@ -1,27 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""DeepBEVBackbone: the tiny one with more blocks, so that it sees farther around each cell."""
+"""DeepBEVBackbone: TinyBEVBackbone with more blocks, for a larger receptive field."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
-from tiny_bev_ros.models.checks import check_positive_int
-from tiny_bev_ros.models.layers import conv_block
+from tiny_bev_ros.models.layers import check_positive_int, conv_block
 from tiny_bev_ros.models.registry import FeatureInfo, register_backbone
 
 
 @register_backbone('deep')
 class DeepBEVBackbone(nn.Module):
-    """A chain like TinyBEVBackbone with most of its blocks after the stride.
+    """A chain of convolutions with most of its blocks behind the stride.
 
-    ``stem`` (1x1), ``block`` (3x3), ``down`` (3x3, stride 2) and ``blocks`` (3x3 each). At six
-    blocks a cell of the output sees 31 cells of the input along each axis.
+    ``stem`` (1x1), ``block`` (3x3), ``down`` (3x3, stride 2) and ``blocks`` (3x3 each). With six
+    blocks the receptive field is 31 input cells along each axis.
 
     Args:
-        in_channels: channels of the pseudo-image.
-        mid_channels: channels before the stride.
-        out_channels: channels after it.
-        depth: blocks after the stride.
+        in_channels: number of channels of the pseudo-image.
+        mid_channels: number of channels before the stride.
+        out_channels: number of channels after the stride.
+        depth: number of blocks after the stride.
 
     Raises:
         TinyBevError: an argument is not a whole number above 0.
@@ -35,10 +34,12 @@ class DeepBEVBackbone(nn.Module):
         depth: int = 6,
     ) -> None:
         super().__init__()
-        check_positive_int('in_channels', in_channels)
-        check_positive_int('mid_channels', mid_channels)
-        check_positive_int('out_channels', out_channels)
-        check_positive_int('depth', depth)
+        check_positive_int(
+            in_channels=in_channels,
+            mid_channels=mid_channels,
+            out_channels=out_channels,
+            depth=depth,
+        )
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.feature_info = (FeatureInfo('blocks', out_channels, stride=2),)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""DeformableBEVBackbone: cells that look at chosen places of finer and coarser maps."""
+"""DeformableBEVBackbone: cells attend to positions they choose, at three strides."""
 
 from __future__ import annotations
 
@@ -7,33 +7,34 @@ import torch
 from torch import Tensor, nn
 
 from tiny_bev_ros.models.backbones.deformable_attention import DeformableAttention
-from tiny_bev_ros.models.checks import check_positive_int
-from tiny_bev_ros.models.layers import conv_block, perceptron
+from tiny_bev_ros.models.layers import check_positive_int, conv_block, mlp
 from tiny_bev_ros.models.registry import FeatureInfo, register_backbone
 from tiny_bev_ros.models.tokens import from_tokens, to_tokens
 
 
 @register_backbone('deformable')
 class DeformableBEVBackbone(nn.Module):
-    """Maps at strides 2, 4 and 8, to which every cell at stride 2 attends where it chooses.
+    """Features at strides 2, 4 and 8, to which every cell at stride 2 attends. Experimental.
 
-    The encoder of Zhu et al., "Deformable DETR", ICLR 2021, with queries at the finest stride
-    alone. Nothing tells a cell where it lies: the same street looks the same anywhere.
+    Encoder of Zhu et al., "Deformable DETR", ICLR 2021, with queries at the finest stride alone.
+    Cells get no position encoding, so that the result does not depend on the cell's position.
+
+    Experimental: no weights are published and no accuracy was measured.
 
     Args:
-        in_channels: channels of the pseudo-image.
-        mid_channels: channels of maps and tokens; a multiple of ``heads``.
-        out_channels: channels of the output.
-        depth: layers of attention.
-        heads: of each layer.
-        points: places that a head looks at in each map.
+        in_channels: number of channels of the pseudo-image.
+        mid_channels: number of channels of features and tokens; a multiple of ``heads``.
+        out_channels: number of channels of the output.
+        depth: number of attention layers.
+        heads: number of attention heads of each layer.
+        points: number of positions that a head samples at each stride.
 
     Attributes:
-        chain: the part that is a chain of convolutions, from the input on.
+        chain: leading chain of convolutions, which may run sparsely.
 
     Raises:
-        TinyBevError: an argument is not a whole number above 0, or ``mid_channels`` no multiple
-            of ``heads``.
+        TinyBevError: an argument is not a whole number above 0, or ``mid_channels`` is not a
+            multiple of ``heads``.
     """
 
     def __init__(
@@ -46,12 +47,14 @@ class DeformableBEVBackbone(nn.Module):
         points: int = 4,
     ) -> None:
         super().__init__()
-        check_positive_int('in_channels', in_channels)
-        check_positive_int('mid_channels', mid_channels)
-        check_positive_int('out_channels', out_channels)
-        check_positive_int('depth', depth)
-        check_positive_int('heads', heads)
-        check_positive_int('points', points)
+        check_positive_int(
+            in_channels=in_channels,
+            mid_channels=mid_channels,
+            out_channels=out_channels,
+            depth=depth,
+            heads=heads,
+            points=points,
+        )
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.feature_info = (
@@ -73,33 +76,33 @@ class DeformableBEVBackbone(nn.Module):
         return self.after_chain(self.chain(x))
 
     def after_chain(self, fine: Tensor) -> Tensor:
-        """What `chain` gives, (B, mid_channels, h, w), to (B, out_channels, h, w)."""
+        """Output of `chain` (B, mid_channels, h, w) to (B, out_channels, h, w)."""
         middle = self.level4(fine)
         coarse = self.level8(middle)
         rows, cols = fine.shape[2:]
-        places = _middles(rows, cols, fine)
+        centres = _cell_centres(rows, cols, fine)
         tokens = to_tokens(fine)
         for layer in self.layers:
-            tokens = layer(tokens, places, [from_tokens(tokens, (rows, cols)), middle, coarse])
+            tokens = layer(tokens, centres, [from_tokens(tokens, (rows, cols)), middle, coarse])
         return self.widen(from_tokens(tokens, (rows, cols)))
 
 
 class _Layer(nn.Module):
-    """Attention, then a perceptron, each beside the tokens and normalised before."""
+    """Attention, then an MLP, each a residual branch with a norm in front."""
 
     def __init__(self, channels: int, heads: int, points: int) -> None:
         super().__init__()
-        self.before = nn.LayerNorm(channels)
+        self.norm = nn.LayerNorm(channels)
         self.attention = DeformableAttention(channels, heads, 3, points)
-        self.perceptron = perceptron(channels)
+        self.mlp = mlp(channels)
 
-    def forward(self, tokens: Tensor, places: Tensor, maps: list[Tensor]) -> Tensor:
-        tokens = tokens + self.attention(self.before(tokens), places, maps)
-        return tokens + self.perceptron(tokens)
+    def forward(self, tokens: Tensor, centres: Tensor, maps: list[Tensor]) -> Tensor:
+        tokens = tokens + self.attention(self.norm(tokens), centres, maps)
+        return tokens + self.mlp(tokens)
 
 
-def _middles(rows: int, cols: int, like: Tensor) -> Tensor:
-    """(1, rows*cols, 2) at least float32, x and y of the middles of cells, from 0 to 1."""
+def _cell_centres(rows: int, cols: int, like: Tensor) -> Tensor:
+    """(1, rows*cols, 2) at least float32: x and y of the cell centres, from 0 to 1."""
     dtype = torch.promote_types(like.dtype, torch.float32)
     y = (torch.arange(rows, device=like.device, dtype=dtype) + 0.5) / rows
     x = (torch.arange(cols, device=like.device, dtype=dtype) + 0.5) / cols

@@ -1,30 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""FpnBEVBackbone: three strides merged back into the finest, for objects larger than cells."""
+"""FpnBEVBackbone: features of three strides merged at the finest, for objects of many cells."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from tiny_bev_ros.models.checks import check_positive_int
-from tiny_bev_ros.models.layers import conv_block
+from tiny_bev_ros.models.layers import check_positive_int, conv_block
 from tiny_bev_ros.models.registry import FeatureInfo, register_backbone
 
 
 @register_backbone('fpn')
 class FpnBEVBackbone(nn.Module):
-    """A feature pyramid: strides 2, 4 and 8, the coarse maps added to the finer ones.
+    """A feature pyramid of strides 2, 4 and 8: coarse features are added to the finer ones.
 
-    Lin et al., "Feature Pyramid Networks for Object Detection", CVPR 2017. A cell of the output
-    sees 75 cells of the input along each axis.
+    Lin et al., "Feature Pyramid Networks for Object Detection", CVPR 2017. The receptive field is
+    75 input cells along each axis.
 
     Args:
-        in_channels: channels of the pseudo-image.
-        mid_channels: channels at stride 2; strides 4 and 8 have 4/3 of it and twice as many.
-        out_channels: channels of the output.
+        in_channels: number of channels of the pseudo-image.
+        mid_channels: number of channels at stride 2; stride 4 has 4/3 and stride 8 twice as many.
+        out_channels: number of channels of the output.
 
     Attributes:
-        chain: the part that is a chain of convolutions, from the input on.
+        chain: leading chain of convolutions, which may run sparsely.
 
     Raises:
         TinyBevError: a number of channels is not a whole number above 0.
@@ -34,9 +33,9 @@ class FpnBEVBackbone(nn.Module):
         self, in_channels: int = 64, mid_channels: int = 48, out_channels: int = 64
     ) -> None:
         super().__init__()
-        check_positive_int('in_channels', in_channels)
-        check_positive_int('mid_channels', mid_channels)
-        check_positive_int('out_channels', out_channels)
+        check_positive_int(
+            in_channels=in_channels, mid_channels=mid_channels, out_channels=out_channels
+        )
         self.in_channels = in_channels
         self.out_channels = out_channels
         wide, wider = -(-mid_channels * 4 // 3), 2 * mid_channels
@@ -59,7 +58,7 @@ class FpnBEVBackbone(nn.Module):
         return self.after_chain(self.chain(x))
 
     def after_chain(self, fine: Tensor) -> Tensor:
-        """What `chain` gives, (B, mid_channels, h, w), to (B, out_channels, h, w)."""
+        """Output of `chain` (B, mid_channels, h, w) to (B, out_channels, h, w)."""
         middle = self.level4(fine)
         merged = self.lateral8(self.level8(middle))
         for finer in (self.lateral4(middle), self.lateral2(fine)):

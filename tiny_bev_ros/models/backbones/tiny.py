@@ -1,26 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""TinyBEVBackbone: five convolutions from a pseudo-image to a map of half its size."""
+"""TinyBEVBackbone: five convolutions from a pseudo-image to BEV features of half its size."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
-from tiny_bev_ros.models.checks import check_positive_int
-from tiny_bev_ros.models.layers import conv_block
+from tiny_bev_ros.models.layers import check_positive_int, conv_block
 from tiny_bev_ros.models.registry import FeatureInfo, register_backbone
 
 
 @register_backbone('tiny')
 class TinyBEVBackbone(nn.Module):
-    """A small convolutional network over a bird's-eye-view map, for small GPUs or none.
+    """A small convolutional network over a bird's-eye-view pseudo-image, for small GPUs or none.
 
     ``stem`` (1x1), ``block1``, ``block2`` (3x3), ``down`` (3x3, stride 2) and ``block3``
     (3x3), each with bias, batch norm and ReLU: 300,352 parameters at the defaults.
 
     Args:
-        in_channels: channels of the pseudo-image.
-        mid_channels: channels before the stride.
-        out_channels: channels of the output.
+        in_channels: number of channels of the pseudo-image.
+        mid_channels: number of channels before the stride.
+        out_channels: number of channels of the output.
 
     Raises:
         TinyBevError: a number of channels is not a whole number above 0.
@@ -30,9 +29,9 @@ class TinyBEVBackbone(nn.Module):
         self, in_channels: int = 64, mid_channels: int = 64, out_channels: int = 128
     ) -> None:
         super().__init__()
-        check_positive_int('in_channels', in_channels)
-        check_positive_int('mid_channels', mid_channels)
-        check_positive_int('out_channels', out_channels)
+        check_positive_int(
+            in_channels=in_channels, mid_channels=mid_channels, out_channels=out_channels
+        )
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.feature_info = (FeatureInfo('block3', out_channels, stride=2),)

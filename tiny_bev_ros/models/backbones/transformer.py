@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""TransformerBEVBackbone: attention within windows of the map, which shift between layers."""
+"""TransformerBEVBackbone: attention within windows, which shift between layers."""
 
 from __future__ import annotations
 
@@ -7,32 +7,38 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad, scaled_dot_product_attention
 
-from tiny_bev_ros.models.checks import check_positive_int, check_shared_evenly
-from tiny_bev_ros.models.layers import conv_block, perceptron
+from tiny_bev_ros.models.layers import (
+    check_divisible_by_heads,
+    check_positive_int,
+    conv_block,
+    mlp,
+)
 from tiny_bev_ros.models.registry import FeatureInfo, register_backbone
 
 
 @register_backbone('transformer')
 class TransformerBEVBackbone(nn.Module):
-    """Convolutions to stride 2, then a transformer in windows of the map.
+    """Convolutions to stride 2, then a windowed transformer. Experimental.
 
-    Liu et al., "Swin Transformer", ICCV 2021; where windows are shifted, the map is padded
-    instead of rolled, so that cells of opposite edges never meet.
+    Liu et al., "Swin Transformer", ICCV 2021; shifted windows pad the features instead of rolling
+    them, so that cells of opposite edges never attend to each other.
+
+    Experimental: no weights are published and no accuracy was measured.
 
     Args:
-        in_channels: channels of the pseudo-image.
-        mid_channels: channels of tokens; a multiple of ``heads``.
-        out_channels: channels of the output.
-        depth: layers; every second one has shifted windows.
-        heads: of each layer.
-        window: cells of stride 2 along the sides of a window.
+        in_channels: number of channels of the pseudo-image.
+        mid_channels: number of channels of the tokens; a multiple of ``heads``.
+        out_channels: number of channels of the output.
+        depth: number of layers; every second one has shifted windows.
+        heads: number of attention heads of each layer.
+        window: side of a window, in cells of stride 2.
 
     Attributes:
-        chain: the part that is a chain of convolutions, from the input on.
+        chain: leading chain of convolutions, which may run sparsely.
 
     Raises:
-        TinyBevError: an argument is not a whole number above 0, or ``mid_channels`` no multiple
-            of ``heads``.
+        TinyBevError: an argument is not a whole number above 0, or ``mid_channels`` is not a
+            multiple of ``heads``.
     """
 
     def __init__(
@@ -45,13 +51,15 @@ class TransformerBEVBackbone(nn.Module):
         window: int = 8,
     ) -> None:
         super().__init__()
-        check_positive_int('in_channels', in_channels)
-        check_positive_int('mid_channels', mid_channels)
-        check_positive_int('out_channels', out_channels)
-        check_positive_int('depth', depth)
-        check_positive_int('heads', heads)
-        check_positive_int('window', window)
-        check_shared_evenly('mid_channels', mid_channels, heads)
+        check_positive_int(
+            in_channels=in_channels,
+            mid_channels=mid_channels,
+            out_channels=out_channels,
+            depth=depth,
+            heads=heads,
+            window=window,
+        )
+        check_divisible_by_heads('mid_channels', mid_channels, heads)
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.feature_info = (
@@ -72,7 +80,7 @@ class TransformerBEVBackbone(nn.Module):
         return self.after_chain(self.chain(x))
 
     def after_chain(self, fine: Tensor) -> Tensor:
-        """What `chain` gives, (B, mid_channels, h, w), to (B, out_channels, h, w)."""
+        """Output of `chain` (B, mid_channels, h, w) to (B, out_channels, h, w)."""
         cells = fine.permute(0, 2, 3, 1)
         for layer in self.layers:
             cells = layer(cells)
@@ -80,25 +88,25 @@ class TransformerBEVBackbone(nn.Module):
 
 
 class _Layer(nn.Module):
-    """Attention within windows, then a perceptron; of cells (B,h,w,C)."""
+    """Attention within windows of cells (B,h,w,C), then an MLP."""
 
     def __init__(self, channels: int, heads: int, window: int, shift: int) -> None:
         super().__init__()
         self.heads, self.window, self.shift = heads, window, shift
-        self.before = nn.LayerNorm(channels)
-        # A bias of the keys would raise all of a query's logits alike: it has no effect.
+        self.norm = nn.LayerNorm(channels)
+        # No bias: it would add the same to all logits of a query, which softmax ignores.
         self.queries = nn.Linear(channels, channels)
         self.keys = nn.Linear(channels, channels, bias=False)
         self.values = nn.Linear(channels, channels)
         self.output = nn.Linear(channels, channels)
-        self.position = nn.Parameter(torch.randn(heads, (2 * window - 1) ** 2) * 0.02)
+        self.position_bias = nn.Parameter(torch.randn(heads, (2 * window - 1) ** 2) * 0.02)
         self.pairs: Tensor
         self.register_buffer('pairs', _pairs(window), persistent=False)
-        self.perceptron = perceptron(channels)
+        self.mlp = mlp(channels)
 
     def forward(self, cells: Tensor) -> Tensor:
-        cells = cells + self._attend(self.before(cells))
-        return cells + self.perceptron(cells)
+        cells = cells + self._attend(self.norm(cells))
+        return cells + self.mlp(cells)
 
     def _attend(self, cells: Tensor) -> Tensor:
         _, rows, cols, _ = cells.shape
@@ -107,36 +115,36 @@ class _Layer(nn.Module):
         around = (shift, right, shift, bottom)
         padded = pad(cells, (0, 0, *around))
         real = pad(cells.new_ones(1, rows, cols, 1), (0, 0, *around))
-        tokens = _windows(padded, window)
+        tokens = _split_windows(padded, window)
         batch, number, length, channels = tokens.shape
-        # (1, windows, 1, 1, keys): what is not on the map is not looked at.
-        nothing = (1 - _windows(real, window)).view(1, number, 1, 1, length)
-        mask = nothing.masked_fill(nothing > 0, float('-inf'))
-        mask = mask + self.position[:, self.pairs].to(mask.dtype)
+        # (1, windows, 1, 1, keys): padded cells are never attended to.
+        padding = (1 - _split_windows(real, window)).view(1, number, 1, 1, length)
+        mask = padding.masked_fill(padding > 0, float('-inf'))
+        mask = mask + self.position_bias[:, self.pairs].to(mask.dtype)
         parts = (self.queries(tokens), self.keys(tokens), self.values(tokens))
         queries, keys, values = (
             part.view(batch, number, length, self.heads, -1).transpose(2, 3) for part in parts
         )
-        found = scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
-        found = self.output(found.transpose(2, 3).reshape(batch, number, length, channels))
-        found = _unwindowed(found, padded.shape[1] // window, window)
-        return found[:, shift : shift + rows, shift : shift + cols]
+        attended = scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
+        attended = self.output(attended.transpose(2, 3).reshape(batch, number, length, channels))
+        attended = _merge_windows(attended, padded.shape[1] // window, window)
+        return attended[:, shift : shift + rows, shift : shift + cols]
 
 
 def _pairs(window: int) -> Tensor:
-    """(window^2, window^2) int64: which offset leads from each cell to each other."""
+    """(window^2, window^2) int64 index of the offset between each two cells of a window."""
     at = torch.stack(torch.meshgrid(*2 * [torch.arange(window)], indexing='ij')).flatten(1)
     offset = at[:, :, None] - at[:, None, :] + window - 1
     return offset[0] * (2 * window - 1) + offset[1]
 
 
-def _windows(cells: Tensor, window: int) -> Tensor:
+def _split_windows(cells: Tensor, window: int) -> Tensor:
     """(B,h,w,C) to (B, windows, window^2, C)."""
     parts = cells.unflatten(2, (-1, window)).unflatten(1, (-1, window))
     return parts.transpose(2, 3).flatten(3, 4).flatten(1, 2)
 
 
-def _unwindowed(tokens: Tensor, across: int, window: int) -> Tensor:
-    """(B, windows, window^2, C) back to (B,h,w,C), of so many windows one above the other."""
-    parts = tokens.unflatten(2, (window, window)).unflatten(1, (across, -1))
+def _merge_windows(tokens: Tensor, window_rows: int, window: int) -> Tensor:
+    """(B, windows, window^2, C) back to (B,h,w,C), for a number of rows of windows."""
+    parts = tokens.unflatten(2, (window, window)).unflatten(1, (window_rows, -1))
     return parts.transpose(2, 3).flatten(3, 4).flatten(1, 2)

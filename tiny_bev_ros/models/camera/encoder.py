@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Camera images to feature maps: a few blocks of our own, or any network of timm."""
+"""CameraEncoder: images to camera features, by a few own blocks or any network of timm."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.models.checks import check_positive_int
-from tiny_bev_ros.models.layers import conv_block
+from tiny_bev_ros.models.layers import check_positive_int, conv_block
 from tiny_bev_ros.models.registry import FeatureInfo
 from tiny_bev_ros.optional_imports import import_optional
 
-# Its channels at strides 2, 4, 8, 16 and 32.
+# Channels of the tiny encoder at strides 2, 4, 8, 16 and 32; mean and deviation of its input.
 _TINY_CHANNELS = (16, 32, 64, 96, 128)
-_TINY_NORMAL = ((0.45, 0.45, 0.45), (0.25, 0.25, 0.25))
+_TINY_STATISTICS = ((0.45, 0.45, 0.45), (0.25, 0.25, 0.25))
 
 
 class CameraEncoder(nn.Module):
-    """Images of any number of cameras to one map of features each.
+    """Encodes the images of any number of cameras to one feature map each.
 
     Args:
-        name: 'tiny', which is made of a few blocks, or a network of timm (`timm.list_models()`),
+        name: 'tiny', a few convolution blocks, or a network of timm (`timm.list_models()`),
             whose weights begin random: nothing is downloaded.
-        out_channels: of the features, which a 1x1 convolution makes.
-        stride: pixels per feature, along both axes.
+        out_channels: number of channels of the features, which a 1x1 convolution computes.
+        stride: number of pixels per feature, along both axes.
 
     Attributes:
         in_channels: 3, for red, green and blue.
-        channels, stride: of the features.
-        feature_info: tuple of FeatureInfo, as backbones have; the last one is what comes out.
+        channels: number of channels of the features.
+        stride: number of pixels per feature.
+        feature_info: tuple of FeatureInfo, as backbones have; the last one is the output.
 
     Raises:
-        TinyBevError: the name is not known, timm is not there, the network has no features of
-            this stride, or a number is not a whole one above 0.
+        TinyBevError: the name is unknown, timm is missing, the network has no features of this
+            stride, or a number is not a whole one above 0.
     """
 
     mean: Tensor
@@ -48,12 +48,11 @@ class CameraEncoder(nn.Module):
 
     def __init__(self, name: str = 'tiny', out_channels: int = 64, stride: int = 8) -> None:
         super().__init__()
-        check_positive_int('out_channels', out_channels)
-        check_positive_int('stride', stride)
+        check_positive_int(out_channels=out_channels, stride=stride)
         if name == 'tiny':
             self.body, inner, (mean, deviation) = _tiny(stride)
         else:
-            self.body, inner, (mean, deviation) = _of_timm(name, stride)
+            self.body, inner, (mean, deviation) = _from_timm(name, stride)
         self.neck = nn.Conv2d(inner[-1].channels, out_channels, 1)
         self.register_buffer('mean', torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer('deviation', torch.tensor(deviation).view(3, 1, 1), persistent=False)
@@ -61,33 +60,33 @@ class CameraEncoder(nn.Module):
         self.feature_info = (*inner, FeatureInfo('neck', out_channels, stride))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Features of images.
+        """Computes the features of images.
 
         Args:
-            images: (B,K,3,H,W) float, red, green and blue from 0 to 1, of K cameras.
+            images: (B,K,3,H,W) float images of K cameras: red, green, blue from 0 to 1.
 
         Returns:
             (B,K,C,h,w) with h = ceil(H / stride) and w = ceil(W / stride).
 
         Raises:
-            TinyBevError: the shape is another.
+            TinyBevError: the images have another shape.
         """
         if images.ndim != 5 or images.shape[2] != 3 or 0 in images.shape[3:]:
             raise TinyBevError(
                 f'images have shape {tuple(images.shape)}; expected (B, cameras, 3, H, W)'
             )
         frames, cameras, _, height, width = images.shape
-        if not frames * cameras:  # of which batch norm makes nothing
+        if not frames * cameras:  # batch norm rejects empty batches
             size = (math.ceil(height / self.stride), math.ceil(width / self.stride))
             return images.new_zeros(frames, cameras, self.channels, *size)
         flat = (images.flatten(0, 1) - self.mean) / self.deviation
-        # Some networks leave out what is no whole feature.
+        # Padded, as some networks drop pixels that do not fill a feature.
         maps = self.body(pad(flat, (0, -width % self.stride, 0, -height % self.stride)))
         return self.neck(maps[-1]).unflatten(0, (frames, cameras))
 
 
 class _Stages(nn.ModuleList):
-    """Networks one after the other, of which each result is given."""
+    """Chain of networks that returns the output of each of them."""
 
     def forward(self, x: Tensor) -> list[Tensor]:
         maps = []
@@ -103,23 +102,23 @@ _Body = tuple[nn.Module, tuple[FeatureInfo, ...], tuple[Sequence[float], Sequenc
 def _tiny(stride: int) -> _Body:
     strides = [2 ** (level + 1) for level in range(len(_TINY_CHANNELS))]
     if stride not in strides:
-        raise TinyBevError(f"stride is {stride}; expected one of {strides}, which 'tiny' has")
-    stages, info, before = _Stages(), [], 3
+        raise TinyBevError(f"stride is {stride}; expected one of {strides}, as 'tiny' has")
+    stages, info, in_channels = _Stages(), [], 3
     for level, channels in enumerate(_TINY_CHANNELS[: strides.index(stride) + 1]):
         stages.append(
             nn.Sequential(
-                *conv_block(before, channels, stride=2),
+                *conv_block(in_channels, channels, stride=2),
                 *(conv_block(channels, channels) if level else ()),
             )
         )
         info.append(FeatureInfo(f'body.{level}', channels, strides[level]))
-        before = channels
-    return stages, tuple(info), _TINY_NORMAL
+        in_channels = channels
+    return stages, tuple(info), _TINY_STATISTICS
 
 
-def _of_timm(name: str, stride: int) -> _Body:
+def _from_timm(name: str, stride: int) -> _Body:
     timm = _timm(name)
-    # Names with a source or a folder would be looked up on the network or on disk.
+    # Names with a source or a folder would make timm search the network or the disk.
     if set(name) & set(':/\\') or not timm.is_model(name):
         close = difflib.get_close_matches(name, timm.list_models(), n=1)
         hint = f' (did you mean {close[0]}?)' if close else ''
@@ -129,20 +128,21 @@ def _of_timm(name: str, stride: int) -> _Body:
         strides = body.feature_info.reduction()
         if stride in strides:
             last = len(strides) - 1 - strides[::-1].index(stride)
-            # Which of its maps a network gives need not begin with the first one.
+            # Indices of the maps that the network returns, which need not begin with the first.
             indices = tuple(body.feature_info.out_indices)[: last + 1]
             body = timm.create_model(name, features_only=True, out_indices=indices)
     except (AssertionError, AttributeError, NotImplementedError, RuntimeError, TypeError) as error:
         raise TinyBevError(
-            f'encoder is {name!r}; expected a network that gives features: {_first_line(error)}'
+            f'encoder is {name!r}; expected a network that returns features: {_first_line(error)}'
         ) from None
     if stride not in strides:
-        some = sorted(set(strides))
-        raise TinyBevError(f'stride is {stride}; expected one of {some}, which {name!r} has')
-    _cut(body)
+        raise TinyBevError(
+            f'stride is {stride}; expected one of {sorted(set(strides))}, as {name!r} has'
+        )
+    _drop_unused_blocks(body)
     found, modules = body.feature_info, dict(body.named_modules())
     info = tuple(
-        FeatureInfo(f'body.{_within(modules, module)}', channels, reduction)
+        FeatureInfo(f'body.{_module_name(modules, module)}', channels, reduction)
         for module, channels, reduction in zip(
             found.module_name(), found.channels(), found.reduction(), strict=True
         )
@@ -151,15 +151,15 @@ def _of_timm(name: str, stride: int) -> _Body:
     return body, info, (body.pretrained_cfg['mean'], body.pretrained_cfg['std'])
 
 
-def _cut(body: Any) -> None:
-    """Leaves out the blocks behind the last map, which networks of EfficientNet's kind compute."""
-    place = re.match(r'blocks\.(\d+)', body.feature_info.module_name()[-1])
-    if place and isinstance(getattr(body, 'blocks', None), nn.Sequential):
-        body.blocks = body.blocks[: int(place[1]) + 1]
+def _drop_unused_blocks(body: Any) -> None:
+    """Drops the blocks behind the last map, which networks like EfficientNet would compute."""
+    last = re.match(r'blocks\.(\d+)', body.feature_info.module_name()[-1])
+    if last and isinstance(getattr(body, 'blocks', None), nn.Sequential):
+        body.blocks = body.blocks[: int(last[1]) + 1]
 
 
-def _within(modules: dict[str, nn.Module], name: str) -> str:
-    """What timm calls a module, as its wrappers do: stages.0 becomes stages_0 in most of them."""
+def _module_name(modules: dict[str, nn.Module], name: str) -> str:
+    """Name of a module within timm's wrapper: stages.0 becomes stages_0 in most of them."""
     names = (name, name.replace('.', '_', 1), f'model.{name}', f'body.{name}')
     return next((found for found in names if found in modules), name)
 
@@ -170,8 +170,8 @@ def _first_line(error: Exception) -> str:
 
 @torch.no_grad()
 def _check_maps(name: str, body: nn.Module, info: tuple[FeatureInfo, ...]) -> None:
-    """Refuses networks for images of one size, and those whose channels come last."""
-    # Primes, as some want more than whole features, and wider than what pretraining sees.
+    """Refuses networks for images of a single size, and those whose channels come last."""
+    # Primes, as some networks pad to more than whole features, and wider than in pretraining.
     stride, channels = info[-1].stride, info[-1].channels
     rows, cols, body = 11, 43, body.eval()
     try:
@@ -183,13 +183,13 @@ def _check_maps(name: str, body: nn.Module, info: tuple[FeatureInfo, ...]) -> No
     expected = (1, channels, rows, cols)
     if found != expected:
         raise TinyBevError(
-            f'encoder is {name!r}, which makes of an image of {cols * stride} x {rows * stride} '
-            f'pixels: {found}; expected a map of shape {expected}'
+            f'encoder is {name!r}, which turns an image of {cols * stride} x {rows * stride} '
+            f'pixels into {found}; expected a map of shape {expected}'
         )
 
 
 def _timm(name: str) -> Any:
-    """The package, which is imported by nobody else: with torchvision it takes seconds."""
+    """Imports the package where it is needed, as with torchvision it takes seconds."""
     timm, why_not = import_optional('timm')
     if timm is None:
         raise TinyBevError(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a camera is mounted: its pose, as transforms give it, to what `Camera` needs."""
+"""Extrinsics of a camera, from its pose as transforms give it."""
 
 from __future__ import annotations
 
@@ -11,30 +11,35 @@ from torch import Tensor
 
 from tiny_bev_ros.errors import TinyBevError
 
-# Of a camera in its own frame.
-STILL = ((1.0, 0.0, 0.0, 0.0), (0.0, 1.0, 0.0, 0.0), (0.0, 0.0, 1.0, 0.0), (0.0, 0.0, 0.0, 1.0))
-# How far from 1 the length of a quaternion may be: of numbers that are rounded to three places.
-_LENGTH = 0.01
+# Extrinsics of a camera for points in its own optical frame.
+IDENTITY_EXTRINSICS = (
+    (1.0, 0.0, 0.0, 0.0),
+    (0.0, 1.0, 0.0, 0.0),
+    (0.0, 0.0, 1.0, 0.0),
+    (0.0, 0.0, 0.0, 1.0),
+)
+# Tolerance for the length of a quaternion, whose numbers may be rounded to three digits.
+_LENGTH_TOLERANCE = 0.01
 
 
-def from_pose(pose: Sequence[float]) -> Tensor:
-    """The `from_points` of a Camera: from the frame of points to the optical one.
+def extrinsics_from_pose(pose: Sequence[float]) -> Tensor:
+    """Computes `Camera.extrinsics` from a pose.
 
     Args:
-        pose: x, y, z in metres and the quaternion x, y, z, w of the optical frame (x right,
-            y down, z ahead) in the frame of points: what `tf2_echo POINTS OPTICAL` shows.
+        pose: x, y, z in metres and quaternion x, y, z, w of the optical frame (x right, y down,
+            z ahead) in the frame of points, as `tf2_echo POINTS OPTICAL` shows them.
 
     Returns:
-        (4,4) float64, rotation and translation.
+        (4,4) float64 rotation and translation from the frame of points to the optical one.
 
     Raises:
-        TinyBevError: not 7 finite numbers, or the quaternion is not of length 1.
+        TinyBevError: the pose is not 7 finite numbers, or its quaternion is not of length 1.
     """
     values = [float(value) for value in pose]
     if len(values) != 7 or not all(math.isfinite(value) for value in values):
         raise TinyBevError(f'pose is {values}; expected 7 finite numbers: x, y, z, qx, qy, qz, qw')
     length = math.hypot(*values[3:])
-    if abs(length - 1) > _LENGTH:
+    if abs(length - 1) > _LENGTH_TOLERANCE:
         raise TinyBevError(
             f'pose is {values}, with a quaternion of length {length:.3g}; expected length 1'
         )
@@ -47,7 +52,7 @@ def from_pose(pose: Sequence[float]) -> Tensor:
         ],
         dtype=torch.float64,
     )
-    mount = torch.eye(4, dtype=torch.float64)
-    mount[:3, :3] = to_points.T
-    mount[:3, 3] = -to_points.T @ to_points.new_tensor(values[:3])
-    return mount
+    extrinsics = torch.eye(4, dtype=torch.float64)
+    extrinsics[:3, :3] = to_points.T
+    extrinsics[:3, 3] = -to_points.T @ to_points.new_tensor(values[:3])
+    return extrinsics

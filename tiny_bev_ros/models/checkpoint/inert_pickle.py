@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pickles without what they would run: each name becomes an inert stand-in, none is looked up."""
+"""Unpickling without running code: each name becomes an inert stand-in, none is looked up."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ DICTS = ('collections.OrderedDict', 'collections.defaultdict')
 
 
 class Unread:
-    """Stands for what is not read: a class, a function, or what would come of calling it."""
+    """Inert stand-in for a class, a function, or the result of calling it."""
 
     def __init__(self, name: str) -> None:
         self.name = name
 
     def __call__(self, *args: Any) -> Any:
-        """Makes what the name stands for: a dict, a tensor yet to be read, or nothing."""
+        """Returns a dict or a Described tensor for their constructors, else another stand-in."""
         if self.name in DICTS:
-            # Python 2 gave an OrderedDict its items, as pairs; a defaultdict has a function.
+            # An OrderedDict of Python 2 has its items as pairs, a defaultdict a function.
             pairs = args[0] if args and isinstance(args[0], list) else []
             _refuse_deep([pair[0] for pair in pairs])
             return dict(pairs)
@@ -55,13 +55,13 @@ class Unread:
         return Unread(self.name)
 
     def _ignore(self, *_: Any) -> None:
-        """Takes what a pickle puts into objects of a class of lists, sets or dicts."""
+        """Ignores items that a pickle puts into an object."""
 
     append = extend = add = __setitem__ = _ignore
 
 
 class Storage(NamedTuple):
-    """Numbers of a file, which some tensors may share."""
+    """Storage of numbers in a file, which several tensors may share."""
 
     kind: Unread
     key: str
@@ -69,7 +69,7 @@ class Storage(NamedTuple):
 
 
 class Described(NamedTuple):
-    """A tensor of the file, before its numbers are read."""
+    """Description of a tensor, before its numbers are read."""
 
     storage: Storage
     offset: int
@@ -79,30 +79,30 @@ class Described(NamedTuple):
 
     @property
     def type_name(self) -> str:
-        """The type of its numbers, as the file names it."""
+        """Name of the dtype or storage class in the file."""
         return (self.kind or self.storage.kind).name
 
     @property
     def dtype(self) -> torch.dtype | None:
-        """The type of its numbers; None where this PyTorch has none of that name."""
+        """Dtype of the numbers; None where this PyTorch has none of that name."""
         short = self.type_name.rpartition('.')[2]
         found = STORAGES.get(short) if self.kind is None else getattr(torch, short, None)
         return found if isinstance(found, torch.dtype) else None
 
 
 def _refuse_deep(keys: list[Any]) -> None:
-    """Refuses tuples in tuples as keys: Python ends where they are a million deep."""
+    """Refuses nested tuples as keys, as hashing a million levels crashes Python."""
     for key in keys:
         if isinstance(key, tuple) and any(isinstance(part, tuple) for part in key):
             raise pickle.UnpicklingError('it has tuples in tuples as keys')
 
 
-# The one in Python: its steps can be replaced, and it allocates nothing that a file merely claims.
+# Pure-Python unpickler: its steps can be replaced, and it allocates no size that a file claims.
 _Python: Any = pickle._Unpickler
 
 
 class Unpickler(_Python):
-    """Makes stand-ins, and gives no object a state of the file's choice."""
+    """Unpickler that creates stand-ins and sets no state of objects."""
 
     dispatch: ClassVar[dict[int, Any]] = dict(_Python.dispatch)
 
@@ -113,17 +113,17 @@ class Unpickler(_Python):
         self._found, self._storage = names, storage
 
     def find_class(self, module: str, name: str) -> Unread:
-        """Looks nothing up."""
+        """Returns a stand-in instead of the named class or function."""
         full = f'{module}.{name}'
         self._found.add(full)
         return Unread(full)
 
     def get_extension(self, code: int) -> None:
-        """Refuses names that stand in a table of the process."""
+        """Refuses names from the extension table of the process."""
         raise pickle.UnpicklingError(f'it names extension {code}, which only its writer knows')
 
     def persistent_load(self, pid: Any) -> Any:
-        """Makes a storage of what is said of one."""
+        """Makes a storage from its record."""
         if self._storage is None or not isinstance(pid, tuple):
             raise pickle.UnpicklingError(f'it refers to a {type(pid).__name__} outside')
         return self._storage(pid)
@@ -149,7 +149,7 @@ class Unpickler(_Python):
         _refuse_deep(self.stack[-2:-1])
         super().load_setitem()
 
-    # Below, what came since the last mark is on the stack.
+    # In the methods below, the stack holds the items since the last mark.
     def _set_items(self) -> None:
         _refuse_deep(self.stack[::2])
         super().load_setitems()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Finds the weights of a network among the keys of a file, whatever is wrapped around them."""
+"""Search for the weights of a network among the keys of a file, under any prefix or wrapper."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tiny_bev_ros.models.checkpoint.inert_pickle import Unread
 from tiny_bev_ros.models.checkpoint.weight_files import shown
 
 # Words that torch.compile, DataParallel, AveragedModel, FSDP, activation checkpoints and DeepSpeed
-# put into names, also in their middle.
+# insert into names, also in the middle.
 _WRAPPERS = {
     '_orig_mod',
     'module',
@@ -23,21 +23,21 @@ _WRAPPERS = {
     '_checkpoint_wrapped_module',
     '_forward_module',
 }
-# Words of a key that are looked at: a file may claim millions.
-_WORDS = 32
-# Faults that are named; the rest is counted.
-_NAMED = 5
+# Words of a key that are split off at most, as a file may hold keys of millions of words.
+_MAX_WORDS = 32
+# Faults that a message lists; the rest is counted.
+_LISTED = 5
 
 
 class Part(NamedTuple):
-    """Keys of a file below one place in it.
+    """Values of a file below one prefix.
 
     Attributes:
-        place: where, with a dot at its end: 'model.backbone.'; '' for the outermost keys.
-        values: by the rest of the key.
+        prefix: prefix with a dot at its end, such as 'model.backbone.'; '' for outermost keys.
+        values: values by the rest of their key.
     """
 
-    place: str
+    prefix: str
     values: dict[str, Any]
 
 
@@ -49,44 +49,47 @@ def find_part(
     adapt: Callable[[dict[str, Any]], dict[str, Any]] = dict,
     others: bool = False,
 ) -> Part:
-    """The weights of a network, wherever they are in a file.
+    """Finds the weights of a network in a file.
 
-    Names that wrappers put into keys are left out, and any words may stand before the network's
-    own. Single numbers beside its keys, as counters of trainers, are left out too.
+    Words that wrappers insert into keys are dropped, and any words may precede the network's own
+    keys. Single numbers beside them, such as counters of trainers, are dropped too.
 
     Args:
-        path: of the file, for messages.
-        maps: dicts of tensors by their place, as `read_weights` gives them.
-        own: the network's state_dict.
-        adapt: brings what was found into the network's form.
-        others: whether parts with other names may lie beside the network's.
+        path: path of the file, for messages.
+        maps: dicts of tensors by their prefix, as `read_weights` returns them.
+        own: state_dict of the network.
+        adapt: function that converts found values to the network's form.
+        others: True if other keys may lie beside the network's, as those of further heads.
+
+    Returns:
+        The prefix and the values, with exactly the keys of ``own``.
 
     Raises:
-        TinyBevError: there are none, or two that differ, or they are not those of the network.
+        TinyBevError: no weights are found, or two that differ, or they do not fit the network.
     """
     best: tuple[int, str, list[str]] | None = None
     fitting: list[Part] = []
     for part in _candidates(path, maps, own, others):
         values = adapt(part.values)
         for key, value in own.items():
-            # A mere counter, which older files lack and evaluation does not use.
+            # Only a counter, which older files lack and evaluation does not use.
             if key.endswith('num_batches_tracked'):
                 values.setdefault(key, value)
         known = own.keys() & values.keys()
-        faults = _faults(part.place, values, own)
+        faults = _faults(part.prefix, values, own)
         if not faults:
-            fitting.append(Part(part.place, values))
-        elif best is None or (-len(known), part.place) < best[:2]:
-            best = -len(known), part.place, faults
+            fitting.append(Part(part.prefix, values))
+        elif best is None or (-len(known), part.prefix) < best[:2]:
+            best = -len(known), part.prefix, faults
     if not fitting:
         raise misfit(path, best[2]) if best else _nothing(path, maps, own)
     first, *more = sorted(fitting)
-    differing = [part.place for part in more if not _equal(part.values, first.values)]
+    differing = [part.prefix for part in more if not _equal(part.values, first.values)]
     if differing:
-        places = ' and '.join(place or 'nothing' for place in [first.place, *differing])
+        prefixes = ' and '.join(prefix or 'nothing' for prefix in [first.prefix, *differing])
         raise TinyBevError(
-            f'{path} holds such weights {len(differing) + 1} times, below {shown(places)}; '
-            'expected them once: save those alone that are wanted'
+            f'{path} holds such weights {len(differing) + 1} times, below {shown(prefixes)}; '
+            'expected them once: save only the wanted ones'
         )
     return first
 
@@ -97,34 +100,34 @@ def _candidates(
     own: Mapping[str, Tensor],
     others: bool,
 ) -> Iterable[Part]:
-    """All parts of a file in which a key begins as one of the network's."""
+    """All parts of a file with a key that begins like one of the network's."""
     first = {key.partition('.')[0] for key in own}
     wrappers = _WRAPPERS - {word for key in own for word in key.split('.')}
     for where, values in maps.items():
         parts: dict[str, dict[str, Any]] = {}
-        keys = _without(wrappers, path, values)
+        keys = _split_keys(wrappers, path, values)
         for words in keys:
             for index, word in enumerate(words):
                 if word in first:
                     parts.setdefault('.'.join([*words[:index], '']) if index else '', {})
         for words, value in keys.items():
             for index, word in enumerate(words):
-                place = '.'.join([*words[:index], '']) if index else ''
-                if place in parts and (word in first or not others):
+                prefix = '.'.join([*words[:index], '']) if index else ''
+                if prefix in parts and (word in first or not others):
                     rest = '.'.join(words[index:])
                     if rest in own or not _is_counter(rest, value):
-                        parts[place][rest] = value
-        yield from (Part(where + place, part) for place, part in parts.items())
+                        parts[prefix][rest] = value
+        yield from (Part(where + prefix, part) for prefix, part in parts.items())
 
 
-def _without(
+def _split_keys(
     wrappers: set[str], path: str | Path, values: Mapping[str, Any]
 ) -> dict[tuple[str, ...], Any]:
-    """Keys as words, without those of wrappers."""
+    """Splits keys into words and drops those of wrappers."""
     plain: dict[tuple[str, ...], Any] = {}
     from_keys: dict[tuple[str, ...], str] = {}
     for key, value in values.items():
-        words = tuple(word for word in key.split('.', _WORDS) if word not in wrappers)
+        words = tuple(word for word in key.split('.', _MAX_WORDS) if word not in wrappers)
         if words in plain:
             raise TinyBevError(
                 f'{path} holds {shown(from_keys[words])} and {shown(key)}, which differ in '
@@ -145,21 +148,21 @@ def _equal(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
     )
 
 
-def _faults(place: str, values: Mapping[str, Any], own: Mapping[str, Tensor]) -> list[str]:
-    """Reasons for which values are not those of a network."""
-    faults = [f'missing {shown(place + key)}' for key in own if key not in values]
-    faults += [f'unexpected {shown(place + key)}' for key in values if key not in own]
+def _faults(prefix: str, values: Mapping[str, Any], own: Mapping[str, Tensor]) -> list[str]:
+    """Lists the differences between found values and those of a network."""
+    faults = [f'missing {shown(prefix + key)}' for key in own if key not in values]
+    faults += [f'unexpected {shown(prefix + key)}' for key in values if key not in own]
     for key in own.keys() & values.keys():
         fault = _fault(values[key], own[key])
         if fault:
-            faults.append(f'{shown(place + key)} {fault}')
+            faults.append(f'{shown(prefix + key)} {fault}')
     return sorted(faults)
 
 
 def misfit(path: str | Path, faults: list[str]) -> TinyBevError:
-    """An error that names the first faults and counts the others."""
-    more = f'; and {len(faults) - _NAMED} more' if len(faults) > _NAMED else ''
-    return TinyBevError(f'{path} does not fit the model: {"; ".join(faults[:_NAMED])}{more}')
+    """Makes the error that lists the first faults and counts the others."""
+    more = f'; and {len(faults) - _LISTED} more' if len(faults) > _LISTED else ''
+    return TinyBevError(f'{path} does not fit the model: {"; ".join(faults[:_LISTED])}{more}')
 
 
 def _nothing(
@@ -168,10 +171,10 @@ def _nothing(
     words: dict[str, str] = {}
     for where, values in maps.items():
         for key, value in values.items():
-            what = ''
+            note = ''
             if isinstance(value, Unread):
-                what = f' (a pickled {shown(value.name)}, of which nothing is run)'
-            words[where + key.partition('.')[0]] = what
+                note = f' (a pickled {shown(value.name)}, of which nothing is run)'
+            words[where + key.partition('.')[0]] = note
     some = ', '.join(shown(word) + words[word] for word in sorted(words)[:8])
     first = sorted({key.partition('.')[0] for key in own})
     return TinyBevError(
@@ -181,7 +184,7 @@ def _nothing(
 
 
 def _fault(value: Any, own: Tensor) -> str:
-    """The fault in the kind of a value; '' for none."""
+    """Fault in type, shape or dtype of a value; '' for none."""
     if isinstance(value, Unread):
         return f'is a {shown(value.name)}; expected an ordinary tensor'
     if not isinstance(value, Tensor):

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Weights from files, strictly checked, of this package and of the code bases around it."""
+"""Loading of checkpoints, strictly checked, of this package and of the code bases around it."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.models.checkpoint.key_names import Part, find_part, misfit
 from tiny_bev_ros.models.checkpoint.weight_files import WeightFile, read_weights, shown
+from tiny_bev_ros.models.pfn import PillarFeatureNet
 
 _PFN_STYLES = {
     'pfn': 'tiny_bev_ros',
@@ -22,15 +24,15 @@ _PFN_STYLES = {
     'reader': 'det3d',
 }
 _SECOND_LAYER = re.compile(r'(^|\.)pfn_layers\.[1-9]')
-# Names that are told, of what else a file holds.
-_TOLD = 5
+# Names of unread content that are listed; the rest is counted.
+_LISTED = 5
 
 
 class LoadInfo(NamedTuple):
-    """What became of a file.
+    """Origin of the weights of one part, for logs and diagnostics.
 
     Attributes:
-        names: which key names were recognised, and what else the file holds, for a log.
+        names: recognised style of key names, prefix, and other content of the file.
         digest: SHA-256 of the bytes that were loaded, as 64 hexadecimal digits.
     """
 
@@ -38,118 +40,132 @@ class LoadInfo(NamedTuple):
     digest: str
 
 
-def load_pfn(model: nn.Module, path: str | Path) -> LoadInfo:
-    """Loads the weights of a pillar feature net.
+def load_checkpoint(path: str | Path, parts: Mapping[str, nn.Module]) -> dict[str, LoadInfo]:
+    """Loads parts of a network from a file, which is read once.
 
     The file is of safetensors or of torch.save, whatever its name, and holds a state_dict, alone
-    or in dicts around it. Recognised are ``linear.weight`` and ``norm.*``, alone or below any
-    prefix, such as ``pfn.``, ``vfe.pfn_layers.0.`` (OpenPCDet), ``pillar_vfe.pfn_layers.0.``
-    (OpenCOOD), ``voxel_encoder.pfn_layers.0.`` or ``pts_voxel_encoder.pfn_layers.0.``
-    (mmdetection3d) and ``reader.pfn_layers.0.`` (det3d); other parts of the model may be in the
-    file. What torch.compile, DataParallel and other wrappers put into names is left out.
-
-    Names do not tell everything. Networks from these code bases need ``max_points`` as
-    they were trained (32 for KITTI, 20 for nuScenes). mmdetection3d's networks need
-    ``legacy_offsets=True`` if their config does not set ``legacy=False`` (the KITTI ones
-    do not). A det3d network of 10 channels has other decorations and is refused; one of
-    mmdetection3d before 1.0 with a time column has those too, and cannot be told apart.
+    or in dicts around it. The keys of a part are its own names, alone or below any prefix; other
+    parts may lie beside it. Words that torch.compile, DataParallel and other wrappers put into
+    names are left out. A PillarFeatureNet is also found under the names of other code bases, see
+    `load_pfn`; of a ModuleDict, such as heads by name, the file may hold more entries.
 
     Args:
-        model: a PillarFeatureNet, on any device.
-        path: of the file.
+        path: file to read.
+        parts: modules by a name for the result, on any device.
+
+    Returns:
+        LoadInfo for each part.
 
     Raises:
         TinyBevError: the file cannot be read, is larger than 1 GiB, has no such weights or
-            several that differ, or its tensors are not those of the model; the model is
+            several that differ, or its tensors are not those of a module; all modules are
             unchanged then.
     """
     file = read_weights(path)
+    found = {name: _find(module, file, path) for name, module in parts.items()}
+    for name, module in parts.items():
+        module.load_state_dict(found[name].values)
+    return {
+        name: LoadInfo(_describe(parts[name], part, file.unread), file.digest)
+        for name, part in found.items()
+    }
+
+
+def load_pfn(model: nn.Module, path: str | Path) -> LoadInfo:
+    """Loads the weights of a pillar feature net; see `load_checkpoint`.
+
+    Recognised are ``linear.weight`` and ``norm.*``, alone or below any prefix, such as ``pfn.``,
+    ``vfe.pfn_layers.0.`` (OpenPCDet), ``pillar_vfe.pfn_layers.0.`` (OpenCOOD),
+    ``voxel_encoder.pfn_layers.0.`` or ``pts_voxel_encoder.pfn_layers.0.`` (mmdetection3d) and
+    ``reader.pfn_layers.0.`` (det3d).
+
+    Names do not determine everything. Networks from these code bases need ``max_points`` as in
+    their training (32 for KITTI, 20 for nuScenes). mmdetection3d's networks need
+    ``legacy_offsets=True`` if their config does not set ``legacy=False`` (the KITTI ones do not).
+    A det3d network of 10 channels has other decorations and is refused; one of mmdetection3d
+    before 1.0 with a time column has those too, and cannot be distinguished.
+
+    Args:
+        model: a PillarFeatureNet, on any device.
+        path: file to read.
+
+    Raises:
+        TinyBevError: see `load_checkpoint`.
+    """
+    return load_checkpoint(path, {'pfn': model})['pfn']
+
+
+def load_backbone(model: nn.Module, path: str | Path) -> LoadInfo:
+    """Loads the weights of a backbone of the registry; see `load_checkpoint`."""
+    return load_checkpoint(path, {'backbone': model})['backbone']
+
+
+def load_camera_encoder(model: nn.Module, path: str | Path) -> LoadInfo:
+    """Loads the weights of a CameraEncoder; see `load_checkpoint`."""
+    return load_checkpoint(path, {'camera_encoder': model})['camera_encoder']
+
+
+def load_fusion(model: nn.Module, path: str | Path) -> LoadInfo:
+    """Loads the weights of a FuTrFusion; see `load_checkpoint`."""
+    return load_checkpoint(path, {'fusion': model})['fusion']
+
+
+def load_heads(model: nn.ModuleDict, path: str | Path) -> LoadInfo:
+    """Loads the weights of heads by name; the file may hold other heads. See `load_checkpoint`."""
+    return load_checkpoint(path, {'heads': model})['heads']
+
+
+def _find(module: nn.Module, file: WeightFile, path: str | Path) -> Part:
+    """Weights of a module, checked."""
+    own = module.state_dict()
+    if isinstance(module, PillarFeatureNet):
+        part = _find_pfn(own, file, path)
+    else:
+        part = find_part(path, file.maps, own, others=isinstance(module, nn.ModuleDict))
+    faults = [
+        f'{part.prefix}{key} {fault}'
+        for key, value in part.values.items()
+        if (fault := _value_fault(key, value))
+    ]
+    if faults:
+        raise misfit(path, faults)
+    return part
+
+
+def _find_pfn(own: Mapping[str, Tensor], file: WeightFile, path: str | Path) -> Part:
     if any(_SECOND_LAYER.search(key) for values in file.maps.values() for key in values):
         raise TinyBevError(f'{path} holds a PFN of several layers; expected one layer')
-    part = find_part(path, file.maps, model.state_dict(), adapt=_flat_linear)
-    words = part.place.split('.')
-    if 'reader' in words and part.values['linear.weight'].shape[1] == 10:
+    part = find_part(path, file.maps, own, adapt=_flatten_linear)
+    if 'reader' in part.prefix.split('.') and part.values['linear.weight'].shape[1] == 10:
         raise TinyBevError(
             f'{path} holds a det3d PFN of 10 channels, which are x, y, z, intensity, time and '
             '5 offsets; expected 9'
         )
-    style = next((_PFN_STYLES[word] for word in words if word in _PFN_STYLES), 'bare')
-    return _put(model, part, file, path, style)
+    return part
 
 
-def load_backbone(model: nn.Module, path: str | Path) -> LoadInfo:
-    """Loads the weights of a backbone of the registry.
-
-    The file is as for `load_pfn`; recognised are the model's own key names, alone or
-    below any prefix, such as ``backbone.``.
-
-    Args:
-        model: the backbone, on any device.
-        path: of the file.
-
-    Raises:
-        TinyBevError: as for `load_pfn`.
-    """
-    return _load(model, path)
-
-
-def load_camera_encoder(model: nn.Module, path: str | Path) -> LoadInfo:
-    """Loads the weights of a CameraEncoder; as `load_backbone`."""
-    return _load(model, path)
-
-
-def load_fusion(model: nn.Module, path: str | Path) -> LoadInfo:
-    """Loads the weights of a FuTrFusion; as `load_backbone`."""
-    return _load(model, path)
-
-
-def load_heads(model: nn.ModuleDict, path: str | Path) -> LoadInfo:
-    """Loads the weights of heads; the file may hold others beside them.
-
-    Args:
-        model: heads by name, on any device.
-        path: of the file, which is as for `load_backbone`.
-
-    Raises:
-        TinyBevError: as for `load_pfn`.
-    """
-    return _load(model, path, others=True)
-
-
-def _load(model: nn.Module, path: str | Path, *, others: bool = False) -> LoadInfo:
-    """Weights under the model's own key names."""
-    file = read_weights(path)
-    part = find_part(path, file.maps, model.state_dict(), others=others)
-    return _put(model, part, file, path, 'tiny_bev_ros')
-
-
-def _flat_linear(values: dict[str, Any]) -> dict[str, Any]:
-    """A 1x1 convolution is the same layer."""
+def _flatten_linear(values: dict[str, Any]) -> dict[str, Any]:
+    """Takes the weight of a 1x1 convolution, which is the same layer, as that of a linear one."""
     linear = values.get('linear.weight')
     if isinstance(linear, Tensor) and linear.ndim > 2 and set(linear.shape[2:]) == {1}:
         return {**values, 'linear.weight': linear.flatten(1)}
     return dict(values)
 
 
-def _put(model: nn.Module, part: Part, file: WeightFile, path: str | Path, style: str) -> LoadInfo:
-    faults = []
-    for key, value in part.values.items():
-        fault = _bad_values(key, value)
-        if fault:
-            faults.append(f'{part.place}{key} {fault}')
-    if faults:
-        raise misfit(path, faults)
-    model.load_state_dict(part.values)
-    unread = ''
-    if file.unread:
-        names = ', '.join(shown(name) for name in file.unread[:_TOLD])
-        more = f' and {len(file.unread) - _TOLD} more' if len(file.unread) > _TOLD else ''
-        unread = f'; left unread, as they are no tensors: {names}{more}'
-    place = shown(part.place) or 'no prefix'
-    return LoadInfo(f'{style} key names, {place}{unread}', file.digest)
+def _describe(module: nn.Module, part: Part, unread: list[str]) -> str:
+    style, rest = 'tiny_bev_ros', ''
+    if isinstance(module, PillarFeatureNet):
+        words = part.prefix.split('.')
+        style = next((_PFN_STYLES[word] for word in words if word in _PFN_STYLES), 'bare')
+    if unread:
+        names = ', '.join(shown(name) for name in unread[:_LISTED])
+        more = f' and {len(unread) - _LISTED} more' if len(unread) > _LISTED else ''
+        rest = f'; left unread, as they are no tensors: {names}{more}'
+    return f'{style} key names, {shown(part.prefix) or "no prefix"}{rest}'
 
 
-def _bad_values(key: str, value: Tensor) -> str:
+def _value_fault(key: str, value: Tensor) -> str:
+    """Fault in the numbers of a tensor; '' for none."""
     if not value.double().isfinite().all():
         return 'holds NaN or Inf; expected finite numbers'
     if key.endswith('running_var') and (value < 0).any():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files of trained networks that say what they are: safetensors with a description."""
+"""Checkpoints of trained networks: safetensors with metadata that describe the network."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import nn
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.models.bev_detector import BevDetector, build_detector
-from tiny_bev_ros.models.checkpoint.loading import load_backbone, load_heads, load_pfn
+from tiny_bev_ros.models.checkpoint.loading import load_checkpoint
 from tiny_bev_ros.models.checkpoint.safetensors_file import read_header
 from tiny_bev_ros.models.checkpoint.weight_files import refuse_other_files
 
@@ -22,13 +22,13 @@ _KEY = 'tiny_bev_ros'
 
 @dataclass(frozen=True)
 class CheckpointMetadata:
-    """What a file of weights says of itself.
+    """Description of the network in a checkpoint.
 
     Attributes:
         network: arguments of `build_detector`.
-        cell: of the pseudo-image, in metres.
-        z_range: of the pillars, in metres from the sensor.
-        origin: how the weights were made: configuration, seed, commit, command.
+        cell: side of a cell of the pseudo-image, in metres.
+        z_range: lower and upper end of the pillars, in metres from the sensor.
+        origin: configuration, seed, commit and command of the training.
     """
 
     network: dict[str, Any]
@@ -37,12 +37,12 @@ class CheckpointMetadata:
     origin: dict[str, Any]
 
     def grid(self, x_range: tuple[float, float], y_range: tuple[float, float]) -> BevGrid:
-        """A grid on which the network may be used."""
+        """Grid for the network over an area in metres."""
         return BevGrid(x_range, y_range, self.z_range, self.cell)
 
 
-def save_weights(path: str | Path, network: nn.Module, description: CheckpointMetadata) -> None:
-    """Writes a BevDetector, or one with more parts, as safetensors with the description."""
+def save_weights(path: str | Path, network: nn.Module, metadata: CheckpointMetadata) -> None:
+    """Writes the weights of a BevDetector with their metadata, as safetensors."""
     from safetensors.torch import save_file
 
     tensors = {
@@ -50,40 +50,38 @@ def save_weights(path: str | Path, network: nn.Module, description: CheckpointMe
     }
     text = json.dumps(
         {
-            'network': description.network,
-            'cell': description.cell,
-            'z_range': list(description.z_range),
-            'origin': description.origin,
+            'network': metadata.network,
+            'cell': metadata.cell,
+            'z_range': list(metadata.z_range),
+            'origin': metadata.origin,
         }
     )
     save_file(tensors, str(path), {_KEY: text})
 
 
 def read_metadata(path: str | Path) -> CheckpointMetadata:
-    """What a file of weights says of itself, without its tensors.
+    """Reads the metadata of a checkpoint, without its tensors.
 
     Raises:
-        TinyBevError: the file cannot be read, or says nothing.
+        TinyBevError: the file cannot be read, or has no metadata.
     """
     path = Path(path).expanduser()
     refuse_other_files(path)
     try:
         with path.open('rb') as file:
-            said = json.loads(read_header(file)['__metadata__'][_KEY])
-        low, high = said['z_range']
+            fields = json.loads(read_header(file)['__metadata__'][_KEY])
+        low, high = fields['z_range']
         return CheckpointMetadata(
-            dict(said['network']), float(said['cell']), (low, high), dict(said['origin'])
+            dict(fields['network']), float(fields['cell']), (low, high), dict(fields['origin'])
         )
     except OSError as error:
         raise TinyBevError(f'{path} cannot be read: {error.strerror}') from None
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise TinyBevError(
-            f'{path} does not say what network it holds ({error}); expected a file of `train`'
-        ) from None
+        raise _undescribed(path, error) from None
 
 
 def find_metadata(path: str | Path) -> CheckpointMetadata | None:
-    """The same; None of a file that says nothing, as those of other code bases."""
+    """Reads the metadata as `read_metadata` does; None for files of other code bases."""
     try:
         return read_metadata(path)
     except TinyBevError:
@@ -91,20 +89,31 @@ def find_metadata(path: str | Path) -> CheckpointMetadata | None:
 
 
 def load_weights(path: str | Path) -> tuple[BevDetector, CheckpointMetadata]:
-    """The network of a file of `save_weights`, in eval mode, and its description.
+    """Builds the network of a checkpoint by its metadata and loads its weights.
+
+    Args:
+        path: file of `save_weights`.
+
+    Returns:
+        The network in eval mode, without cameras, and the metadata.
 
     Raises:
-        TinyBevError: the file cannot be read, says nothing, or does not fit what it says; see
-            also `load_pfn`.
+        TinyBevError: the file cannot be read, has no metadata, or does not fit them; see
+            `load_checkpoint`.
     """
-    description = read_metadata(path)
-    said = dict(description.network)
-    said['heads'] = tuple(said.get('heads', ()))
+    metadata = read_metadata(path)
+    network_fields = dict(metadata.network)
+    network_fields['heads'] = tuple(network_fields.get('heads', ()))
     try:
-        network = build_detector(**said)
+        network = build_detector(**network_fields)
     except TypeError as error:
-        raise TinyBevError(f'{path} does not say what network it holds ({error})') from None
-    load_pfn(network.pfn, path)
-    load_backbone(network.backbone, path)
-    load_heads(network.heads, path)
-    return network.eval(), description
+        raise _undescribed(path, error) from None
+    parts = {'pfn': network.pfn, 'backbone': network.backbone, 'heads': network.heads}
+    load_checkpoint(path, parts)
+    return network.eval(), metadata
+
+
+def _undescribed(path: str | Path, error: Exception) -> TinyBevError:
+    return TinyBevError(
+        f'{path} has no metadata of a network ({error}); expected a file of `train`'
+    )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tensors from files in the form of safetensors, for which that package need not be installed."""
+"""Reading of safetensors files without that package."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
-# Eight bytes of length, then a header in JSON, which is never larger.
+# Largest header: a file is eight bytes of its length, the header in JSON, and the tensors.
 MAX_HEADER = 100 * 2**20
 _DTYPES = {
     'F64': torch.float64,
@@ -30,15 +30,15 @@ _DTYPES = {
 
 
 def is_safetensors(start: bytes) -> bool:
-    """Tells whether a file that begins so is one of safetensors."""
+    """True if the first bytes are those of a safetensors file."""
     return start[8:9] == b'{' and int.from_bytes(start[:8], 'little') <= MAX_HEADER
 
 
 def read_header(file: BinaryIO) -> dict[str, Any]:
-    """The header of a file, after which the tensors begin.
+    """Reads the header of a file, behind which the tensors begin.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the file has no such header.
     """
     start = file.read(9)
     if not is_safetensors(start):
@@ -49,11 +49,11 @@ def read_header(file: BinaryIO) -> dict[str, Any]:
 
 
 def read_tensors(content: bytes) -> dict[str, Tensor]:
-    """The tensors of a file, on the CPU.
+    """Reads the tensors of a file, on the CPU.
 
     Raises:
         ValueError: a tensor does not lie in the file, or is of an unknown type; KeyError or
-            TypeError for other headers that are wrong.
+            TypeError for other errors in the header.
     """
     file = BytesIO(content)
     header = read_header(file)
@@ -65,14 +65,14 @@ def read_tensors(content: bytes) -> dict[str, Tensor]:
     }
 
 
-def _tensor(kind: str, shape: list[int], place: list[int], data: memoryview) -> Tensor:
+def _tensor(kind: str, shape: list[int], offsets: list[int], data: memoryview) -> Tensor:
     if kind not in _DTYPES:
         raise ValueError(f'a tensor is of {kind!r}')
-    dtype, (begin, end) = _DTYPES[kind], place
+    dtype, (begin, end) = _DTYPES[kind], offsets
     if not 0 <= begin <= end <= len(data) or end - begin != math.prod(shape) * dtype.itemsize:
         raise ValueError('a tensor does not lie in it')
     if begin == end:
         return torch.empty(shape, dtype=dtype)
-    # By way of bytes, as its place need not be a multiple of the size of its numbers.
+    # By way of bytes, as a tensor need not be aligned to the size of its numbers.
     numbers = torch.frombuffer(data[begin:end], dtype=torch.uint8)
     return (numbers.clone() if begin % dtype.itemsize else numbers).view(dtype).view(shape)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files of weights, told apart by what is in them: names and suffixes mean nothing."""
+"""Reading of weight files, recognised by their content: names and suffixes mean nothing."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from tiny_bev_ros.models.checkpoint.inert_pickle import Described, Unread
 from tiny_bev_ros.models.checkpoint.safetensors_file import is_safetensors, read_tensors
 from tiny_bev_ros.models.checkpoint.torch_file import TorchFile
 
-# The largest file, packed or not: far above any detector's, below a robot's memory.
+# Largest size of a file, packed or not: far above any detector's, below a robot's memory.
 MAX_BYTES = 2**30
-# Dicts in dicts that a trainer makes around a state_dict, at most.
-_DEEPEST = 3
+# Depth of nested dicts in which a state_dict is searched, at most.
+_MAX_DEPTH = 3
 _EXPECTED = 'expected safetensors, or a file of torch.save'
-# First bytes of other files that are taken for weights, and what such files are.
+# First bytes of other files that users mistake for weights, and names of their kinds.
 _OTHERS = (
-    (b'<', 'a web page or XML, perhaps an error that was downloaded'),
+    (b'<', 'a web page or XML, perhaps a downloaded error page'),
     (b'{', 'JSON text'),
     (b'\x1f\x8b', 'packed with gzip'),
     (b'\xfd7zXZ', 'packed with xz'),
@@ -42,10 +42,10 @@ class WeightFile(NamedTuple):
     """Content of a file of weights.
 
     Attributes:
-        maps: dicts of tensors, and of other values, by where they lie in the file: '' for
-            the outermost one, 'model.' for the one under that key.
+        maps: dicts of tensors and other values by their prefix in the file: '' for the outermost
+            dict, 'model.' for the one under that key.
         digest: SHA-256 of the bytes, as 64 hexadecimal digits.
-        unread: names of what else the file holds, of which nothing was run.
+        unread: names of the classes and functions in the file, none of which was run.
     """
 
     maps: dict[str, dict[str, Any]]
@@ -54,14 +54,14 @@ class WeightFile(NamedTuple):
 
 
 def read_weights(path: str | Path) -> WeightFile:
-    """All dicts of tensors in a file, on the CPU.
+    """Reads all dicts of tensors in a file, on the CPU.
 
     Raises:
         TinyBevError: the file cannot be read, is larger than MAX_BYTES, or holds no weights.
     """
     path = Path(path).expanduser()
     refuse_other_files(path)
-    # All of it at once: whoever replaces or truncates a file that is mapped ends the process.
+    # Read at once, as truncating a mapped file would end the process.
     content = _content(path)
     unread: list[str] = []
     try:
@@ -73,7 +73,7 @@ def read_weights(path: str | Path) -> WeightFile:
             maps, unread = _maps(path, file), file.unread
     except TinyBevError:
         raise
-    except Exception as error:  # what broken bytes raise is not documented
+    except Exception as error:  # errors of broken bytes are not documented
         raise TinyBevError(
             f'{path} cannot be read: {_first_line(error)}; expected a complete file of tensors'
         ) from None
@@ -81,35 +81,36 @@ def read_weights(path: str | Path) -> WeightFile:
 
 
 def refuse_other_files(path: Path) -> None:
-    """Says what a file is that can hold no weights; passes those that can.
+    """Refuses files that cannot hold weights, by their first bytes.
 
     Raises:
-        TinyBevError: it is none, is empty, stands for another one, or begins as others do.
+        TinyBevError: the path is no file, or the file is empty, a Git LFS pointer or of another
+            kind; the message names the kind.
     """
     if not path.is_file():
-        what = 'a folder' if path.is_dir() else 'no file'
-        raise TinyBevError(f'checkpoint is {path}, which is {what}; expected an existing one')
+        kind = 'a folder' if path.is_dir() else 'no file'
+        raise TinyBevError(f'checkpoint is {path}, which is {kind}; expected an existing one')
     refuse_lfs_pointer(path)
     start = _content(path, 512)
     if not start:
         raise TinyBevError(f'{path} cannot be read: it is empty; {_EXPECTED}')
     if is_safetensors(start) or start.startswith((b'PK\x03\x04', b'\x80')):
         return
-    what = next((what for begin, what in _OTHERS if start.lstrip().startswith(begin)), '')
+    kind = next((kind for begin, kind in _OTHERS if start.lstrip().startswith(begin)), '')
     if start[257:262] == b'ustar':
-        what = 'a tar archive'
+        kind = 'a tar archive'
     elif path.suffix == '.onnx' or (start[0] == 8 and b'onnx' in start[:100].lower()):
-        what = 'an ONNX model, whose weights have no names'
-    elif not what:
-        what = f'of unknown kind, it begins with {start[:8].hex(" ")}'
-    raise TinyBevError(f'{path} cannot be read: it is {what}; {_EXPECTED}')
+        kind = 'an ONNX model, whose weights have no names'
+    elif not kind:
+        kind = f'of unknown kind, it begins with {start[:8].hex(" ")}'
+    raise TinyBevError(f'{path} cannot be read: it is {kind}; {_EXPECTED}')
 
 
-def _content(path: Path, most: int | None = None) -> bytes:
+def _content(path: Path, max_bytes: int | None = None) -> bytes:
     try:
         with path.open('rb') as file:
-            # One more than allowed: a file may grow while it is read.
-            content = file.read(most or MAX_BYTES + 1)
+            # One byte more than allowed, as a file may grow while it is read.
+            content = file.read(max_bytes or MAX_BYTES + 1)
     except OSError as error:
         raise TinyBevError(f'{path} cannot be read: {error.strerror}') from None
     if len(content) > MAX_BYTES:
@@ -118,8 +119,8 @@ def _content(path: Path, most: int | None = None) -> bytes:
 
 
 def _check_unpacked(path: Path, content: bytes) -> None:
-    """Refuses an archive that would become larger than any file may be."""
-    if not content.startswith(b'PK'):  # of PyTorch before 1.6: not packed
+    """Refuses an archive that would unpack to more than MAX_BYTES."""
+    if not content.startswith(b'PK'):  # PyTorch before 1.6 does not pack
         return
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -137,20 +138,20 @@ def _maps(path: Path, file: TorchFile) -> dict[str, dict[str, Any]]:
         raise TinyBevError(
             f'{path} holds {_kind(file.content)}; expected a state_dict, or a dict with one'
         )
-    return dict(_search('', file.content, file, set(), 0))
+    return dict(_find_dicts('', file.content, file, set(), 0))
 
 
-def _search(
-    where: str, content: Mapping[Any, Any], file: TorchFile, seen: set[int], depth: int
+def _find_dicts(
+    prefix: str, content: Mapping[Any, Any], file: TorchFile, seen: set[int], depth: int
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    # A pickle may hold itself.
-    if id(content) in seen or depth > _DEEPEST:
+    # Dicts are visited once, as a pickle may contain itself.
+    if id(content) in seen or depth > _MAX_DEPTH:
         return
     seen.add(id(content))
     named = {key: value for key, value in content.items() if isinstance(key, str)}
-    if not where or any(isinstance(value, Described) for value in named.values()):
+    if not prefix or any(isinstance(value, Described) for value in named.values()):
         yield (
-            where,
+            prefix,
             {
                 key: file.tensor(value) if isinstance(value, Described) else value
                 for key, value in named.items()
@@ -158,7 +159,7 @@ def _search(
         )
     for key, value in named.items():
         if isinstance(value, Mapping):
-            yield from _search(f'{where}{key}.', value, file, seen, depth + 1)
+            yield from _find_dicts(f'{prefix}{key}.', value, file, seen, depth + 1)
 
 
 def _kind(value: Any) -> str:
@@ -168,7 +169,7 @@ def _kind(value: Any) -> str:
 
 
 def shown(name: str) -> str:
-    """A name from a file, short and printable, so that a log stays legible."""
+    """Makes a name from a file short and printable, so that logs stay legible."""
     name = name if name.isprintable() else repr(name)
     return name if len(name) <= 100 else f'{name[:97]}...'
 

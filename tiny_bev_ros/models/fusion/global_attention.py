@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""BEV cells that attend to everything that all cameras see."""
+"""GlobalAttention: BEV cells attend to all pixels of all cameras."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.models.camera.geometry import Camera
-from tiny_bev_ros.models.checks import check_shared_evenly
-from tiny_bev_ros.models.latest import Latest
+from tiny_bev_ros.models.layers import check_divisible_by_heads
+from tiny_bev_ros.models.single_entry_cache import SingleEntryCache
 from tiny_bev_ros.models.tokens import camera_tokens, position_encoding
 
-# How far along its ray a pixel is told by, in metres.
+# Depths in metres at which the ray of a pixel is sampled for its key.
 _DEPTHS = (2.0, 5.0, 12.0, 30.0)
-# In which such places are told, in metres.
+# Length in metres that becomes 1 in these samples.
 _SCALE = 50.0
 
 
 class GlobalAttention(nn.Module):
     """Cross-attention between all cells and all pixels of camera features.
 
-    Cells know where they lie (`position_encoding`); a pixel's key knows its ray, as places along
-    it (Liu et al., "PETR", ECCV 2022). Work grows with cells times pixels.
+    Queries carry the position of their cell (`position_encoding`), keys the ray of their pixel as
+    positions along it (Liu et al., "PETR", ECCV 2022). Work grows with cells times pixels.
 
     Args:
-        channels: of queries and output; a multiple of ``heads`` and of 4.
-        camera_channels: of the features.
-        heads: of the attention.
+        channels: number of channels of queries and output; a multiple of ``heads`` and of 4.
+        camera_channels: number of channels of the camera features.
+        heads: number of attention heads.
 
     Raises:
-        TinyBevError: ``channels`` is no multiple of ``heads``.
+        TinyBevError: ``channels`` is not a multiple of ``heads``.
     """
 
     def __init__(self, channels: int, camera_channels: int, heads: int) -> None:
         super().__init__()
-        check_shared_evenly('channels', channels, heads)
+        check_divisible_by_heads('channels', channels, heads)
         self.heads = heads
         self.queries = nn.Linear(channels, channels)
         self.keys = nn.Linear(camera_channels, channels, bias=False)
@@ -47,15 +47,15 @@ class GlobalAttention(nn.Module):
         )
         self.values = nn.Linear(camera_channels, channels)
         self.output = nn.Linear(channels, channels)
-        self._place: Latest[Tensor] = Latest()
-        self._rays: Latest[Tensor] = Latest()
+        self._position: SingleEntryCache[Tensor] = SingleEntryCache()
+        self._rays: SingleEntryCache[Tensor] = SingleEntryCache()
 
     def cells(
         self, grid: BevGrid, cameras: Sequence[Camera | None], device: torch.device
     ) -> Tensor:
-        """(S,) int64 indices of the cells that look: all, if there is a camera."""
-        there = any(camera is not None for camera in cameras)
-        return torch.arange(grid.shape[0] * grid.shape[1] * there, device=device)
+        """(S,) int64 indices of the cells that attend: all of them, if there is a camera."""
+        any_camera = any(camera is not None for camera in cameras)
+        return torch.arange(grid.shape[0] * grid.shape[1] * any_camera, device=device)
 
     def forward(
         self,
@@ -64,29 +64,30 @@ class GlobalAttention(nn.Module):
         features: Sequence[Tensor],
         cameras: Sequence[Camera | None],
     ) -> Tensor:
-        """What the cells of one frame find; arguments and result of `ProjectedAttention`."""
+        """Attended values of one frame; arguments and result as of `ProjectedAttention`."""
         tokens = camera_tokens(features, cameras)
-        there = [camera for camera in cameras if camera is not None]
+        present = [camera for camera in cameras if camera is not None]
         device, channels = queries.device, queries.shape[1]
         rays = self._rays.get(
-            (device, *(camera.key() for camera in there)),
-            lambda: torch.cat([_along_rays(camera) for camera in there]).to(device),
+            (device, *(camera.key() for camera in present)),
+            lambda: torch.cat([_ray_samples(camera) for camera in present]).to(device),
         )
-        place = self._place.get(
+        position = self._position.get(
             (grid, device, channels), lambda: position_encoding(grid, channels)[0].to(device)
         )
-        asked = self._split(self.queries(queries + place.to(queries.dtype)))
+        split_queries = self._split(self.queries(queries + position.to(queries.dtype)))
         keys = self._split(self.keys(tokens) + self.rays(rays.to(tokens.dtype)))
-        found = scaled_dot_product_attention(asked, keys, self._split(self.values(tokens)))
-        return self.output(found[0].transpose(0, 1).flatten(1))
+        values = self._split(self.values(tokens))
+        attended = scaled_dot_product_attention(split_queries, keys, values)
+        return self.output(attended[0].transpose(0, 1).flatten(1))
 
     def _split(self, tokens: Tensor) -> Tensor:
         """(N,C) to (1,heads,N,C/heads)."""
         return tokens.unflatten(1, (self.heads, -1)).transpose(0, 1)[None]
 
 
-def _along_rays(camera: Camera) -> Tensor:
-    """(pixels, 3*depths) places that each pixel may show, row by row."""
+def _ray_samples(camera: Camera) -> Tensor:
+    """(pixels, 3*depths) float32 positions along the ray of each pixel, row by row."""
     cols, rows = camera.size
     row, col = torch.meshgrid(
         torch.arange(rows, dtype=torch.float64),
@@ -94,5 +95,5 @@ def _along_rays(camera: Camera) -> Tensor:
         indexing='ij',
     )
     pixels = torch.stack([col, row], dim=2).view(-1, 2)
-    places = [camera.unproject(pixels, pixels.new_full((len(pixels),), d)) for d in _DEPTHS]
-    return (torch.cat(places, dim=1) / _SCALE).float()
+    samples = [camera.unproject(pixels, pixels.new_full((len(pixels),), d)) for d in _DEPTHS]
+    return (torch.cat(samples, dim=1) / _SCALE).float()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""BEV cells that look where the places above them are seen in cameras."""
+"""ProjectedAttention: BEV cells attend to the pixels onto which points above them project."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from torch.nn.functional import embedding_bag
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.models.camera.geometry import Camera
-from tiny_bev_ros.models.checks import check_shared_evenly
-from tiny_bev_ros.models.latest import Latest
+from tiny_bev_ros.models.layers import check_divisible_by_heads
+from tiny_bev_ros.models.single_entry_cache import SingleEntryCache
 from tiny_bev_ros.models.tokens import camera_tokens
 
-# Cells that are worked on at once: what they take stays in a CPU's cache.
-_AT_ONCE = 2048
+# Cells that are processed at once, so that their data stay in a CPU's cache.
+_CELLS_AT_ONCE = 2048
 
 
 class SamplingPlan(NamedTuple):
-    """Which cells see what. An entry is a place above a cell that a camera sees.
+    """Samples of camera features for each cell; an entry is a reference point in one camera.
 
-    Cells that have as many entries as each other stand together, and the entries in the order of
-    their cells, so that each group is a table of its own.
+    Cells with equally many entries follow each other, and entries follow the order of their
+    cells, so that each group of cells has a rectangular table of entries.
 
     Attributes:
-        cell: (S,) int64, indices of the cells that see something.
-        groups: how many cells follow each other, with how many entries each.
-        height: (M,) int64, which of the heights an entry is of.
-        camera: (M,) int64, which of the cameras sees it.
-        corner: (M,4) int64, the features around it, as rows of those of all cameras.
-        share: (M,4) float32, how much it has of each.
-        blind: which of the cameras see no cell at all.
+        cell: (S,) int64 indices of the cells that a camera sees.
+        groups: number of cells, and number of entries of each of them, for each group.
+        height: (M,) int64 index of the height of each entry.
+        camera: (M,) int64 index of the camera of each entry.
+        corner: (M,4) int64 features around each entry, as rows of those of all cameras.
+        corner_weights: (M,4) float32 bilinear weights of these features.
+        cameras_without_cells: indices of the cameras that see no cell.
     """
 
     cell: Tensor
@@ -42,62 +42,62 @@ class SamplingPlan(NamedTuple):
     height: Tensor
     camera: Tensor
     corner: Tensor
-    share: Tensor
-    blind: tuple[int, ...]
+    corner_weights: Tensor
+    cameras_without_cells: tuple[int, ...]
 
-    def owner(self) -> Tensor:
-        """(M,) int64, index of the cell of each entry."""
+    def entry_cells(self) -> Tensor:
+        """(M,) int64 index of the cell of each entry."""
         parts = self.cell.split([cells for cells, _ in self.groups])
         each = [p.repeat_interleave(n) for p, (_, n) in zip(parts, self.groups, strict=True)]
         return torch.cat(each) if each else self.cell
 
     def parts(self) -> Iterator[tuple[slice, slice, int]]:
-        """Cells, their entries, and how many each of them has, a few cells at a time."""
+        """Yields a few cells at a time, their entries, and the number of entries per cell."""
         cell = entry = 0
         for cells, each in self.groups:
-            for begin in range(0, cells, _AT_ONCE):
-                count = min(_AT_ONCE, cells - begin)
+            for begin in range(0, cells, _CELLS_AT_ONCE):
+                count = min(_CELLS_AT_ONCE, cells - begin)
                 yield slice(cell, cell + count), slice(entry, entry + count * each), each
                 cell, entry = cell + count, entry + count * each
 
 
 class ProjectedAttention(nn.Module):
-    """Each cell attends to the features at its projected reference points.
+    """Cross-attention of each cell to the camera features at its projected reference points.
 
-    As FUTR3D does (Chen et al., CVPRW 2023), with attention over what was sampled in place of a
-    mean. Work and memory grow with what is seen, not with cells times pixels.
+    As in FUTR3D (Chen et al., CVPRW 2023), with attention over the samples in place of a mean.
+    Work and memory grow with the number of samples, not with cells times pixels.
 
     Args:
-        channels: of queries and output; a multiple of ``heads``.
-        camera_channels: of the features.
-        heads: of the attention.
-        heights: of the reference points above and below the frame's origin, in metres.
+        channels: number of channels of queries and output; a multiple of ``heads``.
+        camera_channels: number of channels of the camera features.
+        heads: number of attention heads.
+        heights: heights of the reference points above the frame's origin, in metres.
 
     Raises:
-        TinyBevError: ``channels`` is no multiple of ``heads``, or there are no heights.
+        TinyBevError: ``channels`` is not a multiple of ``heads``, or there are no heights.
     """
 
     def __init__(
         self, channels: int, camera_channels: int, heads: int, heights: tuple[float, ...]
     ) -> None:
         super().__init__()
-        check_shared_evenly('channels', channels, heads)
+        check_divisible_by_heads('channels', channels, heads)
         if not heights:
             raise TinyBevError('heights are empty; expected at least one, in metres')
         self.heads, self.heights = heads, heights
         self.queries = nn.Linear(channels, channels)
-        # A bias of the keys would raise all of a query's logits alike.
+        # No bias: it would add the same to all logits of a query, which softmax ignores.
         self.keys = nn.Linear(camera_channels, channels, bias=False)
         self.values = nn.Linear(camera_channels, channels)
-        self.height = nn.Parameter(torch.randn(len(heights), channels) * 0.02)
+        self.height_embedding = nn.Parameter(torch.randn(len(heights), channels) * 0.02)
         self.output = nn.Linear(channels, channels)
-        self._sight: Latest[SamplingPlan] = Latest()
+        self._plan: SingleEntryCache[SamplingPlan] = SingleEntryCache()
 
     def cells(
         self, grid: BevGrid, cameras: Sequence[Camera | None], device: torch.device
     ) -> Tensor:
-        """(S,) int64 indices of the cells that see something, in the order of the `sight`."""
-        return self.sight(grid, cameras, device).cell
+        """(S,) int64 indices of the cells that attend, in the order of the `sampling_plan`."""
+        return self.sampling_plan(grid, cameras, device).cell
 
     def forward(
         self,
@@ -106,24 +106,25 @@ class ProjectedAttention(nn.Module):
         features: Sequence[Tensor],
         cameras: Sequence[Camera | None],
     ) -> Tensor:
-        """What the cells of one frame find.
+        """Attended values of the cells of one frame.
 
         Args:
-            queries: (S,C), of the `cells` that see something, at least one.
-            grid: of the map.
-            features: K maps (c,h,w), one of each camera.
-            cameras: K, each as of an image of the size of its features; None for one that is
-                missing, whose features are not looked at.
+            queries: (S,C) of the `cells` that attend, at least one.
+            grid: grid of the cells.
+            features: K maps (c,h,w), one for each camera.
+            cameras: K cameras of images of the size of their features; None for a missing one,
+                whose features are ignored.
 
         Returns:
-            (S,C).
+            (S,C) attended values.
         """
-        sight = self.sight(grid, cameras, queries.device)
-        found = [
-            self._taken(weights.to(sampled.dtype) @ sampled)
-            for weights, sampled in self._weighed(queries, sight, camera_tokens(features, cameras))
+        plan = self.sampling_plan(grid, cameras, queries.device)
+        table = camera_tokens(features, cameras)
+        mixed = [
+            self._project_values(weights.to(samples.dtype) @ samples)
+            for weights, samples in self._attention_parts(queries, plan, table)
         ]
-        return self.output(torch.cat(found))
+        return self.output(torch.cat(mixed))
 
     def weights(
         self,
@@ -132,100 +133,107 @@ class ProjectedAttention(nn.Module):
         features: Sequence[Tensor],
         cameras: Sequence[Camera | None],
     ) -> Tensor:
-        """(M,heads) how much of each entry of the `sight` its cell takes; arguments as above."""
-        sight = self.sight(grid, cameras, queries.device)
-        if not len(sight.cell):
+        """(M,heads) attention weights of the entries of the plan; arguments as of `forward`."""
+        plan = self.sampling_plan(grid, cameras, queries.device)
+        if not len(plan.cell):
             return queries.new_zeros(0, self.heads)
-        weighed = self._weighed(queries, sight, camera_tokens(features, cameras))
-        return torch.cat([weights.transpose(1, 2).flatten(0, 1) for weights, _ in weighed])
+        parts = self._attention_parts(queries, plan, camera_tokens(features, cameras))
+        return torch.cat([weights.transpose(1, 2).flatten(0, 1) for weights, _ in parts])
 
-    def sight(
+    def sampling_plan(
         self, grid: BevGrid, cameras: Sequence[Camera | None], device: torch.device
     ) -> SamplingPlan:
-        """Which cells see what; kept for as long as grid and cameras stay as they are."""
+        """Samples for each cell; cached for as long as grid and cameras stay the same."""
         key = (grid, device, *(camera and camera.key() for camera in cameras))
-        return self._sight.get(key, lambda: _look(grid, self.heights, cameras, device))
+        return self._plan.get(key, lambda: _build_plan(grid, self.heights, cameras, device))
 
-    def _weighed(
-        self, queries: Tensor, sight: SamplingPlan, table: Tensor
+    def _attention_parts(
+        self, queries: Tensor, plan: SamplingPlan, table: Tensor
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Weights (S,heads,E) and what they are of, (S,E,c), a few cells at a time."""
-        for cells, entries, each in sight.parts():
-            sampled = _sample(table, sight, entries).unflatten(0, (-1, each))
-            yield self._weights(queries[cells], sampled, sight.height[entries]), sampled
+        """Yields weights (S,heads,E) and their samples (S,E,c), a few cells at a time."""
+        for cells, entries, each in plan.parts():
+            samples = _sample(table, plan, entries).unflatten(0, (-1, each))
+            yield self._weights(queries[cells], samples, plan.height[entries]), samples
 
-    def _weights(self, queries: Tensor, sampled: Tensor, height: Tensor) -> Tensor:
-        """(S,heads,E) of queries (S,C) for what each samples, (S,E,c), at heights (S*E,).
+    def _weights(self, queries: Tensor, samples: Tensor, height: Tensor) -> Tensor:
+        """(S,heads,E) weights of queries (S,C) for samples (S,E,c) at height indices (S*E,).
 
-        Keys are never made: a cell asks of the features what it would ask of their keys. So the
-        products are one for each cell, not for each entry.
+        The key projection is folded into the query: one matrix product for each cell in place of
+        one for each entry.
         """
-        asked = self.queries(queries).unflatten(1, (self.heads, -1)).transpose(0, 1)
-        of_features = asked @ self.keys.weight.unflatten(0, (self.heads, -1))
-        of_heights = asked @ self.height.unflatten(1, (self.heads, -1)).permute(1, 2, 0)
-        logits = of_features.transpose(0, 1) @ sampled.transpose(1, 2)
-        place = height.view(len(sampled), 1, -1).expand_as(logits)
-        logits = logits + of_heights.transpose(0, 1).gather(2, place)
-        # Sums of many exponentials are not for half precision.
+        split = self.queries(queries).unflatten(1, (self.heads, -1)).transpose(0, 1)
+        feature_query = split @ self.keys.weight.unflatten(0, (self.heads, -1))
+        height_logits = split @ self.height_embedding.unflatten(1, (self.heads, -1)).permute(
+            1, 2, 0
+        )
+        logits = feature_query.transpose(0, 1) @ samples.transpose(1, 2)
+        index = height.view(len(samples), 1, -1).expand_as(logits)
+        logits = logits + height_logits.transpose(0, 1).gather(2, index)
+        # At least float32, as half precision is too coarse for sums of many exponentials.
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        return (logits / asked.shape[2] ** 0.5).softmax(dim=2)
+        return (logits / split.shape[2] ** 0.5).softmax(dim=2)
 
-    def _taken(self, mixed: Tensor) -> Tensor:
-        """(S,C) values of features (S,heads,c) that each head has mixed."""
+    def _project_values(self, mixed: Tensor) -> Tensor:
+        """(S,C) values of features (S,heads,c), weighted sums of the samples for each head."""
         weight = self.values.weight.unflatten(0, (self.heads, -1)).transpose(1, 2)
         return (mixed.transpose(0, 1) @ weight).transpose(0, 1).flatten(1) + self.values.bias
 
 
-def _look(
+def _build_plan(
     grid: BevGrid,
     heights: tuple[float, ...],
     cameras: Sequence[Camera | None],
     device: torch.device,
 ) -> SamplingPlan:
+    points = _reference_points(grid, heights)
+    # One empty part, so that there is something to concatenate without cameras.
+    none = torch.zeros(0, dtype=torch.int64)
+    parts = [(none, none, none, none.view(0, 4), torch.zeros(0, 4))]
+    first_row, without_cells = 0, []
+    for index, camera in enumerate(cameras):
+        if camera is None:
+            continue
+        cell, height = camera.visible(points).nonzero(as_tuple=True)
+        if not len(cell):
+            without_cells.append(index)
+        pixel, _ = camera.project(points[cell, height])
+        corner, weights = _bilinear_corners(pixel, camera.size)
+        parts.append((cell, height, torch.full_like(cell, index), corner + first_row, weights))
+        first_row += camera.size[0] * camera.size[1]
+    entry_cell, *others = (torch.cat(each) for each in zip(*parts, strict=True))
+    cells, cell_of_entry, count = entry_cell.unique(return_inverse=True, return_counts=True)
+    by_count = count.argsort(stable=True)
+    groups = zip(*(each.tolist() for each in count.unique(return_counts=True)), strict=True)
+    # Rank of each cell in the order by count, by which entries are sorted.
+    rank = torch.empty_like(by_count)
+    rank[by_count] = torch.arange(len(by_count))
+    order = rank[cell_of_entry].argsort(stable=True)
+    height, camera_index, corner, weights = (each[order].to(device) for each in others)
+    return SamplingPlan(
+        cells[by_count].to(device),
+        tuple((number, each) for each, number in groups),
+        height,
+        camera_index,
+        corner,
+        weights,
+        tuple(without_cells),
+    )
+
+
+def _reference_points(grid: BevGrid, heights: tuple[float, ...]) -> Tensor:
+    """(cells, heights, 3) float64 x, y, z above and below each cell centre, in metres."""
     rows, cols = grid.shape
     y = grid.y_axis.centre(torch.arange(rows, dtype=torch.float64))
     x = grid.x_axis.centre(torch.arange(cols, dtype=torch.float64))
     z = torch.tensor(heights, dtype=torch.float64)
     at_y, at_x, at_z = torch.meshgrid(y, x, z, indexing='ij')
-    places = torch.stack([at_x, at_y, at_z], dim=3).view(rows * cols, len(z), 3)
-    # What is there of one camera that sees nothing, so that there is something to join.
-    none = torch.zeros(0, dtype=torch.int64)
-    parts = [(none, none, none, none.view(0, 4), torch.zeros(0, 4))]
-    row, blind = 0, []
-    for index, camera in enumerate(cameras):
-        if camera is None:
-            continue
-        cell, height = camera.sees(places).nonzero(as_tuple=True)
-        if not len(cell):
-            blind.append(index)
-        pixel, _ = camera.project(places[cell, height])
-        corner, share = _corners(pixel, camera.size)
-        parts.append((cell, height, torch.full_like(cell, index), corner + row, share))
-        row += camera.size[0] * camera.size[1]
-    cell, *others = (torch.cat(each) for each in zip(*parts, strict=True))
-    seen, of, count = cell.unique(return_inverse=True, return_counts=True)
-    by_count = count.argsort(stable=True)
-    groups = zip(*(each.tolist() for each in count.unique(return_counts=True)), strict=True)
-    # The place of each cell in the new order, and of each entry in that of the cells.
-    place = torch.empty_like(by_count)
-    place[by_count] = torch.arange(len(by_count))
-    order = place[of].argsort(stable=True)
-    height, camera_of, corner, share = (each[order].to(device) for each in others)
-    return SamplingPlan(
-        seen[by_count].to(device),
-        tuple((cells, each) for each, cells in groups),
-        height,
-        camera_of,
-        corner,
-        share,
-        tuple(blind),
-    )
+    return torch.stack([at_x, at_y, at_z], dim=3).view(rows * cols, len(z), 3)
 
 
-def _corners(pixel: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Between which four features of a map pixels (M,2) lie, and how much they have of each.
+def _bilinear_corners(pixel: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Indices (M,4) of the features around pixels (M,2), and their bilinear weights (M,4).
 
-    Beyond the middles of the outer ones, it is they alone.
+    Outside the outermost pixel centres, clamps to the border pixel.
     """
     limit = pixel.new_tensor(size) - 1
     inside = torch.minimum(pixel.clamp(min=0), limit)
@@ -234,11 +242,11 @@ def _corners(pixel: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     beside = (left + 1).clamp(max=size[0] - 1)
     below = (top + 1).clamp(max=size[1] - 1)
     corner = [row * size[0] + col for row in (top, below) for col in (left, beside)]
-    share = [across * along for across in (1 - down, down) for along in (1 - right, right)]
-    return torch.stack(corner, dim=1), torch.stack(share, dim=1).float()
+    weights = [across * along for across in (1 - down, down) for along in (1 - right, right)]
+    return torch.stack(corner, dim=1), torch.stack(weights, dim=1).float()
 
 
-def _sample(table: Tensor, sight: SamplingPlan, entries: slice) -> Tensor:
-    """(M,c) features between those of the table."""
-    share = sight.share[entries].to(table.dtype)
-    return embedding_bag(sight.corner[entries], table, per_sample_weights=share, mode='sum')
+def _sample(table: Tensor, plan: SamplingPlan, entries: slice) -> Tensor:
+    """(M,c) features interpolated between rows of the table."""
+    weights = plan.corner_weights[entries].to(table.dtype)
+    return embedding_bag(plan.corner[entries], table, per_sample_weights=weights, mode='sum')

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Boxes on the ground plane: corners, overlap, suppression.
+"""Operations on boxes: corners, overlap, non-maximum suppression.
 
-A box is [x, y, z, length, width, height, yaw]: its middle and sides in metres, its length along
-its heading, which turns counter-clockwise from x, in radians.
+A box is [x, y, z, length, width, height, yaw]: centre and sides in metres, the length along the
+heading, which turns counter-clockwise from x, in radians.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import math
 import torch
 from torch import Tensor
 
-# Of lengths of a metre, in the float64 in which polygons are clipped.
+# Tolerance for lengths around a metre, in the float64 in which polygons are clipped.
 _EPSILON = 1e-9
 
 
 def corners_bev(boxes: Tensor) -> Tensor:
-    """(N,7) boxes to (N,4,2) corners seen from above, counter-clockwise."""
+    """(N,7) boxes to (N,4,2) corners in x and y, counter-clockwise."""
     sign = boxes.new_tensor([[0.5, 0.5], [-0.5, 0.5], [-0.5, -0.5], [0.5, -0.5]])
     local = sign * boxes[:, None, 3:5]
     cos, sin = boxes[:, 6].cos()[:, None], boxes[:, 6].sin()[:, None]
@@ -30,29 +30,29 @@ def overlap_bev(first: Tensor, second: Tensor) -> Tensor:
     """Areas in m^2 that N and M boxes share, seen from above.
 
     Args:
-        first: (N,7).
-        second: (M,7).
+        first: (N,7) boxes.
+        second: (M,7) boxes.
 
     Returns:
-        (N,M), of the dtype of the boxes.
+        (N,M) areas, in the dtype of the boxes.
     """
     areas = first.new_zeros(len(first), len(second))
     reach = (first[:, 3:5].norm(dim=1)[:, None] + second[:, 3:5].norm(dim=1)) / 2
-    # By products of matrices, as cdist does it for many, distances far from the origin are wrong.
+    # Matrix products, which cdist takes for many boxes, lose the digits far from the origin.
     away = torch.cdist(first[:, :2], second[:, :2], compute_mode='donot_use_mm_for_euclid_dist')
     near = away < reach
     i, j = near.nonzero(as_tuple=True)
     if len(i):
-        # Relative to one of both, so that no digits are lost far from the origin.
-        middle = first[i, :2].double()[:, None]
-        one = corners_bev(first.double())[i] - middle
-        other = corners_bev(second.double())[j] - middle
+        # Relative to the first box, so that no digits are lost far from the origin.
+        centre = first[i, :2].double()[:, None]
+        one = corners_bev(first.double())[i] - centre
+        other = corners_bev(second.double())[j] - centre
         areas[i, j] = _shared_area(one, other).to(areas.dtype)
     return areas
 
 
 def iou_bev(first: Tensor, second: Tensor) -> Tensor:
-    """(N,7) and (M,7) boxes to (N,M): shared area over area of both, seen from above."""
+    """(N,7) and (M,7) boxes to (N,M) intersection over union, seen from above."""
     shared = overlap_bev(first, second)
     area = first[:, 3] * first[:, 4]
     both = area[:, None] + second[:, 3] * second[:, 4] - shared
@@ -60,7 +60,7 @@ def iou_bev(first: Tensor, second: Tensor) -> Tensor:
 
 
 def iou_3d(first: Tensor, second: Tensor) -> Tensor:
-    """(N,7) and (M,7) boxes to (N,M): shared volume over volume of both."""
+    """(N,7) and (M,7) boxes to (N,M) intersection over union of volumes."""
     low = torch.maximum((first[:, 2] - first[:, 5] / 2)[:, None], second[:, 2] - second[:, 5] / 2)
     high = torch.minimum((first[:, 2] + first[:, 5] / 2)[:, None], second[:, 2] + second[:, 5] / 2)
     shared = overlap_bev(first, second) * (high - low).clamp(min=0)
@@ -68,48 +68,49 @@ def iou_3d(first: Tensor, second: Tensor) -> Tensor:
     return shared / both.clamp(min=_EPSILON)
 
 
-def suppress(boxes: Tensor, scores: Tensor, labels: Tensor, max_iou: float) -> Tensor:
-    """Non-maximum suppression of turned boxes, each class by itself.
+def nms_bev(boxes: Tensor, scores: Tensor, labels: Tensor, max_iou: float) -> Tensor:
+    """Non-maximum suppression of rotated boxes, for each class by itself.
 
     Args:
-        boxes: (N,7).
-        scores: (N,).
-        labels: (N,) class of each.
-        max_iou: of two boxes of a class that overlap more, the one of lower score goes.
+        boxes: (N,7) boxes.
+        scores: (N,) scores.
+        labels: (N,) classes.
+        max_iou: largest overlap seen from above; where two boxes of a class exceed it, the one of
+            lower score is removed.
 
     Returns:
-        Indices of those that stay, best first.
+        Indices of the kept boxes, best first.
     """
     order = scores.argsort(descending=True, stable=True)
     boxes, labels = boxes[order], labels[order]
-    hides = (iou_bev(boxes, boxes) > max_iou) & (labels[:, None] == labels)
+    suppresses = (iou_bev(boxes, boxes) > max_iou) & (labels[:, None] == labels)
     # On the CPU, as each step depends on the one before.
     kept: list[int] = []
-    gone = torch.zeros(len(boxes), dtype=torch.bool)
-    for index, row in enumerate(hides.cpu()):
-        if not gone[index]:
+    removed = torch.zeros(len(boxes), dtype=torch.bool)
+    for index, row in enumerate(suppresses.cpu()):
+        if not removed[index]:
             kept.append(index)
-            gone |= row
+            removed |= row
     return order[torch.tensor(kept, dtype=torch.long, device=order.device)]
 
 
 def _shared_area(one: Tensor, other: Tensor) -> Tensor:
     """(K,4,2) and (K,4,2) counter-clockwise corners to (K,) areas of their intersections.
 
-    Its corners are those of each inside the other, and where edges cross: sorted around their
-    middle they make a convex polygon.
+    The corners of an intersection are the corners of each quadrangle inside the other and the
+    crossings of edges; sorted by angle around their mean they form a convex polygon.
     """
     crossings, crossed = _crossings(one, other)
     points = torch.cat([one, other, crossings], dim=1)
     valid = torch.cat([_inside(one, other), _inside(other, one), crossed], dim=1)
     count = valid.sum(dim=1)
     weight = valid.to(points.dtype)[..., None]
-    middle = (points * weight).sum(dim=1) / count.clamp(min=1)[:, None]
-    points = points - middle[:, None]
+    mean = (points * weight).sum(dim=1) / count.clamp(min=1)[:, None]
+    points = points - mean[:, None]
     angle = torch.atan2(points[..., 1], points[..., 0])
     order = angle.masked_fill(~valid, math.inf).argsort(dim=1)
     points = points.gather(1, order[..., None].expand_as(points))
-    # Those that do not count come last; each of them stands for the first.
+    # Invalid points come last; replaced by the first, they add no area.
     index = torch.arange(points.shape[1], device=points.device)
     points = torch.where((index < count[:, None])[..., None], points, points[:, :1])
     x, y = points[..., 0], points[..., 1]
@@ -118,7 +119,7 @@ def _shared_area(one: Tensor, other: Tensor) -> Tensor:
 
 
 def _inside(points: Tensor, polygon: Tensor) -> Tensor:
-    """(K,P,2) points, (K,4,2) counter-clockwise corners to (K,P): inside or on the edge."""
+    """(K,P,2) points, (K,4,2) counter-clockwise corners to (K,P), true inside and on edges."""
     edge = polygon.roll(-1, 1) - polygon
     to_point = points[:, :, None] - polygon[:, None]
     cross = edge[:, None, :, 0] * to_point[..., 1] - edge[:, None, :, 1] * to_point[..., 0]
@@ -126,7 +127,7 @@ def _inside(points: Tensor, polygon: Tensor) -> Tensor:
 
 
 def _crossings(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
-    """Where the edges of two quadrangles cross: (K,16,2), and (K,16) whether they do."""
+    """Crossings of the edges of two quadrangles: points (K,16,2), and (K,16) true if valid."""
     edge, other_edge = one.roll(-1, 1) - one, other.roll(-1, 1) - other
     edge, other_edge = edge[:, :, None], other_edge[:, None]
     gap = other[:, None] - one[:, :, None]

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from tiny_bev_ros.inference.backbone_runner import PRECISIONS, SPARSITIES
-from tiny_bev_ros.models.bev_detector import HEADS as HEAD_NAMES
 from tiny_bev_ros.models.heads.detection import CLASSES
 from tiny_bev_ros.nodes.parameter_definitions.parameter_type import Parameter, checkpoint
 from tiny_bev_ros.resources import WEIGHTS as SHIPPED
@@ -82,9 +81,9 @@ EXECUTION = (
 HEADS = (
     Parameter(
         'heads.names',
-        list(HEAD_NAMES),
+        list_heads(),
         'heads on the BEV features; each is computed while somebody subscribes to its output',
-        choices=tuple(HEAD_NAMES),
+        choices=tuple(list_heads()),
     ),
     checkpoint('heads'),
     *(

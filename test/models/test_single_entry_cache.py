@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+import torch
+
+from tiny_bev_ros.models.single_entry_cache import SingleEntryCache
+
+
+def test_only_another_key_computes_again():
+    cache, computed = SingleEntryCache(), []
+
+    def compute(value):
+        return lambda: computed.append(value) or value
+
+    assert [cache.get(key, compute(key)) for key in 'aabba'] == list('aabba')
+    assert computed == ['a', 'b', 'a']
+
+
+def test_a_value_computed_in_inference_mode_serves_training():
+    cache = SingleEntryCache()
+    with torch.inference_mode():
+        kept = cache.get(1, lambda: torch.ones(2))
+    weight = torch.ones(2, requires_grad=True)
+    (weight * kept).sum().backward()
+    assert weight.grad.tolist() == [1, 1]

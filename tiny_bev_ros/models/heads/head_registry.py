@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Registry of the heads that can be asked for by name.
+
+A head is a subclass of `Head` in a module of its own, which `tiny_bev_ros.models` imports. It owns
+its network, its training targets, its loss and the decoding of its maps; the publisher of its
+outputs is part of ROS and registers itself under the same name in `tiny_bev_ros.nodes`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.grid import BevGrid
+
+
+@dataclass(frozen=True)
+class FrameLabels:
+    """Ground truth of one frame, from which heads compute their training targets.
+
+    Attributes:
+        points: (N,4) float32 x, y, z, intensity of the points within the grid.
+        ground: (N,) bool, true for points that are known to lie on the ground.
+        boxes: (O,7) float32 boxes of the objects, see `box_ops`.
+        labels: (O,) int64 class of each object.
+        ignored: (O,) bool, true for objects that need not be found and are not wrong if found.
+        is_drivable: function of x and y in metres, arrays of equal shape, that returns a bool
+            array, true on road surface; None where the road is unknown.
+    """
+
+    points: np.ndarray
+    ground: np.ndarray
+    boxes: np.ndarray
+    labels: np.ndarray
+    ignored: np.ndarray
+    is_drivable: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
+
+
+@dataclass(frozen=True)
+class DecodeOptions:
+    """Options that may change from frame to frame; each head reads those it needs.
+
+    Attributes:
+        min_scores: lowest score of a reported object, for each class of the detection head.
+    """
+
+    min_scores: tuple[float, ...] = ()
+
+
+class Head(nn.Module, ABC):
+    """One task on BEV features.
+
+    The constructor takes ``in_channels`` and keywords with defaults. Maps and targets are a tensor
+    or a NamedTuple of tensors whose first dimension is the batch.
+
+    Attributes:
+        in_channels: number of channels of the features.
+        output_type: class of the output of one frame, which publishers expect.
+    """
+
+    in_channels: int
+    output_type: ClassVar[type]
+
+    @abstractmethod
+    def forward(self, features: Tensor) -> Any:
+        """Computes float32 maps from features (B,C,h,w)."""
+
+    @staticmethod
+    @abstractmethod
+    def targets(labels: FrameLabels, grid: BevGrid) -> Any:
+        """Computes the targets of one frame, without a batch dimension.
+
+        Args:
+            labels: ground truth.
+            grid: grid of the features.
+        """
+
+    @staticmethod
+    @abstractmethod
+    def loss(maps: Any, targets: Any) -> dict[str, Tensor]:
+        """Computes the named parts of the loss, of which the sum is minimised.
+
+        Args:
+            maps: output of `forward` for a batch.
+            targets: targets of the same frames, stacked.
+        """
+
+    @staticmethod
+    @abstractmethod
+    def decode(maps: Any, grid: BevGrid, options: DecodeOptions) -> list[Any]:
+        """Turns maps into one ``output_type`` per frame, on the device of the maps.
+
+        Args:
+            maps: output of `forward`.
+            grid: grid of the features.
+            options: options of this frame.
+
+        Raises:
+            TinyBevError: the grid is not that of the maps, or an option is not allowed.
+        """
+
+
+_Head = TypeVar('_Head', bound=type[Head])
+_HEADS: dict[str, type[Head]] = {}
+
+
+def register_head(name: str) -> Callable[[_Head], _Head]:
+    """Class decorator that makes a head known under a name.
+
+    Raises:
+        TinyBevError: the name is taken.
+    """
+
+    def register(head: _Head) -> _Head:
+        if name in _HEADS:
+            raise TinyBevError(f'head name is {name!r}, which is taken; expected a new one')
+        _HEADS[name] = head
+        return head
+
+    return register
+
+
+def list_heads() -> list[str]:
+    """Names of all registered heads, sorted."""
+    return sorted(_HEADS)
+
+
+def head_class(name: str) -> type[Head]:
+    """Class that is registered under a name.
+
+    Raises:
+        TinyBevError: the name is not registered.
+    """
+    if name not in _HEADS:
+        raise TinyBevError(f'head is {name!r}; expected one of {", ".join(list_heads())}')
+    return _HEADS[name]
+
+
+def build_heads(names: Sequence[str], in_channels: int) -> nn.ModuleDict:
+    """Heads by name, with freshly initialised weights.
+
+    Args:
+        names: registered names, each at most once.
+        in_channels: number of channels of the features.
+
+    Raises:
+        TinyBevError: a name is not registered.
+    """
+    classes = {name: head_class(name) for name in names}
+    return nn.ModuleDict({name: head(in_channels=in_channels) for name, head in classes.items()})
+
+
+def compute_targets(names: Iterable[str], labels: FrameLabels, grid: BevGrid) -> dict[str, Any]:
+    """Training targets of one frame, by head; see `Head.targets`."""
+    return {name: head_class(name).targets(labels, grid) for name in names}
+
+
+def stack_targets(frames: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Targets of a batch, by head, from the targets of its frames."""
+    return {name: _stack([frame[name] for frame in frames]) for name in frames[0]}
+
+
+def compute_losses(maps: Mapping[str, Any], targets: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Parts of the loss of all heads, named ``head.part``.
+
+    Args:
+        maps: output of each head for a batch.
+        targets: stacked targets by head, of these heads at least.
+    """
+    return {
+        f'{name}.{part}': value
+        for name, each in maps.items()
+        for part, value in head_class(name).loss(each, targets[name]).items()
+    }
+
+
+def map_tensors(function: Callable[[Tensor], Tensor], values: Any) -> Any:
+    """Applies a function to each tensor of a tensor, a NamedTuple or a dict of them."""
+    if isinstance(values, Tensor):
+        return function(values)
+    if isinstance(values, dict):
+        return {key: map_tensors(function, value) for key, value in values.items()}
+    return type(values)(*(map_tensors(function, value) for value in values))
+
+
+def _stack(values: list[Any]) -> Any:
+    if isinstance(values[0], Tensor):
+        return torch.stack(values)
+    return type(values[0])(*(torch.stack(each) for each in zip(*values, strict=True)))
