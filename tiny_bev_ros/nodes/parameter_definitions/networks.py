@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from tiny_bev_ros.inference.backbone_runner import PRECISIONS, SPARSITIES
+from tiny_bev_ros.models import list_heads
 from tiny_bev_ros.models.heads.detection import CLASSES
 from tiny_bev_ros.nodes.parameter_definitions.parameter_type import Parameter, checkpoint
 from tiny_bev_ros.resources import WEIGHTS as SHIPPED
