@@ -61,8 +61,7 @@ class ModeDetector(TrainableDetector):
         if mode not in MODES:
             raise TinyBevError(f'mode is {mode!r}; expected one of {", ".join(MODES)}')
         fused_channels = config.pfn_channels if mode == 'camera' else config.out_channels
-        network = build_network(config, seed, fused_channels)
-        super().__init__(network)
+        super().__init__(build_network(config, seed, fused_channels))
         self.mode = mode
 
     def features(
@@ -77,11 +76,11 @@ class ModeDetector(TrainableDetector):
         if self.mode == 'lidar':
             return network.encode_bev(points, grids)
         if self.mode == 'camera':
-            assert images is not None and network.fusion is not None
+            assert images is not None
+            assert network.fusion is not None
             empty = torch.zeros(len(points), network.fusion.channels, *grids[0].shape)
-            fused: Tensor = network.fuse_cameras(empty, grids[0], images, cameras)
-            features: Tensor = network.backbone(fused)
-            return features
+            fused = network.fuse_cameras(empty, grids[0], images, cameras)
+            return network.backbone(fused)
         return super().features(points, grids, images, cameras)
 
 
@@ -123,7 +122,8 @@ def train(
         frames: frames to train on.
         folder: folder of checkpoint and log.
     """
-    samples = CameraSamples(frames, config.steps * config.batch, config.crop, config.seed)
+    count, heads = config.steps * config.batch, config.network.heads
+    samples = CameraSamples(frames, count, config.crop, config.seed, heads)
     model = ModeDetector(mode, config.network, config.seed)
     Trainer(config, ModeSamples(samples, mode), folder, model=model).run()
     return model.eval()

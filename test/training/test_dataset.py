@@ -41,7 +41,7 @@ def test_a_sample_is_the_part_of_a_frame_on_a_grid():
         & (frame.boxes[:, 0] < 32)
         & (np.abs(frame.boxes[:, 1]) < 16)
     )
-    assert targets.objects == required.sum()
+    assert targets.num_objects == required.sum()
     assert required.sum() > 3
     # Just ahead of the sensor is road, and points lie on it.
     drivable, observed = sample.targets['drivable']

@@ -176,7 +176,7 @@ def test_intensity_stays_without_effect(tmp_path):
 def test_the_map_of_an_evaluation_fits_the_cells_of_the_weights(monkeypatch, cell, reach):
     metadata = CheckpointMetadata({}, cell, (-3.0, 2.0), {})
     monkeypatch.setattr('tiny_bev_ros.training.evaluate.read_metadata', lambda path: metadata)
-    side = map_reach('weights.safetensors')
+    side = map_reach('street')
     assert side == pytest.approx(reach)
     rows, cols = metadata.grid((-side, side), (-side, side)).shape
     assert rows == cols == round(2 * reach / cell)
@@ -300,7 +300,7 @@ def test_commands_report_errors(tmp_path, monkeypatch, capsys):
     assert 'none.yaml cannot be read' in capsys.readouterr().err
     monkeypatch.setattr('sys.argv', ['evaluate', '--weights', str(tmp_path / 'no.safetensors')])
     assert evaluate_main() == 1
-    assert 'no.safetensors, which is no file' in capsys.readouterr().err
+    assert "no.safetensors'; expected street, or the path of a file" in capsys.readouterr().err
     assert np.isfinite(smoke_config().learning_rate)
 
 

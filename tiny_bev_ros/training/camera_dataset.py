@@ -73,13 +73,19 @@ class CameraSamples(Dataset):
         count: number of items.
         crop: part ahead of the sensor that is shown.
         seed: seed of order and mirroring.
+        heads: names of the heads whose targets samples have; by default all.
     """
 
     def __init__(
-        self, frames: Sequence[CameraFrame] | CameraFrames, count: int, crop: Crop, seed: int
+        self,
+        frames: Sequence[CameraFrame] | CameraFrames,
+        count: int,
+        crop: Crop,
+        seed: int,
+        heads: Sequence[str] | None = None,
     ) -> None:
         random = np.random.default_rng(seed)
-        self._frames, self._crop = frames, crop
+        self._frames, self._crop, self._heads = frames, crop, heads
         self._order = random.integers(0, len(frames), count)
         self._mirrored = random.random(count) < 0.5
 
@@ -92,11 +98,19 @@ class CameraSamples(Dataset):
         frame: Any = self._frames[int(self._order[index])]
         if self._mirrored[index]:
             frame = mirror_camera_frame(frame)
-        return [make_camera_sample(frame, self._crop)]
+        return [make_camera_sample(frame, self._crop, self._heads)]
 
 
-def make_camera_sample(frame: CameraFrame, crop: Crop) -> Sample:
-    """Makes the sample of a frame with its image, of the crop straight ahead."""
-    sample = make_sample(frame.lidar, crop.ahead(), crop.stride)
+def make_camera_sample(
+    frame: CameraFrame, crop: Crop, heads: Sequence[str] | None = None
+) -> Sample:
+    """Makes the sample of a frame with its image, of the crop straight ahead.
+
+    Args:
+        frame: the frame.
+        crop: size and resolution of the sample.
+        heads: names of the heads whose targets the sample has; by default all.
+    """
+    sample = make_sample(frame.lidar, crop.ahead(), crop.stride, heads)
     images = image_tensor(frame.image)[None]
     return sample._replace(images=images, cameras=(simulated_camera(),))

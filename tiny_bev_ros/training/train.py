@@ -69,17 +69,12 @@ def make_dataset(config: TrainConfig, count: int, folder: Path) -> Dataset:
         count: number of items.
         folder: folder of the run, in which simulated frames with images are kept.
     """
+    heads = config.network.heads
     if config.data == SIM_CAMERA:
         frames = CameraFrames(folder / 'frames', range(config.frames))
-        return CameraSamples(frames, count, config.crop, config.seed)
-    return Crops(
-        frame_source(config),
-        count,
-        config.crop,
-        config.seed,
-        config.augmentation,
-        heads=config.network.heads,
-    )
+        return CameraSamples(frames, count, config.crop, config.seed, heads)
+    source = frame_source(config)
+    return Crops(source, count, config.crop, config.seed, config.augmentation, heads=heads)
 
 
 def frame_source(config: TrainConfig) -> Callable[[int], Frame]:

@@ -73,13 +73,13 @@ def test_the_model_card_has_their_digest(name):
 
 
 @pytest.mark.parametrize('name', WEIGHTS)
-def test_their_parameters_fit_them(name):
+def test_the_parameters_of_nodes_fit_the_metadata(name):
     (values,) = yaml.safe_load((CONFIG / f'weights/{name}.yaml').read_text()).values()
     values = values['ros__parameters']
-    said = read_metadata(weights_file(name))
-    network = said.network
-    assert values['grid']['resolution'] == said.cell
-    assert tuple(values['grid']['z_range']) == said.z_range
+    metadata = read_metadata(weights_file(name))
+    network = metadata.network
+    assert values['grid']['resolution'] == metadata.cell
+    assert tuple(values['grid']['z_range']) == metadata.z_range
     assert values['backbone'] == {
         'name': network['backbone'],
         'in_channels': network['pfn_channels'],
@@ -93,11 +93,11 @@ def test_their_parameters_fit_them(name):
 def test_metadata_of_the_fusion_demo_hold_the_training():
     path = Path(weights_file(MARKED))
     assert path.stat().st_size < 8 * 2**20
-    said = read_metadata(path)
-    assert said.origin['command'] == 'fusion_proof --modes fused --seeds 0'
-    assert 'dirty' not in said.origin['commit']
+    metadata = read_metadata(path)
+    assert metadata.origin['command'] == 'fusion_proof --modes fused --seeds 0'
+    assert 'dirty' not in metadata.origin['commit']
     # The configuration of training makes a network of these very parts.
-    assert (said.origin['steps'], said.origin['frames']) == (FUSION.steps, FUSION.frames)
+    assert (metadata.origin['steps'], metadata.origin['frames']) == (FUSION.steps, FUSION.frames)
     network, weights = ModeDetector('fused').network.state_dict(), load_file(path)
     assert {key: value.shape for key, value in weights.items()} == {
         key: value.shape for key, value in network.items()
@@ -106,7 +106,7 @@ def test_metadata_of_the_fusion_demo_hold_the_training():
     (values,) = yaml.safe_load((CONFIG / f'weights/{MARKED}.yaml').read_text()).values()
     grid = make_grid(flat(values['ros__parameters']))
     assert grid == GRID
-    assert (said.cell, said.z_range) == (GRID.resolution, GRID.z_range)
+    assert (metadata.cell, metadata.z_range) == (GRID.resolution, GRID.z_range)
 
 
 def flat(values, prefix=''):
@@ -117,8 +117,8 @@ def flat(values, prefix=''):
     return found
 
 
-def test_a_camera_tells_what_a_lidar_cannot_and_may_be_unplugged():
-    """On frames that they have not seen; docs/fusion.md has 300 of them."""
+def test_a_camera_adds_to_a_lidar_and_may_be_unplugged():
+    """Accuracy on frames outside the training; docs/fusion.md has it for 300 frames."""
     model = ModeDetector('fused').eval()
     model.network.load_state_dict(load_file(weights_file(MARKED)))
     fused, unplugged = ClassAP(), ClassAP()
