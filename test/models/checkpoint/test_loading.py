@@ -1,67 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Loading of checkpoints: known key names, and refusals."""
+"""Loading of checkpoints: known key names, and refused weights."""
 
 from __future__ import annotations
 
-import hashlib
-import zipfile
-from pathlib import Path
-
 import pytest
-import safetensors.torch
 import torch
+from checkpoints import below, make_backbone, make_pfn, refusal, same, save
 
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.models import (
-    PillarFeatureNet,
-    TinyBEVBackbone,
-    load_backbone,
-    load_pfn,
-    seeded,
-)
-from tiny_bev_ros.models.checkpoint import weight_files
-
-
-def make_pfn(seed=0, in_channels=10):
-    with seeded(seed):
-        net = PillarFeatureNet(in_channels, 8)
-        torch.nn.init.uniform_(net.norm.running_mean)
-    return net
-
-
-def make_backbone(seed=0):
-    with seeded(seed):
-        return TinyBEVBackbone(4, 4, 6)
-
-
-def below(prefix, state):
-    return {prefix + key: value for key, value in state.items()}
-
-
-def save(folder, content, name='weights.pt'):
-    path = folder / name
-    if path.suffix == '.safetensors':
-        safetensors.torch.save_file(content, path)
-    else:
-        torch.save(content, path)
-    return path
-
-
-def same(first, second):
-    other = second.state_dict()
-    return all(torch.equal(value, other[key]) for key, value in first.state_dict().items())
-
-
-def refusal(loader, model, path):
-    """Message with which a file is refused; checks that the model is unchanged."""
-    before = {key: value.clone() for key, value in model.state_dict().items()}
-    with pytest.raises(TinyBevError) as error:
-        loader(model, path)
-    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
-    message = str(error.value)
-    assert '\n' not in message
-    assert str(path) in message
-    return message
+from tiny_bev_ros.models import PillarFeatureNet, load_backbone, load_checkpoint, load_pfn
 
 
 @pytest.mark.parametrize('name', ['weights.pt', 'weights.pth', 'weights.safetensors'])
@@ -208,41 +155,33 @@ def test_several_candidates_are_refused(tmp_path):
     assert 'below ema. and state_dict.; expected them once' in message
 
 
-@pytest.mark.parametrize(
-    ('content', 'words'),
-    [
-        ({'head.weight': torch.zeros(2)}, 'has keys below head: none of the expected keys'),
-        ({}, 'has keys below nothing'),
-        ([torch.zeros(2)], 'holds a list; expected a state_dict'),
-        (torch.zeros(2), 'holds a Tensor; expected a state_dict'),
-    ],
-)
-@pytest.mark.parametrize(
-    ('loader', 'make'), [(load_pfn, make_pfn), (load_backbone, make_backbone)]
-)
-def test_other_content_is_refused(tmp_path, loader, make, content, words):
-    assert words in refusal(loader, make(), save(tmp_path, content))
+def test_parts_of_a_file_are_loaded_all_or_none(tmp_path):
+    pfn, backbone = make_pfn(1), make_backbone(1)
+    state = below('pfn.', pfn.state_dict()) | below('backbone.', backbone.state_dict())
+    path = save(tmp_path, state)
+    targets = {'pfn': make_pfn(2), 'backbone': make_backbone(2)}
+    infos = load_checkpoint(path, targets)
+    assert [info.names.split(', ')[1] for info in infos.values()] == ['pfn.', 'backbone.']
+    assert same(pfn, targets['pfn'])
+    assert same(backbone, targets['backbone'])
+    del state['backbone.stem.0.weight']
+    targets = {'pfn': make_pfn(2), 'backbone': make_backbone(2)}
+    with pytest.raises(TinyBevError, match=r'missing backbone\.stem\.0\.weight'):
+        load_checkpoint(save(tmp_path, state), targets)
+    assert same(make_pfn(2), targets['pfn'])
 
 
-def test_a_pickled_model_is_refused(tmp_path):
-    message = refusal(load_backbone, make_backbone(), save(tmp_path, make_backbone(1)))
-    assert 'holds a pickled tiny_bev_ros.models.backbones.tiny.TinyBEVBackbone' in message
-    assert 'of which nothing is run; expected a state_dict' in message
-
-
-@pytest.mark.parametrize('name', ['weights.pt', 'weights.safetensors'])
-@pytest.mark.parametrize('left', [0, 10, 700])
-def test_a_truncated_file_is_refused(tmp_path, name, left):
-    path = save(tmp_path, make_pfn().state_dict(), name)
-    path.write_bytes(path.read_bytes()[:left])
-    assert 'cannot be read' in refusal(load_pfn, make_pfn(2), path)
-
-
-def test_other_files_are_refused(tmp_path):
-    model = make_pfn()
-    assert 'expected an existing one' in refusal(load_pfn, model, tmp_path / 'absent.pt')
-    (tmp_path / 'folder.pt').mkdir()
-    assert 'which is a folder' in refusal(load_pfn, model, tmp_path / 'folder.pt')
+def test_tensors_of_other_kinds_and_impossible_variances_are_refused(tmp_path):
+    model = PillarFeatureNet()
+    good = model.state_dict()
+    sparse = {**good, 'linear.weight': good['linear.weight'].to_sparse()}
+    message = refusal(load_pfn, model, save(tmp_path, sparse, 'a.pt'))
+    assert (
+        'linear.weight is a torch._utils._rebuild_sparse_tensor; expected an ordinary' in message
+    )
+    negative = {**good, 'norm.running_var': -good['norm.running_var']}
+    message = refusal(load_pfn, model, save(tmp_path, negative, 'b.pt'))
+    assert 'norm.running_var holds a negative variance' in message
 
 
 @pytest.mark.gpu
@@ -252,68 +191,3 @@ def test_a_model_on_cuda_stays_there(tmp_path, name):
     load_pfn(target, save(tmp_path, source.cuda().state_dict(), name))
     assert target.linear.weight.is_cuda
     assert same(source, target)
-
-
-def test_tensors_of_other_kinds_and_impossible_variances_are_refused(tmp_path):
-    model = PillarFeatureNet()
-    good = model.state_dict()
-    sparse = {**good, 'linear.weight': good['linear.weight'].to_sparse()}
-    said = refusal(load_pfn, model, save(tmp_path, sparse, 'a.pt'))
-    assert 'linear.weight is a torch._utils._rebuild_sparse_tensor; expected an ordinary' in said
-    negative = {**good, 'norm.running_var': -good['norm.running_var']}
-    said = refusal(load_pfn, model, save(tmp_path, negative, 'b.pt'))
-    assert 'norm.running_var holds a negative variance' in said
-
-
-@pytest.mark.parametrize('name', ['weights.pt', 'weights.safetensors'])
-def test_the_digest_is_that_of_the_file(tmp_path, name):
-    path = save(tmp_path, make_pfn(1).state_dict(), name)
-    assert load_pfn(make_pfn(2), path).digest == hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-@pytest.mark.parametrize('name', ['weights.pt', 'weights.safetensors'])
-def test_a_file_that_is_too_large_is_refused_before_it_is_parsed(tmp_path, name, monkeypatch):
-    path = save(tmp_path, make_pfn().state_dict(), name)
-    monkeypatch.setattr(weight_files, 'MAX_BYTES', path.stat().st_size - 1)
-    monkeypatch.setattr(weight_files, 'TorchFile', pytest.fail)
-    monkeypatch.setattr(weight_files, 'read_tensors', pytest.fail)
-    message = refusal(load_pfn, make_pfn(2), path)
-    assert f'is larger than {path.stat().st_size - 1} bytes' in message
-
-
-def test_a_file_that_would_unpack_to_too_much_is_refused_before(tmp_path, monkeypatch):
-    path = save(tmp_path, {'linear.weight': torch.zeros(2**20)})
-    packed = tmp_path / 'packed.pt'
-    with zipfile.ZipFile(path) as source, zipfile.ZipFile(packed, 'w') as target:
-        for entry in source.infolist():
-            target.writestr(entry.filename, source.read(entry), zipfile.ZIP_DEFLATED)
-    assert packed.stat().st_size < 2**17
-    monkeypatch.setattr(weight_files, 'MAX_BYTES', 2**18)
-    monkeypatch.setattr(weight_files, 'TorchFile', pytest.fail)
-    monkeypatch.setattr(weight_files, 'read_tensors', pytest.fail)
-    assert 'expected at most 262144' in refusal(load_pfn, make_pfn(2), packed)
-
-
-def test_files_of_old_pytorch_are_read(tmp_path):
-    source, target = make_pfn(1), make_pfn(2)
-    path = tmp_path / 'old.pth'
-    torch.save(source.state_dict(), path, _use_new_zipfile_serialization=False)
-    load_pfn(target, path)
-    assert same(source, target)
-
-
-def test_a_dict_that_holds_itself_is_refused(tmp_path):
-    inside: dict = {}
-    inside['model'] = inside
-    path = save(tmp_path, inside)
-    assert 'has keys below model: none of the expected' in refusal(load_pfn, make_pfn(), path)
-
-
-def test_a_file_that_may_not_be_read_is_refused(tmp_path, monkeypatch):
-    path = save(tmp_path, make_pfn().state_dict())
-
-    def refuse(*_):
-        raise PermissionError(13, 'Permission denied')
-
-    monkeypatch.setattr(Path, 'open', refuse)
-    assert 'cannot be read: Permission denied' in refusal(load_pfn, make_pfn(2), path)
