@@ -12,10 +12,9 @@ import numpy as np
 from benchmarks.engine.benchmark_inputs import CPU
 from benchmarks.tables import as_table
 from benchmarks.timing import interleaved, median
-from tiny_bev_ros.inference.backbone_runner import BackboneRunner
-from tiny_bev_ros.inference.head_runner import HeadRunner
-from tiny_bev_ros.inference.pillar_runner import PillarRunner
-from tiny_bev_ros.models.checkpoint.metadata import load_weights
+from tiny_bev_ros.inference.loaded_models import LoadedModels
+from tiny_bev_ros.inference.memory_fallback import ExecutionConfig
+from tiny_bev_ros.inference.model_builder import build_runner
 from tiny_bev_ros.resources import WEIGHTS, weights_file
 
 _MAPS = {
@@ -37,21 +36,21 @@ def measure_detection(points: np.ndarray, threads: int, rounds: int) -> list[dic
     Returns:
         One row per map, precision and stage.
     """
-    network, description = load_weights(weights_file(WEIGHTS[0]))
     work: dict[str, Callable[[], Any]] = {}
     for name, ranges in _MAPS.items():
-        grid = description.grid(*ranges)
-        stage = PillarRunner(network.pfn, grid, CPU)
-        pillars = stage.pillars(points)
-        work[f'{name} float32 pillars'] = partial(stage.pillars, points)
+        models = LoadedModels.from_file(weights_file(WEIGHTS[0]), *ranges)
+        assert models.grid is not None
         for precision in _PRECISIONS:
-            engine = BackboneRunner(network.backbone, CPU, precision=precision, threads=threads)
-            heads = HeadRunner(dict(network.heads.items()), CPU, precision)
-            features = engine.from_checked(*pillars, grid.shape).clone()
-            run = partial(engine.from_checked, *pillars, grid.shape)
+            runner = build_runner(models, ExecutionConfig(CPU, precision, threads=threads))
+            pillars = runner.encode_points(points)
+            if precision == 'float32':  # as pillars always are
+                work[f'{name} float32 pillars'] = partial(runner.encode_points, points)
+            run = partial(
+                runner.extract_features, pillars.features, pillars.cells, models.grid.shape
+            )
             work[f'{name} {precision} backbone'] = run
-            fine = grid.strided(engine.stride)
-            work[f'{name} {precision} heads'] = partial(heads, features, fine, _MIN_SCORES)
+            heads = partial(runner.detect, run().clone(), runner.feature_grid, _MIN_SCORES)
+            work[f'{name} {precision} heads'] = heads
     return [
         {**dict(zip(('map', 'precision', 'stage'), key.split(), strict=True)), 'ms': ms}
         for key, ms in interleaved(work, rounds).items()

@@ -12,8 +12,10 @@ from torch import Tensor, nn
 from benchmarks.engine.benchmark_inputs import CPU, KITTI, pillar_feature_net
 from benchmarks.engine.padded_pfn import MAX_POINTS, encode, voxelise
 from benchmarks.timing import interleaved
-from tiny_bev_ros.inference.backbone_runner import BackboneRunner
-from tiny_bev_ros.inference.pillar_runner import PillarRunner
+from tiny_bev_ros.inference.loaded_models import LoadedModels
+from tiny_bev_ros.inference.memory_fallback import ExecutionConfig
+from tiny_bev_ros.inference.model_builder import build_runner
+from tiny_bev_ros.inference.model_runner import EncodedPillars
 from tiny_bev_ros.messages.point_cloud import decode_cloud, encode_cloud
 from tiny_bev_ros.models.pillars import scatter_checked
 
@@ -38,13 +40,12 @@ def measure_end_to_end(
         Rows with 'name', 'whole' (True for a method, False for a stage) and 'ms'.
     """
     capped = pillar_feature_net(MAX_POINTS)
-    stage = PillarRunner(pillar_feature_net(), KITTI, CPU)
-    engines = {
-        precision: BackboneRunner(
-            network, CPU, precision=precision, sparsity='always', threads=threads
-        )
+    models = LoadedModels(pfn=pillar_feature_net(), backbone=network, grid=KITTI)
+    runners = {
+        precision: build_runner(models, ExecutionConfig(CPU, precision, 'always', threads))
         for precision in _PRECISIONS
     }
+    runner = runners['float32']
     message = encode_cloud(points, (0, 0), 'lidar')
 
     def decode() -> Tensor:
@@ -54,7 +55,7 @@ def measure_end_to_end(
     cloud = decode()
     voxels = voxelise(cloud, KITTI)
     features, cells = capped(cloud, KITTI)
-    pillars = stage.pillars(cloud.numpy())
+    pillars = runner.encode_points(cloud.numpy())
     canvas = scatter_checked(features, cells, KITTI.shape)
 
     def padded() -> Tensor:
@@ -67,8 +68,11 @@ def measure_end_to_end(
         return network(scatter_checked(features, cells, KITTI.shape))
 
     def whole(precision: str) -> Tensor:
-        found = stage.pillars(decode_cloud(message).points)
-        return engines[precision].from_checked(*found, KITTI.shape)
+        found = runner.encode_points(decode_cloud(message).points)
+        return backbone(precision, found)
+
+    def backbone(precision: str, found: EncodedPillars) -> Tensor:
+        return runners[precision].extract_features(found.features, found.cells, KITTI.shape)
 
     methods = {
         PADDED: padded,
@@ -83,9 +87,9 @@ def measure_end_to_end(
         'straightforward: capped PFN': lambda: capped(cloud, KITTI),
         'straightforward: canvas': lambda: scatter_checked(features, cells, KITTI.shape),
         'straightforward: eager backbone': lambda: network(canvas),
-        'engine: pillars': lambda: stage.pillars(cloud.numpy()),
-        'engine: float32': lambda: engines['float32'].from_checked(*pillars, KITTI.shape),
-        'engine: bfloat16': lambda: engines['bfloat16'].from_checked(*pillars, KITTI.shape),
+        'engine: pillars': lambda: runner.encode_points(cloud.numpy()),
+        'engine: float32': lambda: backbone('float32', pillars),
+        'engine: bfloat16': lambda: backbone('bfloat16', pillars),
     }
     times = interleaved(methods | stages, rounds)
     return [{'name': name, 'whole': name in methods, 'ms': ms} for name, ms in times.items()]

@@ -30,16 +30,20 @@ class FusedPfn:
 
     def __init__(self, pfn: PillarFeatureNet, grid: BevGrid) -> None:
         self.points_inside = 0
-        self._grid, self._channels = grid, pfn.out_channels
+        self._channels, self._width = pfn.out_channels, padded(pfn.out_channels)
         self._max_points = pfn.max_points or 0
         size = (grid.resolution, grid.resolution, grid.z_range[1] - grid.z_range[0])
         low = (grid.x_range[0], grid.y_range[0], grid.z_range[0])
         self._low, self._size = np.array(low, np.float32), np.array(size, np.float32)
         self._counts = np.zeros(grid.shape, np.int32)
+        # First centre and step of the columns and of the rows, and the middle of z_range.
+        self._centres = (
+            *((axis.centre(0), axis.step) for axis in (grid.x_axis, grid.y_axis)),
+            sum(grid.z_range) / 2,
+        )
         weights = _folded(pfn)
-        width = padded(pfn.out_channels)
         self._weights = [
-            np.pad(part, [(0, 0)] * (part.ndim - 1) + [(0, width - pfn.out_channels)])
+            np.pad(part, [(0, 0)] * (part.ndim - 1) + [(0, self._width - pfn.out_channels)])
             .astype(np.float32)
             .reshape(-1)
             for part in weights
@@ -62,17 +66,14 @@ class FusedPfn:
             self._counts.fill(0)  # counts that remain would move the pillars of the next cloud
             raise
         self.points_inside = int(ends[-1])
-        features = np.empty((len(cells), padded(self._channels)), np.float32)
-        x_axis, y_axis = self._grid.x_axis, self._grid.y_axis
+        features = np.empty((len(cells), self._width), np.float32)
         kernels.pillar_features(
             points,
             cells,
             ends,
             order,
             self._max_points,
-            (x_axis.centre(0), x_axis.step),
-            (y_axis.centre(0), y_axis.step),
-            sum(self._grid.z_range) / 2,
+            *self._centres,
             *self._weights,
             features.reshape(-1),
         )
