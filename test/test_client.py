@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A consumer's node over the real middleware."""
+"""BevSubscriber in a node of its own, over the real middleware."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LABELS = TensorLabels((5, 6), 'lidar', Axis(-8.0, 1.0), Axis(0.0, 1.0))
 
 @pytest.fixture
 def consumer(graph: RosGraph) -> Iterator[tuple[Node, Callable[[], None]]]:
-    """A node apart from the publisher's, for Fast DDS allows one type per topic and context."""
+    """Node in another context, as Fast DDS allows one type per topic and context."""
     context = rclpy.Context()
     context.init()
     node = rclpy.create_node('consumer', namespace=graph.namespace, context=context)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How tools start, and what they say where a package that they need cannot be used."""
+"""Programs start, and name a package that they need and cannot import."""
 
 from __future__ import annotations
 

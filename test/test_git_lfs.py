@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Git LFS pointers are told from the files they stand for."""
+"""Git LFS pointers are told apart from other files."""
 
 import pytest
 

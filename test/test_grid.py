@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The metric grid: shapes, cells, strides and what is refused."""
+"""Metric grid: shapes, cells, strides and errors."""
 
 from __future__ import annotations
 

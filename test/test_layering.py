@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who may import whom: each layer of the package knows only those below it."""
+"""Layers of the package: each imports only those below it."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ RULES = {
 
 
 def imports(source: str, module: str) -> set[str]:
-    """Full names of everything that a file imports, wherever in it.
+    """Returns the full names of all modules that a file imports, wherever in it.
 
     ``module`` is the file's own, for relative imports.
     """

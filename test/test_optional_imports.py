@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Packages that are installed and do not work are done without, and one line says so."""
+"""Packages that are installed and do not work are left out, and one line tells so."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ FAULTS = {
 
 @pytest.fixture(params=FAULTS)
 def broken(request, tmp_path, monkeypatch):
-    """Puts a package in the way that is found and cannot be imported."""
+    """Puts a broken package on the path, which is found and cannot be imported."""
 
     def put(package):
         for name in list(sys.modules):
@@ -55,7 +55,7 @@ def broken(request, tmp_path, monkeypatch):
 
 
 def the_note(package):
-    """The one line of a package."""
+    """Returns the one line that names a package."""
     (note,) = take_notes()
     assert note.startswith(package)
     assert 'cannot be used (' in note
@@ -241,7 +241,7 @@ def twice(x):
 
 
 def twice_of(folder, name, x):
-    """What a compiled function of a new module gives, and what was told meanwhile."""
+    """Calls a compiled function of a new module; returns its result and the warnings."""
     (folder / f'{name}.py').write_text(FUNCTION)
     importlib.invalidate_caches()
     sys.modules.pop(name, None)
@@ -291,7 +291,7 @@ def test_a_cache_that_cannot_be_written_is_told_once(compiled, tmp_path, monkeyp
 
 
 def test_no_place_for_a_cache_is_told_once(compiled, tmp_path, monkeypatch):
-    """Neither beside the source nor in a home: numba itself fails to define the function."""
+    """Without a folder beside the source or in a home, numba fails to define the function."""
     caching = importlib.import_module('numba.core.caching')
     monkeypatch.setattr(caching.CacheImpl, '_locator_classes', [])
     result, told = twice_of(tmp_path, 'homeless', 3)
@@ -301,7 +301,7 @@ def test_no_place_for_a_cache_is_told_once(compiled, tmp_path, monkeypatch):
 
 
 def test_no_module_asks_only_if_a_package_is_installed():
-    """Anything may be raised by a package that does not fit: `optional_imports.py` knows."""
+    """A package that does not fit may raise any exception; `optional_imports.py` handles it."""
     root = Path(importlib.import_module('tiny_bev_ros').__file__).parent
     # A module of rclpy that Humble names otherwise is not optional.
     asks = re.compile(r'find_spec|except (\w+, )*\(?(ImportError|ModuleNotFound)(?!.*# Humble)')

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lint, format and types, where the tools are installed."""
+"""Lint, format and types, checked where the tools are installed."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ VERSION = f'Python {sys.version_info[0]}.{sys.version_info[1]}'
 
 
 def clone(folder: Path) -> Path:
-    """What the scripts need, and a virtual environment that setup.sh takes for its own."""
+    """Copies the files that the scripts need; returns the folder."""
     for part in ('scripts', 'requirements'):
         shutil.copytree(ROOT / part, folder / part)
     return folder

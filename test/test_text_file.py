@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Text files are read whatever editor wrote them."""
+"""Text files of any editor are read."""
 
 import pytest
 

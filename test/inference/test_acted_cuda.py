@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The acted CUDA device behaves as a real one where the package would notice."""
+"""The acted CUDA device behaves as a real one in everything that the package uses."""
 
 from __future__ import annotations
 

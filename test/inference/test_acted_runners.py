@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every stage on acted CUDA devices, by every name of one: the CPU's results, and float32."""
+"""Runners on acted CUDA devices, by every name of one: results of the CPU, in float32."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def device(acted: Machine, request: pytest.FixtureRequest) -> torch.device:
 
 @pytest.fixture(autouse=True)
 def _float32(acted: Machine) -> Iterator[None]:
-    """No stage rounds to TF32."""
+    """Checks that no runner rounds to TF32."""
     yield
     assert True not in acted.flags['conv'] | acted.flags['matmul']
 
@@ -64,7 +64,7 @@ def pillars(count: int = 20, channels: int = 8) -> tuple[torch.Tensor, torch.Ten
 
 
 def close(found: torch.Tensor, wanted: torch.Tensor, tolerance: float = 1e-4) -> None:
-    """The values of the CPU, computed on the device; the wanted one says how large they are."""
+    """Checks that values are on the device and those of the CPU, relative to the largest."""
     assert on_acted(found)
     assert (found.cpu() - wanted).abs().max() <= tolerance * wanted.abs().max()
 

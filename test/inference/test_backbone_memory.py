@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a backbone is said to take, beside what its buffers and a process of its own take."""
+"""Predicted memory of backbones, beside that of their buffers and of a whole process."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SHAPE = (200, 240)
 
 
 def held_bytes(*things: Any) -> int:
-    """Of all arrays and tensors that can be reached, each memory once."""
+    """Sums the bytes of all arrays and tensors that can be reached, each memory once."""
     found: dict[int, int] = {}
     seen: set[int] = set()
     waiting = list(things)
@@ -61,7 +61,7 @@ def test_the_buffers_of_a_sparse_path_are_those_that_were_computed(monkeypatch, 
     sparse = make_chain(needs.layers, SHAPE, dtype, CPU, threads=1)
     warm_up(sparse, 64, SHAPE, CPU)
     held = held_bytes(sparse) - held_bytes(needs.layers)
-    if path == 'numba':  # as large as the map, of which only what is written takes memory
+    if path == 'numba':  # as large as the map, of which only written pages take memory
         written = WARMUP_FRACTION
         held -= sum(each.nbytes * (1 - written) for each in (sparse._cells, sparse._features))
     computed = needs.bytes(SHAPE, dtype, CPU, 'always')
@@ -131,7 +131,7 @@ def test_a_map_for_which_there_is_no_memory_is_refused_before_it_is_tried(monkey
             use()
     monkeypatch.setattr(memory, 'free_bytes', lambda device: needed)
     engine.warm_up((80, 90))
-    # It is looked at once for a size.
+    # Memory is checked once for a size.
     monkeypatch.setattr(memory, 'free_bytes', lambda device: 0)
     assert engine(torch.zeros(1, 64, 80, 90)).shape == (1, 128, 40, 45)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The engine gives what the dense network gives, whatever it is fed."""
+"""A backbone runner computes the result of the dense network for every input."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ CHAINS = [
 
 @pytest.fixture(params=CHAINS)
 def chain(request, monkeypatch) -> str:
-    """Which sparse path engines on the CPU have."""
+    """Sparse path of runners on the CPU: numba or PyTorch."""
     why_not = '' if request.param == 'numba' else 'it is missing'
     monkeypatch.setattr(sparse_path, 'numba_unavailable_reason', lambda: why_not)
     return request.param
@@ -65,7 +65,7 @@ def pillars(
 
 
 def difference(got: torch.Tensor, network: nn.Module, canvas: torch.Tensor) -> float:
-    """Greatest difference as part of the greatest magnitude."""
+    """Greatest difference over the greatest magnitude."""
     with torch.no_grad():
         wanted = network(canvas)
     assert got.shape == wanted.shape
@@ -106,7 +106,7 @@ def test_any_size_occupancy_and_weights(rows: int, cols: int, share: float, seed
     engine = BackboneRunner(network, CPU, sparsity='always', threads=1)
     assert difference(engine(canvas), network, canvas) < TOLERANCE
     assert engine.statistics.path == 'sparse'
-    # The same buffers again, and the other pair of them.
+    # The first pair of buffers again, and the second.
     for again in range(3):
         features, cells = pillars((rows, cols), share, 6, seed + again)
         canvas = scatter(features, cells, (rows, cols))

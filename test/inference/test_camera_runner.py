@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The camera stage: what it makes of images, and where their cameras look then."""
+"""Camera runner: features of images, and the cameras that belong to them."""
 
 import numpy as np
 import pytest

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The dense path, its buffers, and its recorded launches (recorded by a stand-in here)."""
+"""Dense path, its buffers, and its recorded launches (recorded by a stand-in here)."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def test_nobody_waits_where_results_were_copied_anyway(acted: Machine):
 def test_where_no_moment_ends_it_the_hosts_clock_counts(acted: Machine, fails: bool):
     now = [0]
     times = FrameTimes(0, lambda: now[0])
-    devices = [CUDA, CPU]  # as where the work goes over to the CPU
+    devices = [CUDA, CPU]  # as after a fallback to the CPU
     with suppress(KeyError), times.stage('heads', lambda: timestamp_on(devices.pop(0))):
         now[0] += 3_000_000
         if fails:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How float32 is rounded on CUDA: one rule inside, and the user's settings afterwards."""
+"""Rounding of float32 on CUDA: one rule inside, and the user's settings afterwards."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ for choice in {choices}:
         assert read() in (('ieee', 'ieee'), (False, False)), (choice, read())
     assert read() == before, (choice, read(), before)
 """
-    # In a process of its own: some mixtures PyTorch refuses to read ever after.
+    # In a process of its own, as PyTorch refuses to read some mixtures from then on.
     done = subprocess.run(
         [sys.executable, '-c', code], capture_output=True, text=True, check=False
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One pass over the points gives what the pillar feature net gives."""
+"""The fused pillar feature net computes the result of the network itself."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def net(seed: int = 0, **options: object) -> PillarFeatureNet:
 
 
 def cloud(count: int, values: int, seed: int = 0) -> np.ndarray:
-    """Some of it outside of the grid, on every side."""
+    """Draws a cloud, parts of which are outside of the grid on every side."""
     random = np.random.default_rng(seed)
     low, high = [-1, -5, -4, 0, 0], [9, 5, 2, 1, 0.5]
     return random.uniform(low[:values], high[:values], (count, values)).astype(np.float32)
@@ -127,7 +127,7 @@ def test_the_stage_refuses_what_is_not_finite(value: float):
 
 
 def test_a_cloud_that_fails_half_way_leaves_no_trace(monkeypatch):
-    """What was counted of it would put pillars of the next one beyond their arrays."""
+    """Its counts would put pillars of the next cloud beyond their arrays."""
     pfn, points = net(), cloud(400, 4)
     stage = PillarRunner(pfn, GRID, torch.device('cpu'))
     wanted = [each.clone() for each in stage.pillars(points)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What fusion is said to take, beside what a process of its own takes."""
+"""Predicted memory of the fusion, beside that of a whole process."""
 
 import os
 

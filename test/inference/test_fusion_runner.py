@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The fusion stage: missing cameras, shapes, precision, and refusal for want of memory."""
+"""Fusion runner: missing cameras, shapes, precision, and refusal where memory is short."""
 
 from dataclasses import replace
 
@@ -22,7 +22,7 @@ def make(mode='projected', **options):
 
 
 def view(seed=0, size=(20, 6), turned=False):
-    # The second camera looks to the left.
+    # The second camera points to the left.
     mount = (
         [[1, 0, 0, 0], [0, 0, -1, 0], [0, 1, 0, 0], [0, 0, 0, 1]]
         if turned
@@ -92,7 +92,7 @@ def test_cameras_of_different_sizes(mode):
     fused = make(mode)(bev(), GRID, [small, large])
     assert torch.allclose(fused, make(mode)(bev(), GRID, [large, small]), atol=1e-5)
     if mode == 'projected':
-        # They look at different cells, so that each finds what it finds alone.
+        # Different cells are visible to them, so that each adds what it adds alone.
         alone = [make(mode)(bev(), GRID, [each]) - bev() for each in (small, large)]
         both = (alone[0] != 0) & (alone[1] != 0)
         assert (alone[0] != 0).any()

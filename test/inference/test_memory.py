@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""When memory counts as short, and how much of it may be taken."""
+"""Memory: errors of shortage, free bytes, and the limit of what is taken."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tiny_bev_ros.inference.memory import (
 from tiny_bev_ros.models import build_backbone, resolve_device
 
 CPU = torch.device('cpu')
-CUDA = torch.device('cuda', 0)  # is named only, never used, but where it is acted
+CUDA = torch.device('cuda', 0)  # named only, not used, except where it is acted
 
 
 def test_a_lack_of_memory_is_one_line():
@@ -69,7 +69,7 @@ def test_what_libraries_say_of_a_shortage(text):
 
 
 class CodedError(RuntimeError):
-    """As torch.AcceleratorError is, whose text may be in other words."""
+    """Error like torch.AcceleratorError, whose text may be worded otherwise."""
 
     def __init__(self, code: int) -> None:
         super().__init__('CUDA error: some words')
@@ -86,7 +86,7 @@ def test_kinds_of_errors_that_say_it_without_words():
 
 
 def test_a_shortage_behind_another_error_is_one():
-    """A CUDA graph that memory is short for ends with an error of its own."""
+    """A CUDA graph for which memory is short raises another error."""
     try:
         try:
             raise torch.cuda.OutOfMemoryError('CUDA out of memory')

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Shortage of memory, injected: what is given up, in which order, and what comes after."""
+"""Memory fallback under injected shortage: its steps, their order, and recovery."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tiny_bev_ros.inference.model_runner import ModelRunner
 from tiny_bev_ros.models import FeatureInfo, build_backbone
 
 CPU = torch.device('cpu')
-CUDA = torch.device('cuda')  # is named only, never used
+CUDA = torch.device('cuda')  # named only, not used
 START = ExecutionConfig(CUDA, 'float32', 'auto')
 FREED = 'with caches freed'
 # As on CUDA, where sparse frames take more than dense ones; both paths are kept for 'auto'.
@@ -39,7 +39,7 @@ STEPS = [
 
 
 class Machine:
-    """Makes networks of such needs, on a device of so much memory and a larger CPU."""
+    """Builder for a device of so much memory, whose runners need what NEEDS tells."""
 
     def __init__(self, memory: int, *, can_be_sparse: bool = True, of_cpu: int = 1000) -> None:
         self.memory = {'cuda': memory, 'cpu': of_cpu}
@@ -282,7 +282,7 @@ def test_a_real_engine_goes_on_sparse_and_right(monkeypatch):
 
 
 def test_half_a_dense_path_takes_less_of_a_gpu_than_a_sparse_one():
-    """So that it comes after it: the fixed order of old did not know."""
+    """It is a later step than the sparse path, by the order of needs."""
     builder = ModelBuilder(only_backbone('tiny'), lambda: None)
     needs = {
         (precision, sparsity): builder.needed_bytes(ExecutionConfig(CUDA, precision, sparsity))
@@ -293,7 +293,7 @@ def test_half_a_dense_path_takes_less_of_a_gpu_than_a_sparse_one():
 
 
 class NotAChain(torch.nn.Module):
-    """Has what the registry asks for, and a layer that no chain has."""
+    """Backbone with a layer of a kind that no chain has."""
 
     in_channels = 4
     feature_info = (FeatureInfo('pool', 4, stride=2),)
@@ -320,7 +320,7 @@ def test_what_is_no_chain_cannot_become_sparse():
 
 
 class Log:
-    """Gets lines, and passes those of the fallback on as well."""
+    """Logger that collects lines, also those of the fallback."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
