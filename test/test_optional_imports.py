@@ -255,7 +255,7 @@ def twice_of(folder, name, x):
 def compiled(monkeypatch, tmp_path):
     pytest.importorskip('numba')
     module = importlib.import_module('tiny_bev_ros.numba_jit')
-    monkeypatch.setattr(module, '_told', set())
+    monkeypatch.setattr(module, '_warned', set())
     monkeypatch.syspath_prepend(str(tmp_path))
     return module
 
@@ -272,7 +272,7 @@ def test_a_broken_cache_of_numba_is_told_once_and_made_anew(compiled, tmp_path, 
     (line,) = told
     assert line.startswith("numba's cache cannot be used, so this start takes longer: ")
     assert all(file.read_bytes() != b'garbage\n' for file in files)
-    compiled._told.clear()
+    compiled._warned.clear()
     assert twice_of(tmp_path, 'kept', 3) == (6, [])
 
 
