@@ -32,7 +32,8 @@ class LoadedModels:
         grid: grid of the pillars; None without a pillar feature net.
         digests: SHA-256 of the weight file of each network, by the names of the attributes
             above; 'random, seed N' for random weights, 'none' for a fusion that adds nothing.
-        metadata: description of the weight file, where one file of `train` holds all networks.
+            Empty where one file of `train` holds all networks.
+        metadata: description of that one file.
     """
 
     pfn: PillarFeatureNet | None = None

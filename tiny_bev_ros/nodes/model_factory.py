@@ -23,13 +23,10 @@ from tiny_bev_ros.models import (
     build_backbone,
     build_heads,
     cuda_unavailable_reason,
-    load_backbone,
-    load_heads,
-    load_pfn,
     resolve_device,
     seeded,
 )
-from tiny_bev_ros.models.checkpoint.loading import load_camera_encoder, load_fusion
+from tiny_bev_ros.models.checkpoint.loading import load_checkpoint
 from tiny_bev_ros.models.checkpoint.metadata import find_metadata
 
 # Parameter of the weight file of each network.
@@ -39,13 +36,6 @@ CHECKPOINTS = {
     'heads': 'heads.checkpoint',
     'camera': 'camera.checkpoint',
     'fusion': 'fusion.checkpoint',
-}
-_LOADERS: dict[str, Any] = {
-    'pfn': load_pfn,
-    'backbone': load_backbone,
-    'heads': load_heads,
-    'camera': load_camera_encoder,
-    'fusion': load_fusion,
 }
 
 
@@ -155,14 +145,14 @@ def _build_fusion(values: dict[str, Any]) -> FuTrFusion:
 
 def _check_grid(grid: BevGrid, path: str) -> None:
     """Refuses weights that were trained with pillars of another size, by their metadata."""
-    if not path or not (said := find_metadata(path)):
+    if not path or not (trained := find_metadata(path)):
         return
-    if said.cell != grid.resolution or said.z_range != grid.z_range:
-        (low, high), (own_low, own_high) = said.z_range, grid.z_range
+    if trained.cell != grid.resolution or trained.z_range != grid.z_range:
+        (low, high), (own_low, own_high) = trained.z_range, grid.z_range
         raise TinyBevError(
             f'parameter grid.resolution is {grid.resolution:g} and grid.z_range '
             f'[{own_low:g}, {own_high:g}]; '
-            f'expected {said.cell:g} and [{low:g}, {high:g}], with which {path} was trained'
+            f'expected {trained.cell:g} and [{low:g}, {high:g}], with which {path} was trained'
         )
 
 
@@ -178,7 +168,7 @@ def make_grid(values: dict[str, Any]) -> BevGrid:
 
 
 def make_config(values: dict[str, Any], device: torch.device) -> ExecutionConfig:
-    """Execution config of a node: `backbone.precision`, `backbone.sparsity` and so on."""
+    """Builds the execution config from `backbone.precision`, `backbone.sparsity` and so on."""
     return ExecutionConfig(
         device,
         values.get('backbone.precision', 'float32'),
@@ -223,7 +213,7 @@ def _load(part: str, network: torch.nn.Module, values: dict[str, Any], logger: A
     path = values[name]
     if path:
         with parameter_context(f'{name}: '):
-            loaded = _LOADERS[part](network, path)
+            loaded = load_checkpoint(path, {part: network})[part]
         logger.info(f'{name}: {path} ({loaded.names}; sha256 {loaded.digest[:12]})')
         return loaded.digest
     if part == 'fusion':
