@@ -74,13 +74,13 @@ def test_pillars(device: torch.device, max_points: int | None):
     with seeded(0):
         pfn = PillarFeatureNet(out_channels=8, max_points=max_points).eval()
     wanted, cells = PillarRunner(pfn, GRID, CPU).pillars(cloud())
-    stage = PillarRunner(pfn, GRID, device)
-    stage.warm_up()
-    found = stage.pillars(cloud())
+    runner = PillarRunner(pfn, GRID, device)
+    runner.warm_up()
+    found = runner.pillars(cloud())
     close(found[0], wanted)
     assert torch.equal(found[1].cpu(), cells)
-    close(stage.scatter(found), scatter(wanted, cells, GRID.shape))
-    empty, _ = stage.pillars(np.zeros((0, 4), np.float32))
+    close(runner.scatter(found), scatter(wanted, cells, GRID.shape))
+    empty, _ = runner.pillars(np.zeros((0, 4), np.float32))
     assert empty.shape == (0, 8)
 
 
@@ -99,13 +99,13 @@ def test_backbones(acted: Machine, name: str, sparsity: str, precision: str, dev
     canvas = scatter(*given, GRID.shape)
     with torch.inference_mode():
         wanted = network(canvas)
-    engine = BackboneRunner(network, device, precision=precision, sparsity=sparsity)
-    engine.warm_up(GRID.shape)
-    assert engine.no_graph_reason == ''
+    runner = BackboneRunner(network, device, precision=precision, sparsity=sparsity)
+    runner.warm_up(GRID.shape)
+    assert runner.no_graph_reason == ''
     tolerance = 1e-4 if precision == 'float32' else 0.05
     for _ in range(3):  # buffers are kept, and two outputs alternate
-        close(engine.from_pillars(*given, GRID.shape), wanted, tolerance)
-        close(engine(canvas.to(device)), wanted, tolerance)
+        close(runner.from_pillars(*given, GRID.shape), wanted, tolerance)
+        close(runner(canvas.to(device)), wanted, tolerance)
     if sparsity == 'never':
         assert acted.launches['graph'] >= 6
 
@@ -120,10 +120,10 @@ def test_a_dense_path_without_a_graph(acted: Machine, monkeypatch: pytest.Monkey
     canvas = scatter(*pillars(), GRID.shape)
     with torch.inference_mode():
         wanted = network(canvas)
-    engine = BackboneRunner(network, resolve_device('cuda'), sparsity='never')
+    runner = BackboneRunner(network, resolve_device('cuda'), sparsity='never')
     with pytest.warns(UserWarning, match='no CUDA graph: operation not permitted'):
-        engine.warm_up(GRID.shape)
-    close(engine(canvas), wanted)
+        runner.warm_up(GRID.shape)
+    close(runner(canvas), wanted)
 
 
 @pytest.mark.parametrize('precision', ['float32', 'bfloat16'])
@@ -152,9 +152,9 @@ def test_a_camera(device: torch.device):
     camera = make_camera([20, 0, 19.5, 0, 20, 11.5, 0, 0, 1], AHEAD, (40, 24))
     rgb = np.random.default_rng(0).integers(0, 256, (24, 40, 3)).astype(np.uint8)
     wanted, _ = CameraRunner(encoder, CPU, resize_width=32, crop_height=16)(rgb, camera)
-    stage = CameraRunner(encoder, device, resize_width=32, crop_height=16)
-    stage.warm_up((40, 24))
-    found, seen = stage(rgb, camera)
+    runner = CameraRunner(encoder, device, resize_width=32, crop_height=16)
+    runner.warm_up((40, 24))
+    found, seen = runner(rgb, camera)
     close(found, wanted)
     assert seen.size == (4, 2)
 
@@ -169,11 +169,11 @@ def test_fusion(device: torch.device, mode: str, precision: str):
     camera = make_camera([5, 0, 4.5, 0, 5, 2.5, 0, 0, 1], AHEAD, (10, 6))
     view = torch.rand(1, 8, 6, 10, generator=generator)
     wanted = FusionRunner(fusion, CPU)(bev, grid, [(view, camera)])
-    stage = FusionRunner(fusion, device, precision)
+    runner = FusionRunner(fusion, device, precision)
     tolerance = 1e-4 if precision == 'float32' else 0.05
     for _ in range(2):
-        close(stage(bev.to(device), grid, [(view.to(device), camera), None]), wanted, tolerance)
-    close(stage(bev, grid, [None]), bev)
+        close(runner(bev.to(device), grid, [(view.to(device), camera), None]), wanted, tolerance)
+    close(runner(bev, grid, [None]), bev)
 
 
 def test_a_detector(acted: Machine):
@@ -190,7 +190,7 @@ def test_a_detector(acted: Machine):
     for found, right in zip(seen.detections, wanted.detections, strict=True):
         torch.testing.assert_close(found, right, rtol=1e-3, atol=1e-3)
     # A launch of the acted device takes a microsecond. Four timestamps and the copy of the
-    # features belong to no stage.
+    # features belong to no runner.
     launched = acted.ticks - before - 5
     assert sum(result.seconds.values()) * 1e6 == pytest.approx(launched)
     assert min(result.seconds.values()) > 0

@@ -80,9 +80,9 @@ def test_the_dense_path_takes_what_was_computed():
 
 
 def dense_frame(shape: tuple[int, int]) -> Any:
-    engine = BackboneRunner(build_backbone('tiny').eval(), CPU, sparsity='never')
+    runner = BackboneRunner(build_backbone('tiny').eval(), CPU, sparsity='never')
     canvas = torch.rand(1, 64, *shape)
-    return lambda: engine(canvas)
+    return lambda: runner(canvas)
 
 
 def test_formula_of_the_dense_path():
@@ -116,24 +116,24 @@ def test_every_backbone_takes_less_in_half_precision_and_more_on_a_larger_map(na
 
 
 def test_a_map_for_which_there_is_no_memory_is_refused_before_it_is_tried(monkeypatch):
-    engine = BackboneRunner(build_backbone('tiny').eval(), CPU, sparsity='never')
-    needed = engine.needed_bytes((80, 90))
+    runner = BackboneRunner(build_backbone('tiny').eval(), CPU, sparsity='never')
+    needed = runner.needed_bytes((80, 90))
     monkeypatch.setattr(memory, 'free_bytes', lambda device: needed - 1)
     refused = r'map of 80 x 90 cells takes \d+ MiB; expected at most \d+'
     for use in (
-        lambda: engine.warm_up((80, 90)),
-        lambda: engine(torch.zeros(1, 64, 80, 90)),
-        lambda: engine.from_pillars(
+        lambda: runner.warm_up((80, 90)),
+        lambda: runner(torch.zeros(1, 64, 80, 90)),
+        lambda: runner.from_pillars(
             torch.zeros(1, 64), torch.zeros(1, 2, dtype=torch.long), (80, 90)
         ),
     ):
         with pytest.raises(NotEnoughMemoryError, match=refused):
             use()
     monkeypatch.setattr(memory, 'free_bytes', lambda device: needed)
-    engine.warm_up((80, 90))
+    runner.warm_up((80, 90))
     # Memory is checked once for a size.
     monkeypatch.setattr(memory, 'free_bytes', lambda device: 0)
-    assert engine(torch.zeros(1, 64, 80, 90)).shape == (1, 128, 40, 45)
+    assert runner(torch.zeros(1, 64, 80, 90)).shape == (1, 128, 40, 45)
 
 
 def test_nothing_of_a_large_map_is_computed_densely_at_the_warm_up(monkeypatch):
@@ -142,10 +142,10 @@ def test_nothing_of_a_large_map_is_computed_densely_at_the_warm_up(monkeypatch):
     monkeypatch.setattr(
         'tiny_bev_ros.inference.dense.DensePath.__call__', lambda self, x: dense.append(x.shape)
     )
-    engine = BackboneRunner(build_backbone('tiny', in_channels=4, mid_channels=4).eval(), CPU)
-    engine.warm_up((80, 60))
+    runner = BackboneRunner(build_backbone('tiny', in_channels=4, mid_channels=4).eval(), CPU)
+    runner.warm_up((80, 60))
     assert dense == []
-    engine.warm_up((79, 60))
+    runner.warm_up((79, 60))
     assert dense == [(1, 4, 79, 60)]
 
 
@@ -161,7 +161,7 @@ def test_a_pseudo_image_for_which_there_is_no_memory_is_refused_before_it_is_tri
 
 
 def test_a_map_without_cells_or_of_too_many_is_refused():
-    engine = BackboneRunner(build_backbone('tiny').eval(), CPU)
+    runner = BackboneRunner(build_backbone('tiny').eval(), CPU)
     for shape in ((0, 5), (-4, 4), (2**13, 2**12)):
         with pytest.raises(TinyBevError, match='shape of the map is'):
-            engine.warm_up(shape)
+            runner.warm_up(shape)

@@ -78,11 +78,11 @@ def difference(got: torch.Tensor, network: nn.Module, canvas: torch.Tensor) -> f
 def test_every_backbone_of_the_registry(name: str, shape: tuple[int, int]):
     with seeded(1):
         network = shaken(build_backbone(name))
-    engine = BackboneRunner(network, CPU)
-    features, cells = pillars(shape, 0.04, engine.in_channels)
+    runner = BackboneRunner(network, CPU)
+    features, cells = pillars(shape, 0.04, runner.in_channels)
     canvas = scatter(features, cells, shape)
-    assert difference(engine(canvas).clone(), network, canvas) < TOLERANCE
-    got = engine.from_pillars(features, cells, shape).clone()
+    assert difference(runner(canvas).clone(), network, canvas) < TOLERANCE
+    got = runner.from_pillars(features, cells, shape).clone()
     assert difference(got, network, canvas) < TOLERANCE
 
 
@@ -103,14 +103,14 @@ def test_any_size_occupancy_and_weights(rows: int, cols: int, share: float, seed
     network = backbone(seed)
     features, cells = pillars((rows, cols), share, 6, seed)
     canvas = scatter(features, cells, (rows, cols))
-    engine = BackboneRunner(network, CPU, sparsity='always', threads=1)
-    assert difference(engine(canvas), network, canvas) < TOLERANCE
-    assert engine.statistics.path == 'sparse'
+    runner = BackboneRunner(network, CPU, sparsity='always', threads=1)
+    assert difference(runner(canvas), network, canvas) < TOLERANCE
+    assert runner.statistics.path == 'sparse'
     # The first pair of buffers again, and the second.
     for again in range(3):
         features, cells = pillars((rows, cols), share, 6, seed + again)
         canvas = scatter(features, cells, (rows, cols))
-        got = engine.from_pillars(features, cells, (rows, cols))
+        got = runner.from_pillars(features, cells, (rows, cols))
         assert difference(got, network, canvas) < TOLERANCE
 
 
@@ -124,8 +124,8 @@ def test_one_pillar_in_corners_and_on_borders(place: tuple[int, int], shape: tup
     network = backbone()
     cells = torch.tensor([[row, col]])
     features = torch.randn(1, 6)
-    engine = BackboneRunner(network, CPU, sparsity='always')
-    got = engine.from_pillars(features, cells, shape)
+    runner = BackboneRunner(network, CPU, sparsity='always')
+    got = runner.from_pillars(features, cells, shape)
     assert difference(got, network, scatter(features, cells, shape)) < TOLERANCE
 
 
@@ -142,19 +142,19 @@ def test_the_background_is_the_answer_to_an_empty_map(shape: tuple[int, int]):
 @pytest.mark.usefixtures('chain')
 def test_batches():
     network = backbone()
-    engine = BackboneRunner(network, CPU, sparsity='always')
+    runner = BackboneRunner(network, CPU, sparsity='always')
     canvas = torch.cat([scatter(*pillars((30, 40), 0.1, 6, seed), (30, 40)) for seed in range(3)])
-    assert difference(engine(canvas), network, canvas) < TOLERANCE
+    assert difference(runner(canvas), network, canvas) < TOLERANCE
 
 
 @pytest.mark.usefixtures('chain')
 def test_a_result_outlives_the_next_call():
     network = backbone()
-    engine = BackboneRunner(network, CPU, sparsity='always')
+    runner = BackboneRunner(network, CPU, sparsity='always')
     canvases = [scatter(*pillars((30, 40), 0.1, 6, seed), (30, 40)) for seed in range(2)]
-    first = engine(canvases[0])
+    first = runner(canvases[0])
     kept = first.clone()
-    engine(canvases[1])
+    runner(canvases[1])
     assert torch.equal(first, kept)
 
 
@@ -173,21 +173,21 @@ def test_other_chains_run_sparse_too():
                 nn.Conv2d(8, 3, 3, 2, 1),
             )
         )
-    engine = BackboneRunner(network, CPU, sparsity='always')
+    runner = BackboneRunner(network, CPU, sparsity='always')
     for shape in ((40, 40), (41, 42), (43, 39)):
         features, cells = pillars(shape, 0.05, 4)
-        got = engine.from_pillars(features, cells, shape)
+        got = runner.from_pillars(features, cells, shape)
         assert difference(got, network, scatter(features, cells, shape)) < TOLERANCE
 
 
 def test_what_is_no_chain_runs_dense_and_says_so():
     network = Residual().eval()
     network.in_channels, network.feature_info = 4, (FeatureInfo('conv', 4, 1),)
-    engine = BackboneRunner(network, CPU)
+    runner = BackboneRunner(network, CPU)
     canvas = torch.randn(2, 4, 8, 9)
-    assert difference(engine(canvas), network, canvas) < TOLERANCE
-    assert engine.statistics.path == 'dense'
-    assert 'convolutions in a row' in engine.dense_reason
+    assert difference(runner(canvas), network, canvas) < TOLERANCE
+    assert runner.statistics.path == 'dense'
+    assert 'convolutions in a row' in runner.dense_reason
     with pytest.raises(TinyBevError, match='sparsity is always, but'):
         BackboneRunner(network, CPU, sparsity='always')
 
@@ -195,30 +195,30 @@ def test_what_is_no_chain_runs_dense_and_says_so():
 @pytest.mark.usefixtures('chain')
 def test_auto_takes_dense_for_a_full_map_and_sparse_for_an_empty_one(monkeypatch):
     network = backbone(channels=(64, 64, 128))
-    engine = BackboneRunner(network, CPU)
+    runner = BackboneRunner(network, CPU)
     empty = torch.zeros(1, 64, 128, 128)
-    assert difference(engine(empty), network, empty) < TOLERANCE
-    assert engine.statistics.path == 'sparse'
-    assert engine.statistics.active_fraction == engine.statistics.work_fraction == 0.0
+    assert difference(runner(empty), network, empty) < TOLERANCE
+    assert runner.statistics.path == 'sparse'
+    assert runner.statistics.active_fraction == runner.statistics.work_fraction == 0.0
     monkeypatch.setattr(sparse_path, 'CPU_MAX_WORK_FRACTION', 1 / 8)
     full = torch.rand(1, 64, 128, 128)
-    assert difference(engine(full), network, full) < TOLERANCE
-    assert engine.statistics.path == 'dense'
-    assert engine.statistics.active_fraction == 1.0
+    assert difference(runner(full), network, full) < TOLERANCE
+    assert runner.statistics.path == 'dense'
+    assert runner.statistics.active_fraction == 1.0
 
 
 @pytest.mark.usefixtures('chain')
 @pytest.mark.parametrize('sparsity', ['always', 'never'])
 def test_changed_weights_are_noticed(sparsity: str):
     network = backbone()
-    engine = BackboneRunner(network, CPU, sparsity=sparsity)
+    runner = BackboneRunner(network, CPU, sparsity=sparsity)
     canvas = scatter(*pillars((30, 40), 0.1, 6), (30, 40))
-    engine(canvas)
+    runner(canvas)
     network.load_state_dict(backbone(seed=5).state_dict())
-    assert difference(engine(canvas), network, canvas) < TOLERANCE
+    assert difference(runner(canvas), network, canvas) < TOLERANCE
     with torch.no_grad():
         network.down[1].running_var.mul_(2)
-    assert difference(engine(canvas), network, canvas) < TOLERANCE
+    assert difference(runner(canvas), network, canvas) < TOLERANCE
 
 
 @pytest.mark.usefixtures('chain')
@@ -227,19 +227,19 @@ def test_work_fraction_decides_between_the_paths_only_for_auto(
     monkeypatch, sparsity: str, path: str
 ):
     monkeypatch.setattr(sparse_path, 'CPU_MAX_WORK_FRACTION', 10.0)
-    engine = BackboneRunner(backbone(), CPU, sparsity=sparsity)
-    engine.warm_up((30, 40))
+    runner = BackboneRunner(backbone(), CPU, sparsity=sparsity)
+    runner.warm_up((30, 40))
     canvas = scatter(*pillars((30, 40), 0.1, 6), (30, 40))
-    engine(canvas)
-    assert engine.statistics.path == 'sparse'
-    fraction = engine.statistics.work_fraction
+    runner(canvas)
+    assert runner.statistics.path == 'sparse'
+    fraction = runner.statistics.work_fraction
     monkeypatch.setattr(sparse_path, 'CPU_MAX_WORK_FRACTION', fraction)
-    engine(canvas)
-    assert engine.statistics.path == 'sparse'
+    runner(canvas)
+    assert runner.statistics.path == 'sparse'
     monkeypatch.setattr(sparse_path, 'CPU_MAX_WORK_FRACTION', 0.99 * fraction)
-    engine(canvas)
-    assert engine.statistics.path == path
-    assert engine.statistics.work_fraction == fraction
+    runner(canvas)
+    assert runner.statistics.path == path
+    assert runner.statistics.work_fraction == fraction
 
 
 @pytest.mark.parametrize(
@@ -265,9 +265,9 @@ def test_a_frame_that_fails_half_way_leaves_no_trace(
     monkeypatch, chain: str, module: str, name: str
 ):
     network = backbone()
-    engine = BackboneRunner(network, CPU, sparsity='always', threads=1)
+    runner = BackboneRunner(network, CPU, sparsity='always', threads=1)
     canvases = [scatter(*pillars((30, 40), 0.1, 6, seed), (30, 40)) for seed in range(2)]
-    engine(canvases[0])
+    runner(canvases[0])
 
     def fail(*_):
         raise MemoryError('none left')
@@ -276,18 +276,18 @@ def test_a_frame_that_fails_half_way_leaves_no_trace(
     with monkeypatch.context() as patch:
         patch.setattr(f'tiny_bev_ros.inference.{module}.{name}', fail)
         with pytest.raises(TinyBevError, match='not enough memory'):
-            engine(canvases[0])
-    assert difference(engine(canvases[1]), network, canvases[1]) < TOLERANCE
+            runner(canvases[0])
+    assert difference(runner(canvases[1]), network, canvases[1]) < TOLERANCE
 
 
 @pytest.mark.usefixtures('chain')
 def test_a_network_built_in_inference_mode():
     with torch.inference_mode():
         network = backbone()
-        engine = BackboneRunner(network, CPU, sparsity='always')
+        runner = BackboneRunner(network, CPU, sparsity='always')
         canvas = scatter(*pillars((30, 40), 0.1, 6), (30, 40))
         for _ in range(3):
-            assert difference(engine(canvas), network, canvas) < TOLERANCE
+            assert difference(runner(canvas), network, canvas) < TOLERANCE
 
 
 def test_train_mode_and_wrong_arguments_are_refused():
@@ -295,12 +295,12 @@ def test_train_mode_and_wrong_arguments_are_refused():
         BackboneRunner(backbone(), CPU, precision='int8')
     with pytest.raises(TinyBevError, match='sparsity is'):
         BackboneRunner(backbone(), CPU, sparsity='maybe')
-    engine = BackboneRunner(backbone(), CPU)
+    runner = BackboneRunner(backbone(), CPU)
     with pytest.raises(TinyBevError, match='channel size is 5; expected 6'):
-        engine(torch.zeros(1, 5, 8, 8))
-    engine._network.train()
+        runner(torch.zeros(1, 5, 8, 8))
+    runner._network.train()
     with pytest.raises(TinyBevError, match='train mode'):
-        engine(torch.zeros(1, 6, 8, 8))
+        runner(torch.zeros(1, 6, 8, 8))
     with pytest.raises(TinyBevError, match='train mode'):
         BackboneRunner(backbone().train(), CPU)
 
@@ -311,48 +311,48 @@ def test_train_mode_and_wrong_arguments_are_refused():
 def test_lower_precision_is_close(monkeypatch, precision: str, sparsity: str):
     monkeypatch.setattr(engine_module, 'reason_for_float32', lambda _: '')
     network = backbone(channels=(64, 64, 128))
-    engine = BackboneRunner(network, CPU, precision=precision, sparsity=sparsity)
+    runner = BackboneRunner(network, CPU, precision=precision, sparsity=sparsity)
     canvas = scatter(*pillars((60, 60), 0.1, 64), (60, 60))
-    got = engine(canvas)
+    got = runner(canvas)
     assert got.dtype == torch.float32
     with torch.no_grad():
         wanted = network(canvas)
     assert 1e-6 < (got - wanted).norm() / wanted.norm() < 0.01
-    assert engine.float32_reason == ''
+    assert runner.float32_reason == ''
 
 
 @pytest.mark.parametrize('sparsity', ['always', 'never'])
 def test_a_precision_that_is_slower_here_gives_way_to_float32(monkeypatch, sparsity: str):
     monkeypatch.setattr(engine_module, 'reason_for_float32', lambda dtype: f'{dtype} is slow')
     network = backbone()
-    engine = BackboneRunner(network, CPU, precision='float16', sparsity=sparsity)
-    assert engine.float32_reason == 'torch.float16 is slow'
+    runner = BackboneRunner(network, CPU, precision='float16', sparsity=sparsity)
+    assert runner.float32_reason == 'torch.float16 is slow'
     canvas = scatter(*pillars((30, 40), 0.1, 6), (30, 40))
-    assert difference(engine(canvas), network, canvas) < TOLERANCE
+    assert difference(runner(canvas), network, canvas) < TOLERANCE
 
 
 @pytest.mark.parametrize('threads', [1, 2, 3])
 def test_threads_do_not_change_the_result(threads: int):
     network = backbone(channels=(64, 64, 128))
     canvas = scatter(*pillars((90, 90), 0.2, 64), (90, 90))
-    engine = BackboneRunner(network, CPU, sparsity='always', threads=threads)
+    runner = BackboneRunner(network, CPU, sparsity='always', threads=threads)
     before = torch.get_num_threads()
-    assert difference(engine(canvas), network, canvas) < TOLERANCE
+    assert difference(runner(canvas), network, canvas) < TOLERANCE
     assert torch.get_num_threads() == before
 
 
 def test_real_sweeps(data_dir, chain: str):
     with seeded(0):
         pfn, network = PillarFeatureNet().eval(), shaken(TinyBEVBackbone())
-    engine = BackboneRunner(network, CPU, sparsity='always')
+    runner = BackboneRunner(network, CPU, sparsity='always')
     sweeps = sorted((data_dir / 'kitti' / 'velodyne').glob('*.bin'))
     for sweep in sweeps if chain == 'numba' else sweeps[::3]:
         points = torch.from_numpy(np.fromfile(sweep, np.float32).reshape(-1, 4))
         with torch.no_grad():
             features, cells = pfn(points, KITTI)
-        got = engine.from_pillars(features, cells, KITTI.shape)
+        got = runner.from_pillars(features, cells, KITTI.shape)
         assert difference(got, network, scatter(features, cells, KITTI.shape)) < TOLERANCE
-        assert 0.01 < engine.statistics.work_fraction < 0.4
+        assert 0.01 < runner.statistics.work_fraction < 0.4
     assert len(sweeps) >= 7
 
 
@@ -365,9 +365,9 @@ def test_cuda(precision: str, sparsity: str):
     canvases = [scatter(*one, (60, 60)) for one in found]
     with torch.no_grad():
         wanted = [network(canvas) for canvas in canvases]
-    engine = BackboneRunner(network, torch.device('cuda'), precision=precision, sparsity=sparsity)
-    engine.warm_up((60, 60))
-    assert engine.dense_reason == engine.no_graph_reason == engine.float32_reason == ''
+    runner = BackboneRunner(network, torch.device('cuda'), precision=precision, sparsity=sparsity)
+    runner.warm_up((60, 60))
+    assert runner.dense_reason == runner.no_graph_reason == runner.float32_reason == ''
     for one, canvas, right in zip(found, canvases, wanted, strict=True):
-        for got in (engine(canvas).cpu(), engine.from_pillars(*one, (60, 60)).cpu()):
+        for got in (runner(canvas).cpu(), runner.from_pillars(*one, (60, 60)).cpu()):
             assert (got - right).norm() / right.norm() < 0.01

@@ -57,9 +57,9 @@ def test_scaled_and_cropped():
 )
 @pytest.mark.parametrize('stride', [4, 8])
 def test_a_feature_lies_where_its_pixels_do(resize_width, crop_height, stride):
-    stage = CameraRunner(encoder(stride), CPU, resize_width=resize_width, crop_height=crop_height)
+    runner = CameraRunner(encoder(stride), CPU, resize_width=resize_width, crop_height=crop_height)
     taken = camera()
-    features, seen = stage(picture(), taken)
+    features, seen = runner(picture(), taken)
     assert (features.shape[3], features.shape[2]) == seen.size
     width, height = resize_width or 310, crop_height
     rows = round(94 * width / 310)

@@ -166,13 +166,13 @@ def test_cuda_graph(dtype: torch.dtype):
 
 def test_nothing_waits_for_the_garbage_collector():
     network = build_backbone('tiny', in_channels=4, mid_channels=4, out_channels=6).eval()
-    engine = BackboneRunner(network, CPU)
-    engine(torch.zeros(1, 4, 10, 12))
+    runner = BackboneRunner(network, CPU)
+    runner(torch.zeros(1, 4, 10, 12))
     kept = weakref.ref(network)
     gc.collect()
     gc.disable()
     try:
-        del engine, network
+        del runner, network
         assert kept() is None
     finally:
         gc.enable()

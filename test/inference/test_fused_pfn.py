@@ -97,12 +97,12 @@ def test_one_frame_leaves_nothing_for_the_next():
 
 def test_the_stage_follows_the_weights():
     pfn = net()
-    stage = PillarRunner(pfn, GRID, torch.device('cpu'))
-    before = stage.pillars(cloud(300, 4))[0].clone()
+    runner = PillarRunner(pfn, GRID, torch.device('cpu'))
+    before = runner.pillars(cloud(300, 4))[0].clone()
     with torch.no_grad():
         pfn.linear.weight.mul_(2)
         wanted = pfn(torch.from_numpy(cloud(300, 4)), GRID)[0]
-    after = stage.pillars(cloud(300, 4))[0]
+    after = runner.pillars(cloud(300, 4))[0]
     torch.testing.assert_close(after, wanted, rtol=0, atol=1e-4)
     assert not torch.allclose(before, after)
 
@@ -111,11 +111,11 @@ def test_without_numba_the_net_itself_runs(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(
         'tiny_bev_ros.inference.pillar_runner.numba_unavailable_reason', lambda: 'it is missing'
     )
-    stage = PillarRunner(net(), GRID, torch.device('cpu'))
+    runner = PillarRunner(net(), GRID, torch.device('cpu'))
     monkeypatch.setattr(FusedPfn, '__init__', lambda *_: pytest.fail('numba was used'))
     with torch.no_grad():
-        wanted = stage.pfn(torch.from_numpy(cloud(300, 4)), GRID)[0]
-    assert torch.equal(stage.pillars(cloud(300, 4))[0], wanted)
+        wanted = runner.pfn(torch.from_numpy(cloud(300, 4)), GRID)[0]
+    assert torch.equal(runner.pillars(cloud(300, 4))[0], wanted)
 
 
 @pytest.mark.parametrize('value', [np.nan, np.inf])
@@ -129,8 +129,8 @@ def test_the_stage_refuses_what_is_not_finite(value: float):
 def test_a_cloud_that_fails_half_way_leaves_no_trace(monkeypatch):
     """Its counts would put pillars of the next cloud beyond their arrays."""
     pfn, points = net(), cloud(400, 4)
-    stage = PillarRunner(pfn, GRID, torch.device('cpu'))
-    wanted = [each.clone() for each in stage.pillars(points)]
+    runner = PillarRunner(pfn, GRID, torch.device('cpu'))
+    wanted = [each.clone() for each in runner.pillars(points)]
 
     def fail(*_):
         raise MemoryError('none left')
@@ -138,6 +138,6 @@ def test_a_cloud_that_fails_half_way_leaves_no_trace(monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr('tiny_bev_ros.inference.kernels.pillar_kernels.sort_points', fail)
         with pytest.raises(TinyBevError, match='not enough memory for 400 points'):
-            stage.pillars(points)
-    for got, each in zip(stage.pillars(points), wanted, strict=True):
+            runner.pillars(points)
+    for got, each in zip(runner.pillars(points), wanted, strict=True):
         assert torch.equal(got, each)

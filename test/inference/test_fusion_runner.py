@@ -58,19 +58,19 @@ def test_without_cameras_it_is_the_map(mode, views):
 
 @pytest.mark.parametrize('mode', ['projected', 'global'])
 def test_a_missing_camera_is_as_none(mode):
-    stage = make(mode)
-    assert torch.equal(stage(bev(), GRID, [None, view(1)]), stage(bev(), GRID, [view(1)]))
+    runner = make(mode)
+    assert torch.equal(runner(bev(), GRID, [None, view(1)]), runner(bev(), GRID, [view(1)]))
 
 
 def test_a_camera_that_sees_nothing_of_the_map_is_named():
     back, eye = replace(view(1)[1], extrinsics=torch.eye(4, dtype=torch.float64)), view(1)[1]
     back.extrinsics[2, 3] = -50.0
-    stage, views = make(), [view(1), (view(2)[0], back)]
-    assert stage.blind(GRID, [eye, back]) == (1,)
-    assert stage.blind(GRID, [eye]) == stage.blind(GRID, []) == ()
+    runner, views = make(), [view(1), (view(2)[0], back)]
+    assert runner.blind(GRID, [eye, back]) == (1,)
+    assert runner.blind(GRID, [eye]) == runner.blind(GRID, []) == ()
     assert make('global').blind(GRID, [back]) == ()
-    fused, without = _fused(stage, bev(), GRID, views)
-    assert torch.equal(fused, stage(bev(), GRID, views[:1]))
+    fused, without = _fused(runner, bev(), GRID, views)
+    assert torch.equal(fused, runner(bev(), GRID, views[:1]))
     assert [cause for cause, _ in without] == ['', 'blind']
     assert 'no cell of the map is in its image; expected' in without[1][1]
     small = FusionRunner(FuTrFusion(32, 16, 'global'), CPU, budget_bytes=1)
@@ -119,7 +119,7 @@ def test_projected_takes_what_it_needs():
 @pytest.mark.parametrize('mode', ['projected', 'global'])
 def test_on_a_gpu_as_on_the_cpu(mode):
     with seeded(0):
-        stage = FusionRunner(FuTrFusion(32, 16, mode), torch.device('cuda'))
-    fused = stage(bev(), GRID, [view(1), view(2, turned=True)])
+        runner = FusionRunner(FuTrFusion(32, 16, mode), torch.device('cuda'))
+    fused = runner(bev(), GRID, [view(1), view(2, turned=True)])
     expected = make(mode)(bev(), GRID, [view(1), view(2, turned=True)])
     torch.testing.assert_close(fused.cpu(), expected, rtol=1e-3, atol=1e-3)

@@ -24,9 +24,9 @@ def test_the_stage_gives_what_the_modules_give(device: str):
     pfn = PillarFeatureNet(out_channels=8).eval()
     with torch.no_grad():
         features, cells = pfn(torch.from_numpy(points()), GRID)
-    stage = PillarRunner(pfn, GRID, torch.device(device))
-    pillars = stage.pillars(points())
-    canvas = stage.scatter(pillars)
+    runner = PillarRunner(pfn, GRID, torch.device(device))
+    pillars = runner.pillars(points())
+    canvas = runner.scatter(pillars)
     assert canvas.device.type == device
     torch.testing.assert_close(pillars[0].cpu(), features)
     assert torch.equal(pillars[1].cpu(), cells)
@@ -42,13 +42,13 @@ def test_points_in_the_grid_are_counted(monkeypatch, device, compiled, max_point
             'tiny_bev_ros.inference.pillar_runner.numba_unavailable_reason',
             lambda: 'not wanted here',
         )
-    stage = PillarRunner(PillarFeatureNet(max_points=max_points), GRID, torch.device(device))
+    runner = PillarRunner(PillarFeatureNet(max_points=max_points), GRID, torch.device(device))
     cloud = points()
     cloud[:30, 0] += 8
     cloud[30:50, 2] += 4
     for given, inside in ((cloud, 250), (cloud[:50], 0), (cloud[:0], 0), (cloud, 250)):
-        stage.pillars(given)
-        assert stage.points_inside == inside
+        runner.pillars(given)
+        assert runner.points_inside == inside
 
 
 def test_the_stage_leaves_train_mode():
@@ -61,22 +61,22 @@ def test_the_stage_leaves_train_mode():
 def test_a_read_only_view_of_a_message_is_taken_without_a_warning():
     cloud = points()
     cloud.flags.writeable = False
-    stage = PillarRunner(PillarFeatureNet(), GRID, torch.device('cpu'))
-    features, cells = stage.pillars(cloud)
+    runner = PillarRunner(PillarFeatureNet(), GRID, torch.device('cpu'))
+    features, cells = runner.pillars(cloud)
     assert len(features) == len(cells) > 0
 
 
 @pytest.mark.parametrize('wrong', [points().astype(np.float64), points().tolist(), points()[:, 0]])
 def test_what_are_no_points_is_refused_in_one_line(wrong: object):
-    stage = PillarRunner(PillarFeatureNet(), GRID, torch.device('cpu'))
+    runner = PillarRunner(PillarFeatureNet(), GRID, torch.device('cpu'))
     with pytest.raises(TinyBevError, match=r'^points .*; expected') as refusal:
-        stage.pillars(wrong)
+        runner.pillars(wrong)
     assert '\n' not in str(refusal.value)
 
 
 def test_points_that_lie_backwards_in_memory_are_taken():
-    stage = PillarRunner(PillarFeatureNet().eval(), GRID, torch.device('cpu'))
-    features, cells = stage.pillars(points())
-    got = stage.pillars(points()[::-1])
+    runner = PillarRunner(PillarFeatureNet().eval(), GRID, torch.device('cpu'))
+    features, cells = runner.pillars(points())
+    got = runner.pillars(points()[::-1])
     torch.testing.assert_close(got[0], features)
     assert torch.equal(got[1], cells)
