@@ -49,8 +49,8 @@ def test_its_weights_are_those_of_the_attention():
     fusion, bev, features = parts()
     before = attended_pixels(fusion, bev, GRID, features, IMAGE.scaled((50, 15)), IMAGE, CELL)
     with torch.no_grad():
-        fusion.attention.height[2] += 10 * fusion.attention.queries(
-            fusion.before(bev[0, :, CELL[0], CELL[1]])
+        fusion.attention.height_embedding[2] += 10 * fusion.attention.queries(
+            fusion.norm(bev[0, :, CELL[0], CELL[1]])
         )
     after = attended_pixels(fusion, bev, GRID, features, IMAGE.scaled((50, 15)), IMAGE, CELL)
     assert after.weights[2] > 0.9 > before.weights[2]

@@ -88,15 +88,15 @@ def test_other_shapes_are_refused(shape):
 
 
 @pytest.mark.parametrize(
-    ('options', 'said'),
+    ('options', 'message'),
     [
         ({'stride': 3}, 'stride is 3; expected one of'),
         ({'stride': 64}, 'stride is 64; expected one of'),
         ({'out_channels': 0}, 'out_channels is 0; expected a whole number'),
     ],
 )
-def test_wrong_options(options, said):
-    with pytest.raises(TinyBevError, match=said):
+def test_wrong_options(options, message):
+    with pytest.raises(TinyBevError, match=message):
         CameraEncoder(**options)
 
 
@@ -145,7 +145,7 @@ def test_networks_of_timm(name, stride):
 
 @needs_timm
 @pytest.mark.parametrize(
-    ('name', 'said'),
+    ('name', 'message'),
     [
         ('resnet81', 'expected .tiny. or a network of timm .did you mean'),
         ('hf-hub:timm/resnet18.a1_in1k', 'expected .tiny. or a network of timm'),
@@ -153,8 +153,8 @@ def test_networks_of_timm(name, stride):
         ('vit_tiny_patch16_224', 'turns an image of 688 x 176'),
     ],
 )
-def test_other_names_are_refused(name, said):
-    with pytest.raises(TinyBevError, match=said):
+def test_other_names_are_refused(name, message):
+    with pytest.raises(TinyBevError, match=message):
         CameraEncoder(name, stride=16)
 
 
