@@ -13,9 +13,9 @@ from std_msgs.msg import Float32MultiArray, UInt8MultiArray
 
 from tiny_bev_ros.messages.pillar_tensor import PillarTensor, decode_pillars
 from tiny_bev_ros.messages.tensor import BevTensor, decode_tensor
-from tiny_bev_ros.runtime.input_stats import InputStats
-from tiny_bev_ros.runtime.process_setup import tune_process
-from tiny_bev_ros.runtime.safe_subscription import SafeSubscription
+from tiny_bev_ros.runtime.process import tune_process
+from tiny_bev_ros.runtime.stats import InputStats
+from tiny_bev_ros.runtime.subscription import SafeSubscription
 
 __all__ = [
     'BevSubscriber',
@@ -48,10 +48,10 @@ class BevSubscriber(SafeSubscription):
         reliability: auto (as the publishers do), reliable or best_effort.
         depth: messages that wait while the callback works; 1 for the newest at any price.
         wanted: a message is neither read nor handed on while this is false.
-        tally: counts what became of each message; by default one of its own.
+        stats: counts what became of each message; by default one of its own.
 
     Attributes:
-        tally: the same.
+        stats: the same.
     """
 
     def __init__(
@@ -64,12 +64,12 @@ class BevSubscriber(SafeSubscription):
         reliability: str = 'auto',
         depth: int = 3,
         wanted: Callable[[], bool] = lambda: True,
-        tally: InputStats | None = None,
+        stats: InputStats | None = None,
     ) -> None:
         # Else the first callback would wait for it, and messages be lost meanwhile. Not above: it
         # must come after tune_process().
         import_module('torch')
-        self.tally = tally or InputStats(node.get_logger(), time.monotonic_ns)
+        self.stats = stats or InputStats(node.get_logger(), time.monotonic_ns)
         super().__init__(
             node,
             topic,
@@ -79,5 +79,5 @@ class BevSubscriber(SafeSubscription):
             reliability=reliability,
             depth=depth,
             wanted=wanted,
-            tally=self.tally,
+            stats=self.stats,
         )

@@ -20,8 +20,7 @@ from benchmarks.timing import interleaved
 from tiny_bev_ros.client import BevSubscriber, BevTensor
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.messages.point_cloud import encode_cloud
-from tiny_bev_ros.runtime.node_process import NodeProcess
-from tiny_bev_ros.runtime.private_graph import private_graph
+from tiny_bev_ros.runtime.node_process import NodeProcess, private_graph
 
 _FLOAT16, _BFLOAT16 = 'output_encoding:=float16', 'backbone.precision:=bfloat16'
 # Executables, each with its parameters, by what the report calls them.

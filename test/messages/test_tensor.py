@@ -15,8 +15,7 @@ from std_msgs.msg import Float32MultiArray, MultiArrayDimension, MultiArrayLayou
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import Axis
-from tiny_bev_ros.messages.calibration_labels import Calibration
-from tiny_bev_ros.messages.detection_boxes import encode_objects
+from tiny_bev_ros.messages.detections import encode_detection_boxes
 from tiny_bev_ros.messages.pillar_tensor import encode_pillars
 from tiny_bev_ros.messages.tensor import (
     MESSAGE_TYPES,
@@ -25,6 +24,7 @@ from tiny_bev_ros.messages.tensor import (
     decode_tensor,
     encode_tensor,
 )
+from tiny_bev_ros.messages.tensor_labels import CameraCalibration
 from tiny_bev_ros.models.heads.detection import Detections
 
 LABELS = TensorLabels((1700000000, 5), 'lidar', Axis(-2.0, 0.5), Axis(0.0, 0.25))
@@ -421,12 +421,12 @@ def test_dump_of_the_document():
     places = torch.stack([torch.arange(7000) // 432, torch.arange(7000) % 432], 1)
     message = encode_pillars(torch.zeros(7000, 64), places, (496, 432), finer)
     assert dumped_dims(pillars) == dims_of(message)
-    calibration = Calibration((90.2, 0, 75.7, 0, 90.2, 21.1, 0, 0, 1))
+    calibration = CameraCalibration((90.2, 0, 75.7, 0, 90.2, 21.1, 0, 0, 1))
     seen = TensorLabels(labels.stamp, 'cam_left', calibration=calibration)
     seen_array = np.broadcast_to(np.float32(0), (1, 64, 48, 150))
     assert dumped_dims(camera) == dims_of(encode_tensor(seen_array, seen))
     found = Detections(torch.zeros(2, 7), torch.zeros(2), torch.zeros(2, dtype=torch.long))
-    assert dumped_dims(objects) == dims_of(encode_objects(found, labels))
+    assert dumped_dims(objects) == dims_of(encode_detection_boxes(found, labels))
 
 
 def dumped_dims(text: str) -> list[tuple[str, int, int]]:

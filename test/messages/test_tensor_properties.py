@@ -21,8 +21,8 @@ from std_msgs.msg import Float32MultiArray, MultiArrayDimension, MultiArrayLayou
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import Axis
-from tiny_bev_ros.messages.calibration_labels import Calibration
 from tiny_bev_ros.messages.tensor import TensorLabels, decode_tensor, encode_tensor
+from tiny_bev_ros.messages.tensor_labels import CameraCalibration
 
 # Derandomised: a change that breaks nothing must not turn the CI red by luck. Examples are
 # many enough for each kind of mutation to be met in every place.
@@ -43,7 +43,7 @@ finite = st.floats(allow_nan=False, allow_infinity=False)
 axes = st.builds(Axis, finite, st.floats(0, exclude_min=True, allow_infinity=False))
 frames = st.text(st.characters(exclude_categories=['Cs']), max_size=12)
 calibrations = st.builds(
-    Calibration, st.tuples(*[finite] * 9), st.just((0.0,) * 5) | st.tuples(*[finite] * 5)
+    CameraCalibration, st.tuples(*[finite] * 9), st.just((0.0,) * 5) | st.tuples(*[finite] * 5)
 )
 labels_of_tensors = st.builds(
     TensorLabels,

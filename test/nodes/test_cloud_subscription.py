@@ -41,12 +41,12 @@ class Station:
         self.results: list[tuple[torch.Tensor, torch.Tensor]] = []
         self.labels: Any = None
         assert node.start(), node.fault
-        node.tally._logger = node.tally.points._logger = self.log
+        node.stats._logger = node.stats.points._logger = self.log
         node._output.publish = self._keep  # type: ignore[method-assign]
 
     def give(self, message: PointCloud2) -> None:
         """Works on a cloud."""
-        self.node.tally.receive()
+        self.node.stats.count_received()
         self.node._input._work((message, time.monotonic_ns()))
 
     def status(self) -> tuple[int, str, dict[str, str]]:
@@ -152,7 +152,7 @@ def test_what_is_not_true_of_a_cloud_is_said_and_its_map_is_right(station):
     assert made.status()[0] == 1
     assert 'intensity is NaN or infinite in all points' in made.log.lines[1]
     assert torch.equal(made.results[3][0], made.results[2][0])
-    assert made.node.tally.points.dropped == 0
+    assert made.node.stats.points.dropped == 0
 
 
 def test_a_loss_of_all_points_is_told_although_some_were_lost_before(station):

@@ -14,10 +14,11 @@ from std_msgs.msg import Float32MultiArray, UInt8MultiArray
 
 from tiny_bev_ros.runtime.adaptive_subscription import (
     AdaptiveSubscription,
-    cannot_be_heard,
-    choose,
+    LatchedSubscription,
+    incompatible_publishers,
+    retry_create,
+    select_settings,
 )
-from tiny_bev_ros.runtime.latched_subscription import LatchedSubscription
 
 A, B = 'std_msgs/msg/Float32MultiArray', 'std_msgs/msg/UInt8MultiArray'
 
@@ -43,11 +44,14 @@ def offer(topic_type: str, reliable: bool) -> SimpleNamespace:
     ],
 )
 def test_choice_follows_the_publishers(offers, now, wanted):
-    assert choose(offers, (A, B), now, None) == wanted
+    assert select_settings(offers, (A, B), now, None) == wanted
 
 
 def test_a_fixed_reliability_stays():
-    assert choose([offer(B, False)], (A, B), (A, 'reliable'), 'reliable') == (B, 'reliable')
+    assert select_settings([offer(B, False)], (A, B), (A, 'reliable'), 'reliable') == (
+        B,
+        'reliable',
+    )
 
 
 @pytest.mark.parametrize(
@@ -60,7 +64,7 @@ def test_a_fixed_reliability_stays():
     ],
 )
 def test_publishers_of_which_nothing_is_received(offers, now, unheard):
-    assert cannot_be_heard(offers, now) == unheard
+    assert incompatible_publishers(offers, now) == unheard
 
 
 class Pair:
@@ -158,3 +162,24 @@ def test_only_publishers_of_its_type_decide_what_a_latched_subscription_asks_for
     pair.writer.create_publisher(Float32MultiArray, 'tensor', kept).publish(Float32MultiArray())
     spin_until(lambda: subscription._durability == QoSDurabilityPolicy.TRANSIENT_LOCAL)
     spin_until(lambda: bool(pair.got))
+
+
+def test_creation_is_retried():
+    refusals = [RuntimeError('in use')] * 3
+
+    def create() -> str:
+        if refusals:
+            raise refusals.pop()
+        return 'endpoint'
+
+    assert retry_create(create) == 'endpoint'
+
+
+def test_creation_is_not_retried_forever(monkeypatch):
+    monkeypatch.setattr('tiny_bev_ros.runtime.adaptive_subscription._RETRY_S', 0.1)
+
+    def create() -> None:
+        raise RuntimeError('in use')
+
+    with pytest.raises(RuntimeError, match='in use'):
+        retry_create(create)

@@ -8,8 +8,14 @@ from dataclasses import replace
 
 import pytest
 
-from tiny_bev_ros.runtime.health import Level, NodeStatus, Rates, Thresholds, evaluate_status
-from tiny_bev_ros.runtime.input_stats import InputStats
+from tiny_bev_ros.runtime.health import (
+    IntervalCounter,
+    Level,
+    NodeStatus,
+    Thresholds,
+    evaluate_status,
+)
+from tiny_bev_ros.runtime.stats import InputStats
 
 LIMITS = Thresholds(
     input_timeout_s=2.0,
@@ -76,16 +82,16 @@ def test_thresholds_can_be_switched_off():
 
 
 def test_rates_are_those_since_the_last_look():
-    tally = InputStats(None, lambda: 0)
-    rates = Rates(tally, 0)
+    stats = InputStats(None, lambda: 0)
+    rates = IntervalCounter(stats, 0)
     for _ in range(10):
-        tally.receive()
+        stats.count_received()
     for _ in range(6):
-        tally.publish()
-    tally.drop('stale')
+        stats.count_published()
+    stats.count_dropped('stale')
     since = rates.since(2 * 10**9)
     assert (since.rate_in_hz, since.rate_out_hz, since.received) == (5.0, 3.0, 10)
     assert since.dropped['stale'] == 1
-    tally.receive()
+    stats.count_received()
     since = rates.since(3 * 10**9)
     assert (since.rate_in_hz, since.rate_out_hz, since.dropped['stale']) == (1.0, 0.0, 0)

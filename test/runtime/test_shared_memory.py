@@ -12,7 +12,7 @@ import pytest
 from ament_index_python.packages import PackageNotFoundError
 
 from tiny_bev_ros.runtime import shared_memory
-from tiny_bev_ros.runtime.process_setup import tune_process
+from tiny_bev_ros.runtime.process import tune_process
 
 CONFIG = Path(__file__).resolve().parents[2] / 'config'
 MIB = 2**20
@@ -134,7 +134,7 @@ def test_segments_of_processes_that_are_gone_are_removed(machine):
     lost.write_bytes(b'')
     with alive[1].open('rb') as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        assert shared_memory.remove_abandoned() == 1
+        assert shared_memory.remove_abandoned_segments() == 1
     assert not any(path.exists() for path in gone)
     assert all(path.exists() for path in (*alive, *new, *port, *other, lost))
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from log_recorder import Recorder
 
 from tiny_bev_ros.runtime import time_sync
-from tiny_bev_ros.runtime.camera_stats import CameraStats
+from tiny_bev_ros.runtime.stats import CameraStats
 from tiny_bev_ros.runtime.time_sync import ApproximateTimeSync
 
 PROPERTIES = settings(deadline=None, derandomize=True, max_examples=300, database=None)
@@ -23,14 +23,14 @@ class Rig:
 
     def __init__(self, *names: str) -> None:
         self.log = Recorder()
-        self.tallies = {name: CameraStats(name, self.log, lambda: 0) for name in names}
-        self.pairing: ApproximateTimeSync[int] = ApproximateTimeSync(self.tallies)
+        self.stats = {name: CameraStats(name, self.log, lambda: 0) for name in names}
+        self.pairing: ApproximateTimeSync[int] = ApproximateTimeSync(self.stats)
         self.frames = 0
         self.served = dict.fromkeys(names, 0)
 
     def put(self, name: str, stamp: int) -> None:
         """The message is its stamp."""
-        self.tallies[name].receive()
+        self.stats[name].count_received()
         self.pairing.put(name, stamp * MS, stamp)
 
     def take(self, stamp: int, within: int = 50, wait_s: float = 0.0) -> dict[str, int | None]:
@@ -43,11 +43,11 @@ class Rig:
         return {name: message and message.item for name, message in taken.items()}
 
     def check(self) -> None:
-        for name, tally in self.tallies.items():
+        for name, stats in self.stats.items():
             kept = self.pairing._kept[name]
             assert len(kept) <= time_sync._KEPT
-            assert tally.pending == sum(not message.settled for message in kept)
-            assert self.frames == self.served[name] + tally.missing
+            assert stats.pending == sum(not message.settled for message in kept)
+            assert self.frames == self.served[name] + stats.missing
 
 
 @pytest.fixture
@@ -60,8 +60,8 @@ def test_the_nearest_of_each_camera_is_taken(rig):
         rig.put('front', stamp)
     rig.put('left', 140)
     assert rig.take(100) == {'front': 99, 'left': 140}
-    front, left = rig.tallies.values()
-    assert (front.published, front.dropped['unpaired'], front.pending) == (1, 2, 2)
+    front, left = rig.stats.values()
+    assert (front.published, front.dropped['unmatched'], front.pending) == (1, 2, 2)
     assert (left.published, left.missing) == (1, 0)
     rig.check()
 
@@ -79,8 +79,8 @@ def test_the_edge_is_within(rig):
 def test_a_slow_camera_serves_several_frames_and_counts_once(rig):
     rig.put('front', 100)
     assert [rig.take(stamp)['front'] for stamp in (60, 100, 140, 180)] == [100, 100, 100, None]
-    assert rig.tallies['front'].published == 1
-    assert rig.tallies['left'].missing == 4
+    assert rig.stats['front'].published == 1
+    assert rig.stats['left'].missing == 4
     rig.check()
 
 
@@ -91,8 +91,8 @@ def test_what_comes_after_its_frame_is_late_unless_the_next_one_takes_it(rig):
     assert rig.take(130)['front'] == 100
     rig.put('front', 90)
     rig.take(300)
-    front, left = rig.tallies.values()
-    assert (front.published, front.dropped['late'], front.dropped['unpaired']) == (1, 1, 0)
+    front, left = rig.stats.values()
+    assert (front.published, front.dropped['late'], front.dropped['unmatched']) == (1, 1, 0)
     assert (left.published, left.dropped['late']) == (1, 0)
     rig.check()
 
@@ -139,8 +139,8 @@ def test_stop_ends_a_wait_and_counts_what_is_kept(rig):
     rig.take(500, wait_s=1000.0)
     thread.join()
     rig.put('left', 100)
-    front, left = rig.tallies.values()
-    assert front.dropped['stopped'] + front.dropped['unpaired'] == 1
+    front, left = rig.stats.values()
+    assert front.dropped['stopped'] + front.dropped['unmatched'] == 1
     assert left.dropped['stopped'] == 1
     assert front.pending == left.pending == 0
 
@@ -148,7 +148,7 @@ def test_stop_ends_a_wait_and_counts_what_is_kept(rig):
 def test_what_a_frame_took_is_used_only_once_it_has_been_of_use(rig):
     for stamp in (100, 140):
         rig.put('front', stamp)
-    front = rig.tallies['front']
+    front = rig.stats['front']
     taken = rig.pairing.take(100 * MS, 50 * MS, 0)['front']
     assert (taken.item, front.published, front.pending) == (100, 0, 2)
     rig.pairing.settle('front', taken, 'rejected')
@@ -170,7 +170,7 @@ def test_what_gives_way_while_a_frame_works_on_it_is_counted_once(rig, ended):
     else:
         for stamp in range(1, 15):
             rig.put('front', stamp)
-    front = rig.tallies['front']
+    front = rig.stats['front']
     before = front.dropped.total()
     rig.pairing.settle('front', taken)
     assert (front.published, front.dropped.total()) == (1, before)
@@ -185,7 +185,7 @@ def test_a_bag_that_begins_again_is_paired_as_before(rig):
             rig.put('left', stamp - 5)
             assert rig.take(stamp) == {'front': stamp + 5, 'left': stamp - 5}
             rig.check()
-    assert rig.tallies['front'].published == 30
+    assert rig.stats['front'].published == 30
     assert not rig.log.lines
 
 
@@ -194,20 +194,20 @@ def test_frames_that_begin_again_before_the_cameras(rig):
     rig.put('left', 990)
     rig.take(1000)
     assert rig.take(0) == {'front': None, 'left': None}
-    for name in rig.tallies:
+    for name in rig.stats:
         rig.put(name, 95)
     assert rig.take(100) == {'front': 95, 'left': 95}
     rig.check()
 
 
 def test_a_frame_that_begins_again_waits_for_the_cameras(rig, monkeypatch):
-    for name in rig.tallies:
+    for name in rig.stats:
         rig.put(name, 9990)
     rig.take(10000)
 
     def wait_for(done, seconds):
         assert not done()
-        for name in rig.tallies:
+        for name in rig.stats:
             rig.put(name, 5)
         assert done()
 
@@ -233,7 +233,7 @@ def test_everything_is_counted_once_whatever_comes(events, within):
             rig.put(what, stamp)
         rig.check()
     rig.pairing.stop()
-    assert all(tally.pending == 0 for tally in rig.tallies.values())
+    assert all(stats.pending == 0 for stats in rig.stats.values())
 
 
 @PROPERTIES

@@ -17,10 +17,9 @@ from std_msgs.msg import Float32MultiArray, UInt8MultiArray
 
 from tiny_bev_ros.grid import Axis
 from tiny_bev_ros.inference.fusion_runner import FusionRunner
-from tiny_bev_ros.messages.camera_features import labels_of
-from tiny_bev_ros.messages.grid_labels import grid_of
+from tiny_bev_ros.messages.camera_features import camera_labels
 from tiny_bev_ros.messages.tensor import decode_tensor, encode_tensor
-from tiny_bev_ros.messages.tensor_labels import TensorLabels
+from tiny_bev_ros.messages.tensor_labels import TensorLabels, grid_from_labels
 from tiny_bev_ros.models.camera.extrinsics import STILL, from_pose
 from tiny_bev_ros.models.camera.geometry import make_camera
 from tiny_bev_ros.nodes.fusion_node import FusionNode
@@ -53,7 +52,7 @@ def features_of(seed: int) -> np.ndarray:
 
 
 def camera_message(ms: int, seed: int):
-    return encode_tensor(features_of(seed), labels_of(SEEN, stamp_of(ms), 'cam'))
+    return encode_tensor(features_of(seed), camera_labels(SEEN, stamp_of(ms), 'cam'))
 
 
 def expected(bev: np.ndarray, seen: list[tuple[list[float], int]], mode: str = 'projected'):
@@ -70,7 +69,7 @@ def of_views(bev: np.ndarray, given: list, mode: str = 'projected'):
         )
         for features, pose in given
     ]
-    grid = grid_of(TensorLabels(y_axis=Y_AXIS, x_axis=X_AXIS), (8, 10))
+    grid = grid_from_labels(TensorLabels(y_axis=Y_AXIS, x_axis=X_AXIS), (8, 10))
     stage = FusionRunner(lively_fusion(128, 64, mode), torch.device('cpu'))
     return stage(torch.from_numpy(bev), grid, views).numpy()
 
@@ -165,7 +164,7 @@ def test_float16_of_either_is_read(graph: RosGraph):
     )
     fused = graph.collect(Float32MultiArray, 'fused_features')
     for topic, array, labels in (
-        ('front/camera_features', features_of(1), labels_of(SEEN, (1, 0), 'cam')),
+        ('front/camera_features', features_of(1), camera_labels(SEEN, (1, 0), 'cam')),
         ('bev_features', map_of(), TensorLabels((1, 0), 'lidar', Y_AXIS, X_AXIS)),
     ):
         publisher = graph.node.create_publisher(UInt8MultiArray, topic, 10)
@@ -228,7 +227,7 @@ def test_a_map_waits_for_a_camera_that_is_behind_but_not_for_ever(graph: RosGrap
 def test_wrong_messages_are_told_and_stop_nothing(graph: RosGraph):
     rig = Rig(graph, 'front', 'left')
     no_camera = encode_tensor(features_of(1), TensorLabels(stamp_of(1000), 'cam'))
-    narrow = encode_tensor(features_of(1)[:, :32], labels_of(SEEN, stamp_of(1000), 'cam'))
+    narrow = encode_tensor(features_of(1)[:, :32], camera_labels(SEEN, stamp_of(1000), 'cam'))
     for message, reason in (
         (no_camera, 'left/camera_features rejected (1 so far): label of batch has no k'),
         (narrow, 'left/camera_features rejected (2 so far): layout.dim[1].size is 32 channels'),
@@ -251,7 +250,7 @@ def test_a_camera_of_another_size_is_used_as_well(graph: RosGraph):
     rig.see('front', 1000)
     # The same features twice as high: below what the other one had, the rest.
     high = np.concatenate([features_of(2), features_of(3)], axis=2)
-    rig.send('left', encode_tensor(high, labels_of(SEEN, stamp_of(1000), 'cam')))
+    rig.send('left', encode_tensor(high, camera_labels(SEEN, stamp_of(1000), 'cam')))
     views = [(features_of(1), AHEAD), (high, LEFT)]
     fused = rig.fuse(1000)
     assert close(fused, of_views(map_of(), views))

@@ -21,10 +21,10 @@ from std_msgs.msg import Float32MultiArray, MultiArrayDimension, String, UInt8Mu
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import Axis, BevGrid
+from tiny_bev_ros.messages.multi_array import MESSAGE_TYPES
 from tiny_bev_ros.messages.pillar_tensor import decode_pillars, encode_pillars
 from tiny_bev_ros.messages.point_cloud import encode_cloud
 from tiny_bev_ros.messages.tensor import TensorLabels, decode_tensor, encode_tensor
-from tiny_bev_ros.messages.wire import MESSAGE_TYPES
 from tiny_bev_ros.models import PillarFeatureNet, TinyBEVBackbone, build_backbone, scatter, seeded
 
 pytestmark = pytest.mark.dds

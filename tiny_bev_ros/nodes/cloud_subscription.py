@@ -15,7 +15,7 @@ from tiny_bev_ros.messages.point_cloud import decode_cloud
 from tiny_bev_ros.messages.tensor_labels import TensorLabels
 from tiny_bev_ros.nodes import model_factory
 from tiny_bev_ros.nodes.bev_node import BevNode
-from tiny_bev_ros.runtime.safe_subscription import LatestInput
+from tiny_bev_ros.runtime.subscription import LatestInput
 
 _TYPES = {'sensor_msgs/msg/PointCloud2': PointCloud2}
 
@@ -58,7 +58,7 @@ class CloudSubscription(LatestInput):
         cloud = decode_cloud(
             message, self._options, max_bytes=self._max_bytes, origin=grid.reference
         )
-        self._tally.points.read(cloud)
+        self._stats.points.count_decoded(cloud)
         return LabelledCloud(cloud.points, labels)
 
 
@@ -70,5 +70,5 @@ def pillars_of(
         'pillars',
         lambda networks: (networks.stage.pillars(cloud.points), networks.stage.points_inside),
     )
-    node.tally.points.place(cloud.points, inside, len(pillars[1]), grid)
+    node.stats.points.count_in_grid(cloud.points, inside, len(pillars[1]), grid)
     return pillars

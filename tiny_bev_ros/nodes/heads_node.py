@@ -6,8 +6,8 @@ from __future__ import annotations
 from typing import Any
 
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.messages.grid_labels import grid_of
 from tiny_bev_ros.messages.tensor import BevTensor
+from tiny_bev_ros.messages.tensor_labels import grid_from_labels
 from tiny_bev_ros.models.observed_ground import standing_height
 from tiny_bev_ros.nodes import model_factory
 from tiny_bev_ros.nodes.bev_node import BevNode
@@ -33,9 +33,9 @@ class HeadsNode(BevNode):
         self._output = HeadPublisher(self, values)
         return [self._output]
 
-    def make_input(self, values: dict[str, Any]) -> TensorSubscription:
+    def make_inputs(self, values: dict[str, Any]) -> list[Any]:
         """Features."""
-        return TensorSubscription(self, 'bev_features', self._channels, self.work)
+        return [TensorSubscription(self, 'bev_features', self._channels, self.work)]
 
     def map_shape(self) -> None:
         """Of no concern to heads."""
@@ -45,7 +45,7 @@ class HeadsNode(BevNode):
         """Publishes what is in one map of features."""
         self.begin(features.labels.stamp or (0, 0))
         tensor = features.tensor
-        grid = grid_of(features.labels, (tensor.shape[2], tensor.shape[3]))
+        grid = grid_from_labels(features.labels, (tensor.shape[2], tensor.shape[3]))
         scores = self._output.min_scores
         seen = self.run('heads', lambda networks: networks.heads(tensor, grid, scores))
         height = None if seen.detections is None else standing_height(seen.detections.boxes)

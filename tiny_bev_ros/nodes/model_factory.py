@@ -22,7 +22,7 @@ from tiny_bev_ros.inference.memory import translate_oom
 from tiny_bev_ros.inference.memory_fallback import ExecutionConfig
 from tiny_bev_ros.inference.model_runner import ModelRunner
 from tiny_bev_ros.inference.pillar_runner import PillarRunner
-from tiny_bev_ros.messages.output_roi import Region
+from tiny_bev_ros.messages.output_roi import OutputRoi
 from tiny_bev_ros.messages.point_cloud import CloudOptions
 from tiny_bev_ros.models import (
     CameraEncoder,
@@ -283,10 +283,10 @@ def _make_engine(
     return engine
 
 
-def make_region(values: dict[str, Any], grid: BevGrid | None = None) -> Region:
+def make_region(values: dict[str, Any], grid: BevGrid | None = None) -> OutputRoi:
     """The part of the map that is published, `region.*`; of this grid, where it is known."""
     with _naming('region.'):
-        region = Region(_ends(values['region.x_range']), _ends(values['region.y_range']))
+        region = OutputRoi(_ends(values['region.x_range']), _ends(values['region.y_range']))
     if grid:
         with _naming(''):
             region.check(grid)

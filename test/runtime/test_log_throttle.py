@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tiny_bev_ros.runtime.topic_silence import TopicSilence, who_publishes
+from tiny_bev_ros.runtime.log_throttle import TopicSilence, describe_publishers
 
 CLOUD = 'sensor_msgs/msg/PointCloud2'
 
@@ -106,4 +106,4 @@ class Graph:
     ],
 )
 def test_the_hint_says_who_publishes_and_where(graph: Graph, hint: str):
-    assert who_publishes(graph, '/points', (CLOUD,)) == hint
+    assert describe_publishers(graph, '/points', (CLOUD,)) == hint

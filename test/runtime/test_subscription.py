@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 from threading import Event
 
-from tiny_bev_ros.runtime.latest_only import LatestOnlyWorker
+from tiny_bev_ros.runtime.subscription import LatestOnlyWorker
 
 
 class Work:

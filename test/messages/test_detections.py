@@ -17,9 +17,13 @@ from visualization_msgs.msg import Marker
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import Axis
-from tiny_bev_ros.messages import vision_detections
-from tiny_bev_ros.messages.detection_boxes import decode_objects, encode_objects
-from tiny_bev_ros.messages.detection_markers import encode_markers
+from tiny_bev_ros.messages.detections import (
+    decode_detection_boxes,
+    encode_detection_boxes,
+    encode_detections,
+    encode_markers,
+    vision_msgs,
+)
 from tiny_bev_ros.messages.occupancy import encode_drivable
 from tiny_bev_ros.messages.tensor_labels import TensorLabels
 from tiny_bev_ros.models.heads.detection import Detections
@@ -40,7 +44,7 @@ def over_the_wire(message):
 
 @pytest.mark.parametrize('found', [FOUND, NONE], ids=['two', 'none'])
 def test_a_list_of_objects_comes_back(found):
-    read = decode_objects(over_the_wire(encode_objects(found, LABELS)))
+    read = decode_detection_boxes(over_the_wire(encode_detection_boxes(found, LABELS)))
     np.testing.assert_array_equal(read.boxes, found.boxes.numpy())
     np.testing.assert_array_equal(read.scores, found.scores.numpy())
     assert read.names == ['vehicle', 'pedestrian'][: len(found.boxes)]
@@ -48,7 +52,7 @@ def test_a_list_of_objects_comes_back(found):
 
 
 def test_labels_of_a_list():
-    message = encode_objects(FOUND, LABELS)
+    message = encode_detection_boxes(FOUND, LABELS)
     assert [dim.label for dim in message.layout.dim] == [
         'object;stamp=12.000000345;frame_id=top%20lidar;classes=vehicle,pedestrian,cyclist',
         'channel',
@@ -73,25 +77,25 @@ def test_labels_of_a_list():
     ],
 )
 def test_wrong_lists_are_refused(change, error):
-    message = encode_objects(FOUND, LABELS)
+    message = encode_detection_boxes(FOUND, LABELS)
     change(message)
     with pytest.raises(TinyBevError, match=error):
-        decode_objects(message)
+        decode_detection_boxes(message)
 
 
 def test_no_message_of_boxes_that_are_not_finite():
     boxes = FOUND.boxes.clone()
     boxes[0, 3] = math.inf
     with pytest.raises(TinyBevError, match='NaN or Inf'):
-        encode_objects(FOUND._replace(boxes=boxes), LABELS)
+        encode_detection_boxes(FOUND._replace(boxes=boxes), LABELS)
 
 
 def test_a_list_is_no_tensor():
     from tiny_bev_ros.messages.tensor import decode_tensor
 
     with pytest.raises(TinyBevError, match='expected'):
-        decode_tensor(encode_objects(FOUND, LABELS))
-    assert isinstance(encode_objects(FOUND, LABELS), Float32MultiArray)
+        decode_tensor(encode_detection_boxes(FOUND, LABELS))
+    assert isinstance(encode_detection_boxes(FOUND, LABELS), Float32MultiArray)
 
 
 def test_markers_for_rviz():
@@ -206,16 +210,16 @@ def check_detections(message):
 
 @pytest.mark.usefixtures('stand_in')
 def test_detections_as_vision_msgs_would_have_them():
-    check_detections(vision_detections.encode_detections(FOUND, LABELS))
+    check_detections(encode_detections(FOUND, LABELS))
 
 
 def test_detections_of_vision_msgs_itself():
     pytest.importorskip('vision_msgs')
-    check_detections(over_the_wire(vision_detections.encode_detections(FOUND, LABELS)))
+    check_detections(over_the_wire(encode_detections(FOUND, LABELS)))
 
 
 def test_without_vision_msgs_there_is_none(monkeypatch):
     monkeypatch.setitem(sys.modules, 'vision_msgs.msg', None)
     import_optional.cache_clear()
-    assert vision_detections.vision_msgs() is None
+    assert vision_msgs() is None
     import_optional.cache_clear()

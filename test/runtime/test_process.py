@@ -8,11 +8,11 @@ import sys
 
 import pytest
 
-from tiny_bev_ros.runtime.malloc import configure_malloc, trim_malloc
+from tiny_bev_ros.runtime.process import configure_malloc, trim_malloc
 
 _FAULTS = """
 import resource, torch
-from tiny_bev_ros.runtime.malloc import configure_malloc
+from tiny_bev_ros.runtime.process import configure_malloc
 {keep}
 layer = torch.nn.Conv2d(16, 48, 1).eval()
 x = torch.zeros(1, 16, 496, 432)
@@ -66,7 +66,7 @@ def test_what_the_user_has_set_stays(monkeypatch: pytest.MonkeyPatch, name: str,
 
 _GIVE_BACK = """
 from pathlib import Path
-from tiny_bev_ros.runtime.malloc import give_back, configure_malloc
+from tiny_bev_ros.runtime.process import give_back, configure_malloc
 {keep}
 pages = lambda: int(Path('/proc/self/statm').read_text().split()[1])
 blocks = [bytearray(b'x' * 2**20) for _ in range(200)]
@@ -92,7 +92,7 @@ def test_giving_back_where_nothing_is_kept_is_nothing():
 
 _ARENAS = """
 import ctypes, threading
-from tiny_bev_ros.runtime.malloc import configure_malloc
+from tiny_bev_ros.runtime.process import configure_malloc
 {keep}
 libc = ctypes.CDLL(None)
 both = threading.Barrier(4)
