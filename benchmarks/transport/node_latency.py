@@ -87,6 +87,8 @@ class Route:
         self._node = rclpy.create_node('bench', namespace=namespace, context=context)
         self._executor = SingleThreadedExecutor(context=context)
         self._executor.add_node(self._node)
+        for process in self.processes:
+            process.watch(self._node)
         self._points = self._node.create_publisher(PointCloud2, 'points', QoSProfile(depth=1))
         self._features = BevSubscriber(
             self._node, 'bev_features', self._on_features, reliability=reliability

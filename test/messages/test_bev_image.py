@@ -13,9 +13,9 @@ DARK, BRIGHT = tuple(_VIRIDIS[0]), tuple(_VIRIDIS[255])
 MAGENTA = (255, 0, 255)
 
 
-def level(picture: np.ndarray) -> np.ndarray:
+def level(image: np.ndarray) -> np.ndarray:
     """(W, H) index of each pixel's colour in viridis; -1 for a colour it does not have."""
-    same = (picture[:, :, None, :] == _VIRIDIS).all(axis=-1)
+    same = (image[:, :, None, :] == _VIRIDIS).all(axis=-1)
     return np.where(same.any(axis=-1), same.argmax(axis=-1), -1)
 
 
@@ -24,13 +24,13 @@ def test_forward_is_up_and_left_is_left():
     features = np.zeros((1, 5, 7), np.float32)
     features[0, 4, 2] = 3  # far left, x index 2 of 0..6
     features[0, 0, 6] = 3  # far right, farthest ahead
-    picture = render_bev_image(features)
-    assert picture.shape == (7, 5, 3)
-    assert picture.dtype == np.uint8
-    assert picture.flags.c_contiguous
-    assert tuple(picture[4, 0]) == BRIGHT
-    assert tuple(picture[0, 4]) == BRIGHT
-    assert (level(picture) > 0).sum() == 2
+    image = render_bev_image(features)
+    assert image.shape == (7, 5, 3)
+    assert image.dtype == np.uint8
+    assert image.flags.c_contiguous
+    assert tuple(image[4, 0]) == BRIGHT
+    assert tuple(image[0, 4]) == BRIGHT
+    assert (level(image) > 0).sum() == 2
 
 
 @pytest.mark.parametrize('dtype', [np.float32, np.float16])
@@ -80,8 +80,8 @@ def test_few_very_strong_cells_do_not_take_the_contrast():
 
 @pytest.mark.parametrize('value', [0.0, 7.25, -3.0])
 def test_constant_map_is_dark(value):
-    picture = render_bev_image(np.full((2, 6, 4), value, np.float32), channel=0)
-    assert {tuple(pixel) for pixel in picture.reshape(-1, 3)} == {DARK}
+    image = render_bev_image(np.full((2, 6, 4), value, np.float32), channel=0)
+    assert {tuple(pixel) for pixel in image.reshape(-1, 3)} == {DARK}
 
 
 def test_rounding_is_not_shown_as_structure():
@@ -95,11 +95,11 @@ def test_cells_that_are_not_finite_are_magenta():
     features[0, 0, 0] = np.nan
     features[1, 3, 3] = np.inf
     features[0, 1, 1] = 1
-    picture = render_bev_image(features)
-    assert tuple(picture[3, 3]) == MAGENTA
-    assert tuple(picture[0, 0]) == MAGENTA
-    assert (level(picture) == -1).sum() == 2
-    assert tuple(picture[2, 2]) == BRIGHT
+    image = render_bev_image(features)
+    assert tuple(image[3, 3]) == MAGENTA
+    assert tuple(image[0, 0]) == MAGENTA
+    assert (level(image) == -1).sum() == 2
+    assert tuple(image[2, 2]) == BRIGHT
     assert (render_bev_image(np.full((2, 3, 3), np.nan, np.float32)) == MAGENTA).all()
 
 

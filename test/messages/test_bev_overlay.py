@@ -23,10 +23,10 @@ def metres(mask):
 
 
 def test_nothing_is_only_larger():
-    picture = np.random.default_rng(0).integers(0, 255, (40, 24, 3), np.uint8)
-    large = draw_overlay(picture, Y, X)
+    image = np.random.default_rng(0).integers(0, 255, (40, 24, 3), np.uint8)
+    large = draw_overlay(image, Y, X)
     assert large.shape == (40 * SCALE, 24 * SCALE, 3)
-    assert (large[::SCALE, ::SCALE] == picture).all()
+    assert (large[::SCALE, ::SCALE] == image).all()
 
 
 def test_points_lie_where_they_are():
@@ -58,7 +58,7 @@ def test_boxes_are_outlined_with_their_heading():
     assert (np.abs(x[inside] - 10) < 0.15).all()
 
 
-def test_the_picture_itself_stays():
-    picture = BLACK.copy()
-    draw_overlay(picture, Y, X, points=np.array([[1.0, 1.0]]))
-    assert not picture.any()
+def test_the_input_image_is_unchanged():
+    image = BLACK.copy()
+    draw_overlay(image, Y, X, points=np.array([[1.0, 1.0]]))
+    assert not image.any()

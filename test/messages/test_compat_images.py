@@ -92,7 +92,7 @@ def test_binary_that_does_not_load(monkeypatch, error):
     assert works_without_cv_bridge()
 
 
-def test_binary_that_loads_at_the_first_picture_only(monkeypatch):
+def test_binary_that_loads_at_the_first_image_only(monkeypatch):
     class LateBridge(Bridge):
         def imgmsg_to_cv2(self, msg, desired_encoding):
             raise ImportError('numpy.core.multiarray failed to import')

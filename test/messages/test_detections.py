@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Objects and areas as messages, whatever their form."""
+"""Messages of detections and drivable areas."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ FOUND = Detections(
 NONE = Detections(torch.empty(0, 7), torch.empty(0), torch.empty(0, dtype=torch.long))
 
 
-def over_the_wire(message):
+def serialized(message):
     return deserialize_message(serialize_message(message), type(message))
 
 
 @pytest.mark.parametrize('found', [FOUND, NONE], ids=['two', 'none'])
 def test_a_list_of_objects_comes_back(found):
-    read = decode_detection_boxes(over_the_wire(encode_detection_boxes(found, LABELS)))
-    np.testing.assert_array_equal(read.boxes, found.boxes.numpy())
-    np.testing.assert_array_equal(read.scores, found.scores.numpy())
-    assert read.names == ['vehicle', 'pedestrian'][: len(found.boxes)]
-    assert (read.labels.stamp, read.labels.frame_id) == ((12, 345), 'top lidar')
+    decoded = decode_detection_boxes(serialized(encode_detection_boxes(found, LABELS)))
+    np.testing.assert_array_equal(decoded.boxes, found.boxes.numpy())
+    np.testing.assert_array_equal(decoded.scores, found.scores.numpy())
+    assert decoded.names == ['vehicle', 'pedestrian'][: len(found.boxes)]
+    assert (decoded.labels.stamp, decoded.labels.frame_id) == ((12, 345), 'top lidar')
 
 
 def test_labels_of_a_list():
@@ -70,8 +70,8 @@ def test_labels_of_a_list():
         ),
         (lambda m: setattr(m.layout.dim[1], 'size', 8), 'expected 9: x, y, z'),
         (lambda m: m.data.__setitem__(3, math.nan), 'NaN or Inf'),
-        (lambda m: m.data.__setitem__(8, 3.0), 'not among vehicle, pedestrian, cyclist'),
-        (lambda m: m.data.__setitem__(8, 0.5), 'not among'),
+        (lambda m: m.data.__setitem__(8, 3.0), 'expected one of vehicle, pedestrian, cyclist'),
+        (lambda m: m.data.__setitem__(8, 0.5), 'expected one of'),
         (lambda m: m.data.pop(), '17 elements'),
         (lambda m: m.layout.dim.pop(), 'layout.dim has 1 entries; expected 2'),
     ],
@@ -99,7 +99,7 @@ def test_a_list_is_no_tensor():
 
 
 def test_markers_for_rviz():
-    message = over_the_wire(encode_markers(FOUND, LABELS, 1.25))
+    message = serialized(encode_markers(FOUND, LABELS, 1.25))
     kinds = [(each.action, each.type, each.ns) for each in message.markers[1:]]
     assert message.markers[0].action == Marker.DELETEALL
     assert kinds == [
@@ -127,7 +127,7 @@ def test_drivable_area_lies_as_the_map():
     drivable = np.zeros((4, 6), np.float32)
     drivable[1, 5] = 1.0
     drivable[0, 0] = 0.254
-    message = over_the_wire(encode_drivable(drivable, LABELS, -1.73))
+    message = serialized(encode_drivable(drivable, LABELS, -1.73))
     assert (message.info.width, message.info.height) == (6, 4)
     assert message.info.resolution == 0.5
     assert (message.info.origin.position.x, message.info.origin.position.y) == (2.0, -10.0)
@@ -144,7 +144,7 @@ def test_drivable_area_lies_as_the_map():
 def test_what_is_not_known_of_the_drivable_area():
     known = np.ones((4, 6), bool)
     known[1, 2:4] = False
-    message = over_the_wire(encode_drivable(np.full((4, 6), 0.75, np.float32), LABELS, 0.0, known))
+    message = serialized(encode_drivable(np.full((4, 6), 0.75, np.float32), LABELS, 0.0, known))
     expected = np.full((4, 6), 25)
     expected[1, 2:4] = -1
     np.testing.assert_array_equal(np.array(message.data).reshape(4, 6), expected)
@@ -215,7 +215,7 @@ def test_detections_as_vision_msgs_would_have_them():
 
 def test_detections_of_vision_msgs_itself():
     pytest.importorskip('vision_msgs')
-    check_detections(over_the_wire(encode_detections(FOUND, LABELS)))
+    check_detections(serialized(encode_detections(FOUND, LABELS)))
 
 
 def test_without_vision_msgs_there_is_none(monkeypatch):

@@ -183,7 +183,7 @@ def test_what_float32_cannot_hold_is_dropped():
     np.testing.assert_array_equal(cloud.points, np.float32([[0.1, 2, 3, 0]]))
 
 
-# --- what is said of a cloud and not true --------------------------------------------------
+# --- wrong statements of a message --------------------------------------------------------
 
 
 @pytest.mark.parametrize('bad', [math.nan, math.inf])
@@ -196,23 +196,22 @@ def test_an_intensity_of_nothing_but_nan_is_taken_as_missing(bad):
     expected[:, 3] = 0
     np.testing.assert_array_equal(cloud.points, expected)
     assert cloud.dropped == 1
-    (doubt,) = cloud.doubts
-    assert doubt.startswith('intensity is NaN or infinite in all points; expected finite numbers')
+    (note,) = cloud.notes
+    assert note.startswith('intensity is NaN or infinite in all points; expected finite numbers')
     with pytest.raises(TinyBevError, match='intensity is NaN or infinite in all points'):
         decode_cloud(encode_cloud(points, (0, 0), ''), CloudOptions(missing_intensity='error'))
 
 
-def test_data_that_are_more_than_the_sizes_say_are_doubted():
+def test_surplus_data_are_noted():
     msg = encode_cloud(random_points(), (0, 0), '')
-    assert decode_cloud(msg).doubts == ()
+    assert decode_cloud(msg).notes == ()
     half = decode_cloud(changed(msg, width=25, row_step=400))
     assert len(half.points) == 25
-    assert half.doubts == (
-        'data has 800 bytes; expected 400 (height 1, width 25, row_step 400), '
-        'the rest is not read',
+    assert half.notes == (
+        'data has 800 bytes; expected 400 (height 1, width 25, row_step 400), the rest is ignored',
     )
-    (doubt,) = decode_cloud(changed(msg, height=0)).doubts
-    assert 'data has 800 bytes; expected 0' in doubt
+    (note,) = decode_cloud(changed(msg, height=0)).notes
+    assert 'data has 800 bytes; expected 0' in note
 
 
 @pytest.mark.parametrize('datatype', [F4, F8])

@@ -587,7 +587,7 @@ def test_each_transition_is_told_in_a_line(bench, capfd):
     wanted = [
         'configured: on cpu, map of 32 x 32 cells, float32, sparsity auto',
         f'active, waiting for {topic} (sensor_msgs/msg/PointCloud2)',
-        f'{topic}: the first message came',
+        f'{topic}: first message received',
         'deactivated',
         'cleaned up',
         'shut down',

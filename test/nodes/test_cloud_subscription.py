@@ -119,9 +119,9 @@ def test_a_cloud_off_the_grid_is_a_warning_each_time_that_it_begins(station):
         made.give(off)
     level, message, values = made.status()
     assert level == 1 and '3 of 3 clouds have no point in the grid' in message
-    assert values['share of them in the grid'] == '0.0000'
-    assert values['points of the last cloud'] == '500'
-    assert values['clouds without a point in the grid'] == '3'
+    assert values['points_in_grid_fraction'] == '0.0000'
+    assert values['points_received'] == '500'
+    assert values['clouds_outside_grid'] == '3'
     (line,) = made.log.lines
     assert (
         'none of the 500 points' in line and 'expected x [-8, 8], y [-8, 8], z [-3, 1] m' in line
@@ -130,7 +130,7 @@ def test_a_cloud_off_the_grid_is_a_warning_each_time_that_it_begins(station):
     made.give(good)
     level, message, values = made.status()
     assert level == 0
-    assert values['share of them in the grid'] == '1.0000'
+    assert values['points_in_grid_fraction'] == '1.0000'
 
 
 def test_what_is_not_true_of_a_cloud_is_said_and_its_map_is_right(station):
@@ -165,10 +165,10 @@ def test_a_loss_of_all_points_is_told_although_some_were_lost_before(station):
     made.give(encode_cloud(points, (1, 0), 'lidar'))
     level, message, values = made.status()
     assert level == 1 and 'no point of 1 clouds is finite' in message
-    assert values['points that were not finite'] == '501'
+    assert values['points_not_finite'] == '501'
     assert [line.partition(' points')[0] for line in made.log.lines] == [
-        'left out 1 of 500',
-        'left out all 500',
+        'dropped 1 of 500',
+        'dropped all 500',
     ]
 
 
@@ -183,4 +183,4 @@ def test_a_grid_far_away_gives_what_one_near_gives(station):
     # The map lies where the cloud does.
     assert far.labels.x_axis.origin == FAR[0] - 8 and far.labels.y_axis.origin == FAR[1] - 8
     assert far.log.lines == []
-    assert far.status()[2]['share of them in the grid'] == '1.0000'
+    assert far.status()[2]['points_in_grid_fraction'] == '1.0000'

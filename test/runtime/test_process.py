@@ -66,20 +66,20 @@ def test_what_the_user_has_set_stays(monkeypatch: pytest.MonkeyPatch, name: str,
 
 _GIVE_BACK = """
 from pathlib import Path
-from tiny_bev_ros.runtime.process import give_back, configure_malloc
+from tiny_bev_ros.runtime.process import trim_malloc, configure_malloc
 {keep}
 pages = lambda: int(Path('/proc/self/statm').read_text().split()[1])
 blocks = [bytearray(b'x' * 2**20) for _ in range(200)]
 full = pages()
 blocks.clear()
 kept = pages()
-give_back()
+trim_malloc()
 print(full, kept, pages())
 """
 
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='glibc is where this is about')
-def test_kept_memory_can_be_given_back():
+def test_kept_memory_can_be_trimmed():
     full, kept, given_back = (int(word) for word in printed(_GIVE_BACK).split())
     if kept < full * 0.9:
         pytest.skip('another allocator than glibc')

@@ -81,7 +81,7 @@ def test_another_middleware_is_left_alone(machine):
     assert profiles() == [None, None]
 
 
-def test_too_little_room_is_told_with_the_remedy(machine):
+def test_too_little_room_is_logged_with_the_remedy(machine):
     machine.free = 64 * MIB
     assert shared_memory.enlarge_shared_memory() == (
         f'{machine.folder} has 64 MiB free; expected 128 or more: large tensors will be slow, '

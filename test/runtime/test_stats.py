@@ -19,7 +19,7 @@ from tiny_bev_ros.runtime.stats import (
 MS = 10**6
 
 
-def test_each_reason_is_told_once_in_ten_seconds_and_every_one_counted():
+def test_each_reason_is_logged_once_in_ten_seconds_and_always_counted():
     log, now = Recorder(), [0]
     stats = InputStats(log, lambda: now[0])
     for _ in range(5):
@@ -32,7 +32,7 @@ def test_each_reason_is_told_once_in_ten_seconds_and_every_one_counted():
     assert stats.dropped['rejected'] == 7
 
 
-def test_the_same_fault_with_other_numbers_is_told_a_few_times():
+def test_a_fault_with_other_numbers_is_logged_a_few_times():
     log = Recorder()
     stats = InputStats(log, lambda: 0)
     for cell in range(30):
@@ -47,25 +47,25 @@ def test_reasons_that_never_repeat_take_bounded_memory():
     for number in range(5000):
         name = ''.join(chr(ord('a') + int(digit)) for digit in str(number))
         stats.count_rejected('points', ValueError(name))
-    assert len(stats._told) <= 200
+    assert len(stats._throttle._logged) <= 200
 
 
-def test_inputs_at_the_wrong_time_and_our_own_faults_are_told_like_wrong_ones():
+def test_stale_inputs_and_internal_errors_are_logged_like_invalid_ones():
     log = Recorder()
     stats = InputStats(log, lambda: 0)
     for _ in range(2):
         stats.count_mistimed('points', 'stale', 'stamp is 7 ms old')
         stats.count_failed('points', 'Traceback')
-        stats.count_time_jump('the stamp went back by 3 s')
+        stats.count_time_jump('stamp jumped back by 3 s')
     assert log.lines == [
         'points dropped as stale (1 so far): stamp is 7 ms old',
-        'points could not be worked on (1 so far): Traceback',
-        'the stamp went back by 3 s (1 so far)',
+        'points failed in processing (1 so far): Traceback',
+        'stamp jumped back by 3 s (1 so far)',
     ]
     assert (stats.dropped['stale'], stats.dropped['failed'], stats.time_jumps) == (2, 2, 2)
 
 
-def test_a_bag_that_begins_again_is_told_once_and_counted():
+def test_a_restart_is_logged_once_and_counted():
     log, now = Recorder(), [0]
     log.warning = pytest.fail
     stats = InputStats(log, lambda: now[0])
@@ -130,14 +130,14 @@ def test_a_camera_counts_outcomes_and_missing_frames():
     stats.count_dropped('late')
     stats.count_rejected('front/camera_features', ValueError('no k'))
     for _ in range(3):
-        stats.count_missing('nothing came')
+        stats.count_missing('no message')
     assert stats.pending == 1
     assert str(stats) == (
         'received 4, used 1, dropped 2 (1 rejected, 1 late); missing in 3 frames'
     )
     assert log.lines == [
         'front/camera_features rejected (1 so far): no k',
-        'without front (1 so far): nothing came',
+        'front missing (1 so far): no message',
     ]
 
 

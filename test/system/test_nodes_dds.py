@@ -259,7 +259,7 @@ def test_points_that_are_not_finite_are_left_out_and_told(graph: RosGraph):
     kept = np.isfinite(holes).all(1)
     wanted = expected_pseudo_image(points[kept], SMALL_GRID).numpy()
     assert np.abs(decode_tensor(pseudo_images[0]).array - wanted).max() < 1e-4
-    assert 'left out 11 of 100 points' in process.log.read_text()
+    assert 'dropped 11 of 100 points' in process.log.read_text()
 
 
 def test_empty_cloud_gives_an_empty_map(graph: RosGraph):
@@ -506,9 +506,12 @@ def test_a_region_beside_the_map_is_told(graph: RosGraph):
     for labels, told in (
         (
             TensorLabels((1, 2), 'f', **axes),
-            '(1 so far): region.x_range is [20, 30] m; expected part',
+            '(1 so far): output_roi.x_range is [20, 30] m; expected an overlap',
         ),
-        (TensorLabels((1, 2), 'f'), '(2 so far): the map has no origin and step, so the region'),
+        (
+            TensorLabels((1, 2), 'f'),
+            '(2 so far): tensor has no origin and step, which',
+        ),
     ):
         publisher.publish(encode_tensor(small_pseudo_image(), labels))
         line = f'pseudo_image rejected {told}'

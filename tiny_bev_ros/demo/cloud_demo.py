@@ -208,6 +208,7 @@ def run(options: argparse.Namespace) -> None:
         print(f'starting pipeline_node (log: {log}); weights: {weights}')
         probe = Probe(namespace, heads=trained)
         stack.callback(probe.destroy_node)
+        node.watch(probe)
         probe.wait_for(node)
         for message in itertools.islice(bag.messages([topic]), 1):
             probe.warm_up(message.data, node)

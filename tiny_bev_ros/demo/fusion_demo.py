@@ -209,6 +209,8 @@ def run(options: argparse.Namespace) -> None:
         nodes = start(stack, namespace, pose, width, folder)
         probe = Probe(namespace)
         stack.callback(probe.destroy_node)
+        for node in nodes:
+            node.watch(probe)
         probe.wait_for(nodes)
         # Until the nodes know each other, and have seen the camera_info.
         if not any(probe.send(first, nodes) for _ in range(_TRIES)):
