@@ -469,7 +469,7 @@ def test_precision_encoding_and_region_change_between_frames(bench, monkeypatch)
     assert made.change(backbone__precision='float32', region__x_range=[4.0, 8.0]) == ''
     part = made.frame(3, seed=1)
     assert np.abs(part - whole[..., 4:8]).max() < 1e-4
-    assert 'expected part of the map' in made.change(
+    assert 'expected an overlap with the grid' in made.change(
         region__x_range=[100.0, 200.0], output_encoding='float16'
     )
     assert node.values['output_encoding'] == 'float32'
@@ -605,7 +605,7 @@ def test_each_transition_is_told_in_a_line(bench, capfd):
 def test_an_active_node_says_all_that_it_waits_for(bench, node_class, topics):
     node = bench(node_class).node
     assert node.start()
-    sources = {source.partition(' ')[0] for source in node._input.sources}
+    sources = {source.partition(' ')[0] for source in node._sources}
     assert sources == {f'{node.get_namespace()}/{topic}' for topic in topics}
 
 

@@ -47,7 +47,7 @@ class Station:
     def give(self, message: PointCloud2) -> None:
         """Works on a cloud."""
         self.node.stats.count_received()
-        self.node._input._work((message, time.monotonic_ns()))
+        self.node._inputs[0]._process((message, time.monotonic_ns()))
 
     def status(self) -> tuple[int, str, dict[str, str]]:
         """Level, message and values of the diagnostics."""
@@ -167,8 +167,8 @@ def test_a_loss_of_all_points_is_told_although_some_were_lost_before(station):
     assert level == 1 and 'no point of 1 clouds is finite' in message
     assert values['points_not_finite'] == '501'
     assert [line.partition(' points')[0] for line in made.log.lines] == [
-        'dropped 1 of 500',
-        'dropped all 500',
+        'points: dropped 1 of 500',
+        'points: dropped all 500',
     ]
 
 

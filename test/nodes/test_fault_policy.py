@@ -73,7 +73,7 @@ class Made:
     def cloud(self) -> None:
         """Is worked on when this returns."""
         stats = self.node.stats
-        (_, clouds) = self.node._input._inputs
+        (_, clouds) = self.node._inputs
         clouds._receive(cloud_message())
         self.until(lambda: stats.pending == 0)
 

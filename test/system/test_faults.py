@@ -82,7 +82,7 @@ def test_changed_messages_are_worked_on_or_refused(kind: str):
         good, random, stats = message_for(kind), np.random.default_rng(1), node.stats
         for count in range(MUTATIONS):
             stats.count_received()
-            node._input._work((mutated(good, random), time.monotonic_ns()))
+            node._inputs[0]._process((mutated(good, random), time.monotonic_ns()))
             assert stats.dropped['failed'] == 0, f'message {count}'
             assert stats.pending == 0
         # Changes that leave a message right are rare, but they are there.
@@ -90,7 +90,7 @@ def test_changed_messages_are_worked_on_or_refused(kind: str):
         assert min(stats.published, stats.dropped['rejected']) > MUTATIONS // 50
         assert node.state == 'active'
         stats.count_received()
-        node._input._work((good, time.monotonic_ns()))
+        node._inputs[0]._process((good, time.monotonic_ns()))
         assert stats.published + stats.dropped['rejected'] == MUTATIONS + 1
     finally:
         node.destroy_node()
