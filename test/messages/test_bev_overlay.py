@@ -9,7 +9,7 @@ from tiny_bev_ros.grid import Axis
 from tiny_bev_ros.messages.bev_overlay import SCALE, draw_overlay
 from tiny_bev_ros.models.heads.detection import Detections
 
-# A map of 20 m ahead and 6 m to either side, in cells of 0.5 m: 40 rows and 24 columns of pixels.
+# A grid of 20 m ahead and 6 m to either side, in cells of 0.5 m: 40 rows and 24 columns.
 X, Y = Axis(0.0, 0.5), Axis(-6.0, 0.5)
 BLACK = np.zeros((40, 24, 3), np.uint8)
 RED = (np.array(CLASS_COLOURS['vehicle']) * 255).astype(np.uint8)
@@ -36,7 +36,7 @@ def test_points_lie_where_they_are():
     np.testing.assert_allclose(found, [(3.2, -5.1), (19.9, 5.9)], atol=0.13)
 
 
-def test_road_is_tinted_where_it_is():
+def test_road_cells_are_tinted():
     drivable = np.zeros((24, 40), np.float32)
     drivable[20, 10] = 0.9  # y from 4.0 to 4.5, x from 5.0 to 5.5
     large = draw_overlay(BLACK, Y, X, drivable=drivable)
@@ -52,7 +52,7 @@ def test_boxes_are_outlined_with_their_heading():
     np.testing.assert_allclose([x.min(), x.max()], [9, 11], atol=0.15)
     np.testing.assert_allclose([y.min(), y.max()], [-1, 3], atol=0.15)
     inside = (np.abs(x - 10) < 0.6) & (np.abs(y - 1) < 1.6)
-    # The line to its front, and nothing else, is inside.
+    # Only the line to its front is inside.
     assert inside.any()
     assert (y[inside] > 0.8).all()
     assert (np.abs(x[inside] - 10) < 0.15).all()

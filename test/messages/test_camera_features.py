@@ -38,7 +38,7 @@ def test_a_camera_and_what_it_sees_come_back(lens):
     assert read.camera.size == (15, 6)
     assert torch.equal(read.camera.intrinsics, camera.intrinsics)
     assert torch.equal(read.camera.distortion, camera.distortion)
-    # Where the camera is mounted is not in the message.
+    # The message does not contain the extrinsics.
     assert torch.equal(read.camera.from_points, torch.eye(4, dtype=torch.float64))
 
 
@@ -55,7 +55,7 @@ def test_a_camera_and_what_it_sees_come_back(lens):
             dataclasses.replace(LABELS, calibration=CameraCalibration((0.0,) * 9)),
             'k is all zeros',
         ),
-        # Somebody's map on the topic.
+        # BEV features on the topic, by mistake.
         (features(), TensorLabels((1, 0), 'm', Axis(0, 1), Axis(0, 1)), 'has no k'),
     ],
 )

@@ -65,7 +65,7 @@ def test_a_roi_and_binning_project_a_point_to_its_pixel():
     again, _ = camera.project(point)
     assert camera.size == (300, 100)
     column, row = ((pixel - torch.tensor([100, 30])) / torch.tensor([2, 3])).flatten().tolist()
-    # A pixel's middle lies half its width from its edge, of large ones and of small ones.
+    # The centre of a pixel lies half its width from its edge, whatever its size.
     assert again[0, 0].item() == pytest.approx(column + 0.25 - 0.5)
     assert again[0, 1].item() == pytest.approx(row + 1 / 6 - 0.5)
 

@@ -24,7 +24,7 @@ HEADER = Header(stamp=Time(sec=1, nanosec=2), frame_id='lidar')
 
 @pytest.fixture(autouse=True)
 def fresh_load():
-    """Each test looks for sensor_msgs_py anew, and the next test file as well."""
+    """Imports sensor_msgs_py anew in each test and after the last one."""
     import_optional.cache_clear()
     yield
     import_optional.cache_clear()
@@ -50,7 +50,7 @@ def odd_fields() -> list[PointField]:
 
 
 @pytest.mark.usefixtures('without_sensor_msgs_py')
-def test_numpy_does_it_alone():
+def test_numpy_alone_suffices():
     assert (
         adapter.sensor_msgs_py_unavailable_reason()
         == 'sensor_msgs_py.point_cloud2 is not installed'
@@ -83,7 +83,7 @@ def test_installed_package_is_used_but_not_for_empty_clouds(monkeypatch):
 
 
 def both_ways(call):
-    """What a call gives with sensor_msgs_py and without it."""
+    """Returns the results of a call with sensor_msgs_py and without it."""
     pytest.importorskip('sensor_msgs_py.point_cloud2')
     assert adapter.sensor_msgs_py_unavailable_reason() is None
     theirs = call()
@@ -117,7 +117,7 @@ def test_same_points_both_ways(is_bigendian):
     assert theirs.dropped == ours.dropped
 
 
-def test_what_it_asserts_on_never_reaches_it():
+def test_fields_on_which_it_asserts_never_reach_it():
     msg = encode_cloud(random_points(), (1, 2), 'lidar')
     ring = PointField(name='ring', offset=0, datatype=PointField.UINT8, count=1)
     msg.fields = [*msg.fields, ring, ring]

@@ -18,7 +18,7 @@ SIZES = {'rgb8': 3, 'bgr8': 3, 'rgba8': 4, 'bgra8': 4, 'mono8': 1}
 
 @pytest.fixture(autouse=True)
 def fresh_load():
-    """Each test loads cv_bridge anew, and the next test file as well."""
+    """Loads cv_bridge anew in each test and after the last one."""
     compat._load_bridge.cache_clear()
     import_optional.cache_clear()
     yield
@@ -37,7 +37,7 @@ def message(encoding: str, padding: int, is_bigendian: int = 0) -> Image:
 
 
 class Bridge:
-    """Behaves as a good CvBridge does, and counts what it is asked."""
+    """A correct CvBridge that counts its calls."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []

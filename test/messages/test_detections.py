@@ -141,7 +141,7 @@ def test_drivable_area_lies_as_the_map():
     assert message.header.frame_id == 'top lidar'
 
 
-def test_what_is_not_known_of_the_drivable_area():
+def test_unobserved_cells_of_the_drivable_area():
     known = np.ones((4, 6), bool)
     known[1, 2:4] = False
     message = serialized(encode_drivable(np.full((4, 6), 0.75, np.float32), LABELS, 0.0, known))
@@ -159,7 +159,7 @@ def test_no_area_without_a_metric_grid(labels):
 
 
 class _Message:
-    """Stands for a message class of vision_msgs: its fields, by the names of its definition."""
+    """Stand-in for a message class of vision_msgs, with the fields of its definition."""
 
     fields: ClassVar[dict] = {}
 
@@ -175,7 +175,7 @@ def _kind(name, **fields):
 
 @pytest.fixture
 def stand_in(monkeypatch):
-    """The messages of vision_msgs 4 that are used, with the fields of their .msg files."""
+    """Stand-ins for the used messages of vision_msgs 4, with the fields of their .msg files."""
     from geometry_msgs.msg import Pose, PoseWithCovariance, Vector3
     from std_msgs.msg import Header
 

@@ -11,7 +11,7 @@ from sensor_msgs.msg import Image
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.messages.image import decode_image, encode_image
 
-# What stands for red, green and blue in a pixel of each encoding.
+# Indices of red, green and blue in a pixel, by encoding.
 CHANNELS = {
     'rgb8': [0, 1, 2],
     'bgr8': [2, 1, 0],

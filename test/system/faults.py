@@ -82,3 +82,7 @@ def main() -> None:
     if options.document:
         put_into(Path(options.document), text)
     sys.exit(any(outcome.problems for outcome in outcomes.values()))
+
+
+if __name__ == '__main__':
+    main()

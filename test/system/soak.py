@@ -142,3 +142,7 @@ def main() -> None:
         finally:
             rig.close()
     sys.exit(not fine)
+
+
+if __name__ == '__main__':
+    main()

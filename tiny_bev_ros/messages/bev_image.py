@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A feature map as a picture for people."""
+"""BEV features as an image for people."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Points, boxes and drivable area over the picture of a feature map."""
+"""Points, boxes and drivable area drawn over an image of BEV features."""
 
 from __future__ import annotations
 

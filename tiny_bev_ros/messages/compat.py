@@ -5,7 +5,7 @@ Not every ``cv_bridge`` is usable: some binaries do not load beside NumPy 2, and
 ROS 1 ignores ``step``. So it must first convert a few small images as NumPy does. Images
 that it is known to corrupt or to fail on are always converted by NumPy.
 
-Of ``sensor_msgs_py``, ``dtype_from_fields`` and ``create_cloud`` are used. Its ``read_points``
+``dtype_from_fields`` and ``create_cloud`` of ``sensor_msgs_py`` are used. Its ``read_points``
 is not: it ignores ``row_step``, keeps infinite points and trusts ``is_dense``.
 """
 

@@ -20,7 +20,7 @@ COORDINATES = ('x', 'y', 'z')
 _COORDINATE_TYPES = (PointField.FLOAT32, PointField.FLOAT64)
 # Bounds of coordinates in metres: less than a micrometre is noise, and ECEF ends below 1e7.
 _MIN_METRES, _MAX_METRES = 1e-6, 1e8
-# Sample of the points that are checked. Of numbers read in the wrong order about one in six is
+# Sample of the points that are checked. About one in six numbers read in the wrong order is
 # between these bounds by chance.
 _SAMPLE_ROWS, _SAMPLE_SIZE = 8, 64
 

@@ -19,8 +19,8 @@ from tiny_bev_ros.runtime.adaptive_subscription import retry_create
 class TensorPublisher:
     """A reliable publisher of labelled tensors, compatible with best-effort subscribers.
 
-    It refills one message: of all ways to pass an array to rclpy that is the fastest, faster
-    than publishing serialized bytes.
+    It refills one message, the fastest way to pass an array to rclpy, faster even than
+    publishing serialized bytes.
 
     Args:
         node: publishing node.
