@@ -380,7 +380,7 @@ def test_a_publisher_of_another_type_is_told(graph: RosGraph):
     context.init()
     other = rclpy.create_node('other', namespace=graph.namespace, context=context)
     other.create_publisher(String, 'pseudo_image', 1)
-    told = 'std_msgs/msg/String, of which nothing is received'
+    told = 'nothing is received from a publisher of std_msgs/msg/String'
     graph.spin_until(lambda: told in process.log.read_text())
     other.destroy_node()
     context.try_shutdown()
@@ -475,7 +475,7 @@ def test_wrong_pillars_are_told_and_the_next_good_ones_are_worked_on(graph: RosG
     for reason in (
         'row 7, column 7 at pillar 1; expected whole numbers from 0 to below 8 and 7',
         'are (2, 11, 1, 1); expected (P, 2 + 64, 1, 1)',
-        '8 x 1048576 cells of 64 channels, 2147483648 bytes when laid out',
+        '8 x 1048576 cells and 64 channels has 2147483648 bytes; expected at most',
         "expected each of ['pillar', 'channel', 'height', 'width'] once",
     ):
         assert len([line for line in log.splitlines() if reason in line]) == 1, log
