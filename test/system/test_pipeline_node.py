@@ -121,5 +121,5 @@ def test_heads_see_what_cameras_add_and_none_of_them_is_needed(graph: RosGraph):
     left = 'camera rig/left: received 3, used 2, dropped 1 (1 rejected); missing in 2 frames'
     assert left in log, log
     assert "rig/left missing (2 so far): encoding is 'bayer_rggb8'" in log
-    assert 'image is of 120 x 20 pixels; expected 120 x 40' in log
+    assert 'image size is 120 x 20 pixels; expected 120 x 40' in log
     assert 'Traceback' not in log
