@@ -36,7 +36,7 @@ from benchmarks.report import markdown
 from benchmarks.timing import fma_peak
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.optional_imports import import_optional, one_line
-from tiny_bev_ros.runtime.malloc import configure_malloc
+from tiny_bev_ros.runtime.process import configure_malloc
 
 _CALIBRATION_SWEEPS = 2
 

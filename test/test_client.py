@@ -18,10 +18,10 @@ from ros_graph import RosGraph, quality
 
 from tiny_bev_ros.client import BevSubscriber, decode_pillars
 from tiny_bev_ros.grid import Axis
+from tiny_bev_ros.messages.multi_array import MESSAGE_TYPES
 from tiny_bev_ros.messages.pillar_tensor import encode_pillars
 from tiny_bev_ros.messages.tensor import encode_tensor
 from tiny_bev_ros.messages.tensor_labels import TensorLabels
-from tiny_bev_ros.messages.wire import MESSAGE_TYPES
 
 pytestmark = pytest.mark.dds
 
@@ -63,7 +63,7 @@ def test_it_follows_encoding_and_reliability(graph, consumer, encoding: str, rel
     assert got[0].labels == LABELS
     assert got[0].tensor.dtype == getattr(torch, encoding)
     np.testing.assert_array_equal(got[0].tensor.float().numpy(), array)
-    assert subscriber.tally.published == subscriber.tally.received >= 1
+    assert subscriber.stats.published == subscriber.stats.received >= 1
 
 
 def test_it_reads_pillars_and_survives_what_is_none(graph, consumer):
@@ -81,12 +81,12 @@ def test_it_reads_pillars_and_survives_what_is_none(graph, consumer):
             publisher.publish(bad)
             publisher.publish(good)
         spin()
-        return bool(got) and subscriber.tally.dropped['rejected'] > 0
+        return bool(got) and subscriber.stats.dropped['rejected'] > 0
 
     graph.spin_until(arrived)
     np.testing.assert_array_equal(got[0].features, features.numpy())
     np.testing.assert_array_equal(got[0].cells, cells.numpy())
-    assert subscriber.tally.published == len(got)
+    assert subscriber.stats.published == len(got)
 
 
 def test_what_is_not_wanted_is_not_read(graph, consumer):
@@ -101,10 +101,10 @@ def test_what_is_not_wanted_is_not_read(graph, consumer):
         if publisher.get_subscription_count():
             publisher.publish(message)
         spin()
-        return subscriber.tally.received >= 2
+        return subscriber.stats.received >= 2
 
     graph.spin_until(arrived)
-    assert subscriber.tally.dropped['unwanted'] == subscriber.tally.received
+    assert subscriber.stats.dropped['unwanted'] == subscriber.stats.received
 
 
 LOADING = """

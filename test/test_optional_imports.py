@@ -17,7 +17,7 @@ from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.messages import cv_bridge_adapter, sensor_msgs_py_adapter, vision_detections
+from tiny_bev_ros.messages import compat, detections
 from tiny_bev_ros.messages.image import decode_image, encode_image
 from tiny_bev_ros.models import CameraEncoder
 from tiny_bev_ros.nodes.debug_publisher import _STAMPED, debug_type
@@ -49,9 +49,9 @@ def broken(request, tmp_path, monkeypatch):
         importlib.invalidate_caches()
 
     monkeypatch.syspath_prepend(str(tmp_path))
-    cv_bridge_adapter._load.cache_clear()
+    compat._load_bridge.cache_clear()
     yield put
-    cv_bridge_adapter._load.cache_clear()
+    compat._load_bridge.cache_clear()
 
 
 def the_note(package):
@@ -74,14 +74,14 @@ def test_images_without_cv_bridge(broken):
 def test_clouds_without_sensor_msgs_py(broken):
     broken('sensor_msgs_py')
     for _ in range(2):
-        assert sensor_msgs_py_adapter.cloud_dtype([]).itemsize == 0
+        assert compat.cloud_dtype([]).itemsize == 0
     assert 'NumPy reads clouds' in the_note('sensor_msgs_py')
 
 
 def test_boxes_without_vision_msgs(broken):
     broken('vision_msgs')
-    assert vision_detections.vision_msgs() is None
-    assert vision_detections.vision_msgs() is None
+    assert detections.vision_msgs() is None
+    assert detections.vision_msgs() is None
     assert 'there is no topic detections' in the_note('vision_msgs')
 
 

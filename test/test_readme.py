@@ -77,9 +77,9 @@ def test_table_of_diagnostics_has_the_keys_of_a_node():
     try:
         assert node.start()
         node.statistics = FrameStatistics('sparse', 0.1, 0.1)
-        node.tally.points.place(np.zeros((1, 4), np.float32), 1, 1, make_grid(node.values))
+        node.stats.points.count_in_grid(np.zeros((1, 4), np.float32), 1, 1, make_grid(node.values))
         for path in ('sparse', 'dense'):
-            node.tally.computed(path)
+            node.stats.count_path(path)
         keys = {pair.key for pair in node.telemetry.status().values}
     finally:
         node.destroy_node()

@@ -13,9 +13,9 @@ from std_msgs.msg import Float32MultiArray, UInt8MultiArray
 
 from tiny_bev_ros.messages.pillar_tensor import PillarTensor, decode_pillars
 from tiny_bev_ros.messages.tensor import BevTensor, decode_tensor
-from tiny_bev_ros.runtime.input_stats import InputStats
-from tiny_bev_ros.runtime.process_setup import tune_process
-from tiny_bev_ros.runtime.safe_subscription import SafeSubscription
+from tiny_bev_ros.runtime.process import tune_process
+from tiny_bev_ros.runtime.stats import InputStats
+from tiny_bev_ros.runtime.subscription import SafeSubscription
 
 __all__ = [
     'BevSubscriber',
@@ -49,10 +49,10 @@ class BevSubscriber(SafeSubscription):
         reliability: auto (that of the publishers), reliable or best_effort.
         depth: messages that wait while the callback works; 1 drops all but the newest.
         wanted: returns False while messages shall be ignored.
-        tally: counts the outcomes of messages; by default a new one.
+        stats: counts the outcomes of messages; by default a new one.
 
     Attributes:
-        tally: outcomes of the messages.
+        stats: outcomes of the messages.
     """
 
     def __init__(
@@ -65,12 +65,12 @@ class BevSubscriber(SafeSubscription):
         reliability: str = 'auto',
         depth: int = 3,
         wanted: Callable[[], bool] = lambda: True,
-        tally: InputStats | None = None,
+        stats: InputStats | None = None,
     ) -> None:
         # Imported now, as the first callback would wait for it and messages be lost meanwhile; not
         # with this module, as tune_process() must run before.
         import_module('torch')
-        self.tally = tally or InputStats(node.get_logger(), time.monotonic_ns)
+        self.stats = stats or InputStats(node.get_logger(), time.monotonic_ns)
         super().__init__(
             node,
             topic,
@@ -80,5 +80,5 @@ class BevSubscriber(SafeSubscription):
             reliability=reliability,
             depth=depth,
             wanted=wanted,
-            tally=self.tally,
+            stats=self.stats,
         )

@@ -22,7 +22,7 @@ from benchmarks.engine.contenders import builders
 from benchmarks.peak_memory import memory_mb
 from benchmarks.timing import interleaved, median
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.runtime.malloc import configure_malloc
+from tiny_bev_ros.runtime.process import configure_malloc
 
 _LIMIT_S = 180.0
 

@@ -20,8 +20,7 @@ from benchmarks.timing import interleaved
 from tiny_bev_ros.client import BevSubscriber, BevTensor
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.messages.point_cloud import encode_cloud
-from tiny_bev_ros.runtime.node_process import NodeProcess
-from tiny_bev_ros.runtime.private_graph import private_graph
+from tiny_bev_ros.runtime.node_process import NodeProcess, private_graph
 
 _FLOAT16, _BFLOAT16 = 'output_encoding:=float16', 'backbone.precision:=bfloat16'
 # Executables and their parameters, by the route's name in the report.
@@ -92,6 +91,8 @@ class Route:
         self._node = rclpy.create_node('bench', namespace=namespace, context=context)
         self._executor = SingleThreadedExecutor(context=context)
         self._executor.add_node(self._node)
+        for process in self.processes:
+            process.watch(self._node)
         self._points = self._node.create_publisher(PointCloud2, 'points', QoSProfile(depth=1))
         self._features = BevSubscriber(
             self._node, 'bev_features', self._on_features, reliability=reliability

@@ -22,7 +22,7 @@ import rclpy
 from rclpy.executors import SingleThreadedExecutor
 
 from benchmarks.transport.senders import MEMCPY, receive_memcpy, sender, subscribe
-from tiny_bev_ros.runtime.process_setup import tune_process
+from tiny_bev_ros.runtime.process import tune_process
 
 # Arrays that are sent first and not counted, while buffers are allocated and topics matched.
 WARM_UP = 2

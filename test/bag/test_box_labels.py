@@ -12,7 +12,7 @@ from std_msgs.msg import Float32MultiArray, MultiArrayDimension
 
 from tiny_bev_ros.bag.box_labels import find_labels
 from tiny_bev_ros.bag.reader import Bag, BagMessage, write_bag
-from tiny_bev_ros.messages.detection_boxes import encode_objects
+from tiny_bev_ros.messages.detections import encode_detection_boxes
 from tiny_bev_ros.messages.tensor_labels import TensorLabels
 from tiny_bev_ros.models.heads.detection import Detections
 
@@ -25,7 +25,7 @@ def ours(boxes):
     found = Detections(
         torch.from_numpy(boxes), torch.ones(count), torch.zeros(count, dtype=torch.long)
     )
-    return encode_objects(found, TensorLabels())
+    return encode_detection_boxes(found, TensorLabels())
 
 
 def plain(rows, label):

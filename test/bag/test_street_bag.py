@@ -15,7 +15,7 @@ from tiny_bev_ros.bag import street_bag
 from tiny_bev_ros.bag.cameras import BagCamera, find_camera, find_pose
 from tiny_bev_ros.bag.reader import Bag, find_cloud_topic
 from tiny_bev_ros.messages.camera_info import decode_camera_info
-from tiny_bev_ros.messages.detection_boxes import decode_objects
+from tiny_bev_ros.messages.detections import decode_detection_boxes
 from tiny_bev_ros.messages.image import decode_image
 from tiny_bev_ros.messages.point_cloud import decode_cloud
 from tiny_bev_ros.models.camera.extrinsics import extrinsics_from_pose
@@ -41,7 +41,7 @@ def test_bag_holds_the_drive(tmp_path: Path) -> None:
         pose = ego_pose(plan_of(7), 8 * seconds)
         expected = scan(street(7).at(seconds), LIDARS['hdl64'], pose, 7 + index)
         np.testing.assert_array_equal(decode_cloud(cloud).points, expected.points)
-        found = decode_objects(deserialize_message(labels[index].data, Float32MultiArray))
+        found = decode_detection_boxes(deserialize_message(labels[index].data, Float32MultiArray))
         assert found.labels.stamp == divmod(message.time_ns, 10**9)
         seen = (
             np.bincount(

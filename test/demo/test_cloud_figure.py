@@ -6,7 +6,7 @@ import numpy as np
 
 from tiny_bev_ros.demo.cloud_figure import Overlay, draw
 from tiny_bev_ros.grid import Axis
-from tiny_bev_ros.messages.detection_boxes import ObjectList
+from tiny_bev_ros.messages.detections import DetectionBoxes
 from tiny_bev_ros.messages.tensor import BevTensor
 from tiny_bev_ros.messages.tensor_labels import TensorLabels
 
@@ -37,7 +37,7 @@ def test_everything_is_drawn_where_it_lies(tmp_path):
     assert cols.max() < 0.5
     # A car far ahead, on the left.
     boxes = np.array([[26, 7, -1, 4, 2, 1.5, 0.3]], np.float32)
-    found = ObjectList(boxes, np.array([0.9], np.float32), ['vehicle'], LABELS)
+    found = DetectionBoxes(boxes, np.array([0.9], np.float32), ['vehicle'], LABELS)
     for overlay in (Overlay(objects=found), Overlay(labels=boxes)):
         rows, cols = differs(bare, picture(tmp_path, overlay))
         upper = rows < 0.5

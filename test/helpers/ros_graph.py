@@ -64,6 +64,7 @@ class RosGraph:
             text = str(value).lower() if isinstance(value, bool) else str(value)
             arguments += ('-p', f'{name.replace("__", ".")}:={text}')
         process = kind(executable, list(arguments), self.folder / f'{executable}.log')
+        process.watch(self.node)
         self.processes[executable] = process
         return process
 

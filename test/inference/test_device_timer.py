@@ -11,7 +11,7 @@ import torch
 from acted_machine import Machine
 
 from tiny_bev_ros.inference.device_timer import timestamp_on
-from tiny_bev_ros.runtime.frame_times import FrameTimes
+from tiny_bev_ros.runtime.stats import FrameTimes
 
 CPU, CUDA = torch.device('cpu'), torch.device('cuda', 0)
 
@@ -30,7 +30,7 @@ def test_stages_on_cuda_are_timed_by_the_device_and_read_once(acted: Machine):
             launch(count)
     assert list(times.stages_ms) == ['wait']
     assert not acted.waits
-    times.settle()
+    times.synchronize()
     del times.stages_ms['wait']
     # A launch of the acted device takes a microsecond.
     assert {name: round(ms * 1000) for name, ms in times.stages_ms.items()} == {
@@ -38,7 +38,7 @@ def test_stages_on_cuda_are_timed_by_the_device_and_read_once(acted: Machine):
         'backbone': 45,
     }
     assert acted.waits == {'event': 1}
-    times.settle()
+    times.synchronize()
     assert acted.waits == {'event': 1}
 
 
@@ -47,7 +47,7 @@ def test_nobody_waits_where_results_were_copied_anyway(acted: Machine):
     with times.stage('heads', partial(timestamp_on, CUDA)):
         result = launch(7)
     result.cpu()
-    times.settle()
+    times.synchronize()
     assert acted.waits == {'to host': 1}
     assert round(times.stages_ms['heads'] * 1000) == 7
 
@@ -61,6 +61,6 @@ def test_where_no_moment_ends_it_the_hosts_clock_counts(acted: Machine, fails: b
         now[0] += 3_000_000
         if fails:
             raise KeyError
-    times.settle()
+    times.synchronize()
     assert times.stages_ms['heads'] == 3.0
     assert not acted.waits

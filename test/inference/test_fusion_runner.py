@@ -71,7 +71,7 @@ def test_a_camera_that_sees_nothing_of_the_map_is_named():
     assert make('global').blind(GRID, [back]) == ()
     fused, without = _fused(runner, bev(), GRID, views)
     assert torch.equal(fused, runner(bev(), GRID, views[:1]))
-    assert [cause for cause, _ in without] == ['', 'blind']
+    assert [cause for cause, _ in without] == ['', 'not_visible']
     assert 'no cell of the map is in its image; expected' in without[1][1]
     small = FusionRunner(FuTrFusion(32, 16, 'global'), CPU, budget_bytes=1)
     same, without = _fused(small, bev(), GRID, views)

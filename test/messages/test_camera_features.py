@@ -10,15 +10,14 @@ import torch
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import Axis
-from tiny_bev_ros.messages.calibration_labels import Calibration
-from tiny_bev_ros.messages.camera_features import decode_camera_features, labels_of
+from tiny_bev_ros.messages.camera_features import camera_labels, decode_camera_features
 from tiny_bev_ros.messages.tensor import encode_tensor
-from tiny_bev_ros.messages.tensor_labels import TensorLabels
+from tiny_bev_ros.messages.tensor_labels import CameraCalibration, TensorLabels
 from tiny_bev_ros.models.camera.geometry import make_camera
 
 K = (11.3, 0.0, 7.2, 0.0, 11.3, 2.6, 0.0, 0.0, 1.0)
 D = (-0.3, 0.1, 0.001, -0.002, 0.01)
-LABELS = TensorLabels((5, 6), 'cam', calibration=Calibration(K, D))
+LABELS = TensorLabels((5, 6), 'cam', calibration=CameraCalibration(K, D))
 
 
 def features(batch: int = 1, channels: int = 4) -> np.ndarray:
@@ -33,13 +32,13 @@ def decode(array: np.ndarray, labels: TensorLabels):
 def test_a_camera_and_what_it_sees_come_back(lens):
     mount = [[0, -1, 0, 0.1], [0, 0, -1, 0.2], [1, 0, 0, 0.3], [0, 0, 0, 1]]
     camera = make_camera(K, mount, (15, 6), lens, 'rational_polynomial')
-    read = decode(features(), labels_of(camera, (5, 6), 'cam'))
+    read = decode(features(), camera_labels(camera, (5, 6), 'cam'))
     assert (read.stamp, read.frame_id) == ((5, 6), 'cam')
     np.testing.assert_array_equal(read.tensor, features())
     assert read.camera.size == (15, 6)
     assert torch.equal(read.camera.intrinsics, camera.intrinsics)
     assert torch.equal(read.camera.distortion, camera.distortion)
-    # Where the camera is mounted is not in the message.
+    # The message does not contain the extrinsics.
     assert torch.equal(read.camera.extrinsics, torch.eye(4, dtype=torch.float64))
 
 
@@ -53,10 +52,10 @@ def test_a_camera_and_what_it_sees_come_back(lens):
         (features(1, 5), LABELS, 'size is 5 channels; expected 4'),
         (
             features(),
-            dataclasses.replace(LABELS, calibration=Calibration((0.0,) * 9)),
+            dataclasses.replace(LABELS, calibration=CameraCalibration((0.0,) * 9)),
             'k is all zeros',
         ),
-        # Somebody's map on the topic.
+        # BEV features on the topic, by mistake.
         (features(), TensorLabels((1, 0), 'm', Axis(0, 1), Axis(0, 1)), 'has no k'),
     ],
 )

@@ -55,22 +55,22 @@ def test_a_rational_lens():
     assert camera.distortion.tolist() == lens
 
 
-def test_a_region_and_binning_show_a_place_where_the_image_shows_it():
-    """The middle of a block of 2 x 3 pixels of the region is one pixel of what is sent."""
+def test_a_roi_and_binning_project_a_point_to_its_pixel():
+    """A block of 2 x 3 pixels of the region of interest is one pixel of the image."""
     roi = RegionOfInterest(x_offset=100, y_offset=30, width=601, height=301)
     whole, part = info(), info(roi=roi, binning_x=2, binning_y=3)
-    place = torch.tensor([[0.3, -0.2, 5.0]], dtype=torch.float64)
-    seen, _ = decode_camera_info(whole).project(place)
+    point = torch.tensor([[0.3, -0.2, 5.0]], dtype=torch.float64)
+    pixel, _ = decode_camera_info(whole).project(point)
     camera = decode_camera_info(part)
-    again, _ = camera.project(place)
+    again, _ = camera.project(point)
     assert camera.size == (300, 100)
-    column, row = ((seen - torch.tensor([100, 30])) / torch.tensor([2, 3])).flatten().tolist()
-    # A pixel's middle lies half its width from its edge, of large ones and of small ones.
+    column, row = ((pixel - torch.tensor([100, 30])) / torch.tensor([2, 3])).flatten().tolist()
+    # The centre of a pixel lies half its width from its edge, whatever its size.
     assert again[0, 0].item() == pytest.approx(column + 0.25 - 0.5)
     assert again[0, 1].item() == pytest.approx(row + 1 / 6 - 0.5)
 
 
-def test_binning_of_one_and_a_region_of_everything_change_nothing():
+def test_binning_of_one_and_a_full_roi_change_nothing():
     everything = RegionOfInterest(width=1242, height=375)
     camera = decode_camera_info(info(binning_x=1, binning_y=1, roi=everything))
     assert camera.size == (1242, 375)

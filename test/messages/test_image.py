@@ -11,7 +11,7 @@ from sensor_msgs.msg import Image
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.messages.image import decode_image, encode_image
 
-# What stands for red, green and blue in a pixel of each encoding.
+# Indices of red, green and blue in a pixel, by encoding.
 CHANNELS = {
     'rgb8': [0, 1, 2],
     'bgr8': [2, 1, 0],
@@ -25,7 +25,7 @@ CHANNELS = {
 SIZES = {'rgb8': 3, 'bgr8': 3, 'rgba8': 4, 'bgra8': 4, 'mono8': 1, '8UC3': 3, '8UC4': 4, '8UC1': 1}
 
 
-def picture(height=3, width=5) -> np.ndarray:
+def pixels(height=3, width=5) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
 
 
@@ -59,7 +59,7 @@ def pixel_by_pixel(msg) -> list:
 
 
 def test_encoded_message():
-    rgb = picture()
+    rgb = pixels()
     msg = encode_image(rgb, (12, 345), 'bev')
     assert (msg.height, msg.width, msg.step) == (3, 5, 15)
     assert (msg.encoding, msg.is_bigendian) == ('rgb8', 0)
@@ -70,7 +70,7 @@ def test_encoded_message():
 
 @pytest.mark.parametrize('view', [np.s_[:], np.s_[::-1, ::-1], np.s_[:, ::2]])
 def test_round_trip(view):
-    rgb = picture()[view]
+    rgb = pixels()[view]
     decoded = decode_image(encode_image(rgb, (0, 0), ''))
     assert decoded.dtype == np.uint8
     np.testing.assert_array_equal(decoded, rgb)

@@ -38,7 +38,7 @@ def message(encoding: str = 'float32', **changes: Any):
     ('encoding', 'message_type'),
     [('float32', Float32MultiArray), ('float16', UInt8MultiArray)],
 )
-def test_layout_on_the_wire(encoding: str, message_type: type):
+def test_message_layout(encoding: str, message_type: type):
     msg = message(encoding)
     assert type(msg) is message_type
     bytes_each = 1 if encoding == 'float32' else 2
@@ -107,12 +107,12 @@ def test_the_last_cell_of_the_largest_canvas(encoding: str):
 
 
 @pytest.mark.parametrize('encoding', ['float32', 'float16'])
-@pytest.mark.parametrize('place', [(-1, 0), (0, -3), (CANVAS[0], 0), (0, CANVAS[1])])
-def test_the_encoder_refuses_cells_that_are_not_on_the_map(place: tuple[int, int], encoding: str):
+@pytest.mark.parametrize('cell', [(-1, 0), (0, -3), (CANVAS[0], 0), (0, CANVAS[1])])
+def test_the_encoder_refuses_cells_outside_of_the_canvas(cell: tuple[int, int], encoding: str):
     features, cells = some()
     cells = torch.as_tensor(cells).clone()
-    cells[-1] = torch.tensor(place)
-    with pytest.raises(TinyBevError, match=f'row {place[0]}, column {place[1]} at pillar'):
+    cells[-1] = torch.tensor(cell)
+    with pytest.raises(TinyBevError, match=f'row {cell[0]}, column {cell[1]} at pillar'):
         encode_pillars(features, cells, CANVAS, LABELS, encoding)
     with pytest.raises(TinyBevError, match=r'cells dtype is .*float32; expected int64'):
         encode_pillars(features, cells.float(), CANVAS, LABELS, encoding)
@@ -139,7 +139,7 @@ def set_value(index: int, value: float):
     return change
 
 
-def same_place(msg) -> None:
+def same_cell(msg) -> None:
     msg.data[6:8] = msg.data[0:2]
 
 
@@ -159,7 +159,7 @@ def set_dim(index: int, name: str, value: Any):
         (set_value(0, 3e38), r'row 3e\+38'),
         (set_value(13, float('nan')), r'data holds nan at pillar 2, channel 1'),
         (set_value(15, float('inf')), r'data holds inf at pillar 2, channel 3'),
-        (same_place, r'data holds row \d+, column \d+ more than once'),
+        (same_cell, r'data holds row \d+, column \d+ more than once'),
         (set_dim(0, 'label', 'batch'), r"expected each of \['pillar'"),
         (set_dim(0, 'label', ''), r'once$'),
         (set_dim(2, 'label', 'height'), r"'height', without cells; expected cells, a whole"),
@@ -198,7 +198,7 @@ def test_a_place_without_features_is_refused():
 def test_the_dense_pseudo_image_counts_for_the_limit():
     need = CANVAS[0] * CANVAS[1] * 4 * 4
     assert decode_pillars(message(), max_bytes=need).canvas == CANVAS
-    with pytest.raises(TinyBevError, match=f'{need} bytes when laid out; expected at most'):
+    with pytest.raises(TinyBevError, match=f'channels has {need} bytes; expected at most'):
         decode_pillars(message(), max_bytes=need - 1)
 
 

@@ -66,7 +66,7 @@ def changed(msg, **changes):
 
 
 def with_data(msg, data) -> SimpleNamespace:
-    """The same cloud with data that rclpy's own message would convert."""
+    """Returns a copy of the cloud with data that a message of rclpy would convert."""
     names = [name.lstrip('_') for name in PointCloud2.get_fields_and_field_types()]
     return SimpleNamespace(**{name: getattr(msg, name) for name in names} | {'data': data})
 
@@ -175,7 +175,7 @@ def test_all_points_can_be_dropped():
     assert cloud.dropped == 7
 
 
-def test_what_float32_cannot_hold_is_dropped():
+def test_values_beyond_float32_are_dropped():
     fields = [('x', 0, F8), ('y', 8, F8), ('z', 16, F8)]
     msg = message(fields, [[(1e300, 0, 0), (0.1, 2, 3), (0, -1e39, 0)]])
     cloud = decode_cloud(msg)
@@ -183,7 +183,7 @@ def test_what_float32_cannot_hold_is_dropped():
     np.testing.assert_array_equal(cloud.points, np.float32([[0.1, 2, 3, 0]]))
 
 
-# --- what is said of a cloud and not true --------------------------------------------------
+# --- wrong statements of a message --------------------------------------------------------
 
 
 @pytest.mark.parametrize('bad', [math.nan, math.inf])
@@ -196,23 +196,22 @@ def test_an_intensity_of_nothing_but_nan_is_taken_as_missing(bad):
     expected[:, 3] = 0
     np.testing.assert_array_equal(cloud.points, expected)
     assert cloud.dropped == 1
-    (doubt,) = cloud.doubts
-    assert doubt.startswith('intensity is NaN or infinite in all points; expected finite numbers')
+    (note,) = cloud.notes
+    assert note.startswith('intensity is NaN or infinite in all points; expected finite numbers')
     with pytest.raises(TinyBevError, match='intensity is NaN or infinite in all points'):
         decode_cloud(encode_cloud(points, (0, 0), ''), CloudOptions(missing_intensity='error'))
 
 
-def test_data_that_are_more_than_the_sizes_say_are_doubted():
+def test_surplus_data_are_noted():
     msg = encode_cloud(random_points(), (0, 0), '')
-    assert decode_cloud(msg).doubts == ()
+    assert decode_cloud(msg).notes == ()
     half = decode_cloud(changed(msg, width=25, row_step=400))
     assert len(half.points) == 25
-    assert half.doubts == (
-        'data has 800 bytes; expected 400 (height 1, width 25, row_step 400), '
-        'the rest is not read',
+    assert half.notes == (
+        'data has 800 bytes; expected 400 (height 1, width 25, row_step 400), the rest is ignored',
     )
-    (doubt,) = decode_cloud(changed(msg, height=0)).doubts
-    assert 'data has 800 bytes; expected 0' in doubt
+    (note,) = decode_cloud(changed(msg, height=0)).notes
+    assert 'data has 800 bytes; expected 0' in note
 
 
 @pytest.mark.parametrize('datatype', [F4, F8])
@@ -223,7 +222,7 @@ def test_the_origin_is_subtracted_before_digits_are_lost(datatype):
     origin = (8192.0, -4096.0) if datatype == F4 else (500000.0, 4600000.0)
     far = near.astype(np.float64) + np.array([*origin, 0])
     points = decode_cloud(message(fields, [far.tolist()]), origin=origin).points
-    # float32 itself has steps of a millimetre there.
+    # float32 has steps of a millimetre there.
     np.testing.assert_allclose(points[:, :3], near, atol=6e-4 if datatype == F4 else 1e-6)
 
 
@@ -388,7 +387,7 @@ def test_doubled_field_that_is_not_needed_is_no_matter():
         ('rgb', 2**32 - 1, F8, 2**32 - 1),
     ],
 )
-def test_a_field_that_nobody_needs_may_be_anything(spare):
+def test_an_unused_field_may_be_anything(spare):
     expected = decode_cloud(GOOD).points
     np.testing.assert_array_equal(decode_cloud(with_fields(*XYZI, spare)).points, expected)
     np.testing.assert_array_equal(decode_cloud(with_fields(spare, *XYZI)).points, expected)
@@ -444,7 +443,7 @@ def layouts(draw):
 def value(code: int) -> st.SearchStrategy:
     if code in (F4, F8):
         return st.one_of(
-            # Of much smaller ones nobody could tell in which byte order they are.
+            # Much smaller values give no evidence of their byte order.
             st.floats(2**-10, 1e4, width=32 if code == F4 else 64),
             st.floats(-1e4, -(2**-10), width=32 if code == F4 else 64),
             st.sampled_from([math.nan, math.inf, -math.inf, 0.0, -0.0]),

@@ -103,7 +103,7 @@ def test_every_layout_is_read_bit_exactly(zoo, layouts, truth):
         assert cloud.points.shape == expected.shape, layout
         assert cloud.points.tobytes() == expected.tobytes(), layout
         assert cloud.dropped == (400 if layout in DROPPED else 0), layout
-        assert cloud.doubts == (), layout
+        assert cloud.notes == (), layout
 
 
 def test_every_malformed_cloud_is_refused(zoo):

@@ -15,8 +15,7 @@ from std_msgs.msg import Float32MultiArray, MultiArrayDimension, MultiArrayLayou
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import Axis
-from tiny_bev_ros.messages.calibration_labels import Calibration
-from tiny_bev_ros.messages.detection_boxes import encode_objects
+from tiny_bev_ros.messages.detections import encode_detection_boxes
 from tiny_bev_ros.messages.pillar_tensor import encode_pillars
 from tiny_bev_ros.messages.tensor import (
     MESSAGE_TYPES,
@@ -25,6 +24,7 @@ from tiny_bev_ros.messages.tensor import (
     decode_tensor,
     encode_tensor,
 )
+from tiny_bev_ros.messages.tensor_labels import CameraCalibration
 from tiny_bev_ros.models.heads.detection import Detections
 
 LABELS = TensorLabels((1700000000, 5), 'lidar', Axis(-2.0, 0.5), Axis(0.0, 0.25))
@@ -214,7 +214,7 @@ def test_labels_decide_the_order():
 
 
 def test_offset_and_padding():
-    # Rows of 4 in 6, channels of 3 rows and a gap of 5, three values before it all.
+    # Rows of 4 in 6, channels of 3 rows and a gap of 5, after three unused values.
     data = np.full(3 + 2 * 23, np.nan, np.float32)
     for c, h, w in np.ndindex(2, 3, 4):
         data[3 + 23 * c + 6 * h + w] = 100 * c + 10 * h + w
@@ -322,7 +322,7 @@ def test_refused_layouts(changes, message):
 
 
 def test_negative_fields_are_refused():
-    # ROS cannot send them; a message made by hand can hold them.
+    # ROS cannot send them, but a message made by hand can hold them.
     msg = plain(ramp(24), (2, 3, 4))
     good = [SimpleNamespace(label='', size=size, stride=0) for size in (2, 3, 4)]
     for dims, offset, message in (
@@ -362,7 +362,7 @@ def test_largest_allowed_size():
 @pytest.mark.parametrize('value', [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize('place', [(0, 0, 0, 0), (0, 1, 300, 17), (0, 1, 511, 511)])
 def test_decoder_refuses_what_is_not_finite(encoding, value, place):
-    # Larger than one chunk of the check, so that every path of it is taken.
+    # Larger than one chunk of the check, so that each of its branches runs.
     msg = encode_tensor(np.zeros((1, 2, 512, 512), np.float32), LABELS, encoding)
     decode_tensor(msg)
     values = np.frombuffer(msg.data, encoding).reshape(1, 2, 512, 512)
@@ -421,12 +421,12 @@ def test_dump_of_the_document():
     places = torch.stack([torch.arange(7000) // 432, torch.arange(7000) % 432], 1)
     message = encode_pillars(torch.zeros(7000, 64), places, (496, 432), finer)
     assert dumped_dims(pillars) == dims_of(message)
-    calibration = Calibration((90.2, 0, 75.7, 0, 90.2, 21.1, 0, 0, 1))
+    calibration = CameraCalibration((90.2, 0, 75.7, 0, 90.2, 21.1, 0, 0, 1))
     seen = TensorLabels(labels.stamp, 'cam_left', calibration=calibration)
     seen_array = np.broadcast_to(np.float32(0), (1, 64, 48, 150))
     assert dumped_dims(camera) == dims_of(encode_tensor(seen_array, seen))
     found = Detections(torch.zeros(2, 7), torch.zeros(2), torch.zeros(2, dtype=torch.long))
-    assert dumped_dims(objects) == dims_of(encode_objects(found, labels))
+    assert dumped_dims(objects) == dims_of(encode_detection_boxes(found, labels))
 
 
 def dumped_dims(text: str) -> list[tuple[str, int, int]]:
@@ -438,7 +438,7 @@ def test_a_float16_with_an_odd_step_along_a_single_batch_is_for_pytorch_as_well(
     message = encode_tensor(ramp(1, 2, 1, 3), TensorLabels(), 'float16')
     wanted = decode_tensor(message).array.copy()
     dims = message.layout.dim
-    # A byte is left out at the end of the only batch.
+    # One byte is missing at the end of the only batch.
     dims[0].stride += 1
     dims[1].stride += 1
     message.data.append(0)

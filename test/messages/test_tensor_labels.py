@@ -8,12 +8,12 @@ import pytest
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import Axis
-from tiny_bev_ros.messages.calibration_labels import Calibration
+from tiny_bev_ros.messages.label_parser import parse_labels, parse_pillar_labels
 from tiny_bev_ros.messages.tensor_labels import (
+    CameraCalibration,
     TensorLabels,
-    parse_labels,
-    parse_pillar_labels,
-    write_labels,
+    format_labels,
+    grid_from_labels,
 )
 
 FULL = TensorLabels((1700000000, 5), 'map 1;=%ü', Axis(-39.68, 0.16), Axis(0.0, 1 / 3))
@@ -29,7 +29,7 @@ def parse_one(index: int, text: str) -> TensorLabels:
 
 
 def test_written_text_is_the_documented_one():
-    assert write_labels(FULL) == [
+    assert format_labels(FULL) == [
         'batch;stamp=1700000000.000000005;frame_id=map%201%3B%3D%25%C3%BC',
         'channel',
         'height;origin=-39.68;step=0.16',
@@ -38,7 +38,7 @@ def test_written_text_is_the_documented_one():
 
 
 def test_what_is_not_known_is_left_out():
-    assert write_labels(TensorLabels()) == PLAIN
+    assert format_labels(TensorLabels()) == PLAIN
     assert parse_labels(PLAIN) == (PLAIN, TensorLabels())
 
 
@@ -51,26 +51,26 @@ def test_what_is_not_known_is_left_out():
         TensorLabels(frame_id='/robot_1/lidar+front\n\t\0'),
         TensorLabels(x_axis=Axis(1e300, 5e-324)),
         TensorLabels(y_axis=Axis(-0.1 - 0.2, math.pi)),
-        TensorLabels((1, 2), 'camera', calibration=Calibration(K)),
-        TensorLabels(calibration=Calibration(K, D)),
+        TensorLabels((1, 2), 'camera', calibration=CameraCalibration(K)),
+        TensorLabels(calibration=CameraCalibration(K, D)),
     ],
 )
 def test_round_trip(labels):
-    assert parse_labels(write_labels(labels)) == (PLAIN, labels)
+    assert parse_labels(format_labels(labels)) == (PLAIN, labels)
 
 
 def test_written_calibration_is_the_documented_one():
-    labels = TensorLabels((1, 0), 'camera', calibration=Calibration(K, D))
-    assert write_labels(labels) == [
+    labels = TensorLabels((1, 0), 'camera', calibration=CameraCalibration(K, D))
+    assert format_labels(labels) == [
         'batch;stamp=1.000000000;frame_id=camera;k=90.5,0.0,79.75,0.0,90.5,29.75,0.0,0.0,1.0;'
         'd=-0.3,0.1,1e-05,0.0,-0.02',
         *PLAIN[1:],
     ]
-    assert 'd=' not in write_labels(TensorLabels(calibration=Calibration(K)))[0]
+    assert 'd=' not in format_labels(TensorLabels(calibration=CameraCalibration(K)))[0]
 
 
 def test_usual_frames_stay_readable():
-    label = write_labels(TensorLabels(frame_id='robot_1/velo+dyne-2.0:a'))[0]
+    label = format_labels(TensorLabels(frame_id='robot_1/velo+dyne-2.0:a'))[0]
     assert label == 'batch;frame_id=robot_1/velo+dyne-2.0:a'
 
 
@@ -222,7 +222,7 @@ def test_refused_stamps(stamp):
 )
 def test_refused_calibrations(k, d, reason):
     with pytest.raises(TinyBevError, match=re.escape(reason)):
-        Calibration(k, d)
+        CameraCalibration(k, d)
 
 
 def test_refused_frame():
@@ -241,7 +241,7 @@ PILLAR_TEXTS = [
 
 
 def test_labels_of_pillars():
-    assert write_labels(FULL, (496, 432)) == PILLAR_TEXTS
+    assert format_labels(FULL, (496, 432)) == PILLAR_TEXTS
     names, labels, canvas = parse_pillar_labels(PILLAR_TEXTS)
     assert names == ['pillar', 'channel', 'height', 'width']
     assert (labels, canvas) == (FULL, (496, 432))
@@ -274,4 +274,12 @@ def test_a_coarser_map():
         FULL.stamp, FULL.frame_id, Axis(-39.68, 0.32), Axis(0.0, 2 * (1 / 3))
     )
     assert TensorLabels((1, 2)).strided(2) == TensorLabels((1, 2))
-    assert TensorLabels(calibration=Calibration(K)).strided(2) == TensorLabels()
+    assert TensorLabels(calibration=CameraCalibration(K)).strided(2) == TensorLabels()
+
+
+def test_grid_of_labels():
+    labels = TensorLabels(y_axis=Axis(-3.0, 0.5), x_axis=Axis(1.0, 0.5))
+    grid = grid_from_labels(labels, (12, 8))
+    assert (grid.x_range, grid.y_range, grid.cell) == ((1.0, 5.0), (-3.0, 3.0), 0.5)
+    with pytest.raises(TinyBevError, match='square'):
+        grid_from_labels(TensorLabels(y_axis=Axis(0, 1), x_axis=Axis(0, 2)), (1, 1))

@@ -21,11 +21,11 @@ from std_msgs.msg import Float32MultiArray, MultiArrayDimension, MultiArrayLayou
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import Axis
-from tiny_bev_ros.messages.calibration_labels import Calibration
 from tiny_bev_ros.messages.tensor import TensorLabels, decode_tensor, encode_tensor
+from tiny_bev_ros.messages.tensor_labels import CameraCalibration
 
-# Derandomised: a change that breaks nothing must not turn the CI red by luck. Examples are
-# many enough for each kind of mutation to be met in every place.
+# Derandomized: a correct change must not fail CI by chance. The number of examples suffices for
+# each kind of mutation in every position.
 ROUND_TRIPS = settings(deadline=None, derandomize=True, max_examples=250, database=None)
 MUTATIONS = settings(deadline=None, derandomize=True, max_examples=2000, database=None)
 
@@ -43,7 +43,7 @@ finite = st.floats(allow_nan=False, allow_infinity=False)
 axes = st.builds(Axis, finite, st.floats(0, exclude_min=True, allow_infinity=False))
 frames = st.text(st.characters(exclude_categories=['Cs']), max_size=12)
 calibrations = st.builds(
-    Calibration, st.tuples(*[finite] * 9), st.just((0.0,) * 5) | st.tuples(*[finite] * 5)
+    CameraCalibration, st.tuples(*[finite] * 9), st.just((0.0,) * 5) | st.tuples(*[finite] * 5)
 )
 labels_of_tensors = st.builds(
     TensorLabels,
@@ -100,7 +100,7 @@ def foreign_messages(draw):
             labels = TensorLabels(None, None, labels.y_axis, labels.x_axis)
         for dim in encode_tensor(array, labels).layout.dim:
             name, *pairs = dim.label.split(';')
-            # The order of pairs says nothing, and keys of tomorrow may stand between them.
+            # The order of pairs is irrelevant, and unknown keys may stand between them.
             pairs = draw(st.permutations([*pairs, *draw(st.sampled_from([[], ['new=1%20x']]))]))
             texts[name] = ';'.join([draw(st.sampled_from(ALIASES[name])), *pairs])
     order = [NAMES.index(name) for name in names]
@@ -116,7 +116,7 @@ def foreign_messages(draw):
         strides.insert(0, below)
     offset = draw(st.integers(0, 3))
 
-    # What lies between the values is NaN (or 0xff): it must not be looked at.
+    # Elements between the values are NaN (or 0xff): they must not be read.
     typecode, filler = ('f', math.nan) if encoding == 'float32' else ('B', 255)
     data = pyarray.array(typecode, [filler]) * (offset + strides[0])
     for index in np.ndindex(*wire.shape):

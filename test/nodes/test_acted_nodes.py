@@ -16,7 +16,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Float32MultiArray
 from test_bev_node import NODES, ONE_CAMERA, SMALL, SUCCESS, Bench, K, until, values_of
 
-from tiny_bev_ros.messages.camera_features import labels_of
+from tiny_bev_ros.messages.camera_features import camera_labels
 from tiny_bev_ros.messages.image import encode_image
 from tiny_bev_ros.messages.tensor import encode_tensor
 from tiny_bev_ros.models import make_camera
@@ -26,7 +26,7 @@ from tiny_bev_ros.nodes.bev_node import BevNode
 from tiny_bev_ros.nodes.debug_publisher import DebugPublisher
 from tiny_bev_ros.nodes.fusion_node import FusionNode
 from tiny_bev_ros.nodes.pipeline_node import PipelineNode
-from tiny_bev_ros.runtime.frame_times import FrameTimes
+from tiny_bev_ros.runtime.stats import FrameTimes
 
 NAMES = ('auto', 'cuda', 'cuda:0')
 CUDA = torch.device('cuda', 0)
@@ -66,7 +66,9 @@ def camera_of(made: Bench) -> Callable[[int], None]:
         small = make_camera(
             [5.0, 0.0, 2.0, 0.0, 5.0, 1.0, 0.0, 0.0, 1.0], IDENTITY_EXTRINSICS, (5, 3)
         )
-        return lambda seconds: features(encode_tensor(seen, labels_of(small, (seconds, 0), 'cam')))
+        return lambda seconds: features(
+            encode_tensor(seen, camera_labels(small, (seconds, 0), 'cam'))
+        )
     if not isinstance(made.node, PipelineNode):
         return lambda seconds: None
     info, image = publisher(CameraInfo, 'camera_info'), publisher(Image, 'image')

@@ -10,8 +10,10 @@ import threading
 import time
 import types
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock, Mock
 
 import numpy as np
 import pytest
@@ -27,12 +29,13 @@ from rclpy.parameter import Parameter as RosParameter
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Float32MultiArray, Float64
 
+from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import Axis
 from tiny_bev_ros.inference.backbone_runner import BackboneRunner
 from tiny_bev_ros.inference.fusion_runner import FusionRunner
 from tiny_bev_ros.inference.memory import NotEnoughMemoryError
-from tiny_bev_ros.messages.camera_features import labels_of
-from tiny_bev_ros.messages.detection_boxes import decode_objects
+from tiny_bev_ros.messages.camera_features import camera_labels
+from tiny_bev_ros.messages.detections import decode_detection_boxes
 from tiny_bev_ros.messages.image import encode_image
 from tiny_bev_ros.messages.point_cloud import encode_cloud
 from tiny_bev_ros.messages.tensor import TensorLabels, decode_tensor, encode_tensor
@@ -49,7 +52,7 @@ from tiny_bev_ros.nodes.fusion_node import FusionNode
 from tiny_bev_ros.nodes.heads_node import HeadsNode
 from tiny_bev_ros.nodes.pfn_node import PfnNode
 from tiny_bev_ros.nodes.pipeline_node import PipelineNode
-from tiny_bev_ros.runtime.malloc import trim_malloc
+from tiny_bev_ros.runtime.process import trim_malloc
 from tiny_bev_ros.runtime.staleness import NO_CLOCK
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
@@ -134,14 +137,14 @@ class Bench:
             time.sleep(0.05)
             for result in list(self.results):
                 if self.is_list:
-                    found = decode_objects(result)
+                    found = decode_detection_boxes(result)
                     if found.labels.stamp == (seconds, self.calls):
                         return found.boxes
                     continue
                 tensor = decode_tensor(result)
                 if tensor.labels.stamp == (seconds, self.calls):
                     return tensor.array
-        pytest.fail(f'no result; {self.node.state}, {self.node.fault}, {self.node.tally}')
+        pytest.fail(f'no result; {self.node.state}, {self.node.fault}, {self.node.stats}')
 
     def change(self, **values: Any) -> str:
         """Sets parameters, `a__b` for a.b; '' or why not."""
@@ -291,7 +294,7 @@ def test_a_bug_in_a_frame_is_counted_and_the_next_one_is_worked_on(bench, monkey
     with monkeypatch.context() as patch:
         patch.setattr(BackboneRunner, 'from_checked', lambda *_: 1 / 0)
         made.publisher.publish(made.message(2))
-        until(lambda: made.node.tally.dropped['failed'] == 1)
+        until(lambda: made.node.stats.dropped['failed'] == 1)
     made.frame(3)
     assert made.node.state == 'active'
     level = made.node.telemetry.status().level
@@ -354,7 +357,7 @@ def test_one_input_that_is_too_large_is_refused_and_changes_nothing(bench, monke
     with monkeypatch.context() as patch:
         patch.setattr(BackboneRunner, 'from_checked', out_of_memory)
         made.publisher.publish(made.message(2))
-        until(lambda: made.node.tally.dropped['rejected'] == 1)
+        until(lambda: made.node.stats.dropped['rejected'] == 1)
     made.frame(3)
     assert made.node.state == 'active'
     assert values_of(made.node)['when memory was short'] == 'nothing'
@@ -370,7 +373,7 @@ def test_a_fusion_for_which_memory_is_short_lets_the_map_pass(bench, monkeypatch
     small = make_camera([5.0, 0.0, 2.0, 0.0, 5.0, 1.0, 0.0, 0.0, 1.0], IDENTITY_EXTRINSICS, (5, 3))
 
     def fused(seconds: int) -> np.ndarray:
-        camera.publish(encode_tensor(seen, labels_of(small, (seconds, 0), 'cam')))
+        camera.publish(encode_tensor(seen, camera_labels(small, (seconds, 0), 'cam')))
         time.sleep(0.2)
         return made.frame(seconds)
 
@@ -465,7 +468,7 @@ def test_precision_encoding_and_region_change_between_frames(bench, monkeypatch)
     assert made.change(backbone__precision='float32', output_roi__x_range=[4.0, 8.0]) == ''
     part = made.frame(3, seed=1)
     assert np.abs(part - whole[..., 4:8]).max() < 1e-4
-    assert 'expected part of the map' in made.change(
+    assert 'expected an overlap with the grid' in made.change(
         output_roi__x_range=[100.0, 200.0], output_encoding='float16'
     )
     assert node.values['output_encoding'] == 'float32'
@@ -482,10 +485,10 @@ def test_input_of_another_time_is_dropped_and_counted(bench):
         message.header.stamp.sec, message.header.stamp.nanosec = int(stamp), 0
         made.publisher.publish(message)
         time.sleep(0.2)
-    tally = made.node.tally
-    until(lambda: tally.pending == 0)
-    assert (tally.dropped['stale'], tally.dropped['future'], tally.published) == (1, 1, 1)
-    assert tally.backwards == 1
+    stats = made.node.stats
+    until(lambda: stats.pending == 0)
+    assert (stats.dropped['stale'], stats.dropped['future'], stats.published) == (1, 1, 1)
+    assert stats.time_jumps == 1
 
 
 def test_without_a_clock_there_is_no_age_and_it_is_told_why(bench):
@@ -583,7 +586,7 @@ def test_each_transition_is_told_in_a_line(bench, capfd):
     wanted = [
         'configured: on cpu, grid of 32 x 32 cells, float32, sparsity auto',
         f'active, waiting for {topic} (sensor_msgs/msg/PointCloud2)',
-        f'{topic}: the first message came',
+        f'{topic}: first message received',
         'deactivated',
         'cleaned up',
         'shut down',
@@ -601,7 +604,7 @@ def test_each_transition_is_told_in_a_line(bench, capfd):
 def test_an_active_node_says_all_that_it_waits_for(bench, node_class, topics):
     node = bench(node_class).node
     assert node.start()
-    sources = {source.partition(' ')[0] for source in node._input.sources}
+    sources = {source.partition(' ')[0] for source in node._sources}
     assert sources == {f'{node.get_namespace()}/{topic}' for topic in topics}
 
 
@@ -663,3 +666,20 @@ def test_many_lives_leak_nothing(bench, node_class):
     # To the last one, while memory grows and shrinks by itself.
     assert tensors_and_networks() == before[3]
     assert memory < before[0] * 1.02 + 2, (before[0], memory)
+
+
+def test_all_inputs_end_in_order_even_where_one_fails():
+    ended: list[str] = []
+
+    def end(name: str) -> None:
+        ended.append(name)
+        if name == 'b':
+            raise TinyBevError('b hangs')
+
+    node = MagicMock()
+    node._inputs = [Mock(destroy=partial(end, name)) for name in 'abc']
+    node._outputs = [Mock(withdraw=partial(end, 'output'))]
+    with pytest.raises(TinyBevError, match='b hangs'):
+        BevNode._deactivate(node)
+    assert ended == [*'abc', 'output']
+    assert node._inputs == []

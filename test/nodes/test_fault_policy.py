@@ -72,10 +72,10 @@ class Made:
 
     def cloud(self) -> None:
         """Is worked on when this returns."""
-        tally = self.node.tally
-        (_, clouds) = self.node._input._inputs
+        stats = self.node.stats
+        (_, clouds) = self.node._inputs
         clouds._receive(cloud_message())
-        self.until(lambda: tally.pending == 0)
+        self.until(lambda: stats.pending == 0)
 
     def until(self, done: Callable[[], bool]) -> None:
         end = time.monotonic() + 30
@@ -127,12 +127,12 @@ def test_an_error_of_the_device_leads_through_error_processing_at_once(
     node = made.node
     assert node.start()
     made.cloud()
-    assert node.tally.published == 1
+    assert node.stats.published == 1
     with monkeypatch.context() as patch:
         patch.setattr(where, name, failing(kind(NO_IMAGE)))
         made.cloud()
         made.until(lambda: node.state == 'unconfigured')
-    assert node.tally.dropped['failed'] == 1
+    assert node.stats.dropped['failed'] == 1
     assert NO_IMAGE in node.fault
     status = node.telemetry.status()
     assert status.level == b'\x02'
@@ -140,7 +140,7 @@ def test_an_error_of_the_device_leads_through_error_processing_at_once(
     assert not node.lost
     assert node.start()
     made.cloud()
-    assert node.tally.published == 2
+    assert node.stats.published == 2
 
 
 def test_a_device_that_is_lost_ends_the_process_after_it_was_told(made: Made, monkeypatch):

@@ -111,9 +111,9 @@ def test_changes_at_run_time(context):
     reason = change(node, bev_image__channel=128, max_age_ms=50.0)
     assert reason == 'parameter bev_image.channel is 128; expected -1 to 127'
     assert node.get_parameter('bev_image.channel').value == node.values['bev_image.channel'] == 5
-    assert node.freshness.max_age_ms == node.values['max_age_ms'] == 0
+    assert node.staleness.max_age_ms == node.values['max_age_ms'] == 0
     assert change(node, max_age_ms=50.0) == ''
-    assert node.freshness.max_age_ms == 50
+    assert node.staleness.max_age_ms == 50
     node.destroy_node()
 
 

@@ -14,10 +14,11 @@ from std_msgs.msg import Float32MultiArray, UInt8MultiArray
 
 from tiny_bev_ros.runtime.adaptive_subscription import (
     AdaptiveSubscription,
-    cannot_be_heard,
-    choose,
+    LatchedSubscription,
+    incompatible_publishers,
+    retry_create,
+    select_settings,
 )
-from tiny_bev_ros.runtime.latched_subscription import LatchedSubscription
 
 A, B = 'std_msgs/msg/Float32MultiArray', 'std_msgs/msg/UInt8MultiArray'
 
@@ -28,7 +29,7 @@ def offer(topic_type: str, reliable: bool) -> SimpleNamespace:
 
 
 @pytest.mark.parametrize(
-    ('offers', 'now', 'wanted'),
+    ('offers', 'current', 'expected'),
     [
         ([], (A, 'reliable'), (A, 'reliable')),
         ([], (B, 'best_effort'), (B, 'best_effort')),
@@ -42,16 +43,17 @@ def offer(topic_type: str, reliable: bool) -> SimpleNamespace:
         ([offer('std_msgs/msg/String', False)], (A, 'reliable'), (A, 'reliable')),
     ],
 )
-def test_choice_follows_the_publishers(offers, now, wanted):
-    assert choose(offers, (A, B), now, None) == wanted
+def test_choice_follows_the_publishers(offers, current, expected):
+    assert select_settings(offers, (A, B), current, None) == expected
 
 
 def test_a_fixed_reliability_stays():
-    assert choose([offer(B, False)], (A, B), (A, 'reliable'), 'reliable') == (B, 'reliable')
+    settings = select_settings([offer(B, False)], (A, B), (A, 'reliable'), 'reliable')
+    assert settings == (B, 'reliable')
 
 
 @pytest.mark.parametrize(
-    ('offers', 'now', 'unheard'),
+    ('offers', 'current', 'incompatible'),
     [
         ([], (A, 'reliable'), set()),
         ([offer(A, True), offer(A, False)], (A, 'best_effort'), set()),
@@ -59,12 +61,12 @@ def test_a_fixed_reliability_stays():
         ([offer(A, True), offer(B, False)], (A, 'reliable'), {B}),
     ],
 )
-def test_publishers_of_which_nothing_is_received(offers, now, unheard):
-    assert cannot_be_heard(offers, now) == unheard
+def test_incompatible_publishers(offers, current, incompatible):
+    assert incompatible_publishers(offers, current) == incompatible
 
 
 class Pair:
-    """A node that subscribes and another one, apart from all else on the machine."""
+    """A subscribing and a publishing node on a domain of their own."""
 
     def __init__(self, name: str) -> None:
         self.contexts = [rclpy.Context() for _ in range(2)]
@@ -83,7 +85,7 @@ class Pair:
         AdaptiveSubscription(self.reader, 'tensor', types, self.got.append, reliability, 1)
 
     def publish_until(self, kind: type, policy: QoSReliabilityPolicy, done: Callable) -> None:
-        """Publishes what nobody has offered yet, until the reader has noticed."""
+        """Publishes with a new publisher until the reader has noticed."""
         profile = QoSProfile(depth=1, reliability=policy)
         publisher = self.writer.create_publisher(kind, 'tensor', profile)
         end = time.monotonic() + 30
@@ -107,38 +109,38 @@ def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
 
 
 @pytest.mark.parametrize('kind', [Float32MultiArray, UInt8MultiArray])
-def test_a_driver_that_appears_later_is_heard_without_a_word_that_is_not_true(pair, capfd, kind):
+def test_a_driver_that_appears_later_is_received_without_an_untrue_warning(pair, capfd, kind):
     pair.subscribe('auto')
     pair.publish_until(kind, QoSReliabilityPolicy.BEST_EFFORT, lambda: pair.got)
-    said = capfd.readouterr().err
-    assert 'best_effort, like its publishers' in said
-    assert 'incompatible' not in said.lower()
-    assert 'WARN' not in said
+    lines = capfd.readouterr().err
+    assert 'best_effort, like its publishers' in lines
+    assert 'incompatible' not in lines.lower()
+    assert 'WARN' not in lines
 
 
-def test_a_publisher_that_a_fixed_reliability_does_not_hear_is_told(pair, capfd):
-    said: list[str] = []
+def test_a_publisher_incompatible_with_a_fixed_reliability_is_logged(pair, capfd):
+    lines: list[str] = []
 
-    def told() -> bool:
-        said.append(capfd.readouterr().err)
-        return 'of which nothing is received' in ''.join(said)
+    def warned() -> bool:
+        lines.append(capfd.readouterr().err)
+        return 'nothing is received from' in ''.join(lines)
 
     pair.subscribe('reliable')
-    pair.publish_until(Float32MultiArray, QoSReliabilityPolicy.BEST_EFFORT, told)
-    warnings = [line for line in ''.join(said).splitlines() if 'WARN' in line]
+    pair.publish_until(Float32MultiArray, QoSReliabilityPolicy.BEST_EFFORT, warned)
+    warnings = [line for line in ''.join(lines).splitlines() if 'WARN' in line]
     assert len(warnings) == 1
     assert warnings[0].endswith(
-        f'tensor has a publisher of {A}, best_effort, of which nothing is received; '
+        f'tensor: nothing is received from a publisher of {A}, best_effort; '
         f'subscribed as {A}, reliable'
     )
     assert not pair.got
 
 
-def test_only_publishers_of_its_type_decide_what_a_latched_subscription_asks_for(pair, capfd):
+def test_only_publishers_of_its_type_decide_the_durability_of_a_latched_subscription(pair, capfd):
     types = {A: Float32MultiArray}
     subscription = LatchedSubscription(pair.reader, 'tensor', types, pair.got.append, 'auto', 1)
     kept = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
-    said: list[str] = []
+    lines: list[str] = []
 
     def spin_until(done: Callable[[], bool]) -> None:
         end = time.monotonic() + 30
@@ -146,15 +148,36 @@ def test_only_publishers_of_its_type_decide_what_a_latched_subscription_asks_for
             assert time.monotonic() < end
             pair.executor.spin_once(timeout_sec=0.05)
 
-    def told() -> bool:
-        said.append(capfd.readouterr().err)
-        return 'of which nothing is received' in ''.join(said)
+    def warned() -> bool:
+        lines.append(capfd.readouterr().err)
+        return 'nothing is received from' in ''.join(lines)
 
     other = pair.writer.create_publisher(UInt8MultiArray, 'tensor', kept)
-    spin_until(told)
-    assert f'subscribed as {A}, reliable' in ''.join(said)
-    assert 'like its publishers' not in ''.join(said)
+    spin_until(warned)
+    assert f'subscribed as {A}, reliable' in ''.join(lines)
+    assert 'like its publishers' not in ''.join(lines)
     pair.writer.destroy_publisher(other)
     pair.writer.create_publisher(Float32MultiArray, 'tensor', kept).publish(Float32MultiArray())
     spin_until(lambda: subscription._durability == QoSDurabilityPolicy.TRANSIENT_LOCAL)
     spin_until(lambda: bool(pair.got))
+
+
+def test_creation_is_retried():
+    refusals = [RuntimeError('in use')] * 3
+
+    def create() -> str:
+        if refusals:
+            raise refusals.pop()
+        return 'endpoint'
+
+    assert retry_create(create) == 'endpoint'
+
+
+def test_creation_is_not_retried_forever(monkeypatch):
+    monkeypatch.setattr('tiny_bev_ros.runtime.adaptive_subscription._RETRY_S', 0.1)
+
+    def create() -> None:
+        raise RuntimeError('in use')
+
+    with pytest.raises(RuntimeError, match='in use'):
+        retry_create(create)

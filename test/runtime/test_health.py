@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is fine, what is a warning and what an error."""
+"""Levels and texts of diagnostics."""
 
 from __future__ import annotations
 
@@ -8,8 +8,14 @@ from dataclasses import replace
 
 import pytest
 
-from tiny_bev_ros.runtime.health import Level, NodeStatus, Rates, Thresholds, evaluate_status
-from tiny_bev_ros.runtime.input_stats import InputStats
+from tiny_bev_ros.runtime.health import (
+    IntervalCounter,
+    Level,
+    NodeStatus,
+    Thresholds,
+    evaluate_status,
+)
+from tiny_bev_ros.runtime.stats import InputStats
 
 LIMITS = Thresholds(
     input_timeout_s=2.0,
@@ -32,17 +38,17 @@ def dropped(**causes: int) -> Counter[str]:
     ('change', 'level', 'text'),
     [
         ({}, Level.OK, 'active'),
-        ({'wanted': False, 'rate_hz': 0.0}, Level.OK, 'active, but nobody subscribes'),
+        ({'wanted': False, 'rate_hz': 0.0}, Level.OK, 'active, without subscribers'),
         ({'state': 'inactive', 'silent_s': 99.0}, Level.OK, 'inactive'),
         ({'state': 'unconfigured', 'fault': 'no file'}, Level.ERROR, 'unconfigured: no file'),
         ({'silent_s': 1.9}, Level.OK, 'active'),
         ({'silent_s': 2.1}, Level.ERROR, 'no input for 2.1 s'),
-        ({'busy_s': 3.0}, Level.ERROR, 'one input is worked on for 3.0 s'),
-        ({'latency_ms': 101.0}, Level.WARN, 'latency at 95 % is 101 ms'),
-        ({'latency_ms': 501.0}, Level.ERROR, 'latency at 95 % is 501 ms'),
+        ({'busy_s': 3.0}, Level.ERROR, 'one input has been processed for 3.0 s'),
+        ({'latency_ms': 101.0}, Level.WARN, '95 % latency is 101 ms'),
+        ({'latency_ms': 501.0}, Level.ERROR, '95 % latency is 501 ms'),
         ({'latency_ms': float('nan')}, Level.OK, 'active'),
-        ({'rate_hz': 7.0}, Level.WARN, '7.0 Hz'),
-        ({'rate_hz': 3.0}, Level.ERROR, '3.0 Hz'),
+        ({'rate_hz': 7.0}, Level.WARN, 'output rate is 7.0 Hz'),
+        ({'rate_hz': 3.0}, Level.ERROR, 'output rate is 3.0 Hz'),
         ({'dropped': dropped(stale=4)}, Level.WARN, '4 of 10 inputs dropped: 4 stale'),
         (
             {'dropped': dropped(replaced=5, rejected=2)},
@@ -50,16 +56,16 @@ def dropped(**causes: int) -> Counter[str]:
             '7 of 10 inputs dropped: 5 replaced, 2 rejected',
         ),
         ({'dropped': dropped(unwanted=9)}, Level.OK, 'active'),
-        ({'dropped': dropped(failed=1)}, Level.ERROR, 'the node failed over 1 inputs'),
+        ({'dropped': dropped(failed=1)}, Level.ERROR, 'processing failed for 1 inputs'),
         ({'warnings': ('so and so',)}, Level.WARN, 'so and so'),
         (
             {'latency_ms': 101.0, 'silent_s': 3.0},
             Level.ERROR,
-            'no input for 3.0 s; latency at 95 % is 101 ms',
+            'no input for 3.0 s; 95 % latency is 101 ms',
         ),
     ],
 )
-def test_judgement(change, level, text):
+def test_status(change, level, text):
     assert evaluate_status(replace(GOOD, **change), LIMITS) == (level, text)
 
 
@@ -76,16 +82,16 @@ def test_thresholds_can_be_switched_off():
 
 
 def test_rates_are_those_since_the_last_look():
-    tally = InputStats(None, lambda: 0)
-    rates = Rates(tally, 0)
+    stats = InputStats(None, lambda: 0)
+    rates = IntervalCounter(stats, 0)
     for _ in range(10):
-        tally.receive()
+        stats.count_received()
     for _ in range(6):
-        tally.publish()
-    tally.drop('stale')
-    since = rates.since(2 * 10**9)
+        stats.count_published()
+    stats.count_dropped('stale')
+    since = rates.next_interval(2 * 10**9)
     assert (since.rate_in_hz, since.rate_out_hz, since.received) == (5.0, 3.0, 10)
     assert since.dropped['stale'] == 1
-    tally.receive()
-    since = rates.since(3 * 10**9)
+    stats.count_received()
+    since = rates.next_interval(3 * 10**9)
     assert (since.rate_in_hz, since.rate_out_hz, since.dropped['stale']) == (1.0, 0.0, 0)

@@ -12,7 +12,7 @@ import pytest
 from ament_index_python.packages import PackageNotFoundError
 
 from tiny_bev_ros.runtime import shared_memory
-from tiny_bev_ros.runtime.process_setup import tune_process
+from tiny_bev_ros.runtime.process import tune_process
 
 CONFIG = Path(__file__).resolve().parents[2] / 'config'
 MIB = 2**20
@@ -20,7 +20,7 @@ MIB = 2**20
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[SimpleNamespace]:
-    """A machine with 512 MiB of shared memory, where the user has set nothing."""
+    """A machine with 512 MiB of shared memory and without user settings."""
     found = SimpleNamespace(free=512 * MIB, folder=tmp_path)
     for name in (
         'ROS_DISTRO',
@@ -33,7 +33,7 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[SimpleN
     monkeypatch.setattr(shared_memory, 'config_file', lambda name: str(CONFIG / name))
     monkeypatch.setattr(shutil, 'disk_usage', lambda _: SimpleNamespace(free=found.free))
     with monkeypatch.context() as environment:
-        # What is set in a test must not stay for the next.
+        # Variables that a test sets must not persist.
         environment.setattr(os, 'environ', dict(os.environ))
         yield found
 
@@ -65,7 +65,7 @@ def test_the_profile_is_set_as_the_release_knows_it(machine, distro: str | None,
 
 
 @pytest.mark.parametrize('name', [*shared_memory.VARIABLES, 'FASTDDS_BUILTIN_TRANSPORTS'])
-def test_what_the_user_has_set_stays(machine, name: str):
+def test_user_settings_take_precedence(machine, name: str):
     os.environ[name] = 'mine'
     machine.free = 0
     assert shared_memory.enlarge_shared_memory() == ''
@@ -81,7 +81,7 @@ def test_another_middleware_is_left_alone(machine):
     assert profiles() == [None, None]
 
 
-def test_too_little_room_is_told_with_the_remedy(machine):
+def test_too_little_room_is_logged_with_the_remedy(machine):
     machine.free = 64 * MIB
     assert shared_memory.enlarge_shared_memory() == (
         f'{machine.folder} has 64 MiB free; expected 128 or more: large tensors will be slow, '
@@ -90,7 +90,7 @@ def test_too_little_room_is_told_with_the_remedy(machine):
     assert profiles() == [None, None]
 
 
-def test_no_shared_memory_at_all_is_not_ours_to_judge(machine, tmp_path: Path):
+def test_a_system_without_shared_memory_has_no_shortage(machine, tmp_path: Path):
     machine.free = 0
     shared_memory._FOLDER.rmdir()
     assert shared_memory.shortage() == ''
@@ -115,7 +115,7 @@ def test_idle_threads_sleep_unless_the_user_wants_them_awake(machine):
 
 
 def segment(folder: Path, name: str, age_s: float) -> tuple[Path, Path]:
-    """A segment and its lock, as Fast DDS makes them."""
+    """Makes a segment and its lock, as Fast DDS does."""
     paths = folder / name, folder / f'{name}_el'
     for path in paths:
         path.write_bytes(b'')
@@ -130,16 +130,16 @@ def test_segments_of_processes_that_are_gone_are_removed(machine):
     new = segment(machine.folder, 'fastrtps_0123456789abcde1', 0)
     port = segment(machine.folder, 'fastrtps_port7410', 60)
     other = segment(machine.folder, 'my_own_0123456789abcdef', 60)
-    lost = machine.folder / 'fastrtps_0123456789abcde2'  # without a lock: nobody knows
+    lost = machine.folder / 'fastrtps_0123456789abcde2'  # without a lock its owner is unknown
     lost.write_bytes(b'')
     with alive[1].open('rb') as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        assert shared_memory.remove_abandoned() == 1
+        assert shared_memory.remove_abandoned_segments() == 1
     assert not any(path.exists() for path in gone)
     assert all(path.exists() for path in (*alive, *new, *port, *other, lost))
 
 
-def test_they_are_removed_before_room_is_looked_for(machine):
+def test_abandoned_segments_are_removed_before_the_shortage_is_determined(machine):
     gone = segment(machine.folder, 'fastrtps_0123456789abcdef', 60)
     tune_process()
     assert not gone[0].exists()

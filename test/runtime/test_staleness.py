@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is too old or too new, by clocks that stand, run and jump."""
+"""Stale and future stamps, by clocks that stand, run and jump."""
 
 from __future__ import annotations
 
 import pytest
 
-from tiny_bev_ros.runtime.input_stats import InputStats
-from tiny_bev_ros.runtime.staleness import NO_CLOCK, Freshness, NotFreshError
+from tiny_bev_ros.runtime.staleness import NO_CLOCK, StaleInputError, StalenessCheck
+from tiny_bev_ros.runtime.stats import InputStats
 
 
 class Recorder:
@@ -18,20 +18,20 @@ class Recorder:
 
 
 class Clock:
-    """A clock that is set by hand, s."""
+    """A clock that the test sets, in seconds."""
 
     def __init__(self) -> None:
         self.now = 1000.0
         self.log = Recorder()
-        self.tally = InputStats(self.log, lambda: 0)
-        self.freshness = Freshness(lambda: int(self.now * 1e9), self.tally)
+        self.stats = InputStats(self.log, lambda: 0)
+        self.staleness = StalenessCheck(lambda: int(self.now * 1e9), self.stats)
 
     def cause(self, stamp: float, again: bool = False) -> str:
-        """Why a stamp is not fresh; '' if it is."""
-        check = self.freshness.check if again else self.freshness.begin
+        """Returns the cause for which a stamp is rejected, or ''."""
+        check = self.staleness.check if again else self.staleness.check_input
         try:
             check((int(stamp), round(stamp % 1 * 1e9)))
-        except NotFreshError as error:
+        except StaleInputError as error:
             assert str(error).startswith('stamp is')
             return error.cause
         return ''
@@ -42,91 +42,91 @@ def clock() -> Clock:
     return Clock()
 
 
-def test_without_a_limit_everything_is_fresh(clock):
+def test_without_a_limit_no_stamp_is_stale(clock):
     assert [clock.cause(stamp) for stamp in (0.0, 1000.0, 5000.0)] == ['', '', '']
 
 
 def test_the_limit_holds_both_ways(clock):
-    clock.freshness.max_age_ms = 100.0
+    clock.staleness.max_age_ms = 100.0
     stamps = (999.91, 999.89, 1000.09, 1000.11)
     assert [clock.cause(stamp) for stamp in stamps] == ['', 'stale', '', 'future']
 
 
-def test_the_age_is_looked_at_again_before_publishing(clock):
-    clock.freshness.max_age_ms = 100.0
+def test_the_age_is_checked_again_before_publishing(clock):
+    clock.staleness.max_age_ms = 100.0
     assert clock.cause(999.95) == ''
     clock.now += 0.06
     assert clock.cause(999.95, again=True) == 'stale'
-    assert clock.freshness.age_ms((999, 950000000)) == pytest.approx(110.0)
+    assert clock.staleness.age_ms((999, 950000000)) == pytest.approx(110.0)
 
 
-def test_a_bag_that_begins_again_takes_its_clock_along(clock):
-    clock.freshness.max_age_ms = 100.0
+def test_a_bag_that_starts_over_resets_its_clock(clock):
+    clock.staleness.max_age_ms = 100.0
     assert clock.cause(999.95) == ''
     clock.now = 500.0
-    # What was on its way when the bag began again is of a time that has not come.
+    # A message in transit when the bag started over is ahead of the clock.
     assert clock.cause(999.96) == 'future'
     assert [clock.cause(stamp) for stamp in (499.98, 499.99)] == ['', '']
-    assert clock.tally.backwards == 1
-    assert 'went back by 499.980 s' in clock.log.notes[0]
+    assert clock.stats.time_jumps == 1
+    assert 'jumped back by 499.980 s' in clock.log.notes[0]
 
 
 def test_a_simulated_clock_that_has_not_begun_gives_no_age(clock):
     clock.now = 0.0
-    assert clock.freshness.clock_is_missing
+    assert clock.staleness.clock_is_missing
     assert clock.cause(1700000000.0) == ''
-    assert clock.freshness.age_ms((1700000000, 0)) is None
-    assert clock.freshness.ageless == NO_CLOCK
+    assert clock.staleness.age_ms((1700000000, 0)) is None
+    assert clock.staleness.unknown_age_reason == NO_CLOCK
     clock.now = 1700000000.02
-    assert clock.freshness.age_ms((1700000000, 0)) == pytest.approx(20.0, abs=0.001)
-    assert clock.freshness.ageless == ''
-    assert not clock.freshness.clock_is_missing
+    assert clock.staleness.age_ms((1700000000, 0)) == pytest.approx(20.0, abs=0.001)
+    assert clock.staleness.unknown_age_reason == ''
+    assert not clock.staleness.clock_is_missing
 
 
 def test_a_stamp_that_is_not_set_gives_no_age(clock):
-    assert clock.freshness.age_ms((0, 0)) is None
-    assert clock.freshness.ageless == 'the stamp of the input is not set'
+    assert clock.staleness.age_ms((0, 0)) is None
+    assert clock.staleness.unknown_age_reason == 'the stamp of the input is not set'
 
 
 @pytest.mark.parametrize(
     ('now', 'stamp', 'cause', 'reason'),
     [(0.0, 1700000000, 'future', NO_CLOCK), (1000.0, 0, 'stale', 'stamp of the input is not set')],
 )
-def test_with_a_limit_an_unknown_age_is_not_fresh(clock, now, stamp, cause, reason):
+def test_with_a_limit_an_unknown_age_is_stale(clock, now, stamp, cause, reason):
     clock.now = now
-    clock.freshness.max_age_ms = 100.0
-    with pytest.raises(NotFreshError, match=f'its age is unknown: .*{reason}; exp') as error:
-        clock.freshness.begin((stamp, 0))
+    clock.staleness.max_age_ms = 100.0
+    with pytest.raises(StaleInputError, match=f'age is unknown: .*{reason}; exp') as error:
+        clock.staleness.check_input((stamp, 0))
     assert error.value.cause == cause
 
 
 @pytest.mark.parametrize(
     'stamps',
     [
-        [0.0, 0.1],  # of a short bag
+        [0.0, 0.1],  # a short bag
         [i / 10 for i in range(300)],
         [1.7e9 + i / 10 for i in range(300)],
     ],
 )
 @pytest.mark.parametrize('taken', [1, 7])
-def test_rounds_of_a_bag_are_told_once_and_without_warning(clock, stamps, taken):
-    """A slow node takes only some of the inputs, other ones in each round."""
+def test_restarts_of_a_bag_are_logged_once_and_without_warning(clock, stamps, taken):
+    """A slow node processes only some of the inputs, other ones in each round."""
     played = [stamp for _ in range(taken * 5) for stamp in stamps][::taken]
     for stamp in played:
         assert clock.cause(stamp) == ''
     assert clock.log.lines == []
     assert len(clock.log.notes) == 1
-    assert 'a bag or a simulation began again' in clock.log.notes[0]
-    assert clock.tally.rounds == clock.tally.backwards > 3
+    assert 'a bag or a simulation started over' in clock.log.notes[0]
+    assert clock.stats.restarts == clock.stats.time_jumps > 3
 
 
-def test_rounds_of_one_bag_after_another_are_no_warning(clock):
+def test_restarts_of_several_bags_are_no_warning(clock):
     for begin in (1.7e9, 1.6e9, 1.8e9):
         for _ in range(3):
             for step in range(50):
                 clock.cause(begin + step / 10)
     assert clock.log.lines == []
-    assert clock.tally.rounds == 3 * 2 + 1
+    assert clock.stats.restarts == 3 * 2 + 1
 
 
 @pytest.mark.parametrize('apart', [0.05, 60.0])
@@ -142,10 +142,10 @@ def test_a_clock_that_was_set_is_a_warning(clock):
     for step in range(100):
         clock.cause(1000.0 + step / 10)
     clock.cause(1006.5)
-    assert 'went back by 3.400 s: inputs come out of order' in clock.log.lines[0]
-    assert (clock.tally.backwards, clock.tally.rounds) == (1, 0)
+    assert 'jumped back by 3.400 s: inputs arrive out of order' in clock.log.lines[0]
+    assert (clock.stats.time_jumps, clock.stats.restarts) == (1, 0)
 
 
-def test_equal_stamps_do_not_go_back(clock):
+def test_equal_stamps_do_not_jump(clock):
     assert [clock.cause(5.0), clock.cause(5.0)] == ['', '']
-    assert clock.tally.backwards == 0
+    assert clock.stats.time_jumps == 0

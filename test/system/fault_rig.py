@@ -105,6 +105,7 @@ class Rig:
             ['-r', f'__ns:={self.namespace}', *words],
             log,
         )
+        self.process.watch(self.node)
         return self.process
 
     def close(self) -> None:

@@ -17,7 +17,7 @@ from fault_registry import CASES, Outcome
 from fault_rig import Rig
 from tqdm import tqdm
 
-from tiny_bev_ros.runtime.private_graph import private_graph
+from tiny_bev_ros.runtime.node_process import private_graph
 
 _BEGIN, _END = '<!-- faults: begin -->', '<!-- faults: end -->'
 

@@ -21,7 +21,7 @@ from fault_rig import Rig, cloud, now
 
 from tiny_bev_ros.messages.point_cloud import encode_cloud
 from tiny_bev_ros.models import build_backbone, seeded
-from tiny_bev_ros.runtime.private_graph import private_graph
+from tiny_bev_ros.runtime.node_process import private_graph
 
 _HZ = 20.0
 _DISTURB_S = 5.0

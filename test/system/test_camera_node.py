@@ -80,7 +80,7 @@ def test_what_does_not_fit_is_told_and_the_next_image_is_worked_on(graph: RosGra
     for publisher, message, reason in (
         (images, good, ''),  # waits for a camera_info
         (infos, uncalibrated, 'camera_info rejected (1 so far): k is all zeros'),
-        (images, good, 'image rejected (1 so far): there was no camera_info yet'),
+        (images, good, 'image rejected (1 so far): no camera_info was received yet'),
         (infos, INFO, ''),  # which the second image has waited for
         (infos, uncalibrated, ''),  # the one before still holds
         (images, bayer, "encoding is 'bayer_rggb8'; expected one of rgb8"),

@@ -83,19 +83,19 @@ def test_changed_messages_are_worked_on_or_refused(kind: str):
         assert node.start()
         topic = 'pseudo_image' if kind == 'cloud' else 'bev_features'
         node.create_subscription(Float32MultiArray, topic, lambda _: None, 1)
-        good, random, tally = message_for(kind), np.random.default_rng(1), node.tally
+        good, random, stats = message_for(kind), np.random.default_rng(1), node.stats
         for count in range(MUTATIONS):
-            tally.receive()
-            node._input._work((mutated(good, random), time.monotonic_ns()))
-            assert tally.dropped['failed'] == 0, f'message {count}'
-            assert tally.pending == 0
+            stats.count_received()
+            node._inputs[0]._process((mutated(good, random), time.monotonic_ns()))
+            assert stats.dropped['failed'] == 0, f'message {count}'
+            assert stats.pending == 0
         # Changes that leave a message right are rare, but they are there.
-        assert tally.published + tally.dropped['rejected'] == MUTATIONS
-        assert min(tally.published, tally.dropped['rejected']) > MUTATIONS // 50
+        assert stats.published + stats.dropped['rejected'] == MUTATIONS
+        assert min(stats.published, stats.dropped['rejected']) > MUTATIONS // 50
         assert node.state == 'active'
-        tally.receive()
-        node._input._work((good, time.monotonic_ns()))
-        assert tally.published + tally.dropped['rejected'] == MUTATIONS + 1
+        stats.count_received()
+        node._inputs[0]._process((good, time.monotonic_ns()))
+        assert stats.published + stats.dropped['rejected'] == MUTATIONS + 1
     finally:
         node.destroy_node()
         context.try_shutdown()

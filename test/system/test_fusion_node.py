@@ -17,10 +17,9 @@ from std_msgs.msg import Float32MultiArray, UInt8MultiArray
 
 from tiny_bev_ros.grid import Axis
 from tiny_bev_ros.inference.fusion_runner import FusionRunner
-from tiny_bev_ros.messages.camera_features import labels_of
-from tiny_bev_ros.messages.grid_labels import grid_of
+from tiny_bev_ros.messages.camera_features import camera_labels
 from tiny_bev_ros.messages.tensor import decode_tensor, encode_tensor
-from tiny_bev_ros.messages.tensor_labels import TensorLabels
+from tiny_bev_ros.messages.tensor_labels import TensorLabels, grid_from_labels
 from tiny_bev_ros.models.camera.extrinsics import IDENTITY_EXTRINSICS, extrinsics_from_pose
 from tiny_bev_ros.models.camera.geometry import make_camera
 from tiny_bev_ros.nodes.fusion_node import FusionNode
@@ -53,7 +52,7 @@ def features_of(seed: int) -> np.ndarray:
 
 
 def camera_message(ms: int, seed: int):
-    return encode_tensor(features_of(seed), labels_of(SEEN, stamp_of(ms), 'cam'))
+    return encode_tensor(features_of(seed), camera_labels(SEEN, stamp_of(ms), 'cam'))
 
 
 def expected(bev: np.ndarray, seen: list[tuple[list[float], int]], mode: str = 'projected'):
@@ -70,7 +69,7 @@ def of_views(bev: np.ndarray, given: list, mode: str = 'projected'):
         )
         for features, pose in given
     ]
-    grid = grid_of(TensorLabels(y_axis=Y_AXIS, x_axis=X_AXIS), (8, 10))
+    grid = grid_from_labels(TensorLabels(y_axis=Y_AXIS, x_axis=X_AXIS), (8, 10))
     stage = FusionRunner(lively_fusion(128, 64, mode), torch.device('cpu'))
     return stage(torch.from_numpy(bev), grid, views).numpy()
 
@@ -165,7 +164,7 @@ def test_float16_of_either_is_read(graph: RosGraph):
     )
     fused = graph.collect(Float32MultiArray, 'fused_features')
     for topic, array, labels in (
-        ('front/camera_features', features_of(1), labels_of(SEEN, (1, 0), 'cam')),
+        ('front/camera_features', features_of(1), camera_labels(SEEN, (1, 0), 'cam')),
         ('bev_features', map_of(), TensorLabels((1, 0), 'lidar', Y_AXIS, X_AXIS)),
     ):
         publisher = graph.node.create_publisher(UInt8MultiArray, topic, 10)
@@ -203,7 +202,7 @@ def test_two_cameras_of_which_one_is_unplugged_and_comes_back(graph: RosGraph):
     log = rig.end()
     assert 'camera front: received 4, used 4, dropped 0; missing in 2 frames' in log
     assert 'camera left: received 3, used 3, dropped 0; missing in 3 frames' in log
-    assert 'without left (1 so far): the nearest stamp is -90.0 ms from that of the frame' in log
+    assert 'left missing (1 so far): nearest stamp is -90.0 ms from that of the frame' in log
 
 
 def test_a_map_waits_for_a_camera_that_is_behind_but_not_for_ever(graph: RosGraph):
@@ -222,13 +221,13 @@ def test_a_map_waits_for_a_camera_that_is_behind_but_not_for_ever(graph: RosGrap
     log = rig.end()
     assert re.search(r'camera front: received 4, used 1, dropped 3 \(.*1 late', log), log
     assert 'missing in 2 frames' in log
-    assert 'the nearest stamp is +30.0 ms from that of the frame; expected at most 20 ms' in log
+    assert 'nearest stamp is +30.0 ms from that of the frame; expected at most 20 ms' in log
 
 
 def test_wrong_messages_are_told_and_stop_nothing(graph: RosGraph):
     rig = Rig(graph, 'front', 'left')
     no_camera = encode_tensor(features_of(1), TensorLabels(stamp_of(1000), 'cam'))
-    narrow = encode_tensor(features_of(1)[:, :32], labels_of(SEEN, stamp_of(1000), 'cam'))
+    narrow = encode_tensor(features_of(1)[:, :32], camera_labels(SEEN, stamp_of(1000), 'cam'))
     for message, reason in (
         (no_camera, 'left/camera_features rejected (1 so far): label of batch has no k'),
         (narrow, 'left/camera_features rejected (2 so far): layout.dim[1].size is 32 channels'),
@@ -251,7 +250,7 @@ def test_a_camera_of_another_size_is_used_as_well(graph: RosGraph):
     rig.see('front', 1000)
     # The same features twice as high: below what the other one had, the rest.
     high = np.concatenate([features_of(2), features_of(3)], axis=2)
-    rig.send('left', encode_tensor(high, labels_of(SEEN, stamp_of(1000), 'cam')))
+    rig.send('left', encode_tensor(high, camera_labels(SEEN, stamp_of(1000), 'cam')))
     views = [(features_of(1), AHEAD), (high, LEFT)]
     fused = rig.fuse(1000)
     assert close(fused, of_views(map_of(), views))
@@ -278,7 +277,7 @@ def test_without_extrinsics_a_camera_is_left_out_and_told(graph: RosGraph):
     rig.see('left', 1000)
     assert close(rig.fuse(1000), expected(map_of(), [(AHEAD, 1)]))
     log = rig.end()
-    assert re.search(r'without left \(1 so far\): .*or the parameter extrinsics\.left', log), log
+    assert re.search(r'left missing \(1 so far\): .*or the parameter extrinsics\.left', log), log
 
 
 def test_a_pose_of_no_camera_is_told_where_cameras_are_known(graph: RosGraph):
@@ -298,7 +297,7 @@ def test_a_camera_that_looks_away_changes_nothing(graph: RosGraph):
     rig = Rig(graph, 'front', extrinsics__front=behind)
     rig.see('front', 1000)
     assert close(rig.fuse(1000), map_of())
-    assert 'camera front: received 1, used 0, dropped 1 (1 blind)' in rig.end()
+    assert 'camera front: received 1, used 0, dropped 1 (1 not_visible)' in rig.end()
 
 
 def test_stamps_that_begin_again_are_paired_as_before(graph: RosGraph):

@@ -13,7 +13,7 @@ from std_msgs.msg import Float32MultiArray
 from visualization_msgs.msg import MarkerArray
 
 from tiny_bev_ros.grid import Axis, BevGrid
-from tiny_bev_ros.messages.detection_boxes import decode_objects
+from tiny_bev_ros.messages.detections import decode_detection_boxes
 from tiny_bev_ros.messages.point_cloud import encode_cloud
 from tiny_bev_ros.messages.tensor_labels import TensorLabels
 from tiny_bev_ros.models import PillarFeatureNet, TinyBEVBackbone, scatter, seeded
@@ -82,7 +82,7 @@ def test_both_nodes_give_what_pytorch_gives(graph: RosGraph):
     found, drivable = expected(points)
     assert len(found.boxes) > 3
     for messages in boxes:
-        read = decode_objects(messages[-1])
+        read = decode_detection_boxes(messages[-1])
         assert (read.labels.stamp, read.labels.frame_id) == ((1700000000, 5), 'velo')
         np.testing.assert_allclose(read.scores, found.scores, atol=1e-4)
         np.testing.assert_allclose(read.boxes, found.boxes, atol=2e-3)

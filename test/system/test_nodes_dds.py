@@ -21,10 +21,10 @@ from std_msgs.msg import Float32MultiArray, MultiArrayDimension, String, UInt8Mu
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import Axis, BevGrid
+from tiny_bev_ros.messages.multi_array import MESSAGE_TYPES
 from tiny_bev_ros.messages.pillar_tensor import decode_pillars, encode_pillars
 from tiny_bev_ros.messages.point_cloud import encode_cloud
 from tiny_bev_ros.messages.tensor import TensorLabels, decode_tensor, encode_tensor
-from tiny_bev_ros.messages.wire import MESSAGE_TYPES
 from tiny_bev_ros.models import PillarFeatureNet, TinyBEVBackbone, build_backbone, scatter, seeded
 
 pytestmark = pytest.mark.dds
@@ -259,7 +259,7 @@ def test_points_that_are_not_finite_are_left_out_and_told(graph: RosGraph):
     kept = np.isfinite(holes).all(1)
     wanted = expected_pseudo_image(points[kept], SMALL_GRID).numpy()
     assert np.abs(decode_tensor(pseudo_images[0]).array - wanted).max() < 1e-4
-    assert 'left out 11 of 100 points' in process.log.read_text()
+    assert 'dropped 11 of 100 points' in process.log.read_text()
 
 
 def test_empty_cloud_gives_an_empty_map(graph: RosGraph):
@@ -380,7 +380,7 @@ def test_a_publisher_of_another_type_is_told(graph: RosGraph):
     context.init()
     other = rclpy.create_node('other', namespace=graph.namespace, context=context)
     other.create_publisher(String, 'pseudo_image', 1)
-    told = 'std_msgs/msg/String, of which nothing is received'
+    told = 'nothing is received from a publisher of std_msgs/msg/String'
     graph.spin_until(lambda: told in process.log.read_text())
     other.destroy_node()
     context.try_shutdown()
@@ -478,7 +478,7 @@ def test_wrong_pillars_are_told_and_the_next_good_ones_are_worked_on(graph: RosG
     for reason in (
         'row 7, column 7 at pillar 1; expected whole numbers from 0 to below 8 and 7',
         'are (2, 11, 1, 1); expected (P, 2 + 64, 1, 1)',
-        '8 x 1048576 cells of 64 channels, 2147483648 bytes when laid out',
+        '8 x 1048576 cells and 64 channels has 2147483648 bytes; expected at most',
         "expected each of ['pillar', 'channel', 'height', 'width'] once",
     ):
         assert len([line for line in log.splitlines() if reason in line]) == 1, log
@@ -509,9 +509,12 @@ def test_a_region_beside_the_map_is_told(graph: RosGraph):
     for labels, told in (
         (
             TensorLabels((1, 2), 'f', **axes),
-            '(1 so far): output_roi.x_range is [20, 30] m; expected part',
+            '(1 so far): output_roi.x_range is [20, 30] m; expected an overlap',
         ),
-        (TensorLabels((1, 2), 'f'), '(2 so far): the map has no origin and step, so the region'),
+        (
+            TensorLabels((1, 2), 'f'),
+            '(2 so far): tensor has no origin and step, which',
+        ),
     ):
         publisher.publish(encode_tensor(small_pseudo_image(), labels))
         line = f'pseudo_image rejected {told}'

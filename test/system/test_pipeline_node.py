@@ -120,6 +120,6 @@ def test_heads_see_what_cameras_add_and_none_of_them_is_needed(graph: RosGraph):
     # Those that a map took but could not look at are not used.
     left = 'camera rig/left: received 3, used 2, dropped 1 (1 rejected); missing in 2 frames'
     assert left in log, log
-    assert "without rig/left (2 so far): encoding is 'bayer_rggb8'" in log
-    assert 'image is of 120 x 20 pixels; expected 120 x 40' in log
+    assert "rig/left missing (2 so far): encoding is 'bayer_rggb8'" in log
+    assert 'image size is 120 x 20 pixels; expected 120 x 40' in log
     assert 'Traceback' not in log

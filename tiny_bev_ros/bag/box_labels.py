@@ -9,7 +9,7 @@ from std_msgs.msg import Float32MultiArray
 
 from tiny_bev_ros.bag.reader import Bag
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.messages.detection_boxes import decode_objects
+from tiny_bev_ros.messages.detections import decode_detection_boxes
 
 _TYPE = 'std_msgs/msg/Float32MultiArray'
 # Label of box lists from other packages.
@@ -46,6 +46,6 @@ def _boxes(message: Float32MultiArray) -> np.ndarray | None:
             return values.reshape(-1, dims[1].size)[:, :7]
         return None
     try:
-        return decode_objects(message).boxes
+        return decode_detection_boxes(message).boxes
     except TinyBevError:
         return None

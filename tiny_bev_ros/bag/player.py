@@ -33,7 +33,7 @@ from tiny_bev_ros.bag.schedule import Pulse, Schedule, parse_remap, select
 from tiny_bev_ros.bag.storage_files import message_of
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.optional_imports import import_optional
-from tiny_bev_ros.runtime.process_setup import tune_process
+from tiny_bev_ros.runtime.process import tune_process
 
 _SETTLE_S = 0.5
 # Pause between two loops of a bag with one message.

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from tiny_bev_ros.bag.reader import CLOUD_TYPE, BagMessage, write_bag
 from tiny_bev_ros.bag.street_camera import CAMERA_TOPICS, StreetCamera
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.messages.detection_boxes import encode_objects
+from tiny_bev_ros.messages.detections import encode_detection_boxes
 from tiny_bev_ros.messages.point_cloud import encode_cloud
 from tiny_bev_ros.messages.tensor import TensorLabels
 from tiny_bev_ros.models.heads.detection import Detections
@@ -50,7 +50,7 @@ def sweeps(count: int, seed: int, camera: bool = False) -> Iterator[BagMessage]:
             torch.ones(int(visible.sum())),
             torch.from_numpy(scene.objects['label'][visible].astype(np.int64)),
         )
-        message = encode_objects(labels, TensorLabels(stamp, FRAME))
+        message = encode_detection_boxes(labels, TensorLabels(stamp, FRAME))
         yield BagMessage(LABELS, time_ns, bytes(serialize_message(message)))
         if street_camera is not None:
             yield from street_camera.messages(scene.at(seconds), pose, time_ns, seed + index)

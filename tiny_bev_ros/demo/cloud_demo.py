@@ -38,7 +38,7 @@ from tiny_bev_ros.client import BevSubscriber, tune_process
 from tiny_bev_ros.demo.cloud_figure import Overlay, draw
 from tiny_bev_ros.demo.point_check import PointStatus, check_points, hint, row
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.messages.detection_boxes import ObjectList, decode_objects
+from tiny_bev_ros.messages.detections import DetectionBoxes, decode_detection_boxes
 from tiny_bev_ros.messages.point_cloud import decode_cloud
 from tiny_bev_ros.messages.tensor import BevTensor
 from tiny_bev_ros.resources import (
@@ -62,7 +62,7 @@ class Probe(Node):
     def __init__(self, namespace: str, heads: bool) -> None:
         super().__init__('demo', namespace=namespace)
         self.features: BevTensor | None = None
-        self.objects: ObjectList | None = None
+        self.objects: DetectionBoxes | None = None
         self.area: np.ndarray | None = None
         self.latencies: dict[str, list[float]] = {'features': []}
         # Time at which a cloud was sent, and its outputs still missing, by stamp.
@@ -125,7 +125,7 @@ class Probe(Node):
         self._arrived('features', features.labels.stamp)
 
     def _on_objects(self, message: Float32MultiArray) -> None:
-        self.objects = decode_objects(message)
+        self.objects = decode_detection_boxes(message)
         self._arrived('objects', self.objects.labels.stamp)
 
     def _on_area(self, message: OccupancyGrid) -> None:
@@ -208,6 +208,7 @@ def run(options: argparse.Namespace) -> None:
         print(f'starting pipeline_node (log: {log}); weights: {weights}')
         probe = Probe(namespace, heads=trained)
         stack.callback(probe.destroy_node)
+        node.watch(probe)
         probe.wait_for(node)
         for message in itertools.islice(bag.messages([topic]), 1):
             probe.warm_up(message.data, node)

@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from tiny_bev_ros.class_colours import CLASS_COLOURS
-from tiny_bev_ros.messages.bev_image import bev_image
-from tiny_bev_ros.messages.detection_boxes import ObjectList
+from tiny_bev_ros.messages.bev_image import render_bev_image
+from tiny_bev_ros.messages.detections import DetectionBoxes
 from tiny_bev_ros.messages.tensor import BevTensor
 from tiny_bev_ros.models.heads.box_ops import corners_bev
 
@@ -35,7 +35,7 @@ class Overlay:
         labels: (N,7) labelled boxes.
     """
 
-    objects: ObjectList | None = None
+    objects: DetectionBoxes | None = None
     area: np.ndarray | None = None
     labels: np.ndarray | None = None
 
@@ -80,7 +80,7 @@ def draw(
         shown = (at_x >= x_low) & (at_x < x_high) & (at_y >= y_low) & (at_y < y_high)
         overlay = replace(overlay, labels=overlay.labels[shown])
     _draw_boxes(left, overlay)
-    right.imshow(bev_image(features.array[0]), extent=extent, interpolation='nearest')
+    right.imshow(render_bev_image(features.array[0]), extent=extent, interpolation='nearest')
     # A second colour bar keeps both panels of equal size.
     scale = figure.colorbar(
         ScalarMappable(cmap='viridis'), ax=right, location='bottom', shrink=0.8, aspect=40

@@ -37,10 +37,10 @@ from tiny_bev_ros.demo.point_check import PointStatus, check_points, row
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.messages.camera_features import CameraFeatures, decode_camera_features
 from tiny_bev_ros.messages.camera_info import decode_camera_info
-from tiny_bev_ros.messages.grid_labels import grid_of
 from tiny_bev_ros.messages.image import decode_image
 from tiny_bev_ros.messages.point_cloud import decode_cloud
 from tiny_bev_ros.messages.tensor import BevTensor
+from tiny_bev_ros.messages.tensor_labels import grid_from_labels
 from tiny_bev_ros.models import FuTrFusion
 from tiny_bev_ros.models.camera.extrinsics import extrinsics_from_pose
 from tiny_bev_ros.models.checkpoint.loading import load_fusion
@@ -209,6 +209,8 @@ def run(options: argparse.Namespace) -> None:
         nodes = start(stack, namespace, pose, width, folder)
         probe = Probe(namespace)
         stack.callback(probe.destroy_node)
+        for node in nodes:
+            node.watch(probe)
         probe.wait_for(nodes)
         # The first answer shows that discovery is over and camera_info has arrived.
         if not any(probe.send(first, nodes) for _ in range(_TRIES)):
@@ -257,7 +259,7 @@ def _draw(shot: CameraShot, pose: list[float], probe: Probe, title: str, path: P
     fusion = FuTrFusion(network.backbone.feature_info[-1].channels, _CAMERA_CHANNELS).eval()
     load_fusion(fusion, weights_file(MARKED))
     map_of_lidar, fused_map = bev.tensor.float(), fused.tensor.float()
-    grid = grid_of(bev.labels, (map_of_lidar.shape[2], map_of_lidar.shape[3]))
+    grid = grid_from_labels(bev.labels, (map_of_lidar.shape[2], map_of_lidar.shape[3]))
     camera = replace(seen.camera, extrinsics=mount)
     whole = replace(
         decode_camera_info(deserialize_message(shot.info, CameraInfo)), extrinsics=mount

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from tiny_bev_ros.demo.cloud_figure import outlines
 from tiny_bev_ros.grid import BevGrid
-from tiny_bev_ros.messages.bev_image import bev_image
+from tiny_bev_ros.messages.bev_image import render_bev_image
 from tiny_bev_ros.models.camera.geometry import Camera
 from tiny_bev_ros.models.fusion.futr import FuTrFusion
 from tiny_bev_ros.models.fusion.projected_attention import ProjectedAttention
@@ -142,7 +142,7 @@ def draw(
         ('change', change, 'change by the camera'),
     ):
         axes = panels[name]
-        axes.imshow(bev_image(shown), extent=extent, interpolation='nearest')
+        axes.imshow(render_bev_image(shown), extent=extent, interpolation='nearest')
         if name in boxes:
             colours = [COLOURS[label] for label in boxes[name].labels.tolist()]
             axes.add_collection(outlines(boxes[name].boxes.numpy(), colours, 1.6))

@@ -15,7 +15,8 @@ from tiny_bev_ros.errors import TinyBevError
 
 # Nodes publish diagnostics once a second.
 _STATUS_S = 3.0
-_EMPTY, _OUTSIDE = 'clouds without a point in the grid', 'last told of clouds outside'
+_EMPTY, _OUTSIDE = 'clouds_outside_grid', 'last_outside_grid_warning'
+_LABEL = 'clouds without a point in the grid'
 _CLOSE_M = 8.0
 
 
@@ -55,8 +56,8 @@ class PointStatus:
 def row(told: dict[str, str]) -> tuple[str, str]:
     """Returns the row of a table with the number of clouds outside the grid."""
     if _EMPTY not in told:
-        return _EMPTY, 'unknown'
-    return _EMPTY, f'{told[_EMPTY]} of {told["published"]}, warm-up included'
+        return _LABEL, 'unknown'
+    return _LABEL, f'{told[_EMPTY]} of {told["published"]}, warm-up included'
 
 
 def check_points(told: dict[str, str]) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""sensor_msgs/CameraInfo to a camera."""
+"""sensor_msgs/CameraInfo to a camera model."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from tiny_bev_ros.models.camera.geometry import Camera, make_camera
 
 
 def decode_camera_info(msg: Any) -> Camera:
-    """The camera of an image, in its own optical frame.
+    """Decodes the camera of an image, in its own optical frame.
 
-    K and D are read, which belong to the raw image. R and P are not: of a rectified image
-    (`image_rect`) the CameraInfo must have D of zeros and K as P, as that of KITTI has; the one
-    that image_proc passes on is of the raw image. A region of interest and binning, which the K of
-    a CameraInfo leaves out, are worked in, as of pixels that are averaged.
+    K and D are read, which belong to the raw image; R and P are not. For a rectified image
+    (`image_rect`) the CameraInfo must have zeros as D and P as K, as that of KITTI has; the one
+    that image_proc passes on belongs to the raw image. A region of interest and binning, which
+    the K of a CameraInfo does not include, are applied; binning as an average of pixels.
 
     Args:
         msg: a sensor_msgs/CameraInfo of rclpy, or an object with the same attributes.
@@ -25,8 +25,8 @@ def decode_camera_info(msg: Any) -> Camera:
         The camera; its extrinsics are the identity, as CameraInfo has none.
 
     Raises:
-        TinyBevError: K, D, distortion_model, width or height are not as `make_camera` takes them,
-            or the region of interest is not within the image.
+        TinyBevError: K, D, distortion_model, width or height are invalid for `make_camera`, or
+            the region of interest is not within the image.
     """
     size = (int(msg.width), int(msg.height))
     camera = make_camera(
@@ -38,7 +38,7 @@ def decode_camera_info(msg: Any) -> Camera:
     )
     roi = msg.roi
     left, top = int(roi.x_offset), int(roi.y_offset)
-    # A width or height of 0 stands for all there is, as does a region of zeros.
+    # A width or height of 0 means the whole image, as does a region of zeros.
     part = (int(roi.width) or size[0] - left, int(roi.height) or size[1] - top)
     if min(part) <= 0 or left + part[0] > size[0] or top + part[1] > size[1]:
         raise TinyBevError(
@@ -54,7 +54,7 @@ def decode_camera_info(msg: Any) -> Camera:
     if (left, top, part) != (0, 0, size):
         camera = camera.cropped(left, top, part)
     if binning != (1, 1):
-        # Pixels that make no whole one are left out, on the right and below.
+        # Incomplete pixels at the right and bottom edge are dropped.
         binned = (part[0] // binning[0], part[1] // binning[1])
         whole = (binned[0] * binning[0], binned[1] * binning[1])
         camera = camera.cropped(0, 0, whole).scaled(binned)

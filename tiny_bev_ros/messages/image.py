@@ -1,21 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""sensor_msgs/Image to rgb pictures and back."""
+"""sensor_msgs/Image to rgb pixels and back."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from builtin_interfaces.msg import Time
 from sensor_msgs.msg import Image
-from std_msgs.msg import Header
 
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.messages.cv_bridge_adapter import ENCODINGS, image_message, rgb_pixels
+from tiny_bev_ros.messages.compat import ENCODINGS, image_message, rgb_pixels
+from tiny_bev_ros.messages.message_fields import Stamp, byte_view, make_header
 
 
-def encode_image(rgb: np.ndarray, stamp: tuple[int, int], frame_id: str) -> Image:
-    """An Image with encoding rgb8 and unpadded rows.
+def encode_image(rgb: np.ndarray, stamp: Stamp, frame_id: str) -> Image:
+    """Encodes an Image with encoding rgb8 and unpadded rows.
 
     Args:
         rgb: (H, W, 3) uint8.
@@ -30,16 +29,16 @@ def encode_image(rgb: np.ndarray, stamp: tuple[int, int], frame_id: str) -> Imag
             f'rgb is {rgb.shape} {rgb.dtype}; expected (H, W, 3) uint8 with H and W above 0'
         )
     msg = image_message(rgb)
-    msg.header = Header(stamp=Time(sec=stamp[0], nanosec=stamp[1]), frame_id=frame_id)
+    msg.header = make_header(stamp, frame_id)
     return msg
 
 
 def decode_image(msg: Any) -> np.ndarray:
-    """The picture of an Image, with any row padding, as (H, W, 3) uint8 rgb.
+    """Decodes an Image, with any row padding, to (H, W, 3) uint8 rgb.
 
-    Encodings rgb8, bgr8, rgba8, bgra8 (alpha is left out) and mono8 (three equal
-    channels) are read, and 8UC3, 8UC4 and 8UC1 as bgr8, bgra8 and mono8. The picture may be
-    a view of the message's data.
+    Encodings rgb8, bgr8, rgba8, bgra8 (alpha is dropped) and mono8 (three equal
+    channels) are read, and 8UC3, 8UC4 and 8UC1 as bgr8, bgra8 and mono8. The result may be
+    a view of the data of the message.
 
     Args:
         msg: a sensor_msgs/Image of rclpy, or an object with the same attributes;
@@ -47,7 +46,7 @@ def decode_image(msg: Any) -> np.ndarray:
 
     Raises:
         TinyBevError: another encoding, no pixels, a step too small for the width, or
-            fewer data than the sizes ask for.
+            less data than the sizes ask for.
     """
     if msg.encoding not in ENCODINGS:
         raise TinyBevError(f'encoding is {msg.encoding!r}; expected one of {", ".join(ENCODINGS)}')
@@ -60,16 +59,6 @@ def decode_image(msg: Any) -> np.ndarray:
         raise TinyBevError(
             f'step is {step}; expected at least {row} (width {width}, {msg.encoding})'
         )
-    try:
-        size = memoryview(msg.data).cast('B').nbytes
-    except TypeError:
-        raise TinyBevError(
-            f'data is a {type(msg.data).__name__}; expected contiguous bytes'
-        ) from None
-    needed = (height - 1) * step + row
-    if size < needed:
-        raise TinyBevError(
-            f'data has {size} bytes; expected at least {needed} '
-            f'(height {height}, step {step}, width {width}, {msg.encoding})'
-        )
+    sizes = f'height {height}, step {step}, width {width}, {msg.encoding}'
+    byte_view(msg.data, (height - 1) * step + row, sizes)
     return rgb_pixels(msg)

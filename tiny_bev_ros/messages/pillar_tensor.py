@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A pseudo-image as its pillars alone, in a std_msgs multi-array: a thirtieth of the dense one.
+"""Pillars of a pseudo-image as a std_msgs multi-array, a thirtieth of the dense one.
 
-The format is docs/tensor_message.md.
+docs/tensor_message.md defines the format.
 """
 
 from __future__ import annotations
@@ -12,22 +12,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.messages import wire
-from tiny_bev_ros.messages.tensor_labels import (
-    PILLAR_AXES,
-    TensorLabels,
-    parse_pillar_labels,
-    write_labels,
-)
+from tiny_bev_ros.messages import multi_array
+from tiny_bev_ros.messages.label_parser import parse_pillar_labels
+from tiny_bev_ros.messages.message_fields import check_max_bytes
+from tiny_bev_ros.messages.tensor_labels import PILLAR_AXES, TensorLabels, format_labels
 
 if TYPE_CHECKING:
     import torch
 
-# Row and column, in front of the features.
-_PLACE = 2
-# Whole numbers that a float represents one by one.
-_MOST_CELLS = {'float32': 2**24, 'float16': 2**11}
-_BYTES = 4  # of a value of the dense pseudo-image
+# Columns of the cell [row, col], before the features.
+_CELL = 2
+# Largest number up to which a float represents all whole numbers.
+_MAX_CELLS = {'float32': 2**24, 'float16': 2**11}
+_ITEMSIZE = 4  # bytes per value of the dense pseudo-image
 
 
 @dataclass(frozen=True)
@@ -35,10 +32,10 @@ class PillarTensor:
     """A decoded message of pillars.
 
     Attributes:
-        features: (P, C) float32 or float16, all finite; a view of the message's data.
-        cells: (P, 2) int64 [row, col], each place once and on the canvas.
-        canvas: (H, W), its size in cells.
-        labels: stamp, frame and metric axes of the canvas, as far as the message says.
+        features: (P, C) float32 or float16, all finite; a view of the data of the message.
+        cells: (P, 2) int64 [row, col], each cell once and on the canvas.
+        canvas: (H, W) of the pseudo-image, in cells.
+        labels: stamp, frame and metric axes of the canvas, as far as the message states them.
     """
 
     features: np.ndarray
@@ -48,12 +45,12 @@ class PillarTensor:
 
 
 def check_canvas(canvas: tuple[int, int], encoding: str) -> None:
-    """Raises TinyBevError when an encoding cannot hold the rows and columns of (H, W)."""
-    wire.check_encoding(encoding)
-    if not 0 < min(canvas) <= max(canvas) <= _MOST_CELLS[encoding]:
+    """Raises TinyBevError when an encoding cannot represent the rows and columns of (H, W)."""
+    multi_array.check_encoding(encoding)
+    if not 0 < min(canvas) <= max(canvas) <= _MAX_CELLS[encoding]:
         raise TinyBevError(
-            f'canvas is {canvas[0]} x {canvas[1]} cells; expected 1 to {_MOST_CELLS[encoding]} '
-            f'along each side, which {encoding} can count'
+            f'canvas is {canvas[0]} x {canvas[1]} cells; expected 1 to {_MAX_CELLS[encoding]} '
+            f'along each side, which {encoding} can represent'
         )
 
 
@@ -64,99 +61,100 @@ def encode_pillars(
     labels: TensorLabels,
     encoding: str = 'float32',
 ) -> Any:
-    """Writes pillars and the labels of their map as a message.
+    """Encodes pillars and the labels of their pseudo-image as a message.
 
     Args:
         features: (P, C) float32 or float16, on any device.
-        cells: (P, 2) int64 [row, col] of each, on any device.
-        canvas: (H, W) of the map.
-        labels: stamp, frame and metric axes of the map.
+        cells: (P, 2) int64 [row, col] of each pillar, on any device.
+        canvas: (H, W) of the pseudo-image.
+        labels: stamp, frame and metric axes of the pseudo-image.
         encoding: 'float32' (Float32MultiArray) or 'float16' (UInt8MultiArray).
 
     Returns:
         A message with dimensions (P, 2 + C, 1, 1): row, column and features of each pillar.
 
     Raises:
-        TinyBevError: an argument is none of these, a cell is outside of the map, or a value is
+        TinyBevError: an argument is none of these, a cell is outside of the canvas, or a value is
             NaN, infinite or beyond the range of float16.
     """
     check_canvas(canvas, encoding)
-    wire.check_dtype('features', features)
-    if features.ndim != 2 or tuple(cells.shape) != (len(features), _PLACE):
+    multi_array.check_dtype('features', features)
+    if features.ndim != 2 or tuple(cells.shape) != (len(features), _CELL):
         raise TinyBevError(
             f'features are {tuple(features.shape)} and cells {tuple(cells.shape)}; '
             'expected (P, C) and (P, 2)'
         )
     if str(cells.dtype).removeprefix('torch.') not in ('int32', 'int64'):
         raise TinyBevError(f'cells dtype is {cells.dtype}; expected int64')
-    shape = (len(features), _PLACE + features.shape[1], 1, 1)
-    message, values = wire.message_for(shape, write_labels(labels, canvas), encoding, None)
+    shape = (len(features), _CELL + features.shape[1], 1, 1)
+    message, values = multi_array.allocate_message(
+        shape, format_labels(labels, canvas), encoding, None
+    )
     table = values[:, :, 0, 0]
-    wire.fill(table[:, :_PLACE], cells)
+    multi_array.copy_into(table[:, :_CELL], cells)
     row, col = table[:, 0], table[:, 1]
     if len(table) and (
         min(row.min(), col.min()) < 0 or row.max() >= canvas[0] or col.max() >= canvas[1]
     ):
-        _places(table, canvas)  # says which
-    wire.fill(table[:, _PLACE:], features)
-    if not wire.all_finite(table):
-        raise wire.not_finite('features', ('pillar', 'channel'), features, table[:, _PLACE:])
+        _checked_cells(table, canvas)  # names the pillar
+    multi_array.copy_into(table[:, _CELL:], features)
+    if not multi_array.all_finite(table):
+        raise multi_array.non_finite_error(
+            'features', ('pillar', 'channel'), features, table[:, _CELL:]
+        )
     return message
 
 
 def decode_pillars(
     msg: Any, *, channels: int | None = None, max_bytes: int = 256 * 2**20
 ) -> PillarTensor:
-    """Reads a message of pillars.
+    """Decodes a message of pillars.
 
     Args:
         msg: Float32MultiArray or UInt8MultiArray, of rclpy or of rosbags.
-        channels: the number of features wanted, or None for any.
-        max_bytes: how large the data, and the float32 pseudo-image that it stands for, may be.
+        channels: expected number of features, or None for any.
+        max_bytes: largest size of the data, and of its dense float32 pseudo-image.
 
     Raises:
         TinyBevError: the layout contradicts itself, the data or the arguments, a value is NaN
-            or infinite, a pillar is not on the canvas, or two are at one place.
+            or infinite, a pillar is not on the canvas, or two have the same cell.
     """
     texts = [dim.label for dim in msg.layout.dim]
-    names, labels, canvas = parse_pillar_labels(
-        texts, float16=wire.flat(msg.data).dtype == np.uint8
-    )
-    stored = wire.stored_values(msg, names, max_bytes)
+    float16 = multi_array.flat_data(msg.data).dtype == np.uint8
+    names, labels, canvas = parse_pillar_labels(texts, float16=float16)
+    stored = multi_array.strided_view(msg, names, max_bytes)
     array = stored.transpose([names.index(name) for name in PILLAR_AXES])
-    count = array.shape[1] - _PLACE
+    count = array.shape[1] - _CELL
     if array.shape[2:] != (1, 1) or count < 1 or channels not in (None, count):
-        wanted = f'(P, {_PLACE} + {channels or "C"}, 1, 1)'
-        raise TinyBevError(f'pillar, channel, height, width are {array.shape}; expected {wanted}')
-    size = canvas[0] * canvas[1] * count * _BYTES
-    if size > max_bytes:
+        expected = f'(P, {_CELL} + {channels or "C"}, 1, 1)'
         raise TinyBevError(
-            f'canvas is {canvas[0]} x {canvas[1]} cells of {count} channels, {size} bytes when '
-            f'laid out; expected at most {max_bytes}'
+            f'pillar, channel, height, width are {array.shape}; expected {expected}'
         )
-    if not wire.all_finite(stored):
-        raise wire.not_finite('data', PILLAR_AXES, array)
-    table = wire.aligned(array[:, :, 0, 0])
-    return PillarTensor(table[:, _PLACE:], _places(table, canvas), canvas, labels)
+    dense = f'pseudo-image of {canvas[0]} x {canvas[1]} cells and {count} channels'
+    check_max_bytes(dense, canvas[0] * canvas[1] * count * _ITEMSIZE, max_bytes)
+    if not multi_array.all_finite(stored):
+        raise multi_array.non_finite_error('data', PILLAR_AXES, array)
+    table = multi_array.ensure_aligned(array[:, :, 0, 0])
+    return PillarTensor(table[:, _CELL:], _checked_cells(table, canvas), canvas, labels)
 
 
-def _places(table: np.ndarray, canvas: tuple[int, int]) -> np.ndarray:
-    """(P, 2) int64 of rows and columns, once it is sure that they are that."""
-    places = table[:, :_PLACE].astype(np.float64)
-    wrong = ((places < 0) | (places >= canvas) | (places != np.floor(places))).any(1)
+def _checked_cells(table: np.ndarray, canvas: tuple[int, int]) -> np.ndarray:
+    """Returns (P, 2) int64 rows and columns; raises TinyBevError where they are invalid."""
+    values = table[:, :_CELL].astype(np.float64)
+    wrong = ((values < 0) | (values >= canvas) | (values != np.floor(values))).any(1)
     if wrong.any():
         pillar = int(wrong.argmax())
-        row, col = places[pillar]
+        row, col = values[pillar]
         raise TinyBevError(
             f'data holds row {row:g}, column {col:g} at pillar {pillar}; expected whole numbers '
             f'from 0 to below {canvas[0]} and {canvas[1]}'
         )
-    cells = places.astype(np.int64)
+    cells = values.astype(np.int64)
     flat = np.sort(cells[:, 0] * canvas[1] + cells[:, 1])
     twice = flat[1:] == flat[:-1]
     if twice.any():
         row, col = divmod(int(flat[twice.argmax()]), canvas[1])
         raise TinyBevError(
-            f'data holds row {row}, column {col} more than once; expected one pillar per place'
+            f'data holds row {row}, column {col} more than once; expected one pillar per cell'
         )
     return cells

@@ -34,10 +34,10 @@ class BackboneNode(BevNode):
         self._output = FeaturePublisher(self, values, networks.backbone.channels)
         return [self._output]
 
-    def make_input(self, values: dict[str, Any]) -> TensorSubscription:
+    def make_inputs(self, values: dict[str, Any]) -> list[Any]:
         """Pseudo-images or pillars."""
         topic = 'pillars' if self.values['input_format'] == 'pillars' else 'pseudo_image'
-        return TensorSubscription(self, topic, self._in_channels, self.work)
+        return [TensorSubscription(self, topic, self._in_channels, self.work)]
 
     def map_shape(self) -> tuple[int, int] | None:
         """That of the last pseudo-image."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from threading import Lock
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -25,11 +25,9 @@ from tiny_bev_ros.nodes import model_factory, model_reload, parameters
 from tiny_bev_ros.nodes.diagnostics import NodeDiagnostics
 from tiny_bev_ros.nodes.managed_node import ManagedNode
 from tiny_bev_ros.nodes.parameter_server import ParameterServer
-from tiny_bev_ros.runtime.camera_stats import CameraStats
-from tiny_bev_ros.runtime.frame_times import FrameTimes
-from tiny_bev_ros.runtime.input_stats import InputStats
-from tiny_bev_ros.runtime.malloc import trim_malloc
-from tiny_bev_ros.runtime.staleness import Freshness, Stamp
+from tiny_bev_ros.runtime.process import trim_malloc
+from tiny_bev_ros.runtime.staleness import StalenessCheck, Stamp
+from tiny_bev_ros.runtime.stats import CameraStats, FrameTimes, InputStats
 
 _P = ParamSpec('_P')
 _Result = TypeVar('_Result')
@@ -45,7 +43,7 @@ class BevNode(ManagedNode):
     each the node answers while it computes.
 
     Attributes:
-        tally: what became of its input.
+        stats: what became of its input.
         weights, ladder: the networks, and what runs them; None while unconfigured.
         statistics: of the last frame, of nodes with a backbone.
         cameras: what became of the messages of each, by name.
@@ -57,14 +55,14 @@ class BevNode(ManagedNode):
 
     def __init__(self, name: str, **node_options: Any) -> None:
         super().__init__(name, **node_options)
-        self.tally = InputStats(self.get_logger(), time.monotonic_ns)
-        self.freshness = Freshness(lambda: self.get_clock().now().nanoseconds, self.tally)
+        self.stats = InputStats(self.get_logger(), time.monotonic_ns)
+        self.staleness = StalenessCheck(lambda: self.get_clock().now().nanoseconds, self.stats)
         self.weights: LoadedModels | None = None
         self.ladder: MemoryFallback[ModelRunner] | None = None
         self.statistics: FrameStatistics | None = None
         self.cameras: dict[str, CameraStats] = {}
         self._outputs: list[Any] = []
-        self._input: Any = None
+        self._inputs: list[Any] = []
         self._input_group = MutuallyExclusiveCallbackGroup()
         self._frame_lock = Lock()
         self._times, self._stamp = FrameTimes(0), (0, 0)
@@ -83,8 +81,8 @@ class BevNode(ManagedNode):
         """The outputs of the node, each an Output."""
         raise NotImplementedError
 
-    def make_input(self, values: dict[str, Any]) -> Any:
-        """The subscription; has `sources`, and ends with `destroy`."""
+    def make_inputs(self, values: dict[str, Any]) -> list[Any]:
+        """Makes the inputs, with `sources` and `destroy`; they end in this order."""
         raise NotImplementedError
 
     def map_shape(self) -> tuple[int, int] | None:
@@ -120,7 +118,7 @@ class BevNode(ManagedNode):
         return {
             'reliability': self.values['input_reliability'],
             'wanted': lambda: self.wanted,
-            'tally': self.tally,
+            'stats': self.stats,
             'group': self._input_group,
             'frame': self._frame,
             'silence_s': lambda: self.values['diagnostics.input_timeout_s'],
@@ -162,7 +160,7 @@ class BevNode(ManagedNode):
     def begin(self, stamp: Stamp) -> None:
         """Notes the stamp of an input; refuses one that is not fresh."""
         self._stamp = stamp
-        self.freshness.begin(stamp)
+        self.staleness.check_input(stamp)
 
     def computed(self) -> None:
         """Notes how a backbone has just computed."""
@@ -171,12 +169,12 @@ class BevNode(ManagedNode):
         assert backbone is not None
         statistics = backbone.statistics
         self.statistics = statistics
-        self.tally.computed(statistics.path)
+        self.stats.count_path(statistics.path)
 
     @contextmanager
     def publishing(self) -> Iterator[None]:
         """A context for what is published of an input; refuses what is no longer fresh."""
-        self.freshness.check(self._stamp)
+        self.staleness.check(self._stamp)
         with self._times.stage('publish'):
             yield
 
@@ -185,15 +183,15 @@ class BevNode(ManagedNode):
     def destroy_node(self) -> None:
         """Says what became of the input, and ends."""
         self._transition(self._release, 'finalized')
-        self.get_logger().info(str(self.tally))
-        for name, tally in self.cameras.items():
-            self.get_logger().info(f'camera {name}: {tally}')
+        self.get_logger().info(str(self.stats))
+        for name, stats in self.cameras.items():
+            self.get_logger().info(f'camera {name}: {stats}')
         self.telemetry.destroy()
         super().destroy_node()
 
     @property
     def _sources(self) -> list[str]:
-        return list(self._input.sources)
+        return [source for each in self._inputs for source in each.sources]
 
     @property
     def _device(self) -> torch.device | None:
@@ -222,23 +220,22 @@ class BevNode(ManagedNode):
         )
         self._outputs = self.make_outputs(values, self.ladder.runner)
         self.telemetry.configure(self.weights)
-        self.freshness.max_age_ms = values['max_age_ms']
+        self.staleness.max_age_ms = values['max_age_ms']
 
     def _activate(self) -> None:
         assert self.ladder is not None
         self.ladder.ensure_built()  # again after a deactivation
         self.telemetry.activate()
-        self._input = self.make_input(self.values)
+        self._inputs = self.make_inputs(self.values)
 
     def _deactivate(self) -> None:
-        try:
-            if self._input is not None:
-                # Gone even if it does not come to an end, which destroy tells.
-                ended, self._input = self._input, None
-                ended.destroy()
-        finally:
+        # An input that does not end, for which destroy raises, is not kept either.
+        inputs, self._inputs = self._inputs, []
+        with ExitStack() as stack:
             for output in self._outputs:
-                output.withdraw()
+                stack.callback(output.withdraw)
+            for each in reversed(inputs):
+                stack.callback(each.destroy)
         if self.ladder is not None:
             self.ladder.release()
         trim_malloc()
@@ -262,7 +259,7 @@ class BevNode(ManagedNode):
             self._times = times
             try:
                 yield
-                times.settle()
+                times.synchronize()
             except NotEnoughMemoryError:
                 if self.ladder is not None and self.ladder.exhausted:
                     self.fail(self.ladder.exhausted)
@@ -303,7 +300,7 @@ class BevNode(ManagedNode):
                         undo()
                 raise
             self.weights = weights
-            self.freshness.max_age_ms = values['max_age_ms']
+            self.staleness.max_age_ms = values['max_age_ms']
         adopt.clear()  # with what it holds of the old ones
         if networks:
             networks.clear()

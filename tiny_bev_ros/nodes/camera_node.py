@@ -7,7 +7,7 @@ from typing import Any
 
 from tiny_bev_ros.inference.loaded_models import LoadedModels
 from tiny_bev_ros.inference.model_runner import ModelRunner
-from tiny_bev_ros.messages.camera_features import labels_of
+from tiny_bev_ros.messages.camera_features import camera_labels
 from tiny_bev_ros.nodes import model_factory
 from tiny_bev_ros.nodes.bev_node import BevNode
 from tiny_bev_ros.nodes.image_subscription import CameraImage, ImageSubscription
@@ -29,9 +29,9 @@ class CameraNode(BevNode):
         self._output = TensorTopicPublisher(self, values, 'camera_features')
         return [self._output]
 
-    def make_input(self, values: dict[str, Any]) -> ImageSubscription:
+    def make_inputs(self, values: dict[str, Any]) -> list[Any]:
         """Images."""
-        return ImageSubscription(self, self.work)
+        return [ImageSubscription(self, self.work)]
 
     def map_shape(self) -> None:
         """There is no map."""
@@ -44,4 +44,4 @@ class CameraNode(BevNode):
             rgb = image.rgb()
         features, camera = self.run('encoder', ModelRunner.encode_image, rgb, image.camera)
         with self.publishing():
-            self._output.publish(features, labels_of(camera, image.stamp, image.frame_id))
+            self._output.publish(features, camera_labels(camera, image.stamp, image.frame_id))

@@ -16,16 +16,15 @@ from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.inference.fusion_runner import View
 from tiny_bev_ros.inference.memory import NotEnoughMemoryError
-from tiny_bev_ros.messages.grid_labels import grid_of
-from tiny_bev_ros.messages.tensor_labels import TensorLabels
+from tiny_bev_ros.messages.tensor_labels import TensorLabels, grid_from_labels
 from tiny_bev_ros.models.camera.geometry import Camera
 from tiny_bev_ros.nodes.bev_node import BevNode
 from tiny_bev_ros.nodes.camera_parameters import fixed_extrinsics
 from tiny_bev_ros.nodes.extrinsics_provider import ExtrinsicsProvider
-from tiny_bev_ros.runtime.camera_stats import CameraStats
-from tiny_bev_ros.runtime.safe_subscription import SafeSubscription
-from tiny_bev_ros.runtime.staleness import nanoseconds
-from tiny_bev_ros.runtime.time_sync import ApproximateTimeSync, Message
+from tiny_bev_ros.runtime.staleness import to_nanoseconds
+from tiny_bev_ros.runtime.stats import CameraStats
+from tiny_bev_ros.runtime.subscription import SafeSubscription
+from tiny_bev_ros.runtime.time_sync import ApproximateTimeSync, QueuedMessage
 
 # Of messages that the thread of the callbacks has not taken yet, which it does at once.
 _DEPTH = 5
@@ -41,7 +40,7 @@ class CameraInput(SafeSubscription):
         types: message classes by ROS type name.
         decode: makes of a message something with `stamp`, or raises TinyBevError.
         keep: gets it.
-        tally: of the camera.
+        stats: of the camera.
     """
 
     def __init__(
@@ -51,9 +50,9 @@ class CameraInput(SafeSubscription):
         types: dict[str, type],
         decode: Callable[[Any], Any],
         keep: Callable[[Any], None],
-        tally: CameraStats,
+        stats: CameraStats,
     ) -> None:
-        options = node.input_options() | {'tally': tally, 'depth': _DEPTH}
+        options = node.input_options() | {'stats': stats, 'depth': _DEPTH}
         del options['frame']
         super().__init__(node, topic, types, decode, keep, **options)
 
@@ -61,9 +60,9 @@ class CameraInput(SafeSubscription):
         try:
             shot = self._decode(message)
         except TinyBevError as error:
-            self._tally.reject(self._topic, error)
+            self._stats.count_rejected(self._topic, error)
         except Exception:
-            self._tally.fail(self._topic, traceback.format_exc().strip())
+            self._stats.count_failed(self._topic, traceback.format_exc().strip())
         else:
             self._callback(shot)
 
@@ -76,7 +75,7 @@ class CameraSync:
     Args:
         node: whose cameras.
         subscribe: makes the inputs of one, which have `sources` and `destroy`: gets its name, its
-            tally and what keeps a message.
+            stats and what keeps a message.
         view: makes of what was kept, and the camera in the frame of the map, features and their
             camera; may raise TinyBevError.
     """
@@ -91,12 +90,12 @@ class CameraSync:
         given = fixed_extrinsics(node.values)
         for name in given:
             node.cameras.setdefault(name, CameraStats(name, node.get_logger(), time.monotonic_ns))
-        self._tallies = {name: node.cameras[name] for name in given}
+        self._stats = {name: node.cameras[name] for name in given}
         self._mounts = ExtrinsicsProvider(node, given)
-        self._pairing: ApproximateTimeSync[Any] = ApproximateTimeSync(self._tallies)
+        self._sync: ApproximateTimeSync[Any] = ApproximateTimeSync(self._stats)
         self._inputs: list[Any] = []
-        for name, tally in self._tallies.items():
-            self._inputs += subscribe(name, tally, partial(self._keep, name))
+        for name, stats in self._stats.items():
+            self._inputs += subscribe(name, stats, partial(self._keep, name))
 
     def fuse(self, bev: Tensor, labels: TensorLabels) -> Tensor:
         """A map (1,C,h,w) float32 that has looked at the cameras; as it is where none can be used.
@@ -104,7 +103,7 @@ class CameraSync:
         Raises:
             TinyBevError: the labels of the map name no grid.
         """
-        grid = grid_of(labels, (bev.shape[2], bev.shape[3]))
+        grid = grid_from_labels(labels, (bev.shape[2], bev.shape[3]))
         found = self._views(labels)
         views = [view for _, view in found.values()]
         outcomes = [('failed', '')] * len(views)
@@ -114,10 +113,10 @@ class CameraSync:
             )
         finally:
             for (name, (message, _)), (cause, _) in zip(found.items(), outcomes, strict=True):
-                self._pairing.settle(name, message, cause)
+                self._sync.report_outcome(name, message, cause)
         for name, (_, reason) in zip(found, outcomes, strict=True):
             if reason:
-                self._tallies[name].go_without(reason)
+                self._stats[name].count_missing(reason)
         return fused
 
     @property
@@ -127,19 +126,19 @@ class CameraSync:
 
     def destroy(self) -> None:
         """Ends the subscriptions, and the wait of a map."""
-        self._pairing.stop()
+        self._sync.stop()
         for each in self._inputs:
             each.destroy()
         self._mounts.destroy()
 
     def _keep(self, name: str, shot: Any) -> None:
-        self._pairing.put(name, nanoseconds(shot.stamp), shot)
+        self._sync.add(name, to_nanoseconds(shot.stamp), shot)
 
-    def _views(self, labels: TensorLabels) -> dict[str, tuple[Message[Any], View]]:
+    def _views(self, labels: TensorLabels) -> dict[str, tuple[QueuedMessage[Any], View]]:
         values = self._node.values
         with self._node.timed('cameras'):
-            found = self._pairing.take(
-                nanoseconds(labels.stamp or (0, 0)),
+            found = self._sync.match(
+                to_nanoseconds(labels.stamp or (0, 0)),
                 round(values['sync.slop_ms'] * 1e6),
                 values['sync.timeout_ms'] / 1e3,
             )
@@ -150,8 +149,8 @@ class CameraSync:
             try:
                 views[name] = message, self._view_of(name, message.item, labels)
             except _UnusedError as unused:
-                self._pairing.settle(name, message, unused.cause)
-                self._tallies[name].go_without(str(unused))
+                self._sync.report_outcome(name, message, unused.cause)
+                self._stats[name].count_missing(str(unused))
         return views
 
     def _view_of(self, name: str, shot: Any, labels: TensorLabels) -> View:
@@ -159,7 +158,7 @@ class CameraSync:
         try:
             mount = self._mounts.at(name, labels.frame_id or '', shot.frame_id, shot.stamp)
         except TinyBevError as error:
-            raise _UnusedError('unplaced', str(error)) from None
+            raise _UnusedError('no_extrinsics', str(error)) from None
         try:
             return self._view(shot, replace(shot.camera, extrinsics=mount))
         except NotEnoughMemoryError as error:
@@ -195,5 +194,5 @@ def _fused(
     except TinyBevError as error:
         return bev, [('failed', str(error))] * len(views)
     return fused, [
-        ('blind', _BLIND) if index in blind else ('', '') for index in range(len(views))
+        ('not_visible', _BLIND) if index in blind else ('', '') for index in range(len(views))
     ]

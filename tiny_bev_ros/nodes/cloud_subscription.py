@@ -16,7 +16,7 @@ from tiny_bev_ros.messages.point_cloud import decode_cloud
 from tiny_bev_ros.messages.tensor_labels import TensorLabels
 from tiny_bev_ros.nodes import model_factory
 from tiny_bev_ros.nodes.bev_node import BevNode
-from tiny_bev_ros.runtime.safe_subscription import LatestInput
+from tiny_bev_ros.runtime.subscription import LatestInput
 
 _TYPES = {'sensor_msgs/msg/PointCloud2': PointCloud2}
 
@@ -59,7 +59,7 @@ class CloudSubscription(LatestInput):
         cloud = decode_cloud(
             message, self._options, max_bytes=self._max_bytes, origin=grid.reference
         )
-        self._tally.points.read(cloud)
+        self._stats.points.count_decoded(cloud)
         return LabelledCloud(cloud.points, labels)
 
 
@@ -68,5 +68,5 @@ def pillars_of(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Features (P,C) and cells (P,2) of a cloud on the grid; counts what lies outside."""
     pillars = node.run('pillars', ModelRunner.encode_points, cloud.points)
-    node.tally.points.place(cloud.points, pillars.inside, len(pillars.cells), grid)
+    node.stats.points.count_in_grid(cloud.points, pillars.inside, len(pillars.cells), grid)
     return pillars.features, pillars.cells

@@ -11,7 +11,7 @@ from std_msgs.msg import Float64
 
 from tiny_bev_ros.inference.loaded_models import LoadedModels
 from tiny_bev_ros.optional_imports import import_optional
-from tiny_bev_ros.runtime.frame_times import FrameTimes
+from tiny_bev_ros.runtime.stats import FrameTimes
 
 # Stamped numbers, as Autoware's tools read them: of today, of its releases for Humble.
 _STAMPED = ('autoware_internal_debug_msgs', 'tier4_debug_msgs')

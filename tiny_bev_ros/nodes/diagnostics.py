@@ -19,15 +19,15 @@ from tiny_bev_ros.inference.memory import device_memory_mb
 from tiny_bev_ros.nodes.debug_publisher import DebugPublisher, stages_of
 from tiny_bev_ros.nodes.model_factory import CHECKPOINTS
 from tiny_bev_ros.optional_imports import take_notes
-from tiny_bev_ros.runtime.frame_times import FrameTimes, Percentiles
 from tiny_bev_ros.runtime.health import (
+    IntervalCounter,
     IntervalCounts,
     NodeStatus,
-    Rates,
     Thresholds,
     evaluate_status,
 )
 from tiny_bev_ros.runtime.staleness import NO_CLOCK, Stamp
+from tiny_bev_ros.runtime.stats import FrameTimes, Percentiles
 
 if TYPE_CHECKING:
     from tiny_bev_ros.nodes.bev_node import BevNode
@@ -45,7 +45,7 @@ class NodeDiagnostics:
     def __init__(self, node: BevNode) -> None:
         self._node = node
         self._latency, self._age = Percentiles(), Percentiles()
-        self._rates = Rates(node.tally, time.monotonic_ns())
+        self._rates = IntervalCounter(node.stats, time.monotonic_ns())
         self._last_received, self._silent_since = 0, time.monotonic()
         self._last_missing: dict[str, int] = {}
         self._frame: FrameTimes | None = None
@@ -103,7 +103,7 @@ class NodeDiagnostics:
         """Notes that there is an output of the input that is worked on."""
         if self._frame is not None:
             self._latency.add(self._frame.latency_ms())
-        age = self._node.freshness.age_ms(stamp)
+        age = self._node.staleness.age_ms(stamp)
         if age is not None:
             self._age.add(age)
             self._publish_debug('pipeline_latency_ms', age)
@@ -111,9 +111,9 @@ class NodeDiagnostics:
     def status(self) -> DiagnosticStatus:
         """How the node is now, with what happened since the last call."""
         node, now = self._node, time.monotonic()
-        since = self._rates.since(time.monotonic_ns())
-        if node.tally.received != self._last_received:
-            self._last_received, self._silent_since = node.tally.received, now
+        since = self._rates.next_interval(time.monotonic_ns())
+        if node.stats.received != self._last_received:
+            self._last_received, self._silent_since = node.stats.received, now
         frame, values = self._frame, node.values
         latency = self._latency.at(50, 95, 99)
         level, message = evaluate_status(
@@ -147,39 +147,39 @@ class NodeDiagnostics:
         node, ladder = self._node, self._node.ladder
         if ladder is not None and ladder.steps:
             yield f'memory was short: computing {", ".join(ladder.steps)}'
-        for name, tally in list(node.cameras.items()):
-            missing = tally.missing - self._last_missing.get(name, 0)
-            self._last_missing[name] = tally.missing
+        for name, stats in list(node.cameras.items()):
+            missing = stats.missing - self._last_missing.get(name, 0)
+            self._last_missing[name] = stats.missing
             if missing:
                 yield f'{missing} frames without {name}'
-        if node.freshness.clock_is_missing:
+        if node.staleness.clock_is_missing:
             yield NO_CLOCK
-        yield from node.tally.points.warnings()
+        yield from node.stats.points.warnings()
         own = (node.get_name(), node.get_namespace())
         if node.get_node_names_and_namespaces().count(own) > 1:
             yield 'another node has the same name'
 
     def _pairs(self, since: IntervalCounts, latency: list[float]) -> dict[str, str]:
-        node, tally = self._node, self._node.tally
+        node, stats = self._node, self._node.stats
         ladder, weights = node.ladder, node.weights  # a cleanup may take them meanwhile
         pairs = {
             'state': node.state,
-            'received': f'{tally.received}',
-            'published': f'{tally.published}',
-            **{f'dropped, {cause}': f'{count}' for cause, count in tally.dropped.items()},
-            'pending': f'{tally.pending}',
-            'stamps that went back': f'{tally.backwards}',
-            'times a bag began again': f'{tally.rounds}',
-            **tally.points.pairs(),
+            'received': f'{stats.received}',
+            'published': f'{stats.published}',
+            **{f'dropped, {cause}': f'{count}' for cause, count in stats.dropped.items()},
+            'pending': f'{stats.pending}',
+            'stamps that went back': f'{stats.time_jumps}',
+            'times a bag began again': f'{stats.restarts}',
+            **stats.points.pairs(),
             'rate in, Hz': f'{since.rate_in_hz:.1f}',
             'rate out, Hz': f'{since.rate_out_hz:.1f}',
         }
         for percent, value in zip((50, 95, 99), latency, strict=True):
             pairs[f'latency {percent} %, ms'] = f'{value:.1f}'
-        ageless = node.freshness.ageless
+        unknown_age_reason = node.staleness.unknown_age_reason
         for percent, value in zip((50, 95), self._age.at(50, 95), strict=True):
             pairs[f'age of output {percent} %, ms'] = (
-                f'unknown: {ageless}' if ageless else f'{value:.1f}'
+                f'unknown: {unknown_age_reason}' if unknown_age_reason else f'{value:.1f}'
             )
         if ladder is not None:
             settings = ladder.config
@@ -203,7 +203,7 @@ class NodeDiagnostics:
                 'path': statistics.path,
                 'active share': f'{statistics.active_fraction:.4f}',
                 'work share': f'{statistics.work_fraction:.4f}',
-                **{f'frames {path}': f'{count}' for path, count in sorted(tally.paths.items())},
+                **{f'frames {path}': f'{count}' for path, count in sorted(stats.paths.items())},
             }
         return pairs
 

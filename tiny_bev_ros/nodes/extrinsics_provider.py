@@ -14,7 +14,7 @@ from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.models.camera.extrinsics import extrinsics_from_pose
 from tiny_bev_ros.nodes.camera_parameters import EXTRINSICS
 from tiny_bev_ros.optional_imports import import_optional
-from tiny_bev_ros.runtime.staleness import Stamp, nanoseconds
+from tiny_bev_ros.runtime.staleness import Stamp, to_nanoseconds
 
 # A buffer ignores what is older than its newest by more, even if a bag began again.
 _KEPT_NS = 10 * 10**9
@@ -74,7 +74,7 @@ class ExtrinsicsProvider:
             self._listener.unregister()
 
     def _look_up(self, map_frame: str, optical_frame: str, stamp: Stamp) -> Any:
-        now_ns = nanoseconds(stamp)
+        now_ns = to_nanoseconds(stamp)
         if 0 < now_ns < self._newest_ns - _KEPT_NS:
             self._buffer.clear()  # of all that moves; what is static stays
             self._newest_ns = now_ns

@@ -20,8 +20,7 @@ from tiny_bev_ros.nodes.camera_parameters import fixed_extrinsics
 from tiny_bev_ros.nodes.camera_sync import CameraInput, CameraSync
 from tiny_bev_ros.nodes.publishers import TensorTopicPublisher
 from tiny_bev_ros.nodes.tensor_subscription import TensorSubscription
-from tiny_bev_ros.runtime.camera_stats import CameraStats
-from tiny_bev_ros.runtime.inputs import Inputs
+from tiny_bev_ros.runtime.stats import CameraStats
 
 
 class FusionNode(BevNode):
@@ -47,12 +46,10 @@ class FusionNode(BevNode):
         self._output = TensorTopicPublisher(self, values, 'fused_features')
         return [self._output]
 
-    def make_input(self, values: dict[str, Any]) -> Inputs:
+    def make_inputs(self, values: dict[str, Any]) -> list[Any]:
         """Features of cameras and of maps."""
         self._views = CameraSync(self, self._subscribe, _view)
-        return Inputs(
-            [self._views, TensorSubscription(self, 'bev_features', self._channels, self.work)]
-        )
+        return [self._views, TensorSubscription(self, 'bev_features', self._channels, self.work)]
 
     def map_shape(self) -> None:
         """Of no concern."""
@@ -69,14 +66,14 @@ class FusionNode(BevNode):
             self._output.publish(fused, features.labels)
 
     def _subscribe(
-        self, name: str, tally: CameraStats, keep: Callable[[Any], None]
+        self, name: str, stats: CameraStats, keep: Callable[[Any], None]
     ) -> list[CameraInput]:
         decode = partial(
             decode_camera_features,
             channels=self._camera_channels,
             max_bytes=self.values['max_message_mb'] * 2**20,
         )
-        return [CameraInput(self, f'{name}/camera_features', TENSOR_TYPES, decode, keep, tally)]
+        return [CameraInput(self, f'{name}/camera_features', TENSOR_TYPES, decode, keep, stats)]
 
 
 def _view(features: CameraFeatures, camera: Camera) -> View:

@@ -17,14 +17,18 @@ from std_msgs.msg import Float32MultiArray
 from visualization_msgs.msg import MarkerArray
 
 from tiny_bev_ros.inference.head_runner import HeadOutputs
-from tiny_bev_ros.messages.detection_boxes import encode_objects
-from tiny_bev_ros.messages.detection_markers import encode_markers, encode_no_markers
+from tiny_bev_ros.messages.detections import (
+    encode_detection_boxes,
+    encode_detections,
+    encode_markers,
+    encode_no_markers,
+    vision_msgs,
+)
 from tiny_bev_ros.messages.occupancy import encode_drivable
 from tiny_bev_ros.messages.tensor import TensorLabels
-from tiny_bev_ros.messages.vision_detections import encode_detections, vision_msgs
 from tiny_bev_ros.models.heads.detection import CLASSES, Detections
 from tiny_bev_ros.nodes.publishers import ApplyCallback, Output
-from tiny_bev_ros.runtime.staleness import nanoseconds
+from tiny_bev_ros.runtime.staleness import to_nanoseconds
 
 # How long markers are shown: so many times the time between two frames, within these bounds.
 _FRAMES_SHOWN, _SHORTEST_S, _LONGEST_S = 3, 1.0, 10.0
@@ -159,7 +163,7 @@ class HeadPublisher(Output):
 
     def _lifetime_s(self, labels: TensorLabels) -> float:
         """A lifetime with which markers last until the next ones, at the rate of the input."""
-        now_ns = nanoseconds(labels.stamp or (0, 0))
+        now_ns = to_nanoseconds(labels.stamp or (0, 0))
         gap_s = (now_ns - (self._last_ns or now_ns)) / 1e9
         self._last_ns = now_ns
         return min(max(_FRAMES_SHOWN * gap_s, _SHORTEST_S), _LONGEST_S)
@@ -170,7 +174,7 @@ def _is_wanted(publisher: Any) -> bool:
 
 
 def _objects(frame: _Frame) -> Any:
-    return encode_objects(frame.detections, frame.labels)
+    return encode_detection_boxes(frame.detections, frame.labels)
 
 
 def _markers(frame: _Frame) -> Any:

@@ -8,8 +8,8 @@ from typing import Any
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.inference.loaded_models import LoadedModels
 from tiny_bev_ros.inference.model_runner import ModelRunner
-from tiny_bev_ros.messages.grid_labels import grid_of
 from tiny_bev_ros.messages.tensor import BevTensor
+from tiny_bev_ros.messages.tensor_labels import grid_from_labels
 from tiny_bev_ros.models.observed_ground import box_bottom_height
 from tiny_bev_ros.nodes import model_factory
 from tiny_bev_ros.nodes.bev_node import BevNode
@@ -35,9 +35,9 @@ class HeadsNode(BevNode):
         self._output = HeadPublisher(self, values)
         return [self._output]
 
-    def make_input(self, values: dict[str, Any]) -> TensorSubscription:
+    def make_inputs(self, values: dict[str, Any]) -> list[Any]:
         """Features."""
-        return TensorSubscription(self, 'bev_features', self._channels, self.work)
+        return [TensorSubscription(self, 'bev_features', self._channels, self.work)]
 
     def map_shape(self) -> None:
         """Of no concern to heads."""
@@ -47,7 +47,7 @@ class HeadsNode(BevNode):
         """Publishes what is in one map of features."""
         self.begin(features.labels.stamp or (0, 0))
         tensor = features.tensor
-        grid = grid_of(features.labels, (tensor.shape[2], tensor.shape[3]))
+        grid = grid_from_labels(features.labels, (tensor.shape[2], tensor.shape[3]))
         scores = self._output.min_scores
         seen = self.run('heads', ModelRunner.detect, tensor, grid, scores)
         height = None if seen.detections is None else box_bottom_height(seen.detections.boxes)

@@ -13,17 +13,16 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.messages.camera_info import decode_camera_info
-from tiny_bev_ros.messages.cv_bridge_adapter import COLOURLESS
+from tiny_bev_ros.messages.compat import COLOURLESS
 from tiny_bev_ros.messages.image import decode_image
 from tiny_bev_ros.models.camera.geometry import Camera
 from tiny_bev_ros.nodes.bev_node import BevNode
 from tiny_bev_ros.nodes.camera_sync import CameraInput
+from tiny_bev_ros.runtime.adaptive_subscription import LatchedSubscription
 from tiny_bev_ros.runtime.camera_info_sync import CameraInfoSync
-from tiny_bev_ros.runtime.camera_stats import CameraStats
-from tiny_bev_ros.runtime.input_stats import InputStats
-from tiny_bev_ros.runtime.latched_subscription import LatchedSubscription
-from tiny_bev_ros.runtime.safe_subscription import LatestInput, SafeSubscription
-from tiny_bev_ros.runtime.staleness import nanoseconds
+from tiny_bev_ros.runtime.staleness import to_nanoseconds
+from tiny_bev_ros.runtime.stats import CameraStats, InputStats
+from tiny_bev_ros.runtime.subscription import LatestInput, SafeSubscription
 
 IMAGE_TYPES: dict[str, type] = {'sensor_msgs/msg/Image': Image}
 _INFO_TYPES: dict[str, type] = {'sensor_msgs/msg/CameraInfo': CameraInfo}
@@ -64,7 +63,7 @@ class CameraInfoSubscription(SafeSubscription):
     Args:
         node: which subscribes.
         topics: of the camera_info and of the image.
-        tally: of the images.
+        stats: of the images.
         paired: gets each image with its camera.
     """
 
@@ -74,13 +73,13 @@ class CameraInfoSubscription(SafeSubscription):
         self,
         node: BevNode,
         topics: tuple[str, str],
-        tally: InputStats,
+        stats: InputStats,
         paired: Callable[[CameraImage], None],
     ) -> None:
         info_topic, self._image_topic = topics
-        self._images, self._paired = tally, paired
-        self._pairing: CameraInfoSync[tuple[Image, int], Camera]
-        self._pairing = CameraInfoSync(self._pair, lambda arrived, reason: self._refuse(reason))
+        self._images, self._paired = stats, paired
+        self._sync: CameraInfoSync[tuple[Image, int], Camera]
+        self._sync = CameraInfoSync(self._pair, lambda arrived, reason: self._refuse(reason))
         self._max_bytes = node.values['max_message_mb'] * 2**20
         self._logger = node.get_logger()
         self._told: set[str] = set()
@@ -95,7 +94,7 @@ class CameraInfoSubscription(SafeSubscription):
             group=options['group'],
             depth=_DEPTH,
             wanted=lambda: True,
-            tally=InputStats(node.get_logger(), time.monotonic_ns),
+            stats=InputStats(node.get_logger(), time.monotonic_ns),
         )
 
     def put(self, message: Image) -> None:
@@ -105,18 +104,18 @@ class CameraInfoSubscription(SafeSubscription):
             self._refuse(f'data has {size} bytes; expected at most {self._max_bytes}')
             return
         arrived = message, time.monotonic_ns()
-        stamp_ns = nanoseconds(_stamp(message))
-        self._pairing.put_image(stamp_ns, (message.width, message.height), arrived)
+        stamp_ns = to_nanoseconds(_stamp(message))
+        self._sync.add_image(stamp_ns, (message.width, message.height), arrived)
 
     def destroy(self) -> None:
         """Ends the subscription, and the wait of an image."""
         super().destroy()
-        for _ in range(self._pairing.stop()):
-            self._images.drop('stopped')
+        for _ in range(self._sync.stop()):
+            self._images.count_dropped('stopped')
 
     def _keep(self, found: tuple[int, Camera]) -> None:
         stamp_ns, camera = found
-        self._pairing.put_info(stamp_ns, camera.size, camera)
+        self._sync.add_camera_info(stamp_ns, camera.size, camera)
 
     def _pair(self, arrived: tuple[Image, int], camera: Camera) -> None:
         message, received_ns = arrived
@@ -131,7 +130,7 @@ class CameraInfoSubscription(SafeSubscription):
         self._paired(CameraImage(message, camera, _stamp(message), frame_id, received_ns))
 
     def _refuse(self, reason: str) -> None:
-        self._images.reject(self._image_topic, TinyBevError(reason))
+        self._images.count_rejected(self._image_topic, TinyBevError(reason))
 
 
 class _WithCameraInfo(SafeSubscription):
@@ -164,11 +163,11 @@ class ImageSubscription(_WithCameraInfo, LatestInput):
     def __init__(self, node: BevNode, callback: Callable[[CameraImage], None]) -> None:
         options = node.input_options()
         topics = ('camera_info', 'image')
-        self._info = CameraInfoSubscription(node, topics, options['tally'], self._put)
+        self._info = CameraInfoSubscription(node, topics, options['stats'], self._put)
         super().__init__(node, 'image', IMAGE_TYPES, _as_it_is, callback, **options)
 
     def _put(self, image: CameraImage) -> None:
-        self._newest.put((image, image.received_ns))
+        self._worker.put((image, image.received_ns))
 
 
 class PairedCameraSubscription(_WithCameraInfo, CameraInput):
@@ -177,7 +176,7 @@ class PairedCameraSubscription(_WithCameraInfo, CameraInput):
     Args:
         node: which subscribes.
         name: of the camera.
-        tally: of the camera.
+        stats: of the camera.
         keep: gets each CameraImage.
     """
 
@@ -185,12 +184,12 @@ class PairedCameraSubscription(_WithCameraInfo, CameraInput):
         self,
         node: BevNode,
         name: str,
-        tally: CameraStats,
+        stats: CameraStats,
         keep: Callable[[CameraImage], None],
     ) -> None:
         topics = (f'{name}/camera_info', f'{name}/image')
-        self._info = CameraInfoSubscription(node, topics, tally, keep)
-        super().__init__(node, topics[1], IMAGE_TYPES, _as_it_is, keep, tally)
+        self._info = CameraInfoSubscription(node, topics, stats, keep)
+        super().__init__(node, topics[1], IMAGE_TYPES, _as_it_is, keep, stats)
 
 
 def _stamp(message: Any) -> tuple[int, int]:
@@ -198,7 +197,7 @@ def _stamp(message: Any) -> tuple[int, int]:
 
 
 def _stamped_camera(message: CameraInfo) -> tuple[int, Camera]:
-    return nanoseconds(_stamp(message)), decode_camera_info(message)
+    return to_nanoseconds(_stamp(message)), decode_camera_info(message)
 
 
 def _as_it_is(image: CameraImage) -> CameraImage:

@@ -16,7 +16,7 @@ from importlib import import_module
 from threading import Event
 from typing import Any
 
-from tiny_bev_ros.runtime.process_setup import tune_process
+from tiny_bev_ros.runtime.process import tune_process
 
 # How soon a signal is seen while nothing else happens.
 _WAKE_S = 0.2

@@ -14,7 +14,7 @@ from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.inference.loaded_models import LoadedModels
 from tiny_bev_ros.inference.memory_fallback import ExecutionConfig
-from tiny_bev_ros.messages.output_roi import Region
+from tiny_bev_ros.messages.output_roi import OutputRoi
 from tiny_bev_ros.messages.point_cloud import CloudOptions
 from tiny_bev_ros.models import (
     CameraEncoder,
@@ -189,10 +189,12 @@ def describe(models: LoadedModels, config: ExecutionConfig, shape: tuple[int, in
     return ', '.join(parts)
 
 
-def make_region(values: dict[str, Any], grid: BevGrid | None = None) -> Region:
+def make_region(values: dict[str, Any], grid: BevGrid | None = None) -> OutputRoi:
     """Returns the published part of the grid, `output_roi.*`, checked where the grid is known."""
     with parameter_context('output_roi.'):
-        region = Region(_ends(values['output_roi.x_range']), _ends(values['output_roi.y_range']))
+        region = OutputRoi(
+            _ends(values['output_roi.x_range']), _ends(values['output_roi.y_range'])
+        )
     if grid:
         with parameter_context(''):
             region.check(grid)

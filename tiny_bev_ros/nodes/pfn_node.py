@@ -29,9 +29,9 @@ class PfnNode(BevNode):
         self._output = PillarPublisher(self, values, self._grid)
         return [self._output]
 
-    def make_input(self, values: dict[str, Any]) -> CloudSubscription:
+    def make_inputs(self, values: dict[str, Any]) -> list[Any]:
         """Clouds."""
-        return CloudSubscription(self, self._grid, self.work)
+        return [CloudSubscription(self, self._grid, self.work)]
 
     def map_shape(self) -> tuple[int, int]:
         """That of the grid."""

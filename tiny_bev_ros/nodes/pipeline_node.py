@@ -24,8 +24,7 @@ from tiny_bev_ros.nodes.cloud_subscription import CloudSubscription, LabelledClo
 from tiny_bev_ros.nodes.head_publishers import HeadPublisher
 from tiny_bev_ros.nodes.image_subscription import CameraImage, PairedCameraSubscription
 from tiny_bev_ros.nodes.publishers import FeaturePublisher, PillarPublisher, TensorTopicPublisher
-from tiny_bev_ros.runtime.camera_stats import CameraStats
-from tiny_bev_ros.runtime.inputs import Inputs
+from tiny_bev_ros.runtime.stats import CameraStats
 
 
 class PipelineNode(BevNode):
@@ -69,10 +68,10 @@ class PipelineNode(BevNode):
         self._fused = TensorTopicPublisher(self, values, 'fused_features')
         return [self._pillars, self._features, self._seen, self._fused]
 
-    def make_input(self, values: dict[str, Any]) -> Inputs:
+    def make_inputs(self, values: dict[str, Any]) -> list[Any]:
         """Images and clouds."""
         self._views = CameraSync(self, self._subscribe, self._view)
-        return Inputs([self._views, CloudSubscription(self, self._grid, self.work)])
+        return [self._views, CloudSubscription(self, self._grid, self.work)]
 
     def map_shape(self) -> tuple[int, int]:
         """That of the grid."""
@@ -122,8 +121,8 @@ class PipelineNode(BevNode):
         drawn = self._features.picture_wanted and self.values['heads.checkpoint']
         return self._seen.wanted or bool(drawn) or self.only_times_wanted
 
-    def _subscribe(self, name: str, tally: CameraStats, keep: Callable[[Any], None]) -> list[Any]:
-        return [PairedCameraSubscription(self, name, tally, keep)]
+    def _subscribe(self, name: str, stats: CameraStats, keep: Callable[[Any], None]) -> list[Any]:
+        return [PairedCameraSubscription(self, name, stats, keep)]
 
     def _view(self, image: CameraImage, camera: Camera) -> View:
         with self.timed('decode'):

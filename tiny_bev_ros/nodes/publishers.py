@@ -16,8 +16,8 @@ from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.inference.head_runner import HeadOutputs
 from tiny_bev_ros.inference.pillar_runner import scatter_pillars
-from tiny_bev_ros.messages.bev_image import bev_image
-from tiny_bev_ros.messages.bev_overlay import overlay
+from tiny_bev_ros.messages.bev_image import render_bev_image
+from tiny_bev_ros.messages.bev_overlay import draw_overlay
 from tiny_bev_ros.messages.image import encode_image
 from tiny_bev_ros.messages.pillar_tensor import check_canvas
 from tiny_bev_ros.messages.tensor import TensorLabels
@@ -184,15 +184,20 @@ class FeaturePublisher(Output):
         if not self.picture_wanted:
             return
         shown, labels_shown = self._region.crop(features, labels)
-        picture = bev_image(shown[0].cpu().numpy(), self._channel)
+        picture = render_bev_image(shown[0].cpu().numpy(), self._channel)
         y_axis, x_axis = labels_shown.y_axis, labels_shown.x_axis
         if seen is not None and y_axis and x_axis:
             drivable = None
             if seen.drivable is not None:
                 area, _ = self._region.crop(seen.drivable[None, None], labels)
                 drivable = area[0, 0].numpy()
-            picture = overlay(
-                picture, y_axis, x_axis, places=places, drivable=drivable, found=seen.detections
+            picture = draw_overlay(
+                picture,
+                y_axis,
+                x_axis,
+                points=places,
+                drivable=drivable,
+                detections=seen.detections,
             )
         stamp, frame_id = labels.stamp or (0, 0), labels.frame_id or ''
         self._picture.publish(encode_image(picture, stamp, frame_id))

@@ -12,7 +12,7 @@ from tiny_bev_ros.client import TENSOR_TYPES
 from tiny_bev_ros.messages.pillar_tensor import PillarTensor, decode_pillars
 from tiny_bev_ros.messages.tensor import BevTensor, decode_tensor
 from tiny_bev_ros.nodes.bev_node import BevNode
-from tiny_bev_ros.runtime.safe_subscription import LatestInput
+from tiny_bev_ros.runtime.subscription import LatestInput
 
 # Reader of each topic.
 _READERS: dict[str, Any] = {

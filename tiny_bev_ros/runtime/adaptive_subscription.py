@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A subscription that takes what the publishers on its topic offer."""
+"""Subscriptions that adapt type, reliability and durability to the publishers of a topic."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeVar
 
 from rclpy.callback_groups import CallbackGroup
 from rclpy.clock import Clock, ClockType
@@ -13,36 +14,37 @@ from rclpy.node import Node
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
 
 from tiny_bev_ros.optional_imports import import_optional
-from tiny_bev_ros.runtime.retry_create import retry_create
 
-# Under its older name in Humble.
+_Endpoint = TypeVar('_Endpoint')
+# Humble has it under its older name.
 _EVENTS: Any = import_optional('rclpy.event_handler').module or import_module('rclpy.qos_event')
-
-_LOOK_EVERY_S = 0.2
+_POLL_PERIOD_S = 0.2
+_RETRY_S = 1.0
+_LATCHED = QoSDurabilityPolicy.TRANSIENT_LOCAL
 
 
 class AdaptiveSubscription:
-    """Subscribes with the reliability, and the one of several types, that is on offer.
+    """Subscribes with the reliability, and the one of several types, that publishers offer.
 
     A reliable subscription gets nothing from a best-effort publisher, which is what most
-    sensor drivers are; a best-effort one loses parts of large messages. So this one does
-    as the publishers do, and looks again five times a second. rclpy's own warnings, of a type
-    or a quality that does not fit, are off: they come before it looks, and say that nothing will
-    be received. It warns itself of a publisher that it cannot do as.
+    sensor drivers are; a best-effort one loses parts of large messages. So this subscription
+    adapts to the publishers, which it polls five times a second. rclpy's own warnings of
+    incompatible types or QoS are off: they come before the first poll, and claim that nothing
+    will be received. Instead, it warns of each publisher that stays incompatible.
 
     Args:
-        node: which subscribes.
-        topic: relative name.
+        node: subscribing node.
+        topic: relative topic name.
         types: message classes by ROS type name; the first is used until a publisher of
-            another one shows up.
-        callback: gets each message.
+            another one appears.
+        callback: receives each message.
         reliability: auto, reliable or best_effort.
-        depth: messages that wait.
-        group: of callbacks; None for the node's own.
-        looked: is called after each look.
+        depth: depth of the queue.
+        group: callback group; None for the default one of the node.
+        on_poll: called after each poll of the publishers.
 
     Attributes:
-        topic: full name.
+        topic: full topic name.
     """
 
     _durability = QoSDurabilityPolicy.VOLATILE
@@ -56,29 +58,29 @@ class AdaptiveSubscription:
         reliability: str,
         depth: int,
         group: CallbackGroup | None = None,
-        looked: Callable[[], None] = lambda: None,
+        on_poll: Callable[[], None] = lambda: None,
     ) -> None:
         self._node, self._name, self._types, self._callback = node, topic, types, callback
-        self._looked = looked
+        self._on_poll = on_poll
         self._fixed = None if reliability == 'auto' else reliability
         self._depth, self._group = depth, group
-        self._now = (next(iter(types)), self._fixed or 'reliable')
-        self._subscription: Any = self._subscribe(self._now)
-        self._unheard: set[str] = set()
+        self._current = (next(iter(types)), self._fixed or 'reliable')
+        self._subscription: Any = self._subscribe(self._current)
+        self._incompatible: set[str] = set()
         self.topic: str = self._subscription.topic_name
-        # Steady: simulated time may stand still, or not be there yet.
+        # A steady clock: simulated time may stand still, or not have begun.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self._timer = node.create_timer(_LOOK_EVERY_S, self._look, group, clock=steady)
-        self._look()
+        self._timer = node.create_timer(_POLL_PERIOD_S, self._poll, group, clock=steady)
+        self._poll()
 
     def destroy(self) -> None:
-        """Ends it."""
+        """Destroys the timer and the subscription."""
         self._node.destroy_timer(self._timer)
         if self._subscription is not None:
             self._node.destroy_subscription(self._subscription)
 
-    def _subscribe(self, wanted: tuple[str, str]) -> Any:
-        type_name, reliability = wanted
+    def _subscribe(self, settings: tuple[str, str]) -> Any:
+        type_name, reliability = settings
         profile = QoSProfile(depth=self._depth, durability=self._durability)
         profile.reliability = getattr(QoSReliabilityPolicy, reliability.upper())
         return self._node.create_subscription(
@@ -90,77 +92,114 @@ class AdaptiveSubscription:
             event_callbacks=_EVENTS.SubscriptionEventCallbacks(use_default_callbacks=False),
         )
 
-    def _durability_for(self, offers: list[Any]) -> QoSDurabilityPolicy:
-        """The durability to subscribe with, to publishers of the type that is taken."""
+    def _select_durability(self, publishers: list[Any]) -> QoSDurabilityPolicy:
+        """Returns the durability for publishers of the subscribed type."""
         return self._durability
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         publishers = self._node.get_publishers_info_by_topic(self.topic)
-        wanted = choose(publishers, tuple(self._types), self._now, self._fixed)
-        unheard = cannot_be_heard(publishers, wanted)
-        for offer in sorted(unheard - self._unheard):
+        settings = select_settings(publishers, tuple(self._types), self._current, self._fixed)
+        incompatible = incompatible_publishers(publishers, settings)
+        for offer in sorted(incompatible - self._incompatible):
             self._node.get_logger().warning(
-                f'{self.topic} has a publisher of {offer}, of which nothing is received; '
-                f'subscribed as {", ".join(wanted)}'
+                f'{self.topic}: nothing is received from a publisher of {offer}; '
+                f'subscribed as {", ".join(settings)}'
             )
-        self._unheard = unheard
-        durability = self._durability_for(
-            [offer for offer in publishers if offer.topic_type == wanted[0]]
+        self._incompatible = incompatible
+        durability = self._select_durability(
+            [publisher for publisher in publishers if publisher.topic_type == settings[0]]
         )
-        if self._subscription is None or (wanted, durability) != (self._now, self._durability):
+        current = (self._current, self._durability)
+        if self._subscription is None or (settings, durability) != current:
             self._durability = durability
-            self._subscribe_anew(wanted)
-        self._looked()
+            self._resubscribe(settings)
+        self._on_poll()
 
-    def _subscribe_anew(self, wanted: tuple[str, str]) -> None:
+    def _resubscribe(self, settings: tuple[str, str]) -> None:
         if self._subscription is not None:
             self._node.destroy_subscription(self._subscription)
-            self._subscription = None  # until there is another one, perhaps at the next look
-        self._subscription = retry_create(lambda: self._subscribe(wanted))
-        self._now = wanted
+            self._subscription = None  # should creation fail, the next poll tries again
+        self._subscription = retry_create(lambda: self._subscribe(settings))
+        self._current = settings
         self._node.get_logger().info(
-            f'subscribed to {self.topic} as {", ".join(wanted)}, like its publishers'
+            f'{self.topic}: subscribed as {", ".join(settings)}, like its publishers'
         )
 
 
-def choose(
-    publishers: list[Any], types: tuple[str, ...], now: tuple[str, str], fixed: str | None
+class LatchedSubscription(AdaptiveSubscription):
+    """An AdaptiveSubscription that is transient local while all publishers are.
+
+    It also receives messages that were published once before, such as a calibration.
+    """
+
+    def _select_durability(self, publishers: list[Any]) -> QoSDurabilityPolicy:
+        if not publishers:
+            return self._durability
+        latched = all(each.qos_profile.durability == _LATCHED for each in publishers)
+        return _LATCHED if latched else QoSDurabilityPolicy.VOLATILE
+
+
+def select_settings(
+    publishers: list[Any], types: tuple[str, ...], current: tuple[str, str], fixed: str | None
 ) -> tuple[str, str]:
-    """Type name and reliability to subscribe with.
+    """Returns type name and reliability to subscribe with.
 
     Args:
         publishers: TopicEndpointInfo of each.
         types: ROS type names that the node understands.
-        now: what the subscription has; kept while there is no publisher.
-        fixed: the reliability that a parameter demands, if any.
+        current: settings of the subscription, kept while there is no publisher.
+        fixed: reliability that a parameter demands, if any.
     """
-    offers = [offer for offer in publishers if offer.topic_type in types]
-    if not offers:
-        return now
-    on_offer = [offer.topic_type for offer in offers]
-    type_name = now[0] if now[0] in on_offer else on_offer[0]
-    best_effort = any(_is_best_effort(offer) for offer in offers if offer.topic_type == type_name)
+    usable = [publisher for publisher in publishers if publisher.topic_type in types]
+    if not usable:
+        return current
+    offered = [publisher.topic_type for publisher in usable]
+    type_name = current[0] if current[0] in offered else offered[0]
+    best_effort = any(_is_best_effort(each) for each in usable if each.topic_type == type_name)
     return type_name, fixed or ('best_effort' if best_effort else 'reliable')
 
 
-def cannot_be_heard(publishers: list[Any], now: tuple[str, str]) -> set[str]:
-    """Type, or type and reliability, of the publishers of which a subscription gets nothing.
+def incompatible_publishers(publishers: list[Any], settings: tuple[str, str]) -> set[str]:
+    """Returns type, or type and reliability, of the publishers that cannot be received.
 
-    Only these two can differ: what a subscription of the default durability, deadline and
-    liveliness asks for, every publisher offers.
+    Only these two can differ: every publisher offers the default durability, deadline and
+    liveliness that a subscription asks for.
 
     Args:
         publishers: TopicEndpointInfo of each.
-        now: type name and reliability of the subscription.
+        settings: type name and reliability of the subscription.
     """
-    type_name, reliability = now
-    unheard = {offer.topic_type for offer in publishers} - {type_name}
+    type_name, reliability = settings
+    incompatible = {publisher.topic_type for publisher in publishers} - {type_name}
     if reliability == 'reliable' and any(
-        offer.topic_type == type_name and _is_best_effort(offer) for offer in publishers
+        publisher.topic_type == type_name and _is_best_effort(publisher)
+        for publisher in publishers
     ):
-        unheard.add(f'{type_name}, best_effort')
-    return unheard
+        incompatible.add(f'{type_name}, best_effort')
+    return incompatible
 
 
-def _is_best_effort(offer: Any) -> bool:
-    return bool(offer.qos_profile.reliability == QoSReliabilityPolicy.BEST_EFFORT)
+def retry_create(create: Callable[[], _Endpoint]) -> _Endpoint:
+    """Creates a publisher or subscription in the place of a destroyed one of another type.
+
+    Fast DDS allows one type per topic and participant, and an executor that waits in another
+    thread releases a destroyed endpoint a moment later.
+
+    Args:
+        create: makes the endpoint; called until it succeeds.
+
+    Raises:
+        Exception: `create` still raises it after a second.
+    """
+    end = time.monotonic() + _RETRY_S
+    while True:
+        try:
+            return create()
+        except Exception:  # the middleware raises several kinds
+            if time.monotonic() >= end:
+                raise
+            time.sleep(_RETRY_S / 100)
+
+
+def _is_best_effort(publisher: Any) -> bool:
+    return bool(publisher.qos_profile.reliability == QoSReliabilityPolicy.BEST_EFFORT)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images to the camera_info of their time."""
+"""Pairs of an image and the camera_info of its stamp."""
 
 from __future__ import annotations
 
@@ -14,95 +14,106 @@ Info = TypeVar('Info')
 Kind = TypeVar('Kind')
 Size = tuple[int, int]
 
-# Infos of a camera: more than differ in size, and than come between an info and its image.
-_KEPT = 20
+# Camera infos kept: more than there are sizes, and than arrive between an info and its image.
+_QUEUE_SIZE = 20
 
 
 @dataclass(frozen=True)
-class _Timed(Generic[Kind]):
+class _Stamped(Generic[Kind]):
     stamp_ns: int
     size: Size
     value: Kind
 
 
 class CameraInfoSync(Generic[Image, Info]):
-    """Finds for each image of a camera the camera_info that belongs to it.
+    """Matches each image of a camera with its camera_info.
 
     A driver gives both the same stamp and sends either first: an image waits for its info. Where
-    infos have other stamps, or one was sent for all time, the newest that fits the size is taken
+    infos have other stamps, or a latched one was sent once, the newest of the same size is taken
     at once. An image whose info is lost waits until the next image, or a later info, and is then
-    taken with the newest that fits, or refused.
+    matched with the newest of its size, or rejected.
 
-    It may be used from several threads.
+    Thread-safe.
 
     Args:
-        paired: gets each image and its info.
-        refused: gets each image for which there is none, and why.
+        callback: receives each image and its info.
+        on_reject: receives each image without a match, and the reason.
     """
 
     def __init__(
-        self, paired: Callable[[Image, Info], None], refused: Callable[[Image, str], None]
+        self, callback: Callable[[Image, Info], None], on_reject: Callable[[Image, str], None]
     ) -> None:
-        self._paired, self._refused = paired, refused
-        self._infos: deque[_Timed[Info]] = deque(maxlen=_KEPT)  # newest first
-        self._waiting: _Timed[Image] | None = None
+        self._callback, self._on_reject = callback, on_reject
+        self._infos: deque[_Stamped[Info]] = deque(maxlen=_QUEUE_SIZE)  # newest first
+        self._waiting: _Stamped[Image] | None = None
         self._last_ns: int | None = None
-        # True while infos have the stamps of images, as far as is known.
-        self._stamped = False
+        # True while infos are known to have the stamps of images.
+        self._stamps_match = False
         self._lock = Lock()
 
-    def put_image(self, stamp_ns: int, size: Size, value: Image) -> None:
-        """Pairs an image, or lets it wait."""
+    def add_image(self, stamp_ns: int, size: Size, value: Image) -> None:
+        """Matches an image, or lets it wait.
+
+        Args:
+            stamp_ns: stamp in ns.
+            size: width and height in pixels.
+            value: the image.
+        """
         with self._lock:
-            self._end_wait()
+            self._finish_waiting()
             self._last_ns = stamp_ns
-            self._waiting = _Timed(stamp_ns, size, value)
+            self._waiting = _Stamped(stamp_ns, size, value)
             exact = any(info.stamp_ns == stamp_ns for info in self._infos)
             fits = any(info.size == size for info in self._infos)
-            if exact or (fits and not self._stamped):
-                self._end_wait()
+            if exact or (fits and not self._stamps_match):
+                self._finish_waiting()
 
-    def put_info(self, stamp_ns: int, size: Size, value: Info) -> None:
-        """Keeps an info, and pairs the image that waits for it."""
+    def add_camera_info(self, stamp_ns: int, size: Size, value: Info) -> None:
+        """Keeps an info, and matches the image that waits for it.
+
+        Args:
+            stamp_ns: stamp in ns.
+            size: width and height in pixels.
+            value: the info.
+        """
         with self._lock:
-            self._infos.appendleft(_Timed(stamp_ns, size, value))
-            self._stamped |= stamp_ns == self._last_ns
+            self._infos.appendleft(_Stamped(stamp_ns, size, value))
+            self._stamps_match |= stamp_ns == self._last_ns
             image = self._waiting
             if image is None:
                 return
-            awaited = stamp_ns >= image.stamp_ns if self._stamped else size == image.size
-            if awaited:
-                self._end_wait()
+            if stamp_ns >= image.stamp_ns if self._stamps_match else size == image.size:
+                self._finish_waiting()
 
     def stop(self) -> int:
-        """Forgets everything; how many images waited."""
+        """Clears both queues; returns the number of images that waited."""
         with self._lock:
             waited = self._waiting is not None
             self._waiting = None
             self._infos.clear()
             return int(waited)
 
-    def _end_wait(self) -> None:
-        """Pairs the image that waits as well as can be, or refuses it."""
+    def _finish_waiting(self) -> None:
+        """Gives the waiting image the best info there is, or rejects it."""
         image, self._waiting = self._waiting, None
         if image is None:
             return
         same = [info for info in self._infos if info.stamp_ns == image.stamp_ns]
-        self._stamped = bool(same)
+        self._stamps_match = bool(same)
         candidates = same or list(self._infos)
         if not candidates:
-            self._refused(
+            self._on_reject(
                 image.value,
-                'there was no camera_info yet; expected one of the stamp or size of the image',
+                'no camera_info was received yet; expected one of the stamp or size of the image',
             )
             return
         fitting = [info for info in candidates if info.size == image.size]
         if fitting:
-            self._paired(image.value, fitting[0].value)
+            self._callback(image.value, fitting[0].value)
             return
         sizes = dict.fromkeys(f'{info.size[0]} x {info.size[1]}' for info in candidates)
-        self._refused(
+        self._on_reject(
             image.value,
-            f'image is of {image.size[0]} x {image.size[1]} pixels; '
-            f'expected {" or ".join(sizes)}, as camera_info says',
+            f'image size is {image.size[0]} x {image.size[1]} pixels; '
+            f'expected {" or ".join(sizes)}, the size in camera_info',
         )

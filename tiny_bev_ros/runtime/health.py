@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a node is, in the terms of diagnostic_msgs: judged from counts, times and thresholds."""
+"""Health of a node in the terms of diagnostic_msgs: counts and times against thresholds."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from tiny_bev_ros.runtime.input_stats import InputStats
+from tiny_bev_ros.runtime.stats import InputStats
 
 
 class Level(IntEnum):
-    """As in diagnostic_msgs/DiagnosticStatus."""
+    """Levels of diagnostic_msgs/DiagnosticStatus."""
 
     OK = 0
     WARN = 1
@@ -20,7 +20,7 @@ class Level(IntEnum):
 
 @dataclass(frozen=True)
 class Thresholds:
-    """From which on something is a warning, or an error; 0 (shares: 1) for never."""
+    """Limits of a warning and of an error; 0, or 1 for fractions, disables one."""
 
     input_timeout_s: float
     latency_warn_ms: float
@@ -33,19 +33,19 @@ class Thresholds:
 
 @dataclass(frozen=True)
 class NodeStatus:
-    """What is known of a node.
+    """State of a node, with counts of the last interval.
 
     Attributes:
-        state: of its lifecycle, by name.
-        fault: '' or why it is not active although it should be.
-        silent_s: since the last input, or since it became active.
-        wanted: whether anybody subscribes to its output.
-        latency_ms: from arrival to output at 95 %; NaN for none yet.
-        rate_hz: outputs a second of late.
-        dropped: inputs by cause, of late.
-        received: of late.
-        busy_s: since the input was taken up that is worked on; 0 for none.
-        warnings: what else is to be told.
+        state: name of the lifecycle state.
+        fault: reason why the node is not active although it should be, or ''.
+        silent_s: time since the last input, or since activation.
+        wanted: True if an output has a subscriber.
+        latency_ms: 95th percentile from arrival to output; NaN before the first output.
+        rate_hz: outputs per second in the last interval.
+        received: number of inputs in the last interval.
+        dropped: number of these that led to no output, by cause.
+        busy_s: processing time of the current input so far; 0 for none.
+        warnings: further lines of level WARN.
     """
 
     state: str
@@ -61,30 +61,35 @@ class NodeStatus:
 
 
 def evaluate_status(now: NodeStatus, limits: Thresholds) -> tuple[Level, str]:
-    """The worst that is true of a node, and all of it in words."""
+    """Returns the highest level of all findings, and the findings as text.
+
+    Args:
+        now: state of the node.
+        limits: thresholds.
+    """
     if now.fault:
         return Level.ERROR, f'{now.state}: {now.fault}'
     if now.state != 'active':
         return Level.OK, now.state
     found = [
-        *_input(now, limits),
-        *_speed(now, limits),
+        *_input_findings(now, limits),
+        *_speed_findings(now, limits),
         *[(Level.WARN, warning) for warning in now.warnings],
     ]
     if not found:
-        return Level.OK, 'active' if now.wanted else 'active, but nobody subscribes'
+        return Level.OK, 'active' if now.wanted else 'active, without subscribers'
     return max(level for level, _ in found), '; '.join(text for _, text in found)
 
 
-def _input(now: NodeStatus, limits: Thresholds) -> list[tuple[Level, str]]:
+def _input_findings(now: NodeStatus, limits: Thresholds) -> list[tuple[Level, str]]:
     found = []
     if limits.input_timeout_s and now.silent_s > limits.input_timeout_s:
         found.append((Level.ERROR, f'no input for {now.silent_s:.1f} s'))
     if limits.input_timeout_s and now.busy_s > limits.input_timeout_s:
-        found.append((Level.ERROR, f'one input is worked on for {now.busy_s:.1f} s'))
+        found.append((Level.ERROR, f'one input has been processed for {now.busy_s:.1f} s'))
     if now.dropped['failed']:
-        found.append((Level.ERROR, f'the node failed over {now.dropped["failed"]} inputs'))
-    # Who wants nothing is no fault of the node.
+        found.append((Level.ERROR, f'processing failed for {now.dropped["failed"]} inputs'))
+    # Without subscribers, dropping inputs is correct.
     received = now.received - now.dropped['unwanted']
     dropped = now.dropped.total() - now.dropped['unwanted']
     if received > 0:
@@ -94,27 +99,30 @@ def _input(now: NodeStatus, limits: Thresholds) -> list[tuple[Level, str]]:
             if count and cause != 'unwanted'
         )
         text = f'{dropped} of {received} inputs dropped: {causes}'
-        found += _above(
+        found += _compare(
             dropped / received, limits.dropped_warn_fraction, limits.dropped_error_fraction, text
         )
     return found
 
 
-def _speed(now: NodeStatus, limits: Thresholds) -> list[tuple[Level, str]]:
-    found = _above(
+def _speed_findings(now: NodeStatus, limits: Thresholds) -> list[tuple[Level, str]]:
+    found = _compare(
         now.latency_ms,
         limits.latency_warn_ms or float('inf'),
         limits.latency_error_ms or float('inf'),
-        f'latency at 95 % is {now.latency_ms:.0f} ms',
+        f'95 % latency is {now.latency_ms:.0f} ms',
     )
     if now.wanted and now.received:
-        found += _above(
-            -now.rate_hz, -limits.rate_warn_hz, -limits.rate_error_hz, f'{now.rate_hz:.1f} Hz'
+        found += _compare(
+            -now.rate_hz,
+            -limits.rate_warn_hz,
+            -limits.rate_error_hz,
+            f'output rate is {now.rate_hz:.1f} Hz',
         )
     return found
 
 
-def _above(value: float, warn: float, error: float, text: str) -> list[tuple[Level, str]]:
+def _compare(value: float, warn: float, error: float, text: str) -> list[tuple[Level, str]]:
     if value > error:
         return [(Level.ERROR, text)]
     return [(Level.WARN, text)] if value > warn else []
@@ -122,12 +130,13 @@ def _above(value: float, warn: float, error: float, text: str) -> list[tuple[Lev
 
 @dataclass(frozen=True)
 class IntervalCounts:
-    """What happened between two looks at a tally.
+    """Counts and rates of one interval.
 
     Attributes:
-        rate_in_hz, rate_out_hz: inputs and outputs a second.
-        received: inputs.
-        dropped: of these, by cause.
+        rate_in_hz: inputs per second.
+        rate_out_hz: outputs per second.
+        received: number of inputs.
+        dropped: number of these that led to no output, by cause.
     """
 
     rate_in_hz: float
@@ -136,27 +145,30 @@ class IntervalCounts:
     dropped: Counter[str]
 
 
-class Rates:
-    """Looks at a tally from time to time.
+class IntervalCounter:
+    """Splits total counts into intervals.
 
     Args:
-        tally: counts for good.
-        now_ns: of a monotonic clock.
+        stats: total counts.
+        now_ns: begin of the first interval, by a monotonic clock.
     """
 
-    def __init__(self, tally: InputStats, now_ns: int) -> None:
-        self._tally = tally
-        self._last = self._look(now_ns)
+    def __init__(self, stats: InputStats, now_ns: int) -> None:
+        self._stats = stats
+        self._last = self._snapshot(now_ns)
 
-    def since(self, now_ns: int) -> IntervalCounts:
-        """What happened since the last call."""
+    def next_interval(self, now_ns: int) -> IntervalCounts:
+        """Returns the counts since the last call, or since the beginning."""
         then_ns, received, published, dropped = self._last
-        self._last = self._look(now_ns)
+        self._last = self._snapshot(now_ns)
         seconds = max((now_ns - then_ns) / 1e9, 1e-9)
-        came = self._last[1] - received
-        new = Counter({cause: count - dropped[cause] for cause, count in self._last[3].items()})
-        return IntervalCounts(came / seconds, (self._last[2] - published) / seconds, came, new)
+        new = self._last[1] - received
+        new_dropped = Counter(
+            {cause: count - dropped[cause] for cause, count in self._last[3].items()}
+        )
+        rate_out = (self._last[2] - published) / seconds
+        return IntervalCounts(new / seconds, rate_out, new, new_dropped)
 
-    def _look(self, now_ns: int) -> tuple[int, int, int, Counter[str]]:
-        tally = self._tally
-        return now_ns, tally.received, tally.published, Counter(tally.dropped)
+    def _snapshot(self, now_ns: int) -> tuple[int, int, int, Counter[str]]:
+        stats = self._stats
+        return now_ns, stats.received, stats.published, Counter(stats.dropped)

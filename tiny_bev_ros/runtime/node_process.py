@@ -1,35 +1,68 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An executable of the package as a child process with a log file."""
+"""Executables of the package as child processes, on a ROS graph of their own if need be."""
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.node import Node
+
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.resources import command
+from tiny_bev_ros.runtime.process import tune_process
 
 _START_S = 300.0
-_GRACE_S = 60.0
-# What a node says that does not become inactive, the state before active.
-_NOT_CONFIGURED = ': not inactive: '
+_STOP_S = 60.0
+
+
+@contextmanager
+def private_graph() -> Iterator[rclpy.Context]:
+    """Context manager: a ROS context, and an environment for children, on a domain of their own.
+
+    This process is tuned for large tensors, as the nodes are. When the block ends, the
+    environment is restored and the context shut down.
+    """
+    saved = dict(os.environ)
+    tune_process()
+    os.environ['ROS_DOMAIN_ID'] = str(1 + os.getpid() % 100)
+    if os.environ.get('ROS_DISTRO') == 'humble':
+        os.environ['ROS_LOCALHOST_ONLY'] = '1'
+    else:
+        os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+    context = rclpy.Context()
+    try:
+        context.init()
+        yield context
+    finally:
+        context.try_shutdown()
+        os.environ.clear()
+        os.environ.update(saved)
 
 
 class NodeProcess:
     """Runs an executable until the `with` block ends, then stops it with SIGINT.
 
     Args:
-        name: of the executable.
-        ros_args: what follows `--ros-args`.
-        log: file that gets its output.
+        name: name of the executable, which is that of its node.
+        ros_args: arguments after `--ros-args`.
+        log: file for its output.
     """
+
+    _full_name = _failure = ''
+    _was_configured = False
 
     def __init__(self, name: str, ros_args: list[str], log: Path) -> None:
         self.name, self.log = name, log
         with log.open('wb') as output:
-            self._process = subprocess.Popen(  # noqa: S603 - our own executable
+            self._process = subprocess.Popen(  # noqa: S603 - an executable of this package
                 [*command(name), '--ros-args', *ros_args],
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -37,30 +70,50 @@ class NodeProcess:
 
     @property
     def pid(self) -> int:
-        """Of the process."""
+        """Process id."""
         return self._process.pid
 
     @property
     def running(self) -> bool:
-        """Whether it has not ended yet."""
+        """True until the process ends."""
         return self._process.poll() is None
 
+    def watch(self, node: Node) -> None:
+        """Lets `check` find a failed configuration, by the lifecycle state in diagnostics.
+
+        Args:
+            node: node in the namespace of the child; it must be spun.
+        """
+        self._full_name = f'{node.get_namespace()}/{self.name}'.lstrip('/')
+        node.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, 10)
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            if status.name.partition(':')[0] != self._full_name:
+                continue
+            state = {pair.key: pair.value for pair in status.values}.get('state')
+            self._was_configured |= state in ('inactive', 'active')
+            failed = state == 'unconfigured' and status.level == DiagnosticStatus.ERROR
+            self._failure = status.message if failed and not self._was_configured else ''
+
     def check(self) -> None:
-        """Raises TinyBevError, with its log, when the process has ended or is not configured."""
-        told = self.log.read_text(errors='replace')
-        if _NOT_CONFIGURED in told:
-            reason = told.partition(_NOT_CONFIGURED)[2].partition('\n')[0]
-            raise TinyBevError(f'{self.name} is not configured: {reason}')
+        """Checks that the process runs and, if watched, that its node could be configured.
+
+        Raises:
+            TinyBevError: the process has ended, or the configuration failed.
+        """
+        if self._failure:
+            raise TinyBevError(f'{self.name} is not configured: {self._failure}')
         code = self._process.poll()
         if code is not None:
-            said = told.strip().splitlines()
+            lines = self.log.read_text(errors='replace').strip().splitlines()
             raise TinyBevError(
-                f'{self.name} ended with exit code {code}: {said[-1] if said else "no output"} '
-                f'(all of it in {self.log})'
+                f'{self.name} ended with exit code {code}: {lines[-1] if lines else "no output"} '
+                f'(full output in {self.log})'
             )
 
     def wait(self) -> int:
-        """Waits for the process to end by itself and returns its exit code."""
+        """Waits for the process to end by itself; returns its exit code."""
         return self._process.wait(_START_S)
 
     def send(self, number: signal.Signals) -> None:
@@ -68,12 +121,12 @@ class NodeProcess:
         self._process.send_signal(number)
 
     def stop(self, number: signal.Signals = signal.SIGINT, times: int = 1) -> int:
-        """Stops the process with a signal and returns its exit code."""
+        """Stops the process with a signal; returns its exit code."""
         for _ in range(times):
             if self.running:
                 self._process.send_signal(number)
         try:
-            return self._process.wait(_GRACE_S)
+            return self._process.wait(_STOP_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
             return self._process.wait()

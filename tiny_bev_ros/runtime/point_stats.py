@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A tally of the points of clouds: a map is empty, and right, when none of them is on it."""
+"""Statistics of points: BEV features of a cloud without points in the grid are valid but empty."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
     from tiny_bev_ros.grid import BevGrid
     from tiny_bev_ros.messages.point_cloud import DecodedCloud
 
-# With a smaller share of a cloud on the grid, frame or grid are taken for wrong.
-_LEAST_SHARE = 0.01
+# With a smaller fraction of a cloud in the grid, its frame or the grid is taken to be wrong.
+_MIN_FRACTION = 0.01
 
 
 class PointStats:
-    """Counts the points of clouds and tells, each time that it begins, when they are lost.
+    """Counts the points of clouds, and logs each time that clouds begin to lose them.
 
     Args:
-        logger: of the node.
-        now_ns: of a monotonic clock.
+        logger: logger of the node.
+        now_ns: monotonic clock in ns.
 
     Attributes:
-        dropped: points that were left out as they are not finite.
-        empty: clouds without a point in the grid.
+        dropped: number of points dropped because they are not finite.
+        empty: number of clouds without a point in the grid.
     """
 
     def __init__(self, logger: Any, now_ns: Callable[[], int]) -> None:
@@ -36,94 +36,94 @@ class PointStats:
         self._clouds = self._few = self._lost = 0
         self._points, self._inside = 0, 0
         self._is_lost, self._outside = False, ''
-        self._told = {'clouds': 0, 'empty': 0, 'few': 0, 'lost': 0}
-        self._doubts: dict[str, str] = {}
-        self._doubting: dict[str, LogThrottle] = {}
-        self._dropping, self._piling = LogThrottle(now_ns), LogThrottle(now_ns)
-        self._losing, self._missing = (
-            LogThrottle(now_ns, again=True),
-            LogThrottle(now_ns, again=True),
-        )
+        self._reported = {'clouds': 0, 'empty': 0, 'few': 0, 'lost': 0}
+        self._notes: dict[str, str] = {}
+        self._note_throttles: dict[str, LogThrottle] = {}
+        self._drop_throttle, self._pile_throttle = LogThrottle(now_ns), LogThrottle(now_ns)
+        self._lost_throttle = LogThrottle(now_ns, repeat=True)
+        self._outside_throttle = LogThrottle(now_ns, repeat=True)
 
-    def read(self, cloud: DecodedCloud) -> None:
-        """Counts a cloud that was decoded."""
+    def count_decoded(self, cloud: DecodedCloud) -> None:
+        """Counts the points of a decoded cloud, and logs what its message states wrongly."""
         kept, dropped = len(cloud.points), cloud.dropped
         self.dropped += dropped
         self._is_lost = kept == 0 < dropped
         self._lost += self._is_lost
-        if self._losing.is_due(self._is_lost):
+        if self._lost_throttle.should_log(self._is_lost):
             self._logger.warning(
-                f'left out all {dropped} points of a cloud, as none is finite '
+                f'points: dropped all {dropped} points of a cloud, none of which is finite '
                 f'({self._lost} such clouds so far)'
             )
-        if self._dropping.is_due(dropped > 0 and not self._is_lost):
+        if self._drop_throttle.should_log(dropped > 0 and not self._is_lost):
             self._logger.warning(
-                f'left out {dropped} of {kept + dropped} points of a cloud, which are not finite '
-                f'({self.dropped} so far)'
+                f'points: dropped {dropped} of {kept + dropped} points of a cloud, which are not '
+                f'finite ({self.dropped} so far)'
             )
-        # A doubt begins with the field that it is about.
-        doubts = {doubt.partition(' ')[0]: doubt for doubt in cloud.doubts}
-        self._doubts |= doubts
-        for field in {**self._doubting, **doubts}:
-            notice = self._doubting.setdefault(field, LogThrottle(self._now_ns))
-            if notice.is_due(field in doubts):
-                self._logger.warning(f'of a cloud: {doubts[field]}')
+        # A note begins with the name of its field.
+        notes = {note.partition(' ')[0]: note for note in cloud.notes}
+        self._notes |= notes
+        for field in {**self._note_throttles, **notes}:
+            throttle = self._note_throttles.setdefault(field, LogThrottle(self._now_ns))
+            if throttle.should_log(field in notes):
+                self._logger.warning(f'points: {notes[field]}')
 
-    def place(self, points: np.ndarray, inside: int, pillars: int, grid: BevGrid) -> None:
-        """Counts where the points of a cloud are.
+    def count_in_grid(self, points: np.ndarray, inside: int, pillars: int, grid: BevGrid) -> None:
+        """Counts the points of a cloud that are in the grid.
 
         Args:
-            points: (N, F) [x, y, z, ...], counted from the reference of the grid.
-            inside: how many are in the grid.
-            pillars: in how many cells.
-            grid: of the map.
+            points: (N, F) [x, y, z, ...] in metres, relative to the reference of the grid.
+            inside: number of points in the grid.
+            pillars: number of cells with points.
+            grid: grid of the BEV features.
         """
         count = len(points)
-        few = inside <= _LEAST_SHARE * count
+        few = inside <= _MIN_FRACTION * count
         self._clouds += 1
         self._points, self._inside = count, inside
         self.empty += inside == 0
         self._few += few
-        if self._missing.is_due(few and not self._is_lost):
-            self._outside = _outside(points, inside, grid)
-            self._logger.warning(self._outside)
+        if self._outside_throttle.should_log(few and not self._is_lost):
+            self._outside = _outside_text(points, inside, grid)
+            self._logger.warning(f'points: {self._outside}')
         piled = inside == count > 1 and pillars == 1 and not np.ptp(points[:, :3], axis=0).any()
-        if self._piling.is_due(piled):
+        if self._pile_throttle.should_log(piled):
             x, y, z = points[0, :3]
-            self._logger.warning(f'all {count} points of a cloud are at x {x:g}, y {y:g}, z {z:g}')
+            self._logger.warning(
+                f'points: all {count} points of a cloud are at x {x:g}, y {y:g}, z {z:g}'
+            )
 
     def pairs(self) -> dict[str, str]:
-        """Keys and values of points for diagnostics."""
-        pairs = {'points that were not finite': f'{self.dropped}'}
+        """Returns keys and values for diagnostics."""
+        pairs = {'points_not_finite': f'{self.dropped}'}
         if self._clouds:
-            share = self._inside / self._points if self._points else 0.0
+            fraction = self._inside / self._points if self._points else 0.0
             pairs |= {
-                'points of the last cloud': f'{self._points}',
-                'share of them in the grid': f'{share:.4f}',
-                'clouds without a point in the grid': f'{self.empty}',
-                'last told of clouds outside': self._outside or 'nothing',
+                'points_received': f'{self._points}',
+                'points_in_grid_fraction': f'{fraction:.4f}',
+                'clouds_outside_grid': f'{self.empty}',
+                'last_outside_grid_warning': self._outside or 'none',
             }
         return pairs
 
     def warnings(self) -> Iterator[str]:
-        """Lines on points that went wrong since the last call."""
+        """Yields one line per problem of points since the last call."""
         now = {'clouds': self._clouds, 'empty': self.empty, 'few': self._few, 'lost': self._lost}
-        new = {name: count - self._told[name] for name, count in now.items()}
-        self._told = now
+        new = {name: count - self._reported[name] for name, count in now.items()}
+        self._reported = now
         if new['lost']:
             yield f'no point of {new["lost"]} clouds is finite'
         elif new['empty']:
             yield f'{new["empty"]} of {new["clouds"]} clouds have no point in the grid'
         elif new['few']:
             yield (
-                f'{new["few"]} of {new["clouds"]} clouds have at most {_LEAST_SHARE:.0%} of their '
-                'points in the grid'
+                f'{new["few"]} of {new["clouds"]} clouds have at most {_MIN_FRACTION:.0%} '
+                'of their points in the grid'
             )
-        doubts, self._doubts = self._doubts, {}
-        yield from doubts.values()
+        notes, self._notes = self._notes, {}
+        yield from notes.values()
 
 
-def _outside(points: np.ndarray, inside: int, grid: BevGrid) -> str:
+def _outside_text(points: np.ndarray, inside: int, grid: BevGrid) -> str:
     expected = _extents(grid.x_range, grid.y_range, grid.z_range)
     if not len(points):
         return f'a cloud has no points; expected some in the grid: {expected}'

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Room in shared memory for whole tensors, under Fast DDS, the default middleware of ROS 2.
+"""Shared-memory segments for whole tensors, under Fast DDS, the default middleware of ROS 2.
 
-As shipped its segment holds 0.5 MB, so that a tensor of 10 MB is handed over piece by piece, and
-readers with best effort lose nearly all of them. config/fastdds.xml makes it larger; UDP stays for
-other machines.
+Its default segment holds 0.5 MB, so that a tensor of 10 MB is passed in pieces, and
+best-effort readers lose nearly all of them. config/fastdds.xml enlarges the segment; UDP stays
+for other machines.
 """
 
 from __future__ import annotations
@@ -19,58 +19,57 @@ from xml.etree import ElementTree
 from tiny_bev_ros.resources import config_file
 
 PROFILE = 'fastdds.xml'
-# Its name until Jazzy, and since Kilted, which warns of the former.
+# Name of the variable until Jazzy, and since Kilted, which warns of the former.
 VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
-_FORMER = ('humble', 'iron', 'jazzy')
-_ALSO_THE_USERS = ('FASTDDS_BUILTIN_TRANSPORTS',)
-_FOLDER = Path('/dev/shm')  # noqa: S108 - it is where Fast DDS has its segments
-# Segments for which there must be room: Fast DDS takes the memory of each at once, and nodes
-# that are started together see each other's as free.
+_OLD_DISTROS = ('humble', 'iron', 'jazzy')
+_USER_VARIABLES = ('FASTDDS_BUILTIN_TRANSPORTS',)
+_FOLDER = Path('/dev/shm')  # noqa: S108 - Fast DDS has its segments there
+# Number of segments that must fit: Fast DDS allocates each at once, and nodes that start
+# together count the memory of each other as free.
 _SEGMENTS = 2
-# A segment, and the file that its process keeps locked as long as it lives.
+# Name of a segment, and of the file that its process keeps locked while it lives.
 _SEGMENT = re.compile(r'fastrtps_[0-9a-f]{16}')
 _LOCK = '{}_el'
-# Younger ones may belong to a process that is about to lock them.
-_OLD_S = 5.0
+# Younger files may belong to a process that is about to lock them.
+_MIN_AGE_S = 5.0
 
 
 def profile_environment() -> dict[str, str]:
-    """The variable that makes the profile Fast DDS's; none where users have set their own."""
-    if any(name in os.environ for name in (*VARIABLES, *_ALSO_THE_USERS)):
+    """Returns the variable that selects the profile; {} where the user has set an own one."""
+    if any(name in os.environ for name in (*VARIABLES, *_USER_VARIABLES)):
         return {}
     try:
-        # Where no ROS is sourced it is Jazzy, from wheels.
-        former = os.environ.get('ROS_DISTRO', 'jazzy') in _FORMER
-        return {VARIABLES[0 if former else 1]: config_file(PROFILE)}
-    except (LookupError, OSError):  # run from a checkout that is not installed
+        # Without a sourced ROS it is Jazzy, from wheels.
+        old = os.environ.get('ROS_DISTRO', 'jazzy') in _OLD_DISTROS
+        return {VARIABLES[0 if old else 1]: config_file(PROFILE)}
+    except (LookupError, OSError):  # a checkout that is not installed
         return {}
 
 
 def enlarge_shared_memory() -> str:
-    """Sets the profile for this process; call it before `rclpy.init`.
+    """Selects the profile for this process; call it before `rclpy.init`.
 
     Returns:
-        '' or, where there is no room for the segment, what that means and what helps.
+        '' or, where the segment does not fit, a line that names the shortage and the remedy.
     """
     rmw = os.environ.get('RMW_IMPLEMENTATION', 'rmw_fastrtps_cpp')
-    wanted = profile_environment()
-    if not wanted or not rmw.startswith('rmw_fastrtps'):
+    profile = profile_environment()
+    if not profile or not rmw.startswith('rmw_fastrtps'):
         return ''
-    remove_abandoned()
+    remove_abandoned_segments()
     problem = shortage()
     if not problem:
-        os.environ.update(wanted)
+        os.environ.update(profile)
     return problem
 
 
-def remove_abandoned() -> int:
-    """Removes segments whose process is gone, and was killed before it could do so itself.
+def remove_abandoned_segments() -> int:
+    """Removes segments of killed processes, as `fastdds shm clean` does.
 
-    Without that a node that is killed and started again a hundred times takes 6 GB of memory.
-    It is what `fastdds shm clean` does.
+    Otherwise a node that is killed and restarted a hundred times leaks 6 GB of memory.
 
     Returns:
-        How many there were.
+        Number of removed segments.
     """
     count = 0
     for path in _FOLDER.glob('fastrtps_*') if _FOLDER.is_dir() else ():
@@ -83,33 +82,33 @@ def remove_abandoned() -> int:
 
 
 def _is_free(lock: Path) -> bool:
-    """Whether a lock is ours to take, and was made long enough ago."""
+    """Returns True if the lock of a segment is old enough, and held by no process."""
     try:
         made = lock.stat()
-        if made.st_mtime > time.time() - _OLD_S or made.st_uid != os.geteuid():
+        if made.st_mtime > time.time() - _MIN_AGE_S or made.st_uid != os.geteuid():
             return False
         with lock.open('rb') as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:  # it is locked, or gone by now
+    except OSError:  # it is locked or was removed
         return False
     return True
 
 
 def shortage() -> str:
-    """'' or a line that says that there is too little room, and the remedy."""
+    """Returns '' or a line that names the shortage of shared memory and the remedy."""
     if not _FOLDER.is_dir():
         return ''
-    free, wanted = shutil.disk_usage(_FOLDER).free, _SEGMENTS * segment_size()
-    if free >= wanted:
+    free, needed = shutil.disk_usage(_FOLDER).free, _SEGMENTS * segment_size()
+    if free >= needed:
         return ''
     return (
-        f'{_FOLDER} has {free / 2**20:.0f} MiB free; expected {wanted / 2**20:.0f} or more: '
+        f'{_FOLDER} has {free / 2**20:.0f} MiB free; expected {needed / 2**20:.0f} or more: '
         'large tensors will be slow, and lost with best effort. In Docker: --shm-size=512m'
     )
 
 
 def segment_size() -> int:
-    """Bytes of a process's segment, as the profile has it."""
-    root = ElementTree.parse(config_file(PROFILE)).getroot()  # noqa: S314 - our own file
+    """Returns the size of a segment in bytes, as configured in the profile."""
+    root = ElementTree.parse(config_file(PROFILE)).getroot()  # noqa: S314 - a file of this package
     (found,) = [element.text for element in root.iter() if element.tag.endswith('segment_size')]
     return int(found or 0)

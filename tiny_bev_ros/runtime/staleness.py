@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether an input is of now, by its own stamp."""
+"""Staleness of inputs, by their stamps and the clock of the node."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from tiny_bev_ros.runtime.input_stats import InputStats
+from tiny_bev_ros.messages.message_fields import Stamp
+from tiny_bev_ros.runtime.stats import InputStats
 
-Stamp = tuple[int, int]
-NO_CLOCK = 'use_sim_time is set, but nothing has come on /clock'
-# The next round of a bag may begin so far behind its first stamp.
-_MISSED_NS = 5 * 10**9
+NO_CLOCK = 'use_sim_time is true, but nothing was received on /clock'
+# Largest distance of the first input of a bag's next round from the first stamp of the bag.
+_MAX_MISSED_NS = 5 * 10**9
 
 
-class NotFreshError(Exception):
-    """An input came at the wrong time.
+class StaleInputError(Exception):
+    """The stamp of an input is too old, too far ahead or of unknown age.
 
     Attributes:
         cause: 'stale' or 'future'.
@@ -25,106 +25,115 @@ class NotFreshError(Exception):
         self.cause = cause
 
 
-class Freshness:
+class StalenessCheck:
     """Compares stamps with the clock of a node, which may be simulated, stand or jump back.
 
     Args:
-        now_ns: that clock; 0 is a simulated one that has not begun.
-        tally: hears of stamps that go back.
+        now_ns: clock of the node in ns; 0 is a simulated clock that has not begun.
+        stats: counts stamps that jump back.
 
     Attributes:
-        max_age_ms: what is older, or further ahead, is not fresh; 0 for no limit.
-        ageless: '' or why the age that was asked for last is unknown.
+        max_age_ms: largest age, and largest distance ahead, of a valid stamp; 0 for no limit.
+        unknown_age_reason: reason why the last age is unknown, or ''.
     """
 
-    def __init__(self, now_ns: Callable[[], int], tally: InputStats) -> None:
+    def __init__(self, now_ns: Callable[[], int], stats: InputStats) -> None:
         self.max_age_ms = 0.0
-        self.ageless = ''
-        self._now_ns, self._tally = now_ns, tally
+        self.unknown_age_reason = ''
+        self._now_ns, self._stats = now_ns, stats
         self._last_ns: int | None = None
-        # Where recordings begin: at the lowest stamp, and at the last one after a leap ahead.
-        self._lowest_ns = self._leapt_ns = 0
+        # Begins of a recording: the lowest stamp, and the last one after a leap ahead.
+        self._lowest_ns = self._leap_ns = 0
 
     @property
     def clock_is_missing(self) -> bool:
-        """True where the clock is a simulated one that has not begun."""
+        """True while a simulated clock has not begun."""
         return self._now_ns() == 0
 
-    def begin(self, stamp: Stamp) -> None:
-        """Looks at the stamp of an input before it is worked on.
+    def check_input(self, stamp: Stamp) -> None:
+        """Checks the stamp of an input before it is processed, and counts jumps back.
+
+        Args:
+            stamp: (sec, nanosec).
 
         Raises:
-            NotFreshError: as `check`.
+            StaleInputError: same conditions as in `check`.
         """
-        stamp_ns = nanoseconds(stamp)
+        stamp_ns = to_nanoseconds(stamp)
         if self._last_ns is None:
-            self._lowest_ns = self._leapt_ns = stamp_ns
+            self._lowest_ns = self._leap_ns = stamp_ns
         elif stamp_ns < self._last_ns:
-            self._go_back(stamp_ns, self._last_ns)
-        elif stamp_ns > self._last_ns + _MISSED_NS:
-            self._leapt_ns = stamp_ns
+            self._count_jump(stamp_ns, self._last_ns)
+        elif stamp_ns > self._last_ns + _MAX_MISSED_NS:
+            self._leap_ns = stamp_ns
         self._last_ns = stamp_ns
         self.check(stamp)
 
     def check(self, stamp: Stamp) -> None:
-        """Looks at the stamp again before its output is published.
+        """Checks the stamp again before the output is published.
+
+        Args:
+            stamp: (sec, nanosec).
 
         Raises:
-            NotFreshError: it is older, or further ahead, than max_age_ms, or its age is unknown.
+            StaleInputError: it is older, or further ahead, than max_age_ms, or its age is
+                unknown.
         """
         if not self.max_age_ms:
             return
         age_ms = self.age_ms(stamp)
         if age_ms is None:
-            # Neither is known to be fresh, as max_age_ms demands.
-            cause = 'stale' if nanoseconds(stamp) == 0 else 'future'
-            raise NotFreshError(
-                cause, f'its age is unknown: {self.ageless}; expected at most {self.max_age_ms:g}'
+            # max_age_ms demands a known age.
+            cause = 'stale' if to_nanoseconds(stamp) == 0 else 'future'
+            raise StaleInputError(
+                cause,
+                f'age is unknown: {self.unknown_age_reason}; '
+                f'expected at most {self.max_age_ms:g} ms',
             )
         if age_ms > self.max_age_ms:
-            raise NotFreshError(
+            raise StaleInputError(
                 'stale', f'stamp is {age_ms:.0f} ms old; expected at most {self.max_age_ms:g}'
             )
         if age_ms < -self.max_age_ms:
-            raise NotFreshError(
+            raise StaleInputError(
                 'future',
                 f'stamp is {-age_ms:.0f} ms ahead; expected at most {self.max_age_ms:g}',
             )
 
     def age_ms(self, stamp: Stamp) -> float | None:
-        """Time since the stamp, by the clock of the node; negative for one ahead.
+        """Returns the age of a stamp by the clock of the node; negative for one ahead.
 
-        None where it is unknown; `ageless` then says why.
+        Returns None where it is unknown, and sets `unknown_age_reason`.
         """
-        now_ns, stamp_ns = self._now_ns(), nanoseconds(stamp)
+        now_ns, stamp_ns = self._now_ns(), to_nanoseconds(stamp)
         if now_ns == 0:
-            self.ageless = NO_CLOCK
+            self.unknown_age_reason = NO_CLOCK
         elif stamp_ns == 0:
-            self.ageless = 'the stamp of the input is not set'
+            self.unknown_age_reason = 'the stamp of the input is not set'
         else:
-            self.ageless = ''
+            self.unknown_age_reason = ''
             return (now_ns - stamp_ns) / 1e6
         return None
 
-    def _go_back(self, stamp_ns: int, last_ns: int) -> None:
+    def _count_jump(self, stamp_ns: int, last_ns: int) -> None:
         back_s = (last_ns - stamp_ns) / 1e9
         if stamp_ns <= self._lowest_ns or any(
-            # The first inputs of a new round may be missed: a slow node takes only some.
-            begin <= stamp_ns <= begin + min(_MISSED_NS, (last_ns - begin) // 2)
-            for begin in (self._lowest_ns, self._leapt_ns)
+            # A slow node takes only some inputs, so the first ones of a round may be missed.
+            begin <= stamp_ns <= begin + min(_MAX_MISSED_NS, (last_ns - begin) // 2)
+            for begin in (self._lowest_ns, self._leap_ns)
         ):
             self._lowest_ns = min(self._lowest_ns, stamp_ns)
-            self._tally.begin_again(
-                f'stamps went back by {back_s:.3f} s to their beginning: a bag or a simulation '
-                'began again; of further rounds only diagnostics tell'
+            self._stats.count_restart(
+                f'stamp jumped back by {back_s:.3f} s to the first one: a bag or a simulation '
+                'started over; further restarts are counted in diagnostics only'
             )
         else:
-            self._tally.go_back(
-                f'the stamp went back by {back_s:.3f} s: inputs come out of order, there are two '
+            self._stats.count_time_jump(
+                f'stamp jumped back by {back_s:.3f} s: inputs arrive out of order, there are two '
                 'publishers, or a clock was set'
             )
 
 
-def nanoseconds(stamp: Stamp) -> int:
-    """Of (sec, nanosec)."""
+def to_nanoseconds(stamp: Stamp) -> int:
+    """Returns a stamp in ns."""
     return stamp[0] * 10**9 + stamp[1]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Publishers of labelled tensors, dense and as pillars."""
+"""A publisher of labelled tensors that changes its encoding, hence its type, at run time."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 
 from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.messages.multi_array import MESSAGE_TYPES
 from tiny_bev_ros.messages.pillar_tensor import encode_pillars
 from tiny_bev_ros.messages.tensor import TensorLabels, encode_tensor
-from tiny_bev_ros.messages.wire import MESSAGE_TYPES
-from tiny_bev_ros.runtime.retry_create import retry_create
+from tiny_bev_ros.runtime.adaptive_subscription import retry_create
 
 
 class TensorPublisher:
-    """A reliable publisher of labelled tensors, which best-effort subscribers hear as well.
+    """A reliable publisher of labelled tensors, compatible with best-effort subscribers.
 
-    It refills one kept message: of all ways to hand an array to rclpy that takes least, less
-    than to serialize it oneself.
+    It refills one message, the fastest way to pass an array to rclpy, faster even than
+    publishing serialized bytes.
 
     Args:
-        node: which publishes.
-        topic: relative name.
+        node: publishing node.
+        topic: relative topic name.
         encoding: float32 or float16.
-        depth: messages kept for a slow reliable subscriber.
+        depth: number of messages kept for a slow reliable subscriber.
 
     Attributes:
-        encoding: of now.
+        encoding: current encoding.
     """
 
     def __init__(self, node: Node, topic: str, encoding: str, depth: int) -> None:
@@ -44,7 +44,7 @@ class TensorPublisher:
         )
 
     def change_encoding(self, encoding: str) -> None:
-        """Publishes in another encoding from now on, that is with another type.
+        """Replaces the publisher by one of another encoding, hence of another type.
 
         Raises:
             TinyBevError: the middleware refuses; the old encoding stays.
@@ -55,7 +55,7 @@ class TensorPublisher:
         self.destroy()
         try:
             retry_create(lambda: self._create(encoding))
-        except Exception as error:  # of the middleware, of several kinds
+        except Exception as error:  # the middleware raises several kinds
             self._create(old)
             reason = str(error).splitlines()[0]
             raise TinyBevError(
@@ -63,20 +63,24 @@ class TensorPublisher:
             ) from None
 
     def destroy(self) -> None:
-        """Ends the publisher."""
+        """Destroys the publisher."""
         self._node.destroy_publisher(self._publisher)
 
     @property
     def wanted(self) -> bool:
-        """Whether anybody subscribes."""
+        """True if the topic has a subscriber."""
         return self._publisher.get_subscription_count() > 0
 
     def publish(self, tensor: torch.Tensor, labels: TensorLabels) -> None:
-        """Publishes (B,C,H,W), of any device."""
+        """Publishes a tensor (B,C,H,W) of any device.
+
+        Raises:
+            TinyBevError: it cannot be encoded.
+        """
         try:
             self._message = encode_tensor(tensor, labels, self.encoding, self._message)
         except TinyBevError as error:
-            raise self._cannot(error) from None
+            raise self._publish_error(error) from None
         self._publisher.publish(self._message)
 
     def publish_pillars(
@@ -86,13 +90,23 @@ class TensorPublisher:
         canvas: tuple[int, int],
         labels: TensorLabels,
     ) -> None:
-        """Publishes features (P,C) and cells (P,2) of pillars on a canvas (H,W)."""
+        """Publishes pillars.
+
+        Args:
+            features: (P,C) features of pillars.
+            cells: (P,2) int64 [row, col] of pillars.
+            canvas: (H,W) of the pseudo-image.
+            labels: stamp, frame and axes of the pseudo-image.
+
+        Raises:
+            TinyBevError: they cannot be encoded.
+        """
         try:
             message = encode_pillars(features, cells, canvas, labels, self.encoding)
         except TinyBevError as error:
-            raise self._cannot(error) from None
+            raise self._publish_error(error) from None
         self._publisher.publish(message)
 
-    def _cannot(self, error: TinyBevError) -> TinyBevError:
-        # Finite input, so it is the network that went too far.
-        return TinyBevError(f'{self._publisher.topic_name} cannot be sent: {error}')
+    def _publish_error(self, error: TinyBevError) -> TinyBevError:
+        # Inputs are finite, so the network caused values that cannot be encoded.
+        return TinyBevError(f'{self._publisher.topic_name} cannot be published: {error}')

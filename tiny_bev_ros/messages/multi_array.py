@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Arrays in the data of std_msgs multi-arrays, whatever their dimensions mean."""
+"""Arrays in the data of std_msgs multi-arrays."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ import numpy as np
 from std_msgs.msg import Float32MultiArray, MultiArrayDimension, MultiArrayLayout, UInt8MultiArray
 
 from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.messages.message_fields import check_max_bytes
 from tiny_bev_ros.messages.tensor_labels import BYTE_LABEL
 
 MESSAGE_TYPES = {'float32': Float32MultiArray, 'float16': UInt8MultiArray}
 
-# Bytes of float16 have an order of their own on the wire; float32 is the middleware's.
+# float16 is little-endian in any message; the middleware converts float32.
 _DTYPES: dict[str, np.dtype[Any]] = {'float32': np.dtype(np.float32), 'float16': np.dtype('<f2')}
 _MAX_UINT32 = 2**32 - 1
 _FLOAT16_MAX = 65504.0
-# Values looked at in one go: small beside the tensor, large beside the cost of a call.
+# Values checked per call: few beside the tensor, many beside the overhead of a call.
 _CHUNK = 2**18
 
 
 def check_encoding(encoding: str) -> None:
-    """Raises TinyBevError when it is none of MESSAGE_TYPES."""
+    """Raises TinyBevError when an encoding is no key of MESSAGE_TYPES."""
     if encoding not in MESSAGE_TYPES:
         raise TinyBevError(f'encoding is {encoding!r}; expected one of {list(MESSAGE_TYPES)}')
 
@@ -36,16 +37,16 @@ def check_dtype(name: str, array: Any) -> None:
         raise TinyBevError(f'{name} dtype is {dtype}; expected float32 or float16')
 
 
-def message_for(
+def allocate_message(
     shape: Sequence[int], texts: Sequence[str], encoding: str, out: Any
 ) -> tuple[Any, np.ndarray]:
-    """A message of an array's size and its data as that array, yet to be filled.
+    """Returns a message for an array, and its data as that array, yet to be filled.
 
     Args:
-        shape: of the array.
-        texts: a label for each dimension.
-        encoding: a key of MESSAGE_TYPES.
-        out: a message that is taken if it has the right type and size, or None.
+        shape: shape of the array.
+        texts: label of each dimension.
+        encoding: key of MESSAGE_TYPES.
+        out: message that is reused if it has the right type and size, or None.
 
     Raises:
         TinyBevError: the array is too large for the uint32 fields of the layout.
@@ -64,8 +65,8 @@ def message_for(
         message = out
     else:
         message = message_type()
-        # Grown in place: to repeat one zero is the cheapest way to a given length, and an
-        # array that is assigned may be copied by the message class.
+        # Grows in place: repeating one zero is the fastest way to a given length, and the
+        # message class may copy an array that is assigned.
         data = message.data
         data.append(0)
         data *= length
@@ -78,19 +79,23 @@ def message_for(
     return message, np.frombuffer(message.data, _DTYPES[encoding]).reshape(shape)
 
 
-def fill(values: np.ndarray, source: Any) -> None:
-    """Copies an array, or a PyTorch tensor of any device, and rounds it where need be."""
+def copy_into(values: np.ndarray, source: Any) -> None:
+    """Copies an array, or a PyTorch tensor of any device, and rounds it to float16 if needed."""
     if isinstance(source, np.ndarray):
-        with np.errstate(over='ignore'):  # what float16 cannot hold becomes inf
+        with np.errstate(over='ignore'):  # values beyond float16 become infinite
             values[...] = source
         return
-    import torch  # here, as those who only read need not wait for it
+    import torch  # a late import: readers do not need it
 
     torch.from_numpy(values).copy_(source)
 
 
-def flat(data: Any) -> np.ndarray:
-    """A message's data as a 1-D float32 or uint8 array that shares its memory."""
+def flat_data(data: Any) -> np.ndarray:
+    """Returns the data of a message as a 1-D float32 or uint8 array that shares its memory.
+
+    Raises:
+        TinyBevError: data is no such buffer.
+    """
     try:
         view = memoryview(data)
     except (TypeError, ValueError):
@@ -101,21 +106,21 @@ def flat(data: Any) -> np.ndarray:
     return np.asarray(view)
 
 
-def stored_values(msg: Any, names: Sequence[str], max_bytes: int) -> np.ndarray:
-    """The array in a message's data, with the dimensions of its layout.
+def strided_view(msg: Any, names: Sequence[str], max_bytes: int) -> np.ndarray:
+    """Returns the array in the data of a message, with the dimensions of its layout.
 
     Args:
-        msg: a multi-array.
-        names: of its dimensions, without the bytes of a float16.
-        max_bytes: how large the array, and the data that holds it, may be.
+        msg: multi-array message.
+        names: names of its dimensions, without the bytes of a float16.
+        max_bytes: largest size of the array, and of the data that holds it.
 
     Returns:
-        A view of the data; of float16 perhaps one that is not aligned.
+        A view of the data; for float16 it may be unaligned.
 
     Raises:
         TinyBevError: the layout contradicts itself, the data or max_bytes.
     """
-    data = flat(msg.data)
+    data = flat_data(msg.data)
     sizes = [int(dim.size) for dim in msg.layout.dim]
     offset = int(msg.layout.data_offset)
     _check_sizes(names, sizes, data.itemsize, max_bytes)
@@ -125,18 +130,19 @@ def stored_values(msg: Any, names: Sequence[str], max_bytes: int) -> np.ndarray:
             f'data has {data.size} elements; expected layout.data_offset {offset} + '
             f'layout.dim[0].stride {strides[0]} of them, in at most {max_bytes} bytes'
         )
-    # std_msgs: one step along dimension i is dim[i + 1].stride elements, along the last 1.
-    # The byte dimension is inside the value.
+    # By std_msgs, a step along dimension i is dim[i + 1].stride elements, along the last one 1.
+    # The byte dimension is part of the value.
     steps = [stride * data.itemsize for stride in (*strides[1:], 1)]
     dtype = _DTYPES['float32' if data.dtype == np.float32 else 'float16']
     rank = len(names)
     return np.ndarray(sizes[:rank], dtype, data, offset * data.itemsize, steps[:rank])
 
 
-def aligned(array: np.ndarray) -> np.ndarray:
-    """The array, or a copy where its values or steps are not whole multiples of its itemsize.
+def ensure_aligned(array: np.ndarray) -> np.ndarray:
+    """Returns the array, or a copy where it is unaligned for PyTorch.
 
-    NumPy does not mind such a step along a dimension of size 1; PyTorch does.
+    Unlike NumPy, PyTorch needs steps that are multiples of the itemsize even along a dimension
+    of size 1.
     """
     if array.flags.aligned and not any(step % array.itemsize for step in array.strides):
         return array
@@ -144,7 +150,7 @@ def aligned(array: np.ndarray) -> np.ndarray:
 
 
 def all_finite(array: np.ndarray) -> bool:
-    """One pass without a temporary of the array's size."""
+    """Returns True if all values are finite, in one pass without a large temporary."""
     if array.flags.c_contiguous:
         array = array.reshape(-1)
     if array.ndim > 1 and array.size > _CHUNK:
@@ -154,25 +160,25 @@ def all_finite(array: np.ndarray) -> bool:
     return all(_chunk_finite(array[i : i + _CHUNK]) for i in range(0, array.size, _CHUNK))
 
 
-def not_finite(
+def non_finite_error(
     field: str, axes: Sequence[str], values: Any, stored: np.ndarray | None = None
 ) -> TinyBevError:
-    """The error for the first value that is not finite as it is stored.
+    """Returns the error for the first value that is not finite as it is stored.
 
     Args:
-        field: that holds it.
+        field: name of the field that holds the value.
         axes: names of the dimensions.
-        values: an array or PyTorch tensor as it was given.
-        stored: the same as float16; None where that is ``values`` itself.
+        values: array or PyTorch tensor before it was rounded.
+        stored: values after rounding; None where they were not rounded.
     """
     stored = values if stored is None else stored
-    place = np.unravel_index(int(np.isfinite(stored).argmin()), stored.shape)
-    value = float(values[place])
-    where = ', '.join(f'{name} {int(i)}' for name, i in zip(axes, place, strict=True))
-    wanted = 'a finite number'
+    index = np.unravel_index(int(np.isfinite(stored).argmin()), stored.shape)
+    value = float(values[index])
+    where = ', '.join(f'{name} {int(i)}' for name, i in zip(axes, index, strict=True))
+    expected = 'a finite number'
     if math.isfinite(value):
-        wanted = f'at most {_FLOAT16_MAX:g} in size, the range of float16'
-    return TinyBevError(f'{field} holds {value:g} at {where}; expected {wanted}')
+        expected = f'at most {_FLOAT16_MAX:g} in size, the range of float16'
+    return TinyBevError(f'{field} holds {value:g} at {where}; expected {expected}')
 
 
 def _dense_strides(sizes: Sequence[int]) -> list[int]:
@@ -185,21 +191,19 @@ def _check_sizes(
     for index, size in enumerate(sizes):
         may_be_empty = names[index : index + 1] in (['pillar'], ['object'])
         if size < 0 or (size == 0 and not may_be_empty):
-            wanted = '0 or more' if may_be_empty else 'more than 0'
-            raise TinyBevError(f'layout.dim[{index}].size is {size}; expected {wanted}')
+            expected = '0 or more' if may_be_empty else 'more than 0'
+            raise TinyBevError(f'layout.dim[{index}].size is {size}; expected {expected}')
     if len(sizes) > len(names) and sizes[-1] != 2:
         raise TinyBevError(
             f'layout.dim[{len(names)}].size is {sizes[-1]}; expected the 2 bytes of a float16'
         )
-    size = math.prod(sizes) * itemsize
-    if size > max_bytes:
-        raise TinyBevError(
-            f'layout.dim sizes are {list(sizes)}, {size} bytes; expected at most {max_bytes}'
-        )
+    check_max_bytes(
+        f'tensor of layout.dim sizes {list(sizes)}', math.prod(sizes) * itemsize, max_bytes
+    )
 
 
 def _strides(sizes: Sequence[int], strides: Sequence[int]) -> list[int]:
-    """The strides, all of them filled in, once it is sure that no two values overlap."""
+    """Returns the strides, dense ones where all are 0; checks that no values overlap."""
     if not any(strides):
         return _dense_strides(sizes)
     for index, (size, stride) in enumerate(zip(sizes, strides, strict=True)):
@@ -215,6 +219,6 @@ def _strides(sizes: Sequence[int], strides: Sequence[int]) -> list[int]:
 def _chunk_finite(chunk: np.ndarray) -> bool:
     if chunk.dtype == np.float32:
         return bool(np.isfinite(chunk).all())
-    # isfinite of float16 is ten times slower than looking for an exponent of all ones.
+    # np.isfinite of float16 is ten times slower than finding an exponent of all ones.
     exponent = np.bitwise_and(chunk.view('<u2'), 0x7C00)
     return not exponent.size or bool(exponent.max() != 0x7C00)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Clouds whose `is_bigendian` is wrong, as a simulator's plug-in sends them."""
+"""Byte order of clouds whose `is_bigendian` is wrong, as a simulator's plug-in sends them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from tiny_bev_ros.messages.point_cloud import CloudOptions, decode_cloud
 F4, F8 = PointField.FLOAT32, PointField.FLOAT64
 
 
-def cloud_of(points: np.ndarray, coordinate: str, big: bool, said: bool) -> PointCloud2:
-    """Points (H, W, 4) in one byte order, which the message calls one."""
+def cloud_of(points: np.ndarray, coordinate: str, big: bool, declared: bool) -> PointCloud2:
+    """Makes a cloud of points (H, W, 4) in one byte order, with another or the same declared."""
     order = '>' if big else '<'
     dtype = np.dtype(
         [(name, order + coordinate) for name in 'xyz'] + [('intensity', f'{order}u2')]
@@ -36,7 +36,7 @@ def cloud_of(points: np.ndarray, coordinate: str, big: bool, said: bool) -> Poin
     ]
     height, width = points.shape[:2]
     return PointCloud2(
-        height=height, width=width, fields=fields, is_bigendian=said, is_dense=True,
+        height=height, width=width, fields=fields, is_bigendian=declared, is_dense=True,
         point_step=dtype.itemsize, row_step=width * dtype.itemsize,
         data=array.array('B', records.tobytes()),
     )  # fmt: skip
@@ -51,19 +51,19 @@ def random_points(shape: tuple[int, int] = (4, 50)) -> np.ndarray:
 
 @pytest.mark.parametrize('coordinate', ['f4', 'f8'])
 @pytest.mark.parametrize('big', [False, True])
-@pytest.mark.parametrize('said', [False, True])
-def test_the_order_is_that_in_which_coordinates_are_metres(coordinate, big, said):
+@pytest.mark.parametrize('declared', [False, True])
+def test_coordinates_are_metres_in_the_order_that_is_used(coordinate, big, declared):
     points = random_points()
-    cloud = decode_cloud(cloud_of(points, coordinate, big, said))
+    cloud = decode_cloud(cloud_of(points, coordinate, big, declared))
     np.testing.assert_array_equal(cloud.points, points.reshape(-1, 4))
-    if big == said:
-        assert cloud.doubts == ()
+    if big == declared:
+        assert cloud.notes == ()
     else:
-        (doubt,) = cloud.doubts
-        assert doubt.startswith(f'is_bigendian is {said}, ') and f'expected {big}' in doubt
+        (note,) = cloud.notes
+        assert note.startswith(f'is_bigendian is {declared}, ') and f'expected {big}' in note
 
 
-def test_a_packed_cloud_that_is_called_big_endian():
+def test_a_packed_cloud_declared_big_endian():
     points = random_points()[..., :4].reshape(-1, 4)
     fields = [
         PointField(name=name, offset=4 * k, datatype=F4, count=1)
@@ -76,11 +76,11 @@ def test_a_packed_cloud_that_is_called_big_endian():
     for options in (CloudOptions(), CloudOptions(time_field='x')):
         cloud = decode_cloud(msg, options)
         np.testing.assert_array_equal(cloud.points[:, :4], points)
-        assert len(cloud.doubts) == 1
+        assert len(cloud.notes) == 1
 
 
-def awkward(name: str) -> np.ndarray:
-    """Clouds in which few coordinates tell anything."""
+def little_evidence(name: str) -> np.ndarray:
+    """Makes points of which few coordinates give evidence of the byte order."""
     points = random_points((16, 64))
     if name == 'whole metres':
         points[..., :3] = points[..., :3].round()
@@ -102,22 +102,22 @@ def awkward(name: str) -> np.ndarray:
     ['whole metres', 'flat', 'no returns but a few', 'NaN but a few', 'one point', 'far away'],
 )
 @pytest.mark.parametrize('coordinate', ['f4', 'f8'])
-@pytest.mark.parametrize('said', [False, True])
-def test_awkward_clouds_too(name, coordinate, said):
-    points = awkward(name)
-    cloud = decode_cloud(cloud_of(points, coordinate, False, said))
+@pytest.mark.parametrize('declared', [False, True])
+def test_clouds_with_little_evidence(name, coordinate, declared):
+    points = little_evidence(name)
+    cloud = decode_cloud(cloud_of(points, coordinate, False, declared))
     expected = points.reshape(-1, 4)
     np.testing.assert_array_equal(cloud.points, expected[np.isfinite(expected).all(axis=1)])
-    assert len(cloud.doubts) == said
+    assert len(cloud.notes) == declared
 
 
 @pytest.mark.parametrize('value', [0.0, np.nan])
-@pytest.mark.parametrize('said', [False, True])
-def test_what_tells_nothing_is_believed(value, said):
+@pytest.mark.parametrize('declared', [False, True])
+def test_the_declaration_holds_without_evidence(value, declared):
     points = np.full((2, 100, 4), value, np.float32)
     points[..., 3] = 1
-    cloud = decode_cloud(cloud_of(points, 'f4', said, said))
-    assert cloud.doubts == ()
+    cloud = decode_cloud(cloud_of(points, 'f4', declared, declared))
+    assert cloud.notes == ()
     assert len(cloud.points) == (0 if np.isnan(value) else 200)
 
 

@@ -10,7 +10,7 @@ from builtin_interfaces.msg import Time
 from sensor_msgs.msg import PointField
 from std_msgs.msg import Header
 
-from tiny_bev_ros.messages import sensor_msgs_py_adapter as adapter
+from tiny_bev_ros.messages import compat as adapter
 from tiny_bev_ros.messages.point_cloud import CloudOptions, decode_cloud, encode_cloud
 from tiny_bev_ros.optional_imports import import_optional
 
@@ -24,7 +24,7 @@ HEADER = Header(stamp=Time(sec=1, nanosec=2), frame_id='lidar')
 
 @pytest.fixture(autouse=True)
 def fresh_load():
-    """Each test looks for sensor_msgs_py anew, and the next test file as well."""
+    """Imports sensor_msgs_py anew in each test and after the last one."""
     import_optional.cache_clear()
     yield
     import_optional.cache_clear()
@@ -50,8 +50,11 @@ def odd_fields() -> list[PointField]:
 
 
 @pytest.mark.usefixtures('without_sensor_msgs_py')
-def test_numpy_does_it_alone():
-    assert adapter.unavailable_reason() == 'sensor_msgs_py.point_cloud2 is not installed'
+def test_numpy_alone_suffices():
+    assert (
+        adapter.sensor_msgs_py_unavailable_reason()
+        == 'sensor_msgs_py.point_cloud2 is not installed'
+    )
     dtype = adapter.cloud_dtype(odd_fields())
     assert {name: dtype.fields[name] for name in dtype.names} == {
         f'f{code}': (adapter.DATATYPES[code], field.offset)
@@ -72,7 +75,7 @@ def test_installed_package_is_used_but_not_for_empty_clouds(monkeypatch):
     module.create_cloud = lambda header, fields, points: asked.append('cloud')
     monkeypatch.setitem(sys.modules, 'sensor_msgs_py', ModuleType('sensor_msgs_py'))
     monkeypatch.setitem(sys.modules, 'sensor_msgs_py.point_cloud2', module)
-    assert adapter.unavailable_reason() is None
+    assert adapter.sensor_msgs_py_unavailable_reason() is None
     adapter.cloud_dtype(FIELDS)
     adapter.create_cloud(HEADER, FIELDS, random_points())
     assert adapter.create_cloud(HEADER, FIELDS, random_points(0)).width == 0
@@ -80,14 +83,14 @@ def test_installed_package_is_used_but_not_for_empty_clouds(monkeypatch):
 
 
 def both_ways(call):
-    """What a call gives with sensor_msgs_py and without it."""
+    """Returns the results of a call with sensor_msgs_py and without it."""
     pytest.importorskip('sensor_msgs_py.point_cloud2')
-    assert adapter.unavailable_reason() is None
+    assert adapter.sensor_msgs_py_unavailable_reason() is None
     theirs = call()
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, 'sensor_msgs_py.point_cloud2', None)
         import_optional.cache_clear()
-        assert adapter.unavailable_reason()
+        assert adapter.sensor_msgs_py_unavailable_reason()
         ours = call()
     return theirs, ours
 
@@ -114,7 +117,7 @@ def test_same_points_both_ways(is_bigendian):
     assert theirs.dropped == ours.dropped
 
 
-def test_what_it_asserts_on_never_reaches_it():
+def test_fields_on_which_it_asserts_never_reach_it():
     msg = encode_cloud(random_points(), (1, 2), 'lidar')
     ring = PointField(name='ring', offset=0, datatype=PointField.UINT8, count=1)
     msg.fields = [*msg.fields, ring, ring]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the log says while nothing comes, and when something does."""
+"""Log lines of a silent topic, and of its first messages."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from tiny_bev_ros.runtime.topic_silence import TopicSilence, who_publishes
+from tiny_bev_ros.runtime.log_throttle import TopicSilence, describe_publishers
 
 CLOUD = 'sensor_msgs/msg/PointCloud2'
 
 
 class Log:
-    """A logger, a clock, and a Silence that uses both."""
+    """A logger, a clock, and a TopicSilence that uses both."""
 
     def __init__(self, limit_s: float) -> None:
         self.lines: list[str] = []
@@ -27,46 +27,46 @@ class Log:
 
     warning = info
 
-    def said(self, seconds: float, heard: bool = False) -> list[str]:
-        """Lines of the next seconds, at the end of which a message may come."""
+    def after(self, seconds: float, message: bool = False) -> list[str]:
+        """Returns the lines of the next seconds, at the end of which a message may arrive."""
         self.lines.clear()
         for _ in range(int(seconds * 5)):
             self.now_s += 0.2
-            self.silence.look()
-        if heard:
-            self.silence.hear()
+            self.silence.check()
+        if message:
+            self.silence.message_received()
         return self.lines.copy()
 
 
-def test_a_gap_is_told_once_a_minute_and_its_end():
+def test_a_gap_is_logged_once_a_minute_and_its_end():
     log = Log(limit_s=2.0)
-    assert log.said(4.0) == []
-    assert log.said(2.0) == ['/points: nothing came for 5 s; so it is']
-    assert log.said(58.0) == []
-    assert log.said(3.0) == ['/points: nothing came for 65 s; so it is']
-    assert log.said(1.0, heard=True) == ['/points: the first message came']
-    assert log.said(1.0, heard=True) == []
-    told, again = log.said(7.0, heard=True)
-    assert (told, again) == (
-        '/points: nothing came for 5 s; so it is',
-        '/points: messages come again, after 7 s',
+    assert log.after(4.0) == []
+    assert log.after(2.0) == ['/points: no message for 5 s; so it is']
+    assert log.after(58.0) == []
+    assert log.after(3.0) == ['/points: no message for 65 s; so it is']
+    assert log.after(1.0, message=True) == ['/points: first message received']
+    assert log.after(1.0, message=True) == []
+    warning, resumed = log.after(7.0, message=True)
+    assert (warning, resumed) == (
+        '/points: no message for 5 s; so it is',
+        '/points: messages resumed after 7 s',
     )
-    assert log.said(1.0, heard=True) == []
+    assert log.after(1.0, message=True) == []
 
 
 @pytest.mark.parametrize(('limit_s', 'after_s'), [(0.5, 5), (2.0, 5), (8.0, 8)])
 def test_the_limit_of_diagnostics_holds_where_it_is_longer(limit_s, after_s):
     log = Log(limit_s)
-    assert log.said(after_s - 0.5) == []
-    assert len(log.said(1.0)) == 1
+    assert log.after(after_s - 0.5) == []
+    assert len(log.after(1.0)) == 1
 
 
 def test_a_limit_of_zero_is_none():
-    assert Log(0.0).said(1000.0) == []
+    assert Log(0.0).after(1000.0) == []
 
 
 class Graph:
-    """A node as far as it is asked for topics: names to publishers, all of one type."""
+    """Stand-in for a node: publishers by topic, all of one type."""
 
     def __init__(self, **topics: list[str]) -> None:
         self.topics = {f'/{name}': nodes for name, nodes in topics.items()}
@@ -97,13 +97,13 @@ class Graph:
         (Graph(points=[], heard=['lidar']), 'it has no publisher'),
         (
             Graph(points=[], lidar=['driver']),
-            'it has no publisher; of its type there is /lidar',
+            'it has no publisher; topics of the same type: /lidar',
         ),
         (
             Graph(a=['x'], b=['x'], c=['x'], d=['x'], e=['x']),
-            'it has no publisher; of its type there is /a, /b, /c and 2 more',
+            'it has no publisher; topics of the same type: /a, /b, /c and 2 more',
         ),
     ],
 )
-def test_the_hint_says_who_publishes_and_where(graph: Graph, hint: str):
-    assert who_publishes(graph, '/points', (CLOUD,)) == hint
+def test_the_hint_counts_publishers_or_names_other_topics(graph: Graph, hint: str):
+    assert describe_publishers(graph, '/points', (CLOUD,)) == hint

@@ -1,22 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Only the newest is worked on, and each of the others is told."""
+"""The newest item is processed, and each dropped one reported."""
 
 from __future__ import annotations
 
 import time
 from threading import Event
 
-from tiny_bev_ros.runtime.latest_only import LatestOnlyWorker
+from tiny_bev_ros.runtime.subscription import LatestOnlyWorker
 
 
 class Work:
-    """Work that waits for permission, item by item."""
+    """A worker whose processing waits for permission, item by item."""
 
     def __init__(self) -> None:
         self.done: list[int] = []
         self.dropped: list[tuple[int, str]] = []
         self.begun, self.may_end = Event(), Event()
-        self.newest: LatestOnlyWorker[int] = LatestOnlyWorker(
+        self.worker: LatestOnlyWorker[int] = LatestOnlyWorker(
             self.work, lambda item, cause: self.dropped.append((item, cause)), 'test'
         )
 
@@ -26,36 +26,36 @@ class Work:
         self.done.append(item)
 
 
-def test_what_arrives_meanwhile_replaces_what_waits():
+def test_a_newer_item_replaces_one_that_waits():
     work = Work()
-    work.newest.put(0)
+    work.worker.put(0)
     assert work.begun.wait(5)
     for item in (1, 2, 3):
-        work.newest.put(item)
+        work.worker.put(item)
     work.may_end.set()
     end = time.monotonic() + 5
     while len(work.done) < 2 and time.monotonic() < end:
         time.sleep(0.01)
-    assert work.newest.stop(5)
+    assert work.worker.stop(5)
     assert work.done == [0, 3]
     assert work.dropped == [(1, 'replaced'), (2, 'replaced')]
 
 
-def test_stopping_ends_what_is_worked_on_and_drops_what_waits():
+def test_stop_finishes_the_current_item_and_drops_one_that_waits():
     work = Work()
-    work.newest.put(0)
+    work.worker.put(0)
     assert work.begun.wait(5)
-    work.newest.put(1)
-    assert not work.newest.stop(0.01)
-    work.newest.put(2)
+    work.worker.put(1)
+    assert not work.worker.stop(0.01)
+    work.worker.put(2)
     work.may_end.set()
-    assert work.newest.stop(5)
+    assert work.worker.stop(5)
     assert work.done == [0]
     assert work.dropped == [(1, 'stopped'), (2, 'stopped')]
 
 
-def test_latency_is_bounded_however_fast_items_come():
-    """At 10, 20 and 50 Hz into what manages 5, in a tenth of the time."""
+def test_latency_is_bounded_at_any_rate():
+    """Items arrive at 2, 4 and 10 times the rate of processing."""
     for rate in (100, 200, 500):
         ages: list[float] = []
 
@@ -64,14 +64,14 @@ def test_latency_is_bounded_however_fast_items_come():
             time.sleep(0.02)
 
         dropped: list[float] = []
-        newest: LatestOnlyWorker[float] = LatestOnlyWorker(
+        worker: LatestOnlyWorker[float] = LatestOnlyWorker(
             work, lambda item, _, dropped=dropped: dropped.append(item), 'test'
         )
         count = 40
         for _ in range(count):
-            newest.put(time.monotonic())
+            worker.put(time.monotonic())
             time.sleep(1 / rate)
-        assert newest.stop(5)
+        assert worker.stop(5)
         assert len(ages) + len(dropped) == count
         assert len(dropped) > 3
         # An item waits for at most one other; a queue would end at hundreds of ms.

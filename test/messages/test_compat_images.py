@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sensor_msgs.msg import Image
 
-from tiny_bev_ros.messages import cv_bridge_adapter
+from tiny_bev_ros.messages import compat
 from tiny_bev_ros.messages.image import decode_image, encode_image
 from tiny_bev_ros.optional_imports import import_optional
 
@@ -18,11 +18,11 @@ SIZES = {'rgb8': 3, 'bgr8': 3, 'rgba8': 4, 'bgra8': 4, 'mono8': 1}
 
 @pytest.fixture(autouse=True)
 def fresh_load():
-    """Each test loads cv_bridge anew, and the next test file as well."""
-    cv_bridge_adapter._load.cache_clear()
+    """Loads cv_bridge anew in each test and after the last one."""
+    compat._load_bridge.cache_clear()
     import_optional.cache_clear()
     yield
-    cv_bridge_adapter._load.cache_clear()
+    compat._load_bridge.cache_clear()
     import_optional.cache_clear()
 
 
@@ -37,7 +37,7 @@ def message(encoding: str, padding: int, is_bigendian: int = 0) -> Image:
 
 
 class Bridge:
-    """Behaves as a good CvBridge does, and counts what it is asked."""
+    """A correct CvBridge that counts its calls."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -49,11 +49,11 @@ class Bridge:
         assert desired_encoding == 'rgb8'
         assert msg.step % SIZES[msg.encoding] == 0
         assert len(msg.data) >= msg.height * msg.step
-        return cv_bridge_adapter._pixels(msg)
+        return compat._numpy_pixels(msg)
 
     def cv2_to_imgmsg(self, rgb, encoding):
         self.asked.append(f'to {encoding}')
-        return cv_bridge_adapter._message(rgb)
+        return compat._numpy_message(rgb)
 
 
 def install(monkeypatch, bridge_class) -> None:
@@ -69,7 +69,7 @@ def works_without_cv_bridge() -> bool:
 
 def test_absent(monkeypatch):
     monkeypatch.setitem(sys.modules, 'cv_bridge', None)
-    assert cv_bridge_adapter.unavailable_reason() == 'cv_bridge is not installed'
+    assert compat.cv_bridge_unavailable_reason() == 'cv_bridge is not installed'
     assert works_without_cv_bridge()
 
 
@@ -86,19 +86,19 @@ def test_binary_that_does_not_load(monkeypatch, error):
         raise error
 
     install(monkeypatch, fail)
-    reason = cv_bridge_adapter.unavailable_reason()
+    reason = compat.cv_bridge_unavailable_reason()
     assert str(error).splitlines()[0] in reason
     assert '\n' not in reason
     assert works_without_cv_bridge()
 
 
-def test_binary_that_loads_at_the_first_picture_only(monkeypatch):
+def test_binary_that_loads_at_the_first_image_only(monkeypatch):
     class LateBridge(Bridge):
         def imgmsg_to_cv2(self, msg, desired_encoding):
             raise ImportError('numpy.core.multiarray failed to import')
 
     install(monkeypatch, LateBridge)
-    assert 'multiarray failed' in cv_bridge_adapter.unavailable_reason()
+    assert 'multiarray failed' in compat.cv_bridge_unavailable_reason()
     assert works_without_cv_bridge()
 
 
@@ -113,26 +113,26 @@ def test_bridge_that_ignores_step(monkeypatch):
                 step=msg.width * size,
                 data=msg.data,
             )
-            return cv_bridge_adapter._pixels(unpadded)
+            return compat._numpy_pixels(unpadded)
 
     install(monkeypatch, Ros1Bridge)
-    reason = cv_bridge_adapter.unavailable_reason()
+    reason = compat.cv_bridge_unavailable_reason()
     assert reason == 'cv_bridge converts rgb8 with padded rows wrongly'
 
 
 def test_bridge_that_makes_another_message(monkeypatch):
     class Bgr(Bridge):
         def cv2_to_imgmsg(self, rgb, encoding):
-            return cv_bridge_adapter._message(rgb[..., ::-1])
+            return compat._numpy_message(rgb[..., ::-1])
 
     install(monkeypatch, Bgr)
-    assert 'another message' in cv_bridge_adapter.unavailable_reason()
+    assert 'another message' in compat.cv_bridge_unavailable_reason()
 
 
 def test_good_bridge_is_used(monkeypatch):
     bridge = Bridge()
     install(monkeypatch, lambda: bridge)
-    assert cv_bridge_adapter.unavailable_reason() is None
+    assert compat.cv_bridge_unavailable_reason() is None
     bridge.asked.clear()
     rgb = np.arange(60, dtype=np.uint8).reshape(4, 5, 3)
     msg = encode_image(rgb, (3, 4), 'bev')
@@ -144,20 +144,20 @@ def test_good_bridge_is_used(monkeypatch):
 def test_known_faults_never_reach_it(monkeypatch):
     bridge = Bridge()
     install(monkeypatch, lambda: bridge)
-    cv_bridge_adapter.unavailable_reason()
+    compat.cv_bridge_unavailable_reason()
     bridge.asked.clear()
     short = message('rgb8', padding=3)
     short.data = short.data[:-3]
     nameless = message('bgr8', 0)
     nameless.encoding = '8UC3'
     for msg in (message('rgb8', 1), message('bgra8', 2), message('bgr8', 0, 1), short, nameless):
-        np.testing.assert_array_equal(decode_image(msg), cv_bridge_adapter._pixels(msg))
+        np.testing.assert_array_equal(decode_image(msg), compat._numpy_pixels(msg))
     assert bridge.asked == []
 
 
 @pytest.fixture
 def real_cv_bridge():
-    reason = cv_bridge_adapter.unavailable_reason()
+    reason = compat.cv_bridge_unavailable_reason()
     if reason:
         pytest.skip(reason)
 
@@ -168,13 +168,11 @@ def test_real_cv_bridge_reads_as_numpy_does(encoding):
     for padding in (0, 1, 2, 3, 4, 12):
         for is_bigendian in (0, 1):
             msg = message(encoding, padding, is_bigendian)
-            np.testing.assert_array_equal(
-                cv_bridge_adapter.rgb_pixels(msg), cv_bridge_adapter._pixels(msg)
-            )
+            np.testing.assert_array_equal(compat.rgb_pixels(msg), compat._numpy_pixels(msg))
 
 
 @pytest.mark.usefixtures('real_cv_bridge')
 @pytest.mark.parametrize('view', [np.s_[:], np.s_[::-1, ::-1]])
 def test_real_cv_bridge_writes_as_numpy_does(view):
     rgb = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)[view]
-    assert cv_bridge_adapter.image_message(rgb) == cv_bridge_adapter._message(rgb)
+    assert compat.image_message(rgb) == compat._numpy_message(rgb)

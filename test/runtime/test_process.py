@@ -8,11 +8,11 @@ import sys
 
 import pytest
 
-from tiny_bev_ros.runtime.malloc import configure_malloc, trim_malloc
+from tiny_bev_ros.runtime.process import configure_malloc, trim_malloc
 
 _FAULTS = """
 import resource, torch
-from tiny_bev_ros.runtime.malloc import configure_malloc
+from tiny_bev_ros.runtime.process import configure_malloc
 {keep}
 layer = torch.nn.Conv2d(16, 48, 1).eval()
 x = torch.zeros(1, 16, 496, 432)
@@ -28,7 +28,7 @@ _PAGES = 5 * 48 * 496 * 432 * 4 // resource.getpagesize()
 
 
 def printed(code: str, keep: bool = True) -> str:
-    """What code prints in a process where nobody has tuned glibc, unless `keep` does."""
+    """Returns the output of code in a process with the default malloc, or with a tuned one."""
     bare = {name: value for name, value in os.environ.items() if not name.startswith('MALLOC_')}
     ran = subprocess.run(
         [
@@ -48,7 +48,7 @@ def faults(keep: bool) -> int:
     return int(printed(_FAULTS, keep).split()[-1])
 
 
-@pytest.mark.skipif(sys.platform != 'linux', reason='glibc is where this is about')
+@pytest.mark.skipif(sys.platform != 'linux', reason='needs glibc')
 def test_large_activations_no_longer_fault():
     assert faults(keep=True) < _PAGES // 10
     if faults(keep=False) < _PAGES // 10:
@@ -59,14 +59,14 @@ def test_large_activations_no_longer_fault():
     ('name', 'value'),
     [('MALLOC_MMAP_THRESHOLD_', '1'), ('GLIBC_TUNABLES', 'glibc.malloc.trim_threshold=1')],
 )
-def test_what_the_user_has_set_stays(monkeypatch: pytest.MonkeyPatch, name: str, value: str):
+def test_user_settings_take_precedence(monkeypatch: pytest.MonkeyPatch, name: str, value: str):
     monkeypatch.setenv(name, value)
     assert not configure_malloc()
 
 
-_GIVE_BACK = """
+_TRIM = """
 from pathlib import Path
-from tiny_bev_ros.runtime.malloc import trim_malloc, configure_malloc
+from tiny_bev_ros.runtime.process import trim_malloc, configure_malloc
 {keep}
 pages = lambda: int(Path('/proc/self/statm').read_text().split()[1])
 blocks = [bytearray(b'x' * 2**20) for _ in range(200)]
@@ -78,21 +78,21 @@ print(full, kept, pages())
 """
 
 
-@pytest.mark.skipif(sys.platform != 'linux', reason='glibc is where this is about')
-def test_kept_memory_can_be_given_back():
-    full, kept, given_back = (int(word) for word in printed(_GIVE_BACK).split())
+@pytest.mark.skipif(sys.platform != 'linux', reason='needs glibc')
+def test_kept_memory_can_be_trimmed():
+    full, kept, trimmed = (int(word) for word in printed(_TRIM).split())
     if kept < full * 0.9:
         pytest.skip('another allocator than glibc')
-    assert given_back < full / 2
+    assert trimmed < full / 2
 
 
-def test_giving_back_where_nothing_is_kept_is_nothing():
+def test_trimming_without_kept_memory_does_nothing():
     trim_malloc()
 
 
 _ARENAS = """
 import ctypes, threading
-from tiny_bev_ros.runtime.malloc import configure_malloc
+from tiny_bev_ros.runtime.process import configure_malloc
 {keep}
 libc = ctypes.CDLL(None)
 both = threading.Barrier(4)
@@ -107,9 +107,9 @@ libc.fflush(None)
 """
 
 
-@pytest.mark.skipif(sys.platform != 'linux', reason='glibc is where this is about')
+@pytest.mark.skipif(sys.platform != 'linux', reason='needs glibc')
 @pytest.mark.parametrize('keep', [True, False])
-def test_threads_share_what_they_free(keep: bool):
+def test_threads_share_freed_memory(keep: bool):
     arenas = printed(_ARENAS, keep).count('<heap nr=')
     if not keep and arenas < 2:
         pytest.skip('another allocator than glibc')

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Objects and areas as messages, whatever their form."""
+"""Messages of detections and drivable areas."""
 
 from __future__ import annotations
 
@@ -17,9 +17,13 @@ from visualization_msgs.msg import Marker
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import Axis
-from tiny_bev_ros.messages import vision_detections
-from tiny_bev_ros.messages.detection_boxes import decode_objects, encode_objects
-from tiny_bev_ros.messages.detection_markers import encode_markers
+from tiny_bev_ros.messages.detections import (
+    decode_detection_boxes,
+    encode_detection_boxes,
+    encode_detections,
+    encode_markers,
+    vision_msgs,
+)
 from tiny_bev_ros.messages.occupancy import encode_drivable
 from tiny_bev_ros.messages.tensor_labels import TensorLabels
 from tiny_bev_ros.models.heads.detection import Detections
@@ -34,21 +38,21 @@ FOUND = Detections(
 NONE = Detections(torch.empty(0, 7), torch.empty(0), torch.empty(0, dtype=torch.long))
 
 
-def over_the_wire(message):
+def serialized(message):
     return deserialize_message(serialize_message(message), type(message))
 
 
 @pytest.mark.parametrize('found', [FOUND, NONE], ids=['two', 'none'])
 def test_a_list_of_objects_comes_back(found):
-    read = decode_objects(over_the_wire(encode_objects(found, LABELS)))
-    np.testing.assert_array_equal(read.boxes, found.boxes.numpy())
-    np.testing.assert_array_equal(read.scores, found.scores.numpy())
-    assert read.names == ['vehicle', 'pedestrian'][: len(found.boxes)]
-    assert (read.labels.stamp, read.labels.frame_id) == ((12, 345), 'top lidar')
+    decoded = decode_detection_boxes(serialized(encode_detection_boxes(found, LABELS)))
+    np.testing.assert_array_equal(decoded.boxes, found.boxes.numpy())
+    np.testing.assert_array_equal(decoded.scores, found.scores.numpy())
+    assert decoded.names == ['vehicle', 'pedestrian'][: len(found.boxes)]
+    assert (decoded.labels.stamp, decoded.labels.frame_id) == ((12, 345), 'top lidar')
 
 
 def test_labels_of_a_list():
-    message = encode_objects(FOUND, LABELS)
+    message = encode_detection_boxes(FOUND, LABELS)
     assert [dim.label for dim in message.layout.dim] == [
         'object;stamp=12.000000345;frame_id=top%20lidar;classes=vehicle,pedestrian,cyclist',
         'channel',
@@ -66,36 +70,36 @@ def test_labels_of_a_list():
         ),
         (lambda m: setattr(m.layout.dim[1], 'size', 8), 'expected 9: x, y, z'),
         (lambda m: m.data.__setitem__(3, math.nan), 'NaN or Inf'),
-        (lambda m: m.data.__setitem__(8, 3.0), 'not among vehicle, pedestrian, cyclist'),
-        (lambda m: m.data.__setitem__(8, 0.5), 'not among'),
+        (lambda m: m.data.__setitem__(8, 3.0), 'expected one of vehicle, pedestrian, cyclist'),
+        (lambda m: m.data.__setitem__(8, 0.5), 'expected one of'),
         (lambda m: m.data.pop(), '17 elements'),
         (lambda m: m.layout.dim.pop(), 'layout.dim has 1 entries; expected 2'),
     ],
 )
 def test_wrong_lists_are_refused(change, error):
-    message = encode_objects(FOUND, LABELS)
+    message = encode_detection_boxes(FOUND, LABELS)
     change(message)
     with pytest.raises(TinyBevError, match=error):
-        decode_objects(message)
+        decode_detection_boxes(message)
 
 
 def test_no_message_of_boxes_that_are_not_finite():
     boxes = FOUND.boxes.clone()
     boxes[0, 3] = math.inf
     with pytest.raises(TinyBevError, match='NaN or Inf'):
-        encode_objects(FOUND._replace(boxes=boxes), LABELS)
+        encode_detection_boxes(FOUND._replace(boxes=boxes), LABELS)
 
 
 def test_a_list_is_no_tensor():
     from tiny_bev_ros.messages.tensor import decode_tensor
 
     with pytest.raises(TinyBevError, match='expected'):
-        decode_tensor(encode_objects(FOUND, LABELS))
-    assert isinstance(encode_objects(FOUND, LABELS), Float32MultiArray)
+        decode_tensor(encode_detection_boxes(FOUND, LABELS))
+    assert isinstance(encode_detection_boxes(FOUND, LABELS), Float32MultiArray)
 
 
 def test_markers_for_rviz():
-    message = over_the_wire(encode_markers(FOUND, LABELS, 1.25))
+    message = serialized(encode_markers(FOUND, LABELS, 1.25))
     kinds = [(each.action, each.type, each.ns) for each in message.markers[1:]]
     assert message.markers[0].action == Marker.DELETEALL
     assert kinds == [
@@ -123,7 +127,7 @@ def test_drivable_area_lies_as_the_map():
     drivable = np.zeros((4, 6), np.float32)
     drivable[1, 5] = 1.0
     drivable[0, 0] = 0.254
-    message = over_the_wire(encode_drivable(drivable, LABELS, -1.73))
+    message = serialized(encode_drivable(drivable, LABELS, -1.73))
     assert (message.info.width, message.info.height) == (6, 4)
     assert message.info.resolution == 0.5
     assert (message.info.origin.position.x, message.info.origin.position.y) == (2.0, -10.0)
@@ -137,10 +141,10 @@ def test_drivable_area_lies_as_the_map():
     assert message.header.frame_id == 'top lidar'
 
 
-def test_what_is_not_known_of_the_drivable_area():
+def test_unobserved_cells_of_the_drivable_area():
     known = np.ones((4, 6), bool)
     known[1, 2:4] = False
-    message = over_the_wire(encode_drivable(np.full((4, 6), 0.75, np.float32), LABELS, 0.0, known))
+    message = serialized(encode_drivable(np.full((4, 6), 0.75, np.float32), LABELS, 0.0, known))
     expected = np.full((4, 6), 25)
     expected[1, 2:4] = -1
     np.testing.assert_array_equal(np.array(message.data).reshape(4, 6), expected)
@@ -155,7 +159,7 @@ def test_no_area_without_a_metric_grid(labels):
 
 
 class _Message:
-    """Stands for a message class of vision_msgs: its fields, by the names of its definition."""
+    """Stand-in for a message class of vision_msgs, with the fields of its definition."""
 
     fields: ClassVar[dict] = {}
 
@@ -171,7 +175,7 @@ def _kind(name, **fields):
 
 @pytest.fixture
 def stand_in(monkeypatch):
-    """The messages of vision_msgs 4 that are used, with the fields of their .msg files."""
+    """Stand-ins for the used messages of vision_msgs 4, with the fields of their .msg files."""
     from geometry_msgs.msg import Pose, PoseWithCovariance, Vector3
     from std_msgs.msg import Header
 
@@ -206,16 +210,16 @@ def check_detections(message):
 
 @pytest.mark.usefixtures('stand_in')
 def test_detections_as_vision_msgs_would_have_them():
-    check_detections(vision_detections.encode_detections(FOUND, LABELS))
+    check_detections(encode_detections(FOUND, LABELS))
 
 
 def test_detections_of_vision_msgs_itself():
     pytest.importorskip('vision_msgs')
-    check_detections(over_the_wire(vision_detections.encode_detections(FOUND, LABELS)))
+    check_detections(serialized(encode_detections(FOUND, LABELS)))
 
 
 def test_without_vision_msgs_there_is_none(monkeypatch):
     monkeypatch.setitem(sys.modules, 'vision_msgs.msg', None)
     import_optional.cache_clear()
-    assert vision_detections.vision_msgs() is None
+    assert vision_msgs() is None
     import_optional.cache_clear()

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Process settings for large tensors: allocator, idle threads, room in shared memory.
+
+glibc maps a block above a threshold for each allocation and unmaps it after use, so that every
+4 KB of it cost a page fault each time: up to a factor of 2 on dense frames, and of 2.5 in the
+transport of a message. The threshold grows up to 32 MB by itself, no further.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+
+from tiny_bev_ros.runtime.shared_memory import enlarge_shared_memory
+
+# Options of mallopt, from malloc.h.
+_M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
+# Variables by which users configure malloc themselves; see mallopt(3).
+MALLOC_VARIABLES = (
+    'MALLOC_MMAP_MAX_',
+    'MALLOC_MMAP_THRESHOLD_',
+    'MALLOC_TOP_PAD_',
+    'MALLOC_TRIM_THRESHOLD_',
+)
+
+
+def tune_process() -> str:
+    """Prepares this process for large tensors; call it before `rclpy.init`, best of all first.
+
+    Fast DDS gets room in shared memory, freed memory stays with the process, and the idle
+    threads of PyTorch, unless that is loaded already, sleep at once: they would spin for a while
+    on the cores that the next process needs. Settings in the environment take precedence.
+
+    Returns:
+        '' or a line that names the shortage and the remedy.
+    """
+    configure_malloc()
+    os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
+    return enlarge_shared_memory()
+
+
+def configure_malloc() -> bool:
+    """Lets this process keep the memory of large freed blocks for the next ones.
+
+    Returns:
+        True if configured; False where the user has set one of MALLOC_VARIABLES or glibc's
+        tunables, and where there is no glibc.
+    """
+    tuned = 'glibc.malloc' in os.environ.get('GLIBC_TUNABLES', '')
+    if tuned or any(name in os.environ for name in MALLOC_VARIABLES) or sys.platform != 'linux':
+        return False
+    mallopt = getattr(ctypes.CDLL(None), 'mallopt', None)  # other C libraries have none
+    if mallopt is None:
+        return False
+    # One arena for all threads lets them reuse each other's memory. Otherwise a node whose
+    # networks are built now in this thread, now in that, grows for hours.
+    return bool(
+        mallopt(_M_MMAP_MAX, 0) and mallopt(_M_TRIM_THRESHOLD, -1) and mallopt(_M_ARENA_MAX, 1)
+    )
+
+
+def trim_malloc() -> None:
+    """Returns freed memory to the system, even after `configure_malloc`."""
+    trim = getattr(ctypes.CDLL(None), 'malloc_trim', None) if sys.platform == 'linux' else None
+    if trim is not None:
+        trim(0)
