@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -112,23 +113,23 @@ class BevGrid:
                 f'expected at most {MAX_CELLS} in all'
             )
 
-    @property
+    @cached_property
     def shape(self) -> tuple[int, int]:
         """(H, W): rows along y, columns along x."""
         (x_low, x_high), (y_low, y_high) = self.x_range, self.y_range
         return round((y_high - y_low) / self.resolution), round((x_high - x_low) / self.resolution)
 
-    @property
+    @cached_property
     def x_axis(self) -> Axis:
         """The axis of the columns."""
         return Axis(self.x_range[0], self.resolution)
 
-    @property
+    @cached_property
     def y_axis(self) -> Axis:
         """The axis of the rows."""
         return Axis(self.y_range[0], self.resolution)
 
-    @property
+    @cached_property
     def reference(self) -> tuple[float, float]:
         """Place (x, y) in metres from which a network is to see the points.
 
