@@ -119,11 +119,11 @@ def test_clouds_outside_of_the_grid_are_told_with_both_extents(log: Log, tally: 
     assert log.new() == [line, line]
     assert list(tally.warnings()) == ['11 of 12 clouds have no point in the grid']
     assert tally.pairs() == {
-        'points that were not finite': '0',
-        'points of the last cloud': '2',
-        'share of them in the grid': '0.0000',
-        'clouds without a point in the grid': '11',
-        'last told of clouds outside': line,
+        'points_not_finite': '0',
+        'points_received': '2',
+        'points_in_grid_fraction': '0.0000',
+        'clouds_outside_grid': '11',
+        'last_outside_grid_warning': line,
     }
     # Back in it, and out again.
     log.now = 30 * S
@@ -178,18 +178,18 @@ def test_doubts_are_told_as_they_begin_and_kept_for_diagnostics(log: Log, tally:
 
 
 def test_the_demo_does_not_call_a_cloud_off_the_map_a_success():
-    told = {'published': '3', 'clouds without a point in the grid': '3'}
-    told['last told of clouds outside'] = 'they are in x [9, 10]'
+    told = {'published': '3', 'clouds_outside_grid': '3'}
+    told['last_outside_grid_warning'] = 'they are in x [9, 10]'
     with pytest.raises(TinyBevError, match=r'no cloud has a point in the grid: they are in x'):
         check_points(told)
     assert row(told) == (
-        'clouds without a point in the grid',
-        '3 of 3, with those that warmed up',
+        'clouds_outside_grid',
+        '3 of 3, warm-up included',
     )
-    check_points(told | {'clouds without a point in the grid': '2'})
-    check_points({'published': '0', 'clouds without a point in the grid': '0'})
+    check_points(told | {'clouds_outside_grid': '2'})
+    check_points({'published': '0', 'clouds_outside_grid': '0'})
     check_points({})
-    assert row({})[1] == 'not known'
+    assert row({})[1] == 'unknown'
 
 
 def test_the_demo_takes_a_last_cloud_without_points():

@@ -15,7 +15,7 @@ from tiny_bev_ros.errors import TinyBevError
 
 # Nodes publish diagnostics once a second.
 _STATUS_S = 3.0
-_EMPTY, _OUTSIDE = 'clouds without a point in the grid', 'last told of clouds outside'
+_EMPTY, _OUTSIDE = 'clouds_outside_grid', 'last_outside_grid_warning'
 _CLOSE_M = 8.0
 
 

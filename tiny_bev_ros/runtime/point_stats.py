@@ -94,14 +94,14 @@ class PointStats:
 
     def pairs(self) -> dict[str, str]:
         """Keys and values of points for diagnostics."""
-        pairs = {'points that were not finite': f'{self.dropped}'}
+        pairs = {'points_not_finite': f'{self.dropped}'}
         if self._clouds:
             share = self._inside / self._points if self._points else 0.0
             pairs |= {
-                'points of the last cloud': f'{self._points}',
-                'share of them in the grid': f'{share:.4f}',
-                'clouds without a point in the grid': f'{self.empty}',
-                'last told of clouds outside': self._outside or 'nothing',
+                'points_received': f'{self._points}',
+                'points_in_grid_fraction': f'{share:.4f}',
+                'clouds_outside_grid': f'{self.empty}',
+                'last_outside_grid_warning': self._outside or 'none',
             }
         return pairs
 

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Clouds that are not what they seem: what a node says, and makes, of them."""
+"""Clouds with wrong metadata or lost points: warnings of a node, and its maps."""
 
 from __future__ import annotations
 
 import array
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 import rclpy
 import torch
+from node_bench import process, status_of
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import PointCloud2, PointField
 
@@ -22,7 +22,7 @@ FAR = (10000.0, -20000.0)
 
 
 class Log:
-    """Keeps what a node warns of."""
+    """Logger that keeps warnings and errors."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -34,28 +34,27 @@ class Log:
 
 
 class Station:
-    """A node that is active, without an executor: clouds are given to it by hand."""
+    """Active node without an executor, which processes clouds in the test's thread."""
 
     def __init__(self, node: PfnNode) -> None:
         self.node, self.log = node, Log()
         self.results: list[tuple[torch.Tensor, torch.Tensor]] = []
         self.labels: Any = None
         assert node.start(), node.fault
-        node.tally._logger = node.tally.points._logger = self.log
+        node.stats._logger = node.stats.points._logger = self.log
         node._output.publish = self._keep  # type: ignore[method-assign]
 
     def give(self, message: PointCloud2) -> None:
-        """Works on a cloud."""
-        self.node.tally.receive()
-        self.node._input._work((message, time.monotonic_ns()))
+        """Lets the node process a cloud."""
+        process(self.node, message)
 
     def status(self) -> tuple[int, str, dict[str, str]]:
-        """Level, message and values of the diagnostics."""
-        status = self.node.telemetry.status()
+        """Returns level, message and values of the diagnostics."""
+        status = status_of(self.node)
         values = {each.key: each.value for each in status.values}
         return status.level[0], status.message, values
 
-    def _keep(self, pillars: Any, labels: Any) -> None:
+    def _keep(self, pillars: Any, labels: Any, topics: Any) -> None:
         self.results.append(pillars)
         self.labels = labels
 
@@ -119,9 +118,9 @@ def test_a_cloud_off_the_grid_is_a_warning_each_time_that_it_begins(station):
         made.give(off)
     level, message, values = made.status()
     assert level == 1 and '3 of 3 clouds have no point in the grid' in message
-    assert values['share of them in the grid'] == '0.0000'
-    assert values['points of the last cloud'] == '500'
-    assert values['clouds without a point in the grid'] == '3'
+    assert values['points_in_grid_fraction'] == '0.0000'
+    assert values['points_received'] == '500'
+    assert values['clouds_outside_grid'] == '3'
     (line,) = made.log.lines
     assert (
         'none of the 500 points' in line and 'expected x [-8, 8], y [-8, 8], z [-3, 1] m' in line
@@ -130,10 +129,10 @@ def test_a_cloud_off_the_grid_is_a_warning_each_time_that_it_begins(station):
     made.give(good)
     level, message, values = made.status()
     assert level == 0
-    assert values['share of them in the grid'] == '1.0000'
+    assert values['points_in_grid_fraction'] == '1.0000'
 
 
-def test_what_is_not_true_of_a_cloud_is_said_and_its_map_is_right(station):
+def test_wrong_metadata_of_a_cloud_is_logged_and_its_map_is_right(station):
     made = station()
     points = random_points()
     made.give(encode_cloud(points, (1, 0), 'lidar'))
@@ -152,10 +151,10 @@ def test_what_is_not_true_of_a_cloud_is_said_and_its_map_is_right(station):
     assert made.status()[0] == 1
     assert 'intensity is NaN or infinite in all points' in made.log.lines[1]
     assert torch.equal(made.results[3][0], made.results[2][0])
-    assert made.node.tally.points.dropped == 0
+    assert made.node.stats.points.dropped == 0
 
 
-def test_a_loss_of_all_points_is_told_although_some_were_lost_before(station):
+def test_a_loss_of_all_points_is_logged_although_some_were_lost_before(station):
     made = station()
     points = random_points()
     points[3, 0] = np.nan
@@ -165,7 +164,7 @@ def test_a_loss_of_all_points_is_told_although_some_were_lost_before(station):
     made.give(encode_cloud(points, (1, 0), 'lidar'))
     level, message, values = made.status()
     assert level == 1 and 'no point of 1 clouds is finite' in message
-    assert values['points that were not finite'] == '501'
+    assert values['points_not_finite'] == '501'
     assert [line.partition(' points')[0] for line in made.log.lines] == [
         'left out 1 of 500',
         'left out all 500',
@@ -183,4 +182,4 @@ def test_a_grid_far_away_gives_what_one_near_gives(station):
     # The map lies where the cloud does.
     assert far.labels.x_axis.origin == FAR[0] - 8 and far.labels.y_axis.origin == FAR[1] - 8
     assert far.log.lines == []
-    assert far.status()[2]['share of them in the grid'] == '1.0000'
+    assert far.status()[2]['points_in_grid_fraction'] == '1.0000'
