@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 from tiny_bev_ros.class_colours import CLASS_COLOURS
 from tiny_bev_ros.models.heads.box_ops import corners_bev
 from tiny_bev_ros.sim import CLASSES, LIDARS, ego_pose, plan_of, scan, street
-from tiny_bev_ros.training.kitti import read_sweep
 from tiny_bev_ros.training.labelled_frame import FEWEST_POINTS
+from tiny_bev_ros.training.kitti import read_sweep
 
 _X, _Y = (-20.0, 60.0), (-35.0, 35.0)
 _COLUMNS = 4

@@ -72,9 +72,9 @@ class BevNode(ManagedNode):
         self._input_group = MutuallyExclusiveCallbackGroup()
         self._frame_lock, self._in_frame = Lock(), False
         self._times, self._stamp = FrameTimes(0), (0, 0)
-        group, change = parameters.NODES[name], self.refuse_on_error(self._change)
+        own, change = parameters.NODES[name], self.refuse_on_error(self._change)
         self._parameter_server = ParameterServer(
-            self, group, lambda: self.models.fallback is not None, change
+            self, own, lambda: self.models.fallback is not None, change
         )
         self.diagnostics = NodeDiagnostics(self, self.stats)
         steady = Clock(clock_type=ClockType.STEADY_TIME)  # simulated time may stand still
@@ -144,9 +144,9 @@ class BevNode(ManagedNode):
     def run_backbone(self, work: Callable[..., torch.Tensor], *args: Any) -> torch.Tensor:
         """Runs the stage 'backbone' as `run` does, and records the statistics of the backbone."""
         features = self.run('backbone', work, *args)
-        fallback = self.models.fallback
-        assert fallback is not None and fallback.runner.backbone is not None
-        self.backbone_statistics = statistics = fallback.runner.backbone.statistics
+        backbone = self.models.fallback.runner.backbone if self.models.fallback else None
+        assert backbone is not None
+        self.backbone_statistics = statistics = backbone.statistics
         self.stats.computed(statistics.path)
         return features
 
