@@ -440,7 +440,7 @@ def test_times_compute_nothing_else_where_results_have_subscribers(bench):
     made.node.start()
     ran: list[str] = []
     run = made.node.run
-    made.node.run = lambda stage, work: (ran.append(stage), run(stage, work))[1]
+    made.node.run = lambda stage, *work: (ran.append(stage), run(stage, *work))[1]
     made.frame(1)
     until(lambda: got)
     assert set(ran) == {'pillars', 'backbone'}
