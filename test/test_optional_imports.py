@@ -105,7 +105,7 @@ def test_mounts_without_tf2(broken):
     broken('tf2_ros')
     mounts = ExtrinsicsProvider(None, {'front': None})
     with pytest.raises(TinyBevError, match=r'there is no TF \(tf2_ros cannot be used \('):
-        mounts.at('front', 'map', 'camera', (1, 0))
+        mounts.lookup('front', 'map', 'camera', (1, 0))
 
 
 def test_a_package_that_is_missing_is_no_fault():
@@ -129,7 +129,7 @@ def test_a_node_says_it_once(broken):
         logger.warning = lambda text, **_: lines.append(text)
         node.get_logger = lambda: logger
         for _ in range(3):
-            node.telemetry.tell()
+            node.diagnostics.publish(node.report())
     finally:
         node.destroy_node()
         context.try_shutdown()

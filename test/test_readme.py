@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rclpy
+from node_bench import values_of
 from rclpy.parameter import Parameter as RosParameter
 
 from tiny_bev_ros.inference.backbone_paths import FrameStatistics
@@ -76,18 +77,18 @@ def test_table_of_diagnostics_has_the_keys_of_a_node():
     node = PipelineNode(context=context, parameter_overrides=overrides)
     try:
         assert node.start()
-        node.statistics = FrameStatistics('sparse', 0.1, 0.1)
+        node.backbone_statistics = FrameStatistics('sparse', 0.1, 0.1)
         node.stats.points.count_in_grid(np.zeros((1, 4), np.float32), 1, 1, make_grid(node.values))
         for path in ('sparse', 'dense'):
             node.stats.count_path(path)
-        keys = {pair.key for pair in node.telemetry.status().values}
+        keys = set(values_of(node))
     finally:
         node.destroy_node()
         context.try_shutdown()
-    causes = {key for key in keys if key.startswith('dropped, ')}
-    assert told == keys - causes | {'dropped, CAUSE'}
+    causes = {key for key in keys if key.startswith('dropped_')}
+    assert told == keys - causes | {'dropped_CAUSE'}
     (row,) = [row for row in table.splitlines() if 'CAUSE' in row]
-    assert causes == {f'dropped, {cause}' for cause in row.split(':')[1].strip(' |').split(', ')}
+    assert causes == {f'dropped_{cause}' for cause in row.split(':')[1].strip(' |').split(', ')}
 
 
 @pytest.mark.parametrize('number', range(3))

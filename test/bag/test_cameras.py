@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from optional_packages import require_packages
+
+require_packages('rosbags')
+
 import numpy as np
 import pytest
 from rosbags.typesys import Stores, get_typestore

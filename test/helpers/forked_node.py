@@ -22,7 +22,7 @@ _MODULES = ['tiny_bev_ros.nodes.pipeline_node', 'tiny_bev_ros.inference.fused_pf
 
 
 class ForkedNode(NodeProcess):
-    """Runs an executable as NodeProcess does, without its imports."""
+    """NodeProcess whose executable has its imports already."""
 
     def __init__(self, name: str, ros_args: list[str], log: Path) -> None:
         self.name, self.log = name, log
@@ -30,7 +30,7 @@ class ForkedNode(NodeProcess):
 
 
 class _Child:
-    """Popen's methods, of a forked process."""
+    """Forked process with the methods of Popen."""
 
     def __init__(self, name: str, ros_args: list[str], log: Path) -> None:
         log.write_bytes(b'')

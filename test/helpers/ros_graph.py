@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A ROS graph of real processes for tests, apart from any other graph on the machine."""
+"""ROS graph of real processes for tests, apart from any other graph on the machine."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 
 from tiny_bev_ros.runtime.node_process import NodeProcess
 
-# For a machine that does much else: who waits for so long waits in vain.
+# A busy machine needs much of this time; a longer wait is in vain.
 WAIT_S = 120.0
 
 
 class RosGraph:
-    """Starts executables, publishes to them and collects what they publish.
+    """Starts executables, publishes to them and collects their messages.
 
-    All of it is in a namespace of this test process, on a domain that it hardly shares.
+    All of it is in a namespace of this test process, on a domain that few others use.
     """
 
     _number = 0
@@ -44,7 +44,7 @@ class RosGraph:
         self.processes: dict[str, NodeProcess] = {}
 
     def start(self, executable: str, *arguments: str, **parameters: Any) -> NodeProcess:
-        """Starts an executable; `a__b=1` sets parameter a.b; without `weights` random ones."""
+        """Starts an executable, with random weights by default; `a__b=1` sets parameter a.b."""
         return self._start(ForkedNode, executable, arguments, parameters)
 
     def start_afresh(self, executable: str, *arguments: str, **parameters: Any) -> NodeProcess:
@@ -69,21 +69,21 @@ class RosGraph:
         return process
 
     def collect(self, message_type: type, topic: str, reliable: bool = True) -> list[Any]:
-        """A list that grows with each message on the topic."""
+        """Returns a list that grows with each message on the topic."""
         messages: list[Any] = []
         self.node.create_subscription(message_type, topic, messages.append, quality(reliable, 10))
         return messages
 
     def publisher(self, message_type: type, topic: str, reliable: bool = True) -> Any:
-        """A publisher that has a subscriber by the time it is returned."""
+        """Returns a publisher once it has a subscriber."""
         publisher = self.node.create_publisher(message_type, topic, quality(reliable, 10))
         self.spin_until(lambda: publisher.get_subscription_count() > 0)
-        # The other end learns of our subscriptions at about the same time.
+        # The other end discovers our subscriptions at about the same time.
         self.spin_for(0.5)
         return publisher
 
     def spin_until(self, done: Callable[[], bool], seconds: float = WAIT_S) -> None:
-        """Fails with the logs of the processes when it takes longer."""
+        """Spins until a condition holds; fails with the processes' logs when it takes longer."""
         end = time.monotonic() + seconds
         while not done():
             for process in self.processes.values():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every node on the acted CUDA device, by every name of one: its life, and the CPU's results."""
+"""Every node on the acted CUDA device, by each of its names: lifecycle and results of the CPU."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import pytest
 import torch
 from acted_machine import Machine
 from fusions import lively_fusion, save_fusion
+from node_bench import NODES, ONE_CAMERA, SMALL, SUCCESS, Bench, K, until, values_of
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Float32MultiArray
-from test_bev_node import NODES, ONE_CAMERA, SMALL, SUCCESS, Bench, K, until, values_of
 
 from tiny_bev_ros.messages.camera_features import camera_labels
 from tiny_bev_ros.messages.image import encode_image
@@ -49,7 +49,7 @@ def bench(acted: Machine, tmp_path: Path) -> Iterator[Callable[..., Bench]]:
 
 
 def camera_of(made: Bench) -> Callable[[int], None]:
-    """What publishes, with a stamp, what a camera saw; its features or its image."""
+    """Returns a function that publishes features or an image of a camera with a stamp."""
 
     def publisher(kind: type, topic: str) -> Callable[[Any], None]:
         end = made.other.create_publisher(kind, f'front/{topic}', 1)
@@ -83,17 +83,17 @@ def camera_of(made: Bench) -> Callable[[int], None]:
     return publish
 
 
-def live(made: Bench, name: str, camera: Callable[[int], None]) -> np.ndarray:
-    """A life of the node on a device, in which it works on one input."""
+def run_lifecycle(made: Bench, name: str, camera: Callable[[int], None]) -> np.ndarray:
+    """Runs one lifecycle of the node on a device; returns the result of its only input."""
     assert made.change(device=name) == ''
     assert made.node.trigger_configure() == SUCCESS, made.node.fault
     assert made.node.trigger_activate() == SUCCESS
     camera(1)
     result: np.ndarray = made.frame(1).copy()
     device = torch.device('cpu') if name == 'cpu' else CUDA
-    assert made.node.ladder.config.device == device
+    assert made.node.models.fallback.config.device == device
     assert values_of(made.node)['device'] == str(device)
-    assert values_of(made.node)['when memory was short'] == 'nothing'
+    assert values_of(made.node)['memory_fallback'] == 'none'
     assert made.node.trigger_deactivate() == SUCCESS
     assert made.node.trigger_cleanup() == SUCCESS
     return result
@@ -103,11 +103,11 @@ def live(made: Bench, name: str, camera: Callable[[int], None]) -> np.ndarray:
 def test_every_node_works_by_every_name_of_the_device(acted, bench, node_class):
     made = bench(node_class)
     camera = camera_of(made)
-    wanted = live(made, 'cpu', camera)
+    wanted = run_lifecycle(made, 'cpu', camera)
     assert not acted.launches
     for name in NAMES:
         acted.reset()
-        found = live(made, name, camera)
+        found = run_lifecycle(made, name, camera)
         assert np.abs(found - wanted).max() <= 1e-3 * np.abs(wanted).max()
         assert acted.launches
         assert acted.allocated == 0
@@ -115,7 +115,9 @@ def test_every_node_works_by_every_name_of_the_device(acted, bench, node_class):
 
 def test_stages_of_a_node_are_timed_by_the_device_in_one_wait(acted, bench, monkeypatch):
     kept: list[FrameTimes] = []
-    monkeypatch.setattr(DebugPublisher, 'publish_times', lambda self, times: kept.append(times))
+    monkeypatch.setattr(
+        DebugPublisher, 'publish_times', lambda self, times, *_: kept.append(times)
+    )
     made = bench(PipelineNode)
     camera = camera_of(made)
     boxes: list[Any] = []

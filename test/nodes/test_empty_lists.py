@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""[] is an empty list for every array parameter, although ROS gives it no type."""
+"""Empty arrays: [] is an empty list for every array parameter, although ROS gives it no type."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SMALL = {
     'grid.y_range': '[-8.0, 8.0]',
     'grid.resolution': '0.5',
     'device': 'cpu',
-    # Parameters of cameras are read only for a node with cameras.
+    # Parameters of cameras are checked only with a camera.
     'cameras': '[front]',
     'extrinsics.front': '[0.0, 0.0, 0.0, -0.5, 0.5, -0.5, 0.5]',
 }
@@ -48,7 +48,7 @@ def test_no_heads_and_no_cameras_in_a_yaml_file(context, tmp_path: Path):
         assert node.start(), node.fault
         assert node.values['cameras'] == node.values['heads.names'] == []
         assert node.get_parameter('heads.names').type_ == RosParameter.Type.STRING_ARRAY
-        assert 'heads' not in node.weights.digests
+        assert 'heads' not in node.models.digests
         topics = {name for name, _ in node.get_topic_names_and_types()}
         assert '/bev_features' in topics
         assert not topics & {'/detection_boxes', '/drivable_area'}
@@ -58,7 +58,7 @@ def test_no_heads_and_no_cameras_in_a_yaml_file(context, tmp_path: Path):
 
 @pytest.mark.parametrize('name', ARRAYS)
 def test_no_array_is_of_a_wrong_type_when_it_is_empty(context, name: str):
-    """It is refused, where it is, for what it means."""
+    """An empty array is refused for its meaning only."""
     given = {**SMALL, name: '[]'}
     words = [word for each, text in given.items() for word in ('-p', f'{each}:={text}')]
     context.init(['--ros-args', *words], domain_id=106)

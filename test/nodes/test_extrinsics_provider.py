@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Poses from a stand-in of tf2_ros, which behaves as its Python module does."""
+"""Extrinsics from parameters, and from a stand-in of tf2_ros that behaves as the real one."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class ExtrapolationError(TransformError):
 
 
 class Buffer:
-    """Knows `cam` in `lidar` at 5 s and, other than then, of late."""
+    """TF buffer that knows `cam` in `lidar` at 5 s, and another latest transform."""
 
     cleared = 0
 
@@ -80,50 +80,56 @@ def no_tf2(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, 'tf2_ros', None)
 
 
-def test_tf_is_asked_for_the_time_of_the_image_and_else_for_the_latest(tf2):
-    mounts = ExtrinsicsProvider(NODE, {'front': None})
+def test_tf_gives_the_transform_of_the_stamp_or_else_the_latest(tf2):
+    provider = ExtrinsicsProvider(NODE, {'front': None})
     assert len(LISTENING) == 1
-    assert torch.equal(mounts.at('front', 'lidar', 'cam', (5, 6)), extrinsics_from_pose(AHEAD))
-    assert torch.equal(mounts.at('front', 'lidar', 'cam', (7, 0)), extrinsics_from_pose(TURNED))
-    mounts.destroy()
+    assert torch.equal(
+        provider.lookup('front', 'lidar', 'cam', (5, 6)), extrinsics_from_pose(AHEAD)
+    )
+    assert torch.equal(
+        provider.lookup('front', 'lidar', 'cam', (7, 0)), extrinsics_from_pose(TURNED)
+    )
+    provider.destroy()
     assert not LISTENING
 
 
-def test_what_moved_is_forgotten_when_a_bag_begins_again(tf2):
-    """As tf2 would ignore all that is more than ten seconds older than what it has."""
-    mounts = ExtrinsicsProvider(NODE, {'front': None})
-    buffer = mounts._buffer
+def test_moving_transforms_are_dropped_when_a_bag_begins_again(tf2):
+    """TF would ignore transforms more than ten seconds older than its newest."""
+    provider = ExtrinsicsProvider(NODE, {'front': None})
+    buffer = provider._buffer
     cleared = []
     for second in (100, 91, 100, 89, 90, 99, 88, 0, 120, 5):
-        mounts.at('front', 'lidar', 'cam', (second, 0))
+        provider.lookup('front', 'lidar', 'cam', (second, 0))
         cleared.append(buffer.cleared)
-    # A stamp of zero says no time.
+    # A stamp of zero names no time.
     assert cleared == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3]
-    mounts.destroy()
+    provider.destroy()
 
 
-def test_what_tf_does_not_know_is_one_line(tf2):
-    mounts = ExtrinsicsProvider(NODE, {'front': None})
+def test_an_unknown_frame_is_an_error_of_one_line(tf2):
+    provider = ExtrinsicsProvider(NODE, {'front': None})
     with pytest.raises(TinyBevError) as caught:
-        mounts.at('front', 'lidar', 'nowhere', (5, 6))
+        provider.lookup('front', 'lidar', 'nowhere', (5, 6))
     assert str(caught.value) == (
         "TF has no 'nowhere' in 'lidar' (\"nowhere\" does not exist.); "
         'expected that, or the parameter extrinsics.front'
     )
-    mounts.destroy()
+    provider.destroy()
 
 
 def test_a_pose_that_is_given_needs_no_tf(tf2):
     given = torch.tensor(IDENTITY_EXTRINSICS, dtype=torch.float64)
-    mounts = ExtrinsicsProvider(NODE, {'front': given})
+    provider = ExtrinsicsProvider(NODE, {'front': given})
     assert not LISTENING
-    assert mounts.at('front', 'any', 'frame', (0, 0)) is given
-    mounts.destroy()
+    assert provider.lookup('front', 'any', 'frame', (0, 0)) is given
+    provider.destroy()
 
 
 def test_without_tf_a_pose_must_be_given(no_tf2):
-    mounts = ExtrinsicsProvider(NODE, {'front': None, 'left': extrinsics_from_pose(AHEAD)})
-    assert torch.equal(mounts.at('left', 'lidar', 'cam', (5, 6)), extrinsics_from_pose(AHEAD))
+    provider = ExtrinsicsProvider(NODE, {'front': None, 'left': extrinsics_from_pose(AHEAD)})
+    assert torch.equal(
+        provider.lookup('left', 'lidar', 'cam', (5, 6)), extrinsics_from_pose(AHEAD)
+    )
     with pytest.raises(TinyBevError, match=r'there is no TF \(.*tf2_ros.*extrinsics\.front'):
-        mounts.at('front', 'lidar', 'cam', (5, 6))
-    mounts.destroy()
+        provider.lookup('front', 'lidar', 'cam', (5, 6))
+    provider.destroy()

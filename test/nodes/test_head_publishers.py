@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Markers and drivable area of a node that no longer looks: nothing of them stays."""
+"""Publishers of heads: markers and drivable area are withdrawn when the node leaves."""
 
 from __future__ import annotations
 
@@ -26,10 +26,11 @@ from tiny_bev_ros.nodes.heads_node import HeadsNode
 pytestmark = [pytest.mark.dds, pytest.mark.timeout(60)]
 
 BOXES = torch.tensor([[10.0, 2.0, -0.9, 4.2, 1.7, 1.5, 0.4]])
-SEEN = HeadOutputs(
+OUTPUTS = HeadOutputs(
     detection=Detections(BOXES, torch.tensor([0.9]), torch.tensor([0])),
     drivable=torch.full((4, 6), 0.75),
 )
+TOPICS = frozenset({'detection_markers', 'drivable_area'})
 KNOWN = np.arange(24).reshape(4, 6) % 2 == 0
 
 
@@ -38,7 +39,7 @@ def labels(ms: int) -> TensorLabels:
 
 
 class Rig:
-    """A heads_node in this process and what others hear of it."""
+    """A heads_node in this process, and the messages that subscribers receive."""
 
     def __init__(self) -> None:
         self._context = rclpy.Context()
@@ -56,7 +57,7 @@ class Rig:
         self.markers = self.hear(MarkerArray, 'detection_markers')
         self.areas = self.hear(OccupancyGrid, 'drivable_area')
         output = self.node._output
-        self.spin_until(lambda: all(p.get_subscription_count() for p, _ in output._publishers[1:]))
+        self.spin_until(lambda: output.subscribed() >= TOPICS)
 
     def hear(self, kind: Any, topic: str, **quality: Any) -> list[Any]:
         heard: list[Any] = []
@@ -66,7 +67,7 @@ class Rig:
 
     def see(self, ms: int) -> None:
         count = len(self.markers) + 1
-        self.node._output.publish(SEEN, labels(ms), known=KNOWN, height=-1.7)
+        self.node._output.publish(OUTPUTS, labels(ms), TOPICS, known=KNOWN, height=-1.7)
         self.spin_until(lambda: len(self.markers) == len(self.areas) == count)
 
     def spin_until(self, done: Callable[[], bool]) -> None:
@@ -114,7 +115,7 @@ def test_nothing_stays_when_the_node_leaves(rig: Rig, leave: Callable[[HeadsNode
     assert rig.areas[-1].info == area.info
 
 
-def test_nothing_is_said_where_nothing_was_shown(rig: Rig):
+def test_nothing_is_withdrawn_where_nothing_was_published(rig: Rig):
     rig.node.trigger_deactivate()
     rig.node.trigger_activate()
     rig.see(0)
@@ -129,7 +130,7 @@ def test_markers_last_until_the_next_ones(rig: Rig):
 
 
 def test_a_map_server_s_reader_gets_the_last_area(rig: Rig):
-    """As nav2's static layer subscribes: late, and transient local."""
+    """Subscribes as nav2's static layer does: late, and transient local."""
     rig.see(0)
     late = rig.hear(OccupancyGrid, 'drivable_area', durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
     rig.spin_until(lambda: late)

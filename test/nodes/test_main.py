@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Start of a node, its `--help`, and errors that its executor raises."""
+"""Entry points: errors of the executor, help and arguments."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ class Logger:
     def __init__(self) -> None:
         self.errors: list[str] = []
         self.debugged: list[str] = []
-        self.told: list[str] = []
-        self.noticed: list[Exception] = []
+        self.infos: list[str] = []
+        self.handled: list[Exception] = []
         self.values = {'autostart': True}
 
     def start(self) -> None:
-        self.told.append('started')
+        self.infos.append('started')
 
     def get_logger(self) -> Any:
         return self
 
-    def notice(self, error: Exception) -> None:
-        self.noticed.append(error)
+    def handle_error(self, error: Exception) -> None:
+        self.handled.append(error)
 
     def debug(self, text: str) -> None:
         self.debugged.append(text)
 
     def info(self, text: str) -> None:
-        self.told.append(text)
+        self.infos.append(text)
 
     def error(self, text: str) -> None:
         self.errors.append(text)
@@ -57,47 +57,47 @@ def node(monkeypatch: pytest.MonkeyPatch) -> Logger:
     return Logger()
 
 
-def test_what_a_callback_raises_is_logged_and_the_node_goes_on(node: Logger):
+def test_an_error_of_a_callback_is_logged_and_the_node_goes_on(node: Logger):
     bug = ValueError('a bug')
     main._spin_once(Executor(bug), node)
-    assert node.noticed == [bug]
+    assert node.handled == [bug]
     (error,) = node.errors
     assert error.startswith('Traceback')
     assert error.endswith('ValueError: a bug')
 
 
 def test_a_subscription_that_is_gone_is_no_error(node: Logger):
-    """One thread may destroy it while another collects what is ready."""
+    """One thread may destroy it while another collects callbacks that are due."""
     main._spin_once(Executor(InvalidHandle('destruction was requested')), node)
     assert not node.errors
     assert node.debugged == ['destruction was requested']
 
 
-def test_a_node_that_does_not_start_by_itself_says_so(node: Logger):
-    main._begin(node)
+def test_a_node_without_autostart_logs_that(node: Logger):
+    main._start(node)
     node.values['autostart'] = False
-    main._begin(node)
-    assert node.told == [
+    main._start(node)
+    assert node.infos == [
         'started',
         'unconfigured, as autostart is false: waiting for configure',
     ]
 
 
 @pytest.mark.parametrize('name', NODES)
-def test_help_tells_topics_and_parameters(
+def test_help_lists_topics_and_parameters(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.setattr('sys.argv', [name, '--help', '--ros-args', '-r', '__node:=x'])
     with pytest.raises(SystemExit) as ended:
         getattr(main, name)()
     assert ended.value.code == 0
-    text = capsys.readouterr().out
-    assert text.startswith(f'usage: {name} ')
+    output = capsys.readouterr().out
+    assert output.startswith(f'usage: {name} ')
     for parameter in NODES[name]:
-        assert f'\n  {parameter.name}: ' in text
-        assert parameter.description.split()[0] in text
-    assert f'\n  ros2 run tiny_bev_ros {name} --ros-args ' in text
-    *lines, path = text.splitlines()
+        assert f'\n  {parameter.name}: ' in output
+        assert parameter.description.split()[0] in output
+    assert f'\n  ros2 run tiny_bev_ros {name} --ros-args ' in output
+    *lines, path = output.splitlines()
     assert path == f'  {config_file()}'
     assert max(map(len, lines)) <= 100
 
@@ -114,7 +114,7 @@ def test_help_names_the_topics_of_the_readme():
 
 
 def topics(cell: str) -> set[str]:
-    """Topics of a cell, without the topic whose form another has."""
+    """Returns the topics of a cell, without one whose form it refers to."""
     return set(re.findall(r'`([\w/]+)`', cell.partition(', in the form of')[0]))
 
 

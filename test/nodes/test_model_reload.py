@@ -70,7 +70,7 @@ def files(node: PipelineNode, tmp_path: Path) -> dict[str, str]:
     paths = {}
     for name, part in FILES.items():
         paths[name] = str(tmp_path / f'{part}.pt')
-        model = getattr(node.weights, part)
+        model = getattr(node.models.loaded, part)
         state = {
             key: value * 1.5 if value.is_floating_point() else value
             for key, value in model.state_dict().items()
@@ -95,11 +95,11 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def change(node: PipelineNode, name: str, value: Any) -> set[str]:
     """Sets a parameter; returns the networks that were built anew."""
-    before = node.ladder.built
-    chains = dict(node.ladder.built.backbone._paths._chains)
+    before = node.models.fallback.built
+    chains = dict(node.models.fallback.built.backbone._paths._chains)
     result = node.set_parameters_atomically([RosParameter(name, value=value)])
     assert result.successful, result.reason
-    after = node.ladder.built
+    after = node.models.fallback.built
     anew = {part for part in PARTS if getattr(after, part) is not getattr(before, part)}
     if 'backbone' not in anew:  # and its buffers are kept
         assert after.backbone._paths._chains == chains
@@ -113,7 +113,7 @@ def test_each_parameter_that_may_change_is_listed():
 @pytest.mark.parametrize('name', WORK)
 def test_a_change_makes_anew_what_it_concerns_and_nothing_else(node, files, read, capfd, name):
     value, anew = WORK[name]
-    weights, default = node.weights, node.values[name]
+    weights, default = node.models.loaded, node.values[name]
     capfd.readouterr()
     assert change(node, name, files.get(name, value)) == anew
     assert read == ([name] if name in FILES else [])
@@ -122,7 +122,7 @@ def test_a_change_makes_anew_what_it_concerns_and_nothing_else(node, files, read
     assert 'UNTRAINED' not in said
     for part in PARTS:
         is_new = name in FILES and part in anew
-        assert (getattr(node.weights, part) is not getattr(weights, part)) == is_new
+        assert (getattr(node.models.loaded, part) is not getattr(weights, part)) == is_new
     # A file that is set again is read, as its bytes may have changed, and here they have not.
     assert change(node, name, files.get(name, value)) == set()
     assert read == [name, name] * (name in FILES)
@@ -140,32 +140,32 @@ def test_nothing_is_made_anew_where_no_file_was_nor_is(node, read, capfd):
 def test_another_file_under_the_same_name_is_taken(node, files, read):
     path = files['heads.checkpoint']
     assert change(node, 'heads.checkpoint', path) == {'heads'}
-    digest = node.weights.digests['heads']
+    digest = node.models.digests['heads']
     state = torch.load(path, weights_only=True)
     torch.save({name: value + 1 for name, value in state.items()}, path)
     assert change(node, 'heads.checkpoint', path) == {'heads'}
-    assert node.weights.digests['heads'] != digest
+    assert node.models.digests['heads'] != digest
     change(node, 'heads.checkpoint', '')
 
 
 def test_networks_that_were_built_for_a_change_are_built_whole_after_a_deactivation(node, files):
     change(node, 'heads.checkpoint', files['heads.checkpoint'])
-    backbone = node.ladder.built.backbone
+    backbone = node.models.fallback.built.backbone
     node.trigger_deactivate()
-    assert node.ladder.built is None
+    assert node.models.fallback.built is None
     node.trigger_activate()
-    built = node.ladder.built
+    built = node.models.fallback.built
     assert all(getattr(built, part) is not None for part in PARTS)
     assert built.backbone is not backbone
     change(node, 'heads.checkpoint', '')
 
 
 def test_what_short_memory_forced_is_undone_by_setting_it_again(node):
-    ladder = node.ladder
-    ladder.release()
-    ladder.config = replace(ladder.config, sparsity='never')
-    forced = ladder.runner.backbone
+    fallback = node.models.fallback
+    fallback.release()
+    fallback.config = replace(fallback.config, sparsity='never')
+    forced = fallback.runner.backbone
     assert change(node, 'backbone.sparsity', 'auto') == {'backbone'}
-    assert ladder.config.sparsity == 'auto'
-    assert ladder.built.backbone is not forced
+    assert fallback.config.sparsity == 'auto'
+    assert fallback.built.backbone is not forced
     assert change(node, 'backbone.sparsity', 'auto') == set()

@@ -127,10 +127,10 @@ def test_a_dump_is_loaded_by_a_node_that_runs(make, tmp_path):
     small = {'grid.x_range': [0.0, 16.0], 'grid.y_range': [-8.0, 8.0], 'grid.resolution': 0.5}
     node = make(PipelineNode, device='cpu', **small)
     assert node.start()
-    networks, weights = node.ladder.built, node.weights
+    networks, weights = node.models.fallback.built, node.models.loaded
     assert load(node, dump(node, tmp_path / 'dump.yaml')) == {}
-    assert node.ladder.built is networks
-    assert node.weights is weights
+    assert node.models.fallback.built is networks
+    assert node.models.loaded is weights
 
 
 @pytest.mark.parametrize(

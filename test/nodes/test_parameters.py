@@ -219,12 +219,12 @@ def test_a_grid_that_float16_cannot_count_has_no_pillars(context):
     assert node.start()
     output = node._output
     subscription = node.create_subscription(Float32MultiArray, 'pillars', lambda _: None, 1)
-    assert wait_for(lambda: output.wanted)
+    assert wait_for(lambda: output.subscribed() == {'pillars'})
     node.destroy_subscription(subscription)
     assert change(node, output_encoding='float16') == ''
     node.create_subscription(UInt8MultiArray, 'pillars', lambda _: None, 1)
     assert wait_for(lambda: output._sparse.wanted)
-    assert not output.wanted
+    assert not output.subscribed()
     node.destroy_node()
 
 

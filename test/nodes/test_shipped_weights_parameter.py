@@ -143,6 +143,6 @@ def test_the_node_works_with_them(context):
     node = PipelineNode(context=context, parameter_overrides=overrides)
     try:
         assert node.start(), node.fault
-        assert node.weights.digests['heads'] == node.weights.digests['pfn']
+        assert node.models.digests['heads'] == node.models.digests['pfn']
     finally:
         node.destroy_node()

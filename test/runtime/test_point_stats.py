@@ -194,12 +194,12 @@ def test_the_demo_does_not_call_a_cloud_off_the_map_a_success():
         check_points(logged)
     assert row(logged) == (
         'clouds without a point in the grid',
-        '3 of 3, with those that warmed up',
+        '3 of 3, warm-up included',
     )
     check_points(logged | {'clouds_outside_grid': '2'})
     check_points({'published': '0', 'clouds_outside_grid': '0'})
     check_points({})
-    assert row({})[1] == 'not known'
+    assert row({})[1] == 'unknown'
 
 
 def test_the_demo_takes_a_last_cloud_without_points():

@@ -245,9 +245,9 @@ class Rig:
     def counts(self) -> dict[str, int]:
         """Received, published and dropped inputs by cause, as the node tells."""
         return {
-            pair.key.removeprefix('dropped, '): int(pair.value)
+            pair.key.removeprefix('dropped_'): int(pair.value)
             for pair in self.status().values
-            if pair.key in ('received', 'published') or pair.key.startswith('dropped, ')
+            if pair.key in ('received', 'published') or pair.key.startswith('dropped_')
         }
 
     def _note(self, message: DiagnosticArray) -> None:

@@ -67,7 +67,7 @@ def test_features_and_how_they_are_seen(graph: RosGraph, encoding: str, size: tu
     torch.testing.assert_close(found.camera.distortion, camera.distortion)
 
 
-def test_what_does_not_fit_is_told_and_the_next_image_is_worked_on(graph: RosGraph):
+def test_an_image_that_does_not_fit_is_logged_and_the_next_one_is_processed(graph: RosGraph):
     process = graph.start('camera_node', max_message_mb=1)
     features = graph.collect(Float32MultiArray, 'camera_features')
     images = graph.publisher(Image, 'image')

@@ -56,12 +56,12 @@ def camera_message(ms: int, seed: int):
 
 
 def expected(bev: np.ndarray, seen: list[tuple[list[float], int]], mode: str = 'projected'):
-    """What PyTorch makes of a map and cameras, each a pose and a seed."""
+    """Returns PyTorch's fusion of a map with cameras, each a pose and a seed."""
     return of_views(bev, [(features_of(seed), pose) for pose, seed in seen], mode)
 
 
 def of_views(bev: np.ndarray, given: list, mode: str = 'projected'):
-    """The same of features and poses."""
+    """Returns PyTorch's fusion of a map with features, each with a pose."""
     views = [
         (
             torch.from_numpy(features),
@@ -145,7 +145,7 @@ def test_one_camera_gives_what_pytorch_gives(graph: RosGraph, mode: str):
     assert 'received 1, published 1, dropped 0;' in log
 
 
-def test_without_weights_a_camera_changes_nothing_and_it_is_told(graph: RosGraph):
+def test_without_weights_a_camera_changes_nothing_and_that_is_logged(graph: RosGraph):
     rig = Rig(graph, 'front', fusion__checkpoint='""')
     rig.see('front', 1000)
     assert (rig.fuse(1000) == map_of()).all()
@@ -224,7 +224,7 @@ def test_a_map_waits_for_a_camera_that_is_behind_but_not_for_ever(graph: RosGrap
     assert 'nearest stamp is +30.0 ms from that of the frame; expected at most 20 ms' in log
 
 
-def test_wrong_messages_are_told_and_stop_nothing(graph: RosGraph):
+def test_wrong_messages_are_logged_and_stop_nothing(graph: RosGraph):
     rig = Rig(graph, 'front', 'left')
     no_camera = encode_tensor(features_of(1), TensorLabels(stamp_of(1000), 'cam'))
     narrow = encode_tensor(features_of(1)[:, :32], camera_labels(SEEN, stamp_of(1000), 'cam'))
@@ -248,7 +248,7 @@ def test_wrong_messages_are_told_and_stop_nothing(graph: RosGraph):
 def test_a_camera_of_another_size_is_used_as_well(graph: RosGraph):
     rig = Rig(graph, 'front', 'left')
     rig.see('front', 1000)
-    # The same features twice as high: below what the other one had, the rest.
+    # These features are twice as high: those of the other camera, with more below.
     high = np.concatenate([features_of(2), features_of(3)], axis=2)
     rig.send('left', encode_tensor(high, camera_labels(SEEN, stamp_of(1000), 'cam')))
     views = [(features_of(1), AHEAD), (high, LEFT)]
@@ -271,7 +271,7 @@ def test_wrong_maps_are_refused(graph: RosGraph):
     assert close(rig.fuse(2000), expected(map_of(), [(AHEAD, 1)]))
 
 
-def test_without_extrinsics_a_camera_is_left_out_and_told(graph: RosGraph):
+def test_without_extrinsics_a_camera_is_left_out_and_logged(graph: RosGraph):
     rig = Rig(graph, 'front', 'left', extrinsics__left='[0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]')
     rig.see('front', 1000)
     rig.see('left', 1000)
@@ -280,7 +280,7 @@ def test_without_extrinsics_a_camera_is_left_out_and_told(graph: RosGraph):
     assert re.search(r'left missing \(1 so far\): .*or the parameter extrinsics\.left', log), log
 
 
-def test_a_pose_of_no_camera_is_told_where_cameras_are_known(graph: RosGraph):
+def test_a_pose_of_no_camera_is_logged_where_cameras_are_known(graph: RosGraph):
     """Other nodes read the same file."""
     fusion = graph.start('fusion_node', cameras='[front]', extrinsics__frnt=AHEAD)
     camera = graph.start('camera_node', extrinsics__frnt=AHEAD)
@@ -292,7 +292,7 @@ def test_a_pose_of_no_camera_is_told_where_cameras_are_known(graph: RosGraph):
     assert 'extrinsics' not in camera.log.read_text()
 
 
-def test_a_camera_that_looks_away_changes_nothing(graph: RosGraph):
+def test_a_camera_without_a_view_of_the_map_changes_nothing(graph: RosGraph):
     behind = [0.0, 0.0, 0.0, -0.5, -0.5, 0.5, 0.5]
     rig = Rig(graph, 'front', extrinsics__front=behind)
     rig.see('front', 1000)

@@ -28,9 +28,9 @@ SMALL = {
     'grid__resolution': 0.5,
 }
 GRID = BevGrid((0, 16), (-8, 8), (-3, 1), 0.5)
-# With these weights all of a map is called road.
+# Weights that take all of a map for road.
 SEED = 1
-# Of untrained heads, so that there is something to see.
+# Untrained heads have low scores: all detections are kept.
 SCORES = {f'detection__min_score__{name}': 0.0 for name in ('vehicle', 'pedestrian', 'cyclist')}
 SCORES |= {'seed': SEED}
 
@@ -41,7 +41,7 @@ def cloud_of(count: int) -> np.ndarray:
 
 
 def expected(points: np.ndarray):
-    """What PyTorch alone makes of a cloud: detections, and the drivable area."""
+    """Returns detections and drivable area of a cloud by plain PyTorch."""
     with seeded(SEED):
         pfn = PillarFeatureNet().eval()
     with seeded(SEED):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The nodes as processes over the real middleware."""
+"""Nodes as processes over the real middleware."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_kitti_frame_through_both_nodes_gives_what_pytorch_gives(graph: RosGra
     graph.spin_until(lambda: graph.node.count_subscribers('pseudo_image') == 2)
     cloud = encode_cloud(points, (1700000000, 123456789), 'velo_link')
     for _ in range(5):
-        # The two nodes may not have found each other when the first one comes.
+        # The two nodes may not have discovered each other when the first one comes.
         clouds.publish(cloud)
         graph.spin_for(4.0)
         if features and pseudo_images:
@@ -149,7 +149,7 @@ def test_input_without_header_gets_receive_time_and_frame(graph: RosGraph):
 
 
 def wrong(name: str) -> Float32MultiArray | UInt8MultiArray:
-    """A pseudo-image message that is wrong in one way."""
+    """Returns a pseudo-image message that is wrong in one way."""
     message = encode_tensor(small_pseudo_image(), TensorLabels((1, 2), 'f'))
     dims = message.layout.dim
     if name == 'data is too short':
@@ -199,7 +199,7 @@ WRONGS = {
 }
 
 
-def test_each_wrong_pseudo_image_is_told_once_and_the_next_good_one_is_worked_on(graph: RosGraph):
+def test_wrong_pseudo_images_are_logged_once_and_the_next_good_one_is_processed(graph: RosGraph):
     process = graph.start('backbone_node', max_message_mb=1)
     features = graph.collect(Float32MultiArray, 'bev_features')
     publisher = graph.publisher(Float32MultiArray, 'pseudo_image')
@@ -207,7 +207,7 @@ def test_each_wrong_pseudo_image_is_told_once_and_the_next_good_one_is_worked_on
     for count, name in enumerate(WRONGS, 1):
         for message in (wrong(name), wrong(name), good):
             publisher.publish(message)
-            graph.spin_for(0.1)  # else it is replaced by the next
+            graph.spin_for(0.1)  # otherwise the next one replaces it
         graph.spin_until(lambda count=count: len(features) == count)
     assert process.stop() == 0
     errors = [line for line in process.log.read_text().splitlines() if '[ERROR]' in line]
@@ -222,7 +222,7 @@ def test_each_wrong_pseudo_image_is_told_once_and_the_next_good_one_is_worked_on
     assert summary in process.log.read_text()
 
 
-def test_a_wrong_cloud_is_told_once_and_the_next_good_one_is_worked_on(graph: RosGraph):
+def test_a_wrong_cloud_is_logged_once_and_the_next_good_one_is_processed(graph: RosGraph):
     process = graph.start('pfn_node', **SMALL)
     pseudo_images = graph.collect(Float32MultiArray, 'pseudo_image')
     publisher = graph.publisher(PointCloud2, 'points')
@@ -246,7 +246,7 @@ def test_a_wrong_cloud_is_told_once_and_the_next_good_one_is_worked_on(graph: Ro
     assert 'received 8, published 4, dropped 4 (4 rejected)' in log
 
 
-def test_points_that_are_not_finite_are_left_out_and_told(graph: RosGraph):
+def test_points_that_are_not_finite_are_dropped_and_logged(graph: RosGraph):
     process = graph.start('pfn_node', **SMALL)
     pseudo_images = graph.collect(Float32MultiArray, 'pseudo_image')
     publisher = graph.publisher(PointCloud2, 'points')
@@ -315,7 +315,7 @@ def test_signals_end_a_node_cleanly(graph: RosGraph, executable: str, number: si
 
 @pytest.mark.parametrize('wait', [0.3, 0.6, 1.0, 1.5, 3.0])
 def test_repeated_signals_at_any_time_end_a_node_cleanly(graph: RosGraph, wait: float):
-    """As when ros2 launch passes on the Ctrl-C that the terminal has sent already."""
+    """A second Ctrl-C comes where ros2 launch passes on the terminal's."""
     process = graph.start_afresh('pipeline_node')
     graph.spin_for(wait)
     assert process.stop(signal.SIGINT, times=3) == 0
@@ -371,7 +371,7 @@ def test_an_empty_frame_stays_empty(graph: RosGraph):
     assert decode_tensor(features[0]).labels == TensorLabels((0, 0), '')
 
 
-def test_a_publisher_of_another_type_is_told(graph: RosGraph):
+def test_a_publisher_of_another_type_is_logged(graph: RosGraph):
     process = graph.start('backbone_node')
     graph.collect(Float32MultiArray, 'bev_features')
     graph.publisher(Float32MultiArray, 'pseudo_image')
@@ -386,7 +386,7 @@ def test_a_publisher_of_another_type_is_told(graph: RosGraph):
     context.try_shutdown()
 
 
-def test_a_misspelt_parameter_is_told(graph: RosGraph):
+def test_a_misspelt_parameter_is_logged(graph: RosGraph):
     process = graph.start('backbone_node', devise='cpu')
     graph.spin_until(lambda: graph.node.count_publishers('bev_features') == 1)
     assert 'parameter devise is not known and has no effect; did you mean device?' in (
@@ -395,7 +395,7 @@ def test_a_misspelt_parameter_is_told(graph: RosGraph):
 
 
 def sent_and_answered(graph: RosGraph, message, topic: str, outputs: list) -> None:
-    """Publishes, again if need be: two nodes may not have found each other at first."""
+    """Publishes, again if need be: nodes may not have discovered each other at first."""
     publisher = graph.publisher(type(message), topic)
     next_s = 0.0
 
@@ -437,7 +437,7 @@ def test_pillars_from_node_to_node_give_what_the_dense_way_gives(graph: RosGraph
     assert np.abs(feature_map.array - expected_features(pseudo_image)).max() < tolerance
     assert feature_map.labels == TensorLabels((5, 6), 'lidar', Axis(-8.0, 1.0), Axis(0.0, 1.0))
     assert process.stop() == 0
-    # One that was sent again may be replaced.
+    # A message that was sent again may be replaced.
     summary = r'dropped (0|\d+ \(\d+ replaced\)); .* [1-9]\d* sparse'
     assert re.search(summary, process.log.read_text())
 
@@ -457,7 +457,7 @@ def test_pillars_of_an_empty_cloud(graph: RosGraph):
     assert np.abs(decode_tensor(features[0]).array - wanted).max() < 1e-4
 
 
-def test_wrong_pillars_are_told_and_the_next_good_ones_are_worked_on(graph: RosGraph):
+def test_wrong_pillars_are_logged_and_the_next_good_ones_are_processed(graph: RosGraph):
     process = graph.start('backbone_node', input_format='pillars')
     features = graph.collect(Float32MultiArray, 'bev_features')
     publisher = graph.publisher(Float32MultiArray, 'pillars')
@@ -501,7 +501,7 @@ def test_a_region_is_cut_out_of_what_is_published(graph: RosGraph):
     assert (pictures[0].height, pictures[0].width) == (6, 8)
 
 
-def test_a_region_beside_the_map_is_told(graph: RosGraph):
+def test_a_region_beside_the_map_is_logged(graph: RosGraph):
     process = graph.start('backbone_node', output_roi__x_range='[20.0, 30.0]')
     graph.collect(Float32MultiArray, 'bev_features')
     publisher = graph.publisher(Float32MultiArray, 'pseudo_image')
@@ -555,7 +555,7 @@ rclpy.spin(node)
 
 @pytest.mark.parametrize('encoding', ['float32', 'float16'])
 def test_a_reader_made_of_the_document_alone_reads_every_form(graph: RosGraph, encoding: str):
-    """In a process without this package, with the best effort of a sensor's consumer."""
+    """The subscriber is a process without this package, with best effort."""
     code = re.findall(r'```python\n(.*?)```', DOCUMENT.read_text(encoding='utf-8'), re.DOTALL)
     script = graph.folder / 'reader.py'
     script.write_text(READER.format(document='\n'.join(code)))
@@ -596,7 +596,7 @@ def test_a_reader_made_of_the_document_alone_reads_every_form(graph: RosGraph, e
 
 @pytest.mark.parametrize('reliable', [True, False])
 def test_a_pseudo_image_of_55_mb_arrives_without_any_setting(graph: RosGraph, reliable: bool):
-    """As shipped, best effort gets none of them."""
+    """With the shipped profile a best-effort subscriber gets none of them."""
     graph.start('pipeline_node')
     pseudo_images = graph.collect(Float32MultiArray, 'pseudo_image', reliable=reliable)
     points = np.random.default_rng(1).uniform([0, -39, -3, 0], [69, 39, 1, 1], (20000, 4))

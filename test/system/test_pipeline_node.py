@@ -50,19 +50,19 @@ def cloud() -> np.ndarray:
     return points.astype(np.float32)
 
 
-def picture(name: str) -> np.ndarray:
+def pixels(name: str) -> np.ndarray:
     return np.random.default_rng(len(name)).integers(0, 256, (40, 120, 3)).astype(np.uint8)
 
 
 def expected(bev: np.ndarray, *names: str) -> torch.Tensor:
-    """What the stages make of a map and the cameras that are there."""
+    """Returns the stages' fusion of a map with the cameras that are there."""
     with seeded(0):
         encoder = CameraEncoder('tiny', 64).eval()
     stage = CameraRunner(encoder, torch.device('cpu'))
     views = []
     for name in names:
         camera = replace(decode_camera_info(INFO), extrinsics=extrinsics_from_pose(POSES[name]))
-        views.append(stage(picture(name), camera))
+        views.append(stage(pixels(name), camera))
     fusion = FusionRunner(lively_fusion(128, 64), torch.device('cpu'))
     return fusion(torch.from_numpy(bev), GRID, views)
 
@@ -89,12 +89,12 @@ def test_heads_see_what_cameras_add_and_none_of_them_is_needed(graph: RosGraph):
     for name in POSES:
         infos[name].publish(INFO)
     graph.spin_for(0.3)
-    wrong = encode_image(picture('front')[:20], (3, 0), 'cam')
-    bayer = encode_image(picture('rig/left'), (3, 0), 'cam')
+    wrong = encode_image(pixels('front')[:20], (3, 0), 'cam')
+    bayer = encode_image(pixels('rig/left'), (3, 0), 'cam')
     bayer.encoding = 'bayer_rggb8'
     for second, there in enumerate((tuple(POSES), ('front',), (), tuple(POSES)), 1):
         for name in there:
-            images[name].publish(encode_image(picture(name), (second, 10**7), 'cam'))
+            images[name].publish(encode_image(pixels(name), (second, 10**7), 'cam'))
         if second == 3:
             images['front'].publish(wrong)
             images['rig/left'].publish(bayer)
@@ -117,7 +117,7 @@ def test_heads_see_what_cameras_add_and_none_of_them_is_needed(graph: RosGraph):
     log = process.log.read_text()
     assert 'received 4, published 4, dropped 0;' in log
     assert 'camera front: received 4, used 3, dropped 1 (1 rejected); missing in 1 frames' in log
-    # Those that a map took but could not look at are not used.
+    # Messages that a map took but could not use are not counted as used.
     left = 'camera rig/left: received 3, used 2, dropped 1 (1 rejected); missing in 2 frames'
     assert left in log, log
     assert "rig/left missing (2 so far): encoding is 'bayer_rggb8'" in log

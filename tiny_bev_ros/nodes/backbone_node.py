@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pseudo-images, dense or as pillars, in, bird's-eye-view features out."""
+"""Node from pseudo-images or pillars to BEV features."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from tiny_bev_ros.messages.pillar_tensor import PillarTensor
 from tiny_bev_ros.messages.tensor import BevTensor
 from tiny_bev_ros.nodes import model_factory
 from tiny_bev_ros.nodes.bev_node import BevNode
+from tiny_bev_ros.nodes.output_publisher import OutputPublisher
 from tiny_bev_ros.nodes.publishers import FeaturePublisher
-from tiny_bev_ros.nodes.tensor_subscription import TensorSubscription
+from tiny_bev_ros.nodes.subscriptions import TensorSubscription
 
 
 class BackboneNode(BevNode):
@@ -25,38 +26,40 @@ class BackboneNode(BevNode):
         super().__init__('backbone_node', **node_options)
 
     def load(self, values: dict[str, Any]) -> LoadedModels:
-        """The backbone."""
+        """Loads the backbone."""
         return model_factory.load_models(values, self.get_logger(), backbone=True)
 
-    def make_outputs(self, values: dict[str, Any], networks: Any) -> list[Any]:
-        """Features and picture."""
-        self._in_channels, self._stride = networks.backbone.in_channels, networks.backbone.stride
-        self._output = FeaturePublisher(self, values, networks.backbone.channels)
+    def make_outputs(self, values: dict[str, Any], networks: ModelRunner) -> list[OutputPublisher]:
+        """Makes the publisher of features."""
+        backbone = networks.backbone
+        assert backbone is not None
+        self._in_channels, self._stride = backbone.in_channels, backbone.stride
+        self._output = FeaturePublisher(self, values, backbone.channels)
         return [self._output]
 
     def make_inputs(self, values: dict[str, Any]) -> list[Any]:
-        """Pseudo-images or pillars."""
+        """Subscribes to pseudo-images or pillars."""
         topic = 'pillars' if self.values['input_format'] == 'pillars' else 'pseudo_image'
-        return [TensorSubscription(self, topic, self._in_channels, self.work)]
+        return [TensorSubscription(self, topic, self._in_channels, self.process)]
 
     def map_shape(self) -> tuple[int, int] | None:
-        """That of the last pseudo-image."""
+        """Returns (H,W) of the last pseudo-image; None before the first."""
         return self._shape
 
-    def work(self, image: BevTensor | PillarTensor) -> None:
-        """Publishes the features of one pseudo-image."""
-        self.begin(image.labels.stamp or (0, 0))
-        labels = image.labels.strided(self._stride)
-        if isinstance(image, PillarTensor):
-            features, cells = torch.from_numpy(image.features), torch.from_numpy(image.cells)
-            shape = image.canvas
-            bev = self.run('backbone', ModelRunner.extract_features, features, cells, shape)
+    def process(self, tensor: BevTensor | PillarTensor) -> None:
+        """Publishes the features of one pseudo-image or of its pillars."""
+        self.start_frame(tensor.labels.stamp)
+        labels = tensor.labels.strided(self._stride)
+        if isinstance(tensor, PillarTensor):
+            values, cells = torch.from_numpy(tensor.features), torch.from_numpy(tensor.cells)
+            shape = tensor.canvas
+            features = self.run_backbone(ModelRunner.extract_features, values, cells, shape)
         else:
-            tensor = image.tensor
-            shape = (tensor.shape[2], tensor.shape[3])
-            bev = self.run('backbone', ModelRunner.extract_features_dense, tensor)
+            image = tensor.tensor
+            shape = (image.shape[2], image.shape[3])
+            features = self.run_backbone(ModelRunner.extract_features_dense, image)
         self._shape = shape
-        self.computed()
+        topics = self.subscribers.topics
         with self.publishing():
-            self._output.publish(bev, labels)
-            self._output.publish_picture(bev, labels)
+            self._output.publish(features, labels, topics)
+            self._output.publish_image(features, labels, topics)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The parameters, networks, input and outputs that all nodes of the package share."""
+"""Base of all nodes: parameters, networks, input, outputs, and the frame of one input."""
 
 from __future__ import annotations
 
@@ -7,186 +7,172 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from threading import Lock
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
-from rclpy.exceptions import InvalidHandle
+from rclpy.clock import Clock, ClockType
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.inference.backbone_paths import FrameStatistics
 from tiny_bev_ros.inference.device_timer import timestamp_on
 from tiny_bev_ros.inference.loaded_models import LoadedModels
-from tiny_bev_ros.inference.memory import NotEnoughMemoryError, limit_device_memory
-from tiny_bev_ros.inference.memory_fallback import MemoryFallback
-from tiny_bev_ros.inference.model_builder import ModelBuilder
 from tiny_bev_ros.inference.model_runner import ModelRunner
-from tiny_bev_ros.nodes import model_factory, model_reload, parameters
-from tiny_bev_ros.nodes.diagnostics import NodeDiagnostics
+from tiny_bev_ros.nodes import parameters
+from tiny_bev_ros.nodes.debug_publisher import DebugPublisher, stages_of
+from tiny_bev_ros.nodes.diagnostics import NodeDiagnostics, NodeReport
 from tiny_bev_ros.nodes.managed_node import ManagedNode
+from tiny_bev_ros.nodes.node_models import NodeModels
+from tiny_bev_ros.nodes.output_publisher import OutputPublisher, Subscribers, apply_change
 from tiny_bev_ros.nodes.parameter_server import ParameterServer
 from tiny_bev_ros.runtime.process import trim_malloc
 from tiny_bev_ros.runtime.staleness import StalenessCheck, Stamp
 from tiny_bev_ros.runtime.stats import CameraStats, FrameTimes, InputStats
 
-_P = ParamSpec('_P')
 _Result = TypeVar('_Result')
+_PERIOD_S = 1.0
 
 
 class BevNode(ManagedNode):
-    """A managed node with one input, some outputs, and networks between them.
+    """Managed node with one input, some outputs, and networks between them.
 
-    configure loads weights, makes the networks and warms them up; activate subscribes;
-    deactivate ends the subscription and frees buffers; cleanup gives everything back.
+    configure loads weights, builds networks and warms them up; activate subscribes; deactivate
+    ends the subscription and frees buffers; cleanup frees everything.
 
-    Callbacks are in three groups: the input, diagnostics, and all the rest. With threads for
-    each the node answers while it computes.
+    Callbacks are in three groups: input, diagnostics, and the rest. With one thread for each the
+    node answers while it computes.
 
     Attributes:
-        stats: what became of its input.
-        weights, ladder: the networks, and what runs them; None while unconfigured.
-        statistics: of the last frame, of nodes with a backbone.
-        cameras: what became of the messages of each, by name.
+        stats: counts of the input.
+        staleness: checks stamps of inputs against the clock.
+        models: weights and networks.
+        backbone_statistics: statistics of the backbone's last frame; None before the first.
+        cameras: counts of each camera's messages, by name.
+        subscribers: topics that had subscribers when the input in progress came.
+        diagnostics: publishes reports of the node.
 
     Args:
-        name: of the node; a key of parameters.NODES.
-        **node_options: of rclpy's Node.
+        name: name of the node; a key of parameters.NODES.
+        **node_options: options of rclpy's Node.
     """
 
     def __init__(self, name: str, **node_options: Any) -> None:
         super().__init__(name, **node_options)
         self.stats = InputStats(self.get_logger(), time.monotonic_ns)
         self.staleness = StalenessCheck(lambda: self.get_clock().now().nanoseconds, self.stats)
-        self.weights: LoadedModels | None = None
-        self.ladder: MemoryFallback[ModelRunner] | None = None
-        self.statistics: FrameStatistics | None = None
+        self.models = NodeModels(self.get_logger(), self.map_shape)
+        self.backbone_statistics: FrameStatistics | None = None
         self.cameras: dict[str, CameraStats] = {}
-        self._outputs: list[Any] = []
+        self.subscribers = self._next_subscribers = Subscribers()
+        self._outputs: list[OutputPublisher] = []
+        self._debug: DebugPublisher | None = None
         self._inputs: list[Any] = []
         self._input_group = MutuallyExclusiveCallbackGroup()
-        self._frame_lock = Lock()
+        self._frame_lock, self._in_frame = Lock(), False
         self._times, self._stamp = FrameTimes(0), (0, 0)
-        self._parameters_of_node = ParameterServer(
-            self, parameters.NODES[name], lambda: self.ladder is not None, self._change
+        own, change = parameters.NODES[name], self.refuse_on_error(self._change)
+        self._parameter_server = ParameterServer(
+            self, own, lambda: self.models.fallback is not None, change
         )
-        self.telemetry = NodeDiagnostics(self)
+        self.diagnostics = NodeDiagnostics(self, self.stats)
+        steady = Clock(clock_type=ClockType.STEADY_TIME)  # simulated time may stand still
+        group = MutuallyExclusiveCallbackGroup()
+        self._timer = self.create_timer(_PERIOD_S, self._publish_diagnostics, group, clock=steady)
 
-    # What a node is made of.
+    # Parts of a node, which subclasses make.
 
     def load(self, values: dict[str, Any]) -> LoadedModels:
-        """The networks and their weights."""
+        """Loads the networks' weights."""
         raise NotImplementedError
 
-    def make_outputs(self, values: dict[str, Any], networks: Any) -> list[Any]:
-        """The outputs of the node, each an Output."""
+    def make_outputs(self, values: dict[str, Any], networks: ModelRunner) -> list[OutputPublisher]:
+        """Makes the publishers of the node's results."""
         raise NotImplementedError
 
     def make_inputs(self, values: dict[str, Any]) -> list[Any]:
-        """Makes the inputs, with `sources` and `destroy`; they end in this order."""
+        """Makes the subscription, an object with `sources` and `destroy`."""
         raise NotImplementedError
 
     def map_shape(self) -> tuple[int, int] | None:
-        """(H,W) of the maps that come, if it is known."""
+        """Returns (H,W) of the maps to process; None if it is unknown in advance."""
         raise NotImplementedError
 
-    # For the nodes' use.
+    # Services for subclasses and their inputs.
 
     @property
     def values(self) -> dict[str, Any]:
-        """The parameters by name."""
-        return self._parameters_of_node.values
+        """Values of the parameters, by name."""
+        return self._parameter_server.values
 
     @property
-    def wanted(self) -> bool:
-        """True if anybody subscribes to what the node publishes, be it times alone."""
-        return self._output_wanted or self.telemetry.times_wanted
-
-    @property
-    def only_times_wanted(self) -> bool:
-        """True if times are subscribed to and nothing else: then they are of all its work."""
-        return not self._output_wanted and self.telemetry.times_wanted
-
-    @property
-    def _output_wanted(self) -> bool:
-        try:
-            return any(output.wanted for output in self._outputs)
-        except InvalidHandle:  # diagnostics may ask while the outputs end
-            return False
+    def has_subscribers(self) -> bool:
+        """True if anybody subscribes to an output at this moment, be it to times alone."""
+        return bool(Subscribers.of(self._outputs))
 
     def input_options(self) -> dict[str, Any]:
-        """Options of a LatestInput."""
+        """Returns the options of a LatestInput."""
         return {
             'reliability': self.values['input_reliability'],
-            'wanted': lambda: self.wanted,
+            'wanted': self._note_subscribers,
             'stats': self.stats,
             'group': self._input_group,
             'frame': self._frame,
             'silence_s': lambda: self.values['diagnostics.input_timeout_s'],
         }
 
-    def run(
-        self,
-        stage: str,
-        work: Callable[Concatenate[ModelRunner, _P], _Result],
-        *args: _P.args,
-        **kwargs: _P.kwargs,
-    ) -> _Result:
-        """Does work on the networks, with less memory if need be, and times it.
-
-        Args:
-            stage: name of the stage.
-            work: method of ModelRunner, or another function of one.
-            *args: arguments of the method.
-            **kwargs: arguments of the method.
-        """
-        ladder = self.ladder
-        assert ladder is not None
+    def run(self, stage: str, work: Callable[..., _Result], *args: Any) -> _Result:
+        """Runs a method of ModelRunner, with less memory if need be, and times the stage."""
+        fallback = self.models.fallback
+        assert fallback is not None
         try:
-            # The device may become the CPU meanwhile.
-            with self._times.stage(stage, lambda: timestamp_on(ladder.config.device)):
-                result = ladder.run(work, *args, **kwargs)
+            # The host's clock will do for the CPU, which the device may become meanwhile.
+            on_cpu = fallback.config.device.type == 'cpu'
+            timestamp = () if on_cpu else (lambda: timestamp_on(fallback.config.device),)
+            with self._times.stage(stage, *timestamp):
+                result = fallback.run(work, *args)
         except TinyBevError:
             raise
         except Exception as error:
-            self.notice(error, stage)
+            self.handle_error(error, stage)
             raise
-        self.breakdown.worked(stage)
+        if self.fault_policy.failures:
+            self.fault_policy.record_success(stage)
         return result
 
+    def run_backbone(self, work: Callable[..., torch.Tensor], *args: Any) -> torch.Tensor:
+        """Runs the stage 'backbone' as `run` does, and records the statistics of the backbone."""
+        features = self.run('backbone', work, *args)
+        backbone = self.models.fallback.runner.backbone if self.models.fallback else None
+        assert backbone is not None
+        self.backbone_statistics = statistics = backbone.statistics
+        self.stats.count_path(statistics.path)
+        return features
+
     def timed(self, stage: str) -> AbstractContextManager[None]:
-        """A context for what else is done for an input; times it."""
+        """Context manager: times a stage that runs no networks."""
         return self._times.stage(stage)
 
-    def begin(self, stamp: Stamp) -> None:
-        """Notes the stamp of an input; refuses one that is not fresh."""
-        self._stamp = stamp
-        self.staleness.check_input(stamp)
-
-    def computed(self) -> None:
-        """Notes how a backbone has just computed."""
-        assert self.ladder is not None
-        backbone = self.ladder.runner.backbone
-        assert backbone is not None
-        statistics = backbone.statistics
-        self.statistics = statistics
-        self.stats.count_path(statistics.path)
+    def start_frame(self, stamp: Stamp | None) -> None:
+        """Records the stamp of an input; raises StaleInputError if the input is not fresh."""
+        self._stamp = stamp or (0, 0)
+        self.staleness.check_input(self._stamp)
 
     @contextmanager
     def publishing(self) -> Iterator[None]:
-        """A context for what is published of an input; refuses what is no longer fresh."""
+        """Context manager: times publishing; raises StaleInputError if the input is not fresh."""
         self.staleness.check(self._stamp)
         with self._times.stage('publish'):
             yield
 
-    # Transitions.
+    # Lifecycle.
 
     def destroy_node(self) -> None:
-        """Says what became of the input, and ends."""
+        """Frees everything, logs the counts of the inputs, and ends the node."""
         self._transition(self._release, 'finalized')
         self.get_logger().info(str(self.stats))
         for name, stats in self.cameras.items():
             self.get_logger().info(f'camera {name}: {stats}')
-        self.telemetry.destroy()
+        self.destroy_timer(self._timer)
         super().destroy_node()
 
     @property
@@ -195,37 +181,24 @@ class BevNode(ManagedNode):
 
     @property
     def _device(self) -> torch.device | None:
-        return self.ladder.config.device if self.ladder is not None else None
+        execution = self.models.execution
+        return execution.device if execution is not None else None
 
-    def _tell(self) -> None:
-        self.telemetry.tell()
-
-    def _configured_text(self) -> str:
-        assert self.ladder is not None and self.weights is not None
-        how = model_factory.describe(self.weights, self.ladder.config, self.map_shape())
-        return f'configured: {how}'
+    def _describe_configuration(self) -> str:
+        return f'configured: {self.models.describe()}'
 
     def _configure(self) -> None:
-        self._parameters_of_node.check()
+        self._parameter_server.check()
         values = self.values
-        device = model_factory.make_device(values, self.get_logger())
-        limit_device_memory(device, values['memory_budget_mb'])
-        self.weights = self.load(values)
-        self.ladder = MemoryFallback(
-            self._builder(self.weights),
-            model_factory.make_config(values, device),
-            self.get_logger().warning,
-            allow_lower_precision=values.get('memory_fallback.allow_bfloat16', False),
-            allow_cpu=values['memory_fallback.allow_cpu'],
-        )
-        self._outputs = self.make_outputs(values, self.ladder.runner)
-        self.telemetry.configure(self.weights)
+        loaded, networks = self.models.configure(values, self.load)
+        self._debug = DebugPublisher(self, stages_of(loaded))
+        self._outputs = [self._debug]
+        self._outputs += self.make_outputs(values, networks)
         self.staleness.max_age_ms = values['max_age_ms']
 
     def _activate(self) -> None:
-        assert self.ladder is not None
-        self.ladder.ensure_built()  # again after a deactivation
-        self.telemetry.activate()
+        self.models.rebuild()
+        self.diagnostics.reset()
         self._inputs = self.make_inputs(self.values)
 
     def _deactivate(self) -> None:
@@ -236,8 +209,7 @@ class BevNode(ManagedNode):
                 stack.callback(output.withdraw)
             for each in reversed(inputs):
                 stack.callback(each.destroy)
-        if self.ladder is not None:
-            self.ladder.release()
+        self.models.release()
         trim_malloc()
 
     def _release(self) -> None:
@@ -247,64 +219,71 @@ class BevNode(ManagedNode):
             outputs, self._outputs = self._outputs, []
             for output in outputs:
                 output.destroy()
-            self.telemetry.clean_up()
-            self.ladder = self.weights = None
+            self._debug = None
+            self.models.clear()
             trim_malloc()
 
-    # Inputs, in the thread that works on them.
+    # Frames, in the thread that processes inputs.
+
+    def _note_subscribers(self) -> bool:
+        # The middleware is asked once for each input, as it comes.
+        self._next_subscribers = Subscribers.of(self._outputs)
+        return bool(self._next_subscribers)
 
     @contextmanager
     def _frame(self, times: FrameTimes) -> Iterator[None]:
-        with self._frame_lock, self.telemetry.frame(times):
-            self._times = times
+        with self._frame_lock:
+            self._times, self.subscribers, self._in_frame = times, self._next_subscribers, True
             try:
                 yield
                 times.synchronize()
-            except NotEnoughMemoryError:
-                if self.ladder is not None and self.ladder.exhausted:
-                    self.fail(self.ladder.exhausted)
-                raise
             except TinyBevError:
+                if self.models.exhausted:
+                    self.fail(self.models.exhausted)
                 raise
             except Exception as error:
-                self.notice(error)
+                self.handle_error(error)
                 raise
-            self.telemetry.published(self._stamp)
+            finally:
+                self._in_frame = False
+            age_ms = self.staleness.age_ms(self._stamp)
+            self.diagnostics.record_frame(times.latency_ms(), age_ms)
+            if self._debug is not None:
+                self._debug.publish_times(times, age_ms, self.subscribers.debug)
 
-    # Changes at run time.
+    # Diagnostics.
+
+    def report(self) -> NodeReport:
+        """Returns the state of the node for diagnostics."""
+        return NodeReport(
+            state=self.state,
+            fault=self.fault,
+            parameters=self.values,
+            has_subscribers=self.has_subscribers,
+            busy_s=self._times.processing_ms() / 1e3 if self._in_frame else 0.0,
+            cameras=self.cameras,
+            clock_is_missing=self.staleness.clock_is_missing,
+            age_unknown=self.staleness.unknown_age_reason,
+            execution=self.models.execution,
+            memory_steps=self.models.memory_steps,
+            digests=self.models.digests,
+            backbone=self.backbone_statistics,
+        )
+
+    def _publish_diagnostics(self) -> None:
+        self.diagnostics.publish(self.report())
+
+    # Changes of parameters while configured.
 
     def _change(self, values: dict[str, Any], names: set[str]) -> None:
-        with self._answering():
-            self._apply(values, names)
-
-    def _apply(self, values: dict[str, Any], names: set[str]) -> None:
-        """Makes everything new first, so that a change that is refused changes nothing."""
-        assert self.ladder is not None and self.weights is not None
-        adopt: list[Callable[[], None]] = [
-            each for output in self._outputs for each in output.prepare(values, names)
-        ]
-        weights = model_reload.reload_models(
-            self.weights, values, self.values, names, self.get_logger()
-        )
-        networks = model_reload.prepare(
-            self.ladder, self.weights, weights, values, self.values, names, self._builder
-        )
-        adopt += networks
+        """Prepares everything new first, so that a refused change changes nothing."""
+        callbacks = [each for output in self._outputs for each in output.prepare(values, names)]
+        networks = self.models.prepare(values, self.values, names)
+        callbacks += networks
         with self._frame_lock:
-            try:
-                for each in adopt:
-                    each()
-            except TinyBevError:
-                for output in self._outputs:
-                    for undo in output.prepare(self.values, names):
-                        undo()
-                raise
-            self.weights = weights
+            apply_change(callbacks, self._outputs, self.values, names)
             self.staleness.max_age_ms = values['max_age_ms']
-        adopt.clear()  # with what it holds of the old ones
+        callbacks.clear()  # frees the old networks that they hold
         if networks:
             networks.clear()
-            trim_malloc()  # what they have left, in pieces between the new ones
-
-    def _builder(self, models: LoadedModels, reuse: ModelRunner | None = None) -> ModelBuilder:
-        return ModelBuilder(models, self.map_shape, self.get_logger(), reuse)
+            trim_malloc()  # returns memory of the old networks, in pieces between the new ones

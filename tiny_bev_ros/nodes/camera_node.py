@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images of one camera in, features that say how it sees out."""
+"""Node from camera images to camera features."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from tiny_bev_ros.messages.camera_features import camera_labels
 from tiny_bev_ros.nodes import model_factory
 from tiny_bev_ros.nodes.bev_node import BevNode
 from tiny_bev_ros.nodes.image_subscription import CameraImage, ImageSubscription
+from tiny_bev_ros.nodes.output_publisher import OutputPublisher
 from tiny_bev_ros.nodes.publishers import TensorTopicPublisher
 
 
@@ -21,27 +22,28 @@ class CameraNode(BevNode):
         super().__init__('camera_node', **node_options)
 
     def load(self, values: dict[str, Any]) -> LoadedModels:
-        """The encoder."""
+        """Loads the camera encoder."""
         return model_factory.load_models(values, self.get_logger(), camera=True)
 
-    def make_outputs(self, values: dict[str, Any], networks: Any) -> list[Any]:
-        """Features."""
+    def make_outputs(self, values: dict[str, Any], networks: ModelRunner) -> list[OutputPublisher]:
+        """Makes the publisher of camera features."""
         self._output = TensorTopicPublisher(self, values, 'camera_features')
         return [self._output]
 
     def make_inputs(self, values: dict[str, Any]) -> list[Any]:
-        """Images."""
-        return [ImageSubscription(self, self.work)]
+        """Subscribes to images."""
+        return [ImageSubscription(self, self.process)]
 
     def map_shape(self) -> None:
-        """There is no map."""
+        """Returns None: the node has no map."""
         return
 
-    def work(self, image: CameraImage) -> None:
+    def process(self, image: CameraImage) -> None:
         """Publishes the features of one image."""
-        self.begin(image.stamp)
+        self.start_frame(image.stamp)
         with self.timed('decode'):
             rgb = image.rgb()
         features, camera = self.run('encoder', ModelRunner.encode_image, rgb, image.camera)
+        labels = camera_labels(camera, image.stamp, image.frame_id)
         with self.publishing():
-            self._output.publish(features, camera_labels(camera, image.stamp, image.frame_id))
+            self._output.publish(features, labels, self.subscribers.topics)

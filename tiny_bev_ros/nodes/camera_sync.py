@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The cameras that a node looks at: what they send, in pairs with maps, and where they are."""
+"""Synchronizes cameras with BEV features, and fuses the features of both."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ from tiny_bev_ros.runtime.stats import CameraStats
 from tiny_bev_ros.runtime.subscription import SafeSubscription
 from tiny_bev_ros.runtime.time_sync import ApproximateTimeSync, QueuedMessage
 
-# Of messages that the thread of the callbacks has not taken yet, which it does at once.
+# Messages that wait until the thread of the callbacks takes them.
 _DEPTH = 5
-_BLIND = 'no cell of the map is in its image; expected a pose with which it sees some'
+_BLIND = 'no cell of the map is in its image; expected a pose from which some are visible'
 
 
 class CameraInput(SafeSubscription):
-    """A subscription whose messages wait for maps of their time: only then are they of use.
+    """Subscription to one camera, whose messages wait for a map of their time.
 
     Args:
-        node: which subscribes.
-        topic: of one camera.
+        node: node that subscribes.
+        topic: topic of the camera.
         types: message classes by ROS type name.
-        decode: makes of a message something with `stamp`, or raises TinyBevError.
-        keep: gets it.
-        stats: of the camera.
+        decode: turns a message into an object with `stamp`; may raise TinyBevError.
+        keep: receives the decoded message.
+        stats: counts of the camera's messages.
     """
 
     def __init__(
@@ -53,127 +53,135 @@ class CameraInput(SafeSubscription):
         stats: CameraStats,
     ) -> None:
         options = node.input_options() | {'stats': stats, 'depth': _DEPTH}
+        options['wanted'] = lambda: node.has_subscribers
         del options['frame']
         super().__init__(node, topic, types, decode, keep, **options)
 
     def _handle(self, message: Any) -> None:
         try:
-            shot = self._decode(message)
+            decoded = self._decode(message)
         except TinyBevError as error:
             self._stats.count_rejected(self._topic, error)
         except Exception:
             self._stats.count_failed(self._topic, traceback.format_exc().strip())
         else:
-            self._callback(shot)
+            self._callback(decoded)
 
 
 class CameraSync:
-    """Lets maps look at the cameras that were there in time; none of them stops a map.
+    """Fuses BEV features with the cameras that have a message of their time.
 
-    What the inputs keep has `stamp`, `frame_id` and `camera`, in its own optical frame.
+    No camera stops a map: a camera without a usable message is left out and counted. Decoded
+    messages have `stamp`, `frame_id` and `camera`, in the camera's own optical frame.
 
     Args:
-        node: whose cameras.
-        subscribe: makes the inputs of one, which have `sources` and `destroy`: gets its name, its
-            stats and what keeps a message.
-        view: makes of what was kept, and the camera in the frame of the map, features and their
-            camera; may raise TinyBevError.
+        node: node with the cameras.
+        subscribe: makes the subscriptions of one camera from its name, its counts and the
+            callback that keeps a decoded message.
+        encode: turns a decoded message, and its camera in the frame of the map, into camera
+            features and their camera; may raise TinyBevError.
     """
 
     def __init__(
         self,
         node: BevNode,
         subscribe: Callable[[str, CameraStats, Callable[[Any], None]], list[Any]],
-        view: Callable[[Any, Camera], View],
+        encode: Callable[[Any, Camera], View],
     ) -> None:
-        self._node, self._view = node, view
+        self._node, self._encode = node, encode
         given = fixed_extrinsics(node.values)
         for name in given:
             node.cameras.setdefault(name, CameraStats(name, node.get_logger(), time.monotonic_ns))
         self._stats = {name: node.cameras[name] for name in given}
-        self._mounts = ExtrinsicsProvider(node, given)
+        self._extrinsics = ExtrinsicsProvider(node, given)
         self._sync: ApproximateTimeSync[Any] = ApproximateTimeSync(self._stats)
-        self._inputs: list[Any] = []
+        self._subscriptions: list[Any] = []
         for name, stats in self._stats.items():
-            self._inputs += subscribe(name, stats, partial(self._keep, name))
+            self._subscriptions += subscribe(name, stats, partial(self._keep, name))
 
     def fuse(self, bev: Tensor, labels: TensorLabels) -> Tensor:
-        """A map (1,C,h,w) float32 that has looked at the cameras; as it is where none can be used.
+        """Returns fused features (1,C,h,w) float32; ``bev`` itself without a usable camera.
+
+        Args:
+            bev: BEV features (1,C,h,w) float32.
+            labels: labels of the BEV features.
 
         Raises:
-            TinyBevError: the labels of the map name no grid.
+            TinyBevError: the labels name no grid.
         """
         grid = grid_from_labels(labels, (bev.shape[2], bev.shape[3]))
-        found = self._views(labels)
-        views = [view for _, view in found.values()]
+        used = self._views(labels)
+        views = [view for _, view in used.values()]
         outcomes = [('failed', '')] * len(views)
         try:
             fused, outcomes = self._node.run(
                 'fusion', lambda networks: _fused(networks.fusion, bev, grid, views)
             )
         finally:
-            for (name, (message, _)), (cause, _) in zip(found.items(), outcomes, strict=True):
+            for (name, (message, _)), (cause, _) in zip(used.items(), outcomes, strict=True):
                 self._sync.report_outcome(name, message, cause)
-        for name, (_, reason) in zip(found, outcomes, strict=True):
+        for name, (_, reason) in zip(used, outcomes, strict=True):
             if reason:
                 self._stats[name].count_missing(reason)
         return fused
 
     @property
     def sources(self) -> list[str]:
-        """Topics and types that they wait for."""
-        return [source for each in self._inputs for source in each.sources]
+        """Topics and types to which it subscribes."""
+        return [source for each in self._subscriptions for source in each.sources]
 
     def destroy(self) -> None:
-        """Ends the subscriptions, and the wait of a map."""
+        """Ends the subscriptions, and the wait of a map in progress."""
         self._sync.stop()
-        for each in self._inputs:
+        for each in self._subscriptions:
             each.destroy()
-        self._mounts.destroy()
+        self._extrinsics.destroy()
 
-    def _keep(self, name: str, shot: Any) -> None:
-        self._sync.add(name, to_nanoseconds(shot.stamp), shot)
+    def _keep(self, name: str, decoded: Any) -> None:
+        self._sync.add(name, to_nanoseconds(decoded.stamp), decoded)
 
     def _views(self, labels: TensorLabels) -> dict[str, tuple[QueuedMessage[Any], View]]:
         values = self._node.values
         with self._node.timed('cameras'):
-            found = self._sync.match(
+            taken = self._sync.match(
                 to_nanoseconds(labels.stamp or (0, 0)),
                 round(values['sync.slop_ms'] * 1e6),
                 values['sync.timeout_ms'] / 1e3,
             )
         views = {}
-        for name, message in found.items():
+        for name, message in taken.items():
             if message is None:
                 continue
             try:
-                views[name] = message, self._view_of(name, message.item, labels)
+                views[name] = message, self._view(name, message.item, labels)
             except _UnusedError as unused:
                 self._sync.report_outcome(name, message, unused.cause)
                 self._stats[name].count_missing(str(unused))
         return views
 
-    def _view_of(self, name: str, shot: Any, labels: TensorLabels) -> View:
-        """Raises _UnusedError."""
+    def _view(self, name: str, decoded: Any, labels: TensorLabels) -> View:
+        """Returns features and camera of one message; raises _UnusedError."""
         try:
-            mount = self._mounts.at(name, labels.frame_id or '', shot.frame_id, shot.stamp)
+            extrinsics = self._extrinsics.lookup(
+                name, labels.frame_id or '', decoded.frame_id, decoded.stamp
+            )
         except TinyBevError as error:
             raise _UnusedError('no_extrinsics', str(error)) from None
         try:
-            return self._view(shot, replace(shot.camera, extrinsics=mount))
+            return self._encode(decoded, replace(decoded.camera, from_points=extrinsics))
         except NotEnoughMemoryError as error:
             raise _UnusedError('failed', str(error)) from None
         except TinyBevError as error:
             raise _UnusedError('rejected', str(error)) from None
-        except Exception:  # of a picture, cv_bridge may raise anything
+        except Exception:  # cv_bridge may raise anything over an image
             raise _UnusedError('failed', traceback.format_exc().strip()) from None
 
 
 class _UnusedError(Exception):
-    """A message gave no view.
+    """A message of a camera was not used.
 
     Attributes:
-        cause: of CAMERA_CAUSES.
+        cause: one of CAMERA_CAUSES.
     """
 
     def __init__(self, cause: str, reason: str) -> None:
@@ -184,9 +192,10 @@ class _UnusedError(Exception):
 def _fused(
     fusion: Any, bev: Tensor, grid: BevGrid, views: list[View]
 ) -> tuple[Tensor, list[tuple[str, str]]]:
-    """The fused map; for each view the cause, of CAMERA_CAUSES, and why it is not in it, or ''.
+    """Returns fused features and, for each view, cause and reason why it is not in them, or ''.
 
-    Where memory is short it is the map as it is: that must not stop it either.
+    The causes are those of CAMERA_CAUSES. Where memory is short the result is ``bev``: a
+    shortage must not stop a map either.
     """
     try:
         fused = fusion(bev, grid, views)

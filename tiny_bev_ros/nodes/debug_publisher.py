@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Times of each input on topics of their own, named as Autoware's tools know them."""
+"""Publisher of the times of each input, on topics named as Autoware's tools know them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from rclpy.qos import QoSProfile
 from std_msgs.msg import Float64
 
 from tiny_bev_ros.inference.loaded_models import LoadedModels
+from tiny_bev_ros.nodes.output_publisher import OutputPublisher
 from tiny_bev_ros.optional_imports import import_optional
 from tiny_bev_ros.runtime.stats import FrameTimes
 
-# Stamped numbers, as Autoware's tools read them: of today, of its releases for Humble.
+# Packages of Autoware with stamped numbers: the present one, and that of releases for Humble.
 _STAMPED = ('autoware_internal_debug_msgs', 'tier4_debug_msgs')
-# The stages that take time, by the network of a node that has them.
+# Inference stages of a node, by the network that runs in them.
 _STAGES = {
     'pfn': ('pillars',),
     'backbone': ('backbone',),
@@ -23,61 +24,58 @@ _STAGES = {
     'fusion': ('cameras', 'fusion'),
     'heads': ('heads',),
 }
+_PROCESSING = '~/debug/processing_time_ms'
+_PIPELINE = '~/debug/pipeline_latency_ms'
 
 
-def stages_of(weights: LoadedModels) -> tuple[str, ...]:
-    """The stages of a node with these networks."""
-    parts = [part for part in _STAGES if getattr(weights, part) is not None]
-    return ('decode', *(stage for part in parts for stage in _STAGES[part]), 'publish')
+def stages_of(models: LoadedModels) -> tuple[str, ...]:
+    """Returns the stages of a node with these networks, in order."""
+    networks = [network for network in _STAGES if getattr(models, network) is not None]
+    return ('decode', *(stage for each in networks for stage in _STAGES[each]), 'publish')
 
 
-class DebugPublisher:
+class DebugPublisher(OutputPublisher):
     """`~/debug/processing_time_ms`, `~/debug/pipeline_latency_ms` and a topic for each stage.
 
     Args:
-        node: which publishes.
-        stages: that it has.
+        node: node that publishes.
+        stages: names of the node's stages.
     """
 
     def __init__(self, node: Node, stages: tuple[str, ...]) -> None:
-        self._node, self._type = node, debug_type()
-        names = ['processing_time_ms', 'pipeline_latency_ms']
-        self._stages = {stage: f'processing_time/{stage}_ms' for stage in stages}
-        self._publishers = {
-            name: node.create_publisher(self._type, f'~/debug/{name}', QoSProfile(depth=1))
-            for name in [*names, *self._stages.values()]
-        }
+        super().__init__(node)
+        self._type = debug_type()
+        self._stages = {stage: f'~/debug/processing_time/{stage}_ms' for stage in stages}
+        for topic in (_PROCESSING, _PIPELINE, *self._stages.values()):
+            self._add(topic, node.create_publisher(self._type, topic, QoSProfile(depth=1)))
 
-    @property
-    def wanted(self) -> bool:
-        """True if anybody subscribes to any."""
-        return any(each.get_subscription_count() for each in self._publishers.values())
+    def publish_times(
+        self, times: FrameTimes, age_ms: float | None, topics: frozenset[str]
+    ) -> None:
+        """Publishes the times of one input, of the stages that it went through.
 
-    def publish_times(self, times: FrameTimes) -> None:
-        """Publishes the times of one input, of the stages that it went through."""
-        self.publish('processing_time_ms', times.processing_ms())
-        for stage, name in self._stages.items():
-            if stage in times.stages_ms:
-                self.publish(name, times.stages_ms[stage])
+        Args:
+            times: times of the input.
+            age_ms: time from the stamp of the input to its output, ms; None if unknown.
+            topics: topics that have subscribers.
+        """
+        if _PIPELINE in topics and age_ms is not None:
+            self._publish(_PIPELINE, age_ms)
+        if _PROCESSING in topics:
+            self._publish(_PROCESSING, times.processing_ms())
+        for stage, topic in self._stages.items():
+            if topic in topics and stage in times.stages_ms:
+                self._publish(topic, times.stages_ms[stage])
 
-    def publish(self, name: str, value: float) -> None:
-        """Publishes a number for those who subscribe to it."""
-        publisher = self._publishers[name]
-        if publisher.get_subscription_count() == 0:
-            return
+    def _publish(self, topic: str, value: float) -> None:
         message = self._type(data=value)
         if hasattr(message, 'stamp'):
             message.stamp = self._node.get_clock().now().to_msg()
-        publisher.publish(message)
-
-    def destroy(self) -> None:
-        """Ends the publishers."""
-        for publisher in self._publishers.values():
-            self._node.destroy_publisher(publisher)
+        self.publishers[topic].publish(message)
 
 
 def debug_type() -> Any:
-    """A stamped number where Autoware's messages are installed, else a plain one."""
+    """Returns the stamped number of Autoware's messages if installed, else a plain one."""
     for package in _STAMPED:
         module = import_optional(f'{package}.msg', 'times carry no stamp').module
         found = getattr(module, 'Float64Stamped', None)

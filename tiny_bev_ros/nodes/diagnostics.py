@@ -1,23 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a node tells of itself: /diagnostics, and times of its inputs."""
+"""Diagnostics of a node: turns reports of the node into messages on /diagnostics."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
-from rclpy.clock import Clock, ClockType
-from rclpy.exceptions import InvalidHandle
+from rclpy.node import Node
 from rclpy.qos import QoSProfile
 
-from tiny_bev_ros.inference.loaded_models import LoadedModels
+from tiny_bev_ros.inference.backbone_runner import FrameStatistics
 from tiny_bev_ros.inference.memory import device_memory_mb
-from tiny_bev_ros.nodes.debug_publisher import DebugPublisher, stages_of
-from tiny_bev_ros.nodes.model_factory import CHECKPOINTS
+from tiny_bev_ros.inference.memory_fallback import ExecutionConfig
 from tiny_bev_ros.optional_imports import take_notes
 from tiny_bev_ros.runtime.health import (
     IntervalCounter,
@@ -26,195 +23,180 @@ from tiny_bev_ros.runtime.health import (
     Thresholds,
     evaluate_status,
 )
-from tiny_bev_ros.runtime.staleness import NO_CLOCK, Stamp
-from tiny_bev_ros.runtime.stats import FrameTimes, Percentiles
+from tiny_bev_ros.runtime.staleness import NO_CLOCK
+from tiny_bev_ros.runtime.stats import CameraStats, InputStats, Percentiles
 
-if TYPE_CHECKING:
-    from tiny_bev_ros.nodes.bev_node import BevNode
+_LATENCY_PERCENTS, _AGE_PERCENTS = (50, 95, 99), (50, 95)
+# Hexadecimal digits of a SHA-256; the diagnostics carry the first twelve.
+_DIGEST_LENGTH, _SHOWN_LENGTH = 64, 12
 
-_PERIOD_S = 1.0
+
+@dataclass(frozen=True)
+class NodeReport:
+    """State of a node at one moment, as the node reports it.
+
+    Attributes:
+        state: lifecycle state, by name.
+        fault: '' or the reason why the node is not active.
+        parameters: parameters of the node, of which `diagnostics.*` are the thresholds.
+        has_subscribers: True if anybody subscribes to an output.
+        busy_s: time since the input in progress was taken up, s; 0 without one.
+        cameras: statistics of each camera, by name.
+        clock_is_missing: True if the clock is simulated and has not begun.
+        age_unknown: '' or the reason why the age of outputs is unknown.
+        execution: settings by which networks run; None without networks.
+        memory_steps: measures against a shortage of memory that are in force.
+        digests: SHA-256 of the weight files, by network.
+        backbone: statistics of the backbone's last frame; None without one.
+    """
+
+    state: str
+    fault: str
+    parameters: Mapping[str, Any]
+    has_subscribers: bool = False
+    busy_s: float = 0.0
+    cameras: Mapping[str, CameraStats] = field(default_factory=dict)
+    clock_is_missing: bool = False
+    age_unknown: str = ''
+    execution: ExecutionConfig | None = None
+    memory_steps: tuple[str, ...] = ()
+    digests: Mapping[str, str] = field(default_factory=dict)
+    backbone: FrameStatistics | None = None
 
 
 class NodeDiagnostics:
-    """Publishes diagnostics once a second, in all states, and times while there are networks.
+    """Publishes the reports of a node, with rates and percentiles of its frames.
+
+    It knows the node as a plain rclpy node, which publishes and has a name: everything else comes
+    in a NodeReport.
 
     Args:
-        node: whose.
+        node: node that publishes.
+        stats: counts of the node's input.
     """
 
-    def __init__(self, node: BevNode) -> None:
-        self._node = node
-        self._latency, self._age = Percentiles(), Percentiles()
-        self._rates = IntervalCounter(node.stats, time.monotonic_ns())
+    def __init__(self, node: Node, stats: InputStats) -> None:
+        self._node, self._stats = node, stats
+        self._latency_ms, self._age_ms = Percentiles(), Percentiles()
+        self._rates = IntervalCounter(stats, time.monotonic_ns())
         self._last_received, self._silent_since = 0, time.monotonic()
         self._last_missing: dict[str, int] = {}
-        self._frame: FrameTimes | None = None
-        self._times: DebugPublisher | None = None
-        self._diagnostics = node.create_publisher(
+        self._publisher = node.create_publisher(
             DiagnosticArray, '/diagnostics', QoSProfile(depth=10)
         )
-        # Steady, as simulated time may stand still.
-        steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self._timer = node.create_timer(
-            _PERIOD_S, self.tell, MutuallyExclusiveCallbackGroup(), clock=steady
-        )
 
-    def destroy(self) -> None:
-        """Ends the timer."""
-        self._node.destroy_timer(self._timer)
-
-    @property
-    def times_wanted(self) -> bool:
-        """True if anybody subscribes to times."""
-        times = self._times
-        try:
-            return times is not None and times.wanted
-        except InvalidHandle:  # diagnostics may ask while the publishers end
-            return False
-
-    def configure(self, weights: LoadedModels) -> None:
-        """Offers the times of the stages that a node with these networks has."""
-        self._times = DebugPublisher(self._node, stages_of(weights))
-
-    def clean_up(self) -> None:
-        """Ends what `configure` began."""
-        times, self._times = self._times, None
-        if times is not None:
-            times.destroy()
-
-    def activate(self) -> None:
-        """Forgets the times of before: from now on input is expected."""
-        self._latency.clear()
-        self._age.clear()
+    def reset(self) -> None:
+        """Forgets earlier frames: from now on input is expected."""
+        self._latency_ms.clear()
+        self._age_ms.clear()
         self._silent_since = time.monotonic()
 
-    @contextmanager
-    def frame(self, times: FrameTimes) -> Iterator[None]:
-        """A context for the work on an input."""
-        self._frame = times
-        try:
-            yield
-        finally:
-            self._frame = None
-        if self._times is not None:
-            self._times.publish_times(times)
+    def record_frame(self, latency_ms: float, age_ms: float | None) -> None:
+        """Adds the latency of an input that led to an output, and the output's age if known."""
+        self._latency_ms.add(latency_ms)
+        if age_ms is not None:
+            self._age_ms.add(age_ms)
 
-    def published(self, stamp: Stamp) -> None:
-        """Notes that there is an output of the input that is worked on."""
-        if self._frame is not None:
-            self._latency.add(self._frame.latency_ms())
-        age = self._node.staleness.age_ms(stamp)
-        if age is not None:
-            self._age.add(age)
-            self._publish_debug('pipeline_latency_ms', age)
-
-    def status(self) -> DiagnosticStatus:
-        """How the node is now, with what happened since the last call."""
-        node, now = self._node, time.monotonic()
-        since = self._rates.next_interval(time.monotonic_ns())
-        if node.stats.received != self._last_received:
-            self._last_received, self._silent_since = node.stats.received, now
-        frame, values = self._frame, node.values
-        latency = self._latency.at(50, 95, 99)
-        level, message = evaluate_status(
-            NodeStatus(
-                state=node.state,
-                fault=node.fault,
-                silent_s=now - self._silent_since,
-                wanted=node.wanted,
-                latency_ms=latency[1],
-                rate_hz=since.rate_out_hz,
-                received=since.received,
-                dropped=since.dropped,
-                busy_s=frame.processing_ms() / 1e3 if frame else 0.0,
-                warnings=tuple(self._warnings()),
-            ),
-            Thresholds(
-                **{name: values[f'diagnostics.{name}'] for name in Thresholds.__dataclass_fields__}
-            ),
-        )
-        ladder = node.ladder
-        pairs = self._pairs(since, latency)
-        return DiagnosticStatus(
-            level=bytes([level]),
-            name=f"{node.get_fully_qualified_name().lstrip('/')}: bird's-eye view",
-            message=message,
-            hardware_id=str(ladder.config.device) if ladder else '',
-            values=[KeyValue(key=key, value=value) for key, value in pairs.items()],
-        )
-
-    def _warnings(self) -> Iterator[str]:
-        node, ladder = self._node, self._node.ladder
-        if ladder is not None and ladder.steps:
-            yield f'memory was short: computing {", ".join(ladder.steps)}'
-        for name, stats in list(node.cameras.items()):
-            missing = stats.missing - self._last_missing.get(name, 0)
-            self._last_missing[name] = stats.missing
-            if missing:
-                yield f'{missing} frames without {name}'
-        if node.staleness.clock_is_missing:
-            yield NO_CLOCK
-        yield from node.stats.points.warnings()
-        own = (node.get_name(), node.get_namespace())
-        if node.get_node_names_and_namespaces().count(own) > 1:
-            yield 'another node has the same name'
-
-    def _pairs(self, since: IntervalCounts, latency: list[float]) -> dict[str, str]:
-        node, stats = self._node, self._node.stats
-        ladder, weights = node.ladder, node.weights  # a cleanup may take them meanwhile
-        pairs = {
-            'state': node.state,
-            'received': f'{stats.received}',
-            'published': f'{stats.published}',
-            **{f'dropped, {cause}': f'{count}' for cause, count in stats.dropped.items()},
-            'pending': f'{stats.pending}',
-            'stamps that went back': f'{stats.time_jumps}',
-            'times a bag began again': f'{stats.restarts}',
-            **stats.points.pairs(),
-            'rate in, Hz': f'{since.rate_in_hz:.1f}',
-            'rate out, Hz': f'{since.rate_out_hz:.1f}',
-        }
-        for percent, value in zip((50, 95, 99), latency, strict=True):
-            pairs[f'latency {percent} %, ms'] = f'{value:.1f}'
-        unknown_age_reason = node.staleness.unknown_age_reason
-        for percent, value in zip((50, 95), self._age.at(50, 95), strict=True):
-            pairs[f'age of output {percent} %, ms'] = (
-                f'unknown: {unknown_age_reason}' if unknown_age_reason else f'{value:.1f}'
-            )
-        if ladder is not None:
-            settings = ladder.config
-            pairs |= {
-                'device': str(settings.device),
-                'device memory, MiB': f'{device_memory_mb(settings.device):.0f}',
-                'when memory was short': ', '.join(ladder.steps) or 'nothing',
-            }
-        if weights is not None:
-            pairs |= {
-                CHECKPOINTS[part].replace('.', ' ').replace('_', ' '): digest[:12]
-                if len(digest) == 64
-                else digest
-                for part, digest in weights.digests.items()
-            }
-        pairs |= {f'camera {name}': str(each) for name, each in list(node.cameras.items())}
-        statistics = node.statistics
-        if statistics is not None and ladder is not None:
-            pairs |= {
-                'precision': ladder.config.precision,
-                'path': statistics.path,
-                'active share': f'{statistics.active_fraction:.4f}',
-                'work share': f'{statistics.work_fraction:.4f}',
-                **{f'frames {path}': f'{count}' for path, count in sorted(stats.paths.items())},
-            }
-        return pairs
-
-    def tell(self) -> None:
-        """Publishes how the node is now; logs what there is to tell of optional packages."""
+    def publish(self, report: NodeReport) -> None:
+        """Publishes a report; logs notes on optional packages that came up since the last one."""
         for line in take_notes():
             self._node.get_logger().warning(line)
-        message = DiagnosticArray(status=[self.status()])
+        message = DiagnosticArray(status=[self.status(report)])
         message.header.stamp = self._node.get_clock().now().to_msg()
-        self._diagnostics.publish(message)
+        self._publisher.publish(message)
 
-    def _publish_debug(self, name: str, value: float) -> None:
-        if self._times is not None:
-            self._times.publish(name, value)
+    def status(self, report: NodeReport) -> DiagnosticStatus:
+        """Returns the status of the node, with rates and warnings since the last call."""
+        now = time.monotonic()
+        interval = self._rates.next_interval(time.monotonic_ns())
+        if self._stats.received != self._last_received:
+            self._last_received, self._silent_since = self._stats.received, now
+        latency_ms = self._latency_ms.at(*_LATENCY_PERCENTS)
+        level, message = evaluate_status(
+            NodeStatus(
+                state=report.state,
+                fault=report.fault,
+                silent_s=now - self._silent_since,
+                wanted=report.has_subscribers,
+                latency_ms=latency_ms[_LATENCY_PERCENTS.index(95)],
+                rate_hz=interval.rate_out_hz,
+                received=interval.received,
+                dropped=interval.dropped,
+                busy_s=report.busy_s,
+                warnings=tuple(self._warnings(report)),
+            ),
+            Thresholds(
+                **{
+                    name: report.parameters[f'diagnostics.{name}']
+                    for name in Thresholds.__dataclass_fields__
+                }
+            ),
+        )
+        values = self._values(report, interval, latency_ms)
+        return DiagnosticStatus(
+            level=bytes([level]),
+            name=f"{self._node.get_fully_qualified_name().lstrip('/')}: bird's-eye view",
+            message=message,
+            hardware_id=str(report.execution.device) if report.execution else '',
+            values=[KeyValue(key=key, value=value) for key, value in values.items()],
+        )
+
+    def _warnings(self, report: NodeReport) -> Iterator[str]:
+        if report.memory_steps:
+            yield f'memory was short: computing {", ".join(report.memory_steps)}'
+        for name, camera in list(report.cameras.items()):
+            missing = camera.missing - self._last_missing.get(name, 0)
+            self._last_missing[name] = camera.missing
+            if missing:
+                yield f'{missing} frames without {name}'
+        if report.clock_is_missing:
+            yield NO_CLOCK
+        yield from self._stats.points.warnings()
+        own = (self._node.get_name(), self._node.get_namespace())
+        if self._node.get_node_names_and_namespaces().count(own) > 1:
+            yield 'another node has the same name'
+
+    def _values(
+        self, report: NodeReport, interval: IntervalCounts, latency_ms: list[float]
+    ) -> dict[str, str]:
+        stats, execution, backbone = self._stats, report.execution, report.backbone
+        values = {
+            'state': report.state,
+            'received': f'{stats.received}',
+            'published': f'{stats.published}',
+            **{f'dropped_{cause}': f'{count}' for cause, count in stats.dropped.items()},
+            'pending': f'{stats.pending}',
+            'time_jumps': f'{stats.time_jumps}',
+            'bag_restarts': f'{stats.restarts}',
+            **stats.points.pairs(),
+            'input_rate_hz': f'{interval.rate_in_hz:.1f}',
+            'output_rate_hz': f'{interval.rate_out_hz:.1f}',
+        }
+        for percent, value in zip(_LATENCY_PERCENTS, latency_ms, strict=True):
+            values[f'latency_p{percent}_ms'] = f'{value:.1f}'
+        age_ms = self._age_ms.at(*_AGE_PERCENTS)
+        for percent, value in zip(_AGE_PERCENTS, age_ms, strict=True):
+            unknown = report.age_unknown and f'unknown: {report.age_unknown}'
+            values[f'output_age_p{percent}_ms'] = unknown or f'{value:.1f}'
+        if execution is not None:
+            values |= {
+                'device': str(execution.device),
+                'device_memory_mib': f'{device_memory_mb(execution.device):.0f}',
+                'memory_fallback': ', '.join(report.memory_steps) or 'none',
+            }
+        values |= {
+            f'{network}_checkpoint': digest[:_SHOWN_LENGTH]
+            if len(digest) == _DIGEST_LENGTH
+            else digest
+            for network, digest in report.digests.items()
+        }
+        values |= {f'camera_{name}': str(each) for name, each in list(report.cameras.items())}
+        if backbone is not None and execution is not None:
+            values |= {
+                'precision': execution.precision,
+                'path': backbone.path,
+                'active_fraction': f'{backbone.active_fraction:.4f}',
+                'work_fraction': f'{backbone.work_fraction:.4f}',
+                **{f'frames_{path}': f'{count}' for path, count in sorted(stats.paths.items())},
+            }
+        return values

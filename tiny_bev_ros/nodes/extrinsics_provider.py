@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where cameras are mounted: from parameters, else from TF where tf2_ros is installed."""
+"""Extrinsics of cameras: from parameters, else from TF where tf2_ros is installed."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from tiny_bev_ros.nodes.camera_parameters import EXTRINSICS
 from tiny_bev_ros.optional_imports import import_optional
 from tiny_bev_ros.runtime.staleness import Stamp, to_nanoseconds
 
-# A buffer ignores what is older than its newest by more, even if a bag began again.
-_KEPT_NS = 10 * 10**9
+# A TF buffer ignores transforms older than its newest by more, even if a bag began again.
+_BUFFER_NS = 10 * 10**9
 
 
 class ExtrinsicsProvider:
-    """The `extrinsics` of each camera.
+    """Provides the extrinsics of each camera, and listens to TF if a camera needs that.
 
     Args:
-        node: listens to TF, if a camera needs that.
-        given: by camera; None for one that TF tells.
+        node: node that listens to TF.
+        given: extrinsics by camera; None for one that takes them from TF.
     """
 
     def __init__(self, node: Node, given: Mapping[str, Tensor | None]) -> None:
@@ -33,53 +33,55 @@ class ExtrinsicsProvider:
         self._tf2: Any = None
         self._buffer: Any = None
         self._listener: Any = None
-        self._why_not = ''
+        self._missing_reason = ''
         self._newest_ns = 0
         if None not in given.values():
             return
         self._tf2, why_not = import_optional('tf2_ros')
         if self._tf2 is None:
-            self._why_not = f'there is no TF ({why_not})'
+            self._missing_reason = f'there is no TF ({why_not})'
             return
         self._buffer = self._tf2.Buffer()
         self._listener = self._tf2.TransformListener(self._buffer, node)
 
-    def at(self, camera: str, map_frame: str, optical_frame: str, stamp: Stamp) -> Tensor:
-        """(4,4), from the frame of the map to the optical one, when an image was taken.
+    def lookup(self, camera: str, map_frame: str, optical_frame: str, stamp: Stamp) -> Tensor:
+        """Returns the transform (4,4) from the map frame to the optical frame at a stamp.
 
-        Where TF does not reach to that time its latest is taken, as of a camera that is fixed.
+        Where TF does not reach to the stamp, its latest transform is taken, as of a fixed camera.
 
         Raises:
-            TinyBevError: it is not known.
+            TinyBevError: the transform is unknown.
         """
         given = self._given[camera]
         if given is not None:
             return given
-        wanted = f'expected that, or the parameter {EXTRINSICS}{camera}'
+        expected = f'expected that, or the parameter {EXTRINSICS}{camera}'
         if self._buffer is None:
-            raise TinyBevError(f'{self._why_not}; {wanted}')
+            raise TinyBevError(f'{self._missing_reason}; {expected}')
         try:
             transform = self._look_up(map_frame, optical_frame, stamp)
         except self._tf2.TransformException as error:
             reason = str(error).partition('\n')[0].strip()
             raise TinyBevError(
-                f'TF has no {optical_frame!r} in {map_frame!r} ({reason}); {wanted}'
+                f'TF has no {optical_frame!r} in {map_frame!r} ({reason}); {expected}'
             ) from None
-        at, turn = transform.translation, transform.rotation
-        return extrinsics_from_pose((at.x, at.y, at.z, turn.x, turn.y, turn.z, turn.w))
+        position, rotation = transform.translation, transform.rotation
+        return extrinsics_from_pose(
+            (position.x, position.y, position.z, rotation.x, rotation.y, rotation.z, rotation.w)
+        )
 
     def destroy(self) -> None:
-        """Ends listening."""
+        """Ends the TF listener."""
         if self._listener is not None:
             self._listener.unregister()
 
     def _look_up(self, map_frame: str, optical_frame: str, stamp: Stamp) -> Any:
-        now_ns = to_nanoseconds(stamp)
-        if 0 < now_ns < self._newest_ns - _KEPT_NS:
-            self._buffer.clear()  # of all that moves; what is static stays
-            self._newest_ns = now_ns
-        self._newest_ns = max(self._newest_ns, now_ns)
-        time = Time(nanoseconds=now_ns)
+        stamp_ns = to_nanoseconds(stamp)
+        if 0 < stamp_ns < self._newest_ns - _BUFFER_NS:
+            self._buffer.clear()  # drops moving transforms; static ones stay
+            self._newest_ns = stamp_ns
+        self._newest_ns = max(self._newest_ns, stamp_ns)
+        time = Time(nanoseconds=stamp_ns)
         try:
             found = self._buffer.lookup_transform(map_frame, optical_frame, time)
         except self._tf2.ExtrapolationException:

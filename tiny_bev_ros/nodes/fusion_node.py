@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bird's-eye-view features and those of cameras in, fused features out."""
+"""Node from BEV features and camera features to fused features."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from tiny_bev_ros.client import TENSOR_TYPES
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.inference.fusion_runner import View
 from tiny_bev_ros.inference.loaded_models import LoadedModels
+from tiny_bev_ros.inference.model_runner import ModelRunner
 from tiny_bev_ros.messages.camera_features import CameraFeatures, decode_camera_features
 from tiny_bev_ros.messages.tensor import BevTensor
 from tiny_bev_ros.models.camera.geometry import Camera
@@ -18,8 +19,9 @@ from tiny_bev_ros.nodes import model_factory
 from tiny_bev_ros.nodes.bev_node import BevNode
 from tiny_bev_ros.nodes.camera_parameters import fixed_extrinsics
 from tiny_bev_ros.nodes.camera_sync import CameraInput, CameraSync
+from tiny_bev_ros.nodes.output_publisher import OutputPublisher
 from tiny_bev_ros.nodes.publishers import TensorTopicPublisher
-from tiny_bev_ros.nodes.tensor_subscription import TensorSubscription
+from tiny_bev_ros.nodes.subscriptions import TensorSubscription
 from tiny_bev_ros.runtime.stats import CameraStats
 
 
@@ -30,40 +32,43 @@ class FusionNode(BevNode):
         super().__init__('fusion_node', **node_options)
 
     def load(self, values: dict[str, Any]) -> LoadedModels:
-        """The fusion."""
-        if not fixed_extrinsics(
-            values
-        ):  # poses are wrong now rather than when cameras are subscribed to
+        """Loads the fusion."""
+        # Wrong poses are refused now rather than when the node subscribes to cameras.
+        if not fixed_extrinsics(values):
             raise TinyBevError(
                 f'parameter cameras is {values["cameras"]}; expected at least one name'
             )
         return model_factory.load_models(values, self.get_logger(), fusion=True)
 
-    def make_outputs(self, values: dict[str, Any], networks: Any) -> list[Any]:
-        """Fused features."""
+    def make_outputs(self, values: dict[str, Any], networks: ModelRunner) -> list[OutputPublisher]:
+        """Makes the publisher of fused features."""
+        assert networks.fusion is not None
         self._channels = networks.fusion.channels
         self._camera_channels = networks.fusion.camera_channels
         self._output = TensorTopicPublisher(self, values, 'fused_features')
         return [self._output]
 
     def make_inputs(self, values: dict[str, Any]) -> list[Any]:
-        """Features of cameras and of maps."""
-        self._views = CameraSync(self, self._subscribe, _view)
-        return [self._views, TensorSubscription(self, 'bev_features', self._channels, self.work)]
+        """Subscribes to camera features and BEV features."""
+        self._cameras = CameraSync(self, self._subscribe, _view)
+        return [
+            self._cameras,
+            TensorSubscription(self, 'bev_features', self._channels, self.process),
+        ]
 
     def map_shape(self) -> None:
-        """Of no concern."""
+        """Returns None: the fusion takes maps of any size."""
         return
 
-    def work(self, features: BevTensor) -> None:
-        """Publishes one map of features, fused with what the cameras saw."""
-        self.begin(features.labels.stamp or (0, 0))
+    def process(self, features: BevTensor) -> None:
+        """Publishes one map of features, fused with the cameras."""
+        self.start_frame(features.labels.stamp)
         bev = features.tensor.float()
         if len(bev) != 1:
             raise TinyBevError(f'batch size is {len(bev)}; expected 1, which has one stamp')
-        fused = self._views.fuse(bev, features.labels)
+        fused = self._cameras.fuse(bev, features.labels)
         with self.publishing():
-            self._output.publish(fused, features.labels)
+            self._output.publish(fused, features.labels, self.subscribers.topics)
 
     def _subscribe(
         self, name: str, stats: CameraStats, keep: Callable[[Any], None]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What nodes publish of the heads: objects in three forms, and the drivable area."""
+"""Publishers of the heads' outputs, registered by the name of the head."""
 
 from __future__ import annotations
 
@@ -26,173 +26,244 @@ from tiny_bev_ros.messages.detections import (
 )
 from tiny_bev_ros.messages.occupancy import encode_drivable
 from tiny_bev_ros.messages.tensor import TensorLabels
-from tiny_bev_ros.models.heads.detection import CLASSES, Detections
-from tiny_bev_ros.nodes.publishers import ApplyCallback, Output
+from tiny_bev_ros.models.heads.detection import CLASSES
+from tiny_bev_ros.nodes.output_publisher import ApplyCallback, OutputPublisher
 from tiny_bev_ros.runtime.staleness import to_nanoseconds
 
-# How long markers are shown: so many times the time between two frames, within these bounds.
-_FRAMES_SHOWN, _SHORTEST_S, _LONGEST_S = 3, 1.0, 10.0
-# For what is withdrawn to arrive: a subscriber that hangs is not waited for longer.
+# Markers are shown for three times the time between two frames, within these bounds.
+_FRAMES_SHOWN, _MIN_LIFETIME_S, _MAX_LIFETIME_S = 3, 1.0, 10.0
+# A subscriber that hangs delays the end of a node by no more than this.
 _WITHDRAWAL_S = 0.2
 
 
 @dataclass(frozen=True)
-class _Frame:
-    """A frame as it is published."""
+class HeadFrame:
+    """Outputs of the heads for one frame, as they are published.
 
-    seen: HeadOutputs
+    Attributes:
+        outputs: outputs of the heads.
+        labels: labels of the BEV features.
+        known: (h,w) bool, False for cells that were not observed; None if all were.
+        height: height of the ground in the frame of the map, m.
+        lifetime_s: time for which markers are shown, s.
+    """
+
+    outputs: HeadOutputs
     labels: TensorLabels
     known: np.ndarray | None
     height: float
     lifetime_s: float
 
-    @property
-    def detections(self) -> Detections:
-        assert self.seen.detections is not None
-        return self.seen.detections
 
-    @property
-    def drivable(self) -> np.ndarray:
-        assert self.seen.drivable is not None
-        return self.seen.drivable.numpy()
+_Encode = Callable[[HeadFrame], Any]
 
 
-_Encode = Callable[[_Frame], Any]
+class HeadPublisher(OutputPublisher):
+    """Publishes the output of one head, on as many topics as it has forms.
 
-
-class HeadPublisher(Output):
-    """`detections`, `detection_markers`, `detection_boxes` and `drivable_area`, each for who asks.
+    Subclasses add their topics in `add_topics` and are registered by `register_head_publisher`.
 
     Args:
-        node: which publishes.
-        values: the node's parameters.
-
-    Attributes:
-        min_scores: from which on an object counts, for each class.
+        node: node that publishes.
+        values: parameters of the node.
     """
 
     def __init__(self, node: Node, values: dict[str, Any]) -> None:
-        self._node = node
-        self._adopt(values)
-        self._publishers: list[tuple[Any, _Encode]] = []
-        # By publisher: the message that takes back the last one, which would be shown for ever.
-        self._withdrawals: dict[Any, _Encode] = {}
-        self._shown: dict[Any, _Frame] = {}
-        self._height = 0.0
-        self._last_ns: int | None = None
-        self._area: Any = None
-        if 'detection' in values['heads.names']:
-            self._add('detection_boxes', Float32MultiArray, _objects)
-            markers = self._add('detection_markers', MarkerArray, _markers)
-            self._withdrawals[markers] = _no_markers
-            if vision_msgs() is not None:
-                self._add('detections', vision_msgs().Detection3DArray, _detections)
-        if 'drivable' in values['heads.names']:
-            durability = getattr(QoSDurabilityPolicy, values['drivable_area.durability'].upper())
-            self._area = self._add('drivable_area', OccupancyGrid, _area, durability)
-            self._withdrawals[self._area] = _no_area
+        super().__init__(node)
+        self._encoders: dict[str, _Encode] = {}
+        self._withdrawals: dict[str, _Encode] = {}
+        self._shown: dict[str, HeadFrame] = {}
+        self.add_topics(values)
 
-    @property
-    def wanted(self) -> bool:
-        """Whether anybody subscribes to any."""
-        return any(_is_wanted(publisher) for publisher, _ in self._publishers)
+    def add_topics(self, values: dict[str, Any]) -> None:
+        """Calls `add_topic` for each form of the head's output."""
+        raise NotImplementedError
 
-    @property
-    def area_wanted(self) -> bool:
-        """True if anybody subscribes to the drivable area."""
-        return self._area is not None and _is_wanted(self._area)
+    def add_topic(
+        self,
+        topic: str,
+        message_type: Any,
+        encode: _Encode,
+        *,
+        withdraw: _Encode | None = None,
+        durability: QoSDurabilityPolicy = QoSDurabilityPolicy.VOLATILE,
+    ) -> None:
+        """Creates the publisher of a topic.
+
+        Args:
+            topic: relative name.
+            message_type: class of the messages.
+            encode: makes the message of a frame.
+            withdraw: makes the message that takes back the last one, for messages that
+                subscribers show for ever.
+            durability: durability of the publisher.
+        """
+        profile = QoSProfile(depth=1, durability=durability)
+        self._add(topic, self._node.create_publisher(message_type, topic, profile))
+        self._encoders[topic] = encode
+        if withdraw is not None:
+            self._withdrawals[topic] = withdraw
+
+    def publish(self, frame: HeadFrame, topics: frozenset[str]) -> None:
+        """Publishes a frame on ``topics``, those with subscribers."""
+        for topic, encode in self._encoders.items():
+            if topic in topics:
+                self.publishers[topic].publish(encode(frame))
+                self._shown[topic] = frame
+
+    def withdraw(self) -> None:
+        """Takes back the last messages of the topics whose messages stay, and waits for that."""
+        shown, self._shown = self._shown, {}
+        if not self._node.context.ok():
+            return  # ROS was shut down first: nothing can be published
+        withdrawn = self._withdrawals.keys() & shown.keys()
+        for topic in withdrawn:
+            self.publishers[topic].publish(self._withdrawals[topic](shown[topic]))
+        for topic in withdrawn:
+            with suppress(Exception):  # raised by a middleware without acknowledgements
+                self.publishers[topic].wait_for_all_acked(Duration(seconds=_WITHDRAWAL_S))
+
+
+_HEAD_PUBLISHERS: dict[str, type[HeadPublisher]] = {}
+
+
+def register_head_publisher(
+    head: str,
+) -> Callable[[type[HeadPublisher]], type[HeadPublisher]]:
+    """Class decorator: registers the publisher of a head, by the name of the head."""
+
+    def register(publisher: type[HeadPublisher]) -> type[HeadPublisher]:
+        _HEAD_PUBLISHERS[head] = publisher
+        return publisher
+
+    return register
+
+
+def head_publisher_names() -> tuple[str, ...]:
+    """Returns the names of the heads that have a publisher."""
+    return tuple(_HEAD_PUBLISHERS)
+
+
+@register_head_publisher('detection')
+class DetectionPublisher(HeadPublisher):
+    """`detection_boxes`, `detection_markers` and, with vision_msgs, `detections`."""
+
+    def add_topics(self, values: dict[str, Any]) -> None:
+        """Adds a topic for each form of the detections."""
+        self.add_topic('detection_boxes', Float32MultiArray, _boxes)
+        self.add_topic('detection_markers', MarkerArray, _markers, withdraw=_no_markers)
+        if vision_msgs() is not None:
+            self.add_topic('detections', vision_msgs().Detection3DArray, _detections)
+
+
+@register_head_publisher('drivable')
+class DrivablePublisher(HeadPublisher):
+    """`drivable_area`, the probability of road surface as an occupancy grid."""
+
+    def add_topics(self, values: dict[str, Any]) -> None:
+        """Adds the topic of the drivable area."""
+        self.add_topic(
+            'drivable_area',
+            OccupancyGrid,
+            _area,
+            withdraw=_no_area,
+            durability=getattr(QoSDurabilityPolicy, values['drivable_area.durability'].upper()),
+        )
+
+
+class HeadPublishers(OutputPublisher):
+    """The publishers of all heads that a node runs.
+
+    Args:
+        node: node that publishes.
+        values: parameters of the node.
+
+    Attributes:
+        min_scores: lowest score of a detection, for each class.
+    """
+
+    def __init__(self, node: Node, values: dict[str, Any]) -> None:
+        super().__init__(node)
+        self._height, self._last_ns = 0.0, 0
+        self._heads = [
+            publisher(node, values)
+            for head, publisher in _HEAD_PUBLISHERS.items()
+            if head in values['heads.names']
+        ]
+        for each in self._heads:
+            self.publishers |= each.publishers
+        self._apply(values)
 
     def publish(
         self,
-        seen: HeadOutputs,
+        outputs: HeadOutputs,
         labels: TensorLabels,
+        topics: frozenset[str],
         *,
         known: np.ndarray | None = None,
         height: float | None = None,
     ) -> None:
-        """Publishes what the heads see.
+        """Publishes the outputs of the heads on ``topics``, those with subscribers.
 
         Args:
-            seen: in one frame.
-            labels: of the features.
-            known: (h,w) bool, false for cells that nothing is known of; None for no such cell.
-            height: of the ground in the frame of the map, m; None for the one before.
+            outputs: outputs for one frame.
+            labels: labels of the BEV features.
+            topics: topics that have subscribers.
+            known: (h,w) bool, False for cells that were not observed; None if all were.
+            height: height of the ground in the frame of the map, m; None for that of the last
+                frame.
         """
         self._height = self._height if height is None else height
-        frame = _Frame(seen, labels, known, self._height, self._lifetime_s(labels))
-        for publisher, encode in self._publishers:
-            if _is_wanted(publisher):
-                publisher.publish(encode(frame))
-                self._shown[publisher] = frame
+        frame = HeadFrame(outputs, labels, known, self._height, self._lifetime_s(labels))
+        for head in self._heads:
+            head.publish(frame, topics)
 
     def prepare(self, values: dict[str, Any], names: set[str]) -> list[ApplyCallback]:
-        """What is to be done for these parameters to hold."""
-        return [lambda: self._adopt(values)]
+        """Returns the callback that changes the lowest scores."""
+        return [lambda: self._apply(values)]
 
     def withdraw(self) -> None:
-        """Deletes markers, and says of the drivable area that nothing is known."""
-        shown, self._shown = self._shown, {}
-        if not self._node.context.ok():
-            return  # somebody shut ROS down first: nothing can be published
-        withdrawn = self._withdrawals.keys() & shown.keys()
-        for publisher in withdrawn:
-            publisher.publish(self._withdrawals[publisher](shown[publisher]))
-        for publisher in withdrawn:
-            with suppress(Exception):  # of a middleware that cannot tell
-                publisher.wait_for_all_acked(Duration(seconds=_WITHDRAWAL_S))
+        """Deletes markers, and marks all of the drivable area as unknown."""
+        for head in self._heads:
+            head.withdraw()
 
-    def destroy(self) -> None:
-        """Ends the publishers."""
-        for publisher, _ in self._publishers:
-            self._node.destroy_publisher(publisher)
-
-    def _adopt(self, values: dict[str, Any]) -> None:
+    def _apply(self, values: dict[str, Any]) -> None:
         self.min_scores = tuple(values[f'detection.min_score.{name}'] for name in CLASSES)
 
-    def _add(
-        self,
-        topic: str,
-        kind: Any,
-        encode: _Encode,
-        durability: QoSDurabilityPolicy = QoSDurabilityPolicy.VOLATILE,
-    ) -> Any:
-        profile = QoSProfile(depth=1, durability=durability)
-        publisher = self._node.create_publisher(kind, topic, profile)
-        self._publishers.append((publisher, encode))
-        return publisher
-
     def _lifetime_s(self, labels: TensorLabels) -> float:
-        """A lifetime with which markers last until the next ones, at the rate of the input."""
+        """Returns the lifetime with which markers last until the next, at the input's rate."""
         now_ns = to_nanoseconds(labels.stamp or (0, 0))
         gap_s = (now_ns - (self._last_ns or now_ns)) / 1e9
         self._last_ns = now_ns
-        return min(max(_FRAMES_SHOWN * gap_s, _SHORTEST_S), _LONGEST_S)
+        return min(max(_FRAMES_SHOWN * gap_s, _MIN_LIFETIME_S), _MAX_LIFETIME_S)
 
 
-def _is_wanted(publisher: Any) -> bool:
-    return publisher.get_subscription_count() > 0
+def _boxes(frame: HeadFrame) -> Any:
+    assert frame.outputs.detections is not None
+    return encode_detection_boxes(frame.outputs.detections, frame.labels)
 
 
-def _objects(frame: _Frame) -> Any:
-    return encode_detection_boxes(frame.detections, frame.labels)
+def _markers(frame: HeadFrame) -> Any:
+    assert frame.outputs.detections is not None
+    return encode_markers(frame.outputs.detections, frame.labels, frame.lifetime_s)
 
 
-def _markers(frame: _Frame) -> Any:
-    return encode_markers(frame.detections, frame.labels, frame.lifetime_s)
-
-
-def _no_markers(frame: _Frame) -> Any:
+def _no_markers(frame: HeadFrame) -> Any:
     return encode_no_markers(frame.labels)
 
 
-def _detections(frame: _Frame) -> Any:
-    return encode_detections(frame.detections, frame.labels)
+def _detections(frame: HeadFrame) -> Any:
+    assert frame.outputs.detections is not None
+    return encode_detections(frame.outputs.detections, frame.labels)
 
 
-def _area(frame: _Frame) -> Any:
-    return encode_drivable(frame.drivable, frame.labels, frame.height, frame.known)
+def _area(frame: HeadFrame, known: np.ndarray | None = None) -> Any:
+    assert frame.outputs.drivable is not None
+    drivable = frame.outputs.drivable.numpy()
+    known = frame.known if known is None else known
+    return encode_drivable(drivable, frame.labels, frame.height, known)
 
 
-def _no_area(frame: _Frame) -> Any:
-    nothing = np.zeros(frame.drivable.shape, bool)
-    return encode_drivable(frame.drivable, frame.labels, frame.height, nothing)
+def _no_area(frame: HeadFrame) -> Any:
+    assert frame.outputs.drivable is not None
+    return _area(frame, np.zeros(tuple(frame.outputs.drivable.shape), bool))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bird's-eye-view features in, objects and drivable area out."""
+"""Node from BEV features to detections and drivable area."""
 
 from __future__ import annotations
 
@@ -13,43 +13,48 @@ from tiny_bev_ros.messages.tensor_labels import grid_from_labels
 from tiny_bev_ros.models.observed_ground import box_bottom_height
 from tiny_bev_ros.nodes import model_factory
 from tiny_bev_ros.nodes.bev_node import BevNode
-from tiny_bev_ros.nodes.head_publishers import HeadPublisher
-from tiny_bev_ros.nodes.tensor_subscription import TensorSubscription
+from tiny_bev_ros.nodes.head_publishers import HeadPublishers
+from tiny_bev_ros.nodes.output_publisher import OutputPublisher
+from tiny_bev_ros.nodes.subscriptions import TensorSubscription
 
 
 class HeadsNode(BevNode):
-    """`bev_features` (multi-array) to `detections`, `drivable_area` and their like."""
+    """`bev_features` (multi-array) to `detections`, `drivable_area` and their other forms."""
 
     def __init__(self, **node_options: Any) -> None:
         super().__init__('heads_node', **node_options)
 
     def load(self, values: dict[str, Any]) -> LoadedModels:
-        """The heads."""
+        """Loads the heads."""
         if not values['heads.names']:
             raise TinyBevError('parameter heads.names is []; expected one at least')
         return model_factory.load_models(values, self.get_logger(), heads=True)
 
-    def make_outputs(self, values: dict[str, Any], networks: Any) -> list[Any]:
-        """Objects and drivable area."""
+    def make_outputs(self, values: dict[str, Any], networks: ModelRunner) -> list[OutputPublisher]:
+        """Makes the publishers of the heads."""
+        assert networks.heads is not None
         self._channels = networks.heads.channels
-        self._output = HeadPublisher(self, values)
+        self._output = HeadPublishers(self, values)
         return [self._output]
 
     def make_inputs(self, values: dict[str, Any]) -> list[Any]:
-        """Features."""
-        return [TensorSubscription(self, 'bev_features', self._channels, self.work)]
+        """Subscribes to features."""
+        return [TensorSubscription(self, 'bev_features', self._channels, self.process)]
 
     def map_shape(self) -> None:
-        """Of no concern to heads."""
+        """Returns None: the heads take maps of any size."""
         return
 
-    def work(self, features: BevTensor) -> None:
-        """Publishes what is in one map of features."""
-        self.begin(features.labels.stamp or (0, 0))
+    def process(self, features: BevTensor) -> None:
+        """Publishes the outputs of the heads for one map of features."""
+        self.start_frame(features.labels.stamp)
         tensor = features.tensor
         grid = grid_from_labels(features.labels, (tensor.shape[2], tensor.shape[3]))
         scores = self._output.min_scores
-        seen = self.run('heads', ModelRunner.detect, tensor, grid, scores)
-        height = None if seen.detections is None else box_bottom_height(seen.detections.boxes)
+        outputs = self.run('heads', ModelRunner.detect, tensor, grid, scores)
+        height = (
+            None if outputs.detections is None else box_bottom_height(outputs.detections.boxes)
+        )
         with self.publishing():
-            self._output.publish(seen, features.labels, height=height)
+            topics = self.subscribers.topics
+            self._output.publish(outputs, features.labels, topics, height=height)

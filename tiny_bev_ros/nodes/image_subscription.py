@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The subscriptions to `image` and `camera_info`."""
+"""Subscriptions to camera images, each of which is matched with the camera_info of its time."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from tiny_bev_ros.runtime.subscription import LatestInput, SafeSubscription
 
 IMAGE_TYPES: dict[str, type] = {'sensor_msgs/msg/Image': Image}
 _INFO_TYPES: dict[str, type] = {'sensor_msgs/msg/CameraInfo': CameraInfo}
-# Infos that the thread of the callbacks has not taken yet.
-_DEPTH = 5
+# Messages that wait until the thread of the callbacks takes them.
+_INFO_DEPTH = 5
 
 
 @dataclass(frozen=True)
 class CameraImage:
-    """An image that is decoded when it is needed, and the camera that took it.
+    """An image, decoded when it is needed, with the camera that took it.
 
     Attributes:
         message: sensor_msgs/Image.
-        camera: in its own optical frame.
+        camera: calibration, in the camera's own optical frame.
         stamp: (sec, nanosec).
-        frame_id: the optical frame.
-        received_ns: when it came, by time.monotonic_ns.
+        frame_id: optical frame.
+        received_ns: time of arrival by time.monotonic_ns.
     """
 
     message: Any
@@ -49,22 +49,22 @@ class CameraImage:
     received_ns: int
 
     def rgb(self) -> np.ndarray:
-        """(H,W,3) uint8.
+        """Returns the pixels, (H,W,3) uint8.
 
         Raises:
-            TinyBevError: it cannot be decoded.
+            TinyBevError: the image cannot be decoded.
         """
         return decode_image(self.message)
 
 
 class CameraInfoSubscription(SafeSubscription):
-    """Finds for each image of a camera the `camera_info` of its time.
+    """Matches each image of a camera with the `camera_info` of its time.
 
     Args:
-        node: which subscribes.
-        topics: of the camera_info and of the image.
-        stats: of the images.
-        paired: gets each image with its camera.
+        node: node that subscribes.
+        topics: topics of the camera_info and of the image.
+        stats: counts of the images.
+        on_match: receives each image with its camera.
     """
 
     subscription = LatchedSubscription
@@ -74,73 +74,73 @@ class CameraInfoSubscription(SafeSubscription):
         node: BevNode,
         topics: tuple[str, str],
         stats: InputStats,
-        paired: Callable[[CameraImage], None],
+        on_match: Callable[[CameraImage], None],
     ) -> None:
         info_topic, self._image_topic = topics
-        self._images, self._paired = stats, paired
+        self._image_stats, self._on_match = stats, on_match
         self._sync: CameraInfoSync[tuple[Image, int], Camera]
-        self._sync = CameraInfoSync(self._pair, lambda arrived, reason: self._refuse(reason))
+        self._sync = CameraInfoSync(self._match, lambda image, reason: self._reject(reason))
         self._max_bytes = node.values['max_message_mb'] * 2**20
         self._logger = node.get_logger()
-        self._told: set[str] = set()
+        self._warned_encodings: set[str] = set()
         options = node.input_options()
         super().__init__(
             node,
             info_topic,
             _INFO_TYPES,
             _stamped_camera,
-            self._keep,
+            self._put_info,
             reliability=options['reliability'],
             group=options['group'],
-            depth=_DEPTH,
+            depth=_INFO_DEPTH,
             wanted=lambda: True,
             stats=InputStats(node.get_logger(), time.monotonic_ns),
         )
 
     def put(self, message: Image) -> None:
-        """Hands on an image as soon as its camera_info is there; counts one that is refused."""
+        """Hands on an image as soon as its camera_info is there; counts rejected images."""
         size = len(message.data)
         if size > self._max_bytes:
-            self._refuse(f'data has {size} bytes; expected at most {self._max_bytes}')
+            self._reject(f'data has {size} bytes; expected at most {self._max_bytes}')
             return
-        arrived = message, time.monotonic_ns()
+        received = message, time.monotonic_ns()
         stamp_ns = to_nanoseconds(_stamp(message))
-        self._sync.add_image(stamp_ns, (message.width, message.height), arrived)
+        self._sync.add_image(stamp_ns, (message.width, message.height), received)
 
     def destroy(self) -> None:
-        """Ends the subscription, and the wait of an image."""
+        """Ends the subscription; images that still wait are dropped."""
         super().destroy()
         for _ in range(self._sync.stop()):
-            self._images.count_dropped('stopped')
+            self._image_stats.count_dropped('stopped')
 
-    def _keep(self, found: tuple[int, Camera]) -> None:
-        stamp_ns, camera = found
+    def _put_info(self, stamped: tuple[int, Camera]) -> None:
+        stamp_ns, camera = stamped
         self._sync.add_camera_info(stamp_ns, camera.size, camera)
 
-    def _pair(self, arrived: tuple[Image, int], camera: Camera) -> None:
-        message, received_ns = arrived
+    def _match(self, received: tuple[Image, int], camera: Camera) -> None:
+        message, received_ns = received
         encoding = message.encoding
-        if encoding in COLOURLESS and encoding not in self._told:
-            self._told.add(encoding)
+        if encoding in COLOURLESS and encoding not in self._warned_encodings:
+            self._warned_encodings.add(encoding)
             self._logger.warning(
                 f'{self._image_topic} has encoding {encoding}, which names no colours: '
                 f'read as {COLOURLESS[encoding]}'
             )
         frame_id = message.header.frame_id
-        self._paired(CameraImage(message, camera, _stamp(message), frame_id, received_ns))
+        self._on_match(CameraImage(message, camera, _stamp(message), frame_id, received_ns))
 
-    def _refuse(self, reason: str) -> None:
-        self._images.count_rejected(self._image_topic, TinyBevError(reason))
+    def _reject(self, reason: str) -> None:
+        self._image_stats.count_rejected(self._image_topic, TinyBevError(reason))
 
 
 class _WithCameraInfo(SafeSubscription):
-    """Images that are worth something with the camera_info of their time alone."""
+    """Subscription to images that are useless without the camera_info of their time."""
 
     _info: CameraInfoSubscription
 
     @property
     def sources(self) -> list[str]:
-        """Topics and types that it waits for."""
+        """Topics and types to which it subscribes."""
         return [*super().sources, *self._info.sources]
 
     def destroy(self) -> None:
@@ -153,31 +153,31 @@ class _WithCameraInfo(SafeSubscription):
 
 
 class ImageSubscription(_WithCameraInfo, LatestInput):
-    """Reads images with the camera_info of their time.
+    """Hands on the newest image with the camera_info of its time.
 
     Args:
-        node: which subscribes.
-        callback: gets each CameraImage.
+        node: node that subscribes.
+        callback: receives each CameraImage.
     """
 
     def __init__(self, node: BevNode, callback: Callable[[CameraImage], None]) -> None:
         options = node.input_options()
         topics = ('camera_info', 'image')
         self._info = CameraInfoSubscription(node, topics, options['stats'], self._put)
-        super().__init__(node, 'image', IMAGE_TYPES, _as_it_is, callback, **options)
+        super().__init__(node, 'image', IMAGE_TYPES, _identity, callback, **options)
 
     def _put(self, image: CameraImage) -> None:
         self._worker.put((image, image.received_ns))
 
 
 class PairedCameraSubscription(_WithCameraInfo, CameraInput):
-    """Lets images with the camera_info of their time wait for maps.
+    """Keeps images with the camera_info of their time until a map of their time comes.
 
     Args:
-        node: which subscribes.
-        name: of the camera.
-        stats: of the camera.
-        keep: gets each CameraImage.
+        node: node that subscribes.
+        name: name of the camera.
+        stats: counts of the camera's images.
+        keep: receives each CameraImage.
     """
 
     def __init__(
@@ -189,7 +189,7 @@ class PairedCameraSubscription(_WithCameraInfo, CameraInput):
     ) -> None:
         topics = (f'{name}/camera_info', f'{name}/image')
         self._info = CameraInfoSubscription(node, topics, stats, keep)
-        super().__init__(node, topics[1], IMAGE_TYPES, _as_it_is, keep, stats)
+        super().__init__(node, topics[1], IMAGE_TYPES, _identity, keep, stats)
 
 
 def _stamp(message: Any) -> tuple[int, int]:
@@ -200,5 +200,5 @@ def _stamped_camera(message: CameraInfo) -> tuple[int, Camera]:
     return to_nanoseconds(_stamp(message)), decode_camera_info(message)
 
 
-def _as_it_is(image: CameraImage) -> CameraImage:
+def _identity(image: CameraImage) -> CameraImage:
     return image

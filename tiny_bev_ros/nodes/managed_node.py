@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The life of a node: its transitions, and the way out of a fault.
+"""Managed ROS 2 node: reports its transitions and leaves the active state in order on a fault.
 
 States and transitions are those of managed nodes: design.ros2.org/articles/node_lifecycle.html
 """
@@ -7,42 +7,87 @@ States and transitions are those of managed nodes: design.ros2.org/articles/node
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.nodes.fault_policy import FaultPolicy
+from tiny_bev_ros.inference.device_errors import device_is_lost, is_device_error
+from tiny_bev_ros.inference.memory import shortage
+
+# A stage that fails this many times in a row does not fail because of its inputs.
+_MAX_FAILURES = 10
+
+
+class FaultPolicy:
+    """Decides whether an error is a fault of the node or belongs to one input.
+
+    A TinyBevError names something wrong in an input and is never passed here. An error of the
+    device is a fault at once, because the next input would meet it again. Any other error is a
+    fault once one stage has failed ten times in a row.
+
+    Attributes:
+        device_lost: True if the process can use its device no more: only a new process can.
+        failures: number of failures in a row by stage, without the stages that work.
+    """
+
+    def __init__(self) -> None:
+        self.device_lost = False
+        self.failures: Counter[str] = Counter()
+
+    def record_success(self, stage: str) -> None:
+        """Ends the row of failures of a stage."""
+        del self.failures[stage]
+
+    def evaluate(self, error: Exception, stage: str, device: torch.device | None) -> str:
+        """Returns the fault of the node in one line, or '' if the node can go on.
+
+        Args:
+            error: exception that was raised.
+            stage: inference stage that raised it; '' for anything else.
+            device: device of the networks; None without networks.
+        """
+        reason = str(error).strip().partition('\n')[0]
+        line = f'{type(error).__name__}: {reason}'
+        if is_device_error(error) and not shortage(error):
+            self.device_lost = self.device_lost or device_is_lost(error, device)
+            return f'{line} (the device is lost to this process)' if self.device_lost else line
+        if not stage:
+            return ''
+        self.failures[stage] += 1
+        if self.failures[stage] < _MAX_FAILURES:
+            return ''
+        return f'{stage} failed {self.failures[stage]} times in a row: {line}'
 
 
 class ManagedNode(LifecycleNode):
-    """A managed node that tells of its transitions, and breaks down in good order.
+    """Lifecycle node whose subclasses do the work of transitions in plain methods.
 
-    What goes wrong while the node is active, and does not go away, leads through error
-    processing to unconfigured. Where the device is lost to the process, that must end as well.
+    A fault of the active node leads through error processing to unconfigured. Where the device
+    is lost to the process, the process must end as well.
 
     Attributes:
-        state: of the lifecycle, by name.
-        fault: '' or why the node is not active.
-        lost: whether the process must end: it can use its device no more.
-        breakdown: tells whether an error breaks the node.
+        state: lifecycle state, by name.
+        fault: '' or the reason why the node is not active.
+        device_lost: True if the process must end, because it can use its device no more.
+        fault_policy: decides which errors are faults of the node.
 
     Args:
-        name: of the node.
-        **node_options: of rclpy's Node.
+        name: name of the node.
+        **node_options: options of rclpy's Node.
     """
 
     def __init__(self, name: str, **node_options: Any) -> None:
         super().__init__(name, **node_options)
         reject_invalid_transitions(self)
-        self.state, self.fault, self.lost = 'unconfigured', '', False
-        self.breakdown = FaultPolicy()
-        self._alarm = self.create_guard_condition(self._break_down)
+        self.state, self.fault, self.device_lost = 'unconfigured', '', False
+        self.fault_policy = FaultPolicy()
+        self._fault_guard = self.create_guard_condition(self._deactivate_on_fault)
 
-    # The work of a transition; any of it may raise.
+    # Work of the transitions; each may raise.
 
     def _configure(self) -> None:
         raise NotImplementedError
@@ -54,76 +99,76 @@ class ManagedNode(LifecycleNode):
         raise NotImplementedError
 
     def _release(self) -> None:
-        """Gives back what `_configure` made, in any state."""
+        """Frees everything that `_configure` made, in any state."""
         raise NotImplementedError
 
-    # What is told of the node.
+    # Properties of the node that appear in its log and diagnostics.
 
-    def _configured_text(self) -> str:
+    def _describe_configuration(self) -> str:
         raise NotImplementedError
 
     @property
     def _sources(self) -> list[str]:
-        """Topics and types that the active node waits for."""
+        """Topics and types to which the active node subscribes."""
         raise NotImplementedError
 
     @property
     def _device(self) -> torch.device | None:
-        """The device of the networks, if there are any."""
+        """Device of the networks; None without networks."""
         raise NotImplementedError
 
-    def _tell(self) -> None:
+    def _publish_diagnostics(self) -> None:
         """Publishes diagnostics at once."""
         raise NotImplementedError
 
-    # Transitions.
+    # Lifecycle callbacks.
 
     def start(self) -> bool:
-        """Configures and activates; whether both succeeded."""
+        """Configures and activates the node; returns True if both succeeded."""
         success = TransitionCallbackReturn.SUCCESS
         return self.trigger_configure() == success and self.trigger_activate() == success
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Loads, builds, warms up; on failure says why, and leaves nothing behind."""
-        done = self._transition(self._configure, 'inactive', self._configured_text)
-        if done != TransitionCallbackReturn.SUCCESS:
+        """Loads weights, builds networks, warms them up; on failure logs why and frees all."""
+        result = self._transition(self._configure, 'inactive', self._describe_configuration)
+        if result != TransitionCallbackReturn.SUCCESS:
             self._release()
-        return done
+        return result
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Subscribes."""
+        """Subscribes to the input."""
         return self._transition(
             self._activate, 'active', lambda: f'active, waiting for {", ".join(self._sources)}'
         )
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Ends the subscription after the input that is worked on, and frees buffers."""
+        """Ends the subscription after the input in progress, and frees buffers."""
         if self.fault:
             return TransitionCallbackReturn.ERROR
         return self._transition(self._deactivate, 'inactive', lambda: 'deactivated')
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Gives networks, publishers and device memory back."""
+        """Frees networks, publishers and device memory."""
         return self._transition(self._release, 'unconfigured', lambda: 'cleaned up')
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Gives everything back for good."""
+        """Frees everything for good."""
         return self._transition(self._release, 'finalized', lambda: 'shut down')
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Gives everything back, so that configure may be tried again."""
+        """Frees everything, so that configure may be tried again."""
         fault = self.fault
-        done = self._transition(self._release, 'unconfigured')
-        if done != TransitionCallbackReturn.SUCCESS:
+        result = self._transition(self._release, 'unconfigured')
+        if result != TransitionCallbackReturn.SUCCESS:
             self.state = 'finalized'
         self.fault = fault or self.fault
         self.get_logger().error(f'{self.state} after an error: {self.fault}')
-        return done
+        return result
 
     def _transition(
-        self, work: Callable[[], None], state: str, told: Callable[[], str] | None = None
+        self, work: Callable[[], None], state: str, describe: Callable[[], str] | None = None
     ) -> TransitionCallbackReturn:
-        # rclpy says nothing of a transition, nor of what it raises.
+        # rclpy logs neither transitions nor what they raise.
         try:
             work()
         except TinyBevError as error:
@@ -133,61 +178,64 @@ class ManagedNode(LifecycleNode):
         except Exception as error:
             self.fault = f'{type(error).__name__}: {error}'
             self.get_logger().error(traceback.format_exc().strip())
-            self.notice(error)
+            self.handle_error(error)
             return TransitionCallbackReturn.ERROR
         self.state, self.fault = state, ''
-        if told is not None:
-            self.get_logger().info(told())
+        if describe is not None:
+            self.get_logger().info(describe())
         return TransitionCallbackReturn.SUCCESS
 
     # Faults.
 
-    def notice(self, error: Exception, stage: str = '') -> None:
-        """Judges an error that is no TinyBevError: the node may be broken.
+    def handle_error(self, error: Exception, stage: str = '') -> None:
+        """Makes the node fail if an error that is no TinyBevError is a fault of the node.
 
         Args:
-            error: that was raised.
-            stage: whose work on the networks raised it.
+            error: exception that was raised.
+            stage: inference stage that raised it; '' for anything else.
         """
-        fault = self.breakdown.fault(error, stage, self._device)
+        fault = self.fault_policy.evaluate(error, stage, self._device)
         if fault:
             self.fail(fault)
 
     def fail(self, fault: str) -> None:
-        """Lets the node go through error processing, for this reason; from any thread."""
+        """Starts error processing of the node, with a reason; callable from any thread."""
         self.fault = fault
-        self._alarm.trigger()
+        self._fault_guard.trigger()
 
-    @contextmanager
-    def _answering(self) -> Iterator[None]:
-        """Lets any error be an answer to who asked for a change."""
-        try:
-            yield
-        except TinyBevError:
-            raise
-        except Exception as error:
-            self.get_logger().error(traceback.format_exc().strip())
-            self.notice(error)
-            reason = f'{type(error).__name__}: {error}'.partition('\n')[0]
-            raise TinyBevError(f'the change failed: {reason}') from error
+    def refuse_on_error(self, change: Callable[..., None]) -> Callable[..., None]:
+        """Returns ``change`` with any error turned into a TinyBevError, which is an answer."""
 
-    def _break_down(self) -> None:
-        # Not by the thread that works on inputs: its end is waited for.
+        def answer(*arguments: Any) -> None:
+            try:
+                change(*arguments)
+            except TinyBevError:
+                raise
+            except Exception as error:
+                self.get_logger().error(traceback.format_exc().strip())
+                self.handle_error(error)
+                reason = f'{type(error).__name__}: {error}'.partition('\n')[0]
+                raise TinyBevError(f'the change failed: {reason}') from error
+
+        return answer
+
+    def _deactivate_on_fault(self) -> None:
+        # Runs in the executor: the end of the thread that processes inputs is awaited.
         if self.fault and self.state == 'active':
             self.trigger_deactivate()
-        if self.breakdown.lost and not self.lost:
+        if self.fault_policy.device_lost and not self.device_lost:
             self.get_logger().fatal('ending, as only another process can use the device')
-            self._tell()
-            self.lost = True
+            self._publish_diagnostics()
+            self.device_lost = True
 
 
 def reject_invalid_transitions(node: LifecycleNode) -> None:
-    """Lets a request for a transition that its state does not have be answered with failure.
+    """Makes a node answer a transition that its state does not have with failure.
 
-    In rclpy, up to Kilted at least, it raises in the executor and so ends the node.
+    In rclpy, up to Kilted at least, such a request raises in the executor and so ends the node.
     """
     service = getattr(node, '_service_change_state', None)
-    if service is None:  # without a communication interface
+    if service is None:  # a node without a communication interface
         return
     change = service.callback
 

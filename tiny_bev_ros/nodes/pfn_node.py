@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Point clouds in, pseudo-images and pillars out."""
+"""Node from point clouds to pseudo-images and pillars."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from tiny_bev_ros.inference.loaded_models import LoadedModels
+from tiny_bev_ros.inference.model_runner import ModelRunner
 from tiny_bev_ros.nodes import model_factory
 from tiny_bev_ros.nodes.bev_node import BevNode
-from tiny_bev_ros.nodes.cloud_subscription import CloudSubscription, LabelledCloud, pillars_of
+from tiny_bev_ros.nodes.output_publisher import OutputPublisher
 from tiny_bev_ros.nodes.publishers import PillarPublisher
+from tiny_bev_ros.nodes.subscriptions import CloudSubscription, LabelledCloud, run_pillars
 
 
 class PfnNode(BevNode):
@@ -19,27 +21,28 @@ class PfnNode(BevNode):
         super().__init__('pfn_node', **node_options)
 
     def load(self, values: dict[str, Any]) -> LoadedModels:
-        """The pillar feature net."""
-        model_factory.make_cloud_options(values)  # is wrong now rather than with the first cloud
+        """Loads the pillar feature net."""
+        # Wrong options are refused now rather than with the first cloud.
+        model_factory.make_cloud_options(values)
         return model_factory.load_models(values, self.get_logger(), pfn=True)
 
-    def make_outputs(self, values: dict[str, Any], networks: Any) -> list[Any]:
-        """Pseudo-images and pillars."""
+    def make_outputs(self, values: dict[str, Any], networks: ModelRunner) -> list[OutputPublisher]:
+        """Makes the publisher of pillars."""
         self._grid = model_factory.make_grid(values)
         self._output = PillarPublisher(self, values, self._grid)
         return [self._output]
 
     def make_inputs(self, values: dict[str, Any]) -> list[Any]:
-        """Clouds."""
-        return [CloudSubscription(self, self._grid, self.work)]
+        """Subscribes to clouds."""
+        return [CloudSubscription(self, self._grid, self.process)]
 
     def map_shape(self) -> tuple[int, int]:
-        """That of the grid."""
+        """Returns (H,W) of the grid."""
         return model_factory.make_grid(self.values).shape
 
-    def work(self, cloud: LabelledCloud) -> None:
+    def process(self, cloud: LabelledCloud) -> None:
         """Publishes the pillars of one cloud."""
-        self.begin(cloud.labels.stamp or (0, 0))
-        pillars = pillars_of(self, cloud, self._grid)
+        self.start_frame(cloud.labels.stamp)
+        pillars = run_pillars(self, cloud, self._grid)
         with self.publishing():
-            self._output.publish(pillars, cloud.labels)
+            self._output.publish(pillars, cloud.labels, self.subscribers.topics)

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the nodes publish: pillars, features, and a picture of them for rqt_image_view."""
+"""Publishers of pillars, features, and an image of features for rqt_image_view."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -22,94 +21,72 @@ from tiny_bev_ros.messages.image import encode_image
 from tiny_bev_ros.messages.pillar_tensor import check_canvas
 from tiny_bev_ros.messages.tensor import TensorLabels
 from tiny_bev_ros.nodes import model_factory
-from tiny_bev_ros.runtime.tensor_publisher import TensorPublisher
+from tiny_bev_ros.nodes.output_publisher import ENCODING, ApplyCallback, OutputPublisher
 
 CHANNEL = 'bev_image.channel'
-ENCODING = 'output_encoding'
-# What a change does when it is made.
-ApplyCallback = Callable[[], None]
 
 
-class Output:
-    """Something that a node publishes; has `wanted`, `prepare` and `destroy` too."""
-
-    def withdraw(self) -> None:
-        """Takes back what would be shown for ever; most outputs show nothing of that kind."""
-
-
-class TensorTopicPublisher(Output):
+class TensorTopicPublisher(OutputPublisher):
     """One topic with a labelled tensor.
 
     Args:
-        node: which publishes.
-        values: the node's parameters.
+        node: node that publishes.
+        values: parameters of the node.
         topic: relative name.
     """
 
     def __init__(self, node: Node, values: dict[str, Any], topic: str) -> None:
-        self._tensor = TensorPublisher(node, topic, values[ENCODING], values['output_depth'])
+        super().__init__(node)
+        self._topic = topic
+        self._tensor = self._add_tensor(topic, values)
 
-    @property
-    def wanted(self) -> bool:
-        """Whether anybody subscribes."""
-        return self._tensor.wanted
-
-    def publish(self, tensor: torch.Tensor, labels: TensorLabels) -> None:
-        """Publishes (B,C,H,W), if anybody subscribes."""
-        if self._tensor.wanted:
+    def publish(self, tensor: torch.Tensor, labels: TensorLabels, topics: frozenset[str]) -> None:
+        """Publishes a tensor (B,C,H,W) if ``topics``, those with subscribers, name the topic."""
+        if self._topic in topics:
             self._tensor.publish(tensor, labels)
 
     def prepare(self, values: dict[str, Any], names: set[str]) -> list[ApplyCallback]:
-        """What is to be done for these parameters to hold."""
+        """Returns the callback that changes the encoding, if that is set."""
         if ENCODING not in names:
             return []
         return [lambda: self._tensor.change_encoding(values[ENCODING])]
 
-    def destroy(self) -> None:
-        """Ends the publisher."""
-        self._tensor.destroy()
 
+class PillarPublisher(OutputPublisher):
+    """`pseudo_image` and `pillars`: the same pillars in a dense and in a sparse message.
 
-class PillarPublisher(Output):
-    """`pseudo_image` and `pillars`, the same thing dense and sparse, each for those who listen.
-
-    There are no `pillars` where output_encoding cannot count the cells of the grid.
+    Nothing is published on `pillars` where output_encoding cannot count the cells of the grid.
 
     Args:
-        node: which publishes.
-        values: the node's parameters.
-        grid: of the pillars.
+        node: node that publishes.
+        values: parameters of the node.
+        grid: grid of the pillars.
     """
 
     def __init__(self, node: Node, values: dict[str, Any], grid: BevGrid) -> None:
-        self._node, self._grid = node, grid
-        encoding, depth = values[ENCODING], values['output_depth']
-        self._dense = TensorPublisher(node, 'pseudo_image', encoding, depth)
-        self._sparse = TensorPublisher(node, 'pillars', encoding, depth)
-        self._why_no_pillars = self._check(encoding)
+        super().__init__(node)
+        self._shape = grid.shape
+        self._dense = self._add_tensor('pseudo_image', values)
+        self._sparse = self._add_tensor('pillars', values)
+        self._check_pillars(values[ENCODING])
 
-    @property
-    def wanted(self) -> bool:
-        """Whether anybody subscribes to either."""
-        return self._dense.wanted or (self._sparse.wanted and not self._why_no_pillars)
-
-    def publish(self, pillars: tuple[torch.Tensor, torch.Tensor], labels: TensorLabels) -> None:
-        """Publishes features (P,C) and cells (P,2)."""
-        if self._sparse.wanted and not self._why_no_pillars:
-            self._sparse.publish_pillars(*pillars, self._grid.shape, labels)
-        if self._dense.wanted:
-            self._dense.publish(scatter_pillars(pillars, self._grid.shape), labels)
+    def publish(
+        self,
+        pillars: tuple[torch.Tensor, torch.Tensor],
+        labels: TensorLabels,
+        topics: frozenset[str],
+    ) -> None:
+        """Publishes features (P,C) and cells (P,2) on ``topics``, those with subscribers."""
+        if 'pillars' in topics:
+            self._sparse.publish_pillars(*pillars, self._shape, labels)
+        if 'pseudo_image' in topics:
+            self._dense.publish(scatter_pillars(pillars, self._shape), labels)
 
     def prepare(self, values: dict[str, Any], names: set[str]) -> list[ApplyCallback]:
-        """What is to be done for these parameters to hold."""
+        """Returns the callback that changes the encoding, if that is set."""
         if ENCODING not in names:
             return []
         return [lambda: self._change_encoding(values[ENCODING])]
-
-    def destroy(self) -> None:
-        """Ends the publishers."""
-        self._dense.destroy()
-        self._sparse.destroy()
 
     def _change_encoding(self, encoding: str) -> None:
         before = self._dense.encoding
@@ -119,111 +96,97 @@ class PillarPublisher(Output):
         except TinyBevError:
             self._dense.change_encoding(before)
             raise
-        self._why_no_pillars = self._check(encoding)
+        self._check_pillars(encoding)
 
-    def _check(self, encoding: str) -> str:
+    def _check_pillars(self, encoding: str) -> None:
+        self._unavailable.clear()
         try:
-            check_canvas(self._grid.shape, encoding)
+            check_canvas(self._shape, encoding)
         except TinyBevError as error:
-            self._node.get_logger().warning(f'nothing is published on pillars: {error}')
-            return str(error)
-        return ''
+            self._node.get_logger().warning(f'pillars: nothing is published, as {error}')
+            self._unavailable.add('pillars')
 
 
-class FeaturePublisher(Output):
-    """`bev_features` and `bev_image`, each for those who look, of the region that they need.
+class FeaturePublisher(OutputPublisher):
+    """`bev_features` and `bev_image`, both of the region that the parameters name.
 
     Args:
-        node: which publishes.
-        values: the node's parameters.
-        channels: of the features.
-        grid: of the features, if it is known beforehand.
+        node: node that publishes.
+        values: parameters of the node.
+        channels: number of feature channels.
+        grid: grid of the features; None if it is unknown in advance.
 
     Raises:
-        TinyBevError: bev_image.channel is none of them, a range of the region is inverted, or
-            none of the grid is in it.
+        TinyBevError: bev_image.channel is no channel of the features, a range of the region is
+            inverted, or no cell of the grid lies in it.
     """
 
     def __init__(
         self, node: Node, values: dict[str, Any], channels: int, grid: BevGrid | None = None
     ) -> None:
-        self._node, self._channels, self._grid = node, channels, grid
+        super().__init__(node)
+        self._channels, self._grid = channels, grid
         self._region = model_factory.make_region(values, grid)
         self._channel = self._checked_channel(values)
-        self._tensor = TensorPublisher(
-            node, 'bev_features', values[ENCODING], values['output_depth']
-        )
-        self._picture = node.create_publisher(Image, 'bev_image', QoSProfile(depth=1))
+        self._tensor = self._add_tensor('bev_features', values)
+        self._add('bev_image', node.create_publisher(Image, 'bev_image', QoSProfile(depth=1)))
 
-    @property
-    def wanted(self) -> bool:
-        """Whether anybody subscribes to either."""
-        return self._tensor.wanted or self.picture_wanted
-
-    @property
-    def picture_wanted(self) -> bool:
-        """Whether anybody subscribes to the picture."""
-        return self._picture.get_subscription_count() > 0
-
-    def publish(self, features: torch.Tensor, labels: TensorLabels) -> None:
-        """Publishes features (B,C,H,W)."""
-        if self._tensor.wanted:
+    def publish(
+        self, features: torch.Tensor, labels: TensorLabels, topics: frozenset[str]
+    ) -> None:
+        """Publishes features (B,C,H,W) if ``topics``, those with subscribers, name them."""
+        if 'bev_features' in topics:
             self._tensor.publish(*self._region.crop(features, labels))
 
-    def publish_picture(
+    def publish_image(
         self,
         features: torch.Tensor,
         labels: TensorLabels,
-        seen: HeadOutputs | None = None,
-        places: np.ndarray | None = None,
+        topics: frozenset[str],
+        outputs: HeadOutputs | None = None,
+        positions: np.ndarray | None = None,
     ) -> None:
-        """Publishes a picture of the first of features (B,C,H,W).
+        """Publishes an image of the features if ``topics``, those with subscribers, name it.
 
-        Into it is drawn what the heads see, and (N,2) x and y of places with points.
+        Args:
+            features: BEV features (B,C,H,W), of which the first frame is shown.
+            labels: labels of the features.
+            topics: topics that have subscribers.
+            outputs: outputs of the heads to draw; None to draw none.
+            positions: (N,2) x and y of cells with points, m; None to draw none.
         """
-        if not self.picture_wanted:
+        if 'bev_image' not in topics:
             return
-        shown, labels_shown = self._region.crop(features, labels)
-        picture = render_bev_image(shown[0].cpu().numpy(), self._channel)
-        y_axis, x_axis = labels_shown.y_axis, labels_shown.x_axis
-        if seen is not None and y_axis and x_axis:
+        cropped, cropped_labels = self._region.crop(features, labels)
+        image = render_bev_image(cropped[0].cpu().numpy(), self._channel)
+        y_axis, x_axis = cropped_labels.y_axis, cropped_labels.x_axis
+        if outputs is not None and y_axis and x_axis:
             drivable = None
-            if seen.drivable is not None:
-                area, _ = self._region.crop(seen.drivable[None, None], labels)
+            if outputs.drivable is not None:
+                area, _ = self._region.crop(outputs.drivable[None, None], labels)
                 drivable = area[0, 0].numpy()
-            picture = draw_overlay(
-                picture,
-                y_axis,
-                x_axis,
-                points=places,
-                drivable=drivable,
-                detections=seen.detections,
-            )
+            image = draw_overlay(
+                image, y_axis, x_axis, points=positions, drivable=drivable,
+                detections=outputs.detections,
+            )  # fmt: skip
         stamp, frame_id = labels.stamp or (0, 0), labels.frame_id or ''
-        self._picture.publish(encode_image(picture, stamp, frame_id))
+        self.publishers['bev_image'].publish(encode_image(image, stamp, frame_id))
 
     def prepare(self, values: dict[str, Any], names: set[str]) -> list[ApplyCallback]:
-        """What is to be done for these parameters to hold.
+        """Returns the callback that changes encoding, region and channel of the image.
 
         Raises:
-            TinyBevError: as at first.
+            TinyBevError: see the class.
         """
-        region, channel = (
-            model_factory.make_region(values, self._grid),
-            self._checked_channel(values),
-        )
+        region = model_factory.make_region(values, self._grid)
+        channel = self._checked_channel(values)
 
-        def adopt() -> None:
+        def apply() -> None:
             if ENCODING in names:
                 self._tensor.change_encoding(values[ENCODING])
             self._region, self._channel = region, channel
 
-        return [adopt]
-
-    def destroy(self) -> None:
-        """Ends the publishers."""
-        self._tensor.destroy()
-        self._node.destroy_publisher(self._picture)
+        return [apply]
 
     def _checked_channel(self, values: dict[str, Any]) -> int:
         channel: int = values[CHANNEL]

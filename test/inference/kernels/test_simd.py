@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from optional_packages import require_packages
+
+require_packages('numba')
+
 import operator
 from collections.abc import Callable
 from typing import Any

@@ -3,6 +3,11 @@
 
 from __future__ import annotations
 
+from optional_packages import require_packages
+
+require_packages('safetensors')
+
+
 import pytest
 import torch
 from checkpoints import below, make_backbone, make_pfn, refusal, same, save

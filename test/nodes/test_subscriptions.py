@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Clouds that are not what they seem: what a node says, and makes, of them."""
+"""Clouds with wrong metadata or lost points: warnings of a node, and its maps."""
 
 from __future__ import annotations
 
 import array
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 import rclpy
 import torch
+from node_bench import process, status_of
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import PointCloud2, PointField
 
@@ -22,7 +22,7 @@ FAR = (10000.0, -20000.0)
 
 
 class Log:
-    """Keeps what a node warns of."""
+    """Logger that keeps warnings and errors."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -34,7 +34,7 @@ class Log:
 
 
 class Station:
-    """A node that is active, without an executor: clouds are given to it by hand."""
+    """Active node without an executor, which processes clouds in the test's thread."""
 
     def __init__(self, node: PfnNode) -> None:
         self.node, self.log = node, Log()
@@ -45,17 +45,16 @@ class Station:
         node._output.publish = self._keep  # type: ignore[method-assign]
 
     def give(self, message: PointCloud2) -> None:
-        """Works on a cloud."""
-        self.node.stats.count_received()
-        self.node._inputs[0]._process((message, time.monotonic_ns()))
+        """Lets the node process a cloud."""
+        process(self.node, message)
 
     def status(self) -> tuple[int, str, dict[str, str]]:
-        """Level, message and values of the diagnostics."""
-        status = self.node.telemetry.status()
+        """Returns level, message and values of the diagnostics."""
+        status = status_of(self.node)
         values = {each.key: each.value for each in status.values}
         return status.level[0], status.message, values
 
-    def _keep(self, pillars: Any, labels: Any) -> None:
+    def _keep(self, pillars: Any, labels: Any, topics: Any) -> None:
         self.results.append(pillars)
         self.labels = labels
 
@@ -133,7 +132,7 @@ def test_a_cloud_off_the_grid_is_a_warning_each_time_that_it_begins(station):
     assert values['points_in_grid_fraction'] == '1.0000'
 
 
-def test_what_is_not_true_of_a_cloud_is_said_and_its_map_is_right(station):
+def test_wrong_metadata_of_a_cloud_is_logged_and_its_map_is_right(station):
     made = station()
     points = random_points()
     made.give(encode_cloud(points, (1, 0), 'lidar'))
@@ -155,7 +154,7 @@ def test_what_is_not_true_of_a_cloud_is_said_and_its_map_is_right(station):
     assert made.node.stats.points.dropped == 0
 
 
-def test_a_loss_of_all_points_is_told_although_some_were_lost_before(station):
+def test_a_loss_of_all_points_is_logged_although_some_were_lost_before(station):
     made = station()
     points = random_points()
     points[3, 0] = np.nan

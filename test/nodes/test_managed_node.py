@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A node that is broken: it says so, is unconfigured, and where that is of no use it ends."""
+"""Faults of a node: it reports them, is unconfigured, and ends where the device is lost."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import rclpy
 import torch
+from node_bench import SMALL, status_of
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter as RosParameter
@@ -27,6 +28,8 @@ from tiny_bev_ros.inference.model_builder import ModelBuilder
 from tiny_bev_ros.inference.pillar_runner import PillarRunner
 from tiny_bev_ros.messages.point_cloud import encode_cloud
 from tiny_bev_ros.nodes.bev_node import BevNode
+from tiny_bev_ros.nodes.diagnostics import NodeReport
+from tiny_bev_ros.nodes.output_publisher import Subscribers
 from tiny_bev_ros.nodes.pipeline_node import PipelineNode
 
 ASSERT = (
@@ -34,25 +37,20 @@ ASSERT = (
     'CUDA kernel errors might be asynchronously reported at some other API call'
 )
 NO_IMAGE = 'CUDA error: no kernel image is available for execution on the device'
-# As PyTorch raises them, of today and before it had a type for them.
+# Error type of PyTorch: its own, or RuntimeError in releases before that.
 ACCELERATOR = getattr(torch, 'AcceleratorError', RuntimeError)
-SMALL = {
-    'grid.x_range': [0.0, 16.0],
-    'grid.y_range': [-8.0, 8.0],
-    'grid.z_range': [-3.0, 1.0],
-    'grid.resolution': 0.5,
-    'device': 'cpu',
-    'backbone.sparsity': 'never',
-}
+VALUES = SMALL | {'backbone.sparsity': 'never'}
+# Topics that are taken to have subscribers.
+TOPICS = frozenset({'bev_features', 'bev_image', 'detection_boxes'})
 
 
 class Made:
-    """A pipeline node in this process, whose clouds are handed to it without middleware."""
+    """Pipeline node in this process, whose clouds are handed to it without middleware."""
 
     def __init__(self) -> None:
         self.context = rclpy.Context()
         self.context.init(domain_id=103)
-        overrides = [RosParameter(name, value=value) for name, value in SMALL.items()]
+        overrides = [RosParameter(name, value=value) for name, value in VALUES.items()]
         self.node = PipelineNode(
             context=self.context,
             namespace=f'/breakdown_{os.getpid()}',
@@ -60,15 +58,15 @@ class Made:
         )
         self.executor = SingleThreadedExecutor(context=self.context)
         self.executor.add_node(self.node)
-        self.told: list[tuple[bytes, str]] = []
-        tell = self.node.telemetry.tell
+        self.reported: list[tuple[bytes, str]] = []
+        publish = self.node.diagnostics.publish
 
-        def listen() -> None:
-            status = self.node.telemetry.status()
-            self.told.append((status.level, status.message))
-            tell()
+        def record(report: NodeReport) -> None:
+            status = self.node.diagnostics.status(report)
+            self.reported.append((status.level, status.message))
+            publish(report)
 
-        self.node.telemetry.tell = listen
+        self.node.diagnostics.publish = record
 
     def cloud(self) -> None:
         """Is worked on when this returns."""
@@ -96,9 +94,7 @@ def cloud_message() -> Any:
 
 @pytest.fixture
 def made(monkeypatch) -> Iterator[Made]:
-    monkeypatch.setattr(BevNode, 'wanted', True)
-    for output in ('FeaturePublisher', 'HeadPublisher'):
-        monkeypatch.setattr(f'tiny_bev_ros.nodes.pipeline_node.{output}.wanted', True)
+    monkeypatch.setattr(Subscribers, 'of', lambda _: Subscribers(TOPICS))
     made = Made()
     yield made
     made.close()
@@ -117,7 +113,7 @@ def failing(error: Exception) -> Callable[..., Any]:
         (PillarRunner, 'pillars'),
         (BackboneRunner, 'from_checked'),
         (HeadRunner, '__call__'),
-        (PipelineNode, '_places'),  # not within what is run on the networks
+        (PipelineNode, '_positions'),  # outside of all stages
     ],
 )
 @pytest.mark.parametrize('kind', [ACCELERATOR, RuntimeError])
@@ -134,23 +130,23 @@ def test_an_error_of_the_device_leads_through_error_processing_at_once(
         made.until(lambda: node.state == 'unconfigured')
     assert node.stats.dropped['failed'] == 1
     assert NO_IMAGE in node.fault
-    status = node.telemetry.status()
+    status = status_of(node)
     assert status.level == b'\x02'
     assert status.message == f'unconfigured: {kind.__name__}: {NO_IMAGE}'
-    assert not node.lost
+    assert not node.device_lost
     assert node.start()
     made.cloud()
     assert node.stats.published == 2
 
 
-def test_a_device_that_is_lost_ends_the_process_after_it_was_told(made: Made, monkeypatch):
+def test_a_device_that_is_lost_ends_the_process_after_a_report(made: Made, monkeypatch):
     node = made.node
     assert node.start()
     monkeypatch.setattr(BackboneRunner, 'from_checked', failing(ACCELERATOR(ASSERT)))
     made.cloud()
-    made.until(lambda: node.lost)
+    made.until(lambda: node.device_lost)
     assert node.state == 'unconfigured'
-    assert made.told[-1] == (
+    assert made.reported[-1] == (
         b'\x02',
         f'unconfigured: {ACCELERATOR.__name__}: CUDA error: device-side assert triggered '
         '(the device is lost to this process)',
@@ -167,7 +163,7 @@ def test_a_release_that_fails_as_well_ends_in_finalized(made: Made, monkeypatch,
             failing(RuntimeError('of another kind')),
         )
         made.cloud()
-        made.until(lambda: node.lost)
+        made.until(lambda: node.device_lost)
     assert node.state == 'finalized'
     assert 'device-side assert' in node.fault
     said = capfd.readouterr().err
@@ -181,8 +177,8 @@ def test_a_device_that_is_lost_in_a_transition(made: Made, monkeypatch, name: st
     with monkeypatch.context() as patch:
         patch.setattr(BevNode, name, failing(ACCELERATOR(ASSERT)))
         assert not node.start()
-    made.until(lambda: node.lost)
-    assert made.told[-1][0] == b'\x02'
+    made.until(lambda: node.device_lost)
+    assert made.reported[-1][0] == b'\x02'
     assert 'device-side assert' in node.fault
 
 
@@ -196,28 +192,28 @@ def test_a_device_that_is_lost_while_networks_are_made_anew(made: Made, monkeypa
     assert not answer.successful
     assert answer.reason.startswith('the change failed: ')
     assert '\n' not in answer.reason
-    made.until(lambda: node.lost)
+    made.until(lambda: node.device_lost)
     assert node.state == 'unconfigured'
 
 
-def test_a_device_that_is_lost_while_a_camera_is_looked_at(made: Made):
-    """What becomes of a camera stops no map: but it is noticed."""
+def test_a_device_that_is_lost_while_an_image_is_encoded(made: Made):
+    """Errors over a camera stop no map, but a lost device is a fault."""
     node = made.node
     assert node.start()
     with pytest.raises(RuntimeError, match='device-side'):
         node.run('encoder', failing(RuntimeError(ASSERT)))
-    made.until(lambda: node.lost)
+    made.until(lambda: node.device_lost)
 
 
-def test_work_that_fails_over_every_input_is_the_nodes_own_fault(made: Made, monkeypatch):
-    """A package that does not load, say; ten in a row, as one input may be an odd one."""
+def test_a_stage_that_fails_over_every_input_is_a_fault_of_the_node(made: Made, monkeypatch):
+    """For example a package that does not load; one input alone may be an odd one."""
     node = made.node
     assert node.start()
     with monkeypatch.context() as patch:
         patch.setattr(BackboneRunner, 'from_checked', failing(ImportError('needs another NumPy')))
         for _ in range(9):
             made.cloud()
-    made.cloud()  # a good one: it is counted anew
+    made.cloud()  # a success ends the row of failures
     with monkeypatch.context() as patch:
         patch.setattr(BackboneRunner, 'from_checked', failing(ImportError('needs another NumPy')))
         for _ in range(9):
@@ -227,7 +223,7 @@ def test_work_that_fails_over_every_input_is_the_nodes_own_fault(made: Made, mon
         made.until(lambda: node.state == 'unconfigured')
     wanted = 'backbone failed 10 times in a row: ImportError: needs another NumPy'
     assert node.fault == wanted
-    assert not node.lost
+    assert not node.device_lost
     assert node.start()
 
 
@@ -249,7 +245,7 @@ def test_errors_after_which_nothing_works(text: str):
         assert device_is_lost(kind(text), None)
 
 
-def test_a_device_is_asked_where_the_error_does_not_say(monkeypatch):
+def test_a_device_is_probed_where_the_error_leaves_it_open(monkeypatch):
     error = RuntimeError(NO_IMAGE)
     cuda = torch.device('cuda', 0)
     made = []
@@ -267,7 +263,7 @@ def test_a_device_is_asked_where_the_error_does_not_say(monkeypatch):
     assert not device_is_lost(error, cuda)
 
 
-def test_other_errors_are_none_of_a_device():
+def test_other_errors_are_not_errors_of_the_device():
     for error in (RuntimeError('mat1 and mat2'), ValueError(ASSERT), TypeError('CUDA error: no')):
         assert not is_device_error(error)
     try:
@@ -295,7 +291,7 @@ sys.exit(main.run('pfn_node', 'PfnNode'))
 @pytest.mark.dds
 @pytest.mark.timeout(120)
 def test_the_executable_ends_with_an_exit_code_that_is_not_0(tmp_path: Path):
-    """So that what started it, launch with `respawn` say, starts another."""
+    """So that a supervisor, for example launch with `respawn`, starts another."""
     program = tmp_path / 'program.py'
     program.write_text(PROGRAM.format(text=ASSERT))
     done = subprocess.run(
@@ -311,11 +307,11 @@ def test_the_executable_ends_with_an_exit_code_that_is_not_0(tmp_path: Path):
     assert 'device-side assert triggered' in done.stderr
 
 
-def test_an_error_in_configuring_that_is_of_another_kind_does_not_end_it(made: Made, monkeypatch):
+def test_another_error_in_configuring_does_not_end_the_process(made: Made, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(BevNode, '_configure', failing(ZeroDivisionError('a bug')))
         assert made.node.trigger_configure() == TransitionCallbackReturn.ERROR
     for _ in range(5):
         made.executor.spin_once(timeout_sec=0.01)
-    assert not made.node.lost
+    assert not made.node.device_lost
     assert made.node.start()

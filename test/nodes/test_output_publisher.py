@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Publishers of outputs: the middleware is asked for subscribers once for each input."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import rclpy
+from node_bench import SMALL, process
+from rclpy.exceptions import InvalidHandle
+from rclpy.parameter import Parameter as RosParameter
+
+from tiny_bev_ros.messages.point_cloud import encode_cloud
+from tiny_bev_ros.nodes.head_publishers import HeadPublishers, head_publisher_names
+from tiny_bev_ros.nodes.output_publisher import OutputPublisher, Subscribers
+from tiny_bev_ros.nodes.parameters import ALL
+from tiny_bev_ros.nodes.pipeline_node import PipelineNode
+
+
+class Asked(OutputPublisher):
+    """Publisher whose topics are taken to have subscribers."""
+
+    def __init__(self, *topics: str) -> None:
+        self._topics = set(topics)
+
+    def subscribed(self) -> set[str]:
+        return self._topics
+
+
+class Ended(OutputPublisher):
+    def __init__(self) -> None:
+        """Makes no ROS publisher."""
+
+    def subscribed(self) -> set[str]:
+        raise InvalidHandle('destroyed')
+
+
+def test_topics_of_times_are_kept_apart():
+    none, times = Asked(), Asked('~/debug/processing_time_ms')
+    assert not Subscribers.of([none])
+    assert Subscribers.of([none, times]).only_debug
+    both = Subscribers.of([times, Asked('bev_features')])
+    assert both and not both.only_debug
+    assert both.topics == {'bev_features'}
+    assert both.debug == {'~/debug/processing_time_ms'}
+
+
+def test_publishers_that_end_have_no_subscribers():
+    assert not Subscribers.of([Asked('bev_features'), Ended()])
+
+
+def test_every_head_has_a_publisher():
+    assert set(head_publisher_names()) == set(ALL['heads.names'].default)
+
+
+@pytest.fixture
+def node() -> Iterator[PipelineNode]:
+    context = rclpy.Context()
+    context.init(domain_id=105)
+    values = SMALL | {'backbone.sparsity': 'never'}
+    node = PipelineNode(
+        context=context,
+        namespace=f'/outputs_{os.getpid()}',
+        parameter_overrides=[RosParameter(name, value=each) for name, each in values.items()],
+    )
+    assert node.start()
+    yield node
+    node.destroy_node()
+    context.try_shutdown()
+
+
+def test_each_topic_is_asked_once_for_a_cloud(node: PipelineNode, monkeypatch):
+    asked: Counter[str] = Counter()
+    topics = {'bev_features', 'bev_image', 'detection_boxes', 'drivable_area', 'pseudo_image'}
+    sent: list[str] = []
+
+    def subscribed(output: OutputPublisher) -> set[str]:
+        asked.update(output.topics)
+        return set(output.topics) & topics
+
+    monkeypatch.setattr(OutputPublisher, 'subscribed', subscribed)
+    for output in node._outputs:
+        for topic, publisher in output.publishers.items():
+            monkeypatch.setattr(
+                publisher, 'publish', lambda _, topic=topic: sent.append(topic), raising=True
+            )
+    points = np.random.default_rng(0).uniform([0, -8, -3, 0], [16, 8, 1, 1], (50, 4))
+    cloud: Any = encode_cloud(points.astype(np.float32), (1, 0), 'lidar')
+    clouds = node._input._inputs[-1]
+    process(node, cloud, clouds)
+    assert set(asked.values()) == {1}
+    assert sorted(sent) == ['bev_image', 'detection_boxes', 'drivable_area']
+    # A subscriber that leaves counts from the next cloud on.
+    topics.clear()
+    process(node, cloud, clouds)
+    assert set(asked.values()) == {2}
+    assert len(sent) == 3
+
+
+def test_heads_that_a_node_does_not_run_have_no_topics(node: PipelineNode):
+    values = node.values | {'heads.names': ['drivable']}
+    publishers = HeadPublishers(node, values)
+    try:
+        assert publishers.topics == {'drivable_area'}
+    finally:
+        publishers.destroy()
