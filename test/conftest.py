@@ -60,6 +60,7 @@ _BY_PACKAGE = {
         'inference/kernels/test_simd.py',
         'bag/test_street_bag.py',
         'training/test_train.py',
+        'training/test_training_config.py',
         'inference/kernels/test_winograd.py',
     ],
 }
