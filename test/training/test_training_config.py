@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Configurations of training: those of the repository are read, wrong ones refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.training.training_config import read_config
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_shipped_configuration_is_read():
+    config = read_config(ROOT / 'config/training/street.yaml')
+    assert config.steps == 11000
+    # No network is trained on the sensors of the evaluation.
+    assert not {'vlp32', 'pandar64'} & set(config.lidars)
+
+
+@pytest.mark.parametrize(
+    ('text', 'error'),
+    [
+        ('stepz: 3', 'stepz is unknown; expected one of data, lidars'),
+        ('steps: many', "steps is 'many'; expected a whole number"),
+        ('steps: 0', 'steps is 0; expected 1 or more'),
+        (
+            'network: {backbone: huge}',
+            'network.backbone is .huge.; expected one of deep, deformable, fpn',
+        ),
+        ('network: {heads: [nose]}', 'network.heads is .nose.; expected one of detection'),
+        ('lidars: [eye]', 'lidars is .eye.; expected one of hdl64'),
+        ('lidars: hdl64', "lidars is 'hdl64'; expected a list"),
+        ('precision: float64', 'precision is .float64.; expected one of bfloat16'),
+        ('crop: {size: 52.1}', 'expected a whole number of cells'),
+        ('augmentation: 3', 'augmentation is 3; expected keys and values'),
+        ('[1, 2]', r'the configuration is \[1, 2\]; expected keys and values'),
+        ('steps: [', 'cannot be read'),
+        ('network: {camera: {}}', "data is 'sim'; expected sim_camera, as the network has"),
+        (
+            'network: {camera: {fusion: none}}',
+            'network.camera.fusion is .none.; expected one of projected, global',
+        ),
+        ('network: {camera: {stride: 4.5}}', r'network.camera.stride is 4.5; expected a whole'),
+    ],
+)
+def test_wrong_configurations_are_refused(tmp_path, text, error):
+    (tmp_path / 'train.yaml').write_text(text)
+    with pytest.raises(TinyBevError, match=error):
+        read_config(tmp_path / 'train.yaml')
+
+
+@pytest.mark.parametrize('encoding', ['utf-8-sig', 'utf-16'])
+def test_configurations_of_other_editors_are_read(tmp_path, encoding):
+    (tmp_path / 'train.yaml').write_bytes('steps: 7\r\n'.encode(encoding))
+    assert read_config(tmp_path / 'train.yaml').steps == 7
