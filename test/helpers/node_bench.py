@@ -179,6 +179,6 @@ def values_of(node: BevNode) -> dict[str, str]:
 def process(node: BevNode, message: Any, subscription: Any = None) -> None:
     """Lets a node process a message of a subscription, by default its only one, in this thread."""
     options = node.input_options()
-    options['stats'].receive()
+    options['stats'].count_received()
     options['wanted']()
-    (subscription or node._input)._work((message, time.monotonic_ns()))
+    (subscription or node._inputs[-1])._process((message, time.monotonic_ns()))

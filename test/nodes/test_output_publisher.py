@@ -91,7 +91,7 @@ def test_each_topic_is_asked_once_for_a_cloud(node: PipelineNode, monkeypatch):
             )
     points = np.random.default_rng(0).uniform([0, -8, -3, 0], [16, 8, 1, 1], (50, 4))
     cloud: Any = encode_cloud(points.astype(np.float32), (1, 0), 'lidar')
-    clouds = node._input._inputs[-1]
+    clouds = node._inputs[-1]
     process(node, cloud, clouds)
     assert set(asked.values()) == {1}
     assert sorted(sent) == ['bev_image', 'detection_boxes', 'drivable_area']
