@@ -3,7 +3,7 @@
 # make test   lint, types and every test, on a fresh machine too
 # make params writes config/params.yaml, its schema and docs/parameters.md from nodes/parameters.py
 # make bench  engine and transport beside their peers (THREADS="1 2" ONLY=engine|transport)
-# make faults tries faults on running nodes and writes the table of docs/reliability.md (20 min)
+# make faults tries faults on running nodes and writes the table of docs/operations.md (20 min)
 # make soak   a node under good and bad input for MINUTES=30, and whether anything grows
 # make clean  removes the build, and the virtual environment with it
 #
@@ -54,7 +54,7 @@ bench: build
 	@scripts/with_env.sh python -m benchmarks.run --threads $(THREADS) $(if $(ONLY),--only $(ONLY))
 
 faults: build
-	@scripts/with_env.sh python test/system/faults.py --document docs/reliability.md
+	@scripts/with_env.sh python test/system/faults.py --document docs/operations.md
 
 soak: build
 	@scripts/with_env.sh python test/system/soak.py --minutes $(MINUTES)
