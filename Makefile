@@ -1,10 +1,11 @@
-# make demo   plays a street through the nodes and draws what they see
-# make demo-fusion   the same with a camera: where a cell looks, and the fused map
+# make demo   plays a street through the nodes and draws detections and BEV features
+# make demo-fusion   likewise with a camera: attention of one cell, and the fused features
 # make test   lint, types and every test, on a fresh machine too
 # make params writes config/params.yaml, its schema and docs/parameters.md from nodes/parameters.py
-# make bench  engine and transport beside their peers (THREADS="1 2" ONLY=engine|transport)
-# make faults tries faults on running nodes and writes the table of docs/operations.md (20 min)
-# make soak   a node under good and bad input for MINUTES=30, and whether anything grows
+# make docs   builds the documentation in build/docs; warnings are errors
+# make bench  inference and transport beside their peers (THREADS="1 2" ONLY=engine|transport)
+# make faults injects faults into running nodes and writes the table of docs/operations.md (20 min)
+# make soak   a node under good and bad input for MINUTES=30; fails if memory grows
 # make clean  removes the build, and the virtual environment with it
 #
 # PYTHON=python3.10   another interpreter (3.10 to 3.14)
@@ -12,7 +13,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo demo-fusion test params bench faults soak clean
+.PHONY: help setup build demo demo-fusion test params docs bench faults soak clean
 
 PYTHON ?= python3
 BAG ?=
@@ -24,7 +25,7 @@ ONLY ?=
 MINUTES ?= 30
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | sed -n '1,11p'
+	@sed -n 's/^# \{0,1\}//p' Makefile | sed -n '1,12p'
 
 setup:
 	@scripts/setup.sh "$(PYTHON)"
@@ -48,6 +49,16 @@ test: build
 
 params: setup
 	@scripts/with_env.sh python -m tiny_bev_ros.nodes.generate_parameter_files
+
+# An environment of its own, without PyTorch and ROS: see requirements/docs.txt.
+build/docs-env/bin/sphinx-build: requirements/docs.txt
+	@rm -rf build/docs-env && $(PYTHON) -m venv build/docs-env
+	@build/docs-env/bin/python -m pip install --disable-pip-version-check -q -r requirements/docs.txt
+	@touch $@
+
+docs: build/docs-env/bin/sphinx-build
+	@build/docs-env/bin/sphinx-build -W --keep-going -n -q -E -b html docs build/docs
+	@echo "written: build/docs/index.html"
 
 bench: build
 	@.venv/bin/python -m pip install --disable-pip-version-check -q -r requirements/bench.txt -c requirements/constraints.txt

@@ -539,7 +539,7 @@ def show(topic):
     def callback(msg):
         array, info = read(msg)
         if topic == 'pillars':
-            array = lay_out(array, info)
+            array = scatter(array, info)
         print(json.dumps([topic, str(array.dtype), array.shape,
                           float(abs(array.astype(float)).sum()),
                           info['width']['origin'], info['width']['step']]), flush=True)

@@ -122,7 +122,7 @@ def flat(values, prefix=''):
 
 
 def test_a_camera_adds_to_a_lidar_and_may_be_unplugged():
-    """Accuracy on frames outside the training; docs/fusion.md has it for 300 frames."""
+    """Accuracy on frames outside the training; docs/cameras.md has it for 300 frames."""
     model = ModeDetector('fused').eval()
     model.network.load_state_dict(load_file(weights_file(MARKED)))
     fused, unplugged = ClassAP(), ClassAP()
