@@ -21,7 +21,7 @@ author = 'tiny_bev_ros maintainers'
 release = version = tiny_bev_ros.__version__
 copyright = f'{author}, Apache-2.0'
 
-# Those that rosdoc2 allows.
+# Extensions that rosdoc2 allows.
 extensions = [
     'myst_parser',
     'sphinx.ext.autodoc',
