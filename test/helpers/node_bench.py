@@ -177,7 +177,7 @@ def values_of(node: BevNode) -> dict[str, str]:
 
 
 def process(node: BevNode, message: Any, subscription: Any = None) -> None:
-    """Lets a node process a message of a subscription, by default its only one, in this thread."""
+    """Lets a node process a message of an input, by default its last, in this thread."""
     options = node.input_options()
     options['stats'].count_received()
     options['wanted']()

@@ -280,6 +280,6 @@ def test_a_coarser_map():
 def test_grid_of_labels():
     labels = TensorLabels(y_axis=Axis(-3.0, 0.5), x_axis=Axis(1.0, 0.5))
     grid = grid_from_labels(labels, (12, 8))
-    assert (grid.x_range, grid.y_range, grid.cell) == ((1.0, 5.0), (-3.0, 3.0), 0.5)
+    assert (grid.x_range, grid.y_range, grid.resolution) == ((1.0, 5.0), (-3.0, 3.0), 0.5)
     with pytest.raises(TinyBevError, match='square'):
         grid_from_labels(TensorLabels(y_axis=Axis(0, 1), x_axis=Axis(0, 2)), (1, 1))

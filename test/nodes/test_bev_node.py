@@ -504,6 +504,23 @@ def test_a_silent_input_is_an_error(bench):
     assert status.message.startswith('no input for 0.')
 
 
+def test_all_inputs_end_in_order_even_where_one_fails():
+    ended: list[str] = []
+
+    def end(name: str) -> None:
+        ended.append(name)
+        if name == 'b':
+            raise TinyBevError('b hangs')
+
+    node = MagicMock()
+    node._inputs = [Mock(destroy=partial(end, name)) for name in 'abc']
+    node._outputs = [Mock(withdraw=partial(end, 'output'))]
+    with pytest.raises(TinyBevError, match='b hangs'):
+        BevNode._deactivate(node)
+    assert ended == [*'abc', 'output']
+    assert node._inputs == []
+
+
 def open_files() -> int:
     return len(list(Path('/proc/self/fd').iterdir()))
 
@@ -542,20 +559,3 @@ def test_many_lifecycles_leak_nothing(bench, node_class):
     # Tensors are counted exactly, while memory grows and shrinks by itself.
     assert tensors_and_networks() == before[3]
     assert memory < before[0] * 1.02 + 2, (before[0], memory)
-
-
-def test_all_inputs_end_in_order_even_where_one_fails():
-    ended: list[str] = []
-
-    def end(name: str) -> None:
-        ended.append(name)
-        if name == 'b':
-            raise TinyBevError('b hangs')
-
-    node = MagicMock()
-    node._inputs = [Mock(destroy=partial(end, name)) for name in 'abc']
-    node._outputs = [Mock(withdraw=partial(end, 'output'))]
-    with pytest.raises(TinyBevError, match='b hangs'):
-        BevNode._deactivate(node)
-    assert ended == [*'abc', 'output']
-    assert node._inputs == []

@@ -22,7 +22,7 @@ SMALL = {
     'grid.y_range': '[-8.0, 8.0]',
     'grid.resolution': '0.5',
     'device': 'cpu',
-    # Parameters of cameras are checked only with a camera.
+    # Parameters of cameras are read only for a node with cameras.
     'cameras': '[front]',
     'extrinsics.front': '[0.0, 0.0, 0.0, -0.5, 0.5, -0.5, 0.5]',
 }

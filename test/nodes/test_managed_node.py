@@ -69,9 +69,9 @@ class Made:
         self.node.diagnostics.publish = record
 
     def cloud(self) -> None:
-        """Is worked on when this returns."""
+        """Lets the node process one cloud to its end."""
         stats = self.node.stats
-        (_, clouds) = self.node._inputs
+        clouds = self.node._inputs[-1]
         clouds._receive(cloud_message())
         self.until(lambda: stats.pending == 0)
 

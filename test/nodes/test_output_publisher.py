@@ -91,13 +91,12 @@ def test_each_topic_is_asked_once_for_a_cloud(node: PipelineNode, monkeypatch):
             )
     points = np.random.default_rng(0).uniform([0, -8, -3, 0], [16, 8, 1, 1], (50, 4))
     cloud: Any = encode_cloud(points.astype(np.float32), (1, 0), 'lidar')
-    clouds = node._inputs[-1]
-    process(node, cloud, clouds)
+    process(node, cloud)
     assert set(asked.values()) == {1}
     assert sorted(sent) == ['bev_image', 'detection_boxes', 'drivable_area']
     # A subscriber that leaves counts from the next cloud on.
     topics.clear()
-    process(node, cloud, clouds)
+    process(node, cloud)
     assert set(asked.values()) == {2}
     assert len(sent) == 3
 

@@ -194,7 +194,7 @@ def test_two_cameras_of_which_one_is_unplugged_and_comes_back(graph: RosGraph):
     diagnostics = graph.collect(DiagnosticArray, '/diagnostics')
     graph.spin_until(lambda: diagnostics)
     pairs = {pair.key: pair.value for pair in diagnostics[-1].status[0].values}
-    assert pairs['camera left'] == 'received 2, used 2, dropped 0; missing in 3 frames'
+    assert pairs['camera_left'] == 'received 2, used 2, dropped 0; missing in 3 frames'
 
     rig._cameras['left'] = graph.publisher(Float32MultiArray, 'left/camera_features')
     rig.see('left', 1500, 4)

@@ -90,7 +90,7 @@ class BevNode(ManagedNode):
         raise NotImplementedError
 
     def make_inputs(self, values: dict[str, Any]) -> list[Any]:
-        """Makes the subscription, an object with `sources` and `destroy`."""
+        """Makes the inputs, with `sources` and `destroy`; they end in this order."""
         raise NotImplementedError
 
     def map_shape(self) -> tuple[int, int] | None:
@@ -153,13 +153,13 @@ class BevNode(ManagedNode):
         return self._times.stage(stage)
 
     def start_frame(self, stamp: Stamp | None) -> None:
-        """Records the stamp of an input; raises StaleInputError if the input is not fresh."""
+        """Records the stamp of an input; raises StaleInputError if it is not fresh."""
         self._stamp = stamp or (0, 0)
         self.staleness.check_input(self._stamp)
 
     @contextmanager
     def publishing(self) -> Iterator[None]:
-        """Context manager: times publishing; raises StaleInputError if the input is not fresh."""
+        """Context manager: times publishing; raises StaleInputError if it is not fresh."""
         self.staleness.check(self._stamp)
         with self._times.stage('publish'):
             yield

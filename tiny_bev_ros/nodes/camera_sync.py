@@ -168,7 +168,7 @@ class CameraSync:
         except TinyBevError as error:
             raise _UnusedError('no_extrinsics', str(error)) from None
         try:
-            return self._encode(decoded, replace(decoded.camera, from_points=extrinsics))
+            return self._encode(decoded, replace(decoded.camera, extrinsics=extrinsics))
         except NotEnoughMemoryError as error:
             raise _UnusedError('failed', str(error)) from None
         except TinyBevError as error:

@@ -239,13 +239,11 @@ class HeadPublishers(OutputPublisher):
 
 
 def _boxes(frame: HeadFrame) -> Any:
-    assert frame.outputs.detections is not None
-    return encode_detection_boxes(frame.outputs.detections, frame.labels)
+    return encode_detection_boxes(frame.outputs['detection'], frame.labels)
 
 
 def _markers(frame: HeadFrame) -> Any:
-    assert frame.outputs.detections is not None
-    return encode_markers(frame.outputs.detections, frame.labels, frame.lifetime_s)
+    return encode_markers(frame.outputs['detection'], frame.labels, frame.lifetime_s)
 
 
 def _no_markers(frame: HeadFrame) -> Any:
@@ -253,17 +251,14 @@ def _no_markers(frame: HeadFrame) -> Any:
 
 
 def _detections(frame: HeadFrame) -> Any:
-    assert frame.outputs.detections is not None
-    return encode_detections(frame.outputs.detections, frame.labels)
+    return encode_detections(frame.outputs['detection'], frame.labels)
 
 
 def _area(frame: HeadFrame, known: np.ndarray | None = None) -> Any:
-    assert frame.outputs.drivable is not None
-    drivable = frame.outputs.drivable.numpy()
+    drivable = frame.outputs['drivable'].numpy()
     known = frame.known if known is None else known
     return encode_drivable(drivable, frame.labels, frame.height, known)
 
 
 def _no_area(frame: HeadFrame) -> Any:
-    assert frame.outputs.drivable is not None
-    return _area(frame, np.zeros(tuple(frame.outputs.drivable.shape), bool))
+    return _area(frame, np.zeros(tuple(frame.outputs['drivable'].shape), bool))

@@ -52,9 +52,8 @@ class HeadsNode(BevNode):
         grid = grid_from_labels(features.labels, (tensor.shape[2], tensor.shape[3]))
         scores = self._output.min_scores
         outputs = self.run('heads', ModelRunner.detect, tensor, grid, scores)
-        height = (
-            None if outputs.detections is None else box_bottom_height(outputs.detections.boxes)
-        )
+        found = outputs.detections
+        height = None if found is None else box_bottom_height(found.boxes)
         with self.publishing():
             topics = self.subscribers.topics
             self._output.publish(outputs, features.labels, topics, height=height)

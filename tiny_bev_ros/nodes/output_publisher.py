@@ -44,11 +44,13 @@ class OutputPublisher:
 
     def subscribed(self) -> set[str]:
         """Asks the middleware which of the topics have a subscriber, and can be published."""
-        topics = {
-            topic for topic, each in self.publishers.items() if each.get_subscription_count()
+        tensors = {topic: tensor.publisher for topic, tensor in self._tensors.items()}
+        publishers = {**self.publishers, **tensors}
+        return {
+            topic
+            for topic, publisher in publishers.items()
+            if topic not in self._unavailable and publisher.get_subscription_count()
         }
-        topics |= {topic for topic, each in self._tensors.items() if each.wanted}
-        return topics - self._unavailable
 
     def prepare(self, values: dict[str, Any], names: set[str]) -> list[ApplyCallback]:
         """Returns the callbacks that put new parameters into force, in order.

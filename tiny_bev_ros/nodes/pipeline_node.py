@@ -140,11 +140,11 @@ class PipelineNode(BevNode):
         self, points: np.ndarray, cells: torch.Tensor, outputs: HeadOutputs
     ) -> tuple[np.ndarray | None, float | None]:
         """Returns the observed cells of the drivable area, and its height, for subscribers."""
-        if outputs.drivable is None or 'drivable_area' not in self.subscribers.topics:
+        if 'drivable_area' not in self.subscribers.topics:
             return None, None
         row, col = (cells // self._stride).T
         known = observed_cells(row, col, self._feature_grid.shape).numpy()
-        return known, road_height(points, outputs.drivable, self._feature_grid)
+        return known, road_height(points, outputs['drivable'], self._feature_grid)
 
     def _positions(self, cells: torch.Tensor) -> np.ndarray:
         """Returns x and y of the pillars, (N,2), m."""

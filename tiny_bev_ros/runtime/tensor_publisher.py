@@ -29,6 +29,7 @@ class TensorPublisher:
         depth: number of messages kept for a slow reliable subscriber.
 
     Attributes:
+        publisher: ROS publisher; another one after a change of the encoding.
         encoding: current encoding.
     """
 
@@ -39,7 +40,7 @@ class TensorPublisher:
     def _create(self, encoding: str) -> None:
         self.encoding = encoding
         self._message: Any = None
-        self._publisher = self._node.create_publisher(
+        self.publisher = self._node.create_publisher(
             MESSAGE_TYPES[encoding], self._topic, QoSProfile(depth=self._depth)
         )
 
@@ -64,12 +65,12 @@ class TensorPublisher:
 
     def destroy(self) -> None:
         """Destroys the publisher."""
-        self._node.destroy_publisher(self._publisher)
+        self._node.destroy_publisher(self.publisher)
 
     @property
     def wanted(self) -> bool:
         """True if the topic has a subscriber."""
-        return self._publisher.get_subscription_count() > 0
+        return self.publisher.get_subscription_count() > 0
 
     def publish(self, tensor: torch.Tensor, labels: TensorLabels) -> None:
         """Publishes a tensor (B,C,H,W) of any device.
@@ -81,7 +82,7 @@ class TensorPublisher:
             self._message = encode_tensor(tensor, labels, self.encoding, self._message)
         except TinyBevError as error:
             raise self._publish_error(error) from None
-        self._publisher.publish(self._message)
+        self.publisher.publish(self._message)
 
     def publish_pillars(
         self,
@@ -105,8 +106,8 @@ class TensorPublisher:
             message = encode_pillars(features, cells, canvas, labels, self.encoding)
         except TinyBevError as error:
             raise self._publish_error(error) from None
-        self._publisher.publish(message)
+        self.publisher.publish(message)
 
     def _publish_error(self, error: TinyBevError) -> TinyBevError:
         # Inputs are finite, so the network caused values that cannot be encoded.
-        return TinyBevError(f'{self._publisher.topic_name} cannot be published: {error}')
+        return TinyBevError(f'{self.publisher.topic_name} cannot be published: {error}')

@@ -7,7 +7,6 @@ from optional_packages import require_packages
 
 require_packages('safetensors')
 
-
 import pytest
 import torch
 from checkpoints import below, make_backbone, make_pfn, refusal, same, save

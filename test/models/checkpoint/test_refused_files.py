@@ -3,6 +3,10 @@
 
 from __future__ import annotations
 
+from optional_packages import require_packages
+
+require_packages('safetensors')
+
 import hashlib
 import zipfile
 from pathlib import Path
