@@ -183,7 +183,7 @@ def test_a_wrong_start_value_can_be_mended(context):
         (
             'output_roi.x_range',
             [70.0, 80.0],
-            'parameter output_roi.x_range is [70, 80] m; expected part',
+            'parameter output_roi.x_range is [70, 80] m; expected an overlap',
         ),
     ],
 )
