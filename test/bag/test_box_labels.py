@@ -24,7 +24,7 @@ ARRAY = 'std_msgs/msg/Float32MultiArray'
 BOXES = np.arange(14, dtype=np.float32).reshape(2, 7)
 
 
-def ours(boxes):
+def encoded(boxes):
     count = len(boxes)
     found = Detections(
         torch.from_numpy(boxes), torch.ones(count), torch.zeros(count, dtype=torch.long)
@@ -50,14 +50,14 @@ def bag_of(tmp_path: Path, *messages):
 
 
 def test_labels_nearest_in_time(tmp_path):
-    messages = [('/gt', 10**9 + 10**8 * i, ours(BOXES + i)) for i in range(3)]
+    messages = [('/gt', 10**9 + 10**8 * i, encoded(BOXES + i)) for i in range(3)]
     with bag_of(tmp_path, *messages) as bag:
         np.testing.assert_array_equal(find_labels(bag, 1_105_000_000), BOXES + 1)
         assert find_labels(bag, 1_150_000_000) is None
 
 
 @pytest.mark.parametrize('label', ['x,y,z,l,w,h,yaw', 'x,y,z,l,w,h,yaw,class;CAR,BUS'])
-def test_rows_that_say_what_they_are(tmp_path, label):
+def test_rows_with_a_label_of_their_columns(tmp_path, label):
     rows = np.column_stack([BOXES, [0, 1]])[:, : 8 if 'class' in label else 7]
     with bag_of(tmp_path, ('/gt', 5, plain(rows, label))) as bag:
         np.testing.assert_array_equal(find_labels(bag, 5), BOXES)
@@ -69,7 +69,7 @@ def test_other_arrays_are_no_labels(tmp_path):
 
 
 def test_damaged_messages_are_no_labels(tmp_path):
-    whole = bytes(serialize_message(ours(BOXES)))
+    whole = bytes(serialize_message(encoded(BOXES)))
     stored = [
         BagMessage('/other', 5, whole[:40]),
         BagMessage('/other', 5, whole[:8] + b'\xff' * (len(whole) - 8)),

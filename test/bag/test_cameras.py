@@ -20,15 +20,15 @@ HALF = np.sqrt(0.5)
 AHEAD = (-0.5, 0.5, -0.5, 0.5)
 
 
-def transform(parent, child, move, turn=(0, 0, 0, 1)):
-    of = STORE.types
-    stamp = of['builtin_interfaces/msg/Time'](sec=1, nanosec=0)
-    return of['geometry_msgs/msg/TransformStamped'](
-        header=of['std_msgs/msg/Header'](stamp=stamp, frame_id=parent),
+def transform(parent, child, translation, rotation=(0, 0, 0, 1)):
+    types = STORE.types
+    stamp = types['builtin_interfaces/msg/Time'](sec=1, nanosec=0)
+    return types['geometry_msgs/msg/TransformStamped'](
+        header=types['std_msgs/msg/Header'](stamp=stamp, frame_id=parent),
         child_frame_id=child,
-        transform=of['geometry_msgs/msg/Transform'](
-            translation=of['geometry_msgs/msg/Vector3'](*map(float, move)),
-            rotation=of['geometry_msgs/msg/Quaternion'](*map(float, turn)),
+        transform=types['geometry_msgs/msg/Transform'](
+            translation=types['geometry_msgs/msg/Vector3'](*map(float, translation)),
+            rotation=types['geometry_msgs/msg/Quaternion'](*map(float, rotation)),
         ),
     )
 
@@ -48,13 +48,13 @@ def test_over_one_transform(tmp_path):
 
 
 def test_over_a_common_parent(tmp_path):
-    """The sensor is turned to the left in its parent: what is ahead there is to its right."""
-    told = [
+    """The sensor is turned to the left: forward in its parent is to the right of the sensor."""
+    transforms = [
         transform('base', 'lidar', (0, 0, 2), (0, 0, HALF, HALF)),
         transform('base', 'mast', (3, 0, 0)),
         transform('mast', 'optical', (0, 1, 1)),
     ]
-    with bag_with(tmp_path / 'bag', told) as bag:
+    with bag_with(tmp_path / 'bag', transforms) as bag:
         pose = find_pose(bag, 'lidar', 'optical')
         back = find_pose(bag, 'optical', 'lidar')
     assert pose == pytest.approx([1, -3, -1, 0, 0, -HALF, HALF])
@@ -62,8 +62,8 @@ def test_over_a_common_parent(tmp_path):
 
 
 def test_the_first_of_several_counts(tmp_path):
-    told = [transform('a', 'b', (1, 0, 0)), transform('a', 'b', (2, 0, 0))]
-    with bag_with(tmp_path / 'bag', told) as bag:
+    transforms = [transform('a', 'b', (1, 0, 0)), transform('a', 'b', (2, 0, 0))]
+    with bag_with(tmp_path / 'bag', transforms) as bag:
         assert find_pose(bag, 'a', 'b')[0] == 1
 
 
@@ -76,7 +76,7 @@ def test_a_damaged_transform_is_named(tmp_path):
         find_pose(bag, 'a', 'b')
 
 
-def test_no_way(tmp_path):
+def test_without_a_chain_of_transforms(tmp_path):
     with (
         bag_with(tmp_path / 'bag', [transform('a', 'b', (1, 0, 0))]) as bag,
         pytest.raises(TinyBevError, match=r"lead from 'a' to \['a', 'b'\]; expected 'c'"),

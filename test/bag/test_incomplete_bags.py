@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bags of recorders that were killed: all messages are read, or a file is named."""
+"""Tests of bags whose recorder was killed: all messages are read, or a file is named."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ POINTER = 'version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 241
 
 
 def write(path: Path, storage: StoragePlugin, count: int = 5) -> Path:
-    """A bag; returns its file."""
+    """Writes a bag; returns its file."""
     with Writer(path, version=9, storage_plugin=storage) as writer:
         store = get_typestore(Stores.ROS2_JAZZY)
         connection = writer.add_connection('/points', CLOUD_TYPE, typestore=store)
@@ -40,7 +40,7 @@ def data(index: int) -> bytes:
 
 
 def killed(tmp_path: Path, mode: str) -> Path:
-    """The file of a recorder that was killed after 5 messages and 15 more in a mode's log."""
+    """Returns the file of a killed recorder: 5 messages, and 15 in the log of a journal mode."""
     file = write(tmp_path / 'whole', StoragePlugin.SQLITE3)
     with closing(sqlite3.connect(file)) as database:
         database.execute(f'PRAGMA journal_mode={mode}')
@@ -93,7 +93,7 @@ def test_a_damaged_write_ahead_log_is_named(tmp_path: Path) -> None:
         Bag(file.parent)
 
 
-def test_a_log_for_which_there_is_no_room_is_named(
+def test_a_log_without_space_for_its_copy_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = killed(tmp_path, 'WAL')
@@ -106,23 +106,21 @@ def test_a_log_for_which_there_is_no_room_is_named(
         Bag(file)
 
 
-def test_a_recording_that_goes_on_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_running_recording_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = killed(tmp_path, 'WAL')
     copy = shutil.copyfile
 
-    def slowly(source: Path, to: Path) -> None:
+    def copy_and_append(source: Path, to: Path) -> None:
         copy(source, to)
         with file.open('ab') as more:
             more.write(b'more')
 
-    monkeypatch.setattr(shutil, 'copyfile', slowly)
+    monkeypatch.setattr(shutil, 'copyfile', copy_and_append)
     with pytest.raises(TinyBevError, match=f'{file.name} is being written; expected a rec'):
         Bag(file)
 
 
-def test_a_transaction_that_was_not_ended_is_undone(tmp_path: Path) -> None:
+def test_an_unfinished_transaction_is_undone(tmp_path: Path) -> None:
     file = killed(tmp_path, 'DELETE')
     assert file.with_name(f'{file.name}-journal').stat().st_size > 0
     assert read(file.parent) == [data(index) for index in range(5)]
@@ -130,7 +128,7 @@ def test_a_transaction_that_was_not_ended_is_undone(tmp_path: Path) -> None:
         assert 'its last transaction is undone' in bag.remarks[0]
 
 
-def test_a_journal_that_has_served_its_time_is_nothing_unusual(tmp_path: Path) -> None:
+def test_an_obsolete_journal_is_no_remark(tmp_path: Path) -> None:
     file = write(tmp_path / 'bag', StoragePlugin.SQLITE3)
     file.with_name(f'{file.name}-journal').write_bytes(bytes(512))
     with Bag(file) as bag:
@@ -138,7 +136,7 @@ def test_a_journal_that_has_served_its_time_is_nothing_unusual(tmp_path: Path) -
         assert bag.remarks == []
 
 
-def test_names_of_files_are_taken_as_they_are(tmp_path: Path) -> None:
+def test_special_characters_in_file_names(tmp_path: Path) -> None:
     folder = tmp_path / 'a bag #1, 50%25?'
     file = folder / write(tmp_path / 'bag', StoragePlugin.SQLITE3).name
     (tmp_path / 'bag').rename(folder)
@@ -146,7 +144,7 @@ def test_names_of_files_are_taken_as_they_are(tmp_path: Path) -> None:
 
 
 def test_a_file_that_was_in_write_ahead_mode_is_read_without_writing(tmp_path: Path) -> None:
-    """A folder that is read-only has no room for what SQLite puts beside such a file."""
+    """SQLite would put files beside such a file, which a read-only folder does not allow."""
     file = write(tmp_path / 'bag', StoragePlugin.SQLITE3)
     with closing(sqlite3.connect(file)) as database:
         database.execute('PRAGMA journal_mode=WAL')
@@ -156,7 +154,7 @@ def test_a_file_that_was_in_write_ahead_mode_is_read_without_writing(tmp_path: P
         assert sorted(file.parent.iterdir()) == before
 
 
-def test_messages_of_no_topic_are_told(tmp_path: Path) -> None:
+def test_messages_of_no_topic_are_an_error(tmp_path: Path) -> None:
     file = write(tmp_path / 'bag', StoragePlugin.SQLITE3)
     with closing(sqlite3.connect(file)) as database:
         database.execute('UPDATE messages SET topic_id = 7 WHERE id > 3')
@@ -176,7 +174,7 @@ def test_metadata_of_the_beginning_loses_no_message(
     assert len(read(file.parent)) == 5
     with Bag(file.parent) as bag:
         assert bag.remarks == ['metadata.yaml says 0 messages; the files hold 5']
-    # A recorder that had not yet heard of the topic.
+    # Metadata of a recorder that had not discovered the topic yet.
     begin = text.index('  topics_with_message_count:')
     end = text.index('  compression_format')
     metadata.write_text(f'{text[:begin]}  topics_with_message_count: []\n{text[end:]}')
@@ -213,7 +211,7 @@ def test_a_file_without_summary_is_read_or_named(tmp_path: Path, ordered: bool) 
                 read(path)
 
 
-def test_files_that_the_metadata_does_not_list_are_told(tmp_path: Path) -> None:
+def test_files_that_the_metadata_does_not_list_are_a_remark(tmp_path: Path) -> None:
     file = write(tmp_path / 'bag', StoragePlugin.MCAP)
     shutil.copyfile(file, file.with_name('bag_1.mcap'))
     with Bag(file.parent) as bag:
@@ -229,7 +227,7 @@ def test_a_cut_file_is_named(tmp_path: Path, storage: StoragePlugin) -> None:
 
 
 @pytest.mark.parametrize('name', ['bag.mcap', 'metadata.yaml'])
-def test_files_that_were_not_downloaded_are_told(tmp_path: Path, name: str) -> None:
+def test_files_that_were_not_downloaded_are_an_error(tmp_path: Path, name: str) -> None:
     write(tmp_path / 'bag', StoragePlugin.MCAP)
     (tmp_path / 'bag' / name).write_text(POINTER)
     for path in {tmp_path / 'bag', tmp_path / 'bag' / name} - {tmp_path / 'bag/metadata.yaml'}:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Topics of a bag that nobody asked for do not keep others from being read."""
+"""Tests that topics that cannot be read do not prevent reading the others."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CDR = b'\x00\x01\x00\x00cloud'
 
 
 def write(path: Path, storage: StoragePlugin, counts: dict[tuple[str, str, str], int]) -> None:
-    """A bag with connections of topic, type and serialization, and some messages of each."""
+    """Writes a bag from the number of messages by topic, type and serialization."""
     with Writer(path, version=9, storage_plugin=storage) as writer:
         for number, ((topic, kind, form), count) in enumerate(counts.items()):
             options = (
@@ -61,7 +61,7 @@ CLOUDS = {('/points', CLOUD_TYPE, 'cdr'): 3}
 def test_a_topic_in_json(tmp_path: Path, storage: StoragePlugin) -> None:
     write(tmp_path / 'bag', storage, {('/other', 'a.Json', 'json'): 2, **CLOUDS})
     assert_clouds_are_read(tmp_path / 'bag', 'serialized as json; expected cdr')
-    # Without metadata.yaml it is the file that says so.
+    # Without metadata.yaml the file itself declares the serialization.
     (file,) = (each for each in (tmp_path / 'bag').iterdir() if each.suffix != '.yaml')
     assert_clouds_are_read(file, 'serialized as json; expected cdr')
 
@@ -89,7 +89,7 @@ def test_an_unknown_type_without_definition(tmp_path: Path, storage: StoragePlug
 
 
 def test_definitions_in_an_unknown_language(tmp_path: Path, storage: StoragePlugin) -> None:
-    """As recorders note them for types that are not installed, and other systems for theirs."""
+    """Recorders write these for types that are not installed, as do other systems."""
     write(tmp_path / 'bag', storage, CLOUDS)
     (file,) = (each for each in (tmp_path / 'bag').iterdir() if each.suffix != '.yaml')
     if storage == StoragePlugin.SQLITE3:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""bag_player as a process, heard by real subscriptions of the test."""
+"""Tests of bag_player as a process, received by real subscriptions."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_quality() -> None:
     assert other.depth == 30
 
 
-def test_remap_is_ours_before_ros_args_only() -> None:
+def test_remap_is_an_option_before_ros_args_only() -> None:
     words = ['bag', '-m', '/a:=/b', '--ros-args', '-r', '__ns:=/x']
     assert split_ros_args(words) == (words[:3], words[3:])
     assert split_ros_args(words[:3]) == (words[:3], [])
@@ -94,7 +94,7 @@ def test_remap_is_ours_before_ros_args_only() -> None:
 
 
 class Timeline:
-    """A bag of one topic with messages at some times, and a node that keeps what is published."""
+    """Bag of one topic with messages at some times, and a node that keeps published messages."""
 
     path = Path('bag')
 
@@ -116,7 +116,7 @@ class Timeline:
 
 
 @pytest.mark.parametrize(
-    ('times', 'said', 'recorded'),
+    ('times', 'warning', 'recorded'),
     [
         (
             [0, *(START_NS + index * 10**7 for index in range(3))],
@@ -126,8 +126,8 @@ class Timeline:
         ([START_NS, START_NS + 10**7, 0, 10**7], 'goes back by 1700000000.0 s', 0.02),
     ],
 )
-def test_leaps_of_time_are_skipped_and_told_once(
-    capsys: pytest.CaptureFixture[str], times: list[int], said: str, recorded: float
+def test_time_jumps_are_skipped_and_logged_once(
+    capsys: pytest.CaptureFixture[str], times: list[int], warning: str, recorded: float
 ) -> None:
     bag = Timeline(times)
     schedule = Schedule(1.0, longest_gap_s=60.0)
@@ -139,8 +139,8 @@ def test_leaps_of_time_are_skipped_and_told_once(
     assert player.sent == 8
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith('bag_player: ')
-    assert said in line
-    # The clock leaps as well.
+    assert warning in line
+    # The clock jumps as well.
     assert {0, START_NS // 10**9} == set(bag.clocks)
 
 
@@ -160,7 +160,7 @@ def offer(durability: QosDurability) -> Qos:
 
 
 def make_bag(path: Path, count: int = 12, period_ns: int = 50_000_000) -> list[bytes]:
-    """Clouds and, before each, a text; one latched text; one topic of no known type."""
+    """Writes clouds, a text before each, a latched text, and a topic of unknown type."""
     clouds = []
     with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
 
@@ -199,13 +199,15 @@ class Listener:
         self._executor.add_node(self.node)
         self.processes: list[subprocess.Popen[str]] = []
 
-    def hear(self, kind: type, topic: str, raw: bool = False, latched: bool = False) -> list[Any]:
+    def subscribe(
+        self, kind: type, topic: str, raw: bool = False, latched: bool = False
+    ) -> list[Any]:
         profile = QoSProfile(depth=50)
         if latched:
             profile.durability = QoSDurabilityPolicy.TRANSIENT_LOCAL
-        heard: list[Any] = []
-        self.node.create_subscription(kind, topic, heard.append, profile, raw=raw)
-        return heard
+        messages: list[Any] = []
+        self.node.create_subscription(kind, topic, messages.append, profile, raw=raw)
+        return messages
 
     def play(self, *words: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
@@ -224,7 +226,7 @@ class Listener:
             self._executor.spin_once(timeout_sec=0.02)
 
     def finish(self, process: subprocess.Popen[str]) -> tuple[int, str, str]:
-        """Listens until the player has ended: exit code, stdout, stderr."""
+        """Receives until the player has ended; returns exit code, stdout and stderr."""
         self.spin_until(lambda: process.poll() is not None)
         for _ in range(10):
             self._executor.spin_once(timeout_sec=0.02)
@@ -242,22 +244,22 @@ class Listener:
 
 @pytest.fixture
 def listener(monkeypatch: pytest.MonkeyPatch) -> Iterator[Listener]:
-    # A domain that other tests of this machine hardly share; above 101, ports run out.
+    # Other tests on this machine rarely have this domain; above 101, ports run out.
     monkeypatch.setenv('ROS_DOMAIN_ID', str(1 + (os.getpid() + 50) % 100))
     if os.environ.get('ROS_DISTRO') == 'humble':
         monkeypatch.setenv('ROS_LOCALHOST_ONLY', '1')
     else:
         monkeypatch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
-    one = Listener()
-    yield one
-    one.close()
+    created = Listener()
+    yield created
+    created.close()
 
 
 def test_every_byte_arrives_in_order(listener: Listener, tmp_path: Path) -> None:
     clouds = make_bag(tmp_path / 'bag')
-    points = listener.hear(PointCloud2, '/points', raw=True)
-    texts = listener.hear(String, '/text')
-    ticks = listener.hear(Clock, '/clock')
+    points = listener.subscribe(PointCloud2, '/points', raw=True)
+    texts = listener.subscribe(String, '/text')
+    ticks = listener.subscribe(Clock, '/clock')
     player = listener.play(str(tmp_path / 'bag'), '--clock', '100')
     code, out, err = listener.finish(player)
     assert code == 0, err
@@ -273,13 +275,13 @@ def test_every_byte_arrives_in_order(listener: Listener, tmp_path: Path) -> None
     assert len(times) > 10
     assert times == sorted(set(times))
     assert times[0] >= START_NS
-    # The recording, and what the machine was late.
+    # The clock covers the recording and the delay of the machine.
     assert 0.5e9 < times[-1] - START_NS < WAIT_S * 1e9
 
 
 def test_recorded_timing(listener: Listener, tmp_path: Path) -> None:
     make_bag(tmp_path / 'bag', count=5, period_ns=100_000_000)
-    listener.hear(String, '/text')
+    listener.subscribe(String, '/text')
     for rate, least in (('1', 0.4), ('0.5', 0.8)):
         player = listener.play(str(tmp_path / 'bag'), '--rate', rate)
         code, out, err = listener.finish(player)
@@ -290,8 +292,8 @@ def test_recorded_timing(listener: Listener, tmp_path: Path) -> None:
 
 def test_selection_remap_and_ros_args(listener: Listener, tmp_path: Path) -> None:
     clouds = make_bag(tmp_path / 'bag')
-    points = listener.hear(PointCloud2, '/robot/lidar', raw=True)
-    texts = listener.hear(String, '/text')
+    points = listener.subscribe(PointCloud2, '/robot/lidar', raw=True)
+    texts = listener.subscribe(String, '/text')
     player = listener.play(
         *(str(tmp_path / 'bag'), '--topics', 'points', '-r', '10', '-m', '/points:=lidar'),
         *('--ros-args', '-r', '__ns:=/robot'),
@@ -305,10 +307,10 @@ def test_selection_remap_and_ros_args(listener: Listener, tmp_path: Path) -> Non
 
 def test_latched_messages_reach_late_subscribers(listener: Listener, tmp_path: Path) -> None:
     make_bag(tmp_path / 'bag', count=2)
-    texts = listener.hear(String, '/text')
+    texts = listener.subscribe(String, '/text')
     player = listener.play(str(tmp_path / 'bag'), '--loop')
     listener.spin_until(lambda: len(texts) > 2)
-    late = listener.hear(String, '/latched', latched=True)
+    late = listener.subscribe(String, '/latched', latched=True)
     listener.spin_until(lambda: bool(late))
     player.send_signal(signal.SIGINT)
     assert listener.finish(player)[0] == 0
@@ -319,7 +321,7 @@ def test_a_signal_ends_a_loop_cleanly(
     listener: Listener, tmp_path: Path, number: signal.Signals
 ) -> None:
     clouds = make_bag(tmp_path / 'bag', count=3)
-    points = listener.hear(PointCloud2, '/points', raw=True)
+    points = listener.subscribe(PointCloud2, '/points', raw=True)
     player = listener.play(str(tmp_path / 'bag'), '-l', '--topics', '/points')
     listener.spin_until(lambda: len(points) >= 8)
     player.send_signal(number)
@@ -331,7 +333,7 @@ def test_a_signal_ends_a_loop_cleanly(
 
 def test_a_signal_ends_a_long_wait(listener: Listener, tmp_path: Path) -> None:
     make_bag(tmp_path / 'bag', count=2, period_ns=3600 * 10**9)
-    texts = listener.hear(String, '/text')
+    texts = listener.subscribe(String, '/text')
     player = listener.play(str(tmp_path / 'bag'), '--longest-gap', '1e5')
     listener.spin_until(lambda: len(texts) == 1)
     player.terminate()
@@ -340,7 +342,7 @@ def test_a_signal_ends_a_long_wait(listener: Listener, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ('words', 'code', 'said'),
+    ('words', 'code', 'message'),
     [
         (['{folder}/nothing'], 1, 'bag_player: bag is {folder}/nothing, which does not exist'),
         (['{folder}/bag', '--topics', 'x'], 1, 'bag_player: topic is /x; expected one of'),
@@ -353,7 +355,7 @@ def test_a_signal_ends_a_long_wait(listener: Listener, tmp_path: Path) -> None:
         ([], 2, 'the following arguments are required: bag'),
     ],
 )
-def test_errors(tmp_path: Path, words: list[str], code: int, said: str) -> None:
+def test_errors(tmp_path: Path, words: list[str], code: int, message: str) -> None:
     make_bag(tmp_path / 'bag', count=1)
     process = subprocess.run(
         [
@@ -366,12 +368,12 @@ def test_errors(tmp_path: Path, words: list[str], code: int, said: str) -> None:
         check=False,
     )
     assert process.returncode == code
-    assert said.format(folder=tmp_path) in process.stderr
+    assert message.format(folder=tmp_path) in process.stderr
     assert 'Traceback' not in process.stderr
     assert process.stdout == ''
 
 
-def test_nothing_that_can_be_played(tmp_path: Path) -> None:
+def test_a_bag_without_playable_messages(tmp_path: Path) -> None:
     make_bag(tmp_path / 'bag', count=1)
     process = subprocess.run(
         [
@@ -393,7 +395,7 @@ def test_real_bag_arrives_unchanged(listener: Listener, data_dir: Path) -> None:
     path = data_dir / 'bags_derived' / 'kitti_open_db3'
     with Bag(path) as bag:
         stored = [message.data for message in bag.messages(['/velodyne_points'])]
-    points = listener.hear(PointCloud2, '/velodyne_points', raw=True)
+    points = listener.subscribe(PointCloud2, '/velodyne_points', raw=True)
     code, _, err = listener.finish(listener.play(str(path), '--topics', '/velodyne_points'))
     assert code == 0, err
     assert points == stored

@@ -31,7 +31,7 @@ from tiny_bev_ros.bag.recorded_qos import RecordedQos
 from tiny_bev_ros.errors import TinyBevError
 
 STRING, CLOUD = 'std_msgs/msg/String', 'sensor_msgs/msg/PointCloud2'
-# Enough to be CDR for a reader that does not look inside.
+# Header of CDR, which is all that the reader interprets.
 HEAD = b'\x00\x01\x00\x00'
 
 
@@ -58,7 +58,7 @@ def write(
     offers: tuple[Qos, ...] = (),
     count: int = 5,
 ) -> list[tuple[str, int, bytes]]:
-    """A bag with `count` messages on each topic, in turn."""
+    """Writes a bag with `count` messages on each topic, in turn."""
     writer = Writer(path, version=9, storage_plugin=storage)
     writer.set_compression(compression, CompressionFormat.ZSTD)
     written = []
@@ -93,7 +93,7 @@ def write(
         (StoragePlugin.SQLITE3, CompressionMode.MESSAGE),
     ],
 )
-def test_every_kind_of_bag_gives_back_its_bytes(
+def test_every_kind_of_bag_returns_its_bytes(
     tmp_path: Path, storage: StoragePlugin, compression: CompressionMode
 ) -> None:
     written = write(tmp_path / 'bag', {'/b': STRING, '/a': CLOUD}, storage, compression)
@@ -103,7 +103,7 @@ def test_every_kind_of_bag_gives_back_its_bytes(
             ('/b', STRING, 5),
         ]
         assert [tuple(message) for message in bag.messages()] == written
-        # From the start again, and only one topic.
+        # Reads from the start again, and only one topic.
         only = [tuple(message) for message in bag.messages(['/b'])]
         assert only == [message for message in written if message[0] == '/b']
 
@@ -148,7 +148,7 @@ def test_quality_of_service_is_read(
         assert bag.topics['/a'].qos == expected
 
 
-def test_unknown_history_says_no_depth(tmp_path: Path) -> None:
+def test_unknown_history_gives_the_default_depth(tmp_path: Path) -> None:
     offer = qos(RELIABLE, VOLATILE, 2**32 - 1)._replace(history=QosHistory.UNKNOWN)
     write(tmp_path / 'bag', {'/a': STRING}, offers=(offer,))
     with Bag(tmp_path / 'bag') as bag:
@@ -207,7 +207,7 @@ def _metadata(text: str) -> Callable[[Path], Path]:
 
 
 @pytest.mark.parametrize(
-    ('change', 'said'),
+    ('change', 'message'),
     [
         (lambda bag: bag / 'nothing', 'does not exist'),
         (lambda bag: bag / 'metadata.yaml', 'expected a rosbag2 folder, .mcap or .db3 file'),
@@ -221,12 +221,12 @@ def _metadata(text: str) -> Callable[[Path], Path]:
         (_replace('storage_identifier: mcap', 'storage_identifier: sqlite3'), 'cannot be read'),
     ],
 )
-def test_what_is_no_bag_is_one_clear_error(
-    tmp_path: Path, change: Callable[[Path], Path], said: str
+def test_other_files_are_one_clear_error(
+    tmp_path: Path, change: Callable[[Path], Path], message: str
 ) -> None:
     write(tmp_path / 'bag', {'/a': STRING})
     path = change(tmp_path / 'bag')
-    with pytest.raises(TinyBevError, match=said) as caught:
+    with pytest.raises(TinyBevError, match=message) as caught:
         Bag(path)
     assert '\n' not in str(caught.value)
     assert str(path) in str(caught.value)
@@ -251,8 +251,10 @@ def test_damage_is_a_tiny_bev_error_or_nothing(tmp_path: Path) -> None:
     file = tmp_path / 'bag' / 'bag.mcap'
     whole = file.read_bytes()
     refused = 0
-    for place in range(0, len(whole), max(1, len(whole) // 200)):
-        file.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+    for position in range(0, len(whole), max(1, len(whole) // 200)):
+        file.write_bytes(
+            whole[:position] + bytes([whole[position] ^ 0xFF]) + whole[position + 1 :]
+        )
         try:
             with Bag(tmp_path / 'bag') as bag:
                 list(bag.messages())
@@ -278,7 +280,7 @@ def test_cloud_topic_is_found(
 
 
 @pytest.mark.parametrize(
-    ('topics', 'name', 'said'),
+    ('topics', 'name', 'message'),
     [
         ({'/a': STRING, '/b': STRING}, '', 'no PointCloud2 topic; it has /a, /b'),
         ({}, '', 'no PointCloud2 topic; it has no topics'),
@@ -287,11 +289,11 @@ def test_cloud_topic_is_found(
         ({'/a': STRING, '/p': CLOUD}, '/a', f'topic /a is a {STRING}; .*: /p'),
     ],
 )
-def test_cloud_topic_that_is_not_clear(
-    tmp_path: Path, topics: dict[str, str], name: str, said: str
+def test_cloud_topic_that_is_ambiguous_or_missing(
+    tmp_path: Path, topics: dict[str, str], name: str, message: str
 ) -> None:
     write(tmp_path / 'bag', topics)
-    with Bag(tmp_path / 'bag') as bag, pytest.raises(TinyBevError, match=said):
+    with Bag(tmp_path / 'bag') as bag, pytest.raises(TinyBevError, match=message):
         find_cloud_topic(bag, name)
 
 
@@ -364,9 +366,7 @@ def test_bags_of_rosbag2_in_another_format(data_dir: Path, storage: str) -> None
             find_cloud_topic(bag)
 
 
-def test_closing_removes_what_was_unpacked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_closing_removes_unpacked_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path / 'bag', {'/a': STRING}, compression=CompressionMode.FILE)
     unpacked = tmp_path / 'unpacked'
     unpacked.mkdir()

@@ -20,7 +20,7 @@ TOPICS = {
 
 
 class Time:
-    """A clock that moves when it is told to."""
+    """Clock that is set by the test."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -43,7 +43,7 @@ def test_remap() -> None:
 
 
 @pytest.mark.parametrize(
-    ('rules', 'said'),
+    ('rules', 'message'),
     [
         (['/a'], 'remap is /a; expected FROM:=TO'),
         ([':=/a'], 'remap is :=/a; expected FROM:=TO'),
@@ -53,8 +53,8 @@ def test_remap() -> None:
         (['/a:=/y', 'a:=/z'], '/a already goes to /y'),
     ],
 )
-def test_wrong_remap(rules: list[str], said: str) -> None:
-    with pytest.raises(TinyBevError, match=re.escape(said)):
+def test_wrong_remap(rules: list[str], message: str) -> None:
+    with pytest.raises(TinyBevError, match=re.escape(message)):
         parse_remap(rules, TOPICS.values())
 
 
@@ -73,7 +73,7 @@ def test_schedule_follows_the_recording() -> None:
 
 
 def test_time_without_messages_is_skipped_beyond_a_limit() -> None:
-    """As in a bag that begins before its simulated clock does."""
+    """Imitates a bag that begins before its simulated clock."""
     time = Time()
     schedule = Schedule(2.0, time, longest_gap_s=60.0)
     assert schedule.follow(0) == ''
@@ -91,21 +91,21 @@ def test_time_without_messages_is_skipped_beyond_a_limit() -> None:
     assert schedule.follow(0) == ''
 
 
-def test_without_a_limit_every_gap_is_waited_for() -> None:
+def test_without_a_limit_every_gap_is_kept() -> None:
     schedule = Schedule(1.0, Time())
     assert schedule.follow(0) == schedule.follow(10**18) == ''
     assert schedule.seconds_until(10**18) == pytest.approx(1e9)
 
 
-def test_time_that_goes_back_begins_anew() -> None:
+def test_time_that_goes_back_restarts_the_schedule() -> None:
     time = Time()
     schedule = Schedule(1.0, time, longest_gap_s=60.0)
     schedule.follow(100 * 10**9)
-    # What came in another order than it was written in is late, but nothing to speak of.
+    # A message that was recorded out of order is late, without a warning.
     assert schedule.follow(100 * 10**9 - 10**8) == ''
     assert schedule.seconds_until(100 * 10**9 - 10**8) == pytest.approx(-0.1)
-    told = schedule.follow(5 * 10**9)
-    assert told == 'the recorded time goes back by 94.9 s, from 99.900 s to 5.000 s'
+    warning = schedule.follow(5 * 10**9)
+    assert warning == 'the recorded time goes back by 94.9 s, from 99.900 s to 5.000 s'
     assert schedule.seconds_until(5 * 10**9) == 0
     assert schedule.follow(6 * 10**9) == ''
     assert schedule.seconds_until(6 * 10**9) == pytest.approx(1.0)
@@ -123,7 +123,7 @@ def test_late_wakes_do_not_add_up() -> None:
     assert time.now == pytest.approx(110.002)
 
 
-def test_pulse_keeps_its_frequency_and_skips_what_it_missed() -> None:
+def test_pulse_keeps_its_frequency_and_skips_missed_beats() -> None:
     time = Time()
     pulse = Pulse(10.0, time)
     assert pulse.due()

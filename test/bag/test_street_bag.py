@@ -56,7 +56,7 @@ def test_bag_holds_the_drive(tmp_path: Path) -> None:
         np.testing.assert_array_equal(found.boxes, expected.boxes[seen])
 
 
-def test_a_camera_beside_it(tmp_path: Path) -> None:
+def test_bag_with_a_camera(tmp_path: Path) -> None:
     street_bag.make_street_bag(tmp_path / 'street', count=2, seed=7, camera=True)
     with Bag(tmp_path / 'street') as bag:
         camera = find_camera(bag)
@@ -73,7 +73,7 @@ def test_a_camera_beside_it(tmp_path: Path) -> None:
     info = decode_camera_info(deserialize_message(infos[0].data, CameraInfo))
     image = decode_image(deserialize_message(images[0].data, Image))
     assert image.shape == (240, 640, 3)
-    # Near ground that the LiDAR sees is grey in the image; above the houses there is blue.
+    # Ground with LiDAR points nearby is grey in the image; the sky above the houses is blue.
     seen = replace(info, extrinsics=extrinsics_from_pose(pose))
     points = torch.from_numpy(
         decode_cloud(deserialize_message(clouds[0].data, PointCloud2)).points[:, :3].copy()

@@ -15,23 +15,23 @@ FEATURES = BevTensor(np.random.default_rng(0).random((1, 4, 40, 60), np.float32)
 POINTS = np.random.default_rng(1).uniform((0, -10, -2, 0), (30, 10, 1, 1), (300, 4))
 
 
-def picture(tmp_path, overlay):
+def drawn(tmp_path, overlay):
     draw(POINTS.astype(np.float32), FEATURES, 'title', tmp_path / 'x.png', overlay)
     return matplotlib.image.imread(tmp_path / 'x.png')[..., :3]
 
 
-def differs(one, other):
-    """Where two pictures differ, as part of the height and width: rows and columns."""
+def differences(one, other):
+    """Rows and columns of differing pixels, as fractions of the height and width."""
     rows, cols = np.nonzero(np.abs(one - other).max(axis=2) > 0.1)
     return rows / one.shape[0], cols / one.shape[1]
 
 
-def test_everything_is_drawn_where_it_lies(tmp_path):
-    bare = picture(tmp_path, None)
-    assert (bare == picture(tmp_path, Overlay())).all()
+def test_everything_is_drawn_at_its_position(tmp_path):
+    bare = drawn(tmp_path, None)
+    assert (bare == drawn(tmp_path, Overlay())).all()
     area = np.full((40, 60), 100, np.int8)
     area[:20] = 0  # y from -10 to 0: the right half of the left panel
-    _, cols = differs(bare, picture(tmp_path, Overlay(area=area)))
+    _, cols = differences(bare, drawn(tmp_path, Overlay(area=area)))
     assert len(cols) > 1000
     assert np.percentile(cols, 5) > 0.24
     assert cols.max() < 0.5
@@ -39,13 +39,13 @@ def test_everything_is_drawn_where_it_lies(tmp_path):
     boxes = np.array([[26, 7, -1, 4, 2, 1.5, 0.3]], np.float32)
     found = DetectionBoxes(boxes, np.array([0.9], np.float32), ['vehicle'], LABELS)
     for overlay in (Overlay(objects=found), Overlay(labels=boxes)):
-        rows, cols = differs(bare, picture(tmp_path, overlay))
+        rows, cols = differences(bare, drawn(tmp_path, overlay))
         upper = rows < 0.5
         assert upper.sum() > 30
         assert cols[upper].max() < 0.25
 
 
-def test_what_is_unknown_is_not_road():
+def test_unknown_cells_are_no_road():
     from tiny_bev_ros.demo.cloud_figure import _tint
 
     tint = _tint(np.array([[0, 100], [-1, 49]]))

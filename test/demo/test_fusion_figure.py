@@ -16,9 +16,9 @@ from tiny_bev_ros.models.heads.detection import Detections
 GRID = BevGrid((0, 16), (-8, 8), (-3, 1), 0.5)
 AHEAD = [[0, -1, 0, 0], [0, 0, -1, 0], [1, 0, 0, 0], [0, 0, 0, 1]]
 IMAGE = make_camera([100, 0, 99.5, 0, 100, 29.5, 0, 0, 1], AHEAD, (200, 60))
-# It attended back: x right is y to the left, z ahead is x behind.
+# Pose of a camera that faces backwards: its x, right, is y, left; its z, ahead, is -x.
 AWAY = [[0, 1, 0, 0], [0, 0, -1, 0], [-1, 0, 0, 0], [0, 0, 0, 1]]
-# The second and third height of a cell some metres ahead are in its view.
+# Cell some metres ahead, whose second and third height are visible in the image.
 CELL = (16, 12)
 
 
@@ -28,7 +28,7 @@ def parts():
         return fusion, torch.randn(1, 32, *GRID.shape), torch.randn(1, 16, 15, 50)
 
 
-def test_a_cell_looks_where_it_lies():
+def test_a_cell_attends_to_its_projection():
     fusion, bev, features = parts()
     attended = attended_pixels(fusion, bev, GRID, features, IMAGE.scaled((50, 15)), IMAGE, CELL)
     x, y = GRID.x_axis.centre(CELL[1]), GRID.y_axis.centre(CELL[0])
@@ -37,7 +37,7 @@ def test_a_cell_looks_where_it_lies():
     assert attended.weights.sum() == pytest.approx(1, abs=1e-5)
 
 
-def test_a_camera_that_sees_no_cell_looks_nowhere():
+def test_without_visible_cells_nothing_is_attended_to():
     fusion, bev, features = parts()
     away = replace(IMAGE, extrinsics=torch.tensor(AWAY, dtype=torch.float64))
     attended = attended_pixels(fusion, bev, GRID, features, away.scaled((50, 15)), away, CELL)
@@ -45,7 +45,7 @@ def test_a_camera_that_sees_no_cell_looks_nowhere():
     assert attended.weights.shape == (0,)
 
 
-def test_its_weights_are_those_of_the_attention():
+def test_weights_are_those_of_the_attention():
     fusion, bev, features = parts()
     before = attended_pixels(fusion, bev, GRID, features, IMAGE.scaled((50, 15)), IMAGE, CELL)
     with torch.no_grad():
@@ -56,11 +56,11 @@ def test_its_weights_are_those_of_the_attention():
     assert after.weights[2] > 0.9 > before.weights[2]
 
 
-def test_the_cell_that_is_shown_is_seen_whole():
+def test_the_shown_cell_is_visible_as_a_whole():
     fusion, *_ = parts()
-    heat = np.full(GRID.shape, -9.0)
-    heat[CELL], heat[0, 0] = -2, -1  # the second one is beside the view
-    assert likeliest_cell(fusion, GRID, IMAGE.scaled((50, 15)), heat) == CELL
+    heatmap = np.full(GRID.shape, -9.0)
+    heatmap[CELL], heatmap[0, 0] = -2, -1  # the second cell is outside of the image
+    assert likeliest_cell(fusion, GRID, IMAGE.scaled((50, 15)), heatmap) == CELL
 
 
 def objects(boxes=()):
@@ -68,11 +68,11 @@ def objects(boxes=()):
     return Detections(boxes, torch.ones(len(boxes)), torch.arange(len(boxes)))
 
 
-def test_what_is_drawn_lies_where_it_is(tmp_path):
+def test_everything_is_drawn_at_its_position(tmp_path):
     maps = np.zeros((2, 4, *GRID.shape), np.float32)
     image = np.zeros((60, 200, 3), np.uint8)
 
-    def picture(points, pixels, found=()):
+    def drawn(points, pixels, found=()):
         attended = AttendedPixels(
             CELL, np.array(pixels, float).reshape(-1, 2), np.ones(len(pixels))
         )
@@ -85,17 +85,17 @@ def test_what_is_drawn_lies_where_it_is(tmp_path):
 
     def columns(one, other, low=0.12, high=0.45):  # below the title, above the maps
         rows, cols = np.nonzero(np.abs(one - other).max(axis=2) > 0.1)
-        mine = (rows > low * len(one)) & (rows < high * len(one))
-        return cols[mine] / one.shape[1]
+        chosen = (rows > low * len(one)) & (rows < high * len(one))
+        return cols[chosen] / one.shape[1]
 
-    bare = picture([], [])
-    left = columns(bare, picture([[10, 6 + 0.1 * i, 0] for i in range(30)], []))
+    bare = drawn([], [])
+    left = columns(bare, drawn([[10, 6 + 0.1 * i, 0] for i in range(30)], []))
     assert len(left) > 20
     assert left.max() < 0.3
-    right = columns(bare, picture([], [(180, 30)]))
+    right = columns(bare, drawn([], [(180, 30)]))
     assert len(right) > 20
     assert right.min() > 0.7
-    # Of the fused map alone, which is the one in the middle; its left half is at the left.
-    boxed = columns(bare, picture([], [], [[8, 4, 0, 4, 2, 1.5, 0]]), 0.55, 0.95)
+    # The box is in the fused map alone, which is in the middle; its left half is at the left.
+    boxed = columns(bare, drawn([], [], [[8, 4, 0, 4, 2, 1.5, 0]]), 0.55, 0.95)
     assert len(boxed) > 20
     assert 0.33 < np.median(boxed) < 0.5

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A CUDA device acted out on the CPU: real values, the checks and the manners of a GPU.
+"""CUDA device acted out on the CPU: real values, with the checks and the costs of a GPU.
 
-Its tensors say that they lie on `cuda:N` and refuse to be mixed with others. Launches, waits
-of the host and copied bytes are counted; memory has an end; a device without an index is
-refused where PyTorch refuses it. Autocast is PyTorch's own. There are no gradients, all
-streams are one, and a launch takes a tick of a microsecond.
+Its tensors report the device `cuda:N` and cannot be mixed with others. Launches, waits of the
+host and copied bytes are counted; memory is limited; a device without an index is refused where
+PyTorch refuses it. Autocast is PyTorch's own. There are no gradients, all streams are one, and
+a launch takes a tick of a microsecond.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _FACTORIES = (
 
 @contextmanager
 def acted_cuda(devices: int = 1, memory: int = 4 * 2**30) -> Iterator[Machine]:
-    """PyTorch has CUDA devices inside.
+    """Context manager: PyTorch has acted CUDA devices.
 
     Args:
-        devices: how many.
-        memory: bytes of each.
+        devices: number of devices.
+        memory: bytes of memory of each device.
     """
     if torch.version.cuda is not None:
         pytest.skip('PyTorch is built for CUDA, in whose place none can be acted')
@@ -55,7 +55,7 @@ def acted_cuda(devices: int = 1, memory: int = 4 * 2**30) -> Iterator[Machine]:
 
 
 def _install_cuda(patch: pytest.MonkeyPatch, machine: Machine) -> None:
-    """What the package, and PyTorch's own Python code, asks torch.cuda for."""
+    """Replaces the parts of torch.cuda that the package and PyTorch's Python code call."""
 
     def index_of(device: Any) -> int:
         index: int = torch.cuda._utils._get_device_index(device, optional=True)
@@ -67,7 +67,7 @@ def _install_cuda(patch: pytest.MonkeyPatch, machine: Machine) -> None:
         index_of(device)
         return machine.memory - machine.allocated, machine.memory
 
-    def held(device: Any = None) -> int:
+    def allocated(device: Any = None) -> int:
         index_of(device)
         return machine.allocated
 
@@ -80,8 +80,8 @@ def _install_cuda(patch: pytest.MonkeyPatch, machine: Machine) -> None:
         machine.current = index if index >= 0 else before
         return before
 
-    def set_share(share: float, index: int) -> None:
-        machine.share[index] = share
+    def set_memory_fraction(fraction: float, index: int) -> None:
+        machine.memory_fraction[index] = fraction
 
     cuda = {
         '_lazy_init': lambda: None,
@@ -96,10 +96,10 @@ def _install_cuda(patch: pytest.MonkeyPatch, machine: Machine) -> None:
         'get_device_name': lambda device=None: properties(device).name,
         'get_device_capability': lambda device=None: (8, 6),
         'mem_get_info': memory_info,
-        'memory_allocated': held,
-        'memory_reserved': held,
+        'memory_allocated': allocated,
+        'memory_reserved': allocated,
         'max_memory_allocated': lambda device=None: machine.peak,
-        'memory_stats': lambda device=None: {'allocated_bytes.all.current': held(device)},
+        'memory_stats': lambda device=None: {'allocated_bytes.all.current': allocated(device)},
         'empty_cache': machine.check,
         '_exchange_device': exchange,
         '_maybe_exchange_device': exchange,
@@ -113,12 +113,12 @@ def _install_cuda(patch: pytest.MonkeyPatch, machine: Machine) -> None:
     }
     for name, value in cuda.items():
         patch.setattr(torch.cuda, name, value)
-    # Below PyTorch's own function, which refuses a device without an index.
-    patch.setattr(torch._C, '_cuda_setMemoryFraction', set_share, raising=False)
+    # PyTorch's own function above it stays: it refuses a device without an index.
+    patch.setattr(torch._C, '_cuda_setMemoryFraction', set_memory_fraction, raising=False)
 
 
 def _install_conversions(patch: pytest.MonkeyPatch) -> None:
-    """Where PyTorch's own code would ask a CUDA library for the current device."""
+    """Replaces conversions in which PyTorch would ask a CUDA library for the current device."""
     plain_to, plain_tensor, plain_as_tensor = torch.Tensor.to, torch.tensor, torch.as_tensor
 
     def indexed(value: Any) -> Any:
@@ -149,7 +149,7 @@ def _install_conversions(patch: pytest.MonkeyPatch) -> None:
 
 
 class Stream:
-    """The stream of a device: there is one."""
+    """The only stream of a device."""
 
     def __init__(self, machine: Machine, device: Any = None, **_: Any) -> None:
         self._machine = machine
@@ -159,7 +159,7 @@ class Stream:
         self._machine.check()
 
     def wait_event(self, event: Event) -> None:
-        """Likewise."""
+        """Changes nothing, as all streams are one."""
         self._machine.check()
 
     def synchronize(self) -> None:
@@ -168,28 +168,28 @@ class Stream:
 
 
 class Event:
-    """A moment on the device."""
+    """Point between two launches on the device."""
 
     def __init__(self, machine: Machine, enable_timing: bool = False, **_: Any) -> None:
         self._machine, self._timing, self._tick = machine, enable_timing, -1
 
     def record(self, stream: Stream | None = None) -> None:
-        """Notes after which launch it lies."""
+        """Puts the event after the last launch."""
         self._machine.check()
         self._machine.ticks += 1
         self._tick = self._machine.ticks
 
     def query(self) -> bool:
-        """Whether the host knows that it has come."""
+        """Returns whether the host knows that the device has reached it."""
         return self._tick <= self._machine.known
 
     def synchronize(self) -> None:
-        """Lets the host wait for it, if it has not come."""
+        """Lets the host wait for it, unless it is known to be reached."""
         if not self.query():
             self._machine.wait('event')
 
     def elapsed_time(self, end: Event) -> float:
-        """Milliseconds until another one; the host must know of both."""
+        """Returns the milliseconds to another event; the host must know of both."""
         if not (self._timing and end._timing) or min(self._tick, end._tick) < 0:
             raise ValueError('Both events must be created with argument enable_timing=True')
         if not (self.query() and end.query()):
@@ -204,7 +204,7 @@ class CUDAGraph:
         self.machine, self.recording = machine, Recording()
 
     def replay(self) -> None:
-        """Computes into the same tensors again."""
+        """Computes all of it again, into the same tensors."""
         self.machine.launch('graph')
         self.machine.ticks += len(self.recording)
         self.recording.replay()
@@ -226,5 +226,5 @@ def _graph(graph: CUDAGraph, **_: Any) -> Iterator[None]:
 
 
 def on_acted(tensor: torch.Tensor) -> bool:
-    """Whether a tensor lies on an acted device."""
+    """Returns whether a tensor lies on an acted device."""
     return isinstance(tensor, Acted)

@@ -14,22 +14,23 @@ from torch.utils._pytree import tree_flatten
 
 
 class Machine:
-    """What the acted devices hold and have done.
+    """State of the acted devices, with counts of their work.
 
     Args:
-        devices: how many there are.
-        memory: bytes of each.
+        devices: number of devices.
+        memory: bytes of memory of each device.
 
     Attributes:
-        current: index of the device that is taken where none is named.
-        launches: operations that a GPU would have been given, by name.
-        waits: how often the host waited for the device, by cause.
-        where: how often the host waited, by cause and line of the package.
-        copied: bytes, 'to device' and 'to host'.
+        current: index of the device that is used where none is named.
+        launches: number of operations that a GPU would have run, by name.
+        waits: number of times the host waited for the device, by cause.
+        wait_lines: number of times the host waited, by cause and line of the package.
+        copied: number of copied bytes, 'to device' and 'to host'.
         allocated, peak: bytes that tensors hold now, and held at most.
-        share: of the memory that may be taken, by device.
-        broken: raised by all that is done, as after an error that loses the CUDA context.
-        flags: read at each launch of a convolution ('conv') or a product ('matmul').
+        memory_fraction: fraction of the memory that may be allocated, by device.
+        broken: exception of every call, as after an error that loses the CUDA context.
+        flags: values of the TF32 flag at launches of convolutions ('conv') and matrix products
+            ('matmul').
     """
 
     def __init__(self, devices: int, memory: int) -> None:
@@ -37,22 +38,22 @@ class Machine:
         self.current = 0
         self.launches: Counter[str] = Counter()
         self.waits: Counter[str] = Counter()
-        self.where: Counter[tuple[str, str]] = Counter()
+        self.wait_lines: Counter[tuple[str, str]] = Counter()
         self.copied: Counter[str] = Counter()
         self.allocated = self.peak = 0
-        self.share = dict.fromkeys(range(devices), 1.0)
+        self.memory_fraction = dict.fromkeys(range(devices), 1.0)
         self.broken: Exception | None = None
         self.flags: dict[str, set[Any]] = {'conv': set(), 'matmul': set()}
-        # One tick for each launch; the host knows of those before `known`.
+        # Each launch takes one tick; the host knows that those before `known` are done.
         self.ticks = self.known = 0
         self.recording: Recording | None = None
 
     def reset(self) -> None:
-        """Forgets what was counted."""
-        for counter in (self.launches, self.waits, self.where, self.copied):
+        """Sets all counts to zero."""
+        for counter in (self.launches, self.waits, self.wait_lines, self.copied):
             counter.clear()
-        for seen in self.flags.values():
-            seen.clear()
+        for values in self.flags.values():
+            values.clear()
         self.peak = self.allocated
 
     def launch(self, name: str) -> None:
@@ -67,11 +68,11 @@ class Machine:
         if self.is_recording():
             self.fail('operation not permitted when stream is capturing')
         self.waits[cause] += 1
-        self.where[cause, _line_of_package()] += 1
+        self.wait_lines[cause, _line_of_package()] += 1
         self.known = self.ticks
 
     def check(self) -> None:
-        """Raises what is broken."""
+        """Raises the error of a broken device."""
         if self.broken is not None:
             raise self.broken
 
@@ -80,13 +81,13 @@ class Machine:
         raise getattr(torch, 'AcceleratorError', RuntimeError)(f'CUDA error: {text}')
 
     def is_recording(self) -> bool:
-        """Whether this thread records a graph."""
+        """Returns whether this thread records a graph."""
         return self.recording is not None and self.recording.thread == threading.get_ident()
 
     def take(self, size: int, index: int) -> Block:
-        """Allocates, or raises that memory is short."""
+        """Allocates a block, or raises that memory is short."""
         self.check()
-        if self.allocated + size > self.memory * self.share[index]:
+        if self.allocated + size > self.memory * self.memory_fraction[index]:
             raise torch.cuda.OutOfMemoryError(
                 f'CUDA out of memory. Tried to allocate {size / 2**20:.2f} MiB. '
                 f'GPU {index} has a total capacity of {self.memory / 2**20:.0f} MiB'
@@ -97,7 +98,7 @@ class Machine:
 
 
 class Block:
-    """Memory of the device, given back with the last tensor that lies in it."""
+    """Memory of the device, freed with the last tensor that lies in it."""
 
     def __init__(self, machine: Machine, size: int) -> None:
         self._machine, self._size = machine, size
@@ -107,10 +108,10 @@ class Block:
 
 
 class Recording:
-    """The operations of a CUDA graph.
+    """Operations of a CUDA graph.
 
     Attributes:
-        thread: that records.
+        thread: identifier of the thread that records.
     """
 
     def __init__(self) -> None:
@@ -119,15 +120,15 @@ class Recording:
         self._before: list[tuple[torch.Tensor, torch.Tensor]] = []
 
     def mutates(self, target: torch.Tensor) -> None:
-        """Notes what an operation is about to change: while it is recorded it does not."""
+        """Keeps the values of a tensor that an operation changes: recording must not change it."""
         self._before.append((target, target.clone()))
 
     def add(self, func: Callable[..., Any], args: Any, kwargs: Any, out: Any) -> None:
-        """Notes an operation and where its result lies; None where it is an argument."""
+        """Appends an operation with its result; None where the result is an argument."""
         self._steps.append((func, args, kwargs, out))
 
     def end(self) -> None:
-        """Leaves tensors as a recording does: nothing was computed."""
+        """Resets all tensors: a recording computes nothing."""
         for target, before in reversed(self._before):
             target.copy_(before)
         for *_, out in self._steps:
@@ -148,7 +149,7 @@ class Recording:
 
 
 def _line_of_package() -> str:
-    """The innermost line of the package that is at work."""
+    """Returns the innermost line of the package on the stack."""
     frame = sys._getframe()
     while frame.f_back is not None:
         if 'tiny_bev_ros/tiny_bev_ros' in (path := frame.f_code.co_filename):

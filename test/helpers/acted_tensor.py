@@ -10,24 +10,25 @@ import torch
 from acted_machine import Block, Machine, Recording
 from torch.utils._pytree import tree_flatten, tree_map
 
-# Operations for which a GPU computes nothing; views are recognised by what they share.
+# Operations for which a GPU computes nothing; views are recognised by their storage.
 _NO_LAUNCH = {'empty', 'empty_strided', 'empty_like', 'new_empty', 'new_empty_strided'}
 # Operations for whose result the host waits.
 _WAITS = {
     '_local_scalar_dense', 'nonzero', '_unique2', 'unique_consecutive', 'unique_dim',
     'masked_select', 'equal', 'bincount',
 }  # fmt: skip
-# Operations that take indices, which may lie on the CPU: they are then copied.
+# Operations that take indices; those that lie on the CPU are copied.
 _INDEXING = {'index', 'index_put', 'index_put_', '_index_put_impl_'}
 _COPYING = {'_to_copy', 'copy_'}
 
 
 class Acted(torch.Tensor):
-    """A tensor that says that it lies on a CUDA device, and is computed on the CPU.
+    """Tensor that reports a CUDA device and is computed on the CPU.
 
     Attributes:
-        inner: its values.
-        machine, block: where it lies.
+        inner: tensor on the CPU with the values.
+        machine: devices, of which it lies on one.
+        block: memory in which it lies.
     """
 
     inner: torch.Tensor
@@ -51,11 +52,11 @@ class Acted(torch.Tensor):
 
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        # In inference mode PyTorch leaves it to us to take operations apart.
+        # In inference mode PyTorch does not decompose operations itself.
         parts = func.decompose(*args, **(kwargs or {}))
         return _run(func, args, kwargs or {}) if parts is NotImplemented else parts
 
-    # What PyTorch's own code for these would ask a CUDA library for.
+    # PyTorch's own code of these methods would call a CUDA library.
 
     def __getitem__(self, index: Any) -> Any:
         return Relay(self)[tree_map(_relayed, index)].acted
@@ -67,11 +68,11 @@ class Acted(torch.Tensor):
         return torch.ops.aten.bitwise_not(self)
 
     def contiguous(self, memory_format: Any = torch.contiguous_format) -> Any:
-        """Of PyTorch's operator."""
+        """Calls PyTorch's operator."""
         return torch.ops.aten.contiguous(self, memory_format=memory_format)
 
     def copy_(self, source: torch.Tensor, non_blocking: bool = False) -> Any:
-        """Of PyTorch's operator."""
+        """Calls PyTorch's operator."""
         return torch.ops.aten.copy_(self, source, non_blocking)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Acted:
@@ -86,11 +87,11 @@ class Acted(torch.Tensor):
         return f'Acted({tuple(self.shape)}, {self.dtype}, {self.device})'
 
     def requires_grad_(self, requires_grad: bool = True) -> Acted:
-        """Nothing: there are no gradients here, for PyTorch would ask CUDA for a stream."""
+        """Changes nothing: for gradients PyTorch would ask CUDA for a stream."""
         return self
 
     def new_tensor(self, data: Any, **options: Any) -> torch.Tensor:
-        """By way of the CPU."""
+        """Converts on the CPU."""
         dtype = options.get('dtype', self.dtype)
         return torch.tensor(data, dtype=dtype).to(options.get('device', self.device))
 
@@ -102,21 +103,21 @@ class Acted(torch.Tensor):
         )
 
     def nonzero(self, *, as_tuple: bool = False) -> Any:
-        """Without the detour by which PyTorch would ask for a CUDA library."""
+        """Calls PyTorch's operator, as its own method would call a CUDA library."""
         found = torch.ops.aten.nonzero(self)
         return found.unbind(1) if as_tuple else found
 
     def tolist(self) -> Any:
-        """By way of the CPU."""
+        """Converts on the CPU."""
         return self.cpu().tolist()
 
     def data_ptr(self) -> int:
-        """Where the values lie."""
+        """Returns the address of the values."""
         return self.inner.data_ptr()
 
 
 class Relay(torch.Tensor):
-    """A stand-in on the CPU for PyTorch's own indexing, which would ask for a CUDA library."""
+    """Stand-in on the CPU for PyTorch's own indexing, which would call a CUDA library."""
 
     acted: Acted
 
@@ -147,7 +148,7 @@ def _relayed(value: Any) -> Any:
 
 
 def factory(op: Callable[..., torch.Tensor], machine: Machine) -> Callable[..., Acted]:
-    """Makes tensors on the acted device as `op` does on the CPU."""
+    """Returns a function that makes tensors on the acted device as `op` does on the CPU."""
 
     def make(*args: Any, device: torch.device, **kwargs: Any) -> Acted:
         kwargs.pop('pin_memory', None)
@@ -162,7 +163,7 @@ def factory(op: Callable[..., torch.Tensor], machine: Machine) -> Callable[..., 
 
 
 def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-    """An operation of which at least one tensor lies on the acted device."""
+    """Runs an operation of which at least one tensor lies on the acted device."""
     name: str = func._schema.name.partition('::')[2]
     if name == '_has_compatible_shallow_copy_type':  # asked by Module.to
         return False
@@ -199,14 +200,14 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         if not isinstance(each, torch.Tensor) or goal.type == 'cpu':
             return each
         block = owners.get(each.untyped_storage()._cdata)
-        place = index if goal.index is None else goal.index
-        return Acted(each, machine, place, block or machine.take(each.nbytes, place))
+        target = index if goal.index is None else goal.index
+        return Acted(each, machine, target, block or machine.take(each.nbytes, target))
 
     return tree_map(wrapped, out)
 
 
 def _goal(args: Any, kwargs: dict[str, Any], name: str) -> torch.device:
-    """Where the result will lie."""
+    """Returns the device of the result."""
     if name == 'copy_':
         device: torch.device = args[0].device
         return device
@@ -220,11 +221,11 @@ def _inner(value: Any) -> Any:
 
 
 def _targets(func: Any, args: Any, kwargs: dict[str, Any]) -> list[Acted]:
-    """The tensors that an operation writes to."""
+    """Returns the tensors that an operation writes to."""
     written = []
-    for place, argument in enumerate(func._schema.arguments):
+    for index, argument in enumerate(func._schema.arguments):
         if argument.alias_info is not None and argument.alias_info.is_write:
-            written.append(args[place] if place < len(args) else kwargs.get(argument.name))
+            written.append(args[index] if index < len(args) else kwargs.get(argument.name))
     return [each for each in written if isinstance(each, Acted)]
 
 
@@ -238,19 +239,19 @@ def _count(name: str, machine: Machine, recording: Recording | None, step: Any) 
 
 
 def _check_devices(name: str, args: Any, flat: list[Any], machine: Machine) -> None:
-    """Refuses what lies on different devices, as PyTorch does; single numbers may."""
+    """Refuses tensors of different devices, as PyTorch does; single numbers may differ."""
     tensors = [each for each in flat if isinstance(each, torch.Tensor)]
     if name in _INDEXING:
         if not isinstance(args[0], Acted):
             raise RuntimeError(
                 'indices should be either on cpu or on the same device as the indexed tensor (cpu)'
             )
-        places = [each for each in args[1] if isinstance(each, torch.Tensor)]
-        for each in places:
+        indices = [each for each in args[1] if isinstance(each, torch.Tensor)]
+        for each in indices:
             if not isinstance(each, Acted):
                 machine.copied['to device'] += each.nbytes
                 machine.wait('index on the CPU')
-        tensors = [each for each in tensors if not any(each is place for place in places)]
+        tensors = [each for each in tensors if not any(each is index for index in indices)]
     found = sorted({str(each.device) for each in tensors if isinstance(each, Acted) or each.dim()})
     if len(found) > 1:
         raise RuntimeError(
@@ -281,7 +282,7 @@ def _is_waited_for(name: str, args: Any, kwargs: dict[str, Any]) -> bool:
 
 
 def _note_flags(name: str, machine: Machine) -> None:
-    """Notes how a GPU would have rounded float32."""
+    """Records whether a GPU would have rounded float32 to TF32."""
     if 'convolution' in name:
         machine.flags['conv'].add(_allows_tf32(torch.backends.cudnn, 'conv'))
     if name in ('mm', 'bmm', 'addmm', 'baddbmm', 'linear', 'matmul'):
@@ -289,7 +290,7 @@ def _note_flags(name: str, machine: Machine) -> None:
 
 
 def _allows_tf32(backend: Any, part: str) -> bool:
-    settings = getattr(backend, part, backend)
+    options = getattr(backend, part, backend)
     if hasattr(torch.backends.cudnn, 'conv'):
-        return bool(settings.fp32_precision == 'tf32')
-    return bool(settings.allow_tf32)
+        return bool(options.fp32_precision == 'tf32')
+    return bool(options.allow_tf32)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Small benchmark results in the format that report and figures take."""
+"""Small benchmark results in the format of the report and its figures."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A fusion that changes maps, for tests: without a file a node has one that does not."""
+"""Fusion that changes BEV features, for tests: that of a node without a checkpoint does not."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tiny_bev_ros.models import FuTrFusion, seeded
 
 
 def lively_fusion(channels: int, camera_channels: int, mode: str = 'projected') -> FuTrFusion:
-    """One with random weights, the same each time."""
+    """Returns a fusion with random weights, equal in each call."""
     with seeded(0):
         return FuTrFusion(channels, camera_channels, mode).eval()
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Networks for tests: batch norms as after training, and one that is no chain of layers."""
+"""Networks for tests: with batch norms as after training, and one that is no chain of layers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tiny_bev_ros.models import seeded
 
 
 def shaken(network: nn.Module, seed: int = 0) -> nn.Module:
-    """Batch norms as after training, in eval mode."""
+    """Gives batch norms random values, as after training; returns the network in eval mode."""
     with seeded(seed), torch.no_grad():
         for module in network.modules():
             if isinstance(module, nn.BatchNorm2d):

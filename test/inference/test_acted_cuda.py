@@ -84,7 +84,7 @@ def test_a_share_of_memory_needs_an_index(acted: Machine):
     with pytest.raises(ValueError, match='specified index'):
         torch.cuda.set_per_process_memory_fraction(0.5, torch.device('cuda'))
     torch.cuda.set_per_process_memory_fraction(0.25, CUDA)
-    assert acted.share[0] == 0.25
+    assert acted.memory_fraction[0] == 0.25
     with pytest.raises(torch.cuda.OutOfMemoryError):
         torch.empty(2**31, dtype=torch.uint8, device='cuda')
 

@@ -133,14 +133,14 @@ def test_a_budget_becomes_a_share_of_the_device(acted, name, monkeypatch):
     monkeypatch.setattr(memory, '_limits', {})
     device = resolve_device(name)
     limit_device_memory(device, 1024)
-    assert acted.share[0] == 0.25
+    assert acted.memory_fraction[0] == 0.25
     assert memory._limits == {device: 1024 * 2**20}
     with pytest.raises(NotEnoughMemoryError), translate_oom('two gigabytes'):
         torch.empty(2**31, dtype=torch.uint8, device=device)
     kept = torch.empty(2**20, dtype=torch.uint8, device=device)
     assert device_memory_mb(device) == kept.numel() / 2**20
     limit_device_memory(device, 0)
-    assert acted.share[0] == 1.0
+    assert acted.memory_fraction[0] == 1.0
     with pytest.raises(TinyBevError, match='memory_budget_mb is 5000; expected at most 4096'):
         limit_device_memory(device, 5000)
 

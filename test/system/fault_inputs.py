@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Faults in the clouds themselves, and in their stamps."""
+"""Faults of input clouds: their data, fields, values and stamps."""
 
 from __future__ import annotations
 
@@ -7,48 +7,48 @@ from collections.abc import Callable
 
 import numpy as np
 from fault_mutations import mutated
-from fault_registry import Outcome, case, difference
+from fault_registry import Outcome, case, describe_drops
 from fault_rig import Rig, cloud, now
 from sensor_msgs.msg import PointCloud2
 
 from tiny_bev_ros.messages.point_cloud import encode_cloud
 
-_MUTATIONS_A_TRY = 500
+_MUTATIONS_PER_TRY = 500
 
 
-def _inputs(
+def _send_faulty(
     rig: Rig,
     tries: int,
     make: Callable[[int], PointCloud2],
     may_answer: bool,
     parameters: dict[str, str] | None = None,
 ) -> Outcome:
-    """Sends clouds that are wrong or odd, each followed by good ones."""
+    """Sends faulty or unusual clouds, each followed by good ones."""
     rig.start(parameters)
     before, outcome = rig.counts(), Outcome()
     for number in range(tries):
         rig.send(make(number), may_answer)
         rig.spin_for(0.05)
-        outcome.tried(rig)
-    outcome.did = difference(before, rig.counts(), tries)
+        outcome.count_try(rig)
+    outcome.did = describe_drops(before, rig.counts(), tries)
     return outcome
 
 
 @case('cloud whose data are cut short')
 def short(rig: Rig, tries: int) -> Outcome:
-    """As from a driver that lies about its size."""
+    """Imitates a driver that reports a wrong size."""
 
     def make(number: int) -> PointCloud2:
         message = encode_cloud(cloud(number), now(), 'lidar')
         message.data = message.data[: -1 - number]
         return message
 
-    return _inputs(rig, tries, make, may_answer=False)
+    return _send_faulty(rig, tries, make, may_answer=False)
 
 
 @case('cloud with wrong fields')
 def fields(rig: Rig, tries: int) -> Outcome:
-    """One that is missing, of another type, or outside of the point."""
+    """Removes a field, changes its type, or moves it outside of the point."""
 
     def make(number: int) -> PointCloud2:
         message = encode_cloud(cloud(number), now(), 'lidar')
@@ -60,26 +60,26 @@ def fields(rig: Rig, tries: int) -> Outcome:
             message.fields[2].offset = message.point_step
         return message
 
-    return _inputs(rig, tries, make, may_answer=False)
+    return _send_faulty(rig, tries, make, may_answer=False)
 
 
 @case('10 in 100 points NaN or infinite')
 def not_finite(rig: Rig, tries: int) -> Outcome:
-    """As from a sensor without returns."""
+    """Imitates a sensor without returns."""
 
     def make(number: int) -> PointCloud2:
         points = cloud(number)
         points[::10, number % 4] = (np.nan, np.inf, -np.inf)[number % 3]
         return encode_cloud(points, now(), 'lidar')
 
-    outcome = _inputs(rig, tries, make, may_answer=True)
+    outcome = _send_faulty(rig, tries, make, may_answer=True)
     outcome.did += ', those points left out'
     return outcome
 
 
 @case('empty cloud, cloud out of range, all points NaN')
 def empty(rig: Rig, tries: int) -> Outcome:
-    """Nothing to see is something to tell."""
+    """Expects an output for clouds without any point on the grid."""
 
     def make(number: int) -> PointCloud2:
         points = (
@@ -89,13 +89,13 @@ def empty(rig: Rig, tries: int) -> Outcome:
         )[number % 3]
         return encode_cloud(points, now(), 'lidar')
 
-    return _inputs(rig, tries, make, may_answer=True)
+    return _send_faulty(rig, tries, make, may_answer=True)
 
 
 @case('cloud of 2 million points')
 def huge(rig: Rig, tries: int) -> Outcome:
-    """Sixteen times a KITTI sweep."""
-    return _inputs(
+    """Sends clouds of sixteen times a KITTI sweep."""
+    return _send_faulty(
         rig,
         tries,
         lambda number: encode_cloud(cloud(number, 2_000_000), now(), 'lidar'),
@@ -105,8 +105,8 @@ def huge(rig: Rig, tries: int) -> Outcome:
 
 @case('cloud larger than max_message_mb')
 def too_large(rig: Rig, tries: int) -> Outcome:
-    """2 MB where 1 MiB is allowed."""
-    return _inputs(
+    """Sends 2 MB where 1 MiB is allowed."""
+    return _send_faulty(
         rig,
         tries,
         lambda number: encode_cloud(cloud(number, 125_000), now(), 'lidar'),
@@ -117,7 +117,7 @@ def too_large(rig: Rig, tries: int) -> Outcome:
 
 @case('stamp 10 s old, or 10 s ahead')
 def other_time(rig: Rig, tries: int) -> Outcome:
-    """With max_age_ms 1000."""
+    """Sends stamps that max_age_ms of 1000 excludes, on either side."""
 
     def make(number: int) -> PointCloud2:
         seconds, nanoseconds = now()
@@ -125,13 +125,13 @@ def other_time(rig: Rig, tries: int) -> Outcome:
             cloud(number), (seconds + (10 if number % 2 else -10), nanoseconds), 'lidar'
         )
 
-    return _inputs(rig, tries, make, may_answer=False)
+    return _send_faulty(rig, tries, make, may_answer=False)
 
 
 @case('stamps that go back 100 years, no max_age_ms')
 def backwards(rig: Rig, tries: int) -> Outcome:
-    """As when a bag begins again; the outputs keep those stamps."""
-    outcome = _inputs(
+    """Imitates a bag that begins again; the outputs keep those stamps."""
+    outcome = _send_faulty(
         rig,
         tries,
         lambda number: encode_cloud(cloud(number), (number, 0), 'lidar'),
@@ -145,24 +145,24 @@ def backwards(rig: Rig, tries: int) -> Outcome:
 
 @case('message with fields changed at random')
 def mutations(rig: Rig, tries: int) -> Outcome:
-    """Some remain right; in no case may it be an error of the node."""
+    """Sends changed messages; some stay valid, and none may be an error of the node."""
     random = np.random.default_rng(0)
-    tries *= _MUTATIONS_A_TRY
+    tries *= _MUTATIONS_PER_TRY
     rig.start({'max_message_mb': '16'})
-    before, outcome, looked_at = rig.counts(), Outcome(), 0
+    before, outcome, processed = rig.counts(), Outcome(), 0
     good = encode_cloud(cloud(0, 50), (0, 0), 'lidar')
-    while looked_at < tries:
-        for _ in range(_MUTATIONS_A_TRY):
+    while processed < tries:
+        for _ in range(_MUTATIONS_PER_TRY):
             good.header.stamp.sec, good.header.stamp.nanosec = now()
             rig.send(mutated(good, random), may_answer=True)
             rig.spin_for(0.003)
             outcome.tries += 1
-        outcome.recovered(rig)
+        outcome.wait_for_recovery(rig)
         after = rig.counts()
-        # The others were replaced before anybody looked at them.
-        looked_at = outcome.tries - after['replaced'] + before['replaced']
+        # The others were replaced before the node took them.
+        processed = outcome.tries - after['replaced'] + before['replaced']
         if after['failed'] != before['failed'] or rig.problems:
-            rig.problems.append(f'the node failed over {after["failed"]} messages')
+            rig.problems.append(f'the node failed on {after["failed"]} messages')
             break
-    outcome.did = difference(before, after, outcome.tries) + ', the others published'
+    outcome.did = describe_drops(before, after, outcome.tries) + ', the others published'
     return outcome

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""More input than a node can work on: the age of what it publishes stays bounded."""
+"""Overload: with more input than a node can process, the age of its outputs stays bounded."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fault_rig import Rig, cloud, now
 from tiny_bev_ros.client import BevSubscriber, BevTensor
 from tiny_bev_ros.messages.point_cloud import encode_cloud
 
-# A dense map of this size takes about 200 ms on one core of a desktop.
+# Dense BEV features of this size take about 200 ms on one core of a desktop.
 _SLOW = {
     'grid.x_range': '[0.0, 64.0]',
     'grid.y_range': '[-32.0, 32.0]',
@@ -22,19 +22,19 @@ _SLOW = {
     'max_age_ms': '0.0',
     'output_encoding': 'float16',
 }
-_SECONDS_A_TRY = 0.5
+_SECONDS_PER_TRY = 0.5
 
 
 def _overload(rig: Rig, hertz: float, seconds: float) -> Outcome:
-    """Clouds at a rate, into a slow node without max_age_ms."""
+    """Sends clouds at a rate to a slow node without max_age_ms."""
     ages: list[float] = []
 
-    def look(bev: BevTensor) -> None:
+    def note_age(bev: BevTensor) -> None:
         stamp = bev.labels.stamp or (0, 0)
         ages.append(time.time() - stamp[0] - stamp[1] / 1e9)
 
-    rig.destroy_look()
-    subscriber = BevSubscriber(rig.node, 'bev_features', look)
+    rig.destroy_subscriber()
+    subscriber = BevSubscriber(rig.node, 'bev_features', note_age)
     rig.spawn(_SLOW)
     message = encode_cloud(cloud(0), (0, 0), 'lidar')
     begin = time.monotonic()
@@ -66,26 +66,26 @@ def _overload(rig: Rig, hertz: float, seconds: float) -> Outcome:
     outcome.lost = sent - len(ages)
     outcome.seconds = max(ages)
     outcome.did = (
-        f'{len(ages) / seconds:.1f} Hz out, {difference["replaced"]} replaced; age when it is '
-        f'here {np.median(ages) * 1e3:.0f} ms, its thirds '
-        f'{", ".join(f"{value:.0f}" for value in thirds)} ms, most {max(ages) * 1e3:.0f}'
+        f'{len(ages) / seconds:.1f} Hz out, {difference["replaced"]} replaced; median age '
+        f'{np.median(ages) * 1e3:.0f} ms on arrival, by thirds '
+        f'{", ".join(f"{value:.0f}" for value in thirds)} ms, maximum {max(ages) * 1e3:.0f} ms'
     )
     return outcome
 
 
 @case('10 Hz into a node that manages about 5')
 def ten(rig: Rig, tries: int) -> Outcome:
-    """Twice what it can do."""
-    return _overload(rig, 10, tries * _SECONDS_A_TRY)
+    """Sends at twice the rate of the node."""
+    return _overload(rig, 10, tries * _SECONDS_PER_TRY)
 
 
 @case('20 Hz into the same')
 def twenty(rig: Rig, tries: int) -> Outcome:
-    """Four times."""
-    return _overload(rig, 20, tries * _SECONDS_A_TRY)
+    """Sends at four times the rate of the node."""
+    return _overload(rig, 20, tries * _SECONDS_PER_TRY)
 
 
 @case('50 Hz into the same')
 def fifty(rig: Rig, tries: int) -> Outcome:
-    """Ten times."""
-    return _overload(rig, 50, tries * _SECONDS_A_TRY)
+    """Sends at ten times the rate of the node."""
+    return _overload(rig, 50, tries * _SECONDS_PER_TRY)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Messages with something changed in them, of the kinds that decoders stumble over."""
+"""Random changes of messages, of the kinds on which decoders fail."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _FLOATS = (0.0, -0.0, 1.0, -1.0, float('nan'), float('inf'), float('-inf'), 1e38
 
 
 def mutated(message: Any, random: np.random.Generator) -> Any:
-    """A copy of a ROS message with one to four of its fields, at any depth, changed."""
+    """Returns a copy of a ROS message with one to four fields changed, at any depth."""
     result = copy.deepcopy(message)
     for _ in range(int(random.integers(1, 5))):
         _mutate(result, random)
@@ -45,7 +45,7 @@ def _mutate(message: Any, random: np.random.Generator) -> None:
     elif isinstance(value, list):
         _mutate_list(value, random)
     else:
-        setattr(message, name, _other(value, types[name], random))
+        setattr(message, name, _changed_value(value, types[name], random))
 
 
 def _mutate_list(values: list[Any], random: np.random.Generator) -> None:
@@ -61,7 +61,7 @@ def _mutate_list(values: list[Any], random: np.random.Generator) -> None:
         _mutate(values[index], random)
 
 
-def _other(value: Any, type_name: str, random: np.random.Generator) -> Any:
+def _changed_value(value: Any, type_name: str, random: np.random.Generator) -> Any:
     if isinstance(value, bool):
         return not value
     if isinstance(value, str):
@@ -74,11 +74,11 @@ def _other(value: Any, type_name: str, random: np.random.Generator) -> Any:
         return int(min(max(choices[int(random.integers(len(choices)))], low), high))
     if isinstance(value, float):
         return _FLOATS[int(random.integers(len(_FLOATS)))]
-    return _other_data(value, random)
+    return _changed_data(value, random)
 
 
-def _other_data(data: Any, random: np.random.Generator) -> Any:
-    """An array.array that is cut, grown, or has wrong bytes or numbers in it."""
+def _changed_data(data: Any, random: np.random.Generator) -> Any:
+    """Returns an array.array that is truncated, extended, or has wrong bytes or numbers."""
     kind = random.integers(4)
     if kind == 0:
         return data[: int(random.integers(len(data) + 1))]

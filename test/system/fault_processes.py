@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Faults of what is around a node: its neighbours, its process, its files and parameters."""
+"""Faults around a node: of its neighbours, its process, its files and its parameters."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from fault_registry import Outcome, case, difference
+from fault_registry import Outcome, case, describe_drops
 from fault_rig import Rig, cloud, now
 from rcl_interfaces.srv import SetParametersAtomically
 from rclpy.parameter import Parameter
@@ -21,61 +21,61 @@ from tiny_bev_ros.runtime.node_process import NodeProcess
 
 @case('publisher of another type on the topic')
 def other_type(rig: Rig, tries: int) -> Outcome:
-    """A std_msgs/String beside the clouds."""
+    """Publishes std_msgs/String beside the clouds."""
     rig.start()
     outcome = Outcome()
     for _ in range(tries):
-        with rig.stranger() as node:
+        with rig.other_participant() as node:
             publisher = node.create_publisher(String, 'points', 1)
             for _ in range(10):
                 publisher.publish(String(data='x' * 1000))
                 rig.spin_for(0.05)
-            outcome.tried(rig)
-    outcome.did = 'not subscribed to, told'
+            outcome.count_try(rig)
+    outcome.did = 'not subscribed to, logged'
     return outcome
 
 
 @case('publisher gone, back with another reliability')
 def publisher(rig: Rig, tries: int) -> Outcome:
-    """Reliable and best effort in turn."""
+    """Alternates between reliable and best effort."""
     rig.start()
     outcome = Outcome()
     for number in range(tries):
-        rig.publish_from(reliable=bool(number % 2))
-        outcome.tried(rig)
+        rig.replace_publisher(reliable=bool(number % 2))
+        outcome.count_try(rig)
     outcome.did = 'subscribed as the new publisher offers'
     return outcome
 
 
 @case('subscriber gone, back with another reliability')
 def subscriber(rig: Rig, tries: int) -> Outcome:
-    """Reliable and best effort in turn; meanwhile nothing is computed."""
+    """Alternates between reliable and best effort; nothing is computed in between."""
     rig.start()
     outcome = Outcome()
     for number in range(tries):
-        rig.listen_anew('reliable' if number % 2 else 'best_effort')
-        outcome.tried(rig)
+        rig.replace_subscriber('reliable' if number % 2 else 'best_effort')
+        outcome.count_try(rig)
     outcome.did = 'published to the new subscriber'
     return outcome
 
 
 @case('kill -9, started again by a supervisor')
 def killed(rig: Rig, tries: int) -> Outcome:
-    """As by launch with respawn; the time is that of a start of Python and PyTorch."""
+    """Restarts the node as launch does; the time is that of starting Python and PyTorch."""
     rig.start()
     outcome = Outcome()
     for _ in range(tries):
         assert rig.process is not None
         rig.process.stop(signal.SIGKILL)
         rig.spawn()
-        outcome.tried(rig)
-    outcome.did = 'started anew, found by both ends'
+        outcome.count_try(rig)
+    outcome.did = 'started again, discovered by both ends'
     return outcome
 
 
 @case('node halted for 2 s (SIGSTOP), then going on')
 def halted(rig: Rig, tries: int) -> Outcome:
-    """What came meanwhile is too old, or replaced by the newest."""
+    """Expects the clouds of the halt to be too old, or replaced by the newest."""
     rig.start()
     before, outcome = rig.counts(), Outcome()
     for _ in range(tries):
@@ -83,14 +83,14 @@ def halted(rig: Rig, tries: int) -> Outcome:
         rig.process.send(signal.SIGSTOP)
         outcome.lost += rig.stream(2.0)
         rig.process.send(signal.SIGCONT)
-        outcome.tried(rig)
-    outcome.did = difference(before, rig.counts(), tries)
+        outcome.count_try(rig)
+    outcome.did = describe_drops(before, rig.counts(), tries)
     return outcome
 
 
 @case('stopped in the middle of a frame')
 def shut_down(rig: Rig, tries: int) -> Outcome:
-    """SIGTERM while a cloud of 2 million points is worked on, then a new start."""
+    """Sends SIGTERM while a cloud of 2 million points is processed, then starts again."""
     rig.start()
     outcome, large = Outcome(), cloud(0, 2_000_000)
     for number in range(tries):
@@ -102,38 +102,38 @@ def shut_down(rig: Rig, tries: int) -> Outcome:
             rig.problems.append(f'exit code {code} after SIGTERM')
         rig.check_log()
         rig.spawn()
-        outcome.tried(rig)
+        outcome.count_try(rig)
     outcome.did = 'ended with exit code 0'
     return outcome
 
 
 @case('weights truncated, replaced and set again while running')
 def weights(rig: Rig, tries: int) -> Outcome:
-    """The same weights as those of seed 0, so that outputs stay what they are."""
+    """Sets weights of seed 0, those of the start, so that outputs stay as they are."""
     path = rig.folder / 'weights.pt'
     with seeded(0):
         state = build_backbone('tiny').state_dict()
     torch.save(state, path)
     whole = path.read_bytes()
     rig.start({'backbone.checkpoint': str(path)})
-    outcome, refused, taken = Outcome(), 0, 0
+    outcome, refused, accepted = Outcome(), 0, 0
     for number in range(tries):
         path.write_bytes(whole[: len(whole) * (number % 7) // 8])
         refused += not set_parameter(rig, 'backbone.checkpoint', str(path))
-        outcome.tried(rig)
+        outcome.count_try(rig)
         path.write_bytes(whole)
-        taken += set_parameter(rig, 'backbone.checkpoint', str(path))
+        accepted += set_parameter(rig, 'backbone.checkpoint', str(path))
         outcome.lost += rig.stream(0.2)
     outcome.did = (
-        f'{refused} of {tries} truncated ones refused, {taken} of {tries} whole ones taken'
+        f'{refused} of {tries} truncated files refused, {accepted} of {tries} whole files accepted'
     )
-    if refused < tries or taken < tries:
+    if refused < tries or accepted < tries:
         rig.problems.append(outcome.did)
     return outcome
 
 
 def set_parameter(rig: Rig, name: str, value: object) -> bool:
-    """Sets a parameter through the node's service; whether the node took it."""
+    """Sets a parameter through the node's service; returns whether the node accepted it."""
     client = rig.node.create_client(
         SetParametersAtomically, 'pipeline_node/set_parameters_atomically'
     )
@@ -150,7 +150,7 @@ def set_parameter(rig: Rig, name: str, value: object) -> bool:
 
 @case('parameters set in a storm by two clients')
 def storm(rig: Rig, tries: int) -> Outcome:
-    """Right and wrong values in turn, as fast as they are answered, beside good clouds."""
+    """Sets valid and invalid values in turn, as fast as possible, beside good clouds."""
     rig.start()
     changes: list[tuple[str, object]] = [
         ('max_age_ms', 900.0),
@@ -167,7 +167,7 @@ def storm(rig: Rig, tries: int) -> Outcome:
         rig.node.create_client(SetParametersAtomically, 'pipeline_node/set_parameters_atomically')
         for _ in range(2)
     ]
-    outcome, answered, taken = Outcome(), 0, 0
+    outcome, answered, accepted = Outcome(), 0, 0
     for client in clients:
         client.wait_for_service(10.0)
     for _ in range(tries):
@@ -177,17 +177,19 @@ def storm(rig: Rig, tries: int) -> Outcome:
                 request = SetParametersAtomically.Request()
                 request.parameters = [Parameter(name, value=value).to_parameter_msg()]
                 futures.append(client.call_async(request))
-        rig.good()
+        rig.send_good()
         rig.spin_until(partial(_all_done, futures), 30.0)
         answers = [each.result().result for each in futures if each.done()]
         answered += len(answers)
-        taken += sum(answer.successful for answer in answers)
-        outcome.tried(rig)
-    asked = tries * len(changes) * len(clients)
-    outcome.tries = asked
-    outcome.did = f'{answered} answered: {taken} set, {answered - taken} refused with a reason'
-    if answered < asked:
-        rig.problems.append(f'{asked - answered} changes were not answered')
+        accepted += sum(answer.successful for answer in answers)
+        outcome.count_try(rig)
+    requested = tries * len(changes) * len(clients)
+    outcome.tries = requested
+    outcome.did = (
+        f'{answered} answered: {accepted} set, {answered - accepted} refused with a reason'
+    )
+    if answered < requested:
+        rig.problems.append(f'{requested - answered} changes were not answered')
     return outcome
 
 
@@ -201,25 +203,25 @@ def _all_done(futures: list[Any]) -> bool:
 
 @case('two nodes of the same name')
 def twins(rig: Rig, tries: int) -> Outcome:
-    """A second node comes, both publish the same, and goes."""
+    """Starts a second node, lets both publish equal outputs, and ends it."""
     rig.start()
-    first, outcome, told = rig.process, Outcome(), 0
+    first, outcome, reported = rig.process, Outcome(), 0
     for _ in range(tries):
-        rig.twins = True
+        rig.has_twin = True
         second = rig.spawn()
         rig.spin_until(lambda: rig.node.count_publishers('bev_features') == 2, 30.0)
-        # Both tell it, but for one that is not active yet.
-        told += any('another node has the same name' in rig.status().message for _ in range(5))
-        outcome.tried(rig)
+        # Both nodes report it, except one that is not active yet.
+        reported += any('another node has the same name' in rig.status().message for _ in range(5))
+        outcome.count_try(rig)
         second.send(signal.SIGINT)
-        # What it has still sent is looked at as it comes.
+        # Outputs that it has sent before its end are checked as they arrive.
         rig.spin_until(partial(_ended, second), 10.0)
         rig.spin_for(0.5)
-        rig.twins = False
+        rig.has_twin = False
         rig.process = first
-        outcome.tried(rig)
+        outcome.count_try(rig)
     outcome.tries = tries
-    outcome.did = f'told in diagnostics {told} of {tries} times'
-    if told < tries:
+    outcome.did = f'reported in diagnostics {reported} of {tries} times'
+    if reported < tries:
         rig.problems.append(outcome.did)
     return outcome

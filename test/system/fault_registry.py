@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The faults that can be tried on a node, by name, and what comes of one."""
+"""Registry of the faults that can be tried on a node, and the outcome of one."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from fault_rig import Rig
 
 @dataclass
 class Outcome:
-    """What came of a fault.
+    """Outcome of a fault.
 
     Attributes:
-        tries: how often it was done.
-        did: what the node did, in words.
-        lost: good clouds that led to no output, until the first one that did after each try.
-        seconds: from the end of a try to the next good output, the longest.
+        tries: number of times it was tried.
+        did: reaction of the node, in words.
+        lost: number of good clouds without an output, up to the first output after each try.
+        seconds: longest time from the end of a try to the next good output.
+        problems: descriptions of what a node must not do and did.
     """
 
     tries: int = 0
@@ -26,12 +27,12 @@ class Outcome:
     seconds: float = 0.0
     problems: list[str] = field(default_factory=list)
 
-    def tried(self, rig: Rig) -> None:
+    def count_try(self, rig: Rig) -> None:
         """Counts a try, and waits for the next good output."""
         self.tries += 1
-        self.recovered(rig)
+        self.wait_for_recovery(rig)
 
-    def recovered(self, rig: Rig) -> None:
+    def wait_for_recovery(self, rig: Rig) -> None:
         """Waits for the next good output."""
         lost, seconds = rig.recover()
         self.lost += lost
@@ -43,7 +44,7 @@ CASES: dict[str, Case] = {}
 
 
 def case(name: str) -> Callable[[Case], Case]:
-    """Registers a fault, which is called with a rig and how often it is to be tried."""
+    """Registers a fault: a function that takes a rig and the number of tries."""
 
     def register(function: Case) -> Case:
         CASES[name] = function
@@ -52,8 +53,8 @@ def case(name: str) -> Callable[[Case], Case]:
     return register
 
 
-def difference(before: dict[str, int], after: dict[str, int], tries: int) -> str:
-    """In words what the node says it did, beside publishing good clouds."""
+def describe_drops(before: dict[str, int], after: dict[str, int], tries: int) -> str:
+    """Describes the inputs that a node reported as dropped between two counts."""
     dropped = [
         f'{after[cause] - before[cause]} {cause}'
         for cause in after

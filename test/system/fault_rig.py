@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A node as a process, good clouds sent to it, and a look at everything that it publishes."""
+"""Rig of a node as a process: sends good clouds and checks everything that it publishes."""
 
 from __future__ import annotations
 
@@ -38,29 +38,30 @@ PARAMETERS = {
 # The first start compiles kernels, on a slow or busy machine for minutes.
 _START_S = 300.0
 _PERIOD_S = 0.05
-# By when a good cloud has led to an output, or never will.
+# Time in which a good cloud leads to an output, or never.
 _ANSWER_S = 1.0
 _RECOVER_S = 60.0
 _CLOUDS = 4
 _TOLERANCE = 1e-3
-# What may add to max_age_ms on the way from the node to here.
-_WAY_S = 0.5
+# Time of the transport from the node to here, which adds to max_age_ms.
+_TRANSPORT_S = 0.5
 
 
 class Rig:
-    """Knows for each output which cloud it is of and what it must be.
+    """Runs pipeline_node and compares each output with the expected one for its stamp.
 
     Args:
-        context: of the graph that the node is in.
-        folder: for logs.
+        context: context of the graph that the node is in.
+        folder: folder of the logs.
 
     Attributes:
-        problems: what must not happen and did.
-        answers: outputs of good clouds.
-        allowed: stamps of other clouds, of which there may be an output.
-        twins: whether there is a second node, so that each output comes twice.
-        ages: of outputs of good clouds, s, each with the monotonic time at which it came.
-        folder: the same.
+        problems: descriptions of what the node must not do and did.
+        answers: number of outputs of good clouds.
+        allowed: stamps of other clouds, which may lead to an output.
+        has_twin: true while a second node runs, so that each output comes twice.
+        ages: ages of the outputs of good clouds, in seconds, each with the monotonic time of
+            its arrival.
+        folder: folder of the logs.
     """
 
     _numbers = itertools.count()
@@ -69,7 +70,7 @@ class Rig:
         self.folder, self.problems = folder, list[str]()
         self.process: NodeProcess | None = None
         self.answers = 0
-        self.twins = False
+        self.has_twin = False
         self.ages: list[tuple[float, float]] = []
         self.allowed: set[tuple[int, int]] = set()
         self.namespace = f'/faults_{next(self._numbers)}'
@@ -78,20 +79,20 @@ class Rig:
         self._executor = SingleThreadedExecutor(context=context)
         self._executor.add_node(self.node)
         self._clouds = [cloud(seed) for seed in range(_CLOUDS)]
-        self._wanted = [features_of(points) for points in self._clouds]
+        self._expected = [expected_features(points) for points in self._clouds]
         self._sent: dict[tuple[int, int], int] = {}
         self._last = (0, 0)
         self._status: dict[str, tuple[int, DiagnosticStatus]] = {}
-        self._looks = 0
+        self._num_diagnostics = 0
         self._points: Any = None
-        self.publish_from(reliable=True)
-        self._features = BevSubscriber(self.node, 'bev_features', self._look)
-        self.node.create_subscription(DiagnosticArray, '/diagnostics', self._note, 10)
+        self.replace_publisher(reliable=True)
+        self._features = BevSubscriber(self.node, 'bev_features', self._check_output)
+        self.node.create_subscription(DiagnosticArray, '/diagnostics', self._store_status, 10)
 
     # The node.
 
     def start(self, parameters: dict[str, str] | None = None) -> None:
-        """Starts pipeline_node, and returns when it answers."""
+        """Starts pipeline_node and waits for its first output."""
         self.spawn(parameters)
         self.recover(_START_S)
 
@@ -109,7 +110,7 @@ class Rig:
         return self.process
 
     def close(self) -> None:
-        """Ends the node, and sees whether it was well."""
+        """Ends the node and notes its faults, which include an exit code other than 0."""
         if self.process is not None:
             self.check()
             code = self.process.stop()
@@ -119,7 +120,7 @@ class Rig:
         self.node.destroy_node()
 
     def check(self) -> None:
-        """Notes when the node has ended or raised something."""
+        """Notes when the node has ended by itself or logged a traceback."""
         if self.process is None:
             return
         try:
@@ -129,7 +130,7 @@ class Rig:
         self.check_log()
 
     def check_log(self) -> None:
-        """Notes when the node has raised something."""
+        """Notes when the node has logged a traceback."""
         if self.process is not None and 'Traceback' in self.process.log.read_text(
             errors='replace'
         ):
@@ -137,8 +138,8 @@ class Rig:
 
     # Clouds.
 
-    def publish_from(self, reliable: bool) -> None:
-        """Lets the publisher of clouds go, and makes another one."""
+    def replace_publisher(self, reliable: bool) -> None:
+        """Destroys the publisher of clouds, if there is one, and creates another."""
         if self._points is not None:
             self.node.destroy_publisher(self._points)
         profile = QoSProfile(depth=1)
@@ -146,58 +147,58 @@ class Rig:
             profile.reliability = QoSReliabilityPolicy.BEST_EFFORT
         self._points = self.node.create_publisher(PointCloud2, 'points', profile)
 
-    def listen_anew(self, reliability: str) -> None:
-        """Lets the subscriber of features go, and makes another one."""
+    def replace_subscriber(self, reliability: str) -> None:
+        """Destroys the subscriber of features and creates another."""
         self._features.destroy()
         self._features = BevSubscriber(
-            self.node, 'bev_features', self._look, reliability=reliability
+            self.node, 'bev_features', self._check_output, reliability=reliability
         )
 
-    def destroy_look(self) -> None:
-        """Looks at no outputs any more."""
+    def destroy_subscriber(self) -> None:
+        """Destroys the subscriber of features: outputs are not checked from then on."""
         self._features.destroy()
 
-    def good(self) -> tuple[int, int]:
-        """Sends a good cloud; its stamp."""
+    def send_good(self) -> tuple[int, int]:
+        """Sends a good cloud; returns its stamp."""
         stamp = now()
         self._sent[stamp] = index = len(self._sent) % _CLOUDS
         self._points.publish(encode_cloud(self._clouds[index], stamp, 'lidar'))
         return stamp
 
     def send(self, message: PointCloud2, may_answer: bool = False) -> None:
-        """Sends any other cloud; whether there may be an output of its stamp."""
+        """Sends any other cloud; ``may_answer`` allows an output of its stamp."""
         if may_answer:
             self.allowed.add((message.header.stamp.sec, message.header.stamp.nanosec))
         self._points.publish(message)
 
     def stream(self, seconds: float) -> int:
-        """Sends good clouds for so long; how many of them led to no output."""
+        """Sends good clouds for some seconds; returns how many led to no output."""
         before, sent = self.answers, 0
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            self.good()
+            self.send_good()
             sent += 1
             self.spin_for(_PERIOD_S)
         return self._missing(before, sent, _ANSWER_S)
 
     def recover(self, seconds: float = _RECOVER_S) -> tuple[int, float]:
-        """Sends good clouds until one is answered; how many were not, and how long it took."""
+        """Sends good clouds until an output; returns the number without one, and the time."""
         begin, before, sent = time.monotonic(), self.answers, 0
         while time.monotonic() - begin < seconds:
-            self.good()
+            self.send_good()
             sent += 1
             if self.spin_until(lambda: self.answers > before, _PERIOD_S):
-                took = time.monotonic() - begin
-                return self._missing(before, sent, _PERIOD_S), took
+                elapsed = time.monotonic() - begin
+                return self._missing(before, sent, _PERIOD_S), elapsed
         self.problems.append(f'no good output within {seconds:g} s')
         return sent, seconds
 
     def _missing(self, before: int, sent: int, seconds: float) -> int:
-        """How many of so many have no answer, once the last ones had time for it."""
+        """Number of sent clouds without an output, once the last ones had time for it."""
         self.spin_until(lambda: self.answers - before >= sent, seconds)
         return sent - (self.answers - before)
 
-    def _look(self, bev: BevTensor) -> None:
+    def _check_output(self, bev: BevTensor) -> None:
         arrived, stamp = time.time(), bev.labels.stamp or (0, 0)
         if stamp in self.allowed:
             return
@@ -205,62 +206,62 @@ class Rig:
             self.problems.append(f'an output of the unknown stamp {stamp}')
             return
         age = arrived - stamp[0] - stamp[1] / 1e9
-        if age > float(PARAMETERS['max_age_ms']) / 1e3 + _WAY_S or (
-            stamp <= self._last and not self.twins
+        if age > float(PARAMETERS['max_age_ms']) / 1e3 + _TRANSPORT_S or (
+            stamp <= self._last and not self.has_twin
         ):
             self.problems.append(f'an output that is {age:.2f} s old')
-        wanted = self._wanted[self._sent[stamp]]
-        if wanted.shape != bev.array.shape or np.abs(bev.array - wanted).max() > _TOLERANCE:
+        expected = self._expected[self._sent[stamp]]
+        if expected.shape != bev.array.shape or np.abs(bev.array - expected).max() > _TOLERANCE:
             self.problems.append('a wrong output')
         self._last = stamp
         self.answers += 1
         self.ages.append((time.monotonic(), age))
 
-    # Time, and what the node tells.
+    # Time, and diagnostics of the node.
 
     def spin_for(self, seconds: float) -> None:
-        """Handles what comes for so long."""
+        """Runs callbacks for some seconds."""
         self.spin_until(lambda: False, seconds)
 
     def spin_until(self, done: Callable[[], bool], seconds: float) -> bool:
-        """Handles what comes until something is true; whether it was within so long."""
+        """Runs callbacks until a condition holds; returns whether it did in time."""
         end = time.monotonic() + seconds
         while not done():
-            left = end - time.monotonic()
-            if left <= 0:
+            remaining = end - time.monotonic()
+            if remaining <= 0:
                 return False
-            self._executor.spin_once(timeout_sec=left)
+            self._executor.spin_once(timeout_sec=remaining)
         return True
 
     def status(self, name: str = 'pipeline_node') -> DiagnosticStatus:
-        """What the node says of itself next."""
-        start = self._looks
+        """Returns the next status that the node reports."""
+        start = self._num_diagnostics
         key = f"{self.namespace.strip('/')}/{name}: bird's-eye view"
-        # The one under way may be of before.
+        # The next status may have been sent before this call.
         if not self.spin_until(lambda: self._status.get(key, (0,))[0] > start + 1, 10.0):
             self.problems.append('no diagnostics for 10 s')
             return DiagnosticStatus()
         return self._status[key][1]
 
     def counts(self) -> dict[str, int]:
-        """Received, published and dropped inputs by cause, as the node tells."""
+        """Returns the numbers of inputs that the node reports: received, published, dropped."""
         return {
             pair.key.removeprefix('dropped_'): int(pair.value)
             for pair in self.status().values
             if pair.key in ('received', 'published') or pair.key.startswith('dropped_')
         }
 
-    def _note(self, message: DiagnosticArray) -> None:
-        self._looks += 1
+    def _store_status(self, message: DiagnosticArray) -> None:
+        self._num_diagnostics += 1
         for status in message.status:
-            self._status[status.name] = self._looks, status
+            self._status[status.name] = self._num_diagnostics, status
 
     @contextmanager
-    def stranger(self) -> Iterator[Any]:
-        """A node of another participant, as Fast DDS allows one type per topic in each."""
+    def other_participant(self) -> Iterator[Any]:
+        """Creates a node of another participant: Fast DDS allows one type per topic in each."""
         context = rclpy.Context()
         context.init()
-        node = rclpy.create_node('stranger', namespace=self.namespace, context=context)
+        node = rclpy.create_node('other_participant', namespace=self.namespace, context=context)
         try:
             yield node
         finally:
@@ -269,18 +270,18 @@ class Rig:
 
 
 def now() -> tuple[int, int]:
-    """The time as a stamp."""
+    """Returns the time as a stamp."""
     return divmod(time.time_ns(), 10**9)
 
 
 def cloud(seed: int, count: int = 500) -> np.ndarray:
-    """Random points on the grid of the rig, (N,4)."""
+    """Returns (N,4) random points on the grid of the rig."""
     points = np.random.default_rng(seed).uniform([0, -8, -3, 0], [16, 8, 1, 1], (count, 4))
     return points.astype(np.float32)
 
 
-def features_of(points: np.ndarray) -> np.ndarray:
-    """What PyTorch makes of points with the weights of seed 0."""
+def expected_features(points: np.ndarray) -> np.ndarray:
+    """Returns the BEV features that PyTorch computes with the weights of seed 0."""
     with seeded(0):
         pfn = PillarFeatureNet().eval()
     with seeded(0):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Faults of the system around a node: full shared memory, broken bags."""
+"""Faults of the system around a node: full shared memory, damaged bags."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from tiny_bev_ros.resources import command
 from tiny_bev_ros.runtime.shared_memory import VARIABLES
 
 _SHM = Path('/dev/shm')
-_LEFT = 2**20
-# A /dev/shm of one's own, where the system lets us.
+_LEFT_BYTES = 2**20
+# Gives a process its own /dev/shm, where the system allows it.
 _MOUNT = 'mount -t tmpfs -o size={size} tmpfs /dev/shm && exec "$@"'
 _SLOW_STARTS = 5
 
 
 def _inside(rig: Rig, tries: int, name: str, size: str) -> Outcome:
-    """Tries a fault of this file in a process with a small /dev/shm, with all that it starts."""
+    """Tries a fault of this file in a process with a small /dev/shm, which its children share."""
     wrapper = ['unshare', '-Urm', 'sh', '-c', _MOUNT.format(size=size), '-']
     if not shutil.which('unshare') or _run([*wrapper, 'true']).returncode:
         return Outcome(did='not tried: this system allows no mount namespaces')
@@ -50,7 +50,7 @@ def _inside(rig: Rig, tries: int, name: str, size: str) -> Outcome:
 
 
 def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
-    # Without the profile of this process, as a user would start it.
+    # A user would start it without the DDS profile of this process.
     bare = {name: value for name, value in os.environ.items() if name not in VARIABLES}
     return subprocess.run(
         command, check=False, capture_output=True, text=True, timeout=300, env=bare
@@ -59,51 +59,51 @@ def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
 
 @case('shared memory full when the nodes start')
 def full(rig: Rig, tries: int) -> Outcome:
-    """4 MiB for all."""
+    """Leaves 4 MiB for all nodes."""
     return _inside(rig, tries, '(in 4 MiB of shared memory)', '4m')
 
 
 @case('shared memory filled up while the nodes run')
 def filled(rig: Rig, tries: int) -> Outcome:
-    """By somebody else, to the last MiB of 512."""
+    """Lets another program fill 512 MiB up to the last one."""
     return _inside(rig, tries, '(in 512 MiB of shared memory)', '512m')
 
 
 @case('(in 4 MiB of shared memory)')
 def inside_full(rig: Rig, tries: int) -> Outcome:
     """Starts a node again and again."""
-    outcome, said = Outcome(), 0
+    outcome, advised = Outcome(), 0
     for _ in range(tries):
         process = rig.spawn()
-        outcome.tried(rig)
-        said += '--shm-size' in process.log.read_text()
+        outcome.count_try(rig)
+        advised += '--shm-size' in process.log.read_text()
         process.stop()
     rig.process = None
-    outcome.did = f'went over UDP, said what helps {said} of {tries} times'
-    if said < tries:
+    outcome.did = f'used UDP, logged a remedy {advised} of {tries} times'
+    if advised < tries:
         rig.problems.append(outcome.did)
     return outcome
 
 
 @case('(in 512 MiB of shared memory)')
 def inside_filled(rig: Rig, tries: int) -> Outcome:
-    """Fills what is left, and frees it again."""
+    """Fills the free shared memory, and frees it again."""
     rig.start()
     outcome = Outcome()
     for _ in range(tries):
         file = _SHM / 'filler'
         with file.open('wb') as filler:
-            os.posix_fallocate(filler.fileno(), 0, shutil.disk_usage(_SHM).free - _LEFT)
-        outcome.tried(rig)
+            os.posix_fallocate(filler.fileno(), 0, shutil.disk_usage(_SHM).free - _LEFT_BYTES)
+        outcome.count_try(rig)
         outcome.lost += rig.stream(0.5)
         file.unlink()
-    outcome.did = 'went on in the memory that it has'
+    outcome.did = 'continued with the memory that it has'
     return outcome
 
 
 @case('bag with broken files played into the node')
 def bags(rig: Rig, tries: int) -> Outcome:
-    """Truncated, with wrong bytes, without its index: the player says so and ends."""
+    """Plays bags that are truncated, have wrong bytes or no index: the player must refuse them."""
     if why_not := import_optional('rosbags.rosbag2').why_not:
         return Outcome(did=f'not tried: {why_not}')
     from rosbags.rosbag2 import StoragePlugin, Writer
@@ -129,8 +129,10 @@ def bags(rig: Rig, tries: int) -> Outcome:
         refused += player.returncode == 1
         if 'Traceback' in player.stderr or player.returncode not in (0, 1):
             rig.problems.append(f'bag_player, {player.returncode}: {player.stderr[-300:]}')
-        outcome.tried(rig)
-    outcome.did = f'bag_player said why and ended, {refused} of {outcome.tries}; the node went on'
+        outcome.count_try(rig)
+    outcome.did = (
+        f'bag_player logged the fault and ended, {refused} of {outcome.tries}; the node continued'
+    )
     return outcome
 
 
@@ -142,7 +144,7 @@ def _serialized(index: int) -> bytes:
 
 
 def _break(folder: Path, number: int) -> None:
-    """In one of three ways."""
+    """Damages a bag in one of three ways."""
     (file,) = [path for path in folder.iterdir() if path.suffix in ('.mcap', '.db3')]
     content = file.read_bytes()
     if number % 3 == 0:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tries faults on running nodes and prints a table of what came of each."""
+"""Tries faults on running nodes and prints a table of the outcomes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _BEGIN, _END = '<!-- faults: begin -->', '<!-- faults: end -->'
 
 
 def run_case(name: str, folder: Path, tries: int) -> Outcome:
-    """Tries one fault so many times, in a graph of its own."""
+    """Tries one fault some times, in a graph of its own."""
     with private_graph() as context:
         rig = Rig(context, folder)
         outcome = Outcome()
@@ -36,7 +36,7 @@ def run_case(name: str, folder: Path, tries: int) -> Outcome:
 
 
 def table(outcomes: dict[str, Outcome]) -> str:
-    """Of all outcomes, in Markdown."""
+    """Writes all outcomes as a Markdown table."""
     lines = [
         '| fault | tried | what the node did | good frames lost | next good output after, s |',
         '|---|---|---|---|---|',
@@ -51,26 +51,26 @@ def table(outcomes: dict[str, Outcome]) -> str:
     return '\n'.join(lines)
 
 
-def put_into(document: Path, text: str) -> None:
-    """Replaces what stands between the marks in a document."""
+def replace_table(document: Path, text: str) -> None:
+    """Replaces the text between the marks in a document."""
     before, _, rest = document.read_text().partition(_BEGIN)
     _, _, after = rest.partition(_END)
     document.write_text(f'{before}{_BEGIN}\n{text}\n{_END}{after}')
 
 
 def main() -> None:
-    """Entry point of the faults executable."""
+    """Runs the program; exits with 1 where a node had problems."""
     parser = argparse.ArgumentParser(prog='faults', description=__doc__)
-    parser.add_argument('--tries', type=int, default=20, help='of each fault')
-    parser.add_argument('--only', default='', help='faults with this in their name')
-    parser.add_argument('--output', default='build/faults', help='folder for logs')
-    parser.add_argument('--document', default='', help='Markdown file that gets the table')
-    parser.add_argument('--json', action='store_true', help='print that instead of a table')
+    parser.add_argument('--tries', type=int, default=20, help='number of tries of each fault')
+    parser.add_argument('--only', default='', help='text in the names of the faults to try')
+    parser.add_argument('--output', default='build/faults', help='folder of logs')
+    parser.add_argument('--document', default='', help='Markdown file whose table is replaced')
+    parser.add_argument('--json', action='store_true', help='print JSON instead of a table')
     options = parser.parse_args()
     folder = Path(options.output)
     folder.mkdir(parents=True, exist_ok=True)
     outcomes = {}
-    # Those in brackets are parts of others.
+    # Faults in brackets are parts of others.
     names = [name for name in CASES if options.only in name and (options.only or name[0] != '(')]
     with tqdm(names, unit='fault', disable=None) as bar:
         for name in bar:
@@ -80,7 +80,7 @@ def main() -> None:
     as_json = json.dumps({name: asdict(each) for name, each in outcomes.items()})
     print(as_json if options.json else text)
     if options.document:
-        put_into(Path(options.document), text)
+        replace_table(Path(options.document), text)
     sys.exit(any(outcome.problems for outcome in outcomes.values()))
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The demo plays every cloud of a bag, whatever its times are."""
+"""Tests that the demo plays every cloud of a bag, whatever its times are."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tiny_bev_ros.demo.cloud_demo import PLAY_S, play
 START_NS = 1_700_000_000 * 10**9
 
 
-class Probe:
-    """Answers every cloud at once, and waits for none."""
+class InstantNode:
+    """Node that answers every cloud at once and records waits instead of waiting."""
 
     def __init__(self) -> None:
         self.sent: list[bytes] = []
@@ -33,35 +33,35 @@ class Probe:
         return True
 
 
-def played(path: Path, times: list[int]) -> tuple[Probe, int]:
+def played(path: Path, times: list[int]) -> tuple[InstantNode, int]:
     messages = [BagMessage('/points', time_ns, b'\0%d' % time_ns) for time_ns in times]
     write_bag(path, {'/points': CLOUD_TYPE}, messages)
-    probe = Probe()
+    node = InstantNode()
     with Bag(path) as bag:
-        count, last = play(bag, '/points', probe, None)
+        count, last = play(bag, '/points', node, None)
     assert last is not None
-    assert last.data == probe.sent[-1]
-    assert probe.sent == [message.data for message in messages][:count]
-    return probe, count
+    assert last.data == node.sent[-1]
+    assert node.sent == [message.data for message in messages][:count]
+    return node, count
 
 
 def test_a_cloud_before_the_clock_begins_does_not_end_the_demo(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     times = [0, *(START_NS + index * 10**8 for index in range(3))]
-    probe, count = played(tmp_path / 'bag', times)
+    node, count = played(tmp_path / 'bag', times)
     assert count == 4
-    assert max(probe.waits) <= 0.2
+    assert max(node.waits) <= 0.2
     out = capsys.readouterr().out
     assert 'the recording has no message for 1700000000.0 s' in out
     assert 'were played' not in out
 
 
-def test_a_long_bag_is_cut_and_that_is_told(
+def test_a_long_bag_is_cut_and_that_is_logged(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     times = [START_NS + index * 10**10 for index in range(6)]
-    probe, count = played(tmp_path / 'bag', times)
+    node, count = played(tmp_path / 'bag', times)
     assert count == 4
-    assert max(probe.waits) < PLAY_S
+    assert max(node.waits) < PLAY_S
     assert 'stopped after 35 s: 4 of 6 clouds were played' in capsys.readouterr().out

@@ -34,12 +34,12 @@ LABELS = TensorLabels((1, 2), 'lidar')
 
 @pytest.mark.dds
 @pytest.mark.parametrize('name', [name for name in CASES if name[0] != '('])
-def test_a_node_stands(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_node_recovers(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     try:
         get_package_prefix('tiny_bev_ros')
     except PackageNotFoundError:
         pytest.skip('tiny_bev_ros is not built, or its install/local_setup.bash not sourced')
-    monkeypatch.setattr(fault_inputs, '_MUTATIONS_A_TRY', 200)
+    monkeypatch.setattr(fault_inputs, '_MUTATIONS_PER_TRY', 200)
     monkeypatch.setattr(fault_rig, 'NodeProcess', ForkedNode)
     outcome = faults.run_case(name, tmp_path, 2)
     assert not outcome.problems
@@ -99,7 +99,7 @@ def test_changed_messages_are_processed_or_rejected(kind: str):
         context.try_shutdown()
 
 
-def test_changes_are_many_and_the_same_every_time():
+def test_mutations_are_many_and_repeatable():
     good = message_for('float32')
     changed = [mutated(good, np.random.default_rng(seed)) for seed in range(200)]
     assert sum(message != good for message in changed) > 150
@@ -110,15 +110,15 @@ def test_changes_are_many_and_the_same_every_time():
     assert isinstance(mutated(message_for('float16'), np.random.default_rng(0)), UInt8MultiArray)
 
 
-def test_the_table_tells_what_failed_and_replaces_the_old_one(tmp_path: Path):
+def test_the_table_reports_failures_and_replaces_the_old_one(tmp_path: Path):
     outcomes = {
         'good': Outcome(3, 'nothing', 1, 0.25),
-        'bad': Outcome(2, 'something', problems=['it ended', 'it lied']),
+        'bad': Outcome(2, 'something', problems=['it ended', 'a wrong output']),
     }
     text = faults.table(outcomes)
     assert '| good | 3 | nothing | 1 | 0.25 |' in text
-    assert '| bad | 2 | **FAILED**: it ended; it lied | 0 | 0.00 |' in text
+    assert '| bad | 2 | **FAILED**: it ended; a wrong output | 0 | 0.00 |' in text
     document = tmp_path / 'x.md'
     document.write_text(f'a\n{faults._BEGIN}\nold\n{faults._END}\nb\n')
-    faults.put_into(document, text)
+    faults.replace_table(document, text)
     assert document.read_text() == f'a\n{faults._BEGIN}\n{text}\n{faults._END}\nb\n'

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""demo-fusion from a bag to its picture, through real processes."""
+"""Tests of demo-fusion from a bag to its figure, through real processes."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def demo(bag, output):
     return subprocess.run(words, capture_output=True, text=True, check=False)
 
 
-class Later:
-    """A bag whose labels came a second later."""
+class LateLabels:
+    """Bag whose labels were recorded a second later."""
 
     def __init__(self, bag):
         self._bag = bag
@@ -51,8 +51,8 @@ def test_a_street(graph, tmp_path):
     assert with_camera > 10
     for stage in ('pipeline_node, backbone', 'camera_node, encoder', 'fusion_node, fusion'):
         assert re.search(rf'{stage} +[0-9.]+ ms', done.stdout), done.stdout
-    picture = matplotlib.image.imread(tmp_path / 'out' / 'demo_fusion.png')
-    assert picture.shape[0] > 500
+    figure = matplotlib.image.imread(tmp_path / 'out' / 'demo_fusion.png')
+    assert figure.shape[0] > 500
 
 
 def test_a_bag_without_a_camera(graph, tmp_path):
@@ -73,7 +73,7 @@ def test_clouds_and_images_of_one_time(tmp_path):
         Bag(tmp_path / 'other') as bag,
         pytest.raises(TinyBevError, match='no cloud on /points has an image on /labels'),
     ):
-        list(shots(Later(bag), '/points', '/labels', '/labels'))
+        list(shots(LateLabels(bag), '/points', '/labels', '/labels'))
 
 
 def test_another_stamp():
@@ -85,7 +85,7 @@ def test_another_stamp():
     assert (found.header.stamp.sec, found.header.stamp.nanosec) == (12, 34)
     found.header.stamp = info.header.stamp
     assert found == info
-    # As a machine of the other byte order would have sent it.
+    # A machine of the other byte order would have sent this.
     swapped = b'\x00\x00\x00\x00' + struct.pack('>iI', 1, 2) + b'rest'
     moved_too = CameraShot(swapped, swapped, swapped).at(3 * 10**9 + 4).cloud
     assert moved_too == b'\x00\x00\x00\x00' + struct.pack('>iI', 3, 4) + b'rest'
