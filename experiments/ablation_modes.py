@@ -26,8 +26,8 @@ from tiny_bev_ros.training.average_precision import Ranking
 from tiny_bev_ros.training.camera_dataset import CameraFrames, CameraSamples, make_camera_sample
 from tiny_bev_ros.training.dataset import Batch, Sample, collate
 from tiny_bev_ros.training.labelled_frame import FEWEST_POINTS, Frame
-from tiny_bev_ros.training.networks import TrainableDetector, build_network
 from tiny_bev_ros.training.simulated_camera import CLASSES, GRID, CameraFrame
+from tiny_bev_ros.training.trainable_detector import TrainableDetector, build_network
 from tiny_bev_ros.training.trainer import Trainer
 from tiny_bev_ros.training.training_config import ModelConfig, TrainConfig, read_config
 

@@ -27,10 +27,10 @@ from tiny_bev_ros.training.distributed import DistributedContext
 from tiny_bev_ros.training.evaluate import evaluate, map_reach
 from tiny_bev_ros.training.evaluate import main as evaluate_main
 from tiny_bev_ros.training.evaluation import simulated_eval_frame
-from tiny_bev_ros.training.networks import TrainableDetector, build_network
 from tiny_bev_ros.training.simulated_lidar import simulate_lidar_frame
 from tiny_bev_ros.training.train import main as train_main
 from tiny_bev_ros.training.train import make_dataset, smoke_config, train
+from tiny_bev_ros.training.trainable_detector import TrainableDetector, build_network
 from tiny_bev_ros.training.trainer import CHECKPOINT, Trainer
 from tiny_bev_ros.training.training_config import (
     CameraConfig,

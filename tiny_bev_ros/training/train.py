@@ -29,9 +29,9 @@ from tiny_bev_ros.training.dataset import Crop, Crops
 from tiny_bev_ros.training.distributed import init_distributed
 from tiny_bev_ros.training.kitti import KittiFolder
 from tiny_bev_ros.training.labelled_frame import Frame
-from tiny_bev_ros.training.networks import lidar_arguments
 from tiny_bev_ros.training.plots import draw_losses
 from tiny_bev_ros.training.simulated_lidar import simulate_lidar_frame
+from tiny_bev_ros.training.trainable_detector import lidar_arguments
 from tiny_bev_ros.training.trainer import LOG, Trainer
 from tiny_bev_ros.training.training_config import (
     SIM,

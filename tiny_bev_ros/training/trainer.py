@@ -22,7 +22,7 @@ from tiny_bev_ros.models.heads.head_registry import compute_losses
 from tiny_bev_ros.optional_imports import one_line
 from tiny_bev_ros.training.dataset import Batch, collate, repeat_targets
 from tiny_bev_ros.training.distributed import DistributedContext, init_distributed
-from tiny_bev_ros.training.networks import TrainableDetector, build_network
+from tiny_bev_ros.training.trainable_detector import TrainableDetector, build_network
 from tiny_bev_ros.training.training_config import TrainConfig
 
 CHECKPOINT = 'last.pt'
