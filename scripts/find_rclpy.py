@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Prints for setup.sh: none, good, or the Python for which the rclpy that is found was built.
 
-usage: find_rclpy.py FOLDER    where FOLDER is the virtual environment, of which nothing counts
+usage: find_rclpy.py FOLDER    where FOLDER is the virtual environment, which is ignored
 """
 
 import importlib.util
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def built_for(package: Path) -> str:
-    """The Python of a folder of rclpy, from its extension or its path."""
+    """Returns the Python of an rclpy package, from its extension module or its path."""
     names = [each.name for each in package.glob('_rclpy_pybind11*.so')]
     for text in (*names, str(package)):
         found = re.search(r'(?:cpython-|python)3\.?(\d+)', text)
@@ -27,7 +27,7 @@ else:
     try:
         import rclpy  # noqa: F401
         from rclpy.node import Node  # noqa: F401 - later releases load the extension with it
-    except Exception:  # of whatever kind
+    except Exception:  # loading an extension may raise anything
         print(built_for(Path(spec.origin).parent))
     else:
         print('good')

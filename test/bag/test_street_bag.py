@@ -47,13 +47,13 @@ def test_bag_holds_the_drive(tmp_path: Path) -> None:
         np.testing.assert_array_equal(decode_cloud(cloud).points, expected.points)
         found = decode_detection_boxes(deserialize_message(labels[index].data, Float32MultiArray))
         assert found.labels.stamp == divmod(message.time_ns, 10**9)
-        seen = (
+        visible = (
             np.bincount(
                 expected.instance_ids[expected.instance_ids >= 0], minlength=len(expected.boxes)
             )
             > 4
         )
-        np.testing.assert_array_equal(found.boxes, expected.boxes[seen])
+        np.testing.assert_array_equal(found.boxes, expected.boxes[visible])
 
 
 def test_bag_with_a_camera(tmp_path: Path) -> None:
@@ -74,12 +74,14 @@ def test_bag_with_a_camera(tmp_path: Path) -> None:
     image = decode_image(deserialize_message(images[0].data, Image))
     assert image.shape == (240, 640, 3)
     # Ground with LiDAR points nearby is grey in the image; the sky above the houses is blue.
-    seen = replace(info, extrinsics=extrinsics_from_pose(pose))
+    camera_model = replace(info, extrinsics=extrinsics_from_pose(pose))
     points = torch.from_numpy(
         decode_cloud(deserialize_message(clouds[0].data, PointCloud2)).points[:, :3].copy()
     )
-    near = points[seen.visible(points) & (points[:, 2] < -1.4) & (points[:, :2].norm(dim=1) < 12)]
-    col, row = seen.project(near)[0].round().long().clamp(min=0).T
+    near = points[
+        camera_model.visible(points) & (points[:, 2] < -1.4) & (points[:, :2].norm(dim=1) < 12)
+    ]
+    col, row = camera_model.project(near)[0].round().long().clamp(min=0).T
     colours = image[row.clamp(max=239), col.clamp(max=639)].astype(int)
     assert len(near) > 500
     assert np.median(np.ptp(colours, axis=1)) < 25

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Executables of the package as children of a process that has imported PyTorch already.
+"""Executables of the package, forked from a process that has imported PyTorch already.
 
-Importing PyTorch and the nodes takes three seconds of one core, for each process anew. A server
+Every process that imports PyTorch and the nodes needs three seconds of one core for it. A server
 imports them once and forks; its children run the entry points of the real executables, with
 their own signals, environment and output. Tests of the start itself use NodeProcess.
 """

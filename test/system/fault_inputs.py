@@ -138,8 +138,8 @@ def backwards(rig: Rig, tries: int) -> Outcome:
         may_answer=True,
         parameters={'max_age_ms': '0.0'},
     )
-    told = {pair.key: pair.value for pair in rig.status().values}['time_jumps']
-    outcome.did = f'{told} of {tries} told, published under their own stamp'
+    time_jumps = {pair.key: pair.value for pair in rig.status().values}['time_jumps']
+    outcome.did = f'{time_jumps} of {tries} reported, published under their own stamp'
     return outcome
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Maps that look at cameras, through real processes: whole, late, wrong and missing ones."""
+"""Tests of fusion_node as a process: with complete, late, faulty and missing camera features."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LEFT = [0.0, 0.4, -0.1, -0.7071068, 0.0, 0.0, 0.7071068]
 K = [11.0, 0.0, 7.0, 0.0, 11.0, 2.5, 0.0, 0.0, 1.0]
 D = [-0.1, 0.02, 0.001, 0.0, 0.0]
 ROWS, COLS = 6, 15
-SEEN = make_camera(K, IDENTITY_EXTRINSICS, (COLS, ROWS), D)
+CAMERA = make_camera(K, IDENTITY_EXTRINSICS, (COLS, ROWS), D)
 Y_AXIS, X_AXIS = Axis(-4.0, 1.0), Axis(0.0, 1.0)
 
 
@@ -47,17 +47,17 @@ def map_message(ms: int, seed: int = 0):
     return encode_tensor(map_of(seed), TensorLabels(stamp_of(ms), 'lidar', Y_AXIS, X_AXIS))
 
 
-def features_of(seed: int) -> np.ndarray:
+def camera_features(seed: int) -> np.ndarray:
     return np.random.default_rng(seed).random((1, 64, ROWS, COLS), np.float32)
 
 
 def camera_message(ms: int, seed: int):
-    return encode_tensor(features_of(seed), camera_labels(SEEN, stamp_of(ms), 'cam'))
+    return encode_tensor(camera_features(seed), camera_labels(CAMERA, stamp_of(ms), 'cam'))
 
 
-def expected(bev: np.ndarray, seen: list[tuple[list[float], int]], mode: str = 'projected'):
+def expected(bev: np.ndarray, cameras: list[tuple[list[float], int]], mode: str = 'projected'):
     """Returns PyTorch's fusion of a map with cameras, each a pose and a seed."""
-    return of_views(bev, [(features_of(seed), pose) for pose, seed in seen], mode)
+    return of_views(bev, [(camera_features(seed), pose) for pose, seed in cameras], mode)
 
 
 def of_views(bev: np.ndarray, given: list, mode: str = 'projected'):
@@ -75,7 +75,7 @@ def of_views(bev: np.ndarray, given: list, mode: str = 'projected'):
 
 
 class Rig:
-    """A fusion_node, cameras and a LiDAR to feed it, and what it publishes by stamp in ms."""
+    """fusion_node with publishers of a LiDAR and of cameras; stamps are in ms."""
 
     def __init__(self, graph: RosGraph, *names: str, **parameters) -> None:
         poses = {'front': AHEAD, 'left': LEFT}
@@ -92,7 +92,7 @@ class Rig:
             name: graph.publisher(Float32MultiArray, f'{name}/camera_features') for name in names
         }
 
-    def see(self, name: str, ms: int, seed: int = 1) -> None:
+    def send_features(self, name: str, ms: int, seed: int = 1) -> None:
         self.send(name, camera_message(ms, seed))
 
     def send(self, name: str, message) -> None:
@@ -100,16 +100,16 @@ class Rig:
         self.graph.spin_for(0.2)
 
     def fuse(self, ms: int, seed: int = 0) -> np.ndarray:
-        """Sends a map and waits for what becomes of it."""
+        """Sends a map and waits for the fused one."""
         self._maps.publish(map_message(ms, seed))
         return self.result(ms)
 
     def result(self, ms: int) -> np.ndarray:
         def found():
             return [
-                read.array
-                for read in map(decode_tensor, self._messages)
-                if read.labels == TensorLabels(stamp_of(ms), 'lidar', Y_AXIS, X_AXIS)
+                decoded.array
+                for decoded in map(decode_tensor, self._messages)
+                if decoded.labels == TensorLabels(stamp_of(ms), 'lidar', Y_AXIS, X_AXIS)
             ]
 
         self.graph.spin_until(found)
@@ -122,24 +122,24 @@ class Rig:
         self.graph.node.destroy_publisher(self._cameras.pop(name))
 
     def end(self) -> str:
-        """The log, once the node has ended as it should."""
+        """Ends the node, which must exit with 0, and returns its log."""
         assert self.process.stop() == 0
         assert 'Traceback' not in self.log()
         return self.log()
 
 
-def close(array: np.ndarray, wanted: np.ndarray) -> bool:
-    return bool(np.abs(array - wanted).max() < 1e-4)
+def close(array: np.ndarray, target: np.ndarray) -> bool:
+    return bool(np.abs(array - target).max() < 1e-4)
 
 
 @pytest.mark.parametrize('mode', ['projected', 'global'])
 def test_one_camera_gives_what_pytorch_gives(graph: RosGraph, mode: str):
     rig = Rig(graph, 'front', fusion__mode=mode)
-    rig.see('front', 1020)
+    rig.send_features('front', 1020)
     fused = rig.fuse(1000)
-    wanted = expected(map_of(), [(AHEAD, 1)], mode)
-    assert np.abs(wanted - map_of()).max() > 0.01
-    assert close(fused, wanted)
+    target = expected(map_of(), [(AHEAD, 1)], mode)
+    assert np.abs(target - map_of()).max() > 0.01
+    assert close(fused, target)
     log = rig.end()
     assert 'camera front: received 1, used 1, dropped 0; missing in 0 frames' in log
     assert 'received 1, published 1, dropped 0;' in log
@@ -147,7 +147,7 @@ def test_one_camera_gives_what_pytorch_gives(graph: RosGraph, mode: str):
 
 def test_without_weights_a_camera_changes_nothing_and_that_is_logged(graph: RosGraph):
     rig = Rig(graph, 'front', fusion__checkpoint='""')
-    rig.see('front', 1000)
+    rig.send_features('front', 1000)
     assert (rig.fuse(1000) == map_of()).all()
     log = rig.end()
     assert 'fusion.checkpoint is empty: UNTRAINED, so cameras add nothing to BEV features' in log
@@ -164,7 +164,7 @@ def test_float16_of_either_is_read(graph: RosGraph):
     )
     fused = graph.collect(Float32MultiArray, 'fused_features')
     for topic, array, labels in (
-        ('front/camera_features', features_of(1), camera_labels(SEEN, (1, 0), 'cam')),
+        ('front/camera_features', camera_features(1), camera_labels(CAMERA, (1, 0), 'cam')),
         ('bev_features', map_of(), TensorLabels((1, 0), 'lidar', Y_AXIS, X_AXIS)),
     ):
         publisher = graph.node.create_publisher(UInt8MultiArray, topic, 10)
@@ -172,21 +172,21 @@ def test_float16_of_either_is_read(graph: RosGraph):
         graph.spin_for(1.0)
         publisher.publish(encode_tensor(array, labels, 'float16'))
     graph.spin_until(lambda: fused)
-    wanted = expected(map_of(), [(AHEAD, 1)])
-    assert np.abs(decode_tensor(fused[0]).array - wanted).max() < 1e-2
+    target = expected(map_of(), [(AHEAD, 1)])
+    assert np.abs(decode_tensor(fused[0]).array - target).max() < 1e-2
     assert np.abs(decode_tensor(fused[0]).array - map_of()).max() > 0.1
 
 
 def test_two_cameras_of_which_one_is_unplugged_and_comes_back(graph: RosGraph):
     rig = Rig(graph, 'front', 'left')
     for seed, ms in enumerate((1000, 1100), 1):
-        rig.see('front', ms - 10, seed)
-        rig.see('left', ms + 10, seed + 10)
-        wanted = expected(map_of(seed), [(AHEAD, seed), (LEFT, seed + 10)])
-        assert close(rig.fuse(ms, seed), wanted)
+        rig.send_features('front', ms - 10, seed)
+        rig.send_features('left', ms + 10, seed + 10)
+        target = expected(map_of(seed), [(AHEAD, seed), (LEFT, seed + 10)])
+        assert close(rig.fuse(ms, seed), target)
     rig.unplug('left')
     for ms in (1200, 1300):
-        rig.see('front', ms, 3)
+        rig.send_features('front', ms, 3)
         assert close(rig.fuse(ms), expected(map_of(), [(AHEAD, 3)]))
     rig.unplug('front')
     assert close(rig.fuse(1400), map_of())
@@ -197,7 +197,7 @@ def test_two_cameras_of_which_one_is_unplugged_and_comes_back(graph: RosGraph):
     assert pairs['camera_left'] == 'received 2, used 2, dropped 0; missing in 3 frames'
 
     rig._cameras['left'] = graph.publisher(Float32MultiArray, 'left/camera_features')
-    rig.see('left', 1500, 4)
+    rig.send_features('left', 1500, 4)
     assert close(rig.fuse(1500), expected(map_of(), [(LEFT, 4)]))
     log = rig.end()
     assert 'camera front: received 4, used 4, dropped 0; missing in 2 frames' in log
@@ -207,16 +207,16 @@ def test_two_cameras_of_which_one_is_unplugged_and_comes_back(graph: RosGraph):
 
 def test_a_map_waits_for_a_camera_that_is_behind_but_not_for_ever(graph: RosGraph):
     rig = Rig(graph, 'front', sync__slop_ms=20.0)
-    rig.see('front', 900)
+    rig.send_features('front', 900)
     rig._maps.publish(map_message(1000))
     graph.spin_for(0.1)
-    rig.see('front', 1000)
+    rig.send_features('front', 1000)
     assert close(rig.result(1000), expected(map_of(), [(AHEAD, 1)]))
     # Later than sync.timeout_ms.
     assert close(rig.fuse(1100), map_of())
-    rig.see('front', 1100)
+    rig.send_features('front', 1100)
     # Further than sync.slop_ms, and newer: nothing to wait for.
-    rig.see('front', 1230)
+    rig.send_features('front', 1230)
     assert close(rig.fuse(1200), map_of())
     log = rig.end()
     assert re.search(r'camera front: received 4, used 1, dropped 3 \(.*1 late', log), log
@@ -226,19 +226,21 @@ def test_a_map_waits_for_a_camera_that_is_behind_but_not_for_ever(graph: RosGrap
 
 def test_wrong_messages_are_logged_and_stop_nothing(graph: RosGraph):
     rig = Rig(graph, 'front', 'left')
-    no_camera = encode_tensor(features_of(1), TensorLabels(stamp_of(1000), 'cam'))
-    narrow = encode_tensor(features_of(1)[:, :32], camera_labels(SEEN, stamp_of(1000), 'cam'))
+    no_camera = encode_tensor(camera_features(1), TensorLabels(stamp_of(1000), 'cam'))
+    narrow = encode_tensor(
+        camera_features(1)[:, :32], camera_labels(CAMERA, stamp_of(1000), 'cam')
+    )
     for message, reason in (
         (no_camera, 'left/camera_features rejected (1 so far): label of batch has no k'),
         (narrow, 'left/camera_features rejected (2 so far): layout.dim[1].size is 32 channels'),
     ):
         rig.send('left', message)
         graph.spin_until(lambda reason=reason: reason in rig.log())
-    rig.see('front', 1000)
+    rig.send_features('front', 1000)
     assert close(rig.fuse(1000), expected(map_of(), [(AHEAD, 1)]))
 
-    rig.see('front', 1100)
-    rig.see('left', 1100, 2)
+    rig.send_features('front', 1100)
+    rig.send_features('left', 1100, 2)
     assert close(rig.fuse(1100), expected(map_of(), [(AHEAD, 1), (LEFT, 2)]))
     log = rig.end()
     assert 'received 2, published 2, dropped 0;' in log
@@ -247,11 +249,11 @@ def test_wrong_messages_are_logged_and_stop_nothing(graph: RosGraph):
 
 def test_a_camera_of_another_size_is_used_as_well(graph: RosGraph):
     rig = Rig(graph, 'front', 'left')
-    rig.see('front', 1000)
+    rig.send_features('front', 1000)
     # These features are twice as high: those of the other camera, with more below.
-    high = np.concatenate([features_of(2), features_of(3)], axis=2)
-    rig.send('left', encode_tensor(high, camera_labels(SEEN, stamp_of(1000), 'cam')))
-    views = [(features_of(1), AHEAD), (high, LEFT)]
+    high = np.concatenate([camera_features(2), camera_features(3)], axis=2)
+    rig.send('left', encode_tensor(high, camera_labels(CAMERA, stamp_of(1000), 'cam')))
+    views = [(camera_features(1), AHEAD), (high, LEFT)]
     fused = rig.fuse(1000)
     assert close(fused, of_views(map_of(), views))
     assert not close(fused, expected(map_of(), [(AHEAD, 1)]))
@@ -267,14 +269,14 @@ def test_wrong_maps_are_refused(graph: RosGraph):
     ):
         rig._maps.publish(encode_tensor(array, labels))
         graph.spin_until(lambda reason=reason: reason in rig.log())
-    rig.see('front', 2000)
+    rig.send_features('front', 2000)
     assert close(rig.fuse(2000), expected(map_of(), [(AHEAD, 1)]))
 
 
 def test_without_extrinsics_a_camera_is_left_out_and_logged(graph: RosGraph):
     rig = Rig(graph, 'front', 'left', extrinsics__left='[0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]')
-    rig.see('front', 1000)
-    rig.see('left', 1000)
+    rig.send_features('front', 1000)
+    rig.send_features('left', 1000)
     assert close(rig.fuse(1000), expected(map_of(), [(AHEAD, 1)]))
     log = rig.end()
     assert re.search(r'left missing \(1 so far\): .*or the parameter extrinsics\.left', log), log
@@ -295,7 +297,7 @@ def test_a_pose_of_no_camera_is_logged_where_cameras_are_known(graph: RosGraph):
 def test_a_camera_without_a_view_of_the_map_changes_nothing(graph: RosGraph):
     behind = [0.0, 0.0, 0.0, -0.5, -0.5, 0.5, 0.5]
     rig = Rig(graph, 'front', extrinsics__front=behind)
-    rig.see('front', 1000)
+    rig.send_features('front', 1000)
     assert close(rig.fuse(1000), map_of())
     assert 'camera front: received 1, used 0, dropped 1 (1 not_visible)' in rig.end()
 
@@ -303,7 +305,7 @@ def test_a_camera_without_a_view_of_the_map_changes_nothing(graph: RosGraph):
 def test_stamps_that_begin_again_are_paired_as_before(graph: RosGraph):
     rig = Rig(graph, 'front')
     for ms in (5000, 5100, 1000, 1100):
-        rig.see('front', ms)
+        rig.send_features('front', ms)
         assert close(rig.fuse(ms), expected(map_of(), [(AHEAD, 1)]))
     assert 'camera front: received 4, used 4, dropped 0; missing in 0' in rig.end()
 
