@@ -45,7 +45,7 @@ else
 fi
 
 # Description of the installation; a change of it requires a new environment.
-wanted="$ros, Python $version, $(cat requirements/{base,constraints,ros-wheels}.txt | sha256sum | cut -c1-16)"
+wanted="$ros, Python $version, $(grep -hv '^#' requirements/{base,constraints,ros-wheels}.txt | sha256sum | cut -c1-16)"
 [ "$(cat .venv/installed 2>/dev/null)" = "$wanted" ] && exit 0
 
 echo "Setting up .venv with $ros and Python $version; this happens once and takes some minutes."
