@@ -18,7 +18,7 @@ from benchmarks.transport.senders import ARRAY, LIST, MEMCPY, NDARRAY, RAW
 from benchmarks.transport.transport_report import KEPT, OURS
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.runtime.node_process import private_graph
-from tiny_bev_ros.runtime.process import VARIABLES as ALLOCATOR
+from tiny_bev_ros.runtime.process import MALLOC_VARIABLES as ALLOCATOR
 from tiny_bev_ros.runtime.shared_memory import VARIABLES as PROFILES
 
 SHAPES: dict[str, tuple[int, ...]] = {

@@ -3,15 +3,12 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
 from typing import Any
 
 import pytest
 from rclpy.exceptions import InvalidHandle
 
 from tiny_bev_ros.nodes import main
-from tiny_bev_ros.nodes.help_text import PURPOSES
 from tiny_bev_ros.nodes.parameters import NODES
 from tiny_bev_ros.resources import config_file
 
@@ -100,26 +97,6 @@ def test_help_lists_topics_and_parameters(
     *lines, path = output.splitlines()
     assert path == f'  {config_file()}'
     assert max(map(len, lines)) <= 100
-
-
-def test_help_names_the_topics_of_the_readme():
-    readme = (Path(__file__).resolve().parents[2] / 'README.md').read_text()
-    rows = re.findall(r'(?m)^\| `(\w+_node)` \| (.*?) \| (.*?) \|$', readme)
-    assert {name for name, *_ in rows} == set(PURPOSES)
-    published = {name: topics(cell) for name, _, cell in rows}
-    published['pipeline_node'] = set.union(*published.values()) - published['camera_node']
-    for name, subscribes, _ in rows:
-        assert topics(subscribes) <= words(PURPOSES[name].subscribes)
-        assert published[name] == words(PURPOSES[name].publishes)
-
-
-def topics(cell: str) -> set[str]:
-    """Returns the topics of a cell, without one whose form it refers to."""
-    return set(re.findall(r'`([\w/]+)`', cell.partition(', in the form of')[0]))
-
-
-def words(text: str) -> set[str]:
-    return set(re.findall(r'[\w/]+', text))
 
 
 @pytest.mark.parametrize('given', [['--foo'], ['__ns:=/car'], ['--ros-args', '--', 'points']])
