@@ -1,15 +1,17 @@
-# make demo   plays a street through the nodes and draws detections and BEV features
-# make demo-fusion   likewise with a camera: attention of one cell, and the fused features
-# make test   lint, types and every test, on a fresh machine too
-# make params writes config/params.yaml, its schema and docs/parameters.md from nodes/parameters.py
-# make docs   builds the documentation in build/docs; warnings are errors
-# make bench  inference and transport beside their peers (THREADS="1 2" ONLY=engine|transport)
-# make faults injects faults into running nodes and writes the table of docs/operations.md (20 min)
-# make soak   a node under good and bad input for MINUTES=30; fails if memory grows
-# make clean  removes the build, and the virtual environment with it
+# make demo         plays a street through the nodes and draws detections and BEV features
+# make demo-fusion  likewise with a camera: attention of one cell, and the fused features
+# make test         lint, types and every test, on a fresh machine too
+# make build        .venv and the package in install/, which the targets above make as well
+# make params       writes config/params.yaml, its schema and docs/parameters.md from their source
+# make docs         builds the documentation in build/docs; warnings are errors
+# make bench        inference and transport beside their peers (THREADS="1 2" ONLY=engine|transport)
+# make faults       injects faults into running nodes, writes the table of docs/operations.md (20 min)
+# make soak         a node under good and bad input for MINUTES=30; fails if memory grows
+# make clean        removes the build, and the virtual environment with it
 #
 # PYTHON=python3.10   another interpreter (3.10 to 3.14)
-# BAG=path TOPIC=/name GRID=ahead|around|kitti|square_200|surround|close   what the demo plays, on which grid
+# BAG=path TOPIC=/name GRID=ahead|around|kitti|square_200|surround|close   bag, topic and grid of the demo
+# BAG=path TOPIC=/name IMAGE=/name   bag and topics of the demo with a camera
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -25,7 +27,7 @@ ONLY ?=
 MINUTES ?= 30
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | sed -n '1,12p'
+	@sed -n 's/^# \{0,1\}//p' Makefile | sed -n '1,14p'
 
 setup:
 	@scripts/setup.sh "$(PYTHON)"

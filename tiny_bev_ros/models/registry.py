@@ -11,7 +11,8 @@ A backbone is a ``torch.nn.Module`` that takes (B, in_channels, H, W) to
 A backbone that begins with a chain of convolutions may keep it in its submodule ``chain`` and the
 rest in a method ``after_chain``: the chain is then computed sparsely, only at active sites.
 
-The keyword arguments of its constructor are its configuration.
+The keyword arguments of its constructor are its configuration; nodes and training set
+``in_channels``, ``mid_channels`` and ``out_channels``.
 """
 
 from __future__ import annotations

@@ -81,8 +81,7 @@ def usage(name: str) -> str:
         *_wrapped('  publishes   ', f'{purpose.publishes}; /diagnostics, ~/debug/*'),
         '',
         'parameters with their defaults; those with * change at any time, the others while the',
-        'node is unconfigured. Shipped weights set defaults of networks and grid, which are in',
-        'weights/street.yaml beside the file that the last line names:',
+        *_unconfigured(name),
         *rows,
         '',
         'examples:',
@@ -94,6 +93,16 @@ def usage(name: str) -> str:
         f'  {config_file()}',
     ]
     return '\n'.join(lines)
+
+
+def _unconfigured(name: str) -> list[str]:
+    """Returns the end of the sentence on changes, and for networks the source of defaults."""
+    if not any(each.name == 'weights' for each in NODES[name]):
+        return ['node is unconfigured:']
+    return [
+        'node is unconfigured. Shipped weights set defaults of networks and grid, which are in',
+        'weights/street.yaml beside the file that the last line names:',
+    ]
 
 
 def _wrapped(left: str, right: str) -> list[str]:
