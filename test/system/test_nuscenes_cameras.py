@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Six cameras around a real vehicle: where its LiDAR's points are seen, and a node with them."""
+"""Six cameras around a real vehicle: projection of LiDAR points, and a fusion node."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ def camera_of(image: dict[str, Any]) -> Camera:
 
 
 def pose_of(camera: Camera) -> list[float]:
-    """x, y, z, qx, qy, qz, qw of a camera in the frame of points."""
+    """Returns x, y, z, qx, qy, qz, qw of a camera in the frame of the points."""
     turn = camera.extrinsics[:3, :3].T.numpy()
     place = -turn @ camera.extrinsics[:3, 3].numpy()
-    # The eigenvector of a matrix that is symmetric: right for every rotation.
+    # Eigenvector of a symmetric matrix, which works for every rotation.
     (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = turn
     symmetric = np.array(
         [
@@ -67,7 +67,7 @@ def pose_of(camera: Camera) -> list[float]:
 
 
 def test_points_of_objects_fall_into_their_rectangles(sample):
-    """Of each object that is labelled in a cloud and in an image."""
+    """Checks each object that is labelled in the cloud and in an image."""
     points, (_, told) = points_of(sample), sample
     checked = 0
     for name, labels in told['cam_instances'].items():
@@ -136,7 +136,7 @@ def test_a_node_looks_through_all_six(graph: RosGraph, sample):
     before, after = decode_tensor(features[0]), decode_tensor(fused[0])
     assert after.labels == before.labels
     changed = (before.array != after.array).any(axis=1)[0]
-    # Six cameras see all around: all but what lies at the vehicle's feet.
+    # Six cameras cover all directions, except the ground close to the vehicle.
     assert changed.mean() > 0.95
     assert not changed[31:33, 31:33].any()
     assert process.stop() == 0
