@@ -48,7 +48,7 @@ class BevSubscriber(SafeSubscription):
             topic `pillars`.
         reliability: auto (that of the publishers), reliable or best_effort.
         depth: messages that wait while the callback works; 1 drops all but the newest.
-        wanted: returns False while messages shall be ignored.
+        is_active: returns False while messages are only counted and dropped.
         stats: counts the outcomes of messages; by default a new one.
 
     Attributes:
@@ -64,7 +64,7 @@ class BevSubscriber(SafeSubscription):
         decode: Callable[[Any], Any] = decode_tensor,
         reliability: str = 'auto',
         depth: int = 3,
-        wanted: Callable[[], bool] = lambda: True,
+        is_active: Callable[[], bool] = lambda: True,
         stats: InputStats | None = None,
     ) -> None:
         # Imported now, as the first callback would wait for it and messages be lost meanwhile; not
@@ -79,6 +79,6 @@ class BevSubscriber(SafeSubscription):
             callback,
             reliability=reliability,
             depth=depth,
-            wanted=wanted,
+            is_active=is_active,
             stats=self.stats,
         )

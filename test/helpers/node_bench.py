@@ -180,5 +180,5 @@ def process(node: BevNode, message: Any, subscription: Any = None) -> None:
     """Lets a node process a message of an input, by default its last, in this thread."""
     options = node.input_options()
     options['stats'].count_received()
-    options['wanted']()
+    options['is_active']()
     (subscription or node._inputs[-1])._process((message, time.monotonic_ns()))

@@ -223,7 +223,7 @@ def test_a_grid_that_float16_cannot_count_has_no_pillars(context):
     node.destroy_subscription(subscription)
     assert change(node, output_encoding='float16') == ''
     node.create_subscription(UInt8MultiArray, 'pillars', lambda _: None, 1)
-    assert wait_for(lambda: output._sparse.wanted)
+    assert wait_for(lambda: output._sparse.has_subscribers)
     assert not output.subscribed()
     node.destroy_node()
 

@@ -18,6 +18,7 @@ from tiny_bev_ros.inference.backbone_paths import FrameStatistics
 from tiny_bev_ros.inference.device_timer import timestamp_on
 from tiny_bev_ros.inference.loaded_models import LoadedModels
 from tiny_bev_ros.inference.model_runner import ModelRunner
+from tiny_bev_ros.messages.message_fields import Stamp
 from tiny_bev_ros.nodes import parameters
 from tiny_bev_ros.nodes.debug_publisher import DebugPublisher, stages_of
 from tiny_bev_ros.nodes.diagnostics import NodeDiagnostics, NodeReport
@@ -26,7 +27,7 @@ from tiny_bev_ros.nodes.node_models import NodeModels
 from tiny_bev_ros.nodes.output_publisher import OutputPublisher, Subscribers, apply_change
 from tiny_bev_ros.nodes.parameter_server import ParameterServer
 from tiny_bev_ros.runtime.process import trim_malloc
-from tiny_bev_ros.runtime.staleness import StalenessCheck, Stamp
+from tiny_bev_ros.runtime.staleness import StalenessCheck
 from tiny_bev_ros.runtime.stats import CameraStats, FrameTimes, InputStats
 
 _Result = TypeVar('_Result')
@@ -113,7 +114,7 @@ class BevNode(ManagedNode):
         """Returns the options of a LatestInput."""
         return {
             'reliability': self.values['input_reliability'],
-            'wanted': self._note_subscribers,
+            'is_active': self._note_subscribers,
             'stats': self.stats,
             'group': self._input_group,
             'frame': self._frame,

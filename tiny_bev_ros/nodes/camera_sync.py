@@ -53,7 +53,7 @@ class CameraInput(SafeSubscription):
         stats: CameraStats,
     ) -> None:
         options = node.input_options() | {'stats': stats, 'depth': _DEPTH}
-        options['wanted'] = lambda: node.has_subscribers
+        options['is_active'] = lambda: node.has_subscribers
         del options['frame']
         super().__init__(node, topic, types, decode, keep, **options)
 

@@ -117,7 +117,7 @@ class NodeDiagnostics:
                 state=report.state,
                 fault=report.fault,
                 silent_s=now - self._silent_since,
-                wanted=report.has_subscribers,
+                has_subscribers=report.has_subscribers,
                 latency_ms=latency_ms[_LATENCY_PERCENTS.index(95)],
                 rate_hz=interval.rate_out_hz,
                 received=interval.received,

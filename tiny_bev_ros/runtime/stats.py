@@ -17,7 +17,7 @@ from tiny_bev_ros.runtime.point_stats import PointStats
 
 # Causes for which an input led to no output.
 CAUSES = {
-    'unwanted': 'no output had a subscriber',
+    'no_subscribers': 'no output had a subscriber',
     'rejected': 'the message was invalid',
     'replaced': 'a newer message arrived before processing began',
     'stale': 'its stamp was older than max_age_ms',
@@ -27,7 +27,7 @@ CAUSES = {
 }
 # Causes for which a message of a camera was used by no frame.
 CAMERA_CAUSES = {
-    'unwanted': 'no output had a subscriber',
+    'no_subscribers': 'no output had a subscriber',
     'rejected': 'the message was invalid',
     'failed': 'an internal error of the node',
     'late': 'it arrived after the frame of its stamp was processed',

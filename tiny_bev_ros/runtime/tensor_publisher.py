@@ -68,7 +68,7 @@ class TensorPublisher:
         self._node.destroy_publisher(self.publisher)
 
     @property
-    def wanted(self) -> bool:
+    def has_subscribers(self) -> bool:
         """True if the topic has a subscriber."""
         return self.publisher.get_subscription_count() > 0
 
