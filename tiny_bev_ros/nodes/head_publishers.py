@@ -219,8 +219,9 @@ class HeadPublishers(OutputPublisher):
             head.publish(frame, topics)
 
     def prepare(self, values: dict[str, Any], names: set[str]) -> list[ApplyCallback]:
-        """Returns the callback that changes the lowest scores."""
-        return [lambda: self._apply(values)]
+        """Returns the callbacks of all heads, and the one that changes the lowest scores."""
+        callbacks = [each for head in self._heads for each in head.prepare(values, names)]
+        return [*callbacks, lambda: self._apply(values)]
 
     def withdraw(self) -> None:
         """Deletes markers, and marks all of the drivable area as unknown."""
