@@ -11,10 +11,11 @@ from rclpy.time import Time
 from torch import Tensor
 
 from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.messages.message_fields import Stamp
 from tiny_bev_ros.models.camera.extrinsics import extrinsics_from_pose
 from tiny_bev_ros.nodes.camera_parameters import EXTRINSICS
 from tiny_bev_ros.optional_imports import import_optional
-from tiny_bev_ros.runtime.staleness import Stamp, to_nanoseconds
+from tiny_bev_ros.runtime.staleness import to_nanoseconds
 
 # A TF buffer ignores transforms older than its newest by more, even if a bag began again.
 _BUFFER_NS = 10 * 10**9
