@@ -49,7 +49,7 @@ class BevNode(ManagedNode):
         models: weights and networks.
         backbone_statistics: statistics of the backbone's last frame; None before the first.
         cameras: counts of each camera's messages, by name.
-        subscribers: topics that had subscribers when the input in progress came.
+        subscribers: topics that had subscribers when the input in progress arrived.
         diagnostics: publishes reports of the node.
 
     Args:
@@ -107,7 +107,7 @@ class BevNode(ManagedNode):
 
     @property
     def has_subscribers(self) -> bool:
-        """True if anybody subscribes to an output at this moment, be it to times alone."""
+        """True if an output, or a debug topic, has a subscriber at this moment."""
         return bool(Subscribers.of(self._outputs))
 
     def input_options(self) -> dict[str, Any]:
@@ -122,11 +122,11 @@ class BevNode(ManagedNode):
         }
 
     def run(self, stage: str, work: Callable[..., _Result], *args: Any) -> _Result:
-        """Runs a method of ModelRunner, with less memory if need be, and times the stage."""
+        """Runs a method of ModelRunner, with less memory if that is short, and times the stage."""
         fallback = self.models.fallback
         assert fallback is not None
         try:
-            # The host's clock will do for the CPU, which the device may become meanwhile.
+            # The clock of the host suffices for the CPU, to which a fallback may switch.
             on_cpu = fallback.config.device.type == 'cpu'
             timestamp = () if on_cpu else (lambda: timestamp_on(fallback.config.device),)
             with self._times.stage(stage, *timestamp):
@@ -203,7 +203,7 @@ class BevNode(ManagedNode):
         self._inputs = self.make_inputs(self.values)
 
     def _deactivate(self) -> None:
-        # An input that does not end, for which destroy raises, is not kept either.
+        # An input whose destroy raises, as its thread does not end, is dropped as well.
         inputs, self._inputs = self._inputs, []
         with ExitStack() as stack:
             for output in self._outputs:
@@ -227,9 +227,12 @@ class BevNode(ManagedNode):
     # Frames, in the thread that processes inputs.
 
     def _note_subscribers(self) -> bool:
-        # The middleware is asked once for each input, as it comes.
-        self._next_subscribers = Subscribers.of(self._outputs)
-        return bool(self._next_subscribers)
+        # The middleware is queried once for each input, when it arrives. An input that is
+        # dropped leaves the topics of the input that waits.
+        subscribers = Subscribers.of(self._outputs)
+        if subscribers:
+            self._next_subscribers = subscribers
+        return bool(subscribers)
 
     @contextmanager
     def _frame(self, times: FrameTimes) -> Iterator[None]:
@@ -284,7 +287,7 @@ class BevNode(ManagedNode):
         with self._frame_lock:
             apply_change(callbacks, self._outputs, self.values, names)
             self.staleness.max_age_ms = values['max_age_ms']
-        callbacks.clear()  # frees the old networks that they hold
+        callbacks.clear()  # frees the old networks, which they reference
         if networks:
             networks.clear()
             trim_malloc()  # returns memory of the old networks, in pieces between the new ones
