@@ -167,7 +167,7 @@ def until(done: Callable[[], bool], seconds: float = 120) -> None:
 
 
 def status_of(node: BevNode) -> DiagnosticStatus:
-    """Returns the diagnostics of a node, with what happened since the last ones."""
+    """Returns the diagnostics of a node, with rates and warnings since the last call."""
     return node.diagnostics.status(node.report())
 
 

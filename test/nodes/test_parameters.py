@@ -94,7 +94,7 @@ def test_describe_tells_meaning_range_choices_and_whether_it_can_change(context)
 
 
 def change(node: Any, **values: Any) -> str:
-    """Sets parameters, `a__b` for a.b, all or none; '' or why not."""
+    """Sets parameters, `a__b` for a.b, all or none; returns '' or the reason."""
     result = node.set_parameters_atomically(
         [RosParameter(name.replace('__', '.'), value=value) for name, value in values.items()]
     )

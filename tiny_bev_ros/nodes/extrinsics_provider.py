@@ -48,7 +48,8 @@ class ExtrinsicsProvider:
     def lookup(self, camera: str, map_frame: str, optical_frame: str, stamp: Stamp) -> Tensor:
         """Returns the transform (4,4) from the map frame to the optical frame at a stamp.
 
-        Where TF does not reach to the stamp, its latest transform is taken, as of a fixed camera.
+        Where TF has no transform at the stamp, its latest one is used, which is right for a fixed
+        camera.
 
         Raises:
             TinyBevError: the transform is unknown.
@@ -56,7 +57,7 @@ class ExtrinsicsProvider:
         given = self._given[camera]
         if given is not None:
             return given
-        expected = f'expected that, or the parameter {EXTRINSICS}{camera}'
+        expected = f'expected a transform, or the parameter {EXTRINSICS}{camera}'
         if self._buffer is None:
             raise TinyBevError(f'{self._missing_reason}; {expected}')
         try:

@@ -94,7 +94,7 @@ class HeadPublisher(OutputPublisher):
             topic: relative name.
             message_type: class of the messages.
             encode: makes the message of a frame.
-            withdraw: makes the message that takes back the last one, for messages that
+            withdraw: makes the message that withdraws the last one, for messages that
                 subscribers show for ever.
             durability: durability of the publisher.
         """
@@ -112,7 +112,7 @@ class HeadPublisher(OutputPublisher):
                 self._shown[topic] = frame
 
     def withdraw(self) -> None:
-        """Takes back the last messages of the topics whose messages stay, and waits for that."""
+        """Withdraws the last messages of topics whose messages stay, and awaits receipt."""
         shown, self._shown = self._shown, {}
         if not self._node.context.ok():
             return  # ROS was shut down first: nothing can be published

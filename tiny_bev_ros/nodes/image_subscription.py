@@ -27,7 +27,7 @@ from tiny_bev_ros.runtime.subscription import LatestInput, SafeSubscription
 
 IMAGE_TYPES: dict[str, type] = {'sensor_msgs/msg/Image': Image}
 _INFO_TYPES: dict[str, type] = {'sensor_msgs/msg/CameraInfo': CameraInfo}
-# Messages that wait until the thread of the callbacks takes them.
+# Queue depth: the callback only decodes a message, so few wait.
 _INFO_DEPTH = 5
 
 

@@ -34,7 +34,7 @@ CAMERA_CAUSES = {
     'no_extrinsics': 'the extrinsics of the camera were unknown',
     'not_visible': 'no grid cell was visible in it',
     'unmatched': 'no frame matched its stamp before newer messages replaced it',
-    'stopped': 'the node was deactivated before',
+    'stopped': 'the node was deactivated before a frame used it',
 }
 
 
@@ -188,7 +188,7 @@ class FrameTimes:
         now_ns: monotonic clock in ns.
 
     Attributes:
-        stages_ms: duration of each stage by name; 'wait' is the time from arrival to the begin
+        stages_ms: duration of each stage by name; 'wait' is the time from arrival to the start
             of processing. Stages on a device are present after `synchronize`.
     """
 
@@ -200,7 +200,7 @@ class FrameTimes:
 
     @contextmanager
     def stage(self, name: str, timestamp: Callable[[], Any] = lambda: None) -> Iterator[None]:
-        """Context manager: times one processing stage; repeated names add up.
+        """Context manager: times one processing stage; times of repeated names add up.
 
         Args:
             name: name of the stage.
@@ -229,7 +229,7 @@ class FrameTimes:
         self.stages_ms[name] = self.stages_ms.get(name, 0.0) + spent_ms
 
     def processing_ms(self) -> float:
-        """Returns the time since the begin of processing."""
+        """Returns the time since the start of processing."""
         return (self._now_ns() - self._begin_ns) / 1e6
 
     def latency_ms(self) -> float:
