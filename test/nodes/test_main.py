@@ -76,7 +76,7 @@ def test_a_node_without_autostart_logs_that(node: Logger):
     main._start(node)
     assert node.infos == [
         'started',
-        'unconfigured, as autostart is false: waiting for configure',
+        'autostart is false: unconfigured, waiting for a lifecycle manager',
     ]
 
 

@@ -88,7 +88,7 @@ def _start(node: Any) -> None:
     if node.values['autostart']:
         node.start()
     else:
-        node.get_logger().info('unconfigured, as autostart is false: waiting for configure')
+        node.get_logger().info('autostart is false: unconfigured, waiting for a lifecycle manager')
 
 
 def _own_arguments(words: list[str]) -> list[str]:

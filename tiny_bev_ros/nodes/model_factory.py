@@ -47,7 +47,7 @@ def make_device(values: dict[str, Any], logger: Any) -> torch.device:
     reason = (
         cuda_unavailable_reason() if values['device'] == 'auto' and device.type == 'cpu' else ''
     )
-    logger.info(f'computing on {device}' + (f', as {reason}' if reason else ''))
+    logger.info(f'device: computing on {device}' + (f', as {reason}' if reason else ''))
     return device
 
 
