@@ -92,7 +92,7 @@ def test_it_reads_pillars_and_survives_what_is_none(graph, consumer):
 def test_what_is_not_wanted_is_not_read(graph, consumer):
     node, spin = consumer
     subscriber = BevSubscriber(
-        node, 'bev_features', pytest.fail, wanted=lambda: False, decode=pytest.fail
+        node, 'bev_features', pytest.fail, is_active=lambda: False, decode=pytest.fail
     )
     publisher = graph.node.create_publisher(MESSAGE_TYPES['float32'], 'bev_features', 10)
     message = encode_tensor(np.zeros((1, 1, 2, 2), np.float32), LABELS)
@@ -104,7 +104,7 @@ def test_what_is_not_wanted_is_not_read(graph, consumer):
         return subscriber.stats.received >= 2
 
     graph.spin_until(arrived)
-    assert subscriber.stats.dropped['unwanted'] == subscriber.stats.received
+    assert subscriber.stats.dropped['no_subscribers'] == subscriber.stats.received
 
 
 LOADING = """

@@ -34,10 +34,10 @@ TENSOR_TYPES: dict[str, type] = {
 
 
 class BevSubscriber(SafeSubscription):
-    """Passes each tensor of a topic to a callback, and keeps running when a message is wrong.
+    """Passes each tensor of a topic to a callback, and keeps running when a message is invalid.
 
-    It subscribes with the type and the reliability of the publisher. A wrong message is refused
-    with one line in the node's log and counted.
+    It subscribes with the type and the reliability of the publisher. An invalid message is
+    rejected with one line in the log of the node, and counted.
 
     Args:
         node: node that subscribes.
@@ -48,7 +48,7 @@ class BevSubscriber(SafeSubscription):
             topic `pillars`.
         reliability: auto (that of the publishers), reliable or best_effort.
         depth: messages that wait while the callback works; 1 drops all but the newest.
-        wanted: returns False while messages shall be ignored.
+        is_active: returns False while messages are only counted and dropped.
         stats: counts the outcomes of messages; by default a new one.
 
     Attributes:
@@ -64,11 +64,11 @@ class BevSubscriber(SafeSubscription):
         decode: Callable[[Any], Any] = decode_tensor,
         reliability: str = 'auto',
         depth: int = 3,
-        wanted: Callable[[], bool] = lambda: True,
+        is_active: Callable[[], bool] = lambda: True,
         stats: InputStats | None = None,
     ) -> None:
-        # Imported now, as the first callback would wait for it and messages be lost meanwhile; not
-        # with this module, as tune_process() must run before.
+        # Imported here: in the first callback it would delay messages and so lose some, and with
+        # this module it would precede tune_process().
         import_module('torch')
         self.stats = stats or InputStats(node.get_logger(), time.monotonic_ns)
         super().__init__(
@@ -79,6 +79,6 @@ class BevSubscriber(SafeSubscription):
             callback,
             reliability=reliability,
             depth=depth,
-            wanted=wanted,
+            is_active=is_active,
             stats=self.stats,
         )

@@ -23,7 +23,7 @@ from tiny_bev_ros.runtime.shared_memory import profile_environment, shortage
 _Value = TypeVar('_Value')
 # Delay of a bag in seconds: the nodes load PyTorch first.
 _NODES_START_S = 4.0
-# Delay of a new start in seconds, so that a node that fails at once does not load the machine.
+# Delay of a new start in seconds: a node that fails at once leaves the machine idle between.
 _RESPAWN_S = 2.0
 
 # An argument that is left empty leaves the parameter to the YAML file.
@@ -99,7 +99,7 @@ WEIGHTS_ARGUMENT = DeclareLaunchArgument(
     default_value='',
     choices=['', 'auto', 'none', *WEIGHTS],
     description='shipped weights, with their networks and grid; none: random weights; auto: '
-    'street, unless a network, a checkpoint or a grid of yours is given; empty: as in '
+    'street, unless another network, checkpoint or grid is given; empty: as in '
     'params_file, else auto',
 )
 
@@ -152,7 +152,7 @@ def node(
     params_file = path_value(context, 'params_file')
     if not Path(params_file).is_file():
         # launch_ros would ignore a file that is absent.
-        raise TinyBevError(f'params_file is {params_file}, which is no file')
+        raise TinyBevError(f'params_file is {params_file}; expected an existing file')
     parameters: list[Any] = [params_file]
     grid = context.launch_configurations.get('grid', '')
     if grid:

@@ -31,7 +31,7 @@ def truth(name: str, text: str) -> bool | None:
 
 
 def number(name: str, text: str) -> str:
-    """Returns the text of a number above 0."""
+    """Returns the text of a number above 0, without white space around it."""
     try:
         good = 0.0 < float(text) < math.inf
     except ValueError:

@@ -32,7 +32,7 @@ def import_optional(name: str, instead: str = '') -> OptionalModule:
     Args:
         name: name of the module.
         instead: behaviour without it, which is noted where its package is installed and cannot
-            be used, while a missing one is no fault; '' where the caller logs it.
+            be used, while a missing package is no fault; '' where the caller logs it.
     """
     try:
         return OptionalModule(import_module(name), '')

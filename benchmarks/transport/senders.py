@@ -58,7 +58,7 @@ class PlainSender:
             self._bytes = bytearray(serialize_message(self._message))
 
     @property
-    def wanted(self) -> bool:
+    def has_subscribers(self) -> bool:
         """True if a subscription is matched."""
         return self._publisher.get_subscription_count() > 0
 
@@ -99,9 +99,9 @@ class OurSender:
         self._cells = torch.stack([flat // CANVAS[1], flat % CANVAS[1]], 1)
 
     @property
-    def wanted(self) -> bool:
+    def has_subscribers(self) -> bool:
         """True if a subscription is matched."""
-        return self._output.wanted
+        return self._output.has_subscribers
 
     def send(self, values: np.ndarray) -> None:
         """Publishes a 1-D float32 array as a tensor of the shape."""
@@ -120,7 +120,7 @@ class MemcpySender:
         pipe: named pipe that the receiver reads.
     """
 
-    wanted = True
+    has_subscribers = True
 
     def __init__(self, memory: Path, pipe: Path) -> None:
         self._values = np.memmap(memory, np.float32, 'r+')

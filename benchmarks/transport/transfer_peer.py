@@ -36,7 +36,7 @@ def send(job: dict[str, Any]) -> dict[str, Any]:
     try:
         end = sender(node, job)
         limit = time.monotonic() + _MATCH_S
-        while not end.wanted:
+        while not end.has_subscribers:
             if time.monotonic() > limit:
                 return {'error': f'{job["method"]}: no receiver after {_MATCH_S:g} s'}
             time.sleep(0.02)

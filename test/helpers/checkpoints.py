@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Small networks, files of their weights, and the messages with which files are refused."""
+"""Small networks, files of their weights, and messages of refused files."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def same(first, second):
 
 
 def refusal(loader, model, path):
-    """Message with which a file is refused; checks that the model is unchanged."""
+    """Returns the message with which a file is refused; checks that the model is unchanged."""
     before = {key: value.clone() for key, value in model.state_dict().items()}
     with pytest.raises(TinyBevError) as error:
         loader(model, path)

@@ -13,7 +13,7 @@ _LINK = re.compile(r'\]\(([^)\s]+)\)')
 
 
 def pages() -> list[Path]:
-    """README, CONTRIBUTING, the quality declaration and the pages of docs/."""
+    """Returns README, CONTRIBUTING, the quality declaration and the pages of docs/."""
     top = [ROOT / f'{name}.md' for name in ('README', 'CONTRIBUTING', 'QUALITY_DECLARATION')]
     return [*top, *sorted(DOCS.glob('*.md'))]
 

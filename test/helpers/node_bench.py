@@ -167,7 +167,7 @@ def until(done: Callable[[], bool], seconds: float = 120) -> None:
 
 
 def status_of(node: BevNode) -> DiagnosticStatus:
-    """Returns the diagnostics of a node, with what happened since the last ones."""
+    """Returns the diagnostics of a node, with rates and warnings since the last call."""
     return node.diagnostics.status(node.report())
 
 
@@ -180,5 +180,5 @@ def process(node: BevNode, message: Any, subscription: Any = None) -> None:
     """Lets a node process a message of an input, by default its last, in this thread."""
     options = node.input_options()
     options['stats'].count_received()
-    options['wanted']()
+    options['is_active']()
     (subscription or node._inputs[-1])._process((message, time.monotonic_ns()))

@@ -16,14 +16,14 @@ from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 
 from tiny_bev_ros.runtime.node_process import NodeProcess
 
-# A busy machine needs much of this time; a longer wait is in vain.
+# Timeout: a busy machine needs much of this time.
 WAIT_S = 120.0
 
 
 class RosGraph:
     """Starts executables, publishes to them and collects their messages.
 
-    All of it is in a namespace of this test process, on a domain that few others use.
+    All topics are in a namespace of this test process, on a domain that few others use.
     """
 
     _number = 0

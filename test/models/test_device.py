@@ -89,8 +89,8 @@ def test_a_node_logs_why_auto_became_the_cpu(without):
     for name in ('auto', 'cpu'):
         make_device({'device': name, 'num_threads': 0}, logger)
     assert logger.lines == [
-        f'computing on cpu, as PyTorch finds no CUDA device ({TOO_OLD})',
-        'computing on cpu',
+        f'device: computing on cpu, as PyTorch finds no CUDA device ({TOO_OLD})',
+        'device: computing on cpu',
     ]
 
 

@@ -75,9 +75,9 @@ def camera_of(made: Bench) -> Callable[[int], None]:
     pixels = np.random.default_rng(0).integers(0, 256, (24, 40, 3)).astype(np.uint8)
 
     def publish(seconds: int) -> None:
-        said = CameraInfo(width=40, height=24, k=K)
-        said.header.stamp.sec = seconds
-        info(said)
+        camera_info = CameraInfo(width=40, height=24, k=K)
+        camera_info.header.stamp.sec = seconds
+        info(camera_info)
         image(encode_image(pixels, (seconds, 0), 'cam'))
 
     return publish
@@ -126,11 +126,11 @@ def test_stages_of_a_node_are_timed_by_the_device_in_one_wait(acted, bench, monk
     assert made.node.start()
     camera(1)
     made.frame(1)
-    # They are published after the boxes.
+    # Markers are published after the boxes.
     until(lambda: boxes and any('heads' in times.stages_ms for times in kept))
     spent = next(times for times in kept if 'heads' in times.stages_ms).stages_ms
     ticks = {name: round(ms * 1000, 3) for name, ms in spent.items()}
-    # Whole launches of a microsecond each.
+    # Whole launches, each of one microsecond.
     for stage in ('pillars', 'backbone', 'encoder', 'fusion', 'heads'):
         assert ticks[stage] == round(ticks[stage]) > 0
     assert acted.waits['event'] <= len(kept)

@@ -131,7 +131,7 @@ def test_a_lifecycle_manager_gets_the_same_states(bench):
 
 
 def test_outputs_that_end_have_no_subscribers(bench):
-    # Diagnostics, in a thread of their own, may ask at this moment.
+    # Diagnostics, in another thread, may query subscribers at this moment.
     node = bench(HeadsNode).node
     assert node.trigger_configure() == SUCCESS
     for output in node._outputs:
@@ -433,7 +433,7 @@ def test_times_are_published_to_subscribers_of_nothing_else(bench, node_class):
 
 
 def test_times_compute_nothing_else_where_results_have_subscribers(bench):
-    """With subscribers to times and to features no heads are computed."""
+    """Heads are not computed for subscribers to times and features."""
     made = bench(PipelineNode)
     got: list[float] = []
     for name in ('processing_time_ms', 'processing_time/heads_ms'):
@@ -457,9 +457,9 @@ def test_each_transition_is_logged_in_a_line(bench, capfd):
     node.trigger_deactivate()
     node.trigger_cleanup()
     node.trigger_shutdown()
-    said = [line.partition(']: ')[2] for line in capfd.readouterr().err.splitlines()]
+    lines = [line.partition(']: ')[2] for line in capfd.readouterr().err.splitlines()]
     topic = f'{node.get_namespace()}/points'
-    wanted = [
+    expected = [
         'configured: on cpu, grid of 32 x 32 cells, float32, sparsity auto',
         f'active, waiting for {topic} (sensor_msgs/msg/PointCloud2)',
         f'{topic}: first message received',
@@ -467,7 +467,7 @@ def test_each_transition_is_logged_in_a_line(bench, capfd):
         'cleaned up',
         'shut down',
     ]
-    assert [line for line in said if line in wanted] == wanted
+    assert [line for line in lines if line in expected] == expected
 
 
 @pytest.mark.parametrize(

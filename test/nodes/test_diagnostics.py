@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Diagnostics from reports alone, for a plain rclpy node: they know no other kind of node."""
+"""Diagnostics from reports alone, published by a plain rclpy node."""
 
 from __future__ import annotations
 

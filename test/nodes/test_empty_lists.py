@@ -101,7 +101,7 @@ def test_a_scalar_is_no_list(context):
              ParameterType.PARAMETER_STRING_ARRAY]
 )  # fmt: skip
 def test_ros2_param_set(context, kind: int):
-    """It sends [] as an array of truth values, rclpy as one of bytes."""
+    """`ros2 param set` sends [] as an array of booleans, rclpy as an array of bytes."""
     context.init(domain_id=106)
     node = PipelineNode(context=context)
     try:

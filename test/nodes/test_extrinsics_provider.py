@@ -112,7 +112,7 @@ def test_an_unknown_frame_is_an_error_of_one_line(tf2):
         provider.lookup('front', 'lidar', 'nowhere', (5, 6))
     assert str(caught.value) == (
         "TF has no 'nowhere' in 'lidar' (\"nowhere\" does not exist.); "
-        'expected that, or the parameter extrinsics.front'
+        'expected a transform, or the parameter extrinsics.front'
     )
     provider.destroy()
 

@@ -64,7 +64,7 @@ def test_an_error_of_a_callback_is_logged_and_the_node_goes_on(node: Logger):
 
 
 def test_a_subscription_that_is_gone_is_no_error(node: Logger):
-    """One thread may destroy it while another collects callbacks that are due."""
+    """A thread may destroy a subscription while another thread collects due callbacks."""
     main._spin_once(Executor(InvalidHandle('destruction was requested')), node)
     assert not node.errors
     assert node.debugged == ['destruction was requested']
@@ -76,7 +76,7 @@ def test_a_node_without_autostart_logs_that(node: Logger):
     main._start(node)
     assert node.infos == [
         'started',
-        'unconfigured, as autostart is false: waiting for configure',
+        'autostart is false: unconfigured, waiting for a lifecycle manager',
     ]
 
 

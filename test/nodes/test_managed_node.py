@@ -166,9 +166,9 @@ def test_a_release_that_fails_as_well_ends_in_finalized(made: Made, monkeypatch,
         made.until(lambda: node.device_lost)
     assert node.state == 'finalized'
     assert 'device-side assert' in node.fault
-    said = capfd.readouterr().err
-    assert 'finalized after an error: ' in said
-    assert 'unconfigured after an error: ' not in said
+    log = capfd.readouterr().err
+    assert 'finalized after an error: ' in log
+    assert 'unconfigured after an error: ' not in log
 
 
 @pytest.mark.parametrize('name', ['_configure', '_activate'])
@@ -197,7 +197,7 @@ def test_a_device_that_is_lost_while_networks_are_made_anew(made: Made, monkeypa
 
 
 def test_a_device_that_is_lost_while_an_image_is_encoded(made: Made):
-    """Errors over a camera stop no map, but a lost device is a fault."""
+    """An error of a camera stops no map, but a lost device is a fault."""
     node = made.node
     assert node.start()
     with pytest.raises(RuntimeError, match='device-side'):
@@ -206,7 +206,7 @@ def test_a_device_that_is_lost_while_an_image_is_encoded(made: Made):
 
 
 def test_a_stage_that_fails_over_every_input_is_a_fault_of_the_node(made: Made, monkeypatch):
-    """For example a package that does not load; one input alone may be an odd one."""
+    """A single failure may belong to its input; ten in a row do not, as of a missing package."""
     node = made.node
     assert node.start()
     with monkeypatch.context() as patch:
@@ -291,7 +291,7 @@ sys.exit(main.run('pfn_node', 'PfnNode'))
 @pytest.mark.dds
 @pytest.mark.timeout(120)
 def test_the_executable_ends_with_an_exit_code_that_is_not_0(tmp_path: Path):
-    """So that a supervisor, for example launch with `respawn`, starts another."""
+    """A supervisor, such as launch with `respawn`, then starts another process."""
     program = tmp_path / 'program.py'
     program.write_text(PROGRAM.format(text=ASSERT))
     done = subprocess.run(

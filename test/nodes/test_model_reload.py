@@ -117,9 +117,9 @@ def test_a_change_makes_anew_what_it_concerns_and_nothing_else(node, files, read
     capfd.readouterr()
     assert change(node, name, files.get(name, value)) == anew
     assert read == ([name] if name in FILES else [])
-    said = capfd.readouterr().err
-    assert {other for other in FILES if f'{other}: ' in said} == {*read}
-    assert 'UNTRAINED' not in said
+    log = capfd.readouterr().err
+    assert {other for other in FILES if f'{other}: ' in log} == {*read}
+    assert 'UNTRAINED' not in log
     for part in PARTS:
         is_new = name in FILES and part in anew
         assert (getattr(node.models.loaded, part) is not getattr(weights, part)) == is_new

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Publishers of outputs: the middleware is asked for subscribers once for each input."""
+"""Publishers of outputs: the middleware is queried for subscribers once for each input."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from tiny_bev_ros.nodes.head_publishers import HeadPublishers, head_publisher_na
 from tiny_bev_ros.nodes.output_publisher import OutputPublisher, Subscribers
 from tiny_bev_ros.nodes.parameters import ALL
 from tiny_bev_ros.nodes.pipeline_node import PipelineNode
+from tiny_bev_ros.runtime.stats import FrameTimes
 
 
-class Asked(OutputPublisher):
+class Subscribed(OutputPublisher):
     """Publisher whose topics are taken to have subscribers."""
 
     def __init__(self, *topics: str) -> None:
@@ -32,7 +33,7 @@ class Asked(OutputPublisher):
         return self._topics
 
 
-class Ended(OutputPublisher):
+class Destroyed(OutputPublisher):
     def __init__(self) -> None:
         """Makes no ROS publisher."""
 
@@ -41,17 +42,17 @@ class Ended(OutputPublisher):
 
 
 def test_topics_of_times_are_kept_apart():
-    none, times = Asked(), Asked('~/debug/processing_time_ms')
+    none, times = Subscribed(), Subscribed('~/debug/processing_time_ms')
     assert not Subscribers.of([none])
     assert Subscribers.of([none, times]).only_debug
-    both = Subscribers.of([times, Asked('bev_features')])
+    both = Subscribers.of([times, Subscribed('bev_features')])
     assert both and not both.only_debug
     assert both.topics == {'bev_features'}
     assert both.debug == {'~/debug/processing_time_ms'}
 
 
 def test_publishers_that_end_have_no_subscribers():
-    assert not Subscribers.of([Asked('bev_features'), Ended()])
+    assert not Subscribers.of([Subscribed('bev_features'), Destroyed()])
 
 
 def test_every_head_has_a_publisher():
@@ -74,13 +75,13 @@ def node() -> Iterator[PipelineNode]:
     context.try_shutdown()
 
 
-def test_each_topic_is_asked_once_for_a_cloud(node: PipelineNode, monkeypatch):
-    asked: Counter[str] = Counter()
+def test_each_topic_is_queried_once_for_a_cloud(node: PipelineNode, monkeypatch):
+    queried: Counter[str] = Counter()
     topics = {'bev_features', 'bev_image', 'detection_boxes', 'drivable_area', 'pseudo_image'}
     sent: list[str] = []
 
     def subscribed(output: OutputPublisher) -> set[str]:
-        asked.update(output.topics)
+        queried.update(output.topics)
         return set(output.topics) & topics
 
     monkeypatch.setattr(OutputPublisher, 'subscribed', subscribed)
@@ -92,13 +93,26 @@ def test_each_topic_is_asked_once_for_a_cloud(node: PipelineNode, monkeypatch):
     points = np.random.default_rng(0).uniform([0, -8, -3, 0], [16, 8, 1, 1], (50, 4))
     cloud: Any = encode_cloud(points.astype(np.float32), (1, 0), 'lidar')
     process(node, cloud)
-    assert set(asked.values()) == {1}
+    assert set(queried.values()) == {1}
     assert sorted(sent) == ['bev_image', 'detection_boxes', 'drivable_area']
     # A subscriber that leaves counts from the next cloud on.
-    topics.clear()
+    topics.intersection_update({'bev_features'})
     process(node, cloud)
-    assert set(asked.values()) == {2}
+    assert set(queried.values()) == {2}
     assert len(sent) == 3
+
+
+def test_a_dropped_cloud_leaves_the_topics_of_the_cloud_that_waits(
+    node: PipelineNode, monkeypatch: pytest.MonkeyPatch
+):
+    topics = {'bev_features'}
+    monkeypatch.setattr(OutputPublisher, 'subscribed', lambda self: set(self.topics) & topics)
+    is_active = node.input_options()['is_active']
+    assert is_active()
+    topics.clear()
+    assert not is_active()
+    with node._frame(FrameTimes(0)):
+        assert node.subscribers.topics == {'bev_features'}
 
 
 def test_heads_that_a_node_does_not_run_have_no_topics(node: PipelineNode):

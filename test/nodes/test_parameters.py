@@ -94,7 +94,7 @@ def test_describe_tells_meaning_range_choices_and_whether_it_can_change(context)
 
 
 def change(node: Any, **values: Any) -> str:
-    """Sets parameters, `a__b` for a.b, all or none; '' or why not."""
+    """Sets parameters, `a__b` for a.b, all or none; returns '' or the reason."""
     result = node.set_parameters_atomically(
         [RosParameter(name.replace('__', '.'), value=value) for name, value in values.items()]
     )
@@ -223,7 +223,7 @@ def test_a_grid_that_float16_cannot_count_has_no_pillars(context):
     node.destroy_subscription(subscription)
     assert change(node, output_encoding='float16') == ''
     node.create_subscription(UInt8MultiArray, 'pillars', lambda _: None, 1)
-    assert wait_for(lambda: output._sparse.wanted)
+    assert wait_for(lambda: output._sparse.has_subscribers)
     assert not output.subscribed()
     node.destroy_node()
 

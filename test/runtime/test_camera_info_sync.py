@@ -117,7 +117,7 @@ def test_an_image_without_match_is_rejected():
     rig.image(1)
     rig.image(2)
     assert rig.rejected == [
-        (0, 'no camera_info was received yet; expected one of the stamp or size of the image')
+        (0, 'no camera_info was received yet; expected one with the stamp or size of the image')
     ]
     rig.info(2, SMALL)
     assert rig.rejected[1:] == [

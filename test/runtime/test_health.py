@@ -38,7 +38,7 @@ def dropped(**causes: int) -> Counter[str]:
     ('change', 'level', 'text'),
     [
         ({}, Level.OK, 'active'),
-        ({'wanted': False, 'rate_hz': 0.0}, Level.OK, 'active, without subscribers'),
+        ({'has_subscribers': False, 'rate_hz': 0.0}, Level.OK, 'active, without subscribers'),
         ({'state': 'inactive', 'silent_s': 99.0}, Level.OK, 'inactive'),
         ({'state': 'unconfigured', 'fault': 'no file'}, Level.ERROR, 'unconfigured: no file'),
         ({'silent_s': 1.9}, Level.OK, 'active'),
@@ -55,7 +55,7 @@ def dropped(**causes: int) -> Counter[str]:
             Level.ERROR,
             '7 of 10 inputs dropped: 5 replaced, 2 rejected',
         ),
-        ({'dropped': dropped(unwanted=9)}, Level.OK, 'active'),
+        ({'dropped': dropped(no_subscribers=9)}, Level.OK, 'active'),
         ({'dropped': dropped(failed=1)}, Level.ERROR, 'processing failed for 1 inputs'),
         ({'warnings': ('so and so',)}, Level.WARN, 'so and so'),
         (

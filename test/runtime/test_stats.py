@@ -111,11 +111,11 @@ def test_summary():
     for _ in range(3):
         stats.count_published()
     assert str(stats) == 'received 6, published 3, dropped 0; 0 points were not finite'
-    for cause in ('rejected', 'unwanted', 'unwanted'):
+    for cause in ('rejected', 'no_subscribers', 'no_subscribers'):
         stats.count_dropped(cause)
     stats.count_path('sparse')
     assert str(stats) == (
-        'received 6, published 3, dropped 3 (2 unwanted, 1 rejected); '
+        'received 6, published 3, dropped 3 (2 no_subscribers, 1 rejected); '
         '0 points were not finite, 1 sparse'
     )
 

@@ -585,6 +585,6 @@ def test_a_params_file_that_is_absent_is_refused_in_one_line(graph: RosGraph):
     launch = Launch(graph, 'backbone', params_file='/nowhere/mine.yaml')
     assert launch.wait() == 1
     log = launch.log.read_text()
-    assert 'params_file is /nowhere/mine.yaml, which is no file' in log
+    assert 'params_file is /nowhere/mine.yaml; expected an existing file' in log
     assert 'Traceback' not in log
     assert 'process started' not in log

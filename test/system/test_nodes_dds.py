@@ -278,7 +278,7 @@ def test_work_is_skipped_while_nobody_subscribes(graph: RosGraph):
         publisher.publish(encode_cloud(cloud_of(10), (1, 0), 'lidar'))
         graph.spin_for(0.3)
     assert process.stop() == 0
-    assert 'received 3, published 0, dropped 3 (3 unwanted)' in process.log.read_text()
+    assert 'received 3, published 0, dropped 3 (3 no_subscribers)' in process.log.read_text()
 
 
 def test_checkpoints_are_loaded(graph: RosGraph, tmp_path):

@@ -31,7 +31,7 @@ def find_labels(bag: Bag, time_ns: int) -> np.ndarray | None:
             continue
         try:
             boxes = _boxes(deserialize_message(message.data, Float32MultiArray))
-        except Exception:  # noqa: S112 - whatever damaged messages of others make rclpy raise
+        except Exception:  # noqa: S112 - rclpy raises several kinds for a damaged message
             continue
         if boxes is not None:
             best, nearest = boxes, away

@@ -72,11 +72,11 @@ def find_pose(bag: Bag, frame: str, child: str) -> list[float]:
     poses: dict[str, Pose] = {frame: (np.zeros(3), np.array([0.0, 0.0, 0.0, 1.0]))}
     waiting = deque([frame])
     while waiting:
-        here = waiting.popleft()
-        for there, step in links.get(here, {}).items():
-            if there not in poses:
-                poses[there] = _composed(poses[here], step)
-                waiting.append(there)
+        current = waiting.popleft()
+        for neighbour, pose in links.get(current, {}).items():
+            if neighbour not in poses:
+                poses[neighbour] = _compose(poses[current], pose)
+                waiting.append(neighbour)
     if child not in poses:
         raise TinyBevError(
             f'transforms of the bag lead from {frame!r} to {sorted(poses)}; expected {child!r}'
@@ -93,31 +93,31 @@ def _links(bag: Bag) -> dict[str, dict[str, Pose]]:
     for message in bag.messages(topics) if topics else ():
         try:
             tf: Any = store.deserialize_cdr(message.data, TF_TYPE)
-        except Exception as error:  # whatever damaged messages make rosbags raise
+        except Exception as error:  # rosbags raises several kinds for a damaged message
             raise TinyBevError(
                 f'a message on {message.topic} of {bag.path} is damaged ({message_of(error)}); '
                 f'expected {TF_TYPE}'
             ) from error
         for each in tf.transforms:
             parent, child = each.header.frame_id, each.child_frame_id
-            move, turn = each.transform.translation, each.transform.rotation
+            translation, rotation = each.transform.translation, each.transform.rotation
             pose = (
-                np.array([move.x, move.y, move.z]),
-                np.array([turn.x, turn.y, turn.z, turn.w]),
+                np.array([translation.x, translation.y, translation.z]),
+                np.array([rotation.x, rotation.y, rotation.z, rotation.w]),
             )
             links.setdefault(parent, {}).setdefault(child, pose)
             links.setdefault(child, {}).setdefault(parent, _inverse(pose))
     return links
 
 
-def _composed(first: Pose, second: Pose) -> Pose:
+def _compose(first: Pose, second: Pose) -> Pose:
     """Composes two poses: first, then second in the frame of the first."""
-    return first[0] + _turned(first[1], second[0]), _product(first[1], second[1])
+    return first[0] + _rotate(first[1], second[0]), _product(first[1], second[1])
 
 
 def _inverse(pose: Pose) -> Pose:
     back = pose[1] * np.array([-1, -1, -1, 1])
-    return -_turned(back, pose[0]), back
+    return -_rotate(back, pose[0]), back
 
 
 def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -126,6 +126,6 @@ def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.append(vector, a[3] * b[3] - a[:3] @ b[:3])
 
 
-def _turned(turn: np.ndarray, position: np.ndarray) -> np.ndarray:
-    back = turn * np.array([-1, -1, -1, 1])
-    return _product(_product(turn, np.append(position, 0)), back)[:3]
+def _rotate(rotation: np.ndarray, position: np.ndarray) -> np.ndarray:
+    back = rotation * np.array([-1, -1, -1, 1])
+    return _product(_product(rotation, np.append(position, 0)), back)[:3]

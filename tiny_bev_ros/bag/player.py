@@ -87,7 +87,7 @@ class Player:
         self._pulse = Pulse(clock_hz or 1)
 
     def wait_for_subscribers(self) -> None:
-        """Waits until somebody listens, but not longer than DISCOVERY_S."""
+        """Waits until a topic has a subscriber, at most DISCOVERY_S."""
         end = time.monotonic() + DISCOVERY_S
         while time.monotonic() < end:
             if any(one.get_subscription_count() for one in self._publishers.values()):
@@ -168,7 +168,7 @@ def log(text: str) -> None:
 
 
 def run(options: argparse.Namespace, node: Node) -> None:
-    """Plays a bag as the options say."""
+    """Plays a bag according to the options."""
     with Bag(options.bag) as bag:
         for remark in bag.remarks:
             log(remark)

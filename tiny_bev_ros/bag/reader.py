@@ -193,9 +193,9 @@ def find_cloud_topic(bag: Bag, name: str = '') -> str:
             return absolute
         bag.refuse_unreadable([absolute])
         found = bag.topics.get(absolute)
-        what = f'a {found.type}' if found else 'not in the bag'
+        kind = f'a {found.type}' if found else 'not in the bag'
         raise TinyBevError(
-            f'topic {absolute} is {what}; PointCloud2 topics of {bag.path}: {_listed(clouds)}'
+            f'topic {absolute} is {kind}; PointCloud2 topics of {bag.path}: {_listed(clouds)}'
         )
     if not clouds:
         others = [f'{name} is {why}' for name, why in bag.unreadable.items()]

@@ -16,17 +16,17 @@ _OUT_OF_ORDER_NS = 10**9
 LONGEST_GAP_S = 60.0
 
 
-def select(topics: Mapping[str, BagTopic], wanted: Iterable[str] = ()) -> list[BagTopic]:
-    """Returns the wanted topics of a bag, or all when none is named.
+def select(topics: Mapping[str, BagTopic], names: Iterable[str] = ()) -> list[BagTopic]:
+    """Returns the named topics of a bag; all of them without a name.
 
     Raises:
-        TinyBevError: a wanted topic is not in the bag.
+        TinyBevError: a named topic is not in the bag.
     """
-    names = [absolute_name(name) for name in wanted] or list(topics)
-    for name in names:
+    selected = [absolute_name(name) for name in names] or list(topics)
+    for name in selected:
         if name not in topics:
             raise TinyBevError(f'topic is {name}; expected one of {", ".join(topics)}')
-    return [topics[name] for name in dict.fromkeys(names)]
+    return [topics[name] for name in dict.fromkeys(selected)]
 
 
 def parse_remap(rules: Iterable[str], topics: Iterable[BagTopic]) -> dict[str, str]:

@@ -96,11 +96,11 @@ class BagFiles:
     def messages(self, connections: list[Connection]) -> Iterator[Message]:
         """Yields messages of some connections, file by file."""
         for path, storage in zip(self.paths, self.storages, strict=True):
-            mine = [each for each in storage.connections if each in connections]
-            if not mine:
+            selected = [each for each in storage.connections if each in connections]
+            if not selected:
                 continue
             try:
-                for connection, time_ns, data in storage.messages(mine):
+                for connection, time_ns, data in storage.messages(selected):
                     if self.compressed_messages:
                         data = zstd.decompress(data)  # noqa: PLW2901
                     yield connection, time_ns, data
@@ -177,14 +177,14 @@ def message_of(error: Exception) -> str:
 
 
 def _open_folder(folder: Path, files: BagFiles) -> None:
-    here = sorted(path for path in folder.iterdir() if _is_recording(path))
+    recordings = sorted(path for path in folder.iterdir() if _is_recording(path))
     if not (folder / METADATA).exists():
-        if not here:
+        if not recordings:
             raise TinyBevError(f'bag is {folder}, a folder without {METADATA}; {EXPECTED}')
         raise TinyBevError(
             f'bag is {folder}, a folder without {METADATA}, as of a recorder that was killed; '
             f'expected that file, as `ros2 bag reindex {folder}` makes it, or one of '
-            f'{", ".join(path.name for path in here)}'
+            f'{", ".join(path.name for path in recordings)}'
         )
     information = _information(folder / METADATA)
     try:
@@ -215,7 +215,7 @@ def _open_folder(folder: Path, files: BagFiles) -> None:
         files.add(folder / name, kind, compressed=mode == 'file')
     files.promised = promised
     files.compressed_messages = mode == 'message'
-    if unread := [path.name for path in here if path.name not in names]:
+    if unread := [path.name for path in recordings if path.name not in names]:
         files.remarks.append(f'{", ".join(unread)}: not listed in {METADATA}, not read')
 
 

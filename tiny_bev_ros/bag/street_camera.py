@@ -66,8 +66,10 @@ class StreetCamera:
         if not self._sent_tf:
             self._sent_tf = True
             yield BagMessage(TF, time_ns, _transform(self._frame, stamp))
-        lidar_at, turn = sensor_pose(scene, pose, Mounting())
-        image = render(scene, self._colours, _CAMERA, lidar_at + turn @ _POSITION, turn, seed=seed)
+        position, rotation = sensor_pose(scene, pose, Mounting())
+        image = render(
+            scene, self._colours, _CAMERA, position + rotation @ _POSITION, rotation, seed=seed
+        )
         info = _info()
         info.header.frame_id = FRAME
         info.header.stamp.sec, info.header.stamp.nanosec = stamp

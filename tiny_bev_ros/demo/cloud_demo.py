@@ -81,7 +81,9 @@ class Probe(Node):
         while not (self.count_subscribers('points') and self.count_publishers('bev_features')):
             node.check()
             if time.monotonic() > end:
-                raise TinyBevError(f'the node was not up after {_START_S:g} s; see its log')
+                raise TinyBevError(
+                    f'pipeline_node was not active after {_START_S:g} s; see its log'
+                )
             rclpy.spin_once(self, timeout_sec=0.1)
 
     def warm_up(self, cloud: bytes, node: NodeProcess) -> None:
@@ -94,7 +96,7 @@ class Probe(Node):
             each.clear()
 
     def spin_for(self, seconds: float) -> None:
-        """Handles what arrives for a while."""
+        """Handles messages for a number of seconds."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             rclpy.spin_once(self, timeout_sec=left)
@@ -111,27 +113,27 @@ class Probe(Node):
             rclpy.spin_once(self, timeout_sec=0.2)
         return stamp not in self._sent
 
-    def _arrived(self, what: str, stamp: tuple[int, int] | None) -> None:
+    def _record_arrival(self, output: str, stamp: tuple[int, int] | None) -> None:
         begin, missing = self._sent.get(stamp or (0, 0), (0.0, set()))
-        if what not in missing:
+        if output not in missing:
             return
-        missing.remove(what)
-        self.latencies[what].append(time.monotonic() - begin)
+        missing.remove(output)
+        self.latencies[output].append(time.monotonic() - begin)
         if not missing:
             del self._sent[stamp or (0, 0)]
 
     def _on_features(self, features: BevTensor) -> None:
         self.features = features
-        self._arrived('features', features.labels.stamp)
+        self._record_arrival('features', features.labels.stamp)
 
     def _on_objects(self, message: Float32MultiArray) -> None:
         self.objects = decode_detection_boxes(message)
-        self._arrived('objects', self.objects.labels.stamp)
+        self._record_arrival('objects', self.objects.labels.stamp)
 
     def _on_area(self, message: OccupancyGrid) -> None:
         self.area = np.array(message.data).reshape(message.info.height, message.info.width)
         stamp = message.header.stamp
-        self._arrived('drivable area', (stamp.sec, stamp.nanosec))
+        self._record_arrival('drivable area', (stamp.sec, stamp.nanosec))
 
 
 def play(bag: Bag, topic: str, probe: Probe, node: NodeProcess) -> tuple[int, BagMessage | None]:
@@ -215,7 +217,7 @@ def run(options: argparse.Namespace) -> None:
         begin = time.monotonic()
         sent, last = play(bag, topic, probe, node)
         seconds = time.monotonic() - begin
-        told = probe.status.ask(node.check)
+        diagnostics = probe.status.ask(node.check)
         labels = _labels(bag, last)
     if last is None or probe.features is None:
         raise TinyBevError(f'no features came out for the {sent} clouds on {topic}; see {log}')
@@ -230,7 +232,7 @@ def run(options: argparse.Namespace) -> None:
                     f'{out}, each {" x ".join(map(str, probe.features.array.shape))}',
                 ),
                 ('lost', str(sent - out)),
-                row(told),
+                row(diagnostics),
                 *(
                     (f'latency of {name}', _latency(values))
                     for name, values in probe.latencies.items()
@@ -249,9 +251,9 @@ def run(options: argparse.Namespace) -> None:
         Overlay(probe.objects, probe.area, labels),
     )
     print(f'figure: {figure}')
-    if said := hint(points, options.grid):
-        print(said)
-    check_points(told)
+    if text := hint(points, options.grid):
+        print(text)
+    check_points(diagnostics)
 
 
 def run_with_ros(

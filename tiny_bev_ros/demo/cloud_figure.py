@@ -57,7 +57,7 @@ def draw(
     overlay = overlay or Overlay()
     x_axis, y_axis = features.labels.x_axis, features.labels.y_axis
     if x_axis is None or y_axis is None:
-        raise ValueError('features carry no grid')  # ours always do
+        raise ValueError('features have no axes; expected those of pipeline_node')
     rows, cols = features.array.shape[-2:]
     x_low, x_high = x_axis.origin, x_axis.origin + cols * x_axis.step
     y_low, y_high = y_axis.origin, y_axis.origin + rows * y_axis.step

@@ -75,8 +75,8 @@ class Probe(Node):
         super().__init__('demo_fusion', namespace=namespace)
         self.bev: BevTensor | None = None
         self.fused: BevTensor | None = None
-        self.seen: CameraFeatures | None = None
-        # Milliseconds by node and stage, as the nodes publish them.
+        self.camera_features: CameraFeatures | None = None
+        # Processing times in ms by node and stage, as the nodes publish them.
         self.stages: dict[tuple[str, str], list[float]] = defaultdict(list)
         self.latencies: dict[str, list[float]] = defaultdict(list)
         self.with_camera = 0
@@ -92,7 +92,7 @@ class Probe(Node):
             BevSubscriber(
                 self,
                 f'{_NAME}/camera_features',
-                self._on_seen,
+                self._on_camera_features,
                 decode=lambda msg: decode_camera_features(
                     msg, channels=_CAMERA_CHANNELS, max_bytes=2**28
                 ),
@@ -133,32 +133,32 @@ class Probe(Node):
             rclpy.spin_once(self, timeout_sec=0.2)
         return stamp not in self._sent
 
-    def forget(self) -> None:
-        """Drops the measurements so far."""
+    def reset(self) -> None:
+        """Removes the measurements so far."""
         self.stages.clear()
         self.latencies.clear()
         self.with_camera = 0
 
-    def _on_time(self, key: tuple[str, str], said: Any) -> None:
-        self.stages[key].append(said.data)
+    def _on_time(self, key: tuple[str, str], message: Any) -> None:
+        self.stages[key].append(message.data)
 
     def _on_bev(self, bev: BevTensor) -> None:
         self.bev = bev
-        self._arrived('map of the LiDAR', bev.labels.stamp)
+        self._record_arrival('map of the LiDAR', bev.labels.stamp)
 
-    def _on_seen(self, seen: CameraFeatures) -> None:
-        self.seen = seen
+    def _on_camera_features(self, features: CameraFeatures) -> None:
+        self.camera_features = features
 
     def _on_fused(self, fused: BevTensor) -> None:
         self.fused = fused
         if self.bev is not None and self.bev.labels.stamp == fused.labels.stamp:
             self.with_camera += not np.array_equal(self.bev.array, fused.array)
-        self._arrived('fused map', fused.labels.stamp)
+        self._record_arrival('fused map', fused.labels.stamp)
         self._sent.pop(fused.labels.stamp or (0, 0), None)
 
-    def _arrived(self, what: str, stamp: tuple[int, int] | None) -> None:
+    def _record_arrival(self, output: str, stamp: tuple[int, int] | None) -> None:
         if stamp in self._sent:
-            self.latencies[what].append((time.monotonic() - self._sent[stamp]) * 1e3)
+            self.latencies[output].append((time.monotonic() - self._sent[stamp]) * 1e3)
 
 
 def start(
@@ -179,10 +179,13 @@ def start(
     }
     nodes = []
     for name in _NODES:
-        where = f'{namespace}/{_NAME}' if name == 'camera_node' else namespace
-        arguments = ['-r', f'__ns:={where}', *common, *own[name]]
+        arguments = ['-r', f'__ns:={_namespace_of(name, namespace)}', *common, *own[name]]
         nodes.append(stack.enter_context(NodeProcess(name, arguments, folder / f'{name}.log')))
     return nodes
+
+
+def _namespace_of(node: str, namespace: str) -> str:
+    return f'{namespace}/{_NAME}' if node == 'camera_node' else namespace
 
 
 def run(options: argparse.Namespace) -> None:
@@ -202,20 +205,20 @@ def run(options: argparse.Namespace) -> None:
         frame = deserialize_message(first.cloud, PointCloud2).header.frame_id
         optical = deserialize_message(first.image, Image).header.frame_id
         pose = find_pose(bag, frame, optical)
-        told = decode_camera_info(deserialize_message(first.info, CameraInfo))
-        width = round(told.size[0] * _FOCAL / float(told.intrinsics[0, 0]))
+        calibration = decode_camera_info(deserialize_message(first.info, CameraInfo))
+        width = round(calibration.size[0] * _FOCAL / float(calibration.intrinsics[0, 0]))
         print(f'starting {", ".join(_NODES)} (logs: {folder})')
         print(f'weights: {MARKED}, shipped; images are scaled to a width of {width}')
         nodes = start(stack, namespace, pose, width, folder)
         probe = Probe(namespace)
         stack.callback(probe.destroy_node)
         for node in nodes:
-            node.watch(probe)
+            node.watch(probe, _namespace_of(node.name, namespace))
         probe.wait_for(nodes)
         # The first answer shows that discovery is over and camera_info has arrived.
         if not any(probe.send(first, nodes) for _ in range(_TRIES)):
             raise TinyBevError(f'no fused features came out; see the logs in {folder}')
-        probe.forget()
+        probe.reset()
         first_ns = time.time_ns()
         answered = 0
         for index in tqdm(
@@ -238,8 +241,8 @@ def _report(path: Path, probe: Probe, sent: int, answered: int, status: dict[str
         ('fused maps', f'{answered}, {probe.with_camera} of them with the camera'),
         row(status),
     ]
-    for what, values in probe.latencies.items():
-        rows.append((f'{what}, from cloud to output', _times(values)))
+    for output, values in probe.latencies.items():
+        rows.append((f'{output}, from cloud to output', _times(values)))
     for (node, stage), values in sorted(probe.stages.items()):
         rows.append((f'{node}, {stage}', _times(values)))
     print(table(rows))
@@ -251,8 +254,8 @@ def _times(values: list[float]) -> str:
 
 
 def _draw(shot: CameraShot, pose: list[float], probe: Probe, title: str, path: Path) -> None:
-    bev, fused, seen = probe.bev, probe.fused, probe.seen
-    if bev is None or fused is None or seen is None:
+    bev, fused, view = probe.bev, probe.fused, probe.camera_features
+    if bev is None or fused is None or view is None:
         raise TinyBevError('features of the camera did not arrive')
     mount = extrinsics_from_pose(pose)
     network, _ = load_weights(weights_file(MARKED))
@@ -260,22 +263,22 @@ def _draw(shot: CameraShot, pose: list[float], probe: Probe, title: str, path: P
     load_fusion(fusion, weights_file(MARKED))
     map_of_lidar, fused_map = bev.tensor.float(), fused.tensor.float()
     grid = grid_from_labels(bev.labels, (map_of_lidar.shape[2], map_of_lidar.shape[3]))
-    camera = replace(seen.camera, extrinsics=mount)
+    camera = replace(view.camera, extrinsics=mount)
     whole = replace(
         decode_camera_info(deserialize_message(shot.info, CameraInfo)), extrinsics=mount
     )
     with torch.inference_mode():
-        said = network.heads['detection'](torch.cat([map_of_lidar, fused_map]))
-        found = decode(said, grid, (_LIKELY,) * len(CLASSES))
+        output = network.heads['detection'](torch.cat([map_of_lidar, fused_map]))
+        detections = decode(output, grid, (_LIKELY,) * len(CLASSES))
         # Cell of the likeliest object.
-        cell = likeliest_cell(fusion, grid, camera, said.heatmap[1].amax(dim=0).numpy())
+        cell = likeliest_cell(fusion, grid, camera, output.heatmap[1].amax(dim=0).numpy())
         attended = attended_pixels(
-            fusion, map_of_lidar, grid, seen.tensor.float(), camera, whole, cell
+            fusion, map_of_lidar, grid, view.tensor.float(), camera, whole, cell
         )
     points = decode_cloud(deserialize_message(shot.cloud, PointCloud2)).points
     image = decode_image(deserialize_message(shot.image, Image))
     maps = (map_of_lidar[0].numpy(), fused_map[0].numpy())
-    draw(image, whole, points, maps, found, grid, attended, title, path)
+    draw(image, whole, points, maps, detections, grid, attended, title, path)
 
 
 def main() -> None:

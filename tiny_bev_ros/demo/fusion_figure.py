@@ -75,16 +75,16 @@ def attended_pixels(
     plan = attention.sampling_plan(grid, [camera], bev.device)
     queries = fusion.norm(to_tokens(bev)[0, plan.cell])
     weights = attention.weights(queries, grid, [features[0]], [camera])
-    mine = plan.entry_cells() == cell[0] * grid.shape[1] + cell[1]
+    is_entry = plan.entry_cells() == cell[0] * grid.shape[1] + cell[1]
     positions = torch.tensor(
         [
             [grid.x_axis.centre(cell[1]), grid.y_axis.centre(cell[0]), attention.heights[height]]
-            for height in plan.height[mine].tolist()
+            for height in plan.height[is_entry].tolist()
         ],
         dtype=torch.float64,
     ).view(-1, 3)
     pixels, _ = image_camera.project(positions)
-    return AttendedPixels(cell, pixels.numpy(), weights[mine].mean(dim=1).numpy())
+    return AttendedPixels(cell, pixels.numpy(), weights[is_entry].mean(dim=1).numpy())
 
 
 def likeliest_cell(
@@ -107,7 +107,7 @@ def draw(
     camera: Camera,
     points: np.ndarray,
     maps: tuple[np.ndarray, np.ndarray],
-    found: Sequence[Detections],
+    detections: Sequence[Detections],
     grid: BevGrid,
     attended: AttendedPixels,
     title: str,
@@ -120,7 +120,7 @@ def draw(
         camera: camera of the image.
         points: (N,3+) float32 x, y, z in metres.
         maps: (C,h,w) BEV features of the LiDAR, and fused ones.
-        found: detections in each map, with labels of `simulated_camera.CLASSES`.
+        detections: detections in each map, with labels of `simulated_camera.CLASSES`.
         grid: grid of both maps.
         attended: pixels that one cell attends to.
         title: title of the figure.
@@ -134,15 +134,15 @@ def draw(
     (x_low, x_high), (y_low, y_high) = grid.x_range, grid.y_range
     extent = (y_high, y_low, x_low, x_high)
     lidar, fused = maps
-    boxes = dict(zip(('lidar', 'fused'), found, strict=True))
+    boxes = dict(zip(('lidar', 'fused'), detections, strict=True))
     change = np.sqrt(np.square(fused - lidar).mean(axis=0))[None]
-    for name, shown, said in (
+    for name, features, label in (
         ('lidar', lidar, 'LiDAR features, activation strength'),
         ('fused', fused, 'fused features, activation strength'),
         ('change', change, 'change by the camera'),
     ):
         axes = panels[name]
-        axes.imshow(render_bev_image(shown), extent=extent, interpolation='nearest')
+        axes.imshow(render_bev_image(features), extent=extent, interpolation='nearest')
         if name in boxes:
             colours = [COLOURS[label] for label in boxes[name].labels.tolist()]
             axes.add_collection(outlines(boxes[name].boxes.numpy(), colours, 1.6))
@@ -151,12 +151,12 @@ def draw(
             grid.x_axis.centre(attended.cell[1]),
             's', markersize=9, markerfacecolor='none', markeredgecolor=_CELL, markeredgewidth=2,
         )  # fmt: skip
-        axes.set(aspect='equal', xlim=(y_high, y_low), ylim=(x_low, x_high), title=said)
+        axes.set(aspect='equal', xlim=(y_high, y_low), ylim=(x_low, x_high), title=label)
         axes.set_xlabel('y, left [m]')
     panels['lidar'].set_ylabel('x, forward [m]')
     panels['fused'].legend(
         handles=[
-            Line2D([], [], color=colour, label=f'{name} ({(found[1].labels == label).sum()})')
+            Line2D([], [], color=colour, label=f'{name} ({(detections[1].labels == label).sum()})')
             for label, (name, colour) in enumerate(zip(CLASSES, COLOURS, strict=True))
         ],
         loc='lower right', fontsize=7, labelcolor='white', facecolor='#333333',

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Check of the demos that clouds have points on the grid."""
+"""Check of the demos that clouds have points in the grid."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class PointStatus:
 
     def __init__(self, probe: Node) -> None:
         self._probe = probe
-        self._told: dict[str, str] = {}
+        self._values: dict[str, str] = {}
         probe.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, 10)
 
     def ask(self, check: Callable[[], None]) -> dict[str, str]:
@@ -38,32 +38,32 @@ class PointStatus:
         Args:
             check: called while waiting; raises when the node has ended.
         """
-        self._told = {}
+        self._values = {}
         end = time.monotonic() + _STATUS_S
-        while not self._told and time.monotonic() < end:
+        while not self._values and time.monotonic() < end:
             check()
             rclpy.spin_once(self._probe, timeout_sec=0.2)
-        return self._told
+        return self._values
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         own = self._probe.get_namespace().lstrip('/')
         for status in message.status:
             pairs = {each.key: each.value for each in status.values}
             if status.name.startswith(f'{own}/') and _EMPTY in pairs:
-                self._told = pairs
+                self._values = pairs
 
 
-def row(told: dict[str, str]) -> tuple[str, str]:
+def row(values: dict[str, str]) -> tuple[str, str]:
     """Returns the row of a table with the number of clouds outside the grid."""
-    if _EMPTY not in told:
+    if _EMPTY not in values:
         return _LABEL, 'unknown'
-    return _LABEL, f'{told[_EMPTY]} of {told["published"]}, warm-up included'
+    return _LABEL, f'{values[_EMPTY]} of {values["published"]}, warm-up included'
 
 
-def check_points(told: dict[str, str]) -> None:
+def check_points(values: dict[str, str]) -> None:
     """Raises TinyBevError where no cloud had a point in the grid."""
-    if 0 < int(told.get('published', 0)) <= int(told.get(_EMPTY, 0)):
-        raise TinyBevError(f'no cloud has a point in the grid: {told[_OUTSIDE]}')
+    if 0 < int(values.get('published', 0)) <= int(values.get(_EMPTY, 0)):
+        raise TinyBevError(f'no cloud has a point in the grid: {values[_OUTSIDE]}')
 
 
 def hint(points: np.ndarray, grid: str) -> str:

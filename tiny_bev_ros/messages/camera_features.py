@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Features of a camera and how it sees them, as a tensor message and back."""
+"""Camera features and their calibration: to a tensor message and back."""
 
 from __future__ import annotations
 

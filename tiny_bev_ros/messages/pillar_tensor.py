@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pillars of a pseudo-image as a std_msgs multi-array, a thirtieth of the dense one.
+"""Pillars of a pseudo-image as a std_msgs multi-array, about 1/30 of the dense message.
 
 docs/tensor_message.md defines the format.
 """
@@ -74,8 +74,8 @@ def encode_pillars(
         A message with dimensions (P, 2 + C, 1, 1): row, column and features of each pillar.
 
     Raises:
-        TinyBevError: an argument is none of these, a cell is outside of the canvas, or a value is
-            NaN, infinite or beyond the range of float16.
+        TinyBevError: an argument has another shape or dtype, a cell is outside of the canvas,
+            or a value is NaN, infinite or beyond the range of float16.
     """
     check_canvas(canvas, encoding)
     multi_array.check_dtype('features', features)

@@ -77,7 +77,7 @@ def _single(by_name: dict[str, list[Any]], name: str, point_step: int) -> Any:
     if name not in by_name:
         raise TinyBevError(f'fields are {list(by_name)}; expected one named {name!r}')
     if len(by_name[name]) > 1:
-        raise TinyBevError(f'field {name!r} is there {len(by_name[name])} times; expected 1')
+        raise TinyBevError(f'field {name!r} occurs {len(by_name[name])} times; expected once')
     field = by_name[name][0]
     if field.datatype not in DATATYPES:
         raise TinyBevError(f'field {name!r} has datatype {field.datatype}; expected 1 to 8')

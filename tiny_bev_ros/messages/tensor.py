@@ -63,7 +63,7 @@ def encode_tensor(
         A message whose ``data`` is an ``array.array``, which rclpy takes as it is.
 
     Raises:
-        TinyBevError: the array or encoding is none of the above, a value is NaN, infinite
+        TinyBevError: the array or encoding is of another kind, a value is NaN, infinite
             or beyond the range of float16, or the tensor is too large for the uint32
             fields of the layout.
     """

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ROS 2 nodes: thin shells around models, engine and messages."""
+"""ROS 2 nodes: thin layers over models, inference and messages."""

@@ -18,6 +18,7 @@ from tiny_bev_ros.inference.backbone_paths import FrameStatistics
 from tiny_bev_ros.inference.device_timer import timestamp_on
 from tiny_bev_ros.inference.loaded_models import LoadedModels
 from tiny_bev_ros.inference.model_runner import ModelRunner
+from tiny_bev_ros.messages.message_fields import Stamp
 from tiny_bev_ros.nodes import parameters
 from tiny_bev_ros.nodes.debug_publisher import DebugPublisher, stages_of
 from tiny_bev_ros.nodes.diagnostics import NodeDiagnostics, NodeReport
@@ -26,7 +27,7 @@ from tiny_bev_ros.nodes.node_models import NodeModels
 from tiny_bev_ros.nodes.output_publisher import OutputPublisher, Subscribers, apply_change
 from tiny_bev_ros.nodes.parameter_server import ParameterServer
 from tiny_bev_ros.runtime.process import trim_malloc
-from tiny_bev_ros.runtime.staleness import StalenessCheck, Stamp
+from tiny_bev_ros.runtime.staleness import StalenessCheck
 from tiny_bev_ros.runtime.stats import CameraStats, FrameTimes, InputStats
 
 _Result = TypeVar('_Result')
@@ -48,7 +49,7 @@ class BevNode(ManagedNode):
         models: weights and networks.
         backbone_statistics: statistics of the backbone's last frame; None before the first.
         cameras: counts of each camera's messages, by name.
-        subscribers: topics that had subscribers when the input in progress came.
+        subscribers: topics that had subscribers when the input in progress arrived.
         diagnostics: publishes reports of the node.
 
     Args:
@@ -106,14 +107,14 @@ class BevNode(ManagedNode):
 
     @property
     def has_subscribers(self) -> bool:
-        """True if anybody subscribes to an output at this moment, be it to times alone."""
+        """True if an output, or a debug topic, has a subscriber at this moment."""
         return bool(Subscribers.of(self._outputs))
 
     def input_options(self) -> dict[str, Any]:
         """Returns the options of a LatestInput."""
         return {
             'reliability': self.values['input_reliability'],
-            'wanted': self._note_subscribers,
+            'is_active': self._note_subscribers,
             'stats': self.stats,
             'group': self._input_group,
             'frame': self._frame,
@@ -121,11 +122,11 @@ class BevNode(ManagedNode):
         }
 
     def run(self, stage: str, work: Callable[..., _Result], *args: Any) -> _Result:
-        """Runs a method of ModelRunner, with less memory if need be, and times the stage."""
+        """Runs a method of ModelRunner, with less memory if that is short, and times the stage."""
         fallback = self.models.fallback
         assert fallback is not None
         try:
-            # The host's clock will do for the CPU, which the device may become meanwhile.
+            # The clock of the host suffices for the CPU, to which a fallback may switch.
             on_cpu = fallback.config.device.type == 'cpu'
             timestamp = () if on_cpu else (lambda: timestamp_on(fallback.config.device),)
             with self._times.stage(stage, *timestamp):
@@ -202,7 +203,7 @@ class BevNode(ManagedNode):
         self._inputs = self.make_inputs(self.values)
 
     def _deactivate(self) -> None:
-        # An input that does not end, for which destroy raises, is not kept either.
+        # An input whose destroy raises, as its thread does not end, is dropped as well.
         inputs, self._inputs = self._inputs, []
         with ExitStack() as stack:
             for output in self._outputs:
@@ -226,9 +227,12 @@ class BevNode(ManagedNode):
     # Frames, in the thread that processes inputs.
 
     def _note_subscribers(self) -> bool:
-        # The middleware is asked once for each input, as it comes.
-        self._next_subscribers = Subscribers.of(self._outputs)
-        return bool(self._next_subscribers)
+        # The middleware is queried once for each input, when it arrives. An input that is
+        # dropped leaves the topics of the input that waits.
+        subscribers = Subscribers.of(self._outputs)
+        if subscribers:
+            self._next_subscribers = subscribers
+        return bool(subscribers)
 
     @contextmanager
     def _frame(self, times: FrameTimes) -> Iterator[None]:
@@ -283,7 +287,7 @@ class BevNode(ManagedNode):
         with self._frame_lock:
             apply_change(callbacks, self._outputs, self.values, names)
             self.staleness.max_age_ms = values['max_age_ms']
-        callbacks.clear()  # frees the old networks that they hold
+        callbacks.clear()  # frees the old networks, which they reference
         if networks:
             networks.clear()
             trim_malloc()  # returns memory of the old networks, in pieces between the new ones

@@ -26,7 +26,7 @@ from tiny_bev_ros.runtime.stats import CameraStats
 from tiny_bev_ros.runtime.subscription import SafeSubscription
 from tiny_bev_ros.runtime.time_sync import ApproximateTimeSync, QueuedMessage
 
-# Messages that wait until the thread of the callbacks takes them.
+# Queue depth: the callback only decodes a message, so few wait.
 _DEPTH = 5
 _BLIND = 'no cell of the map is in its image; expected a pose from which some are visible'
 
@@ -53,7 +53,7 @@ class CameraInput(SafeSubscription):
         stats: CameraStats,
     ) -> None:
         options = node.input_options() | {'stats': stats, 'depth': _DEPTH}
-        options['wanted'] = lambda: node.has_subscribers
+        options['is_active'] = lambda: node.has_subscribers
         del options['frame']
         super().__init__(node, topic, types, decode, keep, **options)
 

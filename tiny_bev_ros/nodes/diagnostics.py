@@ -40,7 +40,7 @@ class NodeReport:
         fault: '' or the reason why the node is not active.
         parameters: parameters of the node, of which `diagnostics.*` are the thresholds.
         has_subscribers: True if anybody subscribes to an output.
-        busy_s: time since the input in progress was taken up, s; 0 without one.
+        busy_s: processing time of the input in progress so far, s; 0 without one.
         cameras: statistics of each camera, by name.
         clock_is_missing: True if the clock is simulated and has not begun.
         age_unknown: '' or the reason why the age of outputs is unknown.
@@ -67,7 +67,7 @@ class NodeReport:
 class NodeDiagnostics:
     """Publishes the reports of a node, with rates and percentiles of its frames.
 
-    It knows the node as a plain rclpy node, which publishes and has a name: everything else comes
+    A plain rclpy node suffices, for its name, clock, logger and publisher; all other state comes
     in a NodeReport.
 
     Args:
@@ -86,7 +86,7 @@ class NodeDiagnostics:
         )
 
     def reset(self) -> None:
-        """Forgets earlier frames: from now on input is expected."""
+        """Clears the statistics of frames; silence is measured from now on."""
         self._latency_ms.clear()
         self._age_ms.clear()
         self._silent_since = time.monotonic()
@@ -98,7 +98,7 @@ class NodeDiagnostics:
             self._age_ms.add(age_ms)
 
     def publish(self, report: NodeReport) -> None:
-        """Publishes a report; logs notes on optional packages that came up since the last one."""
+        """Publishes a report; logs the notes on optional packages since the last one."""
         for line in take_notes():
             self._node.get_logger().warning(line)
         message = DiagnosticArray(status=[self.status(report)])
@@ -117,7 +117,7 @@ class NodeDiagnostics:
                 state=report.state,
                 fault=report.fault,
                 silent_s=now - self._silent_since,
-                wanted=report.has_subscribers,
+                has_subscribers=report.has_subscribers,
                 latency_ms=latency_ms[_LATENCY_PERCENTS.index(95)],
                 rate_hz=interval.rate_out_hz,
                 received=interval.received,

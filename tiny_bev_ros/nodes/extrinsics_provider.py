@@ -11,10 +11,11 @@ from rclpy.time import Time
 from torch import Tensor
 
 from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.messages.message_fields import Stamp
 from tiny_bev_ros.models.camera.extrinsics import extrinsics_from_pose
 from tiny_bev_ros.nodes.camera_parameters import EXTRINSICS
 from tiny_bev_ros.optional_imports import import_optional
-from tiny_bev_ros.runtime.staleness import Stamp, to_nanoseconds
+from tiny_bev_ros.runtime.staleness import to_nanoseconds
 
 # A TF buffer ignores transforms older than its newest by more, even if a bag began again.
 _BUFFER_NS = 10 * 10**9
@@ -47,7 +48,8 @@ class ExtrinsicsProvider:
     def lookup(self, camera: str, map_frame: str, optical_frame: str, stamp: Stamp) -> Tensor:
         """Returns the transform (4,4) from the map frame to the optical frame at a stamp.
 
-        Where TF does not reach to the stamp, its latest transform is taken, as of a fixed camera.
+        Where TF has no transform at the stamp, its latest one is used, which is right for a fixed
+        camera.
 
         Raises:
             TinyBevError: the transform is unknown.
@@ -55,7 +57,7 @@ class ExtrinsicsProvider:
         given = self._given[camera]
         if given is not None:
             return given
-        expected = f'expected that, or the parameter {EXTRINSICS}{camera}'
+        expected = f'expected a transform, or the parameter {EXTRINSICS}{camera}'
         if self._buffer is None:
             raise TinyBevError(f'{self._missing_reason}; {expected}')
         try:

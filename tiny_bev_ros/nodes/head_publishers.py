@@ -94,7 +94,7 @@ class HeadPublisher(OutputPublisher):
             topic: relative name.
             message_type: class of the messages.
             encode: makes the message of a frame.
-            withdraw: makes the message that takes back the last one, for messages that
+            withdraw: makes the message that withdraws the last one, for messages that
                 subscribers show for ever.
             durability: durability of the publisher.
         """
@@ -112,7 +112,7 @@ class HeadPublisher(OutputPublisher):
                 self._shown[topic] = frame
 
     def withdraw(self) -> None:
-        """Takes back the last messages of the topics whose messages stay, and waits for that."""
+        """Withdraws the last messages of topics whose messages stay, and awaits receipt."""
         shown, self._shown = self._shown, {}
         if not self._node.context.ok():
             return  # ROS was shut down first: nothing can be published
@@ -219,8 +219,9 @@ class HeadPublishers(OutputPublisher):
             head.publish(frame, topics)
 
     def prepare(self, values: dict[str, Any], names: set[str]) -> list[ApplyCallback]:
-        """Returns the callback that changes the lowest scores."""
-        return [lambda: self._apply(values)]
+        """Returns the callbacks of all heads, and the one that changes the lowest scores."""
+        callbacks = [each for head in self._heads for each in head.prepare(values, names)]
+        return [*callbacks, lambda: self._apply(values)]
 
     def withdraw(self) -> None:
         """Deletes markers, and marks all of the drivable area as unknown."""

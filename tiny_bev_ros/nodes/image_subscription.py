@@ -15,6 +15,7 @@ from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.messages.camera_info import decode_camera_info
 from tiny_bev_ros.messages.compat import COLOURLESS
 from tiny_bev_ros.messages.image import decode_image
+from tiny_bev_ros.messages.message_fields import Stamp, stamp_of
 from tiny_bev_ros.models.camera.geometry import Camera
 from tiny_bev_ros.nodes.bev_node import BevNode
 from tiny_bev_ros.nodes.camera_sync import CameraInput
@@ -26,7 +27,7 @@ from tiny_bev_ros.runtime.subscription import LatestInput, SafeSubscription
 
 IMAGE_TYPES: dict[str, type] = {'sensor_msgs/msg/Image': Image}
 _INFO_TYPES: dict[str, type] = {'sensor_msgs/msg/CameraInfo': CameraInfo}
-# Messages that wait until the thread of the callbacks takes them.
+# Queue depth: the callback only decodes a message, so few wait.
 _INFO_DEPTH = 5
 
 
@@ -44,7 +45,7 @@ class CameraImage:
 
     message: Any
     camera: Camera
-    stamp: tuple[int, int]
+    stamp: Stamp
     frame_id: str
     received_ns: int
 
@@ -93,18 +94,18 @@ class CameraInfoSubscription(SafeSubscription):
             reliability=options['reliability'],
             group=options['group'],
             depth=_INFO_DEPTH,
-            wanted=lambda: True,
+            is_active=lambda: True,
             stats=InputStats(node.get_logger(), time.monotonic_ns),
         )
 
     def put(self, message: Image) -> None:
-        """Hands on an image as soon as its camera_info is there; counts rejected images."""
+        """Passes an image on as soon as its camera_info has arrived; counts rejected images."""
         size = len(message.data)
         if size > self._max_bytes:
             self._reject(f'data has {size} bytes; expected at most {self._max_bytes}')
             return
         received = message, time.monotonic_ns()
-        stamp_ns = to_nanoseconds(_stamp(message))
+        stamp_ns = to_nanoseconds(stamp_of(message))
         self._sync.add_image(stamp_ns, (message.width, message.height), received)
 
     def destroy(self) -> None:
@@ -127,7 +128,7 @@ class CameraInfoSubscription(SafeSubscription):
                 f'read as {COLOURLESS[encoding]}'
             )
         frame_id = message.header.frame_id
-        self._on_match(CameraImage(message, camera, _stamp(message), frame_id, received_ns))
+        self._on_match(CameraImage(message, camera, stamp_of(message), frame_id, received_ns))
 
     def _reject(self, reason: str) -> None:
         self._image_stats.count_rejected(self._image_topic, TinyBevError(reason))
@@ -153,7 +154,7 @@ class _WithCameraInfo(SafeSubscription):
 
 
 class ImageSubscription(_WithCameraInfo, LatestInput):
-    """Hands on the newest image with the camera_info of its time.
+    """Passes on the newest image with the camera_info of its time.
 
     Args:
         node: node that subscribes.
@@ -192,12 +193,8 @@ class PairedCameraSubscription(_WithCameraInfo, CameraInput):
         super().__init__(node, topics[1], IMAGE_TYPES, _identity, keep, stats)
 
 
-def _stamp(message: Any) -> tuple[int, int]:
-    return message.header.stamp.sec, message.header.stamp.nanosec
-
-
 def _stamped_camera(message: CameraInfo) -> tuple[int, Camera]:
-    return to_nanoseconds(_stamp(message)), decode_camera_info(message)
+    return to_nanoseconds(stamp_of(message)), decode_camera_info(message)
 
 
 def _identity(image: CameraImage) -> CameraImage:

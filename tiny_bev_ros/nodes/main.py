@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Entry points of the executables: start, spin and end of a node.
 
-A signal sets a flag and nothing else: it may come at any time and, where ros2 launch passes on
-the Ctrl-C that the terminal has sent already, several times. The input in progress is finished.
-For the same reason rclpy, and PyTorch with the nodes, are imported after the signal handlers.
+A signal only sets a flag, as it may come at any time, and twice where ros2 launch repeats the
+Ctrl-C of the terminal. The input in progress is finished. For the same reason rclpy and PyTorch
+are imported after the signal handlers are set.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tiny_bev_ros.runtime.process import tune_process
 _WAKE_S = 0.2
 # Threads for the input, for diagnostics, and for the rest.
 _THREADS = 3
-# Exit code of a process that can use its device no more.
+# Exit code of a process that can no longer use its device.
 _DEVICE_LOST = 2
 
 
@@ -35,8 +35,8 @@ def run(module: str, name: str) -> int:
 
     Returns:
         Exit code: 0 after a clean end, 1 if an argument or a parameter file is wrong, 2 if the
-        device is lost to this process, so that a supervisor starts another. With a wrong value
-        of a parameter the node stays, unconfigured.
+        device is lost to this process, so that a supervisor starts another. A wrong value of a
+        parameter leaves the node running and unconfigured.
     """
     if {'-h', '--help'} & set(_own_arguments(sys.argv[1:])):
         from tiny_bev_ros.nodes.help_text import usage
@@ -88,7 +88,7 @@ def _start(node: Any) -> None:
     if node.values['autostart']:
         node.start()
     else:
-        node.get_logger().info('unconfigured, as autostart is false: waiting for configure')
+        node.get_logger().info('autostart is false: unconfigured, waiting for a lifecycle manager')
 
 
 def _own_arguments(words: list[str]) -> list[str]:
@@ -117,7 +117,7 @@ def _spin_once(executor: Any, node: Any) -> None:
     except Exception as error:
         node.get_logger().error(traceback.format_exc().strip())
         node.handle_error(error)
-        time.sleep(_WAKE_S)  # limits the log, should the error come again and again
+        time.sleep(_WAKE_S)  # limits the log, should the error repeat
 
 
 def pfn_node() -> None:

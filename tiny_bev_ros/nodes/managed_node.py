@@ -31,7 +31,7 @@ class FaultPolicy:
 
     Attributes:
         device_lost: True if the process can use its device no more: only a new process can.
-        failures: number of failures in a row by stage, without the stages that work.
+        failures: number of failures in a row by stage; a stage without failures is absent.
     """
 
     def __init__(self) -> None:
@@ -87,7 +87,7 @@ class ManagedNode(LifecycleNode):
         self.fault_policy = FaultPolicy()
         self._fault_guard = self.create_guard_condition(self._deactivate_on_fault)
 
-    # Work of the transitions; each may raise.
+    # Actions of the transitions; each may raise.
 
     def _configure(self) -> None:
         raise NotImplementedError
@@ -204,9 +204,9 @@ class ManagedNode(LifecycleNode):
         self._fault_guard.trigger()
 
     def refuse_on_error(self, change: Callable[..., None]) -> Callable[..., None]:
-        """Returns ``change`` with any error turned into a TinyBevError, which is an answer."""
+        """Returns ``change``, whose errors all become TinyBevError and so refuse the change."""
 
-        def answer(*arguments: Any) -> None:
+        def guarded(*arguments: Any) -> None:
             try:
                 change(*arguments)
             except TinyBevError:
@@ -217,7 +217,7 @@ class ManagedNode(LifecycleNode):
                 reason = f'{type(error).__name__}: {error}'.partition('\n')[0]
                 raise TinyBevError(f'the change failed: {reason}') from error
 
-        return answer
+        return guarded
 
     def _deactivate_on_fault(self) -> None:
         # Runs in the executor: the end of the thread that processes inputs is awaited.
@@ -230,7 +230,7 @@ class ManagedNode(LifecycleNode):
 
 
 def reject_invalid_transitions(node: LifecycleNode) -> None:
-    """Makes a node answer a transition that its state does not have with failure.
+    """Makes a node respond with failure to a transition that its state does not have.
 
     In rclpy, up to Kilted at least, such a request raises in the executor and so ends the node.
     """
@@ -239,7 +239,7 @@ def reject_invalid_transitions(node: LifecycleNode) -> None:
         return
     change = service.callback
 
-    def answer(request: Any, response: Any) -> Any:
+    def respond(request: Any, response: Any) -> Any:
         try:
             return change(request, response)
         except Exception as error:  # RCLError, whose module is private
@@ -251,4 +251,4 @@ def reject_invalid_transitions(node: LifecycleNode) -> None:
             response.success = False
             return response
 
-    service.callback = answer
+    service.callback = respond

@@ -47,7 +47,7 @@ def make_device(values: dict[str, Any], logger: Any) -> torch.device:
     reason = (
         cuda_unavailable_reason() if values['device'] == 'auto' and device.type == 'cpu' else ''
     )
-    logger.info(f'computing on {device}' + (f', as {reason}' if reason else ''))
+    logger.info(f'device: computing on {device}' + (f', as {reason}' if reason else ''))
     return device
 
 
@@ -72,10 +72,11 @@ def make_cloud_options(values: dict[str, Any]) -> CloudOptions:
 
 def check_channels(values: dict[str, Any]) -> None:
     """Refuses a backbone whose input is not the output of the pillar feature net."""
-    given, taken = values['pfn.out_channels'], values['backbone.in_channels']
-    if given != taken:
+    out_channels, in_channels = values['pfn.out_channels'], values['backbone.in_channels']
+    if out_channels != in_channels:
         raise TinyBevError(
-            f'parameter backbone.in_channels is {taken}; expected {given}, as pfn.out_channels'
+            f'parameter backbone.in_channels is {in_channels}; '
+            f'expected {out_channels}, as pfn.out_channels'
         )
 
 
@@ -89,7 +90,7 @@ def load_models(
     camera: bool = False,
     fusion: bool = False,
 ) -> LoadedModels:
-    """Builds the networks that are asked for from the parameters, and loads their weights.
+    """Builds the requested networks from the parameters, and loads their weights.
 
     Raises:
         TinyBevError: a parameter or a file is wrong; the message begins with the parameter.
@@ -168,7 +169,7 @@ def make_grid(values: dict[str, Any]) -> BevGrid:
 
 
 def make_config(values: dict[str, Any], device: torch.device) -> ExecutionConfig:
-    """Builds the execution config from `backbone.precision`, `backbone.sparsity` and so on."""
+    """Builds the execution config from `backbone.precision`, `backbone.sparsity` and the like."""
     return ExecutionConfig(
         device,
         values.get('backbone.precision', 'float32'),
@@ -180,7 +181,7 @@ def make_config(values: dict[str, Any], device: torch.device) -> ExecutionConfig
 
 
 def describe(models: LoadedModels, config: ExecutionConfig, shape: tuple[int, int] | None) -> str:
-    """Names, in one line, device, grid if it is known, precision and sparsity of networks."""
+    """Returns device, grid if it is known, precision and sparsity of networks in one line."""
     parts = [f'on {config.device}']
     if shape is not None:
         parts.append(f'grid of {shape[0]} x {shape[1]} cells')
@@ -189,22 +190,20 @@ def describe(models: LoadedModels, config: ExecutionConfig, shape: tuple[int, in
     return ', '.join(parts)
 
 
-def make_region(values: dict[str, Any], grid: BevGrid | None = None) -> OutputRoi:
+def make_output_roi(values: dict[str, Any], grid: BevGrid | None = None) -> OutputRoi:
     """Returns the published part of the grid, `output_roi.*`, checked where the grid is known."""
     with parameter_context('output_roi.'):
-        region = OutputRoi(
-            _ends(values['output_roi.x_range']), _ends(values['output_roi.y_range'])
-        )
+        roi = OutputRoi(_ends(values['output_roi.x_range']), _ends(values['output_roi.y_range']))
     if grid:
         with parameter_context(''):
-            region.check(grid)
-    return region
+            roi.check(grid)
+    return roi
 
 
 def _ends(ends: list[float]) -> Any:
-    """Returns the ends of a region; both 0 stand for those of the map.
+    """Returns the ends of a range of the ROI; [0, 0] stands for the whole map.
 
-    Infinity, which would be clearer, does not get through `ros2 param load`.
+    `ros2 param load` cannot pass infinity, which would be clearer.
     """
     return (-math.inf, math.inf) if ends == [0.0, 0.0] else tuple(ends)
 
@@ -231,7 +230,7 @@ def _load(part: str, network: torch.nn.Module, values: dict[str, Any], logger: A
 
 @contextmanager
 def parameter_context(prefix: str) -> Iterator[None]:
-    """Lets the message of an error begin with the parameter that it is about."""
+    """Context manager: puts the name of a parameter before the messages of errors."""
     try:
         yield
     except TinyBevError as error:

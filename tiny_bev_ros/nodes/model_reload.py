@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Changes of parameters at run time: only the networks that they concern are built anew."""
+"""Changes of parameters at run time: only networks that a change affects are built again."""
 
 from __future__ import annotations
 
@@ -65,27 +65,27 @@ def prepare(
     Args:
         fallback: runs the current networks.
         old: current networks.
-        new: networks that are wanted.
+        new: networks with the new weights.
         values: parameters as they are set.
         before: current parameters.
         names: names of the parameters that are set.
         builder: returns the builder of some networks; runners in its second argument are reused.
 
     Returns:
-        Function that puts them in the place of the current ones, if any differ.
+        Callback that replaces the current runners; empty if none differ.
 
     Raises:
-        TinyBevError: they cannot be built.
+        TinyBevError: a runner cannot be built.
     """
     changes = _changed_settings(fallback, values, before, names)
     if new is old and not changes:
         return []
-    wanted = replace(fallback.config, **changes)
+    target = replace(fallback.config, **changes)
     reusable = _reusable(fallback.built, old, new, changes)
 
     def first(config: ExecutionConfig) -> ModelRunner:
-        # Memory may have become short meanwhile, and then nothing fits the config.
-        return builder(new, reusable if config == wanted else None)(config)
+        # A shortage of memory may change the config meanwhile; no current runner fits it then.
+        return builder(new, reusable if config == target else None)(config)
 
     return [fallback.prepare(builder(new, None), first, **changes)]
 
@@ -96,11 +96,11 @@ def _changed_settings(
     before: dict[str, Any],
     names: set[str],
 ) -> dict[str, Any]:
-    """Returns settings that are set, and were not wanted before or are not in force."""
-    asked = {name: values[f'backbone.{name}'] for name in _SETTINGS if f'backbone.{name}' in names}
+    """Returns the settings that are set and differ from their old value or the value in force."""
+    given = {name: values[f'backbone.{name}'] for name in _SETTINGS if f'backbone.{name}' in names}
     return {
         name: value
-        for name, value in asked.items()
+        for name, value in given.items()
         if (value, value) != (before[f'backbone.{name}'], getattr(fallback.config, name))
     }
 
@@ -108,7 +108,7 @@ def _changed_settings(
 def _reusable(
     runner: ModelRunner | None, old: LoadedModels, new: LoadedModels, changes: dict[str, Any]
 ) -> ModelRunner:
-    """Returns the parts of a runner, if there is one, that go on as they are."""
+    """Returns the parts of a runner that a change leaves as they are; none without a runner."""
     if runner is None:
         return ModelRunner()
     same_precision = 'precision' not in changes

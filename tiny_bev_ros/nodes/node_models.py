@@ -128,7 +128,7 @@ class NodeModels:
             self.fallback.release()
 
     def clear(self) -> None:
-        """Forgets weights and networks."""
+        """Drops weights and networks."""
         self.loaded = self.fallback = None
 
     def _builder(self, loaded: LoadedModels, reuse: ModelRunner | None = None) -> ModelBuilder:

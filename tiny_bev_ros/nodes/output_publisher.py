@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Base of all publishers of results, and the question which topics have subscribers."""
+"""Base of all publishers of results, and the topics that have subscribers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ApplyCallback = Callable[[], None]
 
 
 class OutputPublisher:
-    """Topics that are made and ended together; subclasses publish on them.
+    """Topics that are created and destroyed together; subclasses publish on them.
 
     Args:
         node: node that publishes.
@@ -43,7 +43,7 @@ class OutputPublisher:
         return frozenset({**self.publishers, **self._tensors})
 
     def subscribed(self) -> set[str]:
-        """Asks the middleware which of the topics have a subscriber, and can be published."""
+        """Returns the topics that have a subscriber and can be published."""
         tensors = {topic: tensor.publisher for topic, tensor in self._tensors.items()}
         publishers = {**self.publishers, **tensors}
         return {
@@ -62,7 +62,7 @@ class OutputPublisher:
         return []
 
     def withdraw(self) -> None:
-        """Takes back messages that subscribers would show for ever; most topics have none."""
+        """Withdraws messages that subscribers would show for ever; most topics have none."""
 
     def destroy(self) -> None:
         """Destroys the publishers."""
@@ -82,7 +82,7 @@ class OutputPublisher:
 
 @dataclass(frozen=True)
 class Subscribers:
-    """Topics that have a subscriber: the middleware is asked once for each input.
+    """Topics that have a subscriber, queried from the middleware once for each input.
 
     Attributes:
         topics: topics of results.
@@ -94,7 +94,7 @@ class Subscribers:
 
     @classmethod
     def of(cls, outputs: Iterable[OutputPublisher]) -> Subscribers:
-        """Asks all publishers; nobody subscribes to publishers that end meanwhile."""
+        """Queries all publishers; returns no topics while a publisher is being destroyed."""
         try:
             found = frozenset(topic for each in outputs for topic in each.subscribed())
         except InvalidHandle:

@@ -57,7 +57,8 @@ class ParameterServer:
         self._by_name: dict[str, Parameter] = {}
         self._is_configured, self._apply = is_configured, apply
         self._faults: dict[str, str] = {}
-        # Named so in all releases; there is no public way to see a value before it is declared.
+        # A private attribute, equal in all releases: rclpy has no public access to overrides
+        # before their declaration.
         self._overrides: dict[str, RosParameter] = getattr(node, '_parameter_overrides', {})
         self.values: dict[str, Any] = {}
         shipped = self._shipped(parameters)
@@ -68,7 +69,7 @@ class ParameterServer:
             self._declare_extrinsics()
         node.add_on_set_parameters_callback(self._change)
         if hasattr(node, 'add_pre_set_parameters_callback'):  # Iron and later
-            node.add_pre_set_parameters_callback(self._read)
+            node.add_pre_set_parameters_callback(self._convert_numbers)
         _warn_of_unknown(node, self._overrides, self._by_name)
 
     def check(self) -> None:
@@ -79,14 +80,14 @@ class ParameterServer:
 
     def _shipped(self, parameters: tuple[Parameter, ...]) -> Shipped:
         """Returns the shipped weights that set defaults, and sets `weights` to their name."""
-        asked = next((each for each in parameters if each.name == 'weights'), None)
-        if asked is None:
+        definition = next((each for each in parameters if each.name == 'weights'), None)
+        if definition is None:
             return Shipped('none')
         given = self._overrides.get('weights')
-        if given and _fault(asked, given):
+        if given and _fault(definition, given):
             return Shipped('none')
         values = {name: _plain(each.value) for name, each in self._overrides.items()}
-        shipped = choose(values.get('weights', asked.default), values)
+        shipped = choose(values.get('weights', definition.default), values)
         self._overrides['weights'] = RosParameter('weights', value=shipped.name)
         if shipped.reason:
             self._node.get_logger().info(f'weights: none, as {shipped.reason}')
@@ -117,7 +118,7 @@ class ParameterServer:
             self._node.set_parameters([RosParameter(parameter.name, kind, [])])
             self.values[parameter.name] = []
 
-    def _read(self, changes: list[RosParameter]) -> list[RosParameter]:
+    def _convert_numbers(self, changes: list[RosParameter]) -> list[RosParameter]:
         return [
             with_numbers(change, self._by_name[change.name].default)
             if change.name in self._by_name
@@ -182,14 +183,14 @@ def descriptor_of(parameter: Parameter) -> ParameterDescriptor:
 
 def _fault(parameter: Parameter, given: RosParameter) -> str:
     """Returns the reason why a value is not allowed; '' if it is."""
-    wanted = RosParameter.Type.from_parameter_value(parameter.default)
+    expected_type = RosParameter.Type.from_parameter_value(parameter.default)
     empty = _is_empty(parameter, given)
-    if given.type_ != wanted and not empty:
+    if given.type_ != expected_type and not empty:
         is_unset = given.type_ == RosParameter.Type.NOT_SET
         shown = '[]' if is_unset else f'{_plain(given.value)!r} ({given.type_.name})'
         return (
             f'parameter {parameter.name} is {shown}; '
-            f'expected {wanted.name}, as in {parameter.default!r}'
+            f'expected {expected_type.name}, as in {parameter.default!r}'
         )
     try:
         parameter.check([] if empty else _plain(given.value))

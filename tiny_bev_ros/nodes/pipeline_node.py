@@ -32,8 +32,8 @@ from tiny_bev_ros.runtime.stats import CameraStats
 class PipelineNode(BevNode):
     """`points` (PointCloud2) to `bev_features`, `detections` and all other outputs of the package.
 
-    Pillars pass from one network to the next as they are: a pseudo-image is laid out only for
-    its subscribers. With cameras, the features are fused with `NAME/image` and
+    Pillars pass from one network to the next without a pseudo-image, which is built only for its
+    subscribers. With cameras, the features are fused with `NAME/image` and
     `NAME/camera_info` of each, and the heads run on `fused_features`.
     """
 

@@ -108,7 +108,7 @@ class PillarPublisher(OutputPublisher):
 
 
 class FeaturePublisher(OutputPublisher):
-    """`bev_features` and `bev_image`, both of the region that the parameters name.
+    """`bev_features` and `bev_image`, both cropped to `output_roi`.
 
     Args:
         node: node that publishes.
@@ -117,7 +117,7 @@ class FeaturePublisher(OutputPublisher):
         grid: grid of the features; None if it is unknown in advance.
 
     Raises:
-        TinyBevError: bev_image.channel is no channel of the features, a range of the region is
+        TinyBevError: bev_image.channel is no channel of the features, a range of output_roi is
             inverted, or no cell of the grid lies in it.
     """
 
@@ -126,7 +126,7 @@ class FeaturePublisher(OutputPublisher):
     ) -> None:
         super().__init__(node)
         self._channels, self._grid = channels, grid
-        self._region = model_factory.make_region(values, grid)
+        self._roi = model_factory.make_output_roi(values, grid)
         self._channel = self._checked_channel(values)
         self._tensor = self._add_tensor('bev_features', values)
         self._add('bev_image', node.create_publisher(Image, 'bev_image', QoSProfile(depth=1)))
@@ -136,7 +136,7 @@ class FeaturePublisher(OutputPublisher):
     ) -> None:
         """Publishes features (B,C,H,W) if ``topics``, those with subscribers, name them."""
         if 'bev_features' in topics:
-            self._tensor.publish(*self._region.crop(features, labels))
+            self._tensor.publish(*self._roi.crop(features, labels))
 
     def publish_image(
         self,
@@ -157,13 +157,13 @@ class FeaturePublisher(OutputPublisher):
         """
         if 'bev_image' not in topics:
             return
-        cropped, cropped_labels = self._region.crop(features, labels)
+        cropped, cropped_labels = self._roi.crop(features, labels)
         image = render_bev_image(cropped[0].cpu().numpy(), self._channel)
         y_axis, x_axis = cropped_labels.y_axis, cropped_labels.x_axis
         if outputs is not None and y_axis and x_axis:
             drivable = None
             if outputs.drivable is not None:
-                area, _ = self._region.crop(outputs.drivable[None, None], labels)
+                area, _ = self._roi.crop(outputs.drivable[None, None], labels)
                 drivable = area[0, 0].numpy()
             image = draw_overlay(
                 image, y_axis, x_axis, points=positions, drivable=drivable,
@@ -173,18 +173,18 @@ class FeaturePublisher(OutputPublisher):
         self.publishers['bev_image'].publish(encode_image(image, stamp, frame_id))
 
     def prepare(self, values: dict[str, Any], names: set[str]) -> list[ApplyCallback]:
-        """Returns the callback that changes encoding, region and channel of the image.
+        """Returns the callback that changes encoding, output_roi and channel of the image.
 
         Raises:
-            TinyBevError: see the class.
+            TinyBevError: the conditions of the class.
         """
-        region = model_factory.make_region(values, self._grid)
+        roi = model_factory.make_output_roi(values, self._grid)
         channel = self._checked_channel(values)
 
         def apply() -> None:
             if ENCODING in names:
                 self._tensor.change_encoding(values[ENCODING])
-            self._region, self._channel = region, channel
+            self._roi, self._channel = roi, channel
 
         return [apply]
 

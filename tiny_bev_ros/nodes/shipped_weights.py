@@ -22,7 +22,7 @@ class Shipped(NamedTuple):
 
     Attributes:
         name: name in WEIGHTS, or 'none'.
-        reason: reason for which `auto` takes none; '' where it takes some or was not asked for.
+        reason: reason for which `auto` takes none; '' where it takes some or was not requested.
         defaults: default values by parameter.
     """
 
@@ -31,18 +31,18 @@ class Shipped(NamedTuple):
     defaults: Mapping[str, Any] = {}
 
 
-def choose(asked: str, given: Mapping[str, Any]) -> Shipped:
+def choose(requested: str, given: Mapping[str, Any]) -> Shipped:
     """Returns the weights for a value of the parameter `weights`.
 
     Args:
-        asked: name in WEIGHTS, 'none' or 'auto'.
-        given: values by parameter, of all parameters that the user set.
+        requested: name in WEIGHTS, 'none' or 'auto'.
+        given: values by parameter, for each parameter that the user set.
     """
-    name = AUTO if asked == 'auto' else asked
+    name = AUTO if requested == 'auto' else requested
     if name not in WEIGHTS:
         return Shipped('none')
     defaults = defaults_of(name)
-    for each in defaults if asked == 'auto' else ():
+    for each in defaults if requested == 'auto' else ():
         if each in given and each not in _FREE and given[each] != defaults[each]:
             reason = f'{each} is {given[each]!r}; {name} has {defaults[each]!r}'
             return Shipped('none', reason)

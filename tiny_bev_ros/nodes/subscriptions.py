@@ -15,6 +15,7 @@ from sensor_msgs.msg import PointCloud2
 from tiny_bev_ros.client import TENSOR_TYPES
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.inference.model_runner import ModelRunner
+from tiny_bev_ros.messages.message_fields import stamp_of
 from tiny_bev_ros.messages.pillar_tensor import PillarTensor, decode_pillars
 from tiny_bev_ros.messages.point_cloud import decode_cloud
 from tiny_bev_ros.messages.tensor import BevTensor, decode_tensor
@@ -65,10 +66,7 @@ class CloudSubscription(LatestInput):
         )
 
     def _decode_cloud(self, message: PointCloud2) -> LabelledCloud:
-        header = message.header
-        labels = TensorLabels(
-            (header.stamp.sec, header.stamp.nanosec), header.frame_id, *self._axes
-        )
+        labels = TensorLabels(stamp_of(message), message.header.frame_id, *self._axes)
         cloud = decode_cloud(
             message, self._options, max_bytes=self._max_bytes, origin=self._reference
         )

@@ -18,12 +18,14 @@ def with_numbers(given: RosParameter, default: Any) -> RosParameter:
     Returns:
         Parameter with numbers; ``given`` itself if its text holds anything else.
     """
-    wanted = RosParameter.Type.from_parameter_value(default)
+    expected_type = RosParameter.Type.from_parameter_value(default)
     try:
-        if wanted == RosParameter.Type.DOUBLE and isinstance(given.value, str):
-            return RosParameter(given.name, wanted, float(given.value))
-        if wanted == RosParameter.Type.DOUBLE_ARRAY and _is_text(given):
-            return RosParameter(given.name, wanted, [float(each) for each in _parts(given.value)])
+        if expected_type == RosParameter.Type.DOUBLE and isinstance(given.value, str):
+            return RosParameter(given.name, expected_type, float(given.value))
+        if expected_type == RosParameter.Type.DOUBLE_ARRAY and _is_text(given):
+            return RosParameter(
+                given.name, expected_type, [float(each) for each in _parts(given.value)]
+            )
     except ValueError:
         pass
     return given

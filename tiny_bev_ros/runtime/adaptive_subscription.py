@@ -16,7 +16,7 @@ from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
 from tiny_bev_ros.optional_imports import import_optional
 
 _Endpoint = TypeVar('_Endpoint')
-# Humble has it under its older name.
+# The module of Humble has an older name.
 _EVENTS: Any = import_optional('rclpy.event_handler').module or import_module('rclpy.qos_event')
 _POLL_PERIOD_S = 0.2
 _RETRY_S = 1.0
@@ -24,19 +24,19 @@ _LATCHED = QoSDurabilityPolicy.TRANSIENT_LOCAL
 
 
 class AdaptiveSubscription:
-    """Subscribes with the reliability, and the one of several types, that publishers offer.
+    """Subscription that takes its reliability, and one of several types, from the publishers.
 
-    A reliable subscription gets nothing from a best-effort publisher, which is what most
-    sensor drivers are; a best-effort one loses parts of large messages. So this subscription
-    adapts to the publishers, which it polls five times a second. rclpy's own warnings of
-    incompatible types or QoS are off: they come before the first poll, and claim that nothing
-    will be received. Instead, it warns of each publisher that stays incompatible.
+    A reliable subscription receives nothing from a best-effort publisher, as most sensor drivers
+    are; a best-effort subscription loses parts of large messages. So this subscription adapts to
+    the publishers, which it polls five times a second. rclpy's own warnings of incompatible
+    types or QoS are off: they come before the first poll, and claim that nothing will be
+    received. Instead, a warning is logged for each publisher that stays incompatible.
 
     Args:
         node: subscribing node.
         topic: relative topic name.
         types: message classes by ROS type name; the first is used until a publisher of
-            another one appears.
+            another type appears.
         callback: receives each message.
         reliability: auto, reliable or best_effort.
         depth: depth of the queue.
@@ -145,7 +145,7 @@ def select_settings(
     """Returns type name and reliability to subscribe with.
 
     Args:
-        publishers: TopicEndpointInfo of each.
+        publishers: TopicEndpointInfo of each publisher.
         types: ROS type names that the node understands.
         current: settings of the subscription, kept while there is no publisher.
         fixed: reliability that a parameter demands, if any.
@@ -166,7 +166,7 @@ def incompatible_publishers(publishers: list[Any], settings: tuple[str, str]) ->
     liveliness that a subscription asks for.
 
     Args:
-        publishers: TopicEndpointInfo of each.
+        publishers: TopicEndpointInfo of each publisher.
         settings: type name and reliability of the subscription.
     """
     type_name, reliability = settings
@@ -180,13 +180,13 @@ def incompatible_publishers(publishers: list[Any], settings: tuple[str, str]) ->
 
 
 def retry_create(create: Callable[[], _Endpoint]) -> _Endpoint:
-    """Creates a publisher or subscription in the place of a destroyed one of another type.
+    """Creates a publisher or subscription that replaces a destroyed one of another type.
 
     Fast DDS allows one type per topic and participant, and an executor that waits in another
     thread releases a destroyed endpoint a moment later.
 
     Args:
-        create: makes the endpoint; called until it succeeds.
+        create: creates the endpoint; called until it succeeds.
 
     Raises:
         Exception: `create` still raises it after a second.

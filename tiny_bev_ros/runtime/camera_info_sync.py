@@ -14,7 +14,8 @@ Info = TypeVar('Info')
 Kind = TypeVar('Kind')
 Size = tuple[int, int]
 
-# Camera infos kept: more than there are sizes, and than arrive between an info and its image.
+# Number of camera infos kept: larger than the number of image sizes, and than the number of
+# infos that arrive between an info and its image.
 _QUEUE_SIZE = 20
 
 
@@ -28,7 +29,7 @@ class _Stamped(Generic[Kind]):
 class CameraInfoSync(Generic[Image, Info]):
     """Matches each image of a camera with its camera_info.
 
-    A driver gives both the same stamp and sends either first: an image waits for its info. Where
+    A driver stamps both alike and sends either one first: an image waits for its info. Where
     infos have other stamps, or a latched one was sent once, the newest of the same size is taken
     at once. An image whose info is lost waits until the next image, or a later info, and is then
     matched with the newest of its size, or rejected.
@@ -94,7 +95,7 @@ class CameraInfoSync(Generic[Image, Info]):
             return int(waited)
 
     def _finish_waiting(self) -> None:
-        """Gives the waiting image the best info there is, or rejects it."""
+        """Matches the waiting image with the best info received, or rejects it."""
         image, self._waiting = self._waiting, None
         if image is None:
             return
@@ -104,7 +105,8 @@ class CameraInfoSync(Generic[Image, Info]):
         if not candidates:
             self._on_reject(
                 image.value,
-                'no camera_info was received yet; expected one of the stamp or size of the image',
+                'no camera_info was received yet; '
+                'expected one with the stamp or size of the image',
             )
             return
         fitting = [info for info in candidates if info.size == image.size]

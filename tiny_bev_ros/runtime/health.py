@@ -39,7 +39,7 @@ class NodeStatus:
         state: name of the lifecycle state.
         fault: reason why the node is not active although it should be, or ''.
         silent_s: time since the last input, or since activation.
-        wanted: True if an output has a subscriber.
+        has_subscribers: True if an output has a subscriber.
         latency_ms: 95th percentile from arrival to output; NaN before the first output.
         rate_hz: outputs per second in the last interval.
         received: number of inputs in the last interval.
@@ -51,7 +51,7 @@ class NodeStatus:
     state: str
     fault: str = ''
     silent_s: float = 0.0
-    wanted: bool = True
+    has_subscribers: bool = True
     latency_ms: float = float('nan')
     rate_hz: float = 0.0
     received: int = 0
@@ -77,7 +77,7 @@ def evaluate_status(now: NodeStatus, limits: Thresholds) -> tuple[Level, str]:
         *[(Level.WARN, warning) for warning in now.warnings],
     ]
     if not found:
-        return Level.OK, 'active' if now.wanted else 'active, without subscribers'
+        return Level.OK, 'active' if now.has_subscribers else 'active, without subscribers'
     return max(level for level, _ in found), '; '.join(text for _, text in found)
 
 
@@ -90,13 +90,13 @@ def _input_findings(now: NodeStatus, limits: Thresholds) -> list[tuple[Level, st
     if now.dropped['failed']:
         found.append((Level.ERROR, f'processing failed for {now.dropped["failed"]} inputs'))
     # Without subscribers, dropping inputs is correct.
-    received = now.received - now.dropped['unwanted']
-    dropped = now.dropped.total() - now.dropped['unwanted']
+    received = now.received - now.dropped['no_subscribers']
+    dropped = now.dropped.total() - now.dropped['no_subscribers']
     if received > 0:
         causes = ', '.join(
             f'{count} {cause}'
             for cause, count in now.dropped.items()
-            if count and cause != 'unwanted'
+            if count and cause != 'no_subscribers'
         )
         text = f'{dropped} of {received} inputs dropped: {causes}'
         found += _compare(
@@ -112,7 +112,7 @@ def _speed_findings(now: NodeStatus, limits: Thresholds) -> list[tuple[Level, st
         limits.latency_error_ms or float('inf'),
         f'95 % latency is {now.latency_ms:.0f} ms',
     )
-    if now.wanted and now.received:
+    if now.has_subscribers and now.received:
         found += _compare(
             -now.rate_hz,
             -limits.rate_warn_hz,
@@ -150,7 +150,7 @@ class IntervalCounter:
 
     Args:
         stats: total counts.
-        now_ns: begin of the first interval, by a monotonic clock.
+        now_ns: start of the first interval, by a monotonic clock.
     """
 
     def __init__(self, stats: InputStats, now_ns: int) -> None:

@@ -9,7 +9,7 @@ from threading import Lock
 from typing import Any
 
 _PERIOD_NS = 10 * 10**9
-# Limits of a ReasonThrottle: kinds it remembers, and lines per kind and period.
+# Limits of a ReasonThrottle: number of kinds, and of lines per kind and period.
 _MAX_KINDS = 200
 _MAX_PER_KIND = 5
 # nan and inf stay: they distinguish kinds of faults.
@@ -58,7 +58,7 @@ class ReasonThrottle:
 
     def __init__(self, now_ns: Callable[[], int]) -> None:
         self._now_ns = now_ns
-        # By kind: begin of its period, and the reasons logged in it.
+        # By kind: start of its period, and the reasons logged in that period.
         self._logged: dict[str, tuple[int, set[str]]] = {}
         self._lock = Lock()
 
@@ -67,15 +67,15 @@ class ReasonThrottle:
         now = self._now_ns()
         kind = _NUMBERS.sub('#', reason)
         with self._lock:
-            begin, logged = self._logged.get(kind, (now - _PERIOD_NS, set()))
-            if now - begin >= _PERIOD_NS:
-                begin, logged = now, set()
+            start, logged = self._logged.get(kind, (now - _PERIOD_NS, set()))
+            if now - start >= _PERIOD_NS:
+                start, logged = now, set()
             if reason in logged or len(logged) >= _MAX_PER_KIND:
                 return False
             logged.add(reason)
             if len(self._logged) >= _MAX_KINDS:
                 self._logged.clear()
-            self._logged[kind] = begin, logged
+            self._logged[kind] = start, logged
             return True
 
 
@@ -104,7 +104,7 @@ class TopicSilence:
         self._received = self._is_logged = False
 
     def message_received(self) -> None:
-        """Notes a message."""
+        """Records a message, and logs the first one and the first after a gap."""
         now_ns = self._now_ns()
         if not self._received:
             self._received = True

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Executables of the package as child processes, on a ROS graph of their own if need be."""
+"""Executables of the package as child processes, and a private ROS graph for them."""
 
 from __future__ import annotations
 
@@ -78,13 +78,14 @@ class NodeProcess:
         """True until the process ends."""
         return self._process.poll() is None
 
-    def watch(self, node: Node) -> None:
-        """Lets `check` find a failed configuration, by the lifecycle state in diagnostics.
+    def watch(self, node: Node, namespace: str = '') -> None:
+        """Lets `check` detect a failed configuration, by the lifecycle state in diagnostics.
 
         Args:
-            node: node in the namespace of the child; it must be spun.
+            node: node that subscribes to the diagnostics; it must be spun.
+            namespace: namespace of the child; '' for that of ``node``.
         """
-        self._full_name = f'{node.get_namespace()}/{self.name}'.lstrip('/')
+        self._full_name = f'{namespace or node.get_namespace()}/{self.name}'.lstrip('/')
         node.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, 10)
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:

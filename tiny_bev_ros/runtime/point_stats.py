@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tiny_bev_ros.grid import BevGrid
     from tiny_bev_ros.messages.point_cloud import DecodedCloud
 
-# With a smaller fraction of a cloud in the grid, its frame or the grid is taken to be wrong.
+# With a smaller fraction of a cloud in the grid, its frame or the grid is considered wrong.
 _MIN_FRACTION = 0.01
 
 
@@ -44,7 +44,7 @@ class PointStats:
         self._outside_throttle = LogThrottle(now_ns, repeat=True)
 
     def count_decoded(self, cloud: DecodedCloud) -> None:
-        """Counts the points of a decoded cloud, and logs what its message states wrongly."""
+        """Counts the points of a decoded cloud, and logs the wrong statements of its message."""
         kept, dropped = len(cloud.points), cloud.dropped
         self.dropped += dropped
         self._is_lost = kept == 0 < dropped

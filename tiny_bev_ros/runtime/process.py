@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Process settings for large tensors: allocator, idle threads, room in shared memory.
+"""Process settings for large tensors: allocator, idle threads, space in shared memory.
 
-glibc maps a block above a threshold for each allocation and unmaps it after use, so that every
-4 KB of it cost a page fault each time: up to a factor of 2 on dense frames, and of 2.5 in the
-transport of a message. The threshold grows up to 32 MB by itself, no further.
+glibc maps each block above a threshold anew and unmaps it after use, so that each use costs a page
+fault per 4 KB: up to a factor of 2 on dense frames, and of 2.5 in the transport of a message. The
+threshold grows by itself, but only up to 32 MB.
 """
 
 from __future__ import annotations
@@ -26,11 +26,13 @@ MALLOC_VARIABLES = (
 
 
 def tune_process() -> str:
-    """Prepares this process for large tensors; call it before `rclpy.init`, best of all first.
+    """Prepares this process for large tensors.
 
-    Fast DDS gets room in shared memory, freed memory stays with the process, and the idle
-    threads of PyTorch, unless that is loaded already, sleep at once: they would spin for a while
-    on the cores that the next process needs. Settings in the environment take precedence.
+    Call it before `rclpy.init`, and before the import of PyTorch.
+
+    Fast DDS gets space in shared memory, and freed memory stays with the process. Idle threads of
+    PyTorch, unless it is imported already, sleep at once instead of spinning on cores that the
+    next process needs. Settings in the environment take precedence.
 
     Returns:
         '' or a line that names the shortage and the remedy.
@@ -54,7 +56,7 @@ def configure_malloc() -> bool:
     if mallopt is None:
         return False
     # One arena for all threads lets them reuse each other's memory. Otherwise a node whose
-    # networks are built now in this thread, now in that, grows for hours.
+    # networks are built in changing threads grows for hours.
     return bool(
         mallopt(_M_MMAP_MAX, 0) and mallopt(_M_TRIM_THRESHOLD, -1) and mallopt(_M_ARENA_MAX, 1)
     )

@@ -35,11 +35,11 @@ _MIN_AGE_S = 5.0
 
 
 def profile_environment() -> dict[str, str]:
-    """Returns the variable that selects the profile; {} where the user has set an own one."""
+    """Returns the variable that selects the profile; {} where the user has set one."""
     if any(name in os.environ for name in (*VARIABLES, *_USER_VARIABLES)):
         return {}
     try:
-        # Without a sourced ROS it is Jazzy, from wheels.
+        # ROS from wheels, which sources nothing, is Jazzy.
         old = os.environ.get('ROS_DISTRO', 'jazzy') in _OLD_DISTROS
         return {VARIABLES[0 if old else 1]: config_file(PROFILE)}
     except (LookupError, OSError):  # a checkout that is not installed
@@ -82,7 +82,7 @@ def remove_abandoned_segments() -> int:
 
 
 def _is_free(lock: Path) -> bool:
-    """Returns True if the lock of a segment is old enough, and held by no process."""
+    """Returns True if the lock of a segment is old enough and no process holds it."""
     try:
         made = lock.stat()
         if made.st_mtime > time.time() - _MIN_AGE_S or made.st_uid != os.geteuid():

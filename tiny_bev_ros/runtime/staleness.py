@@ -26,7 +26,7 @@ class StaleInputError(Exception):
 
 
 class StalenessCheck:
-    """Compares stamps with the clock of a node, which may be simulated, stand or jump back.
+    """Compares stamps with the clock of a node, which may be simulated, stand still or jump back.
 
     Args:
         now_ns: clock of the node in ns; 0 is a simulated clock that has not begun.
@@ -42,7 +42,7 @@ class StalenessCheck:
         self.unknown_age_reason = ''
         self._now_ns, self._stats = now_ns, stats
         self._last_ns: int | None = None
-        # Begins of a recording: the lowest stamp, and the last one after a leap ahead.
+        # Starts of a recording: the lowest stamp, and the last one after a leap ahead.
         self._lowest_ns = self._leap_ns = 0
 
     @property
@@ -57,7 +57,7 @@ class StalenessCheck:
             stamp: (sec, nanosec).
 
         Raises:
-            StaleInputError: same conditions as in `check`.
+            StaleInputError: the conditions of `check`.
         """
         stamp_ns = to_nanoseconds(stamp)
         if self._last_ns is None:
@@ -92,12 +92,12 @@ class StalenessCheck:
             )
         if age_ms > self.max_age_ms:
             raise StaleInputError(
-                'stale', f'stamp is {age_ms:.0f} ms old; expected at most {self.max_age_ms:g}'
+                'stale', f'stamp is {age_ms:.0f} ms old; expected at most {self.max_age_ms:g} ms'
             )
         if age_ms < -self.max_age_ms:
             raise StaleInputError(
                 'future',
-                f'stamp is {-age_ms:.0f} ms ahead; expected at most {self.max_age_ms:g}',
+                f'stamp is {-age_ms:.0f} ms ahead; expected at most {self.max_age_ms:g} ms',
             )
 
     def age_ms(self, stamp: Stamp) -> float | None:
@@ -119,8 +119,8 @@ class StalenessCheck:
         back_s = (last_ns - stamp_ns) / 1e9
         if stamp_ns <= self._lowest_ns or any(
             # A slow node takes only some inputs, so the first ones of a round may be missed.
-            begin <= stamp_ns <= begin + min(_MAX_MISSED_NS, (last_ns - begin) // 2)
-            for begin in (self._lowest_ns, self._leap_ns)
+            start <= stamp_ns <= start + min(_MAX_MISSED_NS, (last_ns - start) // 2)
+            for start in (self._lowest_ns, self._leap_ns)
         ):
             self._lowest_ns = min(self._lowest_ns, stamp_ns)
             self._stats.count_restart(

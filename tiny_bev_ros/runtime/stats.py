@@ -17,7 +17,7 @@ from tiny_bev_ros.runtime.point_stats import PointStats
 
 # Causes for which an input led to no output.
 CAUSES = {
-    'unwanted': 'no output had a subscriber',
+    'no_subscribers': 'no output had a subscriber',
     'rejected': 'the message was invalid',
     'replaced': 'a newer message arrived before processing began',
     'stale': 'its stamp was older than max_age_ms',
@@ -27,14 +27,14 @@ CAUSES = {
 }
 # Causes for which a message of a camera was used by no frame.
 CAMERA_CAUSES = {
-    'unwanted': 'no output had a subscriber',
+    'no_subscribers': 'no output had a subscriber',
     'rejected': 'the message was invalid',
     'failed': 'an internal error of the node',
     'late': 'it arrived after the frame of its stamp was processed',
     'no_extrinsics': 'the extrinsics of the camera were unknown',
     'not_visible': 'no grid cell was visible in it',
     'unmatched': 'no frame matched its stamp before newer messages replaced it',
-    'stopped': 'the node was deactivated before',
+    'stopped': 'the node was deactivated before a frame used it',
 }
 
 
@@ -188,7 +188,7 @@ class FrameTimes:
         now_ns: monotonic clock in ns.
 
     Attributes:
-        stages_ms: duration of each stage by name; 'wait' is the time from arrival to the begin
+        stages_ms: duration of each stage by name; 'wait' is the time from arrival to the start
             of processing. Stages on a device are present after `synchronize`.
     """
 
@@ -200,7 +200,7 @@ class FrameTimes:
 
     @contextmanager
     def stage(self, name: str, timestamp: Callable[[], Any] = lambda: None) -> Iterator[None]:
-        """Context manager: times one processing stage; repeated names add up.
+        """Context manager: times one processing stage; times of repeated names add up.
 
         Args:
             name: name of the stage.
@@ -229,7 +229,7 @@ class FrameTimes:
         self.stages_ms[name] = self.stages_ms.get(name, 0.0) + spent_ms
 
     def processing_ms(self) -> float:
-        """Returns the time since the begin of processing."""
+        """Returns the time since the start of processing."""
         return (self._now_ns() - self._begin_ns) / 1e6
 
     def latency_ms(self) -> float:

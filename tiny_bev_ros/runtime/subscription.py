@@ -23,7 +23,7 @@ Item = TypeVar('Item')
 
 # Queue depth: the callback only hands a message to the worker, so few wait.
 _DEPTH = 5
-# A frame that takes longer is taken to hang.
+# A frame that takes longer is considered hung.
 _FRAME_TIMEOUT_S = 30.0
 
 
@@ -38,7 +38,8 @@ class SafeSubscription:
         callback: receives the decoded message; may raise TinyBevError as well.
         reliability: auto (as the publishers offer), reliable or best_effort.
         depth: depth of the queue.
-        wanted: returns True if messages are to be processed; others are counted only.
+        is_active: returns True while messages are to be processed; others are only counted, as
+            dropped for no_subscribers.
         stats: counts messages by outcome.
         group: callback group; None for the default one of the node.
         silence_s: returns the longest gap between messages that is not logged, 0 for any;
@@ -57,13 +58,13 @@ class SafeSubscription:
         *,
         reliability: str,
         depth: int,
-        wanted: Callable[[], bool],
+        is_active: Callable[[], bool],
         stats: InputStats,
         group: CallbackGroup | None = None,
         silence_s: Callable[[], float] | None = None,
     ) -> None:
         self._topic, self._decode, self._callback = topic, decode, callback
-        self._wanted, self._stats = wanted, stats
+        self._is_active, self._stats = is_active, stats
         full_name, self._types = node.resolve_topic_name(topic), tuple(types)
         self._silence = silence_s and TopicSilence(
             node.get_logger(),
@@ -96,10 +97,10 @@ class SafeSubscription:
         if self._silence:
             self._silence.message_received()
         self._stats.count_received()
-        if self._wanted():
+        if self._is_active():
             self._handle(message)
         else:
-            self._stats.count_dropped('unwanted')
+            self._stats.count_dropped('no_subscribers')
 
     def _handle(self, message: Any) -> None:
         try:

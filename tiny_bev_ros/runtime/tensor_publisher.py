@@ -19,8 +19,8 @@ from tiny_bev_ros.runtime.adaptive_subscription import retry_create
 class TensorPublisher:
     """A reliable publisher of labelled tensors, compatible with best-effort subscribers.
 
-    It refills one message, the fastest way to pass an array to rclpy, faster even than
-    publishing serialized bytes.
+    One message is refilled for each tensor, which is faster than a new message, and even than
+    serialized bytes.
 
     Args:
         node: publishing node.
@@ -29,7 +29,7 @@ class TensorPublisher:
         depth: number of messages kept for a slow reliable subscriber.
 
     Attributes:
-        publisher: ROS publisher; another one after a change of the encoding.
+        publisher: ROS publisher; replaced when the encoding changes.
         encoding: current encoding.
     """
 
@@ -68,7 +68,7 @@ class TensorPublisher:
         self._node.destroy_publisher(self.publisher)
 
     @property
-    def wanted(self) -> bool:
+    def has_subscribers(self) -> bool:
         """True if the topic has a subscriber."""
         return self.publisher.get_subscription_count() > 0
 
@@ -76,7 +76,7 @@ class TensorPublisher:
         """Publishes a tensor (B,C,H,W) of any device.
 
         Raises:
-            TinyBevError: it cannot be encoded.
+            TinyBevError: the tensor cannot be encoded.
         """
         try:
             self._message = encode_tensor(tensor, labels, self.encoding, self._message)
@@ -100,7 +100,7 @@ class TensorPublisher:
             labels: stamp, frame and axes of the pseudo-image.
 
         Raises:
-            TinyBevError: they cannot be encoded.
+            TinyBevError: the pillars cannot be encoded.
         """
         try:
             message = encode_pillars(features, cells, canvas, labels, self.encoding)

@@ -28,7 +28,7 @@ class QueuedMessage(Generic[Item]):
         stamp_ns: its stamp in ns.
         item: its content.
         late: True if it arrived after the frame of its stamp.
-        matched: True if a frame took it, which then reports its outcome.
+        matched: True if a frame matched it; the frame then reports its outcome.
         counted: True if its outcome was counted.
     """
 
@@ -42,11 +42,11 @@ class QueuedMessage(Generic[Item]):
 class ApproximateTimeSync(Generic[Item]):
     """Matches each frame with the message of each camera whose stamp is nearest.
 
-    The user of a matched message reports its outcome.
+    Callers of `match` report the outcome of each matched message with `report_outcome`.
 
-    A frame waits for a camera only as long as the next message may match it. A camera that
-    was waited for in vain is not waited for again until it sends: an unplugged one costs
-    one wait. Cameras may be faster or slower than frames; one message may serve several frames.
+    A frame waits for a camera only as long as the next message may match it. After a timeout, a
+    camera is not awaited again until it sends a message, so that an unplugged camera costs one
+    wait. Cameras may be faster or slower than frames; one message may serve several frames.
 
     Thread-safe for messages; frames must come from one thread.
 
@@ -148,7 +148,7 @@ class ApproximateTimeSync(Generic[Item]):
         # Later frames match no older messages.
         self._drop_oldest(camera, sum(each.stamp_ns < stamp_ns - slop_ns for each in queue))
         if nearest is None:
-            stats.count_missing('no message since the frame before')
+            stats.count_missing('no message since the previous frame')
             return None
         difference_ns = nearest.stamp_ns - stamp_ns
         if abs(difference_ns) > slop_ns:
