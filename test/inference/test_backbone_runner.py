@@ -249,7 +249,7 @@ def test_work_fraction_decides_between_the_paths_only_for_auto(
         *(
             pytest.param('numba', f'kernels.{module}', name, marks=CHAINS[0].marks)
             for module, name in (
-                ('site_kernels', 'count_groups'),
+                ('direct_kernels', 'count_groups'),
                 ('direct_kernels', 'gather'),
                 ('winograd', 'count_tiles'),
                 ('winograd', 'transform_output'),

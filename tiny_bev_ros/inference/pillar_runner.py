@@ -12,9 +12,8 @@ from torch import Tensor
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.inference.dense import fingerprint
-from tiny_bev_ros.inference.memory import expect_free, translate_oom
+from tiny_bev_ros.inference.memory import computing, expect_free, translate_oom
 from tiny_bev_ros.inference.numba_support import numba_unavailable_reason
-from tiny_bev_ros.inference.precision import full_float32
 from tiny_bev_ros.models import PillarFeatureNet
 from tiny_bev_ros.models.pillars import pillarize, scatter_checked
 
@@ -65,7 +64,7 @@ class PillarRunner:
         if not points.flags.writeable or min(points.strides, default=0) < 0:
             # PyTorch accepts neither views of received bytes nor reversed ones.
             points = points.copy()
-        with translate_oom(f'{len(points)} points'), full_float32(self.device):
+        with computing(f'{len(points)} points', self.device):
             cloud = torch.from_numpy(points)
             if self.device.type != 'cpu' or self.pfn.training or numba_unavailable_reason():
                 cloud = cloud.to(self.device)
