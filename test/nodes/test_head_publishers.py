@@ -67,7 +67,7 @@ class Rig:
 
     def see(self, ms: int) -> None:
         count = len(self.markers) + 1
-        self.node._output.publish(OUTPUTS, labels(ms), TOPICS, known=KNOWN, height=-1.7)
+        self.node._output.publish(OUTPUTS, labels(ms), TOPICS, lambda: (KNOWN, -1.7))
         self.spin_until(lambda: len(self.markers) == len(self.areas) == count)
 
     def spin_until(self, done: Callable[[], bool]) -> None:
