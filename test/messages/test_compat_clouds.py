@@ -130,3 +130,15 @@ def test_fields_on_which_it_asserts_never_reach_it():
     msg.fields = [*msg.fields, ring, ring]
     theirs, ours = both_ways(lambda: decode_cloud(msg, CloudOptions(intensity_scale=0.5)))
     assert theirs.points.tobytes() == ours.points.tobytes()
+
+
+def test_the_layout_of_a_stream_is_found_once():
+    first, second = (encode_cloud(random_points(count), (1, 2), 'lidar') for count in (3, 20))
+    for msg in (first, second, first):
+        decode_cloud(msg)
+    assert find_layout.cache_info().misses == 1
+    second.fields[3].name = 'reflectivity'
+    assert np.array_equal(decode_cloud(second).points, random_points())
+    second.fields[2].offset = 0
+    assert np.array_equal(decode_cloud(second).points[:, 2], random_points()[:, 0])
+    assert find_layout.cache_info().misses == 3
