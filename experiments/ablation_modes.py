@@ -21,7 +21,8 @@ from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.models.camera.geometry import Camera
 from tiny_bev_ros.models.heads.box_ops import iou_bev
-from tiny_bev_ros.models.heads.detection import Detections, decode
+from tiny_bev_ros.models.heads.detection import Detections
+from tiny_bev_ros.models.heads.detection_head import decode
 from tiny_bev_ros.training.average_precision import Ranking
 from tiny_bev_ros.training.camera_dataset import CameraFrames, CameraSamples, make_camera_sample
 from tiny_bev_ros.training.dataset import Batch, Sample, collate

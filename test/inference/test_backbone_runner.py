@@ -16,6 +16,7 @@ from torch import nn
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
+from tiny_bev_ros.inference import backbone_paths
 from tiny_bev_ros.inference import backbone_runner as engine_module
 from tiny_bev_ros.inference.backbone_runner import BackboneRunner
 from tiny_bev_ros.inference.numba_support import numba_unavailable_reason
@@ -200,7 +201,7 @@ def test_auto_takes_dense_for_a_full_map_and_sparse_for_an_empty_one(monkeypatch
     assert difference(runner(empty), network, empty) < TOLERANCE
     assert runner.statistics.path == 'sparse'
     assert runner.statistics.active_fraction == runner.statistics.work_fraction == 0.0
-    monkeypatch.setattr(sparse_path, 'CPU_MAX_WORK_FRACTION', 1 / 8)
+    monkeypatch.setattr(backbone_paths, 'CPU_MAX_WORK_FRACTION', 1 / 8)
     full = torch.rand(1, 64, 128, 128)
     assert difference(runner(full), network, full) < TOLERANCE
     assert runner.statistics.path == 'dense'
@@ -226,17 +227,17 @@ def test_changed_weights_are_noticed(sparsity: str):
 def test_work_fraction_decides_between_the_paths_only_for_auto(
     monkeypatch, sparsity: str, path: str
 ):
-    monkeypatch.setattr(sparse_path, 'CPU_MAX_WORK_FRACTION', 10.0)
+    monkeypatch.setattr(backbone_paths, 'CPU_MAX_WORK_FRACTION', 10.0)
     runner = BackboneRunner(backbone(), CPU, sparsity=sparsity)
     runner.warm_up((30, 40))
     canvas = scatter(*pillars((30, 40), 0.1, 6), (30, 40))
     runner(canvas)
     assert runner.statistics.path == 'sparse'
     fraction = runner.statistics.work_fraction
-    monkeypatch.setattr(sparse_path, 'CPU_MAX_WORK_FRACTION', fraction)
+    monkeypatch.setattr(backbone_paths, 'CPU_MAX_WORK_FRACTION', fraction)
     runner(canvas)
     assert runner.statistics.path == 'sparse'
-    monkeypatch.setattr(sparse_path, 'CPU_MAX_WORK_FRACTION', 0.99 * fraction)
+    monkeypatch.setattr(backbone_paths, 'CPU_MAX_WORK_FRACTION', 0.99 * fraction)
     runner(canvas)
     assert runner.statistics.path == path
     assert runner.statistics.work_fraction == fraction
@@ -248,7 +249,7 @@ def test_work_fraction_decides_between_the_paths_only_for_auto(
         *(
             pytest.param('numba', f'kernels.{module}', name, marks=CHAINS[0].marks)
             for module, name in (
-                ('site_kernels', 'count_groups'),
+                ('direct_kernels', 'count_groups'),
                 ('direct_kernels', 'gather'),
                 ('winograd', 'count_tiles'),
                 ('winograd', 'transform_output'),

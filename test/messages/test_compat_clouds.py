@@ -11,7 +11,8 @@ from sensor_msgs.msg import PointField
 from std_msgs.msg import Header
 
 from tiny_bev_ros.messages import compat as adapter
-from tiny_bev_ros.messages.point_cloud import CloudOptions, decode_cloud, encode_cloud
+from tiny_bev_ros.messages.point_cloud import decode_cloud, encode_cloud
+from tiny_bev_ros.messages.point_layout import CloudOptions, find_layout
 from tiny_bev_ros.optional_imports import import_optional
 
 NAMES = ('x', 'y', 'z', 'intensity')
@@ -25,9 +26,15 @@ HEADER = Header(stamp=Time(sec=1, nanosec=2), frame_id='lidar')
 @pytest.fixture(autouse=True)
 def fresh_load():
     """Imports sensor_msgs_py anew in each test and after the last one."""
-    import_optional.cache_clear()
+    forget()
     yield
+    forget()
+
+
+def forget():
+    """Forgets the imported package, and the layouts that were found with it."""
     import_optional.cache_clear()
+    find_layout.cache_clear()
 
 
 @pytest.fixture
@@ -89,7 +96,7 @@ def both_ways(call):
     theirs = call()
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, 'sensor_msgs_py.point_cloud2', None)
-        import_optional.cache_clear()
+        forget()
         assert adapter.sensor_msgs_py_unavailable_reason()
         ours = call()
     return theirs, ours
@@ -123,3 +130,15 @@ def test_fields_on_which_it_asserts_never_reach_it():
     msg.fields = [*msg.fields, ring, ring]
     theirs, ours = both_ways(lambda: decode_cloud(msg, CloudOptions(intensity_scale=0.5)))
     assert theirs.points.tobytes() == ours.points.tobytes()
+
+
+def test_the_layout_of_a_stream_is_found_once():
+    first, second = (encode_cloud(random_points(count), (1, 2), 'lidar') for count in (3, 20))
+    for msg in (first, second, first):
+        decode_cloud(msg)
+    assert find_layout.cache_info().misses == 1
+    second.fields[3].name = 'reflectivity'
+    assert np.array_equal(decode_cloud(second).points, random_points())
+    second.fields[2].offset = 0
+    assert np.array_equal(decode_cloud(second).points[:, 2], random_points()[:, 0])
+    assert find_layout.cache_info().misses == 3

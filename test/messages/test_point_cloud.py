@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from sensor_msgs.msg import PointCloud2, PointField
 
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.messages.point_cloud import CloudOptions, decode_cloud, encode_cloud
+from tiny_bev_ros.messages.point_cloud import decode_cloud, encode_cloud
+from tiny_bev_ros.messages.point_layout import CloudOptions
 
 F4, F8 = PointField.FLOAT32, PointField.FLOAT64
 # PointField.datatype -> code of the struct module.

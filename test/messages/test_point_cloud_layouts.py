@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.messages.point_cloud import CloudOptions, decode_cloud
+from tiny_bev_ros.messages.point_cloud import decode_cloud
+from tiny_bev_ros.messages.point_layout import CloudOptions
 
 rosbags = pytest.importorskip('rosbags.highlevel')
 

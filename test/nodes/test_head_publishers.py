@@ -67,7 +67,7 @@ class Rig:
 
     def see(self, ms: int) -> None:
         count = len(self.markers) + 1
-        self.node._output.publish(OUTPUTS, labels(ms), TOPICS, known=KNOWN, height=-1.7)
+        self.node._output.publish(OUTPUTS, labels(ms), TOPICS, lambda: (KNOWN, -1.7))
         self.spin_until(lambda: len(self.markers) == len(self.areas) == count)
 
     def spin_until(self, done: Callable[[], bool]) -> None:
@@ -135,3 +135,13 @@ def test_a_map_server_s_reader_gets_the_last_area(rig: Rig):
     late = rig.hear(OccupancyGrid, 'drivable_area', durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
     rig.spin_until(lambda: late)
     assert late == rig.areas
+
+
+def test_detections_are_published_before_the_ground_is_observed(rig: Rig):
+    def observe_ground() -> tuple[np.ndarray, float]:
+        rig.spin_until(lambda: bool(rig.markers))
+        assert not rig.areas
+        return KNOWN, -1.7
+
+    rig.node._output.publish(OUTPUTS, labels(0), TOPICS, observe_ground)
+    rig.spin_until(lambda: bool(rig.areas))

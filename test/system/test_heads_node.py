@@ -17,7 +17,7 @@ from tiny_bev_ros.messages.detections import decode_detection_boxes
 from tiny_bev_ros.messages.point_cloud import encode_cloud
 from tiny_bev_ros.messages.tensor_labels import TensorLabels
 from tiny_bev_ros.models import PillarFeatureNet, TinyBEVBackbone, scatter, seeded
-from tiny_bev_ros.models.heads.detection import decode
+from tiny_bev_ros.models.heads.detection_head import decode
 from tiny_bev_ros.models.heads.head_registry import build_heads
 from tiny_bev_ros.models.observed_ground import box_bottom_height, road_height
 

@@ -45,7 +45,7 @@ from tiny_bev_ros.models import FuTrFusion
 from tiny_bev_ros.models.camera.extrinsics import extrinsics_from_pose
 from tiny_bev_ros.models.checkpoint.loading import load_fusion
 from tiny_bev_ros.models.checkpoint.metadata import load_weights
-from tiny_bev_ros.models.heads.detection import decode
+from tiny_bev_ros.models.heads.detection_head import decode
 from tiny_bev_ros.nodes.debug_publisher import debug_type
 from tiny_bev_ros.resources import MARKED, config_file, weights_file
 from tiny_bev_ros.runtime.node_process import NodeProcess

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -12,8 +10,8 @@ from torch import Tensor, nn
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.inference.backbone_paths import BackbonePaths, FrameStatistics
-from tiny_bev_ros.inference.memory import expect_free, translate_oom
-from tiny_bev_ros.inference.precision import full_float32, reason_for_float32
+from tiny_bev_ros.inference.memory import computing, expect_free
+from tiny_bev_ros.inference.precision import reason_for_float32
 from tiny_bev_ros.models.pillars import check_pillars, check_shape
 
 PRECISIONS = ('float32', 'bfloat16', 'float16')
@@ -105,7 +103,7 @@ class BackboneRunner:
             raise TinyBevError(f'pseudo-image is {pseudo_image.dtype}; expected a float dtype')
         shape = (pseudo_image.shape[2], pseudo_image.shape[3])
         self._check(pseudo_image.shape[1], shape)
-        with self._computing(f'a pseudo-image of {tuple(pseudo_image.shape)}'):
+        with computing(f'a pseudo-image of {tuple(pseudo_image.shape)}', self._device):
             return self._paths.from_image(pseudo_image.to(self._device, torch.float32))
 
     @torch.inference_mode()
@@ -135,7 +133,7 @@ class BackboneRunner:
         map's memory.
         """
         self._check(features.shape[1], shape)
-        with self._computing(f'a map of {shape}'):
+        with computing(f'a map of {shape}', self._device):
             features, cells = features.to(self._device, torch.float32), cells.to(self._device)
             return self._paths.from_pillars(features, cells, shape)
 
@@ -150,7 +148,7 @@ class BackboneRunner:
         """
         check_shape(shape)
         self._check_memory(shape)
-        with self._computing(f'a map of {shape}'):
+        with computing(f'a map of {shape}', self._device):
             self._paths.warm_up(shape, self.in_channels)
 
     def needed_bytes(self, shape: tuple[int, int]) -> int:
@@ -176,11 +174,6 @@ class BackboneRunner:
     def no_graph_reason(self) -> str:
         """'' or why the dense path launches each operation anew; known after `warm_up`."""
         return self._paths.no_graph_reason
-
-    @contextmanager
-    def _computing(self, subject: str) -> Iterator[None]:
-        with translate_oom(subject), full_float32(self._device):
-            yield
 
     def _check(self, channels: int, shape: tuple[int, int]) -> None:
         if channels != self.in_channels:

@@ -10,8 +10,8 @@ from torch.nn.functional import interpolate
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.inference.dense import FoldedModule
-from tiny_bev_ros.inference.memory import translate_oom
-from tiny_bev_ros.inference.precision import dtype_for, full_float32
+from tiny_bev_ros.inference.memory import computing
+from tiny_bev_ros.inference.precision import dtype_for
 from tiny_bev_ros.models.camera.encoder import CameraEncoder
 from tiny_bev_ros.models.camera.geometry import Camera
 
@@ -75,10 +75,7 @@ class CameraRunner:
                 f'image is of {width} x {height} pixels; expected {camera.size[0]} x '
                 f'{camera.size[1]}, as in its calibration'
             )
-        with (
-            translate_oom(f'an image of {width} x {height} pixels'),
-            full_float32(self._device),
-        ):
+        with computing(f'an image of {width} x {height} pixels', self._device):
             image, camera = self._fit(_pixels(rgb), camera)
             image = image.to(self._device).float() / 255
             features = self._encoder(image[None]).float()[0]

@@ -15,8 +15,8 @@ from tiny_bev_ros.inference.fusion_memory import (
     global_bytes,
     projected_bytes,
 )
-from tiny_bev_ros.inference.memory import NotEnoughMemoryError, free_bytes, translate_oom
-from tiny_bev_ros.inference.precision import dtype_for, full_float32
+from tiny_bev_ros.inference.memory import NotEnoughMemoryError, computing, free_bytes
+from tiny_bev_ros.inference.precision import dtype_for
 from tiny_bev_ros.models.camera.geometry import Camera
 from tiny_bev_ros.models.fusion.futr import FuTrFusion
 from tiny_bev_ros.models.fusion.projected_attention import ProjectedAttention
@@ -83,7 +83,7 @@ class FusionRunner:
         cameras = [camera for _, camera in present]
         self._check_memory(grid, cameras)
         subject = f'the fusion of BEV features of {tuple(bev.shape)}'
-        with translate_oom(subject), full_float32(self._device):
+        with computing(subject, self._device):
             features = [each.to(self._device) for each, _ in present]
             lower = self._dtype != torch.float32
             with torch.autocast(self._device.type, self._dtype, lower):

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.inference.dense import FoldedModule
-from tiny_bev_ros.inference.memory import translate_oom
-from tiny_bev_ros.inference.precision import dtype_for, full_float32
+from tiny_bev_ros.inference.memory import computing
+from tiny_bev_ros.inference.precision import dtype_for
 from tiny_bev_ros.models.heads.detection import Detections
 from tiny_bev_ros.models.heads.head_registry import DecodeOptions, Head, map_tensors
 
@@ -78,10 +78,11 @@ class HeadRunner:
                 f'channel size is {features.shape[1]}; expected {self.channels}, as the heads have'
             )
         options = DecodeOptions(min_scores)
-        with translate_oom(f'features of {tuple(features.shape)}'), full_float32(self._device):
+        with computing(f'features of {tuple(features.shape)}', self._device):
             features = features[:1].to(self._device, torch.float32)
             outputs = HeadOutputs()
             for name, head in self._heads.items():
                 output = self._decode[name](head(features), grid, options)[0]
-                outputs[name] = map_tensors(Tensor.cpu, output)
+                on_cpu = self._device.type == 'cpu'
+                outputs[name] = output if on_cpu else map_tensors(Tensor.cpu, output)
         return outputs

@@ -8,13 +8,14 @@ import gc
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import torch
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.inference.device_errors import causes, is_device_error
+from tiny_bev_ros.inference.precision import full_float32
 
 # Messages of shortage from libraries without an exception type for it: PyTorch's CPU allocator,
 # oneDNN, cuDNN, which then finds no engine either, and CUDA's libraries, which then cannot make a
@@ -69,6 +70,18 @@ def translate_oom(subject: str) -> Iterator[None]:
         if not reason:
             raise
         raise NotEnoughMemoryError(f'there is not enough memory for {subject}: {reason}') from None
+
+
+@contextmanager
+def computing(subject: str, device: torch.device) -> Iterator[None]:
+    """Context manager of each stage: `translate_oom`, and on CUDA `full_float32`.
+
+    Raises:
+        NotEnoughMemoryError: memory was short for ``subject``.
+    """
+    rounding = full_float32(device) if device.type == 'cuda' else nullcontext()
+    with translate_oom(subject), rounding:
+        yield
 
 
 def expect_free(needed: int, device: torch.device, subject: str) -> None:

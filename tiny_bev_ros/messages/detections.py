@@ -20,7 +20,6 @@ from tiny_bev_ros.class_colours import CLASS_COLOURS
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.messages import multi_array
 from tiny_bev_ros.messages.label_parser import parse_detection_labels
-from tiny_bev_ros.messages.message_fields import check_finite
 from tiny_bev_ros.messages.tensor_labels import (
     DETECTION_AXES,
     TensorLabels,
@@ -64,7 +63,7 @@ def encode_detection_boxes(detections: Detections, labels: TensorLabels) -> Floa
     table = np.column_stack(
         [detections.boxes.numpy(), detections.scores.numpy(), detections.labels.numpy()]
     ).astype(np.float32)
-    check_finite('detections', table)
+    _check_finite('detections', table)
     message, values = multi_array.allocate_message(
         table.shape, format_detection_labels(labels, CLASSES), 'float32', None
     )
@@ -84,7 +83,7 @@ def decode_detection_boxes(msg: Any) -> DetectionBoxes:
         raise TinyBevError(
             f'channel size is {table.shape[1]}; expected {len(CHANNELS)}: {", ".join(CHANNELS)}'
         )
-    check_finite('data', table)
+    _check_finite('data', table)
     numbers = table[:, 8]
     if ((numbers < 0) | (numbers >= len(classes)) | (numbers != np.floor(numbers))).any():
         raise TinyBevError(
@@ -183,3 +182,9 @@ def _pose(box: list[float]) -> Pose:
 def _size(box: list[float]) -> Vector3:
     """Returns length along x, width along y and height of a box."""
     return Vector3(x=box[3], y=box[4], z=box[5])
+
+
+def _check_finite(name: str, array: np.ndarray) -> None:
+    """Raises TinyBevError when an array holds NaN or infinity."""
+    if not np.isfinite(array).all():
+        raise TinyBevError(f'{name} holds NaN or Inf; expected finite numbers')

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from builtin_interfaces.msg import Time
 from std_msgs.msg import Header
 
@@ -54,9 +53,3 @@ def check_max_bytes(name: str, size: int, max_bytes: int | None) -> None:
     """Raises TinyBevError when something is larger than max_bytes; None allows any size."""
     if max_bytes is not None and size > max_bytes:
         raise TinyBevError(f'{name} has {size} bytes; expected at most {max_bytes}')
-
-
-def check_finite(name: str, array: np.ndarray) -> None:
-    """Raises TinyBevError when an array holds NaN or infinity."""
-    if not np.isfinite(array).all():
-        raise TinyBevError(f'{name} holds NaN or Inf; expected finite numbers')

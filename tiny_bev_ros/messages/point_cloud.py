@@ -12,55 +12,22 @@ import numpy as np
 from sensor_msgs.msg import PointCloud2, PointField
 
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.messages.compat import cloud_dtype, create_cloud
-from tiny_bev_ros.messages.message_fields import Stamp, check_max_bytes, make_header
+from tiny_bev_ros.messages.compat import create_cloud
+from tiny_bev_ros.messages.message_fields import Stamp, byte_view, check_max_bytes, make_header
 from tiny_bev_ros.messages.point_layout import (
     COORDINATES,
-    checked_data,
-    is_declared_order,
-    is_packed,
-    select_fields,
+    CloudOptions,
+    PointLayout,
+    field_values,
+    find_layout,
 )
 
+# Bounds of coordinates in metres: less than a micrometre is noise, and ECEF ends below 1e7.
+_MIN_METRES, _MAX_METRES = 1e-6, 1e8
+# Sample of a cloud: about one in six numbers read in the wrong order is in bounds by chance.
+_ORDER_ROWS, _ORDER_SIZE = 8, 64
 # Number of points, spread over the cloud, that mostly prove that it has an intensity.
 _SAMPLE_SIZE = 256
-
-
-@dataclass(frozen=True)
-class CloudOptions:
-    """Options of reading intensity and time of a cloud.
-
-    Attributes:
-        intensity_field: name of the field, or 'auto' for the first present of
-            ``intensity``, ``i``, ``reflectivity``.
-        intensity_scale: factor on the intensity, above 0; 1/255 maps 0..255 to 0..1.
-        missing_intensity: treatment of a cloud without that field, or in which no value of
-            it is finite: 'zero' (intensity 0) or 'error' (the cloud is rejected).
-        time_field: name of the per-point time, or '' for none. A cloud without the named
-            field is rejected.
-        time_scale: seconds in one unit of that field, above 0; 1e-9 for nanoseconds.
-
-    Raises:
-        TinyBevError: an option has another value.
-    """
-
-    intensity_field: str = 'auto'
-    intensity_scale: float = 1.0
-    missing_intensity: str = 'zero'
-    time_field: str = ''
-    time_scale: float = 1.0
-
-    def __post_init__(self) -> None:
-        if not self.intensity_field:
-            raise TinyBevError("intensity_field is ''; expected 'auto' or the name of a field")
-        if self.missing_intensity not in ('zero', 'error'):
-            raise TinyBevError(
-                f"missing_intensity is {self.missing_intensity!r}; expected 'zero' or 'error'"
-            )
-        for name in ('intensity_scale', 'time_scale'):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0):
-                raise TinyBevError(f'{name} is {value:g}; expected a finite number above 0')
 
 
 @dataclass(frozen=True)
@@ -117,54 +84,120 @@ def decode_cloud(
             in either byte order, or the cloud is too large.
     """
     columns = 5 if options.time_field else 4
-    height, width = int(msg.height), int(msg.width)
+    height, width, point_step = int(msg.height), int(msg.width), int(msg.point_step)
     if height * width == 0:
         empty = np.empty((0, columns), np.float32)
         return DecodedCloud(empty, 0, _surplus_note(msg, len(msg.data), 0))
-    point_step = int(msg.point_step)
-    fields = select_fields(
-        msg.fields,
-        point_step,
-        intensity=options.intensity_field,
-        needs_intensity=options.missing_intensity == 'error',
-        time=options.time_field,
-    )
-    data, row_step = checked_data(msg, height, width, point_step)
+    layout = find_layout(tuple(map(field_values, msg.fields)), point_step, options)
+    data, row_step = _checked_data(msg, height, width, point_step)
     check_max_bytes('the cloud', max(height * width * columns * 4, data.nbytes), max_bytes)
     notes = _surplus_note(msg, data.nbytes, height * row_step)
 
-    unique = {field.name: field for field in fields if field}
     big = bool(msg.is_bigendian)
-    dtype = cloud_dtype(list(unique.values())).newbyteorder('>' if big else '<')
-    records: np.ndarray = np.ndarray((height, width), dtype, data, strides=(row_step, point_step))
-    if not is_declared_order(records):
+    records: np.ndarray = np.ndarray(
+        (height, width), layout.dtypes[big], data, strides=(row_step, point_step)
+    )
+    if not _is_declared_order(records):
         big = not big
-        records = records.view(dtype.newbyteorder('>' if big else '<'))
+        records = records.view(layout.dtypes[big])
         notes += (
             f'is_bigendian is {not big}, but coordinates are metres in the other byte order '
             f'only; expected {big}, and read so',
         )
 
     unchanged = not (big or options.time_field or options.intensity_scale != 1 or any(origin))
-    if unchanged and is_packed(fields, width, point_step, row_step):
+    if unchanged and layout.is_packed and row_step == width * point_step:
         packed = np.frombuffer(data, '<f4', count=4 * height * width).reshape(-1, 4)
         points = np.require(packed, np.float32, ['ALIGNED'])
     else:
-        points = _converted(records, fields, options, origin)
+        points = _converted(records, layout, options, origin)
     points, missing = _with_intensity(points, options)
     if options.time_field:
         points[:, 4] = _seconds(records[options.time_field].reshape(-1), points, options)
     return _drop_non_finite(points, notes + missing)
 
 
+def _checked_data(msg: Any, height: int, width: int, point_step: int) -> tuple[memoryview, int]:
+    """Returns the data as bytes, and the row step, with 0 replaced by that of packed rows.
+
+    Raises:
+        TinyBevError: sizes, steps and data contradict each other.
+    """
+    packed_row = width * point_step
+    row_step = int(msg.row_step) or packed_row
+    if row_step < packed_row:
+        raise TinyBevError(
+            f'row_step is {row_step}; expected at least {packed_row} '
+            f'(width {width} x point_step {point_step}), or 0'
+        )
+    sizes = f'height {height}, width {width}, row_step {row_step}, point_step {point_step}'
+    return byte_view(msg.data, (height - 1) * row_step + packed_row, sizes), row_step
+
+
+def _is_declared_order(records: np.ndarray) -> bool:
+    """Returns True if the coordinates are metres in the declared byte order, else False.
+
+    Where the coordinates give no evidence, as all are 0 or NaN, the declaration holds.
+
+    Args:
+        records: (H, W) with the fields x, y and z, float32 or float64, as declared.
+
+    Raises:
+        TinyBevError: the coordinates are out of bounds in both orders.
+    """
+    height, width = records.shape
+    rows = min(height, _ORDER_ROWS)
+    sample = records[:: -(-height // rows), :: -(-width * rows // _ORDER_SIZE)]
+    sizes = _magnitudes(sample, swapped=False)
+    if 2 * _count_plausible(sizes) >= sizes.size:  # true of most clouds
+        return True
+    for part in (sample, records):
+        known = _usable(_magnitudes(part, swapped=False))
+        other = _usable(_magnitudes(part, swapped=True))
+        if known.size and 2 * _count_plausible(known) >= known.size:
+            return True
+        if other.size and 2 * _count_plausible(other) >= other.size:
+            return False
+        if known.size and other.size:
+            break  # without both, all of the sample may have been NaN, a number when swapped
+    if 2 * np.count_nonzero(known > _MAX_METRES) > known.size:
+        raise TinyBevError(
+            f'coordinates are about {np.median(known):.3g} m and no better in the other byte '
+            f'order; expected at most {_MAX_METRES:g} m'
+        )
+    return True
+
+
+def _magnitudes(sample: np.ndarray, *, swapped: bool) -> np.ndarray:
+    """Returns (N,) float64 magnitudes of x, y and z, as declared or with swapped bytes."""
+    columns = [sample[name] for name in COORDINATES]
+    if swapped:
+        columns = [column.view(column.dtype.newbyteorder('S')) for column in columns]
+    sizes = np.empty((3, *sample.shape))
+    # Signalling NaNs raise the flag `invalid`.
+    with np.errstate(invalid='ignore'):
+        for axis, column in enumerate(columns):
+            sizes[axis] = column
+    return np.abs(sizes, out=sizes).reshape(-1)
+
+
+def _usable(sizes: np.ndarray) -> np.ndarray:
+    """Returns the magnitudes that give evidence: 0 is 0 in both orders."""
+    return sizes[np.isfinite(sizes) & (sizes != 0)]
+
+
+def _count_plausible(sizes: np.ndarray) -> int:
+    return int(np.count_nonzero((sizes >= _MIN_METRES) & (sizes <= _MAX_METRES)))
+
+
 def _converted(
-    records: np.ndarray, fields: list[Any], options: CloudOptions, origin: tuple[float, float]
+    records: np.ndarray, layout: PointLayout, options: CloudOptions, origin: tuple[float, float]
 ) -> np.ndarray:
     """Returns (N, 4) float32, or (N, 5) with an uninitialized time."""
     points = np.empty((*records.shape, 5 if options.time_field else 4), np.float32)
     # Values that overflow float32 become infinite here and are dropped as such.
     with np.errstate(over='ignore', invalid='ignore'):
-        for column, field in enumerate(fields[:4]):
+        for column, field in enumerate(layout.fields[:4]):
             if field is None:
                 points[..., column] = 0
             elif column < 2 and origin[column]:

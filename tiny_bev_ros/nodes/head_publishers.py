@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import numpy as np
 from nav_msgs.msg import OccupancyGrid
@@ -56,6 +56,8 @@ class HeadFrame:
 
 
 _Encode = Callable[[HeadFrame], Any]
+# Returns `known` and the height of a HeadFrame; None for the height of the last frame.
+ObserveGround = Callable[[], tuple[np.ndarray | None, float | None]]
 
 
 class HeadPublisher(OutputPublisher):
@@ -66,7 +68,12 @@ class HeadPublisher(OutputPublisher):
     Args:
         node: node that publishes.
         values: parameters of the node.
+
+    Attributes:
+        needs_ground: True if messages depend on the ground of a frame.
     """
+
+    needs_ground: ClassVar[bool] = False
 
     def __init__(self, node: Node, values: dict[str, Any]) -> None:
         super().__init__(node)
@@ -160,6 +167,8 @@ class DetectionPublisher(HeadPublisher):
 class DrivablePublisher(HeadPublisher):
     """`drivable_area`, the probability of road surface as an occupancy grid."""
 
+    needs_ground = True
+
     def add_topics(self, values: dict[str, Any]) -> None:
         """Adds the topic of the drivable area."""
         self.add_topic(
@@ -199,9 +208,7 @@ class HeadPublishers(OutputPublisher):
         outputs: HeadOutputs,
         labels: TensorLabels,
         topics: frozenset[str],
-        *,
-        known: np.ndarray | None = None,
-        height: float | None = None,
+        observe_ground: ObserveGround = lambda: (None, None),
     ) -> None:
         """Publishes the outputs of the heads on ``topics``, those with subscribers.
 
@@ -209,13 +216,15 @@ class HeadPublishers(OutputPublisher):
             outputs: outputs for one frame.
             labels: labels of the BEV features.
             topics: topics that have subscribers.
-            known: (h,w) bool, False for cells that were not observed; None if all were.
-            height: height of the ground in the frame of the map, m; None for that of the last
-                frame.
+            observe_ground: observes the ground; called when a head needs it, after the heads
+                before it are published.
         """
-        self._height = self._height if height is None else height
-        frame = HeadFrame(outputs, labels, known, self._height, self._lifetime_s(labels))
+        frame = HeadFrame(outputs, labels, None, self._height, self._lifetime_s(labels))
         for head in self._heads:
+            if head.needs_ground:
+                known, height = observe_ground()
+                self._height = self._height if height is None else height
+                frame = replace(frame, known=known, height=self._height)
             head.publish(frame, topics)
 
     def prepare(self, values: dict[str, Any], names: set[str]) -> list[ApplyCallback]:

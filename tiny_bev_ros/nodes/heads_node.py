@@ -56,4 +56,4 @@ class HeadsNode(BevNode):
         height = None if found is None else box_bottom_height(found.boxes)
         with self.publishing():
             topics = self.subscribers.topics
-            self._output.publish(outputs, features.labels, topics, height=height)
+            self._output.publish(outputs, features.labels, topics, lambda: (None, height))

@@ -15,7 +15,7 @@ from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.inference.loaded_models import LoadedModels
 from tiny_bev_ros.inference.memory_fallback import ExecutionConfig
 from tiny_bev_ros.messages.output_roi import OutputRoi
-from tiny_bev_ros.messages.point_cloud import CloudOptions
+from tiny_bev_ros.messages.point_layout import CloudOptions
 from tiny_bev_ros.models import (
     CameraEncoder,
     FuTrFusion,

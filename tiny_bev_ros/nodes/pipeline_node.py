@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -107,8 +108,8 @@ class PipelineNode(BevNode):
         outputs = self._run_heads(fused) if run_heads else None
         with self.publishing():
             if outputs is not None:
-                known, height = self._observe_ground(cloud.points, pillars[1], outputs)
-                self._heads.publish(outputs, labels, topics, known=known, height=height)
+                ground = partial(self._observe_ground, cloud.points, pillars[1], outputs)
+                self._heads.publish(outputs, labels, topics, ground)
             if 'bev_image' in topics:
                 positions = self._positions(pillars[1])
                 shown = outputs if drawn else None

@@ -6,12 +6,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tiny_bev_ros.inference.sparse.sparse_path import (
+from tiny_bev_ros.inference.backbone_paths import (
     CPU_MAX_WORK_FRACTION,
     CUDA_MAX_WORK_FRACTION_ESTIMATE,
-    random_pillars,
     sparse_is_cheaper,
 )
+from tiny_bev_ros.inference.sparse.sparse_path import random_pillars
 
 CPU, CUDA = torch.device('cpu'), torch.device('cuda')
 SHAPE = (100, 120)

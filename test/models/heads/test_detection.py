@@ -8,8 +8,8 @@ import torch
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
-from tiny_bev_ros.models.heads.detection import CLASSES, DetectionMaps, decode
-from tiny_bev_ros.models.heads.detection_head import DetectionHead
+from tiny_bev_ros.models.heads.detection import CLASSES, DetectionMaps
+from tiny_bev_ros.models.heads.detection_head import DetectionHead, decode
 from tiny_bev_ros.models.heads.detection_loss import detection_loss, make_targets
 
 GRID = BevGrid((0, 24), (-10, 10), (-3, 1), 0.5)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Conversions between a dense map and rows of active sites."""
+"""Conversions between a dense map and rows of active sites, and the index map of these rows."""
 
 from __future__ import annotations
 
@@ -96,3 +96,17 @@ def update_map(
                 out[channel, y, old[i]] = post_relu[row[y], col[old[i]], channel]
             for i in range(news):
                 out[channel, y, new[i]] = rows[ids[i], channel]
+
+
+@jit
+def fill_index_map(cells: np.ndarray, count: int, index_map: np.ndarray) -> None:
+    """Writes the row of each active site into the index map, which must be all 0."""
+    for i in range(1, count + 1):
+        index_map[cells[i, 0] + 1, cells[i, 1] + 1] = i
+
+
+@jit
+def clear_index_map(cells: np.ndarray, count: int, index_map: np.ndarray) -> None:
+    """Resets the index map to 0 at the active sites."""
+    for i in range(1, count + 1):
+        index_map[cells[i, 0] + 1, cells[i, 1] + 1] = 0

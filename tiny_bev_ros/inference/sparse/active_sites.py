@@ -51,22 +51,17 @@ class ActiveSites:
         self.flat = as_numpy(self.rows)
 
 
-class PaddedBackground:
-    """Background of a layer in the layout of the kernels: channels padded with zeros.
+def padded_background(background: Background) -> tuple[np.ndarray, ...]:
+    """Returns (row, col, pre_relu, post_relu) of a background, as kernels take them.
 
-    Unpacks to (row, col, pre_relu, post_relu), the order in which kernels take them.
+    The channels of both tables are padded with zeros.
     """
-
-    def __init__(self, background: Background) -> None:
-        self.row, self.col = background.row, background.col
-        channels = background.post_relu.shape[2]
-        self.pre_relu, self.post_relu = (
-            np.pad(table, ((0, 0), (0, 0), (0, padded(channels) - channels)))
-            for table in (background.pre_relu, background.post_relu)
-        )
-
-    def __iter__(self) -> Any:
-        return iter((self.row, self.col, self.pre_relu, self.post_relu))
+    channels = background.post_relu.shape[2]
+    tables = (
+        np.pad(table, ((0, 0), (0, 0), (0, padded(channels) - channels)))
+        for table in (background.pre_relu, background.post_relu)
+    )
+    return (background.row, background.col, *tables)
 
 
 def padded_weight(weight: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tiny_bev_ros.inference.kernels import canvas_kernels, site_kernels
+from tiny_bev_ros.inference.kernels import canvas_kernels
 from tiny_bev_ros.inference.sparse.active_sites import ActiveSites, BlockRunner
 from tiny_bev_ros.inference.sparse.background import Background, backgrounds
 from tiny_bev_ros.inference.sparse.direct_layer import DirectLayer
@@ -176,7 +176,7 @@ class _Output:
     def write(self, sites: ActiveSites, run: BlockRunner, bands: range) -> Tensor:
         """Writes sites into the map, and the background where the last ones were."""
         background, height = self._background, len(self._written)
-        site_kernels.fill_index_map(sites.cells, sites.count, self._index_map)
+        canvas_kernels.fill_index_map(sites.cells, sites.count, self._index_map)
         run(
             lambda band: canvas_kernels.update_map(
                 sites.rows.numpy(),
@@ -191,5 +191,5 @@ class _Output:
             ),
             bands,
         )
-        site_kernels.clear_index_map(sites.cells, sites.count, self._index_map)
+        canvas_kernels.clear_index_map(sites.cells, sites.count, self._index_map)
         return torch.from_numpy(self._map)

@@ -1,9 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The sparse path of one map size: its construction, its warm-up, and when it is cheaper.
-
-A frame is cheaper on the sparse path while its work fraction (multiplications of the sparse
-path over those of the dense path, in the chain) is at most a constant of the device.
-"""
+"""The sparse path of one map size: its construction and its warm-up."""
 
 from __future__ import annotations
 
@@ -18,22 +14,6 @@ from tiny_bev_ros.inference.sparse.torch_chain import TorchChain
 
 if TYPE_CHECKING:
     from tiny_bev_ros.inference.sparse.sparse_chain import SparseChain
-
-# Measured on two cores of a Xeon with AVX-512, float32, 1 and 2 threads: both paths in turn, on
-# maps of 200x200 to 496x432 with 2 to 100 % of the cells active, for every registered backbone.
-# - With numba, at default widths, the sparse path costs at most 6 % more, even with every cell
-#   active: work fractions end at 0.31 to 0.68 there, as Winograd saves multiplications.
-# - Without numba, the paths cost the same at 0.53 to 0.87; 0.7 loses at most 27 %.
-# - Networks of 16 channels, none of which is registered, cross at 0.15 to 0.33: they lose up to
-#   53 % where at most 20 % of the cells are active, and 122 % where all are. `sparsity: never` is
-#   for them.
-# Real and simulated LiDAR clouds have 0.04 to 0.22 (numba).
-CPU_MAX_WORK_FRACTION = 0.7
-# An estimate, not a measurement: no CUDA device was available. By a roofline of an RTX 2050 (fp16,
-# tiny backbone, 496x432 cells) PyTorch's gathers and products cost as much as the dense CUDA graph
-# where about 6 % of the cells hold a pillar. KITTI sweeps that fill 5.5 to 6.6 % of that grid have
-# a work fraction of 0.25 to 0.28.
-CUDA_MAX_WORK_FRACTION_ESTIMATE = 0.25
 
 # Fraction of active cells in the random map that warms a runner up, and by which its memory is
 # computed.
@@ -71,18 +51,6 @@ def make_chain(
     from tiny_bev_ros.inference.sparse.sparse_chain import SparseChain
 
     return SparseChain(layers, shape, dtype, threads)
-
-
-def sparse_is_cheaper(work_fraction: float, device: torch.device) -> bool:
-    """Returns True if the sparse path is expected to be the cheaper one for a frame.
-
-    Args:
-        work_fraction: multiplications of the sparse path over those of the dense path.
-        device: device of the computation.
-    """
-    on_cpu = device.type == 'cpu'
-    limit = CPU_MAX_WORK_FRACTION if on_cpu else CUDA_MAX_WORK_FRACTION_ESTIMATE
-    return work_fraction <= limit
 
 
 def warm_up(

@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tiny_bev_ros.inference.kernels import site_kernels, winograd
+from tiny_bev_ros.inference.kernels import canvas_kernels, winograd
 from tiny_bev_ros.inference.kernels.simd import as_numpy
 from tiny_bev_ros.inference.sparse.active_sites import (
     ActiveSites,
     BlockRunner,
-    PaddedBackground,
+    padded_background,
     padded_weight,
 )
 from tiny_bev_ros.inference.sparse.background import Background
@@ -54,7 +54,7 @@ class TileLayer:
         last: bool,
     ) -> None:
         self._layer, self._shape, self._dtype, self._last = layer, shape, dtype, last
-        self._background = PaddedBackground(background)
+        self._background = padded_background(background)
         self.sites = ActiveSites(layer.weight.shape[0], torch.float32 if last else dtype)
         wide = winograd.transform_weight(padded_weight(layer.weight).cpu().numpy())
         self._weight = torch.from_numpy(wide).to(dtype)
@@ -94,9 +94,9 @@ class TileLayer:
             blocks: result of `find`.
             run: calls a function with each block.
         """
-        site_kernels.fill_index_map(sites.cells, sites.count, self._index_map)
+        canvas_kernels.fill_index_map(sites.cells, sites.count, self._index_map)
         run(lambda block: self._compute_block(sites, *block), blocks)
-        site_kernels.clear_index_map(sites.cells, sites.count, self._index_map)
+        canvas_kernels.clear_index_map(sites.cells, sites.count, self._index_map)
 
     def _compute_block(self, sites: ActiveSites, begin: int, end: int) -> None:
         inputs, products, flat_inputs, flat_products = self._block_buffers(end - begin)

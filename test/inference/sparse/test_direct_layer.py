@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from optional_packages import require_packages
+
+require_packages('numba')
+
 import numpy as np
 import pytest
 
-from tiny_bev_ros.inference.sparse.taps import choose_groups, rectangles, taps_in_mask
+from tiny_bev_ros.inference.sparse.direct_layer import choose_groups, rectangles, taps_in_mask
 
 
 @pytest.mark.parametrize('kernel', [1, 3])
