@@ -17,7 +17,7 @@ from tiny_bev_ros.inference.loaded_models import LoadedModels
 from tiny_bev_ros.models import PillarFeatureNet, build_backbone, seeded
 from tiny_bev_ros.models.heads.head_registry import build_heads
 from tiny_bev_ros.resources import WEIGHTS, weights_file
-from tiny_bev_ros.sim import LIDARS, ego_pose, plan_of, scan, street
+from tiny_bev_ros.sim import LIDARS, ego_pose, scan, street, street_plan
 
 STREET = weights_file('street')
 RANGES: tuple[Any, Any] = ((0.0, 25.6), (-12.8, 12.8))
@@ -25,7 +25,7 @@ RANGES: tuple[Any, Any] = ((0.0, 25.6), (-12.8, 12.8))
 
 @pytest.fixture(scope='module')
 def points() -> np.ndarray:
-    return scan(street(0), LIDARS['hdl64'], ego_pose(plan_of(0), 0.0)).points
+    return scan(street(0), LIDARS['hdl64'], ego_pose(street_plan(0), 0.0)).points
 
 
 @pytest.fixture(scope='module')

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from tiny_bev_ros.inference.sparse.sparse_chain import SparseChain
     from tiny_bev_ros.inference.sparse.torch_chain import TorchChain
 
-# A larger map is not computed densely at a warm-up on the CPU: it would take seconds, and
-# gigabytes, of which nothing is kept.
+# Largest map that a warm-up on the CPU computes densely: a larger one would take seconds and
+# gigabytes, and leave no buffers.
 _MAX_DENSE_WARMUP_CELLS = 2**18
 
 
@@ -62,7 +62,7 @@ class BackbonePaths:
         threads: threads of the numba kernels.
 
     Attributes:
-        dense_reason: '' or the reason for which there is no sparse path.
+        dense_reason: reason for which there is no sparse path; '' where there is one.
         statistics: path and work of the last frame.
     """
 
@@ -82,7 +82,7 @@ class BackbonePaths:
         self._layers: tuple[ConvLayer, ...] = ()
         self._chains: dict[tuple[int, int], SparseChain | TorchChain] = {}
         on_cpu = device.type == 'cpu'
-        # A GPU may round products (TF32) by more than a chain may differ from its network.
+        # With TF32 a GPU rounds by more than the tolerance for a chain against its network.
         on_host = network if on_cpu else copy.deepcopy(network).cpu()
         chain, followed = chain_part(network)
         self._after: FoldedModule | None = None
@@ -102,7 +102,7 @@ class BackbonePaths:
 
     @property
     def no_graph_reason(self) -> str:
-        """'' or why the dense path launches each operation anew; known after `warm_up`."""
+        """Reason for which the dense path has no CUDA graph, or ''; known after `warm_up`."""
         return self._dense.no_graph_reason
 
     @property
@@ -146,7 +146,7 @@ class BackbonePaths:
         return needs.bytes(shape, self._dtype, self._device, self._sparsity)
 
     def release(self) -> None:
-        """Frees buffers and recordings; the next frame makes them anew."""
+        """Frees buffers and CUDA graphs; the next frame allocates them anew."""
         self._chains.clear()
         self._dense.release()
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The sparse path of one map size: its construction, its warm-up, and when it is cheaper.
+"""Sparse path of one map size: its construction, its warm-up, and the choice of the cheaper path.
 
 A frame is cheaper on the sparse path while its work fraction (multiplications of the sparse
 path over those of the dense path, in the chain) is at most a constant of the device.
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
 # - With numba, at default widths, the sparse path costs at most 6 % more, even with every cell
 #   active: work fractions end at 0.31 to 0.68 there, as Winograd saves multiplications.
 # - Without numba, the paths cost the same at 0.53 to 0.87; 0.7 loses at most 27 %.
-# - Networks of 16 channels, none of which is registered, cross at 0.15 to 0.33: they lose up to
-#   53 % where at most 20 % of the cells are active, and 122 % where all are. `sparsity: never` is
-#   for them.
+# - Networks of 16 channels, none of which is registered, break even at 0.15 to 0.33: they lose up
+#   to 53 % where at most 20 % of the cells are active, and 122 % where all are. They should be run
+#   with `sparsity: never`.
 # Real and simulated LiDAR clouds have 0.04 to 0.22 (numba).
 CPU_MAX_WORK_FRACTION = 0.7
-# An estimate, not a measurement: no CUDA device was available. By a roofline of an RTX 2050 (fp16,
+# Estimated, not measured, as no CUDA device was available. By a roofline of an RTX 2050 (fp16,
 # tiny backbone, 496x432 cells) PyTorch's gathers and products cost as much as the dense CUDA graph
 # where about 6 % of the cells hold a pillar. KITTI sweeps that fill 5.5 to 6.6 % of that grid have
 # a work fraction of 0.25 to 0.28.
 CUDA_MAX_WORK_FRACTION_ESTIMATE = 0.25
 
-# Fraction of active cells in the random map that warms a runner up, and by which its memory is
+# Fraction of active cells in the random map of the warm-up, which is also assumed when memory is
 # computed.
 WARMUP_FRACTION = 0.03
 

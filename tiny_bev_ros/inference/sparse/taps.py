@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Groups of output sites by the kernel taps that are multiplied there.
+"""Groups of output sites with a common set of kernel taps.
 
 Most sites of a dilated set have kernel rows or columns without an active input site: on the upper
 edge of an object, for instance, only the lowest kernel row has some. So sites are grouped by the
 rectangle around their active taps, and each group is multiplied by that part of the weights
 alone, which on LiDAR saves a quarter of the work. (Groups by the exact taps would save a little
-more, but in so many small products that nothing is gained.)
+more, but in so many small products that the time is not reduced.)
 
 A combination of taps is a bit mask; bit ky * kernel + kx stands for the tap (ky, kx).
 """
@@ -16,7 +16,7 @@ import functools
 
 import numpy as np
 
-# A product of few rows costs as much as one of many: smaller groups are multiplied by all taps.
+# Smaller groups are multiplied by all taps, as a product of few rows costs as much as one of many.
 _MIN_GROUP = 64
 
 

@@ -18,18 +18,18 @@ from tiny_bev_ros.models.heads.box_ops import nms_bev
 
 # Names of the classes, by the index of their heatmap.
 CLASSES = ('vehicle', 'pedestrian', 'cyclist')
-# Peaks that are decoded at most; no map holds more objects.
+# Largest number of peaks that are decoded; no map holds more objects.
 _MAX_PEAKS = 500
-# Largest logarithm of a side: a network in training may predict anything, no box exceeds 55 m.
+# Largest logarithm of a side, 55 m: an untrained network may predict any number.
 _MAX_LOG_SIZE = 4
 
 
 class DetectionMaps(NamedTuple):
-    """Predictions of the detection head for each cell of (h, w).
+    """Predictions of the detection head for each cell of a map (h,w).
 
     Attributes:
         heatmap: (B,K,h,w) logits that the centre of an object of each class lies in the cell.
-        offset: (B,2,h,w) x and y of the object's centre from the cell's, in cells.
+        offset: (B,2,h,w) x and y from the cell's centre to the object's, in cells.
         z: (B,1,h,w) height of the centre in metres.
         log_size: (B,3,h,w) logarithm of length, width and height in metres.
         axis: (B,2,h,w) sine and cosine of twice the yaw: the line along which the object lies.
@@ -63,14 +63,14 @@ def decode(
 ) -> list[Detections]:
     """Decodes the objects of each frame.
 
-    A cell is a peak where its score is not below those of its eight neighbours; of overlapping
-    boxes of one class the best stays.
+    A cell is a peak where its score is not below those of its eight neighbours; among overlapping
+    boxes of one class the best is kept.
 
     Args:
         maps: output of the head.
         grid: grid of the maps, which is coarser than that of the pseudo-image.
         min_scores: lowest score of a reported object, for each class.
-        max_iou: largest overlap of two objects of a class, seen from above.
+        max_iou: largest BEV IoU of two objects of a class.
 
     Raises:
         TinyBevError: the grid is of another size, or there is not one score for each class.
@@ -89,7 +89,7 @@ def decode(
     peak = (scores == max_pool2d(scores, 3, stride=1, padding=1)) & (scores >= lowest)
     return [
         _decode_frame(
-            DetectionMaps(*(each[frame] for each in maps)),
+            DetectionMaps(*(tensor[frame] for tensor in maps)),
             scores[frame],
             peak[frame],
             grid,
@@ -107,7 +107,7 @@ def _decode_frame(
     if len(scores) > _MAX_PEAKS:
         scores, best = scores.topk(_MAX_PEAKS)
         label, row, col = label[best], row[best], col[best]
-    offset, z, log_size, axis, heading_sign = (each[:, row, col] for each in maps[1:])
+    offset, z, log_size, axis, heading_sign = (tensor[:, row, col] for tensor in maps[1:])
     yaw = torch.atan2(axis[0], axis[1]) / 2
     yaw = torch.where(heading_sign[0] >= 0, yaw, yaw + torch.pi)
     yaw = torch.where(yaw > torch.pi, yaw - 2 * torch.pi, yaw)
