@@ -112,6 +112,7 @@ def test_least_scores_are_one_for_all_classes_or_one_for_each(
     detector: Detector, points: np.ndarray
 ):
     same(detector(points, 0.5), detector(points, (0.5, 0.5, 0.5)))
+    same(detector(points, np.float32(0.5)), detector(points, np.full(3, 0.5)))
     assert (detector(points, (0.5, 1.0, 1.0)).label_ids == 0).all()
     with pytest.raises(TinyBevError, match='min_scores are 2; expected 3'):
         detector(points, (0.5, 0.5))

@@ -24,7 +24,7 @@ def compiler(**options: Any) -> Any:
 
     def compiled(function: Callable[..., Any]) -> Any:
         dispatcher = compile_(function)
-        # Not with cache=True, which raises an error for each function where no cache folder is writable.
+        # Not with cache=True, which raises an error where no cache folder is writable.
         try:
             dispatcher.enable_caching()
         except Exception as error:  # RuntimeError, or an error of the file system

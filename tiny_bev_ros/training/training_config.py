@@ -173,7 +173,7 @@ def from_dict(kind: type, values: Any, prefix: str = '') -> Any:
 
 
 def _value(name: str, hint: Any, value: Any) -> Any:
-    """Converts a value to the type of a field: dataclass, tuple, int, float or str, or optional."""
+    """Converts a value to the type of a field: dataclass, tuple, int, float, str or None."""
     if type(None) in get_args(hint):
         if value is None:
             return None

@@ -81,7 +81,7 @@ class DrivableHead(Head):
 
     @staticmethod
     def loss(maps: Tensor, targets: DrivableTargets) -> dict[str, Tensor]:
-        """Computes binary cross-entropy; unobserved cells have less weight and count as no road."""
+        """Computes binary cross-entropy; unobserved cells weigh less and count as no road."""
         observed = targets.observed
         weight = observed + _UNOBSERVED_WEIGHT * (1 - observed)
         total = binary_cross_entropy_with_logits(
