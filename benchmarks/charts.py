@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from benchmarks.engine.scaling import PILLARS
-from benchmarks.report import OURS, kinds, of_kind
+from benchmarks.report import OURS, kinds, select_kind
 from benchmarks.timing import median
 
 _LEGENDS = {
@@ -65,7 +65,7 @@ def plot_contenders(runs: list[dict[str, Any]], path: Path) -> None:
     figure = Figure(figsize=size, layout='constrained')
     panels = figure.subplots(1, len(runs), sharey=True, squeeze=False)[0]
     for axes, run in zip(panels, runs, strict=True):
-        rows = of_kind(run['rows'], kind)
+        rows = select_kind(run['rows'], kind)
         for position, name in enumerate(names):
             values = [ms for row in rows if row['contender'] == name for ms in row['ms']]
             if values:

@@ -47,13 +47,13 @@ def peak_mb(prepare: Callable[..., Callable[[], Any]], *arguments: Any, threads:
 
 
 def _measured(prepare: Callable[..., Callable[[], Any]], *arguments: Any) -> float:
-    *given, threads = arguments
+    *prepare_arguments, threads = arguments
     torch.set_num_threads(threads)
     mallopt = getattr(ctypes.CDLL(None), 'mallopt', None)  # Other C libraries have none.
     if mallopt is not None:
         mallopt(_MMAP_THRESHOLD, _SMALL)
     with torch.inference_mode():
-        work = prepare(*given)
+        work = prepare(*prepare_arguments)
         # The peak of the preparation does not count.
         Path('/proc/self/clear_refs').write_text('5')
         before = memory_mb('VmRSS')

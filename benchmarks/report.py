@@ -25,7 +25,7 @@ Work: multiplications of the algorithm over those of the dense network. FMA peak
 multiplications per second over those of a float32 matrix product of 2048 x 2048 in the same run
 with the same number of threads (lower precisions may exceed it). Peak memory: growth of a process
 of its own, with the first number of threads, while the contender was built and ran once.
-A ratio is that of the medians of one input; given are its median, minimum and maximum over inputs.
+Ratios compare the medians of one input; a table has their median, minimum and maximum over inputs.
 """
 _NOT_ENGINE = 'another network'
 OURS = ('folded', 'engine')
@@ -50,7 +50,7 @@ def _engine(result: dict[str, Any]) -> list[str]:
         parts.append(f'## One pseudo-image of 496 x 432 to features, {threads}')
         parts.append(f'FMA peak: {run["fma_peak"] / 1e9:.1f} billion per second.')
         for kind in kinds(run['rows']):
-            rows = of_kind(run['rows'], kind)
+            rows = select_kind(run['rows'], kind)
             count = len({row['input'] for row in rows})
             parts += [f'### {kind} ({count} inputs)', _contenders(rows, run, result)]
             parts += ['Times faster than', _ratios(rows)]
@@ -83,7 +83,7 @@ def kinds(rows: list[dict[str, Any]]) -> list[str]:
     return list(dict.fromkeys(row['input'].split()[0] for row in rows))
 
 
-def of_kind(rows: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+def select_kind(rows: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
     """Returns the rows of one kind of input."""
     return [row for row in rows if row['input'].split()[0] == kind]
 
@@ -91,7 +91,7 @@ def of_kind(rows: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
 def _inputs(rows: list[dict[str, Any]]) -> str:
     table = []
     for kind in kinds(rows):
-        by_input = {row['input']: row['active_fraction'] for row in of_kind(rows, kind)}
+        by_input = {row['input']: row['active_fraction'] for row in select_kind(rows, kind)}
         fractions = list(by_input.values())
         table.append([kind, str(len(fractions)), *spread(fractions, '.2%')])
     return as_table(['kind', 'inputs', 'active fraction of cells: median', SPREAD], table)
@@ -106,15 +106,15 @@ def _by_contender(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]
 def _contenders(rows: list[dict[str, Any]], run: dict[str, Any], result: dict[str, Any]) -> str:
     head = ['', 'median ms', SPREAD, 'max error', 'mean error', 'rel. L2', 'work']
     table = []
-    for name, mine in _by_contender(rows).items():
-        cells = [name, *spread([ms for row in mine for ms in row['ms']], '.1f')]
+    for name, own_rows in _by_contender(rows).items():
+        cells = [name, *spread([ms for row in own_rows for ms in row['ms']], '.1f')]
         for key in ('max_error', 'mean_error', 'l2_error'):
-            errors = [row[key] for row in mine if key in row]
+            errors = [row[key] for row in own_rows if key in row]
             cells.append(f'{max(errors):.1e}' if errors else _NOT_ENGINE)
-        cells.append(f'{median([row["work_fraction"] for row in mine]):.1%}')
+        cells.append(f'{median([row["work_fraction"] for row in own_rows]):.1%}')
         per_second = [
             row['work_fraction'] * result['dense_multiplications'] / (median(row['ms']) / 1e3)
-            for row in mine
+            for row in own_rows
         ]
         cells.append(f'{median(per_second) / run["fma_peak"]:.0%}')
         memory = result['memory'].get(name)
@@ -127,16 +127,17 @@ def _ratios(rows: list[dict[str, Any]]) -> str:
     by_name = _by_contender(rows)
     peers = [name for name in by_name if not name.startswith(OURS)]
     table = []
-    for name, mine in by_name.items():
+    for name, own_rows in by_name.items():
         if name.startswith(OURS):
-            ratios = [_times_faster(by_name[peer], mine) for peer in peers]
+            ratios = [_times_faster(by_name[peer], own_rows) for peer in peers]
             table.append([name, *ratios])
     return as_table(['', *peers], table)
 
 
-def _times_faster(theirs: list[dict[str, Any]], ours: list[dict[str, Any]]) -> str:
+def _times_faster(peer_rows: list[dict[str, Any]], own_rows: list[dict[str, Any]]) -> str:
     ratios = [
-        median(their['ms']) / median(our['ms']) for their, our in zip(theirs, ours, strict=True)
+        median(peer['ms']) / median(own['ms'])
+        for peer, own in zip(peer_rows, own_rows, strict=True)
     ]
     return f'{median(ratios):.2f} ({min(ratios):.2f}..{max(ratios):.2f})'
 

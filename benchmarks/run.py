@@ -63,10 +63,10 @@ def measure_engine(
     runs = []
     for threads in options.threads:
         torch.set_num_threads(threads)
-        found, missing = build(builders(network, KITTI.shape, threads, scratch), example)
+        contenders, missing = build(builders(network, KITTI.shape, threads, scratch), example)
         left_out += missing
         peak = fma_peak()
-        rows = compare(points, network, found, options.rounds)
+        rows = compare(points, network, contenders, options.rounds)
         runs.append(
             {
                 'threads': threads,
@@ -96,12 +96,12 @@ def measure_engine(
 def try_transport(
     points: dict[str, np.ndarray], one: str, options: argparse.Namespace, folder: Path
 ) -> dict[str, Any]:
-    """Measures nodes and tensor messages between processes; without ROS, one line says why not."""
+    """Measures nodes and tensor messages; without ROS, returns a line with the reason."""
     # Both modules need rclpy and message packages.
-    nodes, why_not = import_optional('benchmarks.transport.node_latency')
-    arrays, why = import_optional('benchmarks.transport.array_transfers')
-    if why_not := why_not or why:
-        return {'left_out': [f'The transport is left out: {why_not}']}
+    nodes, reason = import_optional('benchmarks.transport.node_latency')
+    arrays, arrays_reason = import_optional('benchmarks.transport.array_transfers')
+    if reason := reason or arrays_reason:
+        return {'left_out': [f'The transport is left out: {reason}']}
     try:
         threads, rounds = options.threads[0], options.rounds
         kind = one.split(maxsplit=1)[0]
@@ -135,10 +135,10 @@ def try_export(network: nn.Module, folder: Path) -> list[str]:
 def processor() -> str:
     """Returns the name of the CPU, as reported by Linux."""
     try:
-        found = re.search(r'model name\s*: (.+)', Path('/proc/cpuinfo').read_text())
+        match = re.search(r'model name\s*: (.+)', Path('/proc/cpuinfo').read_text())
     except OSError:
-        found = None
-    return found[1] if found else platform.machine()
+        match = None
+    return match[1] if match else platform.machine()
 
 
 @torch.inference_mode()

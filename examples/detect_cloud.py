@@ -17,9 +17,9 @@ def load_points(path):
     """Returns (N,4) float32 x, y, z in metres and intensity, of a file or a simulation."""
     if path:
         return np.fromfile(path, np.float32).reshape(-1, 4)
-    from tiny_bev_ros.sim import LIDARS, ego_pose, plan_of, scan, street
+    from tiny_bev_ros.sim import LIDARS, ego_pose, scan, street, street_plan
 
-    return scan(street(0), LIDARS['hdl64'], ego_pose(plan_of(0), 0.0)).points
+    return scan(street(0), LIDARS['hdl64'], ego_pose(street_plan(0), 0.0)).points
 
 
 def main(path=''):

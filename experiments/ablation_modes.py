@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """One network trained with a LiDAR, with a camera and with both, and its average precision.
 
-All modes are trained on equal frames in equal order, for as many steps. With both sensors the
-heads are trained on the fused BEV features and on those of the LiDAR alone, so that the LiDAR
-stays enough where the camera fails.
+All modes are trained on the same frames in the same order, for the same number of steps. With both
+sensors the heads are trained on the fused BEV features and on the BEV features of the LiDAR alone,
+so that the LiDAR alone suffices where the camera fails.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tiny_bev_ros.models.heads.detection_head import decode
 from tiny_bev_ros.training.average_precision import Ranking
 from tiny_bev_ros.training.camera_dataset import CameraFrames, CameraSamples, make_camera_sample
 from tiny_bev_ros.training.dataset import Batch, Sample, collate
-from tiny_bev_ros.training.labelled_frame import FEWEST_POINTS, Frame
+from tiny_bev_ros.training.labelled_frame import MIN_POINTS, Frame
 from tiny_bev_ros.training.simulated_camera import CLASSES, GRID, CameraFrame
 from tiny_bev_ros.training.trainable_detector import TrainableDetector, build_network
 from tiny_bev_ros.training.trainer import Trainer
@@ -34,7 +34,7 @@ from tiny_bev_ros.training.training_config import ModelConfig, TrainConfig, read
 
 MODES = ('lidar', 'camera', 'fused')
 CONFIG = read_config(Path(__file__).parents[1] / 'config/training/fusion.yaml')
-# Smallest BEV IoU of a detection that is right, by class; people are small.
+# Smallest BEV IoU of a true positive, by class; people are small.
 MIN_IOU = (0.5, 0.25, 0.5)
 # Seeds of the frames for evaluation begin here, those for training at 0.
 EVAL_SEED = 1_000_000
@@ -43,11 +43,11 @@ _MIN_SCORE = 0.05
 
 
 class ModeDetector(TrainableDetector):
-    """The network of one mode, with fresh weights; all modes have equal parts.
+    """Network of one mode, with freshly initialised weights; all modes have the same parts.
 
-    Only the fusion has other channels in 'camera', where it stands before the backbone: a cell
-    gets the features of its whole ray, and its neighbours decide which object on it is nearest
-    (Harley et al., "Simple-BEV", ICRA 2023).
+    In 'camera' the fusion precedes the backbone and has the channels of the pseudo-image: a cell
+    gets the features of its whole ray, and the backbone decides by the neighbouring cells which
+    object on the ray is nearest (Harley et al., "Simple-BEV", ICRA 2023).
 
     Args:
         mode: one of MODES.
@@ -72,28 +72,29 @@ class ModeDetector(TrainableDetector):
         images: Tensor | None,
         cameras: Sequence[Sequence[Camera | None]],
     ) -> Tensor:
-        """Computes the BEV features of the mode; in 'fused' those of the LiDAR come first."""
+        """Computes the BEV features of the mode; in 'fused', those of the LiDAR come first."""
         network = self.network
         if self.mode == 'lidar':
             return network.encode_bev(points, grids)
         if self.mode == 'camera':
             assert images is not None
             assert network.fusion is not None
-            empty = torch.zeros(len(points), network.fusion.channels, *grids[0].shape)
+            size = (len(points), network.fusion.channels, *grids[0].shape)
+            empty = torch.zeros(size, device=images.device)
             fused = network.fuse_cameras(empty, grids[0], images, cameras)
             return network.backbone(fused)
         return super().features(points, grids, images, cameras)
 
 
-def show(sample: Sample, mode: str) -> Sample:
-    """Removes the input of a sample that a mode does not have: points or images."""
+def select_inputs(sample: Sample, mode: str) -> Sample:
+    """Removes the inputs that a mode lacks: points in 'camera', images in 'lidar'."""
     if mode == 'camera':
         return sample._replace(points=sample.points[:0])
     return sample._replace(images=None, cameras=()) if mode == 'lidar' else sample
 
 
 class ModeSamples(Dataset):
-    """Samples as a mode is shown them.
+    """Samples with the inputs of one mode.
 
     Args:
         samples: samples with images.
@@ -109,7 +110,7 @@ class ModeSamples(Dataset):
 
     def __getitem__(self, index: int) -> list[Sample]:
         """Makes the samples of item ``index``."""
-        return [show(sample, self._mode) for sample in self._samples[index]]
+        return [select_inputs(sample, self._mode) for sample in self._samples[index]]
 
 
 def train(
@@ -138,19 +139,27 @@ def make_batch(frame: CameraFrame, mode: str, unplugged: bool = False) -> Batch:
         mode: one of MODES.
         unplugged: true to leave the camera out.
     """
-    batch = collate([[show(make_camera_sample(frame, CONFIG.crop), mode)]])
-    missing: list[list[Camera | None]] = [[None] * len(each) for each in batch.cameras]
+    batch = collate([[select_inputs(make_camera_sample(frame, CONFIG.crop), mode)]])
+    missing: list[list[Camera | None]] = [[None] * len(cameras) for cameras in batch.cameras]
     return batch._replace(cameras=missing) if unplugged else batch
 
 
 @torch.inference_mode()
 def detect(model: ModeDetector, frame: CameraFrame, unplugged: bool = False) -> Detections:
-    """Returns the objects that a network detects in one frame, with its camera or without."""
-    batch = make_batch(frame, model.mode, unplugged)
+    """Returns the objects that a network detects in one frame, on the CPU.
+
+    Args:
+        model: the trained network.
+        frame: the frame.
+        unplugged: true to leave the camera out.
+    """
+    device = next(model.parameters()).device
+    batch = make_batch(frame, model.mode, unplugged).to(device)
     features = model.features(batch.points, [GRID], batch.images, batch.cameras)
     outputs = model.network.heads['detection'](features[-1:])
     grid = GRID.strided(CONFIG.crop.stride)
-    return decode(outputs, grid, (_MIN_SCORE,) * len(CLASSES))[0]
+    detections = decode(outputs, grid, (_MIN_SCORE,) * len(CLASSES))[0]
+    return Detections(*(values.cpu() for values in detections))
 
 
 @dataclass
@@ -164,18 +173,18 @@ class ClassAP:
     rankings: list[Ranking] = field(default_factory=lambda: [Ranking() for _ in CLASSES])
 
     def add(self, frame: Frame, detections: Detections) -> None:
-        """Adds one frame; objects of fewer than five points, or off the map, are left open."""
+        """Adds one frame; objects of fewer than five points, or off the map, are not required."""
         boxes = frame.boxes
         (x_low, x_high), (y_low, y_high) = GRID.x_range, GRID.y_range
         x, y = boxes[:, 0], boxes[:, 1]
         inside = (x >= x_low) & (x < x_high) & (y >= y_low) & (y < y_high)
-        counts = inside & (frame.counts >= FEWEST_POINTS)
+        counts = inside & (frame.counts >= MIN_POINTS)
         for label, ranking in enumerate(self.rankings):
             labelled, detected = frame.labels == label, detections.labels == label
             iou = iou_bev(detections.boxes[detected], torch.from_numpy(boxes[labelled])).numpy()
             scores = detections.scores[detected].numpy()
-            excused = np.zeros(len(scores), bool)
-            ranking.add(scores, iou, counts[labelled], MIN_IOU[label], excused)
+            dont_care = np.zeros(len(scores), bool)
+            ranking.add(scores, iou, counts[labelled], MIN_IOU[label], dont_care)
 
     def precisions(self) -> list[float]:
         """Returns the average precision of each class."""

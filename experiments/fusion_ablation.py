@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trains one network with a LiDAR, a camera and both, and compares their average precision.
 
-Each run (a mode and a seed) is kept: called again, the program resumes those that are missing.
+A run is one mode with one seed. Results of finished runs are kept, and a later call completes the
+missing ones.
 """
 
 from __future__ import annotations
@@ -54,7 +55,8 @@ UNPLUGGED = 'fused, camera unplugged'
 def evaluate(model: ModeDetector, frames: CameraFrames) -> dict[str, Any]:
     """Computes the average precision by class, for all frames, by light, and for the second half.
 
-    In 'fused' also for the second half without the camera, as if it was unplugged in between.
+    In 'fused' the second half is evaluated a second time without the camera, as if the camera had
+    been unplugged in between.
 
     Args:
         model: the trained network.
@@ -74,13 +76,13 @@ def evaluate(model: ModeDetector, frames: CameraFrames) -> dict[str, Any]:
                 without = detect(model, frame, unplugged=True)
                 precisions['second half, unplugged'].add(frame.lidar, without)
     return {
-        name: dict(zip((*CLASSES, 'mean'), (*each.precisions(), each.mean()), strict=True))
-        for name, each in precisions.items()
+        name: dict(zip((*CLASSES, 'mean'), (*ap.precisions(), ap.mean()), strict=True))
+        for name, ap in precisions.items()
     }
 
 
 def markdown(runs: list[dict[str, Any]]) -> str:
-    """Writes tables of means over the seeds, with the lowest and the highest value."""
+    """Writes Markdown tables of means over the seeds, with the lowest and the highest value."""
     lights = [(mode, part, f'{mode}, {part}') for part in ('light', 'dark') for mode in MODES]
     halves = [('lidar', 'second half', 'lidar'), ('fused', 'second half', 'fused')]
     halves.append(('fused', 'second half, unplugged', UNPLUGGED))
@@ -103,7 +105,7 @@ def _table(runs: list[dict[str, Any]], rows: list[tuple[str, str, str]]) -> str:
         parts = [run['average_precision'][part] for run in runs if run['mode'] == mode]
         cells = [name]
         for column in (*CLASSES, 'mean'):
-            values = [each[column] for each in parts]
+            values = [precisions[column] for precisions in parts]
             mean = f'{np.mean(values):.3f}' if values else ''
             cells.append(f'{mean} ({min(values):.3f}..{max(values):.3f})' if values else '')
         table.append(cells)
@@ -115,7 +117,7 @@ def draw(frames: list[CameraFrame], detections: dict[str, list[Detections]], pat
 
     Args:
         frames: frames to draw.
-        detections: by mode, those in each frame.
+        detections: detections in each frame, by mode.
         path: path of the PNG.
     """
     modes = len(detections)
@@ -127,8 +129,8 @@ def draw(frames: list[CameraFrame], detections: dict[str, list[Detections]], pat
         row[0].set_axis_off()
     for column, (mode, of_mode) in enumerate(detections.items(), 1):
         panels[0, column].set_title(mode)
-        for axes, frame, each in zip(panels[:, column], frames, of_mode, strict=True):
-            _draw_map(axes, frame, each)
+        for axes, frame, found in zip(panels[:, column], frames, of_mode, strict=True):
+            _draw_map(axes, frame, found)
     legend = [Line2D([], [], color=c, label=n) for n, c in zip(CLASSES, COLOURS, strict=True)]
     legend.append(Line2D([], [], color='white', label='labelled'))
     figure.legend(handles=legend, loc='outside upper left', ncols=4, facecolor='#999999')
@@ -148,7 +150,8 @@ def _draw_map(axes: Axes, frame: CameraFrame, detections: Detections) -> None:
 
 
 def _config(options: argparse.Namespace, seed: int) -> TrainConfig:
-    dtype = dtype_for('bfloat16', torch.device('cpu'))
+    device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+    dtype = dtype_for('bfloat16', device)
     return dataclasses.replace(
         CONFIG,
         seed=seed,
@@ -166,7 +169,7 @@ def _losses(log: Path) -> list[float]:
 def run_mode(
     mode: str, config: TrainConfig, folder: Path, frames: CameraFrames, eval_frames: CameraFrames
 ) -> dict[str, Any]:
-    """Trains and evaluates the network of a mode, if that was not done; returns its results.
+    """Trains and evaluates the network of a mode, unless its results exist; returns the results.
 
     Args:
         mode: one of MODES.
@@ -203,7 +206,7 @@ def run_mode(
 
 
 def run(options: argparse.Namespace) -> None:
-    """Trains and evaluates missing runs; writes tables and figure."""
+    """Trains and evaluates missing runs; writes the tables and the figure."""
     folder = Path(options.output)
     frames = CameraFrames(folder / 'frames', range(options.frames))
     eval_seeds = range(EVAL_SEED, EVAL_SEED + options.eval_frames)

@@ -15,15 +15,15 @@ from matplotlib.figure import Figure
 
 from tiny_bev_ros.class_colours import CLASS_COLOURS
 from tiny_bev_ros.models.heads.box_ops import corners_bev
-from tiny_bev_ros.sim import CLASSES, LIDARS, ego_pose, plan_of, scan, street
+from tiny_bev_ros.sim import CLASSES, LIDARS, ego_pose, scan, street, street_plan
 from tiny_bev_ros.training.kitti import read_sweep
-from tiny_bev_ros.training.labelled_frame import FEWEST_POINTS
+from tiny_bev_ros.training.labelled_frame import MIN_POINTS
 
 _X, _Y = (-20.0, 60.0), (-35.0, 35.0)
 _COLUMNS = 4
 
 
-def draw_page(path: Path, seeds: list[int], lidar: str, real: list[Path]) -> None:
+def draw_gallery(path: Path, seeds: list[int], lidar: str, real: list[Path]) -> None:
     """Writes a PNG: real sweeps first, then simulated streets with the boxes of their objects.
 
     Boxes with too few points for training are grey.
@@ -43,11 +43,11 @@ def draw_page(path: Path, seeds: list[int], lidar: str, real: list[Path]) -> Non
         _draw(panel, read_sweep(file), f'real: {file.stem}')
     first = -(-len(real) // _COLUMNS) * _COLUMNS
     for panel, seed in zip(panels[first:], seeds, strict=False):
-        scene, plan = street(seed), plan_of(seed)
+        scene, plan = street(seed), street_plan(seed)
         sweep = scan(scene, LIDARS[lidar], ego_pose(plan), seed)
         _draw(panel, sweep.points, f'simulated: {plan.kind}, seed {seed}, {lidar}')
         colours = [
-            CLASS_COLOURS[CLASSES[label]] if count >= FEWEST_POINTS else (0.5, 0.5, 0.5)
+            CLASS_COLOURS[CLASSES[label]] if count >= MIN_POINTS else (0.5, 0.5, 0.5)
             for label, count in zip(scene.objects['label'], sweep.counts, strict=True)
         ]
         corners = corners_bev(torch.from_numpy(sweep.boxes)).numpy()[:, [0, 1, 2, 3, 0], ::-1]
@@ -88,7 +88,7 @@ def main() -> None:
     real = sorted(Path(options.data).glob('kitti/velodyne/*.bin'))[: 2 * _COLUMNS]
     path = Path(options.output)
     path.parent.mkdir(parents=True, exist_ok=True)
-    draw_page(path, options.seeds, options.lidar, real)
+    draw_gallery(path, options.seeds, options.lidar, real)
     print(f'{len(real)} real and {len(options.seeds)} simulated sweeps: {path}')
 
 

@@ -17,7 +17,7 @@ from tiny_bev_ros.inference.loaded_models import LoadedModels
 from tiny_bev_ros.models import PillarFeatureNet, build_backbone, seeded
 from tiny_bev_ros.models.heads.head_registry import build_heads
 from tiny_bev_ros.resources import WEIGHTS, weights_file
-from tiny_bev_ros.sim import LIDARS, ego_pose, plan_of, scan, street
+from tiny_bev_ros.sim import LIDARS, ego_pose, scan, street, street_plan
 
 STREET = weights_file('street')
 RANGES: tuple[Any, Any] = ((0.0, 25.6), (-12.8, 12.8))
@@ -25,7 +25,7 @@ RANGES: tuple[Any, Any] = ((0.0, 25.6), (-12.8, 12.8))
 
 @pytest.fixture(scope='module')
 def points() -> np.ndarray:
-    return scan(street(0), LIDARS['hdl64'], ego_pose(plan_of(0), 0.0)).points
+    return scan(street(0), LIDARS['hdl64'], ego_pose(street_plan(0), 0.0)).points
 
 
 @pytest.fixture(scope='module')
@@ -112,6 +112,7 @@ def test_least_scores_are_one_for_all_classes_or_one_for_each(
     detector: Detector, points: np.ndarray
 ):
     same(detector(points, 0.5), detector(points, (0.5, 0.5, 0.5)))
+    same(detector(points, np.float32(0.5)), detector(points, np.full(3, 0.5)))
     assert (detector(points, (0.5, 1.0, 1.0)).label_ids == 0).all()
     with pytest.raises(TinyBevError, match='min_scores are 2; expected 3'):
         detector(points, (0.5, 0.5))

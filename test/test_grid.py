@@ -121,11 +121,11 @@ def test_networks_see_a_grid_near_the_sensor_as_it_is():
     for each in (KITTI, grid(x_range=(900, 910)), grid(x_range=(-1e4, 1e4), resolution=50.0,
                                                        y_range=(-1e4, 1e4))):  # fmt: skip
         assert each.reference == (0, 0)
-        assert each.near == each
+        assert each.local == each
 
 
 def test_networks_see_a_grid_in_the_frame_of_a_map_from_its_middle():
     far = grid(x_range=(10000.25, 10010.25), y_range=(-20005, -19995))
     assert far.reference == (10005.25, -20000)
-    assert far.near == grid(x_range=(-5, 5), y_range=(-5, 5))
-    assert far.strided(2).near.shape == far.strided(2).shape
+    assert far.local == grid(x_range=(-5, 5), y_range=(-5, 5))
+    assert far.strided(2).local.shape == far.strided(2).shape

@@ -202,7 +202,7 @@ def test_nodes_take_the_path_of_pytorch_where_numba_does_not_load(tmp_path, pack
     )
     assert done.returncode == 0, done.stderr
     assert 'Traceback' not in done.stderr
-    assert repr([f'{words}: PyTorch computes what numba would on the CPU, more slowly']) in (
+    assert repr([f'{words}: PyTorch replaces its kernels on the CPU, and is slower']) in (
         done.stdout.strip()
     )
 

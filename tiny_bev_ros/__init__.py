@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bird's-eye-view features from LiDAR for ROS 2, on small GPUs or none.
 
-The names below are the public Python API. They are imported when they are first used: importing
-the package loads neither PyTorch nor ROS.
+The names in ``__all__`` are the public Python API. Each is imported on first use: importing the
+package loads neither PyTorch nor ROS.
 """
 
 from __future__ import annotations

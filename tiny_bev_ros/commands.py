@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Entry points of the command-line programs.
 
-Programs need packages that nodes do not: for figures, progress bars, bags and training. Where one
-cannot be imported, the program ends with one line that names it.
+Programs need packages that nodes do not need: for figures, progress bars, bags and training. If
+one of them cannot be imported, the program ends with one line that names it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from tiny_bev_ros.optional_imports import one_line
 
 _PACKAGE_DIR = Path(__file__).parent
-# Names for pip of the packages that ROS does not bring.
+# Names in pip of packages that ROS does not provide, by import name.
 _PIP_NAMES = {
     'backports': 'rosbags',
     'matplotlib': 'matplotlib',
@@ -36,14 +36,14 @@ def run(name: str, module: str) -> int:
     """
     try:
         program = import_module(f'tiny_bev_ros.{module}')
-    except (Exception, SystemExit) as error:  # of packages for another Python or NumPy
-        needed = _failed_import(error)
-        if not needed:
+    except (Exception, SystemExit) as error:  # raised by binaries for another Python or NumPy
+        failed = _failed_import(error)
+        if not failed:
             raise
-        pip = _PIP_NAMES.get(needed.partition('.')[0], '')
+        pip = _PIP_NAMES.get(failed.partition('.')[0], '')
         remedy = f': pip install --upgrade {pip}' if pip else ''
         print(
-            f'{name}: {needed} cannot be used ({one_line(error)}); expected it to work{remedy}',
+            f'{name}: {failed} cannot be used ({one_line(error)}); expected it to work{remedy}',
             file=sys.stderr,
         )
         return 1
@@ -58,8 +58,8 @@ def _failed_import(error: BaseException) -> str:
         for frame in traceback.extract_tb(error.__traceback__)
         if _PACKAGE_DIR in Path(frame.filename).parents
     ]
-    found = re.match(r'(?:from|import) ([\w.]+)', lines[-1]) if lines else None
-    return found[1] if found and not found[1].startswith('tiny_bev_ros') else ''
+    match = re.match(r'(?:from|import) ([\w.]+)', lines[-1]) if lines else None
+    return match[1] if match and not match[1].startswith('tiny_bev_ros') else ''
 
 
 def bag_player() -> None:

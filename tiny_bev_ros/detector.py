@@ -21,8 +21,8 @@ from tiny_bev_ros.models.device import resolve_device
 from tiny_bev_ros.models.heads.detection import CLASSES
 from tiny_bev_ros.resources import find_weights
 
-# Values of a point: x, y, z, intensity, time.
-_FEWEST_VALUES, _MOST_VALUES = 3, 5
+# Fewest and most values of a point: x, y, z; with intensity and time.
+_MIN_VALUES, _MAX_VALUES = 3, 5
 
 
 class DetectedObject(NamedTuple):
@@ -30,7 +30,7 @@ class DetectedObject(NamedTuple):
 
     Attributes:
         label: vehicle, pedestrian or cyclist.
-        score: 0 to 1.
+        score: confidence, 0 to 1.
         x: forward position of the box's centre, in metres.
         y: leftward position of the box's centre, in metres.
         z: upward position of the box's centre, in metres.
@@ -80,20 +80,20 @@ class DetectorResult:
     @property
     def boxes(self) -> np.ndarray:
         """(N,7) float32 x, y, z, length, width, height, yaw of the objects, best first."""
-        found = self.heads.detections
-        return np.empty((0, 7), np.float32) if found is None else found.boxes.numpy()
+        detections = self.heads.detections
+        return np.empty((0, 7), np.float32) if detections is None else detections.boxes.numpy()
 
     @property
     def scores(self) -> np.ndarray:
         """(N,) float32 scores of the objects, 0 to 1."""
-        found = self.heads.detections
-        return np.empty(0, np.float32) if found is None else found.scores.numpy()
+        detections = self.heads.detections
+        return np.empty(0, np.float32) if detections is None else detections.scores.numpy()
 
     @property
     def label_ids(self) -> np.ndarray:
         """(N,) int64 classes of the objects, indices into `Detector.classes`."""
-        found = self.heads.detections
-        return np.empty(0, np.int64) if found is None else found.labels.numpy()
+        detections = self.heads.detections
+        return np.empty(0, np.int64) if detections is None else detections.labels.numpy()
 
     @property
     def labels(self) -> list[str]:
@@ -103,8 +103,8 @@ class DetectorResult:
     @property
     def drivable(self) -> np.ndarray | None:
         """(h,w) float32 probability of road surface on `grid`; None without that head."""
-        found = self.heads.drivable
-        return None if found is None else found.numpy()
+        drivable = self.heads.drivable
+        return None if drivable is None else drivable.numpy()
 
 
 class Detector:
@@ -114,7 +114,8 @@ class Detector:
         weights: name of shipped weights, `street`, or path of a weight file of `train`.
         x_range: forward extent of the grid, in metres; default: 256 cells ahead, which are
             51.2 m for `street`.
-        y_range: leftward extent of the grid, in metres; default: 128 cells to either side.
+        y_range: leftward extent of the grid, in metres; default: 128 cells to either side, which
+            are 25.6 m for `street`.
         grid: the grid itself, in place of its extents.
         device: auto (CUDA where it works), cpu, cuda or cuda:N.
         precision: compute dtype: float32, bfloat16 or float16.
@@ -125,10 +126,10 @@ class Detector:
         grid: grid of the pillars.
         stride: side of a cell of the features, in cells of the grid.
         feature_grid: grid of the features and of the drivable area.
-        runner: the networks, for single stages.
+        runner: runner of the networks, for calls of single stages.
 
     Raises:
-        TinyBevError: an argument is none of these, or the file holds no such weights.
+        TinyBevError: an argument has no such value, or the file holds no such weights.
     """
 
     classes = CLASSES
@@ -157,24 +158,25 @@ class Detector:
     ) -> DetectorResult:
         """Finds objects and drivable area in one cloud.
 
-        Points that are not finite are left out, and so are those outside of the grid. A missing
-        intensity counts as 0, as in the nodes: right for `street`, which ignores it, and worse
-        for weights that were trained with it. A time is ignored by networks without one.
+        Points that are not finite or outside of the grid are left out. A missing intensity counts
+        as 0, as in the nodes: `street` ignores the intensity, and weights that were trained with
+        it lose accuracy. Networks without time ignore the fifth value.
 
         Args:
             points: (N,3), (N,4) or (N,5) float32 or float64 x, y, z in metres, intensity from 0
                 to 1 and time in seconds; in the sensor's frame, x forward and z up.
-            min_scores: least score of an object, one for all classes or one for each.
+            min_scores: lowest score of a reported object, one for all classes or one for each.
 
         Raises:
             TinyBevError: the points have another shape or dtype or lack the time that the
                 network takes, there is not one score for each class, or memory is short.
         """
-        if isinstance(min_scores, (int, float)):
-            min_scores = (min_scores,) * len(CLASSES)
+        scores = np.atleast_1d(min_scores).tolist()
+        if np.ndim(min_scores) == 0:
+            scores *= len(CLASSES)
         cloud = _prepare(points, self._point_values, self.grid.reference)
-        outputs = self.runner(cloud, tuple(min_scores))
-        # The runner overwrites its features, users may keep theirs.
+        outputs = self.runner(cloud, tuple(scores))
+        # A copy: the runner overwrites its features.
         return DetectorResult(
             outputs.heads, outputs.features.clone(), self.feature_grid, outputs.seconds
         )
@@ -184,7 +186,7 @@ def _prepare(points: Any, values: int, reference: tuple[float, float]) -> np.nda
     """Brings points into the form of the network.
 
     Args:
-        points: cloud of a user.
+        points: cloud as the caller passed it.
         values: number of values that the network takes of a point: 4, or 5 with time.
         reference: (x, y) that is subtracted before positions are rounded to float32.
 
@@ -198,9 +200,9 @@ def _prepare(points: Any, values: int, reference: tuple[float, float]) -> np.nda
         raise TinyBevError(
             f'points are {kind}; expected a NumPy array or a tensor of float32 or float64'
         )
-    if points.ndim != 2 or not _FEWEST_VALUES <= points.shape[1] <= _MOST_VALUES:
+    if points.ndim != 2 or not _MIN_VALUES <= points.shape[1] <= _MAX_VALUES:
         raise TinyBevError(f'points have shape {points.shape}; expected (N, 3), (N, 4) or (N, 5)')
-    if points.shape[1] < values == _MOST_VALUES:
+    if points.shape[1] < values == _MAX_VALUES:
         raise TinyBevError(
             f'points have {points.shape[1]} values; expected 5, x, y, z, intensity and time, '
             'which the network takes'

@@ -17,7 +17,7 @@ def refuse_lfs_pointer(path: str | Path) -> None:
     """Refuses a Git LFS pointer; other files, and missing ones, pass.
 
     Raises:
-        TinyBevError: the file is a pointer; the message tells how to download the file itself.
+        TinyBevError: the file is a pointer; the message names the command that downloads it.
     """
     path = Path(path)
     try:
@@ -31,5 +31,5 @@ def refuse_lfs_pointer(path: str | Path) -> None:
     target = f'for a file of {int(size[1])} bytes' if size else 'for a file'
     raise TinyBevError(
         f'{path} is a Git LFS pointer {target}; expected the file itself: run `git lfs pull` '
-        'where it was cloned'
+        'in the repository'
     )

@@ -17,11 +17,11 @@ import numpy as np
 
 from tiny_bev_ros.errors import TinyBevError
 
-# 2**24 cells hold a 64-channel float32 canvas of 4 GiB: beyond it is a typing error.
+# Largest number of cells: a canvas of 64 channels in float32 then takes 4 GiB.
 MAX_CELLS = 2**24
 # Tolerance, in cells, of ranges that are a whole number of cells (0.1333 is a third).
 _CELL_TOLERANCE = 1e-3
-# Steps of float32 that a cell must hold, as positions are computed in float32.
+# Least number of float32 steps within a cell, as positions are computed in float32.
 _MIN_STEPS = 64
 # Range of any LiDAR, in metres.
 _MAX_LIDAR_RANGE = 1000.0
@@ -64,8 +64,8 @@ class Axis:
         """Returns the axis of a map that a network has made ``stride`` times coarser.
 
         The lower edge stays and the cells grow. (A stride-2 convolution with padding 1
-        centres output i on input cell 2i, half an input cell below the centre named
-        here; this is the convention of OpenPCDet and mmdetection3d, and their weights.)
+        centres output i on input cell 2i, half an input cell below the centre by this
+        axis; this is the convention of OpenPCDet and mmdetection3d, and their weights.)
         """
         return Axis(self.origin, self.step * stride)
 
@@ -83,8 +83,8 @@ class BevGrid:
 
     Raises:
         TinyBevError: a range is inverted, not finite, no whole number of cells or so far
-            from 0 that float32 does not tell positions in a cell apart, or the resolution is not
-            positive.
+            from 0 that float32 cannot distinguish positions within a cell, or the resolution is
+            not positive.
     """
 
     x_range: tuple[float, float]
@@ -134,10 +134,10 @@ class BevGrid:
 
     @cached_property
     def reference(self) -> tuple[float, float]:
-        """Position (x, y) in metres from which points are counted before a network gets them.
+        """Position (x, y) in metres that is subtracted from points before they enter a network.
 
-        It is (0, 0), the sensor, where the grid is within the range of one. Farther away, the
-        frame is that of a map and the sensor is somewhere on the grid: it is the centre.
+        It is (0, 0), the sensor, for a grid within the range of a LiDAR. A grid farther away is in
+        the frame of a map, with the sensor somewhere on the grid: its reference is its centre.
         """
         near = [max(low, -high, 0.0) for low, high in (self.x_range, self.y_range)]
         if math.hypot(*near) <= _MAX_LIDAR_RANGE:
@@ -146,7 +146,7 @@ class BevGrid:
         return (x_low + x_high) / 2, (y_low + y_high) / 2
 
     @property
-    def near(self) -> BevGrid:
+    def local(self) -> BevGrid:
         """The grid in a frame whose origin is the reference."""
         (x, y), (x_low, x_high), (y_low, y_high) = self.reference, self.x_range, self.y_range
         return BevGrid(
@@ -168,8 +168,8 @@ def _check_steps(name: str, low: float, high: float, cell: float) -> None:
     if not step * _MIN_STEPS <= cell:
         raise TinyBevError(
             f'{name} is [{low:g}, {high:g}] m, where float32 has steps of {step:.2g} m; expected '
-            f'steps of at most {cell / _MIN_STEPS:.2g} m for cells of {cell:g} m: a frame whose '
-            'origin is nearer'
+            f'steps of at most {cell / _MIN_STEPS:.2g} m for cells of {cell:g} m: take a '
+            'frame with a nearer origin'
         )
 
 

@@ -26,7 +26,7 @@ _NODES_START_S = 4.0
 # Delay of a new start in seconds: a node that fails at once leaves the machine idle between.
 _RESPAWN_S = 2.0
 
-# An argument that is left empty leaves the parameter to the YAML file.
+# For an empty argument the YAML file sets the parameter.
 COMMON = (
     DeclareLaunchArgument(
         'params_file',
@@ -99,7 +99,7 @@ WEIGHTS_ARGUMENT = DeclareLaunchArgument(
     default_value='',
     choices=['', 'auto', 'none', *WEIGHTS],
     description='shipped weights, with their networks and grid; none: random weights; auto: '
-    'street, unless another network, checkpoint or grid is given; empty: as in '
+    'street, unless a network, a checkpoint or a grid is set; empty: as in '
     'params_file, else auto',
 )
 

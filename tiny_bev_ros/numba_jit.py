@@ -24,7 +24,7 @@ def compiler(**options: Any) -> Any:
 
     def compiled(function: Callable[..., Any]) -> Any:
         dispatcher = compile_(function)
-        # Not by cache=True, which raises for each function where there is no folder for it.
+        # Not with cache=True, which raises an error where no cache folder is writable.
         try:
             dispatcher.enable_caching()
         except Exception as error:  # RuntimeError, or an error of the file system
@@ -37,7 +37,7 @@ def compiler(**options: Any) -> Any:
 
 
 class _Cache:
-    """Cache of numba whose files may be broken, of another version, or not writable.
+    """Cache of numba that survives files that are broken, of another version, or not writable.
 
     Args:
         cache: cache that numba made.
@@ -56,7 +56,7 @@ class _Cache:
         except Exception as error:
             _warn(error)
             try:
-                self._cache.flush()  # so that the next start finds a whole one
+                self._cache.flush()  # so that the next start can use it
             except Exception as failure:
                 _warn(failure)
             return None
@@ -69,7 +69,7 @@ class _Cache:
             _warn(error)
 
 
-# Types of errors that were logged, as every function meets the same one.
+# Types of errors that were logged, as all functions raise the same one.
 _warned: set[type] = set()
 
 

@@ -16,23 +16,23 @@ class OptionalModule(NamedTuple):
 
     Attributes:
         module: the module; None where it cannot be used.
-        why_not: one line; '' where it can be used.
+        reason: reason in one line; '' where it can be used.
     """
 
     module: Any
-    why_not: str
+    reason: str
 
 
 @functools.cache
-def import_optional(name: str, instead: str = '') -> OptionalModule:
+def import_optional(name: str, fallback: str = '') -> OptionalModule:
     """Imports a module; tried once, as a failed import may take seconds.
 
     Binaries that were built for another NumPy, PyTorch or Python raise any exception.
 
     Args:
         name: name of the module.
-        instead: behaviour without it, which is noted where its package is installed and cannot
-            be used, while a missing package is no fault; '' where the caller logs it.
+        fallback: behaviour without the module, which is noted where its package is installed but
+            cannot be used; a missing package is no fault. '' where the caller logs the reason.
     """
     try:
         return OptionalModule(import_module(name), '')
@@ -40,12 +40,12 @@ def import_optional(name: str, instead: str = '') -> OptionalModule:
         missing = error.name or name
         if f'{name}.'.startswith(f'{missing}.'):
             return OptionalModule(None, f'{missing} is not installed')
-        why_not = f'{name} cannot be used ({missing} is not installed)'
+        reason = f'{name} cannot be used ({missing} is not installed)'
     except (Exception, SystemExit) as error:
-        why_not = f'{name} cannot be used ({one_line(error)})'
-    if instead:
-        note(f'{why_not}: {instead}')
-    return OptionalModule(None, why_not)
+        reason = f'{name} cannot be used ({one_line(error)})'
+    if fallback:
+        note(f'{reason}: {fallback}')
+    return OptionalModule(None, reason)
 
 
 def note(line: str) -> None:

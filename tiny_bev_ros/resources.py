@@ -13,30 +13,31 @@ from tiny_bev_ros.optional_imports import import_optional
 PACKAGE = 'tiny_bev_ros'
 # Presets of the grid, in config/grids/.
 GRIDS = ('kitti', 'square_200', 'surround', 'close', 'ahead', 'around')
-# Shipped weights, grids with the resolution of their training, parameters with their files.
+# Shipped weights, and the grids with the resolution of their training.
 WEIGHTS = ('street',)
 GRIDS_OF_WEIGHTS = ('ahead', 'around')
-# Weights of the demo with a camera, which launch files do not offer.
-MARKED = 'street_marked'
+# Shipped weights of the demo with a camera, which launch files do not offer.
+CAMERA_WEIGHTS = 'street_marked'
+# Parameters for paths of weight files.
 CHECKPOINTS = ('pfn.checkpoint', 'backbone.checkpoint', 'heads.checkpoint')
 
 
 def config_file(name: str = 'params.yaml') -> str:
     """Returns the path of a file of config/, such as grids/kitti.yaml.
 
-    params.yaml has every parameter of the nodes. Where ROS does not know the package, as after
-    a plain `pip install`, the file lies below Python's own prefix.
+    params.yaml lists all parameters of the nodes. Where ROS does not find the package, as after a
+    plain `pip install`, the path lies below Python's prefix.
     """
-    return str(_share() / 'config' / name)
+    return str(_share_directory() / 'config' / name)
 
 
 def rviz_file() -> str:
     """Returns the path of the RViz configuration that shows input and detections."""
-    return str(_share() / 'rviz/detections.rviz')
+    return str(_share_directory() / 'rviz/detections.rviz')
 
 
 def weights_file(name: str) -> str:
-    """Returns the path of shipped weights, a name of WEIGHTS or MARKED.
+    """Returns the path of shipped weights, a name of WEIGHTS or CAMERA_WEIGHTS.
 
     config/weights/<name>.yaml describes their networks and grid.
     """
@@ -49,7 +50,7 @@ def find_weights(name: str | Path) -> Path:
     Raises:
         TinyBevError: there is neither a file of that path nor such a name.
     """
-    if name in (*WEIGHTS, MARKED):
+    if name in (*WEIGHTS, CAMERA_WEIGHTS):
         return Path(weights_file(str(name)))
     path = Path(name).expanduser()
     if not path.exists():
@@ -62,14 +63,14 @@ def find_weights(name: str | Path) -> Path:
 def command(name: str) -> list[str]:
     """Returns the start of a command line that runs one of the package's executables.
 
-    It names the Python that runs now: the first line of a script cannot name one in a folder
+    It starts the current Python explicitly, as the first line of a script cannot contain a path
     with a space.
     """
     prefix = import_module('ament_index_python.packages').get_package_prefix(PACKAGE)
     return [sys.executable, str(Path(prefix) / 'lib' / PACKAGE / name)]
 
 
-def _share() -> Path:
+def _share_directory() -> Path:
     packages, _ = import_optional('ament_index_python.packages')
     try:
         return Path(packages.get_package_share_directory(PACKAGE))

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.inference.pillar_runner import PillarRunner
 from tiny_bev_ros.models import PillarFeatureNet, build_backbone, scatter, seeded
-from tiny_bev_ros.sim import LIDARS, ego_pose, plan_of, scan, street
+from tiny_bev_ros.sim import LIDARS, ego_pose, scan, street, street_plan
 from tiny_bev_ros.training.kitti import read_sweep
 
 CPU = torch.device('cpu')
@@ -58,17 +58,17 @@ def clouds(folder: Path) -> dict[str, np.ndarray]:
     Returns:
         Clouds (N,4) float32 by label.
     """
-    found = {
+    sweeps = {
         f'{kind} {path.stem}': read_sweep(path)
         for kind, name in (('sweep', 'velodyne'), ('front', 'velodyne_reduced'))
         for path in sorted((folder / 'kitti' / name).glob('*.bin'))
     }
-    return found or {f'simulated {i}': simulated(i) for i in range(_SCENES)}
+    return sweeps or {f'simulated {i}': simulated(i) for i in range(_SCENES)}
 
 
 def simulated(number: int) -> np.ndarray:
     """Simulates a sweep of a street, (N,4) float32."""
-    scene, pose = street(0).at(number / 2), ego_pose(plan_of(0), 4.0 * number)
+    scene, pose = street(0).at(number / 2), ego_pose(street_plan(0), 4.0 * number)
     return scan(scene, LIDARS['hdl64'], pose, number).points
 
 

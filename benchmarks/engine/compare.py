@@ -17,14 +17,17 @@ from benchmarks.timing import interleaved
 
 
 def compare(
-    points: dict[str, np.ndarray], network: nn.Module, found: dict[str, Contender], rounds: int
+    points: dict[str, np.ndarray],
+    network: nn.Module,
+    contenders: dict[str, Contender],
+    rounds: int,
 ) -> list[dict[str, Any]]:
     """Measures each contender on each input.
 
     Args:
         points: clouds (N,4) float32 by label; uniform random maps are added.
         network: backbone in eval mode, the reference of errors.
-        found: contenders by name.
+        contenders: contenders by name.
         rounds: timed runs of each contender on each input.
 
     Returns:
@@ -33,23 +36,25 @@ def compare(
     """
     rows = []
     for label, image in tqdm(pseudo_images(points), desc='inputs', disable=None):
-        wanted, active = network(image), active_fraction(image)
-        times = interleaved({name: partial(run, image) for name, run in found.items()}, rounds)
-        for name, run in found.items():
-            got = run(image)
+        expected, active = network(image), active_fraction(image)
+        times = interleaved(
+            {name: partial(run, image) for name, run in contenders.items()}, rounds
+        )
+        for name, run in contenders.items():
+            output = run(image)
             row = {'input': label, 'contender': name, 'ms': times[name], 'active_fraction': active}
             row['work_fraction'] = work_fraction(run, network, KITTI.shape)
-            rows.append(row | errors(got, wanted))
+            rows.append(row | errors(output, expected))
     return rows
 
 
-def errors(got: Tensor, wanted: Tensor) -> dict[str, float]:
+def errors(output: Tensor, expected: Tensor) -> dict[str, float]:
     """Computes errors relative to the greatest magnitude and L2 norm; none if shapes differ."""
-    if got.shape != wanted.shape:
+    if output.shape != expected.shape:
         return {}
-    off, greatest = (got - wanted).abs(), wanted.abs().max()
+    off, greatest = (output - expected).abs(), expected.abs().max()
     return {
         'max_error': float(off.max() / greatest),
         'mean_error': float(off.mean() / greatest),
-        'l2_error': float(off.norm() / wanted.norm()),
+        'l2_error': float(off.norm() / expected.norm()),
     }

@@ -24,7 +24,8 @@ from tiny_bev_ros.inference.backbone_runner import BackboneRunner
 from tiny_bev_ros.optional_imports import one_line
 
 POINTPILLARS = 'PointPillars backbone (OpenPCDet, mmdetection3d)'
-# A precision without CPU instructions would take most of the benchmark's time.
+# Largest time of a contender relative to the first: a precision without CPU instructions would
+# take most of the benchmark's time.
 _TOO_SLOW = 2.0
 _ENGINES = {
     'folded float32': ('float32', 'never'),
@@ -50,11 +51,11 @@ def builders(
     """
 
     def engine(precision: str, sparsity: str) -> Contender:
-        made = BackboneRunner(
+        runner = BackboneRunner(
             network, CPU, precision=precision, sparsity=sparsity, threads=threads
         )
-        made.warm_up(shape)
-        return made
+        runner.warm_up(shape)
+        return runner
 
     return {
         'eager': lambda: network,
@@ -82,7 +83,7 @@ def build(
         Contenders by name, without those that fail or are far slower than the first, and a line
         about each that is left out.
     """
-    found: dict[str, Contender] = {}
+    contenders: dict[str, Contender] = {}
     left_out: list[str] = []
     first = 0.0
     for name, make in makers.items():
@@ -99,11 +100,11 @@ def build(
             continue
         first = first or ms
         if ms > _TOO_SLOW * first:
-            times = f'{ms / first:.1f} times those of {next(iter(found))}'
+            times = f'{ms / first:.1f} times those of {next(iter(contenders))}'
             left_out.append(f'{name} is left out: a frame took {ms:.0f} ms, {times}')
         else:
-            found[name] = contender
-    return found, left_out
+            contenders[name] = contender
+    return contenders, left_out
 
 
 def multiplications(network: nn.Module, shape: tuple[int, int]) -> int:

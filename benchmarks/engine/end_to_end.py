@@ -68,11 +68,11 @@ def measure_end_to_end(
         return network(scatter_checked(features, cells, KITTI.shape))
 
     def whole(precision: str) -> Tensor:
-        found = runner.encode_points(decode_cloud(message).points)
-        return backbone(precision, found)
+        encoded = runner.encode_points(decode_cloud(message).points)
+        return backbone(precision, encoded)
 
-    def backbone(precision: str, found: EncodedPillars) -> Tensor:
-        return runners[precision].extract_features(found.features, found.cells, KITTI.shape)
+    def backbone(precision: str, encoded: EncodedPillars) -> Tensor:
+        return runners[precision].extract_features(encoded.features, encoded.cells, KITTI.shape)
 
     methods = {
         PADDED: padded,

@@ -69,13 +69,13 @@ def peak_memory(
     names: list[str], image: Path, models: Path, threads: int
 ) -> tuple[dict[str, float], list[str]]:
     """Measures peak memory in MB by contender; returns also a line about each failure."""
-    found, left_out = {}, []
+    peaks, left_out = {}, []
     for name in names:
         try:
-            found[name] = run_isolated(name, image, models, threads=threads)['peak_mb']
+            peaks[name] = run_isolated(name, image, models, threads=threads)['peak_mb']
         except TinyBevError as error:
             left_out.append(f'Peak memory of {name} is left out: {error}')
-    return found, left_out
+    return peaks, left_out
 
 
 def untuned_eager(image: Path, models: Path, threads: int, rounds: int) -> dict[str, list[float]]:

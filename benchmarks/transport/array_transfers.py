@@ -91,7 +91,7 @@ class Peer:
 
 def jobs(rounds: int) -> list[dict[str, Any]]:
     """Returns the jobs: combinations of size, method, quality of service and rate."""
-    found = []
+    result = []
     for size, shape in SHAPES.items():
         for name, reliable, encoding in _variants(size):
             slow = size == '55 MB' or name in (LIST, NDARRAY)
@@ -106,10 +106,10 @@ def jobs(rounds: int) -> list[dict[str, Any]]:
                 'hz': _SLOW_HZ if slow else _HZ,
                 'count': rounds if slow else 3 * rounds,
             }
-            found.append(job)
+            result.append(job)
             if size == '10 MB' and name == OURS:
-                found.append(job | {'hz': _FAST_HZ, 'count': 12 * rounds})
-    return found
+                result.append(job | {'hz': _FAST_HZ, 'count': 12 * rounds})
+    return result
 
 
 def _variants(size: str) -> list[tuple[str, bool, str]]:
@@ -151,8 +151,8 @@ def measure_transfers(rounds: int, folder: Path) -> list[dict[str, Any]]:
         for turn in range(_TURNS):
             for number, row in enumerate(rows):
                 row['topic'] = f'bench_{number}_{turn}'
-                ours = row['method'] == OURS
-                _run(row, peers['send', ours], peers['receive', row['our_reader']], folder)
+                is_tuned = row['method'] == OURS
+                _run(row, peers['send', is_tuned], peers['receive', row['our_reader']], folder)
     return rows
 
 

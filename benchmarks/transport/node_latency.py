@@ -28,12 +28,12 @@ ROUTES: dict[str, dict[str, list[str]]] = {
     'pipeline_node, dense network': {'pipeline_node': ['backbone.sparsity:=never']},
     'pipeline_node': {'pipeline_node': []},
     'pipeline_node, float16': {'pipeline_node': [_FLOAT16]},
-    'pipeline_node, float16, products in bfloat16': {'pipeline_node': [_FLOAT16, _BFLOAT16]},
+    'pipeline_node, float16, compute dtype bfloat16': {'pipeline_node': [_FLOAT16, _BFLOAT16]},
     'two processes, pillars, float16': {
         'pfn_node': [_FLOAT16],
         'backbone_node': [_FLOAT16, 'input_format:=pillars'],
     },
-    'two processes, pillars, float16, products in bfloat16': {
+    'two processes, pillars, float16, compute dtype bfloat16': {
         'pfn_node': [_FLOAT16],
         'backbone_node': [_FLOAT16, 'input_format:=pillars', _BFLOAT16],
     },
@@ -42,9 +42,9 @@ ROUTES: dict[str, dict[str, list[str]]] = {
 }
 STREAMED = (
     'pipeline_node, float16',
-    'pipeline_node, float16, products in bfloat16',
+    'pipeline_node, float16, compute dtype bfloat16',
     'two processes, pillars, float16',
-    'two processes, pillars, float16, products in bfloat16',
+    'two processes, pillars, float16, compute dtype bfloat16',
     'two processes, dense, float16',
 )
 HZ = 10.0
@@ -236,16 +236,16 @@ def measure_streams(sweeps: list[np.ndarray], rounds: int, folder: Path) -> list
         with ExitStack() as stack:
             more = [f'input_reliability:={reliability}']
             routes = _start(stack, STREAMED, more, folder, clouds[0], reliability)
-            found: dict[str, dict[str, Any]] = {
+            by_route: dict[str, dict[str, Any]] = {
                 name: {'name': name, 'reliability': reliability, 'ms': [], 'lost': 0}
                 for name in routes
             }
             for _ in range(_TURNS):
                 for name, route in routes.items():
                     ms, lost = route.stream(clouds, 10 * rounds)
-                    found[name]['ms'] += ms
-                    found[name]['lost'] += lost
-            rows += found.values()
+                    by_route[name]['ms'] += ms
+                    by_route[name]['lost'] += lost
+            rows += by_route.values()
     return rows
 
 

@@ -75,11 +75,11 @@ def _streams(rows: list[dict[str, Any]]) -> str:
 def _arrays(rows: list[dict[str, Any]]) -> list[str]:
     parts = []
     for size in dict.fromkeys(row['size'] for row in rows):
-        mine = [row for row in rows if row['size'] == size]
+        size_rows = [row for row in rows if row['size'] == size]
         head = ['', 'QoS', 'Hz', *_END_HEAD, 'CPU ms, sender', 'CPU ms, reader']
-        shape = ' x '.join(map(str, mine[0]['shape']))
-        parts += [f'### {size} ({shape})', as_table(head, [_array(row) for row in mine])]
-        if ratio := ratio_to_plain(mine):
+        shape = ' x '.join(map(str, size_rows[0]['shape']))
+        parts += [f'### {size} ({shape})', as_table(head, [_array(row) for row in size_rows])]
+        if ratio := ratio_to_plain(size_rows):
             parts.append(
                 f'{OURS} takes {ratio:.2f} of the time of the best plain method ({KEPT}).'
             )

@@ -23,7 +23,7 @@ from tiny_bev_ros.messages.detections import decode_detection_boxes
 from tiny_bev_ros.messages.image import decode_image
 from tiny_bev_ros.messages.point_cloud import decode_cloud
 from tiny_bev_ros.models.camera.extrinsics import extrinsics_from_pose
-from tiny_bev_ros.sim import LIDARS, ego_pose, plan_of, scan, street
+from tiny_bev_ros.sim import LIDARS, ego_pose, scan, street, street_plan
 
 
 def test_bag_holds_the_drive(tmp_path: Path) -> None:
@@ -42,7 +42,7 @@ def test_bag_holds_the_drive(tmp_path: Path) -> None:
             ['x', 'y', 'z', 'intensity'],
         )
         seconds = index / 10
-        pose = ego_pose(plan_of(7), 8 * seconds)
+        pose = ego_pose(street_plan(7), 8 * seconds)
         expected = scan(street(7).at(seconds), LIDARS['hdl64'], pose, 7 + index)
         np.testing.assert_array_equal(decode_cloud(cloud).points, expected.points)
         found = decode_detection_boxes(deserialize_message(labels[index].data, Float32MultiArray))

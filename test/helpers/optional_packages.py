@@ -14,5 +14,5 @@ def require_packages(*names: str) -> None:
     A package that is installed but fails to import counts as missing.
     """
     for name in names:
-        if reason := import_optional(name).why_not:
+        if reason := import_optional(name).reason:
             pytest.skip(reason, allow_module_level=True)

@@ -57,7 +57,7 @@ def test_the_buffers_of_a_sparse_path_are_those_that_were_computed(monkeypatch, 
         pytest.importorskip('numba')
     if path == 'torch':
         monkeypatch.setattr(sparse_path, 'numba_unavailable_reason', lambda: 'not wanted here')
-    needs = BackboneMemory.of(build_backbone('tiny').eval())
+    needs = BackboneMemory.from_backbone(build_backbone('tiny').eval())
     sparse = make_chain(needs.layers, SHAPE, dtype, CPU, threads=1)
     warm_up(sparse, 64, SHAPE, CPU)
     held = held_bytes(sparse) - held_bytes(needs.layers)
@@ -72,7 +72,7 @@ def test_the_buffers_of_a_sparse_path_are_those_that_were_computed(monkeypatch, 
     not os.access('/proc/self/clear_refs', os.W_OK), reason='no peaks are told by this system'
 )
 def test_the_dense_path_takes_what_was_computed():
-    layers = BackboneMemory.of(build_backbone('tiny').eval()).layers
+    layers = BackboneMemory.from_backbone(build_backbone('tiny').eval()).layers
     given = 4 * 64 * SHAPE[0] * SHAPE[1] / 1e6
     computed = dense_bytes(layers, SHAPE, torch.float32, CPU) / 1e6 - given
     measured = peak_mb(dense_frame, SHAPE, threads=1)
@@ -102,7 +102,7 @@ def test_formula_of_the_dense_path():
 
 @pytest.mark.parametrize('name', list_backbones())
 def test_every_backbone_takes_less_in_half_precision_and_more_on_a_larger_map(name):
-    needs = BackboneMemory.of(build_backbone(name).eval())
+    needs = BackboneMemory.from_backbone(build_backbone(name).eval())
     for device in (CPU, CUDA):
         full, half, large = (
             needs.bytes(shape, dtype, device, 'auto')

@@ -188,7 +188,7 @@ def test_what_is_no_chain_runs_dense_and_says_so():
     canvas = torch.randn(2, 4, 8, 9)
     assert difference(runner(canvas), network, canvas) < TOLERANCE
     assert runner.statistics.path == 'dense'
-    assert 'convolutions in a row' in runner.dense_reason
+    assert 'convolutions in sequence' in runner.dense_reason
     with pytest.raises(TinyBevError, match='sparsity is always, but'):
         BackboneRunner(network, CPU, sparsity='always')
 

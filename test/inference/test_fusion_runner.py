@@ -66,9 +66,11 @@ def test_a_camera_that_sees_nothing_of_the_map_is_named():
     back, eye = replace(view(1)[1], extrinsics=torch.eye(4, dtype=torch.float64)), view(1)[1]
     back.extrinsics[2, 3] = -50.0
     runner, views = make(), [view(1), (view(2)[0], back)]
-    assert runner.blind(GRID, [eye, back]) == (1,)
-    assert runner.blind(GRID, [eye]) == runner.blind(GRID, []) == ()
-    assert make('global').blind(GRID, [back]) == ()
+    assert runner.cameras_without_cells(GRID, [eye, back]) == (1,)
+    assert (
+        runner.cameras_without_cells(GRID, [eye]) == runner.cameras_without_cells(GRID, []) == ()
+    )
+    assert make('global').cameras_without_cells(GRID, [back]) == ()
     fused, without = _fused(runner, bev(), GRID, views)
     assert torch.equal(fused, runner(bev(), GRID, views[:1]))
     assert [cause for cause, _ in without] == ['', 'not_visible']

@@ -12,9 +12,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tiny_bev_ros.sim import LIDARS, ego_pose, plan_of, scan, street
+from tiny_bev_ros.sim import LIDARS, ego_pose, scan, street, street_plan
 from tiny_bev_ros.sim.world import parts as kinds
-from tiny_bev_ros.sim.world.colours import ASPHALT, GRASS, PAVEMENT, colours_of, ground_colours
+from tiny_bev_ros.sim.world.colours import ASPHALT, GRASS, PAVEMENT, ground_colours, part_colours
 
 
 def none_of(scene):
@@ -23,7 +23,7 @@ def none_of(scene):
 
 def test_colours_are_those_of_the_seed():
     scene = street(4)
-    one, again, other = (colours_of(scene, seed, none_of(scene)) for seed in (1, 1, 2))
+    one, again, other = (part_colours(scene, seed, none_of(scene)) for seed in (1, 1, 2))
     assert one.dtype == np.float32
     assert one.shape == (len(scene.parts), 3)
     assert one.min() >= 0
@@ -38,7 +38,7 @@ def test_a_mark_changes_the_paint_of_its_vehicle_and_nothing_else(seed):
     vehicles = np.nonzero(scene.objects['label'] == 0)[0]
     marked = none_of(scene)
     marked[vehicles[::2]] = True
-    plain, warning = colours_of(scene, seed, none_of(scene)), colours_of(scene, seed, marked)
+    plain, warning = part_colours(scene, seed, none_of(scene)), part_colours(scene, seed, marked)
     parts = scene.parts
     painted = (parts['instance_id'] >= 0) & (parts['surface'] == kinds.PAINT)
     expected = painted & marked[parts['instance_id']]
@@ -51,7 +51,7 @@ def test_a_mark_changes_the_paint_of_its_vehicle_and_nothing_else(seed):
 
 def test_one_vehicle_has_one_paint_and_many_have_many():
     scene = street(0)
-    colours, parts = colours_of(scene, 0, none_of(scene)), scene.parts
+    colours, parts = part_colours(scene, 0, none_of(scene)), scene.parts
     paints = set()
     for index in np.nonzero(scene.objects['label'] == 0)[0]:
         own = colours[(parts['instance_id'] == index) & (parts['surface'] == kinds.PAINT)]
@@ -79,6 +79,6 @@ def test_colours_are_nothing_to_a_lidar():
     scene = street(1)
     painted = replace(scene, parts=scene.parts.copy())
     painted.parts['surface'] = kinds.PAINT
-    pose = ego_pose(plan_of(1))
+    pose = ego_pose(street_plan(1))
     one, other = (scan(each, LIDARS['vlp16'], pose, 5) for each in (scene, painted))
     np.testing.assert_array_equal(one.points, other.points)

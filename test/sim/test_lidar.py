@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tiny_bev_ros.sim import CLASSES, LIDARS, Mounting, Scene, ego_pose, plan_of, scan, street
+from tiny_bev_ros.sim import CLASSES, LIDARS, Mounting, Scene, ego_pose, scan, street, street_plan
 from tiny_bev_ros.sim.world.parts import BALL, FRUSTUM, Material, PartList, Pose
 from tiny_bev_ros.sim.world.scene import OBJECT, empty
 from tiny_bev_ros.sim.world.terrain import CELL, Terrain, flat
@@ -123,13 +123,13 @@ def brute_force(scene: Scene, lidar, pose, seed: int) -> int:
         ],
         axis=-1,
     ).reshape(-1, 3)
-    from tiny_bev_ros.sim.sensors.half_spaces import planes_of
+    from tiny_bev_ros.sim.sensors.half_spaces import part_planes
     from tiny_bev_ros.sim.world.parts import attitudes
 
     _, turn = attitudes(scene.parts['angles'])
     origin = np.array([*pose[:2], 1.73])
     position = (scene.parts['position'] - origin).astype(np.float32)
-    planes, counts = planes_of(
+    planes, counts = part_planes(
         scene.parts['kind'],
         position,
         turn,
@@ -254,7 +254,7 @@ def test_a_street_is_its_seed():
     assert one.parts.tobytes() == again.parts.tobytes()
     assert one.objects.tobytes() == again.objects.tobytes()
     assert one.parts.tobytes() != other.parts.tobytes()
-    pose = ego_pose(plan_of(4))
+    pose = ego_pose(street_plan(4))
     sweeps = [scan(one, LIDARS['hdl64'], pose, seed) for seed in (1, 1, 2)]
     np.testing.assert_array_equal(sweeps[0].points, sweeps[1].points)
     assert sweeps[0].points.shape != sweeps[2].points.shape
@@ -279,7 +279,7 @@ def test_streets_are_those_that_shipped_weights_were_learnt_on(
 
 @pytest.mark.parametrize('seed', range(6))
 def test_street_sweep_is_like_a_real_one(seed):
-    sweep = scan(street(seed), LIDARS['hdl64'], ego_pose(plan_of(seed)), seed)
+    sweep = scan(street(seed), LIDARS['hdl64'], ego_pose(street_plan(seed)), seed)
     points = sweep.points
     assert points.dtype == np.float32
     assert points.shape == (len(sweep.instance_ids), 4)
@@ -301,7 +301,7 @@ def test_street_sweep_is_like_a_real_one(seed):
 def test_every_lidar_sees_the_street(name):
     lidar = LIDARS[name]
     assert list(lidar.elevations) == sorted(lidar.elevations, reverse=True)
-    sweep = scan(street(3), lidar, ego_pose(plan_of(3)))
+    sweep = scan(street(3), lidar, ego_pose(street_plan(3)))
     firings = lidar.columns * len(lidar.elevations)
     assert 0.25 < len(sweep.points) / firings < 1
 
@@ -324,7 +324,7 @@ def test_points_lie_in_the_boxes_of_their_objects():
     kinds = set()
     for seed in range(12):
         scene = street(seed)
-        sweep = scan(scene, LIDARS['hdl64'], ego_pose(plan_of(seed)), seed)
+        sweep = scan(scene, LIDARS['hdl64'], ego_pose(street_plan(seed)), seed)
         for index, box_of in enumerate(sweep.boxes):
             mine = sweep.points[sweep.instance_ids == index, :3] - box_of[:3]
             cos, sin = np.cos(box_of[6]), np.sin(box_of[6])
@@ -355,7 +355,7 @@ def test_vehicles_do_not_overlap():
 
 def test_ego_drive_hits_nothing():
     for seed in range(10):
-        scene, plan = street(seed), plan_of(seed)
+        scene, plan = street(seed), street_plan(seed)
         for seconds in np.arange(0, 3.1, 0.5):
             x, y, yaw = ego_pose(plan, 8 * seconds)
             for each in scene.at(seconds).objects:
@@ -369,7 +369,7 @@ def test_ego_drive_hits_nothing():
 
 def test_drivable_is_the_road():
     for seed in range(5):
-        scene, plan = street(seed), plan_of(seed)
+        scene, plan = street(seed), street_plan(seed)
         x, y, _ = ego_pose(plan, 3.0)
         row, col = scene.terrain.at(np.array([x, x]), np.array([y, y + 60]))
         assert scene.terrain.drivable[row[0], col[0]]

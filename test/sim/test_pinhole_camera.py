@@ -15,8 +15,8 @@ import torch
 from matplotlib.path import Path as Outline
 
 from tiny_bev_ros.models.camera.geometry import make_camera
-from tiny_bev_ros.sim import LIDARS, Mounting, ego_pose, plan_of, scan, street
-from tiny_bev_ros.sim.sensors.half_spaces import planes_of
+from tiny_bev_ros.sim import LIDARS, Mounting, ego_pose, scan, street, street_plan
+from tiny_bev_ros.sim.sensors.half_spaces import part_planes
 from tiny_bev_ros.sim.sensors.lidar import sensor_pose
 from tiny_bev_ros.sim.sensors.pinhole_camera import Light, PinholeCamera, render, trace_pixels
 from tiny_bev_ros.sim.sensors.pixel_rays import GROUND, NOTHING
@@ -130,7 +130,7 @@ THINGS = {
 def test_rays_meet_what_a_slow_check_says(name, turn):
     scene = scene_of(THINGS[name])
     parts = scene.parts
-    planes, counts = planes_of(
+    planes, counts = part_planes(
         parts['kind'],
         (parts['position'] - HERE).astype(np.float32),
         attitudes(parts['angles'])[1],
@@ -236,7 +236,7 @@ def test_nothing_is_seen_in_the_dark_and_little_in_glare():
 @pytest.mark.parametrize('seed', range(3))
 def test_camera_and_lidar_see_the_same_world(seed):
     scene, mounting = street(seed), Mounting(1.8, 0.01, -0.02)
-    pose = ego_pose(plan_of(seed))
+    pose = ego_pose(street_plan(seed))
     sweep = scan(scene, replace(LIDARS['hdl64'], noise=0.0), pose, seed, mounting)
     origin, turn = sensor_pose(scene, pose, mounting)
     view = trace_pixels(scene, EYE, origin, turn)

@@ -104,7 +104,7 @@ def inside_filled(rig: Rig, tries: int) -> Outcome:
 @case('bag with broken files played into the node')
 def bags(rig: Rig, tries: int) -> Outcome:
     """Plays bags that are truncated, have wrong bytes or no index: the player must refuse them."""
-    if why_not := import_optional('rosbags.rosbag2').why_not:
+    if why_not := import_optional('rosbags.rosbag2').reason:
         return Outcome(did=f'not tried: {why_not}')
     from rosbags.rosbag2 import StoragePlugin, Writer
     from rosbags.typesys import Stores, get_typestore

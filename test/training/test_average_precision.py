@@ -12,15 +12,15 @@ from tiny_bev_ros.training.average_precision import Ranking
 
 
 def ranked(*frames):
-    """A Ranking of frames: (scores, IoU matrix, which objects count, which are excused)."""
+    """A Ranking of frames: (scores, IoU matrix, required objects, detections of no interest)."""
     ranking, outcomes = Ranking(), []
-    for scores, iou, counts, *excused in frames:
+    for scores, iou, counts, *dont_care in frames:
         outcome = ranking.add(
             np.array(scores, float),
             np.array(iou, float).reshape(len(scores), len(counts)),
             np.array(counts, bool),
             0.5,
-            np.array(excused[0] if excused else [False] * len(scores), bool),
+            np.array(dont_care[0] if dont_care else [False] * len(scores), bool),
         )
         outcomes.append(outcome.tolist())
     return ranking, outcomes

@@ -15,7 +15,7 @@ from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.training.augment import Augmentation
 from tiny_bev_ros.training.camera_dataset import CameraFrames, CameraSamples, make_camera_sample
 from tiny_bev_ros.training.dataset import Crop, Crops, collate, make_sample, repeat_targets
-from tiny_bev_ros.training.labelled_frame import FEWEST_POINTS
+from tiny_bev_ros.training.labelled_frame import MIN_POINTS
 from tiny_bev_ros.training.simulated_camera import GRID, image_tensor, mirror_camera_frame
 from tiny_bev_ros.training.simulated_lidar import simulate_lidar_frame
 
@@ -40,7 +40,7 @@ def test_a_sample_is_the_part_of_a_frame_on_a_grid():
     targets = sample.targets['detection']
     assert targets.heatmap.shape == (3, 64, 64)
     required = (
-        (frame.counts >= FEWEST_POINTS)
+        (frame.counts >= MIN_POINTS)
         & (frame.boxes[:, 0] > 0)
         & (frame.boxes[:, 0] < 32)
         & (np.abs(frame.boxes[:, 1]) < 16)

@@ -35,6 +35,7 @@ def test_shipped_configuration_is_read():
             'network.backbone is .huge.; expected one of deep, deformable, fpn',
         ),
         ('network: {heads: [nose]}', 'network.heads is .nose.; expected one of detection'),
+        ('network: {heads: []}', r'network.heads is \[\]; expected at least one of detection'),
         ('lidars: [eye]', 'lidars is .eye.; expected one of hdl64'),
         ('lidars: hdl64', "lidars is 'hdl64'; expected a list"),
         ('precision: float64', 'precision is .float64.; expected one of bfloat16'),

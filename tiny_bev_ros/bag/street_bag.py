@@ -20,8 +20,8 @@ from tiny_bev_ros.messages.detections import encode_detection_boxes
 from tiny_bev_ros.messages.point_cloud import encode_cloud
 from tiny_bev_ros.messages.tensor import TensorLabels
 from tiny_bev_ros.models.heads.detection import Detections
-from tiny_bev_ros.sim import LIDARS, ego_pose, plan_of, scan, street
-from tiny_bev_ros.training.labelled_frame import FEWEST_POINTS
+from tiny_bev_ros.sim import LIDARS, ego_pose, scan, street, street_plan
+from tiny_bev_ros.training.labelled_frame import MIN_POINTS
 
 TOPIC = '/points'
 LABELS = '/labels'
@@ -34,7 +34,7 @@ _START_NS = 1_700_000_000 * 10**9
 
 def sweeps(count: int, seed: int, camera: bool = False) -> Iterator[BagMessage]:
     """Yields clouds and labels of the drive, and the messages of a camera if there is one."""
-    scene, plan = street(seed), plan_of(seed)
+    scene, plan = street(seed), street_plan(seed)
     street_camera = StreetCamera(scene, seed, FRAME) if camera else None
     for index in tqdm(range(count), unit='sweep', desc='simulating', disable=None):
         seconds = index * _PERIOD_NS / 1e9
@@ -44,7 +44,7 @@ def sweeps(count: int, seed: int, camera: bool = False) -> Iterator[BagMessage]:
         stamp = divmod(time_ns, 10**9)
         cloud = encode_cloud(sweep.points, stamp, FRAME)
         yield BagMessage(TOPIC, time_ns, bytes(serialize_message(cloud)))
-        visible = sweep.counts >= FEWEST_POINTS
+        visible = sweep.counts >= MIN_POINTS
         labels = Detections(
             torch.from_numpy(sweep.boxes[visible]),
             torch.ones(int(visible.sum())),

@@ -14,7 +14,7 @@ from tiny_bev_ros.bag.reader import TF_STATIC, BagMessage
 from tiny_bev_ros.messages.image import encode_image
 from tiny_bev_ros.sim.sensors.lidar import Mounting, sensor_pose
 from tiny_bev_ros.sim.sensors.pinhole_camera import PinholeCamera, render
-from tiny_bev_ros.sim.world.colours import colours_of, ground_colours
+from tiny_bev_ros.sim.world.colours import ground_colours, part_colours
 from tiny_bev_ros.sim.world.scene import Scene
 
 IMAGE, INFO, TF = '/camera/image', '/camera/camera_info', TF_STATIC
@@ -47,7 +47,7 @@ class StreetCamera:
         random = np.random.default_rng((seed, 6))
         vehicles = scene.objects['label'] == 0
         marked = vehicles & (random.random(len(vehicles)) < _MARKED_FRACTION)
-        self._colours = (colours_of(scene, seed, marked), ground_colours(scene))
+        self._colours = (part_colours(scene, seed, marked), ground_colours(scene))
         self._frame = frame
         self._sent_tf = False
 

@@ -47,7 +47,7 @@ from tiny_bev_ros.models.checkpoint.loading import load_fusion
 from tiny_bev_ros.models.checkpoint.metadata import load_weights
 from tiny_bev_ros.models.heads.detection_head import decode
 from tiny_bev_ros.nodes.debug_publisher import debug_type
-from tiny_bev_ros.resources import MARKED, config_file, weights_file
+from tiny_bev_ros.resources import CAMERA_WEIGHTS, config_file, weights_file
 from tiny_bev_ros.runtime.node_process import NodeProcess
 from tiny_bev_ros.training.simulated_camera import CLASSES, PINHOLE
 
@@ -165,9 +165,9 @@ def start(
     stack: ExitStack, namespace: str, pose: list[float], width: int, folder: Path
 ) -> list[NodeProcess]:
     """Starts the three nodes with the shipped weights; images are scaled to a width."""
-    common = ['--params-file', config_file(f'weights/{MARKED}.yaml')]
+    common = ['--params-file', config_file(f'weights/{CAMERA_WEIGHTS}.yaml')]
     for part in ('pfn', 'backbone', 'camera', 'fusion'):
-        common += ['-p', f'{part}.checkpoint:={weights_file(MARKED)}']
+        common += ['-p', f'{part}.checkpoint:={weights_file(CAMERA_WEIGHTS)}']
     own = {
         'pipeline_node': ['-p', 'weights:=none'],
         'camera_node': ['-p', f'camera.resize_width:={width}'],
@@ -208,7 +208,7 @@ def run(options: argparse.Namespace) -> None:
         calibration = decode_camera_info(deserialize_message(first.info, CameraInfo))
         width = round(calibration.size[0] * _FOCAL / float(calibration.intrinsics[0, 0]))
         print(f'starting {", ".join(_NODES)} (logs: {folder})')
-        print(f'weights: {MARKED}, shipped; images are scaled to a width of {width}')
+        print(f'weights: {CAMERA_WEIGHTS}, shipped; images are scaled to a width of {width}')
         nodes = start(stack, namespace, pose, width, folder)
         probe = Probe(namespace)
         stack.callback(probe.destroy_node)
@@ -258,9 +258,9 @@ def _draw(shot: CameraShot, pose: list[float], probe: Probe, title: str, path: P
     if bev is None or fused is None or view is None:
         raise TinyBevError('features of the camera did not arrive')
     mount = extrinsics_from_pose(pose)
-    network, _ = load_weights(weights_file(MARKED))
+    network, _ = load_weights(weights_file(CAMERA_WEIGHTS))
     fusion = FuTrFusion(network.backbone.feature_info[-1].channels, _CAMERA_CHANNELS).eval()
-    load_fusion(fusion, weights_file(MARKED))
+    load_fusion(fusion, weights_file(CAMERA_WEIGHTS))
     map_of_lidar, fused_map = bev.tensor.float(), fused.tensor.float()
     grid = grid_from_labels(bev.labels, (map_of_lidar.shape[2], map_of_lidar.shape[3]))
     camera = replace(view.camera, extrinsics=mount)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Memory that a backbone needs on a map, computed from the sizes before any is taken.
+"""Memory that a backbone needs on a map, computed from the sizes before any is allocated.
 
-The sparse path is counted with its buffers after the warm-up with a random map; a map of LiDAR,
-whose cells lie together, has fewer active sites. The part that follows a chain needs as much on
-either path; it is counted as two maps of its result, and so is a network that is no chain.
+The sparse path is counted with the buffers of the warm-up, which runs on a random map; LiDAR maps,
+whose cells are clustered, have fewer active sites. The part that follows a chain needs the same
+memory on either path: it is counted as two output maps, like a network that is no chain.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from tiny_bev_ros.inference.sparse.torch_chain import room_for_neighbours
 
 _FLOAT32 = _INT32 = 4
 _INT64 = 8
-# Buffers of sites are a quarter larger than needed, so that few frames allocate new ones.
+# Factor by which buffers of sites exceed their need, so that few frames allocate new ones.
 _SPARE = 1.25
-# Products of a tile of 4x4 outputs, in place of nine weights.
+# Winograd's 36 weights in place of nine, and the cells and bytes of a tile of 4x4 outputs.
 _TILE_PRODUCTS, _TILE_CELLS, _TILE_BYTES = 36, 16, 16
 
 
@@ -49,7 +49,7 @@ class BackboneMemory:
     stride: int
 
     @classmethod
-    def of(cls, backbone: nn.Module) -> BackboneMemory:
+    def from_backbone(cls, backbone: nn.Module) -> BackboneMemory:
         """Reads the sizes of a backbone of the registry, in eval mode, on the CPU."""
         part, followed = chain_part(backbone)
         try:
@@ -85,7 +85,7 @@ class BackboneMemory:
         if self.layers and sparsity != 'always':
             total += dense_bytes(self.layers, shape, dtype, device)
         if self.layers and sparsity != 'never':
-            # Asked only here: an answer loads numba, which takes time and memory.
+            # Only here, as `uses_numba` loads numba, which takes time and memory.
             sparse = _numba_bytes if uses_numba(device) else _torch_bytes
             total += sparse(self.layers, shape, dtype, device)
         return total
@@ -99,7 +99,7 @@ def dense_bytes(
     canvas = shape[0] * shape[1] * layers[0].weight.shape[1]
     maps = [canvas, *(cells * layer.weight.shape[0] for layer, cells in _outputs(layers, shape))]
     # On the CPU a convolution copies its input into a layout for its instructions.
-    peak = max(given * (1 + on_cpu) + made for given, made in pairwise(maps))
+    peak = max(inputs * (1 + on_cpu) + outputs for inputs, outputs in pairwise(maps))
     total = _FLOAT32 * canvas + value * (_weights(layers) + peak)
     if value != _FLOAT32 or not on_cpu:  # the input is converted or recorded, and the result
         total += value * canvas + 2 * _FLOAT32 * maps[-1]
@@ -115,21 +115,21 @@ def _numba_bytes(
     sites = WARMUP_FRACTION * cells
     total = _SPARE * sites * (2 * _INT32 + padded(channels) * dtype.itemsize)
     total += sites * (2 * _INT32 + channels * _FLOAT32)
-    given = cells
-    for index, (layer, (_, made), active) in enumerate(
+    inputs = cells
+    for index, (layer, (_, outputs), active) in enumerate(
         zip(layers, _outputs(layers, shape), _active(layers, shape), strict=True)
     ):
         value = _FLOAT32 if index == last else dtype.itemsize
         total += _SPARE * active * (2 * _INT32 + padded(layer.weight.shape[0]) * value)
-        total += _INT32 * given  # the number of each site
+        total += _INT32 * inputs  # the index map
         if layer.kernel == 3 and layer.stride == 1 and dtype != torch.float16:
-            total += _TILE_BYTES * made / _TILE_CELLS
+            total += _TILE_BYTES * outputs / _TILE_CELLS
             total += dtype.itemsize * layer.weight.numel() * _TILE_PRODUCTS // 9
         else:
-            total += 2 * made + (_FLOAT32 + dtype.itemsize) * layer.weight.numel()
-        given = made
-    # Two results; for each cell a flag that it was written, and its number.
-    return int(total + 2 * given * (_FLOAT32 * layers[-1].weight.shape[0] + 1 + _INT32))
+            total += 2 * outputs + (_FLOAT32 + dtype.itemsize) * layer.weight.numel()
+        inputs = outputs
+    # Two results; for each cell a flag that it was written, and its row.
+    return int(total + 2 * inputs * (_FLOAT32 * layers[-1].weight.shape[0] + 1 + _INT32))
 
 
 def _torch_bytes(
@@ -141,22 +141,22 @@ def _torch_bytes(
     gathered = room_for_neighbours(layers, shape, dtype, device)
     total = _FLOAT32 * cells + _SPARE * sites * layers[0].weight.shape[1] * value
     total += 2 * _INT64 * sites + gathered * value
-    given, passing = cells, 0.0
-    for index, (layer, (_, made), active) in enumerate(
+    inputs, temporary = cells, 0.0
+    for index, (layer, (_, outputs), active) in enumerate(
         zip(layers, _outputs(layers, shape), _active(layers, shape), strict=True)
     ):
         channels, depth = layer.weight.shape[0], layer.weight[0].numel()
-        block = min(gathered // depth, given)
-        total += value * (layer.weight.numel() + block * channels) + _INT64 * given
+        block = min(gathered // depth, inputs)
+        total += value * (layer.weight.numel() + block * channels) + _INT64 * inputs
         total += 2 * _INT64 * active
         if index != last:
             total += _SPARE * active * channels * value
-        # In a block: neighbours by number, values and their background.
-        passing = max(
-            passing, min(block, active) * (layer.kernel**2 * _INT64 + 2 * _FLOAT32 * channels)
+        # In a block: rows of the neighbours, values and their background.
+        temporary = max(
+            temporary, min(block, active) * (layer.kernel**2 * _INT64 + 2 * _FLOAT32 * channels)
         )
-        given = made
-    return int(total + passing + 2 * _FLOAT32 * given * layers[-1].weight.shape[0])
+        inputs = outputs
+    return int(total + temporary + 2 * _FLOAT32 * inputs * layers[-1].weight.shape[0])
 
 
 def _weights(layers: Sequence[ConvLayer]) -> int:

@@ -38,9 +38,9 @@ if TYPE_CHECKING:
 # - With numba, at default widths, the sparse path costs at most 6 % more, even with every cell
 #   active: work fractions end at 0.31 to 0.68 there, as Winograd saves multiplications.
 # - Without numba, the paths cost the same at 0.53 to 0.87; 0.7 loses at most 27 %.
-# - Networks of 16 channels, none of which is registered, cross at 0.15 to 0.33: they lose up to
-#   53 % where at most 20 % of the cells are active, and 122 % where all are. `sparsity: never` is
-#   for them.
+# - Networks of 16 channels, none of which is registered, break even at 0.15 to 0.33: they lose
+#   up to 53 % where at most 20 % of the cells are active, and 122 % where all are. They should
+#   be run with `sparsity: never`.
 # Real and simulated LiDAR clouds have 0.04 to 0.22 (numba).
 CPU_MAX_WORK_FRACTION = 0.7
 # An estimate, not a measurement: no CUDA device was available. By a roofline of an RTX 2050 (fp16,
@@ -81,7 +81,7 @@ class BackbonePaths:
         threads: threads of the numba kernels.
 
     Attributes:
-        dense_reason: '' or the reason for which there is no sparse path.
+        dense_reason: reason for which there is no sparse path; '' where there is one.
         statistics: path and work of the last frame.
     """
 
@@ -101,7 +101,7 @@ class BackbonePaths:
         self._layers: tuple[ConvLayer, ...] = ()
         self._chains: dict[tuple[int, int], SparseChain | TorchChain] = {}
         on_cpu = device.type == 'cpu'
-        # A GPU may round products (TF32) by more than a chain may differ from its network.
+        # With TF32 a GPU rounds by more than the tolerance for a chain against its network.
         on_host = network if on_cpu else copy.deepcopy(network).cpu()
         chain, followed = chain_part(network)
         self._after: FoldedModule | None = None
@@ -121,7 +121,7 @@ class BackbonePaths:
 
     @property
     def no_graph_reason(self) -> str:
-        """'' or why the dense path launches each operation anew; known after `warm_up`."""
+        """Reason for which the dense path has no CUDA graph, or ''; known after `warm_up`."""
         return self._dense.no_graph_reason
 
     @property
@@ -165,7 +165,7 @@ class BackbonePaths:
         return needs.bytes(shape, self._dtype, self._device, self._sparsity)
 
     def release(self) -> None:
-        """Frees buffers and recordings; the next frame makes them anew."""
+        """Frees buffers and CUDA graphs; the next frame allocates them anew."""
         self._chains.clear()
         self._dense.release()
 

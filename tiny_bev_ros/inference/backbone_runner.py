@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs a backbone of the registry the cheapest way that gives the dense result."""
+"""Runs a backbone of the registry on the cheaper of two paths with equal results."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ SPARSITIES = ('auto', 'always', 'never')
 
 
 class BackboneRunner:
-    """A backbone in eval mode, sparse where that is cheaper, with the result of the dense path.
+    """Backbone in eval mode, computed sparsely where that is cheaper, with the dense result.
 
     The sparse path needs a network that is a chain of convolution, batch norm and ReLU, or
-    begins with one, as the registry tells; other networks run dense. The part that follows a
-    chain is computed on the whole map. On the CPU the sparse path runs numba kernels, on CUDA
-    and where numba cannot be used PyTorch. The runner follows its weights: when they are changed
-    in place or loaded anew, it is built again.
+    begins with one (see `tiny_bev_ros.models.registry`); other networks run dense. The part that
+    follows a chain is computed on the whole map. On the CPU the sparse path runs numba kernels,
+    on CUDA, and where numba cannot be used, PyTorch. When its weights are changed in place or
+    loaded anew, the runner rebuilds its paths.
 
     Args:
         backbone: backbone of the registry, in eval mode; is moved to the device.
@@ -39,11 +39,11 @@ class BackboneRunner:
         in_channels: number of input channels.
         channels: number of output channels.
         stride: side of an output cell, in input cells.
-        float32_reason: '' or the reason for which the compute dtype is float32 although another
-            precision was asked for, which would be slower on this CPU.
+        float32_reason: reason for which the compute dtype is float32 although ``precision`` is
+            another, which would be slower on this CPU; '' for none.
 
     Raises:
-        TinyBevError: an argument is none of these, the backbone is in train mode, or sparsity
+        TinyBevError: an argument has no such value, the backbone is in train mode, or sparsity
             is always but not possible.
     """
 
@@ -69,11 +69,11 @@ class BackboneRunner:
         if self.float32_reason:
             self._dtype = torch.float32
         self._threads = threads or torch.get_num_threads()
-        described: Any = backbone  # by the attributes that the registry asks for
+        described: Any = backbone  # with the attributes that the registry requires
         self.in_channels: int = described.in_channels
         self.channels: int = described.feature_info[-1].channels
         self.stride: int = described.feature_info[-1].stride
-        self._checked_shape: tuple[int, int] | None = None  # for which there is memory
+        self._checked_shape: tuple[int, int] | None = None  # map size whose memory was checked
         self._refuse_train_mode()
         self._paths = self._build()
         if sparsity == 'always' and self.dense_reason:
@@ -119,18 +119,18 @@ class BackboneRunner:
             (1,C_out,h,w) float32, overwritten by the second next call.
 
         Raises:
-            TinyBevError: an argument is none of these, a cell is outside of the map, or one of
-                the reasons of a call.
+            TinyBevError: a shape or dtype is wrong, a cell is outside of the map or has several
+                pillars, or for the reasons of `__call__`.
         """
         check_pillars(features, cells, shape)
         return self.from_checked(features, cells, shape)
 
     @torch.inference_mode()
     def from_checked(self, features: Tensor, cells: Tensor, shape: tuple[int, int]) -> Tensor:
-        """Computes as `from_pillars`, for pillars that are known to be right.
+        """Computes BEV features as `from_pillars` does, for pillars that were checked before.
 
-        Those of a PillarRunner and of `decode_pillars` are. Others may be written outside of the
-        map's memory.
+        Pillars of a PillarRunner and of `decode_pillars` are valid. Invalid ones may be written
+        outside of the map's memory.
         """
         self._check(features.shape[1], shape)
         with computing(f'a map of {shape}', self._device):
@@ -156,7 +156,7 @@ class BackboneRunner:
         return self._paths.needed_bytes(shape, self.in_channels, self.channels, self.stride)
 
     def release(self) -> None:
-        """Frees buffers and recordings; the next frame makes them anew."""
+        """Frees buffers and CUDA graphs; the next frame allocates them anew."""
         self._paths.release()
         self._checked_shape = None
 
@@ -167,12 +167,12 @@ class BackboneRunner:
 
     @property
     def dense_reason(self) -> str:
-        """'' or the reason for which there is no sparse path."""
+        """Reason for which there is no sparse path; '' where there is one."""
         return self._paths.dense_reason
 
     @property
     def no_graph_reason(self) -> str:
-        """'' or why the dense path launches each operation anew; known after `warm_up`."""
+        """Reason for which the dense path has no CUDA graph, or ''; known after `warm_up`."""
         return self._paths.no_graph_reason
 
     def _check(self, channels: int, shape: tuple[int, int]) -> None:
@@ -182,7 +182,7 @@ class BackboneRunner:
             )
         self._refuse_train_mode()
         if not self._paths.is_current:
-            self._paths.release()  # first, as memory may not do for both
+            self._paths.release()  # first, as memory may not suffice for both
             self._paths = self._build()
         self._check_memory(shape)
 
@@ -190,7 +190,7 @@ class BackboneRunner:
         """Refuses a map that needs more memory than is free: the system would end the process."""
         if shape == self._checked_shape:
             return
-        self._paths.release()  # a stream has one size; buffers of the last one are large
+        self._paths.release()  # a stream has one map size, and buffers of another are large
         expect_free(
             self.needed_bytes(shape), self._device, f'map of {shape[0]} x {shape[1]} cells'
         )

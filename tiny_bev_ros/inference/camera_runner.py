@@ -17,7 +17,7 @@ from tiny_bev_ros.models.camera.geometry import Camera
 
 
 class CameraRunner:
-    """Images of one camera after the other to camera features.
+    """Runs the encoder on the image of one camera at a time.
 
     Args:
         encoder: camera encoder, which is copied.
@@ -82,7 +82,7 @@ class CameraRunner:
         return features, camera.strided(self.stride)
 
     def warm_up(self, size: tuple[int, int]) -> None:
-        """Encodes one image of a width and height, so that the first one is not late."""
+        """Encodes one image of a width and height, so that the first frame is not late."""
         intrinsics = torch.eye(3, dtype=torch.float64)
         extrinsics = torch.eye(4, dtype=torch.float64)
         camera = Camera(intrinsics, torch.zeros(8, dtype=torch.float64), extrinsics, size)
@@ -99,7 +99,7 @@ class CameraRunner:
         if height and above < 0:
             raise TinyBevError(
                 f'crop_height is {height}; expected at most '
-                f'{camera.size[1]}, as images of that width have here'
+                f'{camera.size[1]}, as images have after scaling'
             )
         if height:
             image = image[:, :, above:]

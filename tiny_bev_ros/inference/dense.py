@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Dense computation by PyTorch: whole networks, parts of them, CUDA graphs of both."""
+"""Dense computation by PyTorch: whole networks and parts of them, with CUDA graphs."""
 
 from __future__ import annotations
 
@@ -12,24 +12,26 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from tiny_bev_ros.errors import first_line
 from tiny_bev_ros.inference.device_errors import device_is_lost
 from tiny_bev_ros.inference.memory import shortage
 from tiny_bev_ros.inference.sparse.layer_chain import ConvLayer
 
-# Records work; returns a function that repeats it, and the tensor that then holds its result.
+# Function that records work as a graph, and returns a function that repeats the work, and the
+# tensor that then holds the result.
 Capture = Callable[[Callable[[], Tensor]], tuple[Callable[[], None], Tensor]]
 
 
 class DensePath:
-    """A network on every cell of a map: as a folded chain where it is one, else as it is.
+    """Network computed on every cell of a map: as a folded chain where it is one, else unchanged.
 
     A chain is computed in ``dtype``; a network that is no chain runs under autocast. On CUDA the
     activations of a chain are channels_last, and the launches for a shape are recorded once, as a
-    CUDA graph. The caller decides on the rounding of float32 there, see `full_float32`.
+    CUDA graph. The caller switches off TF32, see `full_float32`.
 
-    Buffers are kept for input and output where they are converted or recorded. Between its layers
-    PyTorch allocates, as its convolutions do not write into a given tensor; on the CPU it does so
-    for the output too, where that is float32.
+    Buffers of input and output are kept where these are converted or recorded. PyTorch allocates
+    the maps between layers, as its convolutions cannot write into an existing tensor; on the CPU
+    it also allocates a float32 output.
 
     Args:
         network: network in eval mode, on the device.
@@ -39,7 +41,7 @@ class DensePath:
         capture: records launches; None where they are not recorded.
 
     Attributes:
-        no_graph_reason: '' or the reason for which launches could not be recorded.
+        no_graph_reason: reason for which launches could not be recorded; '' for none.
     """
 
     @torch.inference_mode()
@@ -108,11 +110,11 @@ class DensePath:
             try:
                 self._replay, self._recorded = capture(lambda: self._forward(kept))
             except RuntimeError as error:
-                # Neither of them is about graphs.
+                # Neither of these errors is caused by the recording.
                 if shortage(error) or device_is_lost(error, self._device):
                     self.release()
                     raise
-                self.no_graph_reason = str(error).strip().partition('\n')[0]
+                self.no_graph_reason = first_line(error)
                 warnings.warn(f'no CUDA graph: {self.no_graph_reason}', stacklevel=2)
         self._shape = shape
 
@@ -144,7 +146,7 @@ class FoldedModule:
     Args:
         module: module, which is copied.
         device: device on which to compute.
-        dtype: compute dtype; others than float32 by autocast.
+        dtype: compute dtype; with another than float32 the module runs under autocast.
         method: name of the method of the module that is called.
     """
 
@@ -185,7 +187,7 @@ def cuda_graph(
         Function that repeats the work, and the tensor that then holds its result.
 
     Raises:
-        RuntimeError: it cannot be recorded, or memory is short.
+        RuntimeError: the work cannot be recorded, or memory is short.
     """
     with torch.cuda.device(device):
         # Libraries choose their algorithms on the first runs, which must not be recorded.
@@ -215,7 +217,8 @@ def dense_work(layers: Sequence[ConvLayer], shape: tuple[int, int]) -> int:
 def fingerprint(network: nn.Module) -> tuple[tuple[int, int], ...]:
     """Identifies the weights of a network: it changes whenever one of them does.
 
-    Inference tensors, which nobody may change, are identified by their memory alone.
+    Inference tensors, which cannot be changed in place outside of inference mode, are identified
+    by their memory alone.
     """
     tensors = [*network.parameters(), *network.buffers()]
     return tuple(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Errors of the device rather than of the input, and loss of the device by this process."""
+"""Errors that the device causes, not the input, and detection of a lost device."""
 
 from __future__ import annotations
 
@@ -24,30 +24,31 @@ _DEVICE_LOST = re.compile(
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
     """Yields an error, its cause or context, and so on."""
-    seen: list[BaseException] = []
-    while error is not None and error not in seen:
-        seen.append(error)
+    visited: list[BaseException] = []
+    while error is not None and error not in visited:
+        visited.append(error)
         yield error
         error = error.__cause__ or error.__context__
 
 
 def is_device_error(error: BaseException) -> bool:
-    """Tells whether an error came from the device or its libraries, shortage included."""
+    """Returns True if an error came from the device or its libraries, shortage included."""
     return any(
-        (_ACCELERATOR_ERROR is not None and isinstance(each, _ACCELERATOR_ERROR))
-        or (isinstance(each, RuntimeError) and bool(_DEVICE_ERROR.search(str(each))))
-        for each in causes(error)
+        (_ACCELERATOR_ERROR is not None and isinstance(cause, _ACCELERATOR_ERROR))
+        or (isinstance(cause, RuntimeError) and bool(_DEVICE_ERROR.search(str(cause))))
+        for cause in causes(error)
     )
 
 
 def device_is_lost(error: BaseException, device: torch.device | None) -> bool:
-    """Tells whether this process can no longer use a device after an error.
+    """Returns True if this process can no longer use a device after an error.
 
     Args:
         error: error of the device.
-        device: device that runs a small test where the message does not tell; None if unknown.
+        device: device on which a small test runs where the message is not conclusive; None if
+            unknown.
     """
-    if any(_DEVICE_LOST.search(str(each)) for each in causes(error)):
+    if any(_DEVICE_LOST.search(str(cause)) for cause in causes(error)):
         return True
     if device is None or device.type == 'cpu':
         return False

@@ -13,8 +13,8 @@ import torch
 class DeviceTimestamp:
     """Timestamp taken now, on the host and in the queue of a device.
 
-    On CUDA the host is ahead of the device, so that its clock would time launches. An event in
-    the queue costs no waiting; once results are on the host, it can be read.
+    On CUDA the host runs ahead of the device, so that its clock would time launches. An event in
+    the queue does not block the host; its time can be read once the results are on the host.
 
     Args:
         device: device whose work is timed.
@@ -28,7 +28,7 @@ class DeviceTimestamp:
             self._event.record(torch.cuda.current_stream(device))
 
     def wait(self) -> None:
-        """Waits for the device to reach the timestamp; not where its results were awaited."""
+        """Waits until the device has reached the timestamp."""
         if self._event is not None:
             self._event.synchronize()
 
@@ -41,7 +41,7 @@ class DeviceTimestamp:
 
 
 def timestamp_on(device: torch.device) -> DeviceTimestamp | None:
-    """Takes a timestamp on a device that the host does not wait for; None on the CPU."""
+    """Takes a timestamp on a CUDA device, which the host does not wait for; None on the CPU."""
     return DeviceTimestamp(device) if device.type == 'cuda' else None
 
 

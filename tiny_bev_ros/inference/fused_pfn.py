@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The pillar feature net in one pass over the points, on the CPU."""
+"""FusedPfn: the pillar feature net in one pass over the points, on the CPU."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class FusedPfn:
         try:
             cells, ends, order = self._sorted(points)
         except Exception:
-            self._counts.fill(0)  # counts that remain would move the pillars of the next cloud
+            self._counts.fill(0)  # remaining counts would corrupt the pillars of the next cloud
             raise
         self.points_inside = int(ends[-1])
         features = np.empty((len(cells), self._width), np.float32)
@@ -80,7 +80,7 @@ class FusedPfn:
         return torch.from_numpy(features)[:, : self._channels], torch.from_numpy(cells)
 
     def _sorted(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Sorts points by cell: cells, ends and order, as of the kernels; clears the counts."""
+        """Sorts points by cell: cells, ends and order, as for the kernels; clears the counts."""
         cell = np.empty(len(points), np.int32)
         order = np.empty(len(points), np.int32)
         count = kernels.count_points(points, self._low, self._size, cell, self._counts)
@@ -94,8 +94,9 @@ class FusedPfn:
 def _folded(pfn: PillarFeatureNet) -> list[np.ndarray]:
     """Folds the net into the weights of the kernel.
 
-    They are those of a point (F, C), of its pillar's centre (3, C) and of the mean of its pillar
-    (3, C), and a shift (C,).
+    Returns:
+        Weights of a point (F, C), of the centre of its pillar's cell (3, C) and of the mean of its
+        pillar (3, C), and a shift (C,).
 
     The columns of the linear layer are x, y, z, further values, offset to the mean (3), offset
     to the centre (2 or 3). With q for the point from the centre and m for the mean of q,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Memory that the fusion with camera features needs, computed before any is taken."""
+"""Memory that the fusion with camera features needs, computed before any is allocated."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ _FLOAT32 = 4
 _ENTRY = 64
 
 
-def projected_bytes(cells: int, looking: int, entries: int, channels: int) -> int:
+def projected_bytes(cells: int, visible_cells: int, entries: int, channels: int) -> int:
     """Returns the bytes at the peak of mode 'projected'.
 
     Args:
         cells: number of cells of the BEV features.
-        looking: number of cells that are visible to a camera.
+        visible_cells: number of cells that are visible to a camera.
         entries: number of positions above cells that are visible to a camera, see
             `ProjectedAttention.sampling_plan`.
         channels: number of channels of the BEV features.
     """
     # The fused features; for visible cells their features, and the hidden layer of the MLP twice.
-    values = cells * channels + 5 * looking * channels
+    values = cells * channels + 5 * visible_cells * channels
     return _FLOAT32 * values + _ENTRY * entries
 
 
@@ -36,7 +36,7 @@ def global_bytes(cells: int, pixels: int, channels: int, heads: int, *, fused: b
         fused: True where the attention weights, one for each head, cell and pixel, before and
             after the softmax, are never stored.
     """
-    # As in 'projected' with all cells visible, and the position of each; pixels, keys, values.
+    # As in 'projected' with all cells visible, and position encodings; pixels, keys and values.
     values = 7 * cells * channels + 3 * pixels * channels
     if not fused:
         values += 2 * heads * cells * pixels
@@ -44,7 +44,7 @@ def global_bytes(cells: int, pixels: int, channels: int, heads: int, *, fused: b
 
 
 def attention_is_fused(device: torch.device, dtype: torch.dtype, head_channels: int) -> bool:
-    """Tells whether scaled_dot_product_attention uses a kernel that stores no weights here."""
+    """Returns True if scaled_dot_product_attention stores no attention weights here."""
     choose = getattr(torch, '_fused_sdp_choice', None)
     if choose is None:
         return False

@@ -31,7 +31,7 @@ class FusionRunner:
         fusion: fusion network, which is copied.
         device: device on which to compute.
         precision: compute dtype: float32, bfloat16 or float16.
-        budget_bytes: memory that may be taken; None for all that is free at the time.
+        budget_bytes: memory that a frame may take; None for all that is free at the time.
 
     Attributes:
         channels: number of channels of the BEV features.
@@ -52,12 +52,14 @@ class FusionRunner:
         heads = fusion.attention.heads
         self._fused = attention_is_fused(device, dtype, fusion.channels // heads)
 
-    def blind(self, grid: BevGrid, cameras: Sequence[Camera]) -> tuple[int, ...]:
+    def cameras_without_cells(self, grid: BevGrid, cameras: Sequence[Camera]) -> tuple[int, ...]:
         """Returns the indices of cameras to which no cell of the grid is visible."""
         attention = self._fusion.attention
         if not (cameras and isinstance(attention, ProjectedAttention)):
             return ()  # without projection every cell attends to all cameras
-        device = next(self._fusion.parameters()).device  # with its index, as that of BEV features
+        device = next(
+            self._fusion.parameters()
+        ).device  # with its index, like the device of BEV features
         return attention.sampling_plan(grid, cameras, device).cameras_without_cells
 
     @torch.inference_mode()
@@ -75,7 +77,7 @@ class FusionRunner:
 
         Raises:
             TinyBevError: shapes do not fit each other.
-            NotEnoughMemoryError: it would need more memory than is free.
+            NotEnoughMemoryError: the fusion would need more memory than is free.
         """
         present = [view for view in views if view is not None]
         if not present:
@@ -84,7 +86,7 @@ class FusionRunner:
         self._check_memory(grid, cameras)
         subject = f'the fusion of BEV features of {tuple(bev.shape)}'
         with computing(subject, self._device):
-            features = [each.to(self._device) for each, _ in present]
+            features = [camera_map.to(self._device) for camera_map, _ in present]
             lower = self._dtype != torch.float32
             with torch.autocast(self._device.type, self._dtype, lower):
                 fused = self._fusion(bev.to(self._device), grid, features, [cameras])
@@ -102,7 +104,7 @@ class FusionRunner:
 
     def _check_memory(self, grid: BevGrid, cameras: Sequence[Camera]) -> None:
         if self._fusion.mode == 'projected':
-            return  # needs about as much as the BEV features, and raises where even that is short
+            return  # needs about as much as the BEV features, and raises where that is short
         needed = self.needed_bytes(grid, cameras)
         free = free_bytes(self._device) if self._budget is None else self._budget
         if needed > free:

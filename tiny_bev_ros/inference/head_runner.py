@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""HeadRunner: BEV features to the outputs of heads, as nodes, scripts and tests call it."""
+"""Runs the heads: BEV features to objects, drivable area and outputs of further heads."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class HeadOutputs(dict[str, Any]):
 
     @property
     def detections(self) -> Detections | None:
-        """Objects; None without the detection head."""
+        """Detected objects; None without the detection head."""
         return self.get('detection')
 
     @property
     def drivable(self) -> Tensor | None:
-        """(h,w) float32 probability of road surface on the grid of the features, or None."""
+        """(h,w) float32 probability of road surface by cell; None without the drivable head."""
         return self.get('drivable')
 
 

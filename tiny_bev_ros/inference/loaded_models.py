@@ -15,7 +15,7 @@ from tiny_bev_ros.models.checkpoint.metadata import CheckpointMetadata, load_wei
 from tiny_bev_ros.models.fusion.futr import FuTrFusion
 from tiny_bev_ros.models.pfn import PillarFeatureNet
 
-# Cells of the default grid: so many ahead of the sensor, and half as many to either side.
+# Number of cells of the default grid ahead of the sensor; half as many lie to either side.
 _DEFAULT_CELLS = 256
 
 
@@ -31,8 +31,8 @@ class LoadedModels:
         fusion: fusion of BEV features with camera features.
         grid: grid of the pillars; None without a pillar feature net.
         digests: SHA-256 of the weight file of each network, by the names of the attributes
-            above; 'random, seed N' for random weights, 'none' for a fusion that adds nothing.
-            Empty where one file of `train` holds all networks.
+            above; 'random, seed N' for random weights, 'none' for a fusion that returns its BEV
+            input. Empty where one file of `train` holds all networks.
         metadata: description of that one file.
     """
 
@@ -62,9 +62,9 @@ class LoadedModels:
             grid: the grid itself, in place of its extents.
 
         Raises:
-            TinyBevError: the file cannot be read, does not say what network it holds or does
-                not fit it; both a grid and extents are given; the grid is none on which the
-                network was trained.
+            TinyBevError: the file cannot be read, has no metadata of a network or does not fit
+                it; both a grid and extents are given; or the grid has another resolution or
+                z_range than in training.
         """
         network, metadata = load_weights(path)
         if grid is None:

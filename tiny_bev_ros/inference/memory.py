@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Memory of a device: errors of shortage, free memory, and a limit of what is taken."""
+"""Memory of a device: errors of shortage, free memory, and a limit for PyTorch."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from pathlib import Path
 
 import torch
 
-from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.errors import TinyBevError, first_line
 from tiny_bev_ros.inference.device_errors import causes, is_device_error
 from tiny_bev_ros.inference.precision import full_float32
 
-# Messages of shortage from libraries without an exception type for it: PyTorch's CPU allocator,
-# oneDNN, cuDNN, which then finds no engine either, and CUDA's libraries, which then cannot make a
-# handle. 'memory' alone is also in 'illegal memory access'.
+# Messages of libraries that have no exception type for shortage: PyTorch's CPU allocator, oneDNN,
+# cuDNN (which then finds no engine) and CUDA's libraries (which then cannot create a handle). The
+# word 'memory' alone would match 'illegal memory access'.
 _SHORTAGE = re.compile(
     r'out of memory|OUT_OF_MEMORY|not enough memory|bad_alloc|could not create a memory'
     r"|(can't|cannot|failed to) allocate|memory allocation failed|unable to find an engine"
@@ -39,20 +39,20 @@ class NotEnoughMemoryError(TinyBevError):
 
 
 def shortage(error: BaseException) -> str:
-    """Returns the first line of an error of shortage, which may be the cause of another error.
+    """Returns the first line of an out-of-memory error; '' for any other error.
 
-    Returns:
-        '' for any other error.
+    Args:
+        error: error that is, or was caused by, an out-of-memory error.
     """
-    for each in causes(error):
+    for cause in causes(error):
         short = (
-            isinstance(each, (MemoryError, torch.cuda.OutOfMemoryError))
-            or (isinstance(each, OSError) and each.errno == errno.ENOMEM)
-            or getattr(each, 'error_code', None) == _SHORTAGE_CODE
-            or (isinstance(each, RuntimeError) and _SHORTAGE.search(str(each)))
+            isinstance(cause, (MemoryError, torch.cuda.OutOfMemoryError))
+            or (isinstance(cause, OSError) and cause.errno == errno.ENOMEM)
+            or getattr(cause, 'error_code', None) == _SHORTAGE_CODE
+            or (isinstance(cause, RuntimeError) and _SHORTAGE.search(str(cause)))
         )
         if short:
-            return str(each).strip().partition('\n')[0] or type(each).__name__
+            return first_line(cause)
     return ''
 
 
@@ -88,7 +88,7 @@ def expect_free(needed: int, device: torch.device, subject: str) -> None:
     """Refuses work that needs more memory than is free: the system would end the process.
 
     Args:
-        needed: bytes that it needs.
+        needed: bytes that the work needs.
         device: device of the work.
         subject: name of the work, for the message.
 
@@ -108,10 +108,10 @@ def limit_device_memory(device: torch.device, budget_mb: int) -> None:
 
     Args:
         device: device of the networks.
-        budget_mb: limit in MiB; 0 for none. CUDA itself takes some hundred more.
+        budget_mb: limit in MiB; 0 for none. CUDA itself takes a few hundred MiB more.
 
     Raises:
-        TinyBevError: the device has less than that.
+        TinyBevError: the device has less memory than the limit.
     """
     if device.type != 'cuda':
         return
@@ -134,8 +134,8 @@ def device_memory_mb(device: torch.device) -> float:
 def free_bytes(device: torch.device) -> int:
     """Returns the bytes of a device's memory that are free.
 
-    On CUDA, memory that PyTorch holds and does not use counts as free, within the budget; on the
-    CPU the limit of the container holds, if there is one.
+    On CUDA, memory that PyTorch holds and does not use counts as free, and the limit of
+    `limit_device_memory` applies; on the CPU, that of the container, if it has one.
     """
     if device.type == 'cuda':
         used = torch.cuda.memory_allocated(device)
@@ -146,7 +146,7 @@ def free_bytes(device: torch.device) -> int:
 
 
 def _available_bytes() -> int:
-    """Returns the bytes that the system has free; unlimited where it is not Linux."""
+    """Returns the bytes that are available by /proc/meminfo; sys.maxsize without that file."""
     try:
         lines = _MEMINFO.read_text().splitlines()
     except OSError:
@@ -178,6 +178,6 @@ def free_caches(device: torch.device) -> None:
     try:
         torch.cuda.empty_cache()
     except RuntimeError as error:
-        # A lost device has nothing to free; its next user gets the error.
+        # A lost device has nothing to free; its next use raises the error.
         if not is_device_error(error):
             raise

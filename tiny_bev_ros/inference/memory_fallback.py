@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fallback to an execution config that needs less memory, where memory is short."""
+"""Fallback to an execution config that needs less memory, when memory is short."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Releasable(Protocol):
     """Runner of networks that a fallback builds."""
 
     def release(self, successor: Any = None) -> None:
-        """Frees buffers that ``successor`` does not share; they are allocated when needed."""
+        """Frees buffers that ``successor`` does not share; the next use allocates them anew."""
 
 
 RunnerT = TypeVar('RunnerT', bound=Releasable)
@@ -56,38 +56,37 @@ class Builder(Protocol[BuiltT_co]):
         """Builds the runner; may raise NotEnoughMemoryError."""
 
     def needed_bytes(self, config: ExecutionConfig) -> int | None:
-        """Returns the device memory that it needs; None where the config is not possible."""
+        """Returns the device memory of the runner; None where the config is not possible."""
 
 
 class MemoryFallback(Generic[RunnerT]):
     """Runs work on a runner, and falls back to a config that needs less when memory is short.
 
-    The steps, each of which is logged, kept and followed by another try: free caches; other
-    configs on the same device, those that need most first, so that as little as possible is
-    given up; the CPU, if that is allowed, with the config that is wanted; others there. A config
-    that does not need less than the current one is left out. Caches may be freed again after a
-    hundred inputs.
+    Each step is logged and followed by another try: first, caches are freed; then other configs on
+    the same device are tried, in the order of falling need, so that speed and precision degrade as
+    little as possible; then, if allowed, the preferred config on the CPU, and other configs there.
+    A config that does not need less than the current one is left out. A step stays in force, but
+    caches may be freed again after a hundred inputs.
 
-    When the last step does not help either, the config of before is restored: the input was too
-    large. Where that happens several times in a row, or before anything worked, it was not the
-    input.
+    If no step helps, the previous config is restored, as the input was too large. If that happens
+    several times in a row, or before any input succeeded, the fallback is `exhausted`.
 
     Args:
-        build: builds runners, and predicts what they need.
-        config: config that is wanted.
-        log: receives a line for each step.
+        build: builds runners, and predicts the memory that they need.
+        config: preferred config.
+        log: receives a line of text for each step.
         allow_lower_precision: permits bfloat16 in place of float32.
         allow_cpu: permits the CPU in place of another device.
 
     Attributes:
         config: current config.
-        exhausted: '' or the reason for which going on is of no use.
+        exhausted: reason for which further inputs would fail too; '' for none.
 
     Raises:
-        NotEnoughMemoryError: there is too little even to build a runner.
+        NotEnoughMemoryError: there is not enough memory to build a runner.
     """
 
-    # So many inputs in a row that are too large are no accident.
+    # Number of inputs in a row that may be too large; more are no accident.
     _TRIES = 3
     _FREE_AGAIN_AFTER = 100
 
@@ -102,7 +101,7 @@ class MemoryFallback(Generic[RunnerT]):
     ) -> None:
         self._build, self._log = build, log
         self._allow_lower_precision, self._allow_cpu = allow_lower_precision, allow_cpu
-        self.config = self._wanted = config
+        self.config = self._preferred = config
         self.exhausted = ''
         self._caches_freed = False
         self._failures = self._successes = 0
@@ -111,30 +110,30 @@ class MemoryFallback(Generic[RunnerT]):
 
     @property
     def runner(self) -> RunnerT:
-        """The runner for the current config; built if there is none at the moment."""
+        """Runner for the current config; built if there is none at the moment."""
         if self._runner is None:
             self._runner = self._build(self.config)
         return self._runner
 
     @property
     def built(self) -> RunnerT | None:
-        """The runner, if there is one at the moment."""
+        """Runner for the current config; None if there is none at the moment."""
         return self._runner
 
     @property
     def steps(self) -> tuple[str, ...]:
         """Names of the steps that are in force."""
         freed = (_CACHES,) if self._caches_freed else ()
-        return (*freed, *_differences(self._wanted, self.config))
+        return (*freed, *_differences(self._preferred, self.config))
 
     def ensure_built(self) -> None:
-        """Builds the runner where there is none, with less memory if need be."""
+        """Builds the runner where there is none, with fallback steps where memory is short."""
         self.run(lambda runner: None)
 
     def run(
         self, work: Callable[Concatenate[RunnerT, P], ResultT], *args: P.args, **kwargs: P.kwargs
     ) -> ResultT:
-        """Does work on the runner; again, with less, where memory is short.
+        """Runs work on the runner, and repeats it after a fallback step where memory is short.
 
         Args:
             work: function of the runner and of the other arguments, such as a method of its
@@ -168,15 +167,15 @@ class MemoryFallback(Generic[RunnerT]):
         first: Callable[[ExecutionConfig], RunnerT] | None = None,
         **changes: Any,
     ) -> Callable[[], None]:
-        """Builds another runner beside the current one, which goes on meanwhile.
+        """Builds another runner while the current one stays in use.
 
         Args:
             build: builds runners from now on.
-            first: builds the first of them, where it may share parts with the current one.
+            first: builds the first runner, which may share parts with the current one.
             **changes: changed fields of the config: precision, sparsity.
 
         Returns:
-            Function that puts it in the place of the current one; call it between two inputs.
+            Function that replaces the current runner; call it between two inputs.
 
         Raises:
             NotEnoughMemoryError: there is not enough memory for both.
@@ -186,11 +185,11 @@ class MemoryFallback(Generic[RunnerT]):
 
         def adopt() -> None:
             old = self._runner
-            # A step that was taken meanwhile holds for the successor as well: it is built anew.
+            # After a fallback step meanwhile, the successor is built anew with the changed config.
             self._runner = successor if self.config == before else None
             self._build = build
             self.config = replace(self.config, **changes)
-            self._wanted = replace(self._wanted, **changes)
+            self._preferred = replace(self._preferred, **changes)
             if old is not None:
                 old.release(successor)
 
@@ -217,7 +216,7 @@ class MemoryFallback(Generic[RunnerT]):
                 reason = str(error)
             # Outside the handler: an exception keeps alive what its frames hold.
             changed = config != self.config
-            names = _differences(self._wanted, config) if changed else (_CACHES,)
+            names = _differences(self._preferred, config) if changed else (_CACHES,)
             self._log(f'{reason}; now {", ".join(names)}')
             self.release()
             self._caches_freed, self.config = True, config
@@ -227,33 +226,34 @@ class MemoryFallback(Generic[RunnerT]):
         if not self._caches_freed:
             return self.config
         now = self._build.needed_bytes(self.config)
-        needs = {each: self._build.needed_bytes(each) for each in self._alternatives()}
-        less = [each for each, need in needs.items() if need is not None and need < (now or 0)]
+        needs = {config: self._build.needed_bytes(config) for config in self._alternatives()}
+        less = [config for config, need in needs.items() if need is not None and need < (now or 0)]
         if less:
-            return max(less, key=lambda each: needs[each] or 0)
+            return max(less, key=lambda config: needs[config] or 0)
         if self._allow_cpu and self.config.device.type != 'cpu':
-            return replace(self._wanted, device=_CPU)
+            return replace(self._preferred, device=_CPU)
         return None
 
     def _alternatives(self) -> Iterator[ExecutionConfig]:
-        """Yields configs on the same device, the most wanted first."""
-        wanted = self._wanted
-        precisions = [wanted.precision]
-        if self._allow_lower_precision and wanted.precision == 'float32':
+        """Yields configs on the same device, the preferred ones first."""
+        preferred = self._preferred
+        precisions = [preferred.precision]
+        if self._allow_lower_precision and preferred.precision == 'float32':
             precisions.append('bfloat16')
-        sparsities = ['auto', *_SPARSITIES] if wanted.sparsity == 'auto' else [wanted.sparsity]
+        is_auto = preferred.sparsity == 'auto'
+        sparsities = ['auto', *_SPARSITIES] if is_auto else [preferred.sparsity]
         for precision in precisions:
             for sparsity in sparsities:
                 yield replace(self.config, precision=precision, sparsity=sparsity)
 
 
-def _differences(wanted: ExecutionConfig, config: ExecutionConfig) -> tuple[str, ...]:
-    """Names the settings of a config that are not as wanted."""
-    found = []
-    if config.sparsity != wanted.sparsity:
-        found.append(_SPARSITIES[config.sparsity])
-    if config.precision != wanted.precision:
-        found.append(f'in {config.precision}')
-    if config.device != wanted.device:
-        found.append(f'on the {config.device.type.upper()}')
-    return tuple(found)
+def _differences(preferred: ExecutionConfig, config: ExecutionConfig) -> tuple[str, ...]:
+    """Names the settings of a config that differ from the preferred ones."""
+    names = []
+    if config.sparsity != preferred.sparsity:
+        names.append(_SPARSITIES[config.sparsity])
+    if config.precision != preferred.precision:
+        names.append(f'in {config.precision}')
+    if config.device != preferred.device:
+        names.append(f'on the {config.device.type.upper()}')
+    return tuple(names)

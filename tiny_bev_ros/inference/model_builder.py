@@ -26,9 +26,9 @@ from tiny_bev_ros.inference.pillar_runner import PillarRunner
 from tiny_bev_ros.inference.precision import dtype_for
 from tiny_bev_ros.models.camera.encoder import CameraEncoder
 
-# (H,W) of KITTI's grid, which is assumed before the first pseudo-image has arrived.
+# (H,W) of KITTI's grid, which is assumed until the first pseudo-image arrives.
 _DEFAULT_SHAPE = (496, 432)
-# Memory of a backbone, in bytes, from which on its first run takes seconds.
+# Memory of a backbone, in bytes, above which its first run takes seconds.
 _LONG_START = 2**30
 
 
@@ -61,13 +61,13 @@ def build_runner(
         models: networks with their weights.
         config: device, precision and sparsity.
         shape: (H,W) of the pseudo-image for which the backbone is warmed up; None where it
-            is unknown, and then the first frame takes longer.
-        reuse: runners of networks that are taken as they are.
+            is unknown; the first frame then takes longer.
+        reuse: existing runners of networks, which are not built again.
         logger: receives a line for each setting that has no effect, and one before a warm-up
             that takes long.
 
     Raises:
-        TinyBevError: a setting is not possible; the message begins with its name.
+        TinyBevError: a setting is not allowed; the message begins with its name.
         NotEnoughMemoryError: memory is short.
     """
     reuse = reuse or ModelRunner()
@@ -75,7 +75,7 @@ def build_runner(
     camera, fusion = reuse.camera, reuse.fusion
     with translate_oom('the networks'):
         if pfn is None and models.pfn is not None and models.grid is not None:
-            pfn = PillarRunner(copy.deepcopy(models.pfn), models.grid.near, config.device)
+            pfn = PillarRunner(copy.deepcopy(models.pfn), models.grid.local, config.device)
             pfn.warm_up()
         if backbone is None and models.backbone is not None:
             backbone = _build_backbone(models.backbone, config, logger)
@@ -92,13 +92,13 @@ def build_runner(
 
 
 class ModelBuilder:
-    """Builds runners of the same networks, as a MemoryFallback asks for them.
+    """Builds runners of the same networks for a MemoryFallback.
 
     Args:
         models: networks with their weights.
         shape: returns (H,W) of the pseudo-images, or None while it is unknown.
-        logger: receives what `build_runner` logs.
-        reuse: runners of networks that are taken as they are.
+        logger: receives the log lines of `build_runner`.
+        reuse: existing runners of networks, which are not built again.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class ModelBuilder:
     def needed_bytes(self, config: ExecutionConfig) -> int | None:
         """Returns the device memory of the backbone; None where it cannot be sparse.
 
-        Without a backbone it is known only that lower precision needs less.
+        Without a backbone it returns the bytes of one value, by which precisions are compared.
         """
         dtype = dtype_for(config.precision, config.device)
         if self._backbone is None:
@@ -133,7 +133,7 @@ class ModelBuilder:
     @cached_property
     def _backbone(self) -> BackboneMemory | None:
         backbone = self._models.backbone
-        return None if backbone is None else BackboneMemory.of(backbone)
+        return None if backbone is None else BackboneMemory.from_backbone(backbone)
 
 
 def _build_backbone(network: nn.Module, config: ExecutionConfig, logger: Logger) -> BackboneRunner:
@@ -181,7 +181,7 @@ def _announce_long_start(needed: int, shape: tuple[int, int], logger: Logger) ->
 
 @contextmanager
 def _prefix(name: str) -> Iterator[None]:
-    """Lets the message of an error begin with the network that it is about."""
+    """Context manager: puts the name of the network before the message of an error."""
     try:
         yield
     except NotEnoughMemoryError:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one object that runs the networks: points to pillars to BEV features to head outputs."""
+"""ModelRunner: runs all networks, from points to pillars, BEV features and outputs of heads."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class EncodedPillars(NamedTuple):
     Attributes:
         features: (P,C) float32 pillar features.
         cells: (P,2) int64 [row, col] on the grid.
-        inside: number of points that lie on the grid.
+        inside: number of points of the cloud that lie on the grid.
     """
 
     features: Tensor
@@ -54,10 +54,10 @@ class FrameOutputs(NamedTuple):
 
 @dataclass(frozen=True)
 class ModelRunner:
-    """Networks that are ready to run on one device, any of which may be missing.
+    """Runners of the networks on one device, any of which may be missing.
 
-    Each stage is a method; a call runs all stages. Stages of networks that are missing must not
-    be called. The attributes are named as those of LoadedModels.
+    Each stage is a method; a call runs all stages. The stage of a missing network must not be
+    called. The attributes have the names of those of LoadedModels.
 
     Attributes:
         pfn: points to pillars.
@@ -90,13 +90,14 @@ class ModelRunner:
         """Runs all stages on one cloud and, where there are any, on its images.
 
         Args:
-            points: (N,4) or (N,5) float32, see `encode_points`.
-            min_scores: least score of an object, for each class.
-            images: for each camera its (H,W,3) uint8 image and its intrinsics and pose in the
-                frame of the points; None for one that is missing.
+            points: (N,4) or (N,5) float32 [x, y, z, intensity(, time)], x and y relative to the
+                `reference` of the grid.
+            min_scores: lowest score of a reported object, for each class.
+            images: for each camera its (H,W,3) uint8 image and the Camera with its intrinsics and
+                its pose in the frame of the points; None for a missing image.
 
         Raises:
-            TinyBevError: see the stages.
+            TinyBevError: for the reasons of the stages.
         """
         assert self.pfn is not None and self.grid is not None
         timer = StageTimer(self.pfn.device)
@@ -153,9 +154,9 @@ class ModelRunner:
         return self.heads(features, grid, min_scores)
 
     def release(self, successor: ModelRunner | None = None) -> None:
-        """Frees the buffers of the backbone, unless ``successor`` goes on with it.
+        """Frees the buffers of the backbone, unless ``successor`` shares its runner.
 
-        The other networks keep none.
+        The other runners keep no buffers.
         """
         shared = successor is not None and successor.backbone is self.backbone
         if self.backbone is not None and not shared:

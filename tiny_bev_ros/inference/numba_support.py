@@ -7,19 +7,19 @@ import functools
 
 from tiny_bev_ros.optional_imports import import_optional, note, one_line
 
-# Modules with kernels; the last one has a kernel for the check.
+# Modules with kernels; the last one has the trial kernel.
 _KERNELS = ('fused_pfn', 'sparse.sparse_chain', 'kernels.trial')
 
 
 @functools.cache
 def numba_unavailable_reason() -> str:
-    """Returns, in one line, the reason to use PyTorch; '' where numba's kernels are used.
+    """Returns the reason to use PyTorch, in one line; '' where numba's kernels can be used.
 
-    One of them is compiled and called here, as numba may be installed and not work.
+    Compiles and calls a trial kernel, as numba may be installed and not work.
     """
     reason = _reason()
     if reason:
-        note(f'{reason}: PyTorch computes what numba would on the CPU, more slowly')
+        note(f'{reason}: PyTorch replaces its kernels on the CPU, and is slower')
     return reason
 
 
@@ -30,6 +30,6 @@ def _reason() -> str:
             return reason
     try:
         right = module.works()
-    except Exception as error:  # of numba or LLVM
+    except Exception as error:  # raised by numba or LLVM
         return f'numba cannot be used ({one_line(error)})'
     return '' if right else 'numba cannot be used (it computes wrongly)'

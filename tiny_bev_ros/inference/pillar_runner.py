@@ -17,15 +17,15 @@ from tiny_bev_ros.inference.numba_support import numba_unavailable_reason
 from tiny_bev_ros.models import PillarFeatureNet
 from tiny_bev_ros.models.pillars import pillarize, scatter_checked
 
-# Bytes of a pseudo-image from which on free memory is checked first.
+# Bytes of a pseudo-image above which free memory is checked first.
 _LARGE = 2**28
 
 
 class PillarRunner:
-    """Points to pillars, and pillars to a dense pseudo-image.
+    """Runs the pillar feature net on clouds, and scatters pillars to a dense pseudo-image.
 
-    On the CPU it takes one pass over the points, where numba can be used. Changed weights of the
-    net are followed.
+    On the CPU it makes one pass over the points, where numba can be used. When the weights of the
+    net change, it uses the new ones.
 
     Args:
         pfn: pillar feature net; is put into eval mode on ``device``.
@@ -49,11 +49,11 @@ class PillarRunner:
         """Encodes a cloud as pillars.
 
         Args:
-            points: (N,4) or (N,5) float32 [x, y, z, intensity(, time)].
+            points: (N,4) or (N,5) float32 [x, y, z, intensity(, time)] in the frame of the grid.
 
         Returns:
-            Features (P,C) float32 and cells (P,2) int64 [row, col] of the pillars that hold a
-            point.
+            Features (P,C) float32 and cells (P,2) int64 [row, col] of the pillars that have
+            points.
 
         Raises:
             TinyBevError: the points are not those of the network, or memory is short.

@@ -27,7 +27,7 @@ def product_seconds(dtypes: list[torch.dtype]) -> list[float]:
         (torch.ones(1024, 576, dtype=dtype), torch.ones(576, 64, dtype=dtype)) for dtype in dtypes
     ]
     works = [partial(torch.mm, *pair) for pair in pairs]
-    # The best of some tries: other work of the machine must not decide.
+    # The best of some tries, so that other load of the machine has little effect.
     tries = [median_seconds(works) for _ in range(3)]
     return [min(times) for times in zip(*tries, strict=True)]
 
@@ -35,11 +35,11 @@ def product_seconds(dtypes: list[torch.dtype]) -> list[float]:
 def reason_for_float32(
     dtype: torch.dtype, seconds: Callable[[list[torch.dtype]], list[float]] = product_seconds
 ) -> str:
-    """Returns the reason to take float32 instead of a dtype on the CPU; '' for none.
+    """Returns the reason to compute in float32 instead of a dtype on the CPU; '' for none.
 
     Args:
         dtype: float32, bfloat16 or float16.
-        seconds: measures the time of a matrix product in each of some dtypes.
+        seconds: function that measures the time of a matrix product in each of several dtypes.
     """
     if dtype == torch.float32:
         return ''
@@ -62,7 +62,7 @@ def median_seconds(works: Sequence[Callable[[], Any]]) -> list[float]:
 
 
 class _Tf32Switch:
-    """Switches TF32 off while anybody computes, as its settings hold for a whole process."""
+    """Switches TF32 off while any thread computes, as its settings hold for the whole process."""
 
     def __init__(self) -> None:
         self._lock, self._users = Lock(), 0
@@ -111,11 +111,11 @@ _tf32_switch = _Tf32Switch()
 def full_float32(device: torch.device) -> Iterator[None]:
     """Context manager: float32 convolutions and products on CUDA are not rounded to TF32.
 
-    PyTorch's default is TF32, of 10 bits, for convolutions and float32 for products, with which
-    the dense and the sparse path would differ. A graph that is recorded inside keeps it.
+    PyTorch's defaults, TF32 (10 bits) for convolutions and float32 for products, would make the
+    dense and the sparse path differ. A CUDA graph that is recorded inside keeps full float32.
 
     Args:
-        device: device on which is computed; on others than CUDA nothing changes.
+        device: device of the computation; on other devices than CUDA nothing changes.
     """
     if device.type != 'cuda':
         yield

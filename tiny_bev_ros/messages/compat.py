@@ -56,7 +56,7 @@ def cv_bridge_unavailable_reason() -> str | None:
 
 def sensor_msgs_py_unavailable_reason() -> str | None:
     """Returns one line if NumPy reads clouds; None if sensor_msgs_py does."""
-    return import_optional(*_POINT_CLOUD2).why_not or None
+    return import_optional(*_POINT_CLOUD2).reason or None
 
 
 def image_message(rgb: np.ndarray) -> Image:

@@ -21,15 +21,15 @@ from tiny_bev_ros.models.registry import build_backbone
 
 # Initial scale of the weights of x, y, z, intensity, offsets to the mean and to the cell centre:
 # one over the usual size of each value in metres, and more for heights, which reveal a kerb.
-# Training frames have no intensity: nothing teaches its weights, which stay 0.
+# Training frames have no intensity: its weights get no gradient and stay 0.
 _INITIAL_SCALE = (0.04, 0.04, 3.0, 0.0, 8.0, 8.0, 8.0, 8.0, 8.0, 1.0)
-# Initial bias and weight ranges of the batch norm behind, so that channels begin with bends at
-# different heights.
+# Initial ranges of bias and weight of the batch norm that follows: the ReLU of each channel begins
+# to respond at another height.
 _INITIAL_BIAS, _INITIAL_WEIGHT = (-1.5, 1.5), (1.0, 3.0)
 
 
 class BevDetector(nn.Module):
-    """All networks from points, and images if there are cameras, to the maps of the heads.
+    """All networks from points, and from images if there are cameras, to the maps of the heads.
 
     Parameters are named by part: ``pfn.*``, ``backbone.*``, ``heads.*``, and with cameras
     ``camera_encoder.*`` and ``fusion.*``.
@@ -83,7 +83,7 @@ class BevDetector(nn.Module):
         return {name: head(bev) for name, head in self.heads.items()}
 
     def encode_bev(self, points: list[Tensor], grids: list[BevGrid]) -> Tensor:
-        """BEV features (B,C,h,w) of the clouds alone; arguments as for `forward`."""
+        """Computes BEV features (B,C,h,w) of the clouds alone; arguments as for `forward`."""
         rows, pillar, cell = [], [], []
         total, size = 0, grids[0].shape[0] * grids[0].shape[1]
         for frame, (cloud, grid) in enumerate(zip(points, grids, strict=True)):
@@ -107,7 +107,7 @@ class BevDetector(nn.Module):
         images: Tensor,
         cameras: Sequence[Sequence[Camera | None]],
     ) -> Tensor:
-        """BEV features (B,C,h,w) that have attended to images.
+        """Fuses BEV features with the features of images; returns (B,C,h,w).
 
         Args:
             bev: (B,C,h,w) features.
@@ -134,7 +134,7 @@ def build_detector(
     out_channels: int = 64,
     heads: tuple[str, ...] = ('detection', 'drivable'),
 ) -> BevDetector:
-    """The network of the shipped weights, without cameras, with freshly initialised weights.
+    """Builds the network of the shipped weights, without cameras, with random weights.
 
     Its pillar feature net takes ten channels and ignores the intensity.
 
@@ -150,7 +150,7 @@ def build_detector(
     """
     pfn = PillarFeatureNet(in_channels=10, out_channels=pfn_channels)
     with torch.no_grad():
-        # Otherwise x and y, tens of metres, would drown the height of a kerb.
+        # Otherwise x and y, tens of metres, would outweigh the height of a kerb.
         pfn.linear.weight *= torch.tensor(_INITIAL_SCALE)
         pfn.norm.bias.uniform_(*_INITIAL_BIAS)
         pfn.norm.weight.uniform_(*_INITIAL_WEIGHT)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Device of the networks, by the name that a user gives."""
+"""Device of the networks, from the value of a parameter or argument."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 
 import torch
 
-from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.errors import TinyBevError, first_line
 
 CPU = torch.device('cpu')
 
@@ -22,7 +22,7 @@ def resolve_device(name: str) -> torch.device:
             the `cuda_unavailable_reason`.
 
     Raises:
-        TinyBevError: the name is another one, or the device does not work.
+        TinyBevError: the name is unknown, or the device does not work.
     """
     if name == 'auto':
         return (
@@ -59,7 +59,7 @@ def cuda_unavailable_reason(index: int | None = None) -> str:
     except torch.cuda.OutOfMemoryError:
         return ''  # it works; callers handle a shortage of memory
     except RuntimeError as error:  # such as a GPU for which this PyTorch has no kernels
-        return f'{device} does not work ({_first_line(error)})'
+        return f'{device} does not work ({first_line(error).rstrip(".")})'
     return ''
 
 
@@ -69,12 +69,8 @@ def _not_found_reason() -> str:
     try:
         torch.cuda.init()
     except (AssertionError, RuntimeError) as error:
-        reason = _first_line(error)
+        reason = first_line(error).rstrip('.')
     else:
         reason = 'it gives no reason'
     visible = os.environ.get('CUDA_VISIBLE_DEVICES')
     return reason if visible is None else f'{reason}; CUDA_VISIBLE_DEVICES is {visible!r}'
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition('\n')[0].rstrip('.')

@@ -31,16 +31,16 @@ def observed_cells(rows: Tensor, cols: Tensor, shape: tuple[int, int]) -> Tensor
     observed[rows.cpu(), cols.cpu()] = True
     # One axis after the other, in place, as max_pool2d takes five times as long.
     for axis, size in enumerate(shape):
-        hit = observed.clone()
+        occupied = observed.clone()
         for step in range(1, min(REACH + 1, size)):
             rest = size - step
-            observed.narrow(axis, step, rest).logical_or_(hit.narrow(axis, 0, rest))
-            observed.narrow(axis, 0, rest).logical_or_(hit.narrow(axis, step, rest))
+            observed.narrow(axis, step, rest).logical_or_(occupied.narrow(axis, 0, rest))
+            observed.narrow(axis, 0, rest).logical_or_(occupied.narrow(axis, step, rest))
     return observed
 
 
 def road_height(points: np.ndarray, drivable: Tensor, grid: BevGrid) -> float | None:
-    """Median height in metres of the points on predicted road; None if they are too few.
+    """Returns the median height in metres of the points on predicted road; None for too few.
 
     Args:
         points: (N,3+) float32 x, y, z.
@@ -57,7 +57,7 @@ def road_height(points: np.ndarray, drivable: Tensor, grid: BevGrid) -> float | 
 
 
 def box_bottom_height(boxes: Tensor) -> float | None:
-    """Median height in metres of the bottoms of (N,7) boxes; None without a box."""
+    """Returns the median height in metres of the bottoms of (N,7) boxes; None without a box."""
     if not len(boxes):
         return None
     return float((boxes[:, 2] - boxes[:, 5] / 2).median())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""PillarFeatureNet: the part of PointPillars that learns from points."""
+"""PillarFeatureNet: the learned part of PointPillars, from points to pillar features."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class PillarFeatureNet(nn.Module):
     cell, goes through a linear layer, batch norm and ReLU, and each pillar takes the maximum over
     its points (Lang et al., "PointPillars", CVPR 2019).
 
-    There are two modes:
+    Two modes are supported:
 
-    - ``max_points=None``: every point counts, and the result does not depend on the order of the
-      points. For networks trained here.
-    - ``max_points=M``: as published weights (OpenPCDet, mmdetection3d, det3d) were trained. Only
-      the first M points of a pillar count, in the order of the cloud, and a pillar with fewer is
+    - ``max_points=None``, for networks trained by this package: every point counts, and the result
+      does not depend on the order of the points.
+    - ``max_points=M``, for published weights (OpenPCDet, mmdetection3d, det3d): only the first M
+      points of a pillar count, in the order of the cloud, and a pillar with fewer is
       filled up with rows of zeros, which go through the network and take part in the maximum
       (and, in training, in the statistics of the batch norm). Leaving these rows out would change
       nearly every pillar of such a network.
@@ -66,7 +66,7 @@ class PillarFeatureNet(nn.Module):
         self.point_values, self.centre_axes = _LAYOUTS[in_channels]
 
         self.linear = nn.Linear(in_channels, out_channels, bias=False)
-        # Values of every published PointPillars, not PyTorch's defaults.
+        # Values of all published PointPillars networks, not PyTorch's defaults.
         self.norm = nn.BatchNorm1d(out_channels, eps=1e-3, momentum=0.01)
 
     def forward(self, points: Tensor, grid: BevGrid) -> tuple[Tensor, Tensor]:
@@ -75,8 +75,8 @@ class PillarFeatureNet(nn.Module):
         Args:
             points: (N, 4) float32 [x, y, z, intensity], with 11 channels (N, 5) [x, y, z,
                 intensity, time]; finite. Points outside the grid are dropped: a range includes
-                its lower and excludes its upper end. The network takes x and y as they are: far
-                from 0 count them from the `reference` of the grid, and pass its `near`.
+                its lower and excludes its upper end. Where the grid is far from 0, x and y
+                must be relative to its `reference`, and the grid its `local`.
             grid: grid of the pillars.
 
         Returns:
@@ -91,7 +91,7 @@ class PillarFeatureNet(nn.Module):
         return self.features(pillars, grid), pillars.cells
 
     def features(self, pillars: Pillars, grid: BevGrid) -> Tensor:
-        """Features (P, out_channels) float32 of pillars."""
+        """Computes the features (P, out_channels) float32 of pillars."""
         if self.max_points is not None:
             pillars = keep_first(pillars, self.max_points)
         rows = decorate(
@@ -127,7 +127,7 @@ class PillarFeatureNet(nn.Module):
         )
 
     def _padding(self, counts: Tensor, max_points: int) -> Tensor:
-        """Index of the pillar of each row of zeros."""
+        """Returns the index of the pillar of each row of zeros."""
         empty = max_points - counts
         if not self.training:
             # All rows of zeros have equal features: one of them is enough.

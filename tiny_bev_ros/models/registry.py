@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Registry of the backbones that can be asked for by name.
+"""Registry of backbones by name.
 
 A backbone is a ``torch.nn.Module`` that takes (B, in_channels, H, W) to
 (B, out_channels, h, w) and has the attributes
@@ -47,7 +47,7 @@ class FeatureInfo:
 
 
 def register_backbone(name: str) -> Callable[[_Class], _Class]:
-    """Class decorator that makes a backbone known under a name.
+    """Class decorator: registers a backbone under a name.
 
     Raises:
         TinyBevError: the name is taken.
@@ -63,7 +63,7 @@ def register_backbone(name: str) -> Callable[[_Class], _Class]:
 
 
 def list_backbones() -> list[str]:
-    """Names of all registered backbones, sorted."""
+    """Returns the names of all registered backbones, sorted."""
     return sorted(_BACKBONES)
 
 
@@ -78,16 +78,16 @@ def build_backbone(name: str, **config: Any) -> nn.Module:
         TinyBevError: the name or a keyword is unknown, or a value is not allowed.
     """
     if name not in _BACKBONES:
-        raise TinyBevError(_unknown('backbone name', name, list_backbones()))
+        raise TinyBevError(_unknown_message('backbone name', name, list_backbones()))
     backbone = _BACKBONES[name]
     keywords = list(inspect.signature(backbone).parameters)
     for keyword in config:
         if keyword not in keywords:
-            raise TinyBevError(_unknown(f'option of backbone {name!r}', keyword, keywords))
+            raise TinyBevError(_unknown_message(f'option of backbone {name!r}', keyword, keywords))
     return backbone(**config)
 
 
-def _unknown(what: str, given: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(str(given), list(known), n=1)
+def _unknown_message(field: str, value: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(str(value), list(known), n=1)
     hint = f' (did you mean {close[0]}?)' if close else ''
-    return f'{what} is {given!r}; expected one of {", ".join(known)}{hint}'
+    return f'{field} is {value!r}; expected one of {", ".join(known)}{hint}'

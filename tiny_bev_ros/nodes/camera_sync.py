@@ -199,7 +199,7 @@ def _fused(
     """
     try:
         fused = fusion(bev, grid, views)
-        blind = fusion.blind(grid, [camera for _, camera in views])
+        blind = fusion.cameras_without_cells(grid, [camera for _, camera in views])
     except TinyBevError as error:
         return bev, [('failed', str(error))] * len(views)
     return fused, [

@@ -5,7 +5,7 @@ from tiny_bev_ros.sim.sensors.lidar import Sweep, scan
 from tiny_bev_ros.sim.sensors.lidar_models import LIDARS, Lidar, Mounting
 from tiny_bev_ros.sim.world.plan import ego_pose
 from tiny_bev_ros.sim.world.scene import CLASSES, Scene
-from tiny_bev_ros.sim.world.street import plan_of, street
+from tiny_bev_ros.sim.world.street import street, street_plan
 
 __all__ = [
     'CLASSES',
@@ -15,7 +15,7 @@ __all__ = [
     'Scene',
     'Sweep',
     'ego_pose',
-    'plan_of',
     'scan',
     'street',
+    'street_plan',
 ]

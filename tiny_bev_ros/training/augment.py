@@ -9,9 +9,9 @@ import numpy as np
 
 from tiny_bev_ros.training.labelled_frame import Frame, in_box
 
-# Objects of at most so many points are not cut: too little would be left of them.
+# Number of points up to which an object is not cut, as too few would remain.
 _MIN_POINTS_TO_CUT = 30
-# Probability that a whole turn is shown along the road, ahead or back.
+# Probability that x of a full sweep points along the road, ahead or back.
 _ALONG_THE_ROAD = 0.7
 
 
@@ -40,10 +40,10 @@ def transform(frame: Frame, angle: float, scale: float = 1.0, z_shift: float = 0
     """Rotates a frame about z, scales it, then shifts it along z.
 
     Args:
-        frame: the frame, which is left as it is.
-        angle: in radians, counter-clockwise.
+        frame: the frame, which is not changed.
+        angle: angle in radians, counter-clockwise.
         scale: factor of all lengths.
-        z_shift: in metres.
+        z_shift: shift along z, in metres.
     """
     cos, sin = np.cos(angle), np.sin(angle)
     matrix = (np.array([[cos, sin], [-sin, cos]]) * scale).astype(np.float32)
@@ -68,7 +68,7 @@ def mirror(frame: Frame) -> Frame:
 
 
 def choose_heading(frame: Frame, random: np.random.Generator) -> Frame:
-    """Turns a whole turn so that x points ahead or back along the road, or, seldom, anywhere."""
+    """Rotates a full sweep so that x points along the road, or, more rarely, anywhere."""
     along = random.random() < _ALONG_THE_ROAD
     angle = random.choice([0.0, np.pi]) if along else random.uniform(0, 2 * np.pi)
     return transform(frame, float(angle)) if angle and frame.whole else frame

@@ -2,8 +2,8 @@
 """Average precision of detections against labels.
 
 Computed over 40 recalls from 1/40 to 1, as in KITTI's benchmark since 2019 (Simonelli et al.,
-"Disentangling Monocular 3D Object Detection", ICCV 2019): mean of the best precision at each
-recall or a higher one.
+"Disentangling Monocular 3D Object Detection", ICCV 2019): mean over these recalls of the best
+precision at the recall or a higher one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _RECALLS = np.arange(1, 41) / 40
 
 @dataclass
 class Ranking:
-    """Detections of one class in all frames, right and wrong ones.
+    """Detections of one class in all frames, as true and false positives.
 
     Attributes:
         positives: number of objects that have to be detected.
@@ -25,53 +25,53 @@ class Ranking:
 
     positives: int = 0
     _scores: list[np.ndarray] = field(default_factory=list)
-    _right: list[np.ndarray] = field(default_factory=list)
+    _is_true: list[np.ndarray] = field(default_factory=list)
 
     def add(
         self,
         scores: np.ndarray,
         iou: np.ndarray,
-        counts: np.ndarray,
+        required: np.ndarray,
         min_iou: float,
-        excused: np.ndarray,
+        dont_care: np.ndarray,
     ) -> np.ndarray:
         """Adds one frame.
 
-        In the order of falling scores, each detection is matched to the free object that it
-        overlaps most. It is left out if that object does not count, or if it matches none and
-        is excused.
+        In the order of falling scores, each detection is matched to the unmatched object that it
+        overlaps most. A detection is left out if its object is not required, or if it matches
+        none and ``dont_care`` is true for it.
 
         Args:
             scores: (N,) scores of the detections.
             iou: (N,M) IoU of detections and labelled objects.
-            counts: (M,) bool, true for objects that have to be detected; the others are left
-                open.
+            required: (M,) bool, true for objects that have to be detected; detections of the
+                others are left out.
             min_iou: smallest IoU at which a detection matches an object.
-            excused: (N,) bool, true for detections that are not wrong if they match none.
+            dont_care: (N,) bool, true for detections that are left out if they match no object.
 
         Returns:
-            (N,) int: 1 for right, 0 for wrong, -1 for left out.
+            (N,) int: 1 for true positives, 0 for false positives, -1 for left out.
         """
         outcome = np.zeros(len(scores), np.int64)
         free = np.ones(iou.shape[1], np.bool_)
         for index in np.argsort(-scores, kind='stable'):
-            # An object that counts goes before one that does not.
-            overlap = np.where(free & (iou[index] >= min_iou), iou[index] + counts, -1.0)
+            # Required objects precede the others.
+            overlap = np.where(free & (iou[index] >= min_iou), iou[index] + required, -1.0)
             best = int(overlap.argmax()) if len(overlap) else -1
             if best >= 0 and overlap[best] > 0:
                 free[best] = False
-                outcome[index] = 1 if counts[best] else -1
-            elif excused[index]:
+                outcome[index] = 1 if required[best] else -1
+            elif dont_care[index]:
                 outcome[index] = -1
-        self.positives += int(counts.sum())
+        self.positives += int(required.sum())
         self._scores.append(scores[outcome >= 0])
-        self._right.append(outcome[outcome >= 0] == 1)
+        self._is_true.append(outcome[outcome >= 0] == 1)
         return outcome
 
     def curve(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Returns score, recall and precision after each detection, best first."""
         scores = np.concatenate([np.empty(0), *self._scores])
-        right = np.concatenate([np.empty(0, np.bool_), *self._right])
+        right = np.concatenate([np.empty(0, np.bool_), *self._is_true])
         order = np.argsort(-scores, kind='stable')
         hits = np.cumsum(right[order])
         precision = hits / np.arange(1, len(hits) + 1)

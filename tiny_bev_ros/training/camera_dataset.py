@@ -23,7 +23,7 @@ from tiny_bev_ros.training.simulated_camera import (
 
 
 class CameraFrames(Dataset):
-    """Simulated frames of some seeds, each made once and kept in a folder.
+    """Simulated frames of a range of seeds, each simulated once and kept in a folder.
 
     Args:
         folder: folder of the frames; it is created where it is missing.
@@ -39,15 +39,15 @@ class CameraFrames(Dataset):
         return len(self._seeds)
 
     def __getitem__(self, index: int) -> CameraFrame:
-        """Reads frame ``index``, or makes and keeps it."""
+        """Reads frame ``index``, or simulates and keeps it."""
         path = self._folder / f'{self._seeds[index]}.npz'
         if path.is_file():
             with np.load(path) as kept:
                 lidar = Frame(kept['points'], kept['instance_ids'], kept['boxes'], kept['labels'])
                 return CameraFrame(lidar, kept['image'], bool(kept['dark']))
-        made = simulate_camera_frame(self._seeds[index])
-        lidar = made.lidar
-        # Several processes may make the same frame.
+        frame = simulate_camera_frame(self._seeds[index])
+        lidar = frame.lidar
+        # A name of its own, as several processes may simulate the same frame.
         new = path.with_suffix(f'.{os.getpid()}.npz')
         np.savez(
             new,
@@ -55,23 +55,23 @@ class CameraFrames(Dataset):
             instance_ids=lidar.instance_ids,
             boxes=lidar.boxes,
             labels=lidar.labels,
-            image=made.image,
-            dark=made.dark,
+            image=frame.image,
+            dark=frame.dark,
         )
         new.replace(path)
-        return made
+        return frame
 
 
 class CameraSamples(Dataset):
     """Samples of frames with images; item i is the same in every run of the same seed.
 
     Frames are drawn with replacement, and half of them are mirrored. They are not augmented
-    otherwise, as cloud and image have to stay those of one scene.
+    otherwise, as the image could not follow.
 
     Args:
         frames: at least one frame.
         count: number of items.
-        crop: part ahead of the sensor that is shown.
+        crop: size and resolution of a sample, ahead of the sensor.
         seed: seed of order and mirroring.
         heads: names of the heads whose targets samples have; by default all.
     """

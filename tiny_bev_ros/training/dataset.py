@@ -22,9 +22,9 @@ from tiny_bev_ros.models.heads.head_registry import (
     stack_targets,
 )
 from tiny_bev_ros.training.augment import Augmentation, augment, choose_heading
-from tiny_bev_ros.training.labelled_frame import FEWEST_POINTS, GROUND, Frame
+from tiny_bev_ros.training.labelled_frame import GROUND, MIN_POINTS, Frame
 
-# Probability of a crop beside and around the sensor, for maps of whole turns.
+# Probability of a crop that includes the sensor's sides or rear, for maps around the sensor.
 _AROUND = 0.4
 
 
@@ -35,7 +35,7 @@ class Sample(NamedTuple):
         points: (N,4) float32 x, y, z, intensity. Intensity is 0: networks learn from shape
             alone, as intensities differ from sensor to sensor.
         low: (2,) float32 x and y of the lower corner of the crop, in metres.
-        targets: targets of each head, a tuple of tensors by the head's name.
+        targets: targets of each head, by the head's name.
         images: (K,3,H,W) float32, 0 to 1, of K cameras; None without cameras.
         cameras: K cameras.
     """
@@ -52,7 +52,7 @@ class Batch(NamedTuple):
 
     Attributes:
         points: B clouds (N,4).
-        low: (B,2).
+        low: (B,2) float32 lower corners.
         targets: targets of each head; each tensor has a first axis of B.
         images: (B,K,3,H,W); None without cameras.
         cameras: B lists of K cameras.
@@ -66,7 +66,7 @@ class Batch(NamedTuple):
 
     def to(self, device: torch.device) -> Batch:
         """Returns the batch with the tensors that networks and losses take on a device."""
-        targets = map_tensors(lambda each: each.to(device), self.targets)
+        targets = map_tensors(lambda tensor: tensor.to(device), self.targets)
         images = None if self.images is None else self.images.to(device)
         points = [cloud.to(device) for cloud in self.points]
         return self._replace(points=points, targets=targets, images=images)
@@ -125,8 +125,8 @@ def frame_labels(frame: Frame, points: np.ndarray, ground: np.ndarray) -> FrameL
     """Converts the labels of a frame for the heads; objects of few points are ignored.
 
     Args:
-        frame: the labelled cloud. Objects keep the count of all its points.
-        points: (N,4) points that the network is given.
+        frame: the labelled cloud, by all points of which an object's points are counted.
+        points: (N,4) input points of the network.
         ground: (N,) bool, True for points on the ground.
     """
     known = frame.labels >= 0
@@ -135,7 +135,7 @@ def frame_labels(frame: Frame, points: np.ndarray, ground: np.ndarray) -> FrameL
         ground,
         frame.boxes[known],
         frame.labels[known],
-        frame.counts[known] < FEWEST_POINTS,
+        frame.counts[known] < MIN_POINTS,
         None if frame.road is None else frame.road.drivable_at,
     )
 
@@ -155,7 +155,7 @@ def collate(items: Sequence[Sequence[Sample]]) -> Batch:
 
 def repeat_targets(targets: dict[str, Any], times: int) -> dict[str, Any]:
     """Repeats the targets of a whole batch, for heads that predict several times for a frame."""
-    repeated: dict[str, Any] = map_tensors(lambda each: torch.cat([each] * times), targets)
+    repeated: dict[str, Any] = map_tensors(lambda tensor: torch.cat([tensor] * times), targets)
     return repeated
 
 

@@ -41,13 +41,13 @@ _LIKELY = 0.3
 _WORST = 4
 # Distance in metres up to which objects are evaluated.
 _REACH = 50.0
-# The map reaches a little farther, and is a multiple of so many cells wide.
+# Least reach of the map in metres, and number of cells of which its reach is a multiple.
 _MIN_MAP = 51.0
 _BLOCK = 8
 
 
 def map_reach(weights: str | Path) -> float:
-    """Returns the reach of the map for some weights, in metres: 50 and a little."""
+    """Returns the reach of the map for weights, in metres, a little above 50."""
     cell = read_metadata(find_weights(weights)).cell
     return math.ceil(_MIN_MAP / (_BLOCK * cell)) * _BLOCK * cell
 
@@ -84,17 +84,17 @@ def evaluate(detector: Detector, frames: Iterable[EvalFrame], count: int) -> Res
         if outputs.detections is not None:
             result.score.add(frame, outputs.detections)
             likely = outputs.detections.scores >= _LIKELY
-            detections = Detections(*(each[likely] for each in outputs.detections))
+            detections = Detections(*(values[likely] for values in outputs.detections))
             errors, missed = count_errors(frame, detections)
             kept.append((errors, frame, HeadOutputs({**outputs, 'detection': detections}), missed))
-            kept = sorted(kept, key=lambda each: each[0], reverse=True)[:_WORST]
+            kept = sorted(kept, key=lambda entry: entry[0], reverse=True)[:_WORST]
         if outputs.drivable is not None and frame.lidar.road is not None:
             sample = make_sample(frame.lidar, detector.grid, detector.stride, ['drivable'])
             truth = sample.targets['drivable']
             predicted = outputs.drivable.numpy() >= 0.5
             observed = truth.observed.numpy() > 0.5
             result.score.add_area(predicted, truth.drivable.numpy() > 0.5, observed)
-    result.worst = [each[1:] for each in kept]
+    result.worst = [entry[1:] for entry in kept]
     return result
 
 

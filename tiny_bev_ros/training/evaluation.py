@@ -13,11 +13,11 @@ from tiny_bev_ros.models.heads.box_ops import iou_3d, iou_bev
 from tiny_bev_ros.models.heads.detection import CLASSES, Detections
 from tiny_bev_ros.training.average_precision import Ranking
 from tiny_bev_ros.training.kitti import IMAGE_SIZE, Calibration, KittiFolder, KittiObject
-from tiny_bev_ros.training.labelled_frame import FEWEST_POINTS, Frame
+from tiny_bev_ros.training.labelled_frame import MIN_POINTS, Frame
 
 MIN_IOUS = (0.25, 0.5, 0.7)
 _VIEWS = {'bev': iou_bev, '3d': iou_3d}
-# Fraction of a detection that must lie in an unlabelled area for the detection to be excused.
+# Fraction of a detection that must lie in an unlabelled area for the detection to be left out.
 _IN_AREA = 0.5
 _CORNERS = np.array([(x, y, z) for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)])
 
@@ -28,11 +28,12 @@ class Truth:
 
     Attributes:
         boxes: (M,7) float32.
-        counts: (M,) bool, true for objects that have to be detected; the others are left open.
+        required: (M,) bool, true for objects that have to be detected; detections of the others
+            are left out.
     """
 
     boxes: np.ndarray
-    counts: np.ndarray
+    required: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -42,16 +43,16 @@ class EvalFrame:
     Attributes:
         name: name of the frame.
         lidar: the labelled cloud.
-        truths: labelled objects by set (a difficulty, say), a list by class.
+        truths: labelled objects of each class, by set of objects, such as a difficulty.
         inside: area in which objects are labelled; detections elsewhere are left out.
-        excused: area in which detections that match no object are not wrong.
+        dont_care: area in which detections that match no object are left out.
     """
 
     name: str
     lidar: Frame
     truths: dict[str, list[Truth]]
     inside: _Area
-    excused: _Area
+    dont_care: _Area
 
 
 class _Area:
@@ -102,8 +103,8 @@ def kitti_eval_frames(folder: KittiFolder, reach: float = 50.0) -> Iterator[Eval
     """Yields the frames of a KITTI folder for evaluation.
 
     Sets of objects are the difficulties of the benchmark, and ``visible``: objects of at least
-    five points. Vans, trucks and trams resemble cars, and sitting people pedestrians: these are
-    left open.
+    five points. Vans, trucks and trams, which resemble cars, and sitting people, who resemble
+    pedestrians, are not required.
 
     Args:
         folder: the folder.
@@ -112,11 +113,11 @@ def kitti_eval_frames(folder: KittiFolder, reach: float = 50.0) -> Iterator[Eval
     for name in folder.names:
         frame, calibration = folder.frame(name), folder.calibration(name)
         labels = folder.objects(name)
-        objects = [each for each in labels if each.kind != 'DontCare']
-        areas = [each.image_box for each in labels if each.kind == 'DontCare']
+        objects = [label for label in labels if label.kind != 'DontCare']
+        areas = [label.image_box for label in labels if label.kind == 'DontCare']
         view = _View(calibration, reach)
         near = (
-            np.array([each.box[0] < reach for each in objects], np.bool_)
+            np.array([label.box[0] < reach for label in objects], np.bool_)
             if objects
             else np.zeros(0, np.bool_)
         )
@@ -140,33 +141,33 @@ def _kitti_truth(
 ) -> Truth:
     own, others = _KITTI_KINDS[kind]
     levels = ('easy', 'moderate', 'hard')
-    boxes, counts = [], []
-    for each, points, is_near in zip(objects, frame.counts, near, strict=True):
-        if each.kind != own and each.kind not in others:
+    boxes, required = [], []
+    for label, points, is_near in zip(objects, frame.counts, near, strict=True):
+        if label.kind != own and label.kind not in others:
             continue
         if level == 'visible':
-            required = points >= FEWEST_POINTS
+            is_required = points >= MIN_POINTS
         else:
-            required = each.difficulty() <= levels.index(level)
-        boxes.append(each.box)
-        counts.append(each.kind == own and required and is_near)
-    return Truth(np.array(boxes, np.float32).reshape(-1, 7), np.array(counts, np.bool_))
+            is_required = label.difficulty() <= levels.index(level)
+        boxes.append(label.box)
+        required.append(label.kind == own and is_required and is_near)
+    return Truth(np.array(boxes, np.float32).reshape(-1, 7), np.array(required, np.bool_))
 
 
 def simulated_eval_frame(name: str, frame: Frame, reach: float = 50.0) -> EvalFrame:
-    """Makes a frame for evaluation of a simulated one.
+    """Converts a simulated frame to a frame for evaluation.
 
     Args:
         name: name of the frame.
-        frame: the frame; objects of fewer than five points are left open.
+        frame: the frame; objects of fewer than five points are not required.
         reach: distance in metres along x and y up to which objects have to be detected.
     """
     far = np.abs(frame.boxes[:, :2]).max(axis=1, initial=0) >= reach
     truths = []
     for label in range(len(CLASSES)):
         of_class = frame.labels == label
-        counts = (frame.counts >= FEWEST_POINTS) & ~far
-        truths.append(Truth(frame.boxes[of_class], counts[of_class]))
+        required = (frame.counts >= MIN_POINTS) & ~far
+        truths.append(Truth(frame.boxes[of_class], required[of_class]))
     return EvalFrame(name, frame, {'visible': truths}, _Square(reach), _Area(answer=False))
 
 
@@ -190,17 +191,17 @@ def count_errors(frame: EvalFrame, detections: Detections) -> tuple[int, np.ndar
     """
     wrong, missed = 0, [np.empty((0, 7), np.float32)]
     boxes = detections.boxes.numpy()
-    inside, excused = frame.inside(boxes), frame.excused(boxes)
+    inside, dont_care = frame.inside(boxes), frame.dont_care(boxes)
     for label, truth in enumerate(next(iter(frame.truths.values()))):
         chosen = inside & (detections.labels.numpy() == label)
         iou = iou_bev(detections.boxes[chosen], torch.from_numpy(truth.boxes)).numpy()
         min_iou = MIN_IOUS[1] if label == 0 else MIN_IOUS[0]
         outcome = Ranking().add(
-            detections.scores.numpy()[chosen], iou, truth.counts, min_iou, excused[chosen]
+            detections.scores.numpy()[chosen], iou, truth.required, min_iou, dont_care[chosen]
         )
         wrong += int((outcome == 0).sum())
         hit = (iou >= min_iou).any(axis=0) if len(iou) else np.zeros(len(truth.boxes), np.bool_)
-        missed.append(truth.boxes[truth.counts & ~hit])
+        missed.append(truth.boxes[truth.required & ~hit])
     missed_boxes = np.concatenate(missed)
     return wrong + len(missed_boxes), missed_boxes
 
@@ -225,7 +226,7 @@ class Score:
         """Adds the detections of one frame."""
         self.frames += 1
         all_boxes = detections.boxes.cpu().numpy()
-        inside, excused = frame.inside(all_boxes), frame.excused(all_boxes)
+        inside, dont_care = frame.inside(all_boxes), frame.dont_care(all_boxes)
         labels, scores = detections.labels.cpu().numpy(), detections.scores.cpu().numpy()
         for label, kind in enumerate(CLASSES):
             chosen = inside & (labels == label)
@@ -237,7 +238,9 @@ class Score:
                     for min_iou in MIN_IOUS:
                         key = (level, kind, view, min_iou)
                         ranking = self.rankings.setdefault(key, Ranking())
-                        ranking.add(scores[chosen], iou, truth.counts, min_iou, excused[chosen])
+                        ranking.add(
+                            scores[chosen], iou, truth.required, min_iou, dont_care[chosen]
+                        )
 
     def add_area(self, predicted: np.ndarray, drivable: np.ndarray, known: np.ndarray) -> None:
         """Adds the drivable area of one frame.

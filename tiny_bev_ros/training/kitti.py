@@ -99,7 +99,7 @@ def read_sweep(path: Path) -> np.ndarray:
     """Reads a file of velodyne/ as (N,4) float32 x, y, z, intensity.
 
     Raises:
-        TinyBevError: the file is no such cloud.
+        TinyBevError: the file is a Git LFS pointer, or holds no such cloud.
     """
     refuse_lfs_pointer(path)
     values = np.fromfile(path, np.float32)
@@ -116,7 +116,7 @@ class KittiFolder:
 
     Attributes:
         names: names of the frames, sorted.
-        remark: '', or a line about labels whose kind is none of the benchmark.
+        remark: a line about labels of kinds that the benchmark does not have; '' for none.
 
     Raises:
         TinyBevError: no frame has a cloud, labels and a calibration, or no label is of a class
@@ -144,7 +144,7 @@ class KittiFolder:
         unknown = Counter({kind: kinds[kind] for kind in kinds if kind not in known})
         self.remark = (
             f'labels in {self._path / "label_2"} also name {_counted(unknown)}; these are no '
-            f'kind of KITTI and are left out'
+            f'kinds of KITTI and are left out'
             if unknown
             else ''
         )
@@ -184,15 +184,15 @@ class KittiFolder:
 
     def frame(self, name: str) -> Frame:
         """Reads one frame: the points in the image, as objects elsewhere are not labelled."""
-        objects = [each for each in self.objects(name) if each.kind != 'DontCare']
+        objects = [label for label in self.objects(name) if label.kind != 'DontCare']
         points = self.points(name)
         points = points[self.calibration(name).in_image(points[:, :3])]
-        boxes = np.array([each.box for each in objects], np.float32).reshape(-1, 7)
-        labels = np.array([LABELS.get(each.kind, -1) for each in objects], np.int64)
+        boxes = np.array([label.box for label in objects], np.float32).reshape(-1, 7)
+        labels = np.array([LABELS.get(label.kind, -1) for label in objects], np.int64)
         return Frame(points, instance_ids(boxes, points), boxes, labels)
 
     def _labels(self, name: str) -> list[str]:
-        """Lines of a label file that are not blank."""
+        """Returns the lines of a label file that are not blank."""
         lines = read_text(self._path / 'label_2' / f'{name}.txt').splitlines()
         return [line for line in lines if line.strip()]
 

@@ -12,7 +12,7 @@ from tiny_bev_ros.sim.world.terrain import Terrain
 # Instance id of points on the ground.
 GROUND = -2
 # Objects of fewer points are neither required nor counted as wrong where they are detected.
-FEWEST_POINTS = 5
+MIN_POINTS = 5
 
 
 @dataclass(frozen=True)
@@ -50,13 +50,13 @@ class Frame:
 
     Attributes:
         points: (N,4) float32 x, y, z, intensity.
-        instance_ids: (N,) int32, index of the object on which each point lies; -1 for other
-            things, and, where that is known, GROUND for the ground.
+        instance_ids: (N,) int32, index of the object on which each point lies; GROUND for the
+            ground, where it is known; -1 for other things.
         boxes: (O,7) float32 x, y, z of the centre, length, width, height, yaw.
         labels: (O,) int64, index into the classes; -1 for an object of no class that resembles
             one.
         road: the drivable area; None where it is unknown.
-        whole: true for a whole turn of the sensor that is labelled on all sides.
+        whole: true for a full sweep of the sensor that is labelled on all sides.
     """
 
     points: np.ndarray

@@ -95,7 +95,7 @@ def _draw_frame(
         extent = (y_high, y_low, x_low, x_high)
         panel.imshow(tint.transpose(1, 0, 2)[::-1, ::-1], extent=extent, interpolation='nearest')
     panel.scatter(points[:, 1], points[:, 0], s=0.3, c=points[:, 2].clip(-2.5, 1), linewidths=0)
-    truths = np.concatenate([truth.boxes[truth.counts] for truth in frame.truths['visible']])
+    truths = np.concatenate([truth.boxes[truth.required] for truth in frame.truths['visible']])
     _draw_boxes(panel, truths, [_LABELLED] * len(truths), 2.0)
     _draw_boxes(panel, missed, [_MISSED] * len(missed), 2.0)
     if outputs.detections is not None:

@@ -2,8 +2,8 @@
 """Labelled LiDAR frames from the simulator, each with a camera image.
 
 Half of the vehicles are marked: painted in a warning colour that no LiDAR measures. Some images
-are taken in the dark and hold nothing but noise, some have a light in the lens. So each sensor
-alone must miss objects that both together need not miss.
+are taken in the dark and hold nothing but noise, some have glare. So each sensor alone must
+miss objects that both together can detect.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import torch
 
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.models.camera.geometry import Camera, make_camera
-from tiny_bev_ros.sim import LIDARS, Mounting, ego_pose, plan_of, scan, street
+from tiny_bev_ros.sim import LIDARS, Mounting, ego_pose, scan, street, street_plan
 from tiny_bev_ros.sim.sensors.lidar import sensor_pose
 from tiny_bev_ros.sim.sensors.pinhole_camera import Light, PinholeCamera, optical_mount, render
-from tiny_bev_ros.sim.world.colours import colours_of, ground_colours
+from tiny_bev_ros.sim.world.colours import ground_colours, part_colours
 from tiny_bev_ros.training.augment import mirror
 from tiny_bev_ros.training.labelled_frame import Frame
 
@@ -28,7 +28,7 @@ GRID = BevGrid((0.0, 32.0), (-16.0, 16.0), (-3.0, 2.0), 0.25)
 PINHOLE = PinholeCamera((256, 96), 110.0, (127.5, 40.0))
 # Position of the camera in the LiDAR's frame: x forward, y left, z up, in metres.
 _CAMERA_POSITION = np.array([0.3, 0.0, -0.2])
-# So dark that the image holds nothing but the camera's noise.
+# Fraction of frames in the dark, and light in which the image holds nothing but noise.
 _DARK_FRACTION, _DARK = 0.15, Light(0.004)
 _GLARE_FRACTION = 0.15
 _SENSORS = ('hdl32', 'vlp32')
@@ -60,7 +60,7 @@ def simulate_camera_frame(seed: int) -> CameraFrame:
     random = np.random.default_rng((seed, 4))
     scene = street(seed)
     mounting = Mounting(random.uniform(1.5, 2.1), *np.radians(random.normal(0, 0.6, 2)).tolist())
-    x, y, yaw = ego_pose(plan_of(seed), float(random.uniform(-2, 12)))
+    x, y, yaw = ego_pose(street_plan(seed), float(random.uniform(-2, 12)))
     pose = (x, y + random.normal(0, 0.3), yaw + random.normal(0, 0.06))
     sweep = scan(scene, LIDARS[str(random.choice(_SENSORS))], pose, seed, mounting)
 
@@ -70,7 +70,7 @@ def simulate_camera_frame(seed: int) -> CameraFrame:
     lidar_position, rotation = sensor_pose(scene, pose, mounting)
     image = render(
         scene,
-        (colours_of(scene, seed, marked), ground_colours(scene)),
+        (part_colours(scene, seed, marked), ground_colours(scene)),
         PINHOLE,
         lidar_position + rotation @ _CAMERA_POSITION,
         rotation,

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tiny_bev_ros.sim import LIDARS, Mounting, ego_pose, plan_of, scan, street
+from tiny_bev_ros.sim import LIDARS, Mounting, ego_pose, scan, street, street_plan
 from tiny_bev_ros.sim.world.terrain import Terrain
 from tiny_bev_ros.training.labelled_frame import Frame, Road
 
@@ -22,7 +22,7 @@ def simulate_lidar_frame(seed: int, lidars: tuple[str, ...]) -> Frame:
     lidar = str(random.choice(lidars))
     scene = street(seed)
     mounting = Mounting(random.uniform(1.5, 2.1), *np.radians(random.normal(0, 0.6, 2)).tolist())
-    x, y, yaw = ego_pose(plan_of(seed), float(random.uniform(-2, 12)))
+    x, y, yaw = ego_pose(street_plan(seed), float(random.uniform(-2, 12)))
     pose = (x, y + random.normal(0, 0.3), yaw + random.normal(0, 0.06))
     sweep = scan(scene, LIDARS[lidar], pose, seed, mounting)
     return Frame(

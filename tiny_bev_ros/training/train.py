@@ -112,8 +112,8 @@ def train(config: TrainConfig, folder: Path, command: str) -> Path | None:
     Raises:
         TinyBevError: safetensors is missing, or see `Trainer`.
     """
-    if why_not := import_optional('safetensors.torch').why_not:  # known before hours of training
-        raise TinyBevError(f'{why_not}; expected it, as weights are written with it')
+    if reason := import_optional('safetensors.torch').reason:  # reported before hours of training
+        raise TinyBevError(f'{reason}; expected safetensors, which writes the weights')
     context = init_distributed()
     count = config.steps * config.batch * context.world_size
     trainer = Trainer(config, make_dataset(config, count, folder), folder, context)
@@ -169,10 +169,10 @@ def main() -> int:
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
-    given = '--smoke' if options.smoke else f'--config {Path(options.config).name}'
+    source_option = '--smoke' if options.smoke else f'--config {Path(options.config).name}'
     try:
         config = smoke_config() if options.smoke else read_config(options.config)
-        path = train(config, Path(options.output), f'train {given}')
+        path = train(config, Path(options.output), f'train {source_option}')
     except TinyBevError as error:
         print(f'train: {error}', file=sys.stderr)
         return 1

@@ -55,7 +55,7 @@ class TrainableDetector(nn.Module):
     """A detector as the trainer runs it: cameras are optional.
 
     With cameras the heads predict twice for each frame: from the BEV features of the LiDAR
-    alone, and from the fused ones. So the LiDAR stays enough where a camera fails.
+    alone, and from the fused ones. So the LiDAR alone suffices where a camera fails.
 
     Args:
         network: the detector that is trained.

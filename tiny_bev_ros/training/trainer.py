@@ -69,7 +69,7 @@ class Trainer:
 
     Attributes:
         network: the network that is trained.
-        step: number of steps that are done.
+        step: number of finished steps.
 
     Raises:
         TinyBevError: the checkpoint in the folder is damaged, or has another configuration.
@@ -106,8 +106,9 @@ class Trainer:
         config, last = self._config, min(until or self._config.steps, self._config.steps)
         self._folder.mkdir(parents=True, exist_ok=True)
         self._model.train()
-        hidden = None if self._context.is_main else True
-        bar = tqdm(total=last, initial=self.step, unit='step', disable=hidden)
+        # None hides the bar where the output is no terminal.
+        disable = None if self._context.is_main else True
+        bar = tqdm(total=last, initial=self.step, unit='step', disable=disable)
         log_steps = min(_LOG_STEPS, config.steps)
         began, means = time.monotonic(), {'total': 0.0}
         for batch in self._batches(last):
@@ -125,11 +126,12 @@ class Trainer:
 
     def _batches(self, last: int) -> Iterator[Batch]:
         config, context = self._config, self._context
-        # The items of a step follow from its number, so that a resumed run goes on with the next.
+        # The items of a step follow from its number, so that a resumed run continues with the next
+        # step.
         items = [
-            (step * context.world_size + context.rank) * config.batch + each
+            (step * context.world_size + context.rank) * config.batch + index
             for step in range(self.step, last)
-            for each in range(config.batch)
+            for index in range(config.batch)
         ]
         return iter(
             DataLoader(
@@ -216,11 +218,11 @@ class Trainer:
                 f'{path} has no {", ".join(missing)}; expected the state of a training, or a new '
                 'folder'
             )
-        ours = dataclasses.asdict(self._config)
-        other = [name for name in ours if ours[name] != state['config'].get(name)]
-        if other:
+        own = dataclasses.asdict(self._config)
+        differing = [name for name in own if own[name] != state['config'].get(name)]
+        if differing:
             raise TinyBevError(
-                f'{path} is of another {", ".join(other)}; expected the same, or a new folder'
+                f'{path} is of another {", ".join(differing)}; expected the same, or a new folder'
             )
         self.network.load_state_dict(state['network'])
         self._optimizer.load_state_dict(state['optimizer'])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Configuration of a training run, and how it is read from YAML."""
+"""Configuration of a training run, read from YAML."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class ModelConfig:
         pfn_channels: channels of the features of a pillar.
         mid_channels: channels inside the backbone.
         out_channels: channels of the BEV features.
-        heads: names of heads.
+        heads: registered names of the heads, at least one.
         camera: camera encoder and fusion; None for a network of LiDAR alone.
     """
 
@@ -73,11 +73,11 @@ class TrainConfig:
     Attributes:
         data: 'sim' for simulated LiDAR frames, 'sim_camera' for simulated frames with a camera
             image, or a folder in the form of KITTI's object benchmark.
-        lidars: sensors of 'sim', one of which is drawn for each frame.
+        lidars: names of simulated sensors for 'sim', one of which is drawn for each frame.
         frames: number of different frames of 'sim_camera'.
         steps: number of updates of the weights.
         batch: frames of each step and process; two samples are cut from each LiDAR frame.
-        learning_rate: learning rate at its highest.
+        learning_rate: highest learning rate.
         weight_decay: weight decay of AdamW.
         warmup_fraction: fraction of the steps in which the learning rate rises.
         seed: seed of weights, frames and augmentation.
@@ -106,13 +106,17 @@ class TrainConfig:
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:
-        """Checks what the types leave open.
+        """Checks the values beyond their types.
 
         Raises:
             TinyBevError: a value is not allowed.
         """
         _check_choice('precision', self.precision, ('bfloat16', 'float32'))
         _check_choice('network.backbone', self.network.backbone, list_backbones())
+        if not self.network.heads:
+            raise TinyBevError(
+                f'network.heads is []; expected at least one of {", ".join(list_heads())}'
+            )
         for head in self.network.heads:
             _check_choice('network.heads', head, list_heads())
         for lidar in self.lidars:
@@ -126,7 +130,7 @@ class TrainConfig:
                 raise TinyBevError(
                     f'data is {self.data!r}; expected {SIM_CAMERA}, as the network has a camera'
                 )
-        self.crop.grid(0.0, 0.0)  # raises an error if the size fits no grid
+        self.crop.grid(0.0, 0.0)  # raises an error if the size is not a whole number of cells
 
 
 def read_config(path: str | Path) -> TrainConfig:
@@ -146,7 +150,7 @@ def read_config(path: str | Path) -> TrainConfig:
 
 
 def from_dict(kind: type, values: Any, prefix: str = '') -> Any:
-    """Makes a dataclass of nested dicts; keys and types are strictly checked.
+    """Builds a dataclass from nested dicts; keys and types are strictly checked.
 
     Args:
         kind: the dataclass.
@@ -160,26 +164,26 @@ def from_dict(kind: type, values: Any, prefix: str = '') -> Any:
         name = prefix.rstrip('.') or 'the configuration'
         raise TinyBevError(f'{name} is {values!r}; expected keys and values')
     hints = get_type_hints(kind)
-    made = {}
+    fields = {}
     for name, value in values.items():
         if name not in hints:
             raise TinyBevError(f'{prefix}{name} is unknown; expected one of {", ".join(hints)}')
-        made[name] = _value(f'{prefix}{name}', hints[name], value)
-    return kind(**made)
+        fields[name] = _value(f'{prefix}{name}', hints[name], value)
+    return kind(**fields)
 
 
 def _value(name: str, hint: Any, value: Any) -> Any:
-    """A value of the type of a field: dataclass, tuple, int, float or str, or None beside it."""
+    """Converts a value to the type of a field: dataclass, tuple, int, float, str or None."""
     if type(None) in get_args(hint):
         if value is None:
             return None
-        hint = next(each for each in get_args(hint) if each is not type(None))
+        hint = next(kind for kind in get_args(hint) if kind is not type(None))
     if dataclasses.is_dataclass(hint):
         return from_dict(hint, value, f'{name}.')  # type: ignore[arg-type]
     if get_origin(hint) is tuple:
         if not isinstance(value, (list, tuple)):
             raise TinyBevError(f'{name} is {value!r}; expected a list')
-        return tuple(_value(name, get_args(hint)[0], each) for each in value)
+        return tuple(_value(name, get_args(hint)[0], item) for item in value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if type(value) is not hint:

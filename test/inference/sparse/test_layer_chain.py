@@ -47,7 +47,7 @@ def test_layers_without_bias_batch_norm_or_relu():
 @pytest.mark.parametrize(
     ('network', 'reason'),
     [
-        (Residual(), 'what its convolutions in a row give'),
+        (Residual(), 'does not compute its convolutions in sequence'),
         (nn.Sequential(nn.Conv2d(4, 4, 5, padding=2)), 'expected a 1x1 or 3x3'),
         (nn.Sequential(nn.Conv2d(4, 4, 3)), 'expected a 1x1 or 3x3'),
         (nn.Sequential(nn.Conv2d(4, 4, 3, padding=1, groups=2)), 'expected a 1x1 or 3x3'),

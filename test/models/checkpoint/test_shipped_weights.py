@@ -24,7 +24,7 @@ from tiny_bev_ros.detector import Detector
 from tiny_bev_ros.models.checkpoint.metadata import load_weights, read_metadata
 from tiny_bev_ros.nodes.model_factory import make_grid
 from tiny_bev_ros.nodes.pipeline_node import PipelineNode
-from tiny_bev_ros.resources import CHECKPOINTS, MARKED, WEIGHTS, weights_file
+from tiny_bev_ros.resources import CAMERA_WEIGHTS, CHECKPOINTS, WEIGHTS, weights_file
 from tiny_bev_ros.training.evaluate import evaluate
 from tiny_bev_ros.training.evaluation import kitti_eval_frames, simulated_eval_frame
 from tiny_bev_ros.training.kitti import KittiFolder
@@ -70,7 +70,7 @@ def test_metadata_hold_the_training(name):
     assert made == read_config(CONFIG / f'training/{name}.yaml')
 
 
-@pytest.mark.parametrize('name', [*WEIGHTS, MARKED])
+@pytest.mark.parametrize('name', [*WEIGHTS, CAMERA_WEIGHTS])
 def test_the_model_card_has_their_digest(name):
     digest = hashlib.sha256(Path(weights_file(name)).read_bytes()).hexdigest()
     assert f'`{name}.safetensors` `{digest}`' in (ROOT / 'docs/model_card.md').read_text()
@@ -95,7 +95,7 @@ def test_the_parameters_of_nodes_fit_the_metadata(name):
 
 
 def test_metadata_of_the_fusion_demo_hold_the_training():
-    path = Path(weights_file(MARKED))
+    path = Path(weights_file(CAMERA_WEIGHTS))
     assert path.stat().st_size < 8 * 2**20
     metadata = read_metadata(path)
     assert metadata.origin['command'] == 'fusion_proof --modes fused --seeds 0'
@@ -107,7 +107,7 @@ def test_metadata_of_the_fusion_demo_hold_the_training():
         key: value.shape for key, value in network.items()
     }
     assert FUSION.crop.ahead() == GRID
-    (values,) = yaml.safe_load((CONFIG / f'weights/{MARKED}.yaml').read_text()).values()
+    (values,) = yaml.safe_load((CONFIG / f'weights/{CAMERA_WEIGHTS}.yaml').read_text()).values()
     grid = make_grid(flat(values['ros__parameters']))
     assert grid == GRID
     assert (metadata.cell, metadata.z_range) == (GRID.resolution, GRID.z_range)
@@ -124,7 +124,7 @@ def flat(values, prefix=''):
 def test_a_camera_adds_to_a_lidar_and_may_be_unplugged():
     """Accuracy on frames outside the training; docs/cameras.md has it for 300 frames."""
     model = ModeDetector('fused').eval()
-    model.network.load_state_dict(load_file(weights_file(MARKED)))
+    model.network.load_state_dict(load_file(weights_file(CAMERA_WEIGHTS)))
     fused, unplugged = ClassAP(), ClassAP()
     for seed in range(2 * EVAL_SEED, 2 * EVAL_SEED + 16):
         frame = simulate_camera_frame(seed)

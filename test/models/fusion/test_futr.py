@@ -225,7 +225,7 @@ def test_a_camera_far_away_leaves_no_nan():
         ({'features': torch.zeros(1, 1, 9, 12, 20)}, r'of a camera have shape \(1, 9, 12, 20\)'),
         ({'features': torch.zeros(1, 8, 12, 20)}, r'features have shape \(1, 8, 12, 20\)'),
         ({'features': [torch.zeros(2, 8, 12, 20)]}, r'\(2, 8, 12, 20\); expected \(1, 8, rows'),
-        ({'cameras': [[camera(), camera()]]}, r'cameras are \[2\] beside features of 1;'),
+        ({'cameras': [[camera(), camera()]]}, r'numbers of cameras are \[2\]; expected 1,'),
         (
             {'features': torch.zeros(1, 1, 8, 6, 10)},
             'camera image is 20 x 12 pixels; expected 10 x 6',

@@ -37,7 +37,7 @@ def active_cells(
             line = bits[channel, first:last]
             for i in range(last - first):
                 union[i] |= line[i]
-        found = at
+        first_found = at
         for cell in range(first, last):
             if union[cell - first] & np.uint32(0x7FFFFFFF):  # -0.0 is 0.
                 cells[at, 0] = cell // width
@@ -45,7 +45,7 @@ def active_cells(
                 at += 1
         for channel in range(canvas.shape[0]):
             line = canvas[channel]
-            for i in range(found, at):
+            for i in range(first_found, at):
                 features[i, channel] = line[cells[i, 0] * width + cells[i, 1]]
     return at - begin
 
@@ -62,7 +62,7 @@ def update_map(
     begin: int,
     end: int,
 ) -> None:
-    """Writes sites into a map, and the background where the last sites were.
+    """Writes sites into a map, and the background at the sites of the previous call.
 
     Args:
         rows: (N, >= C) float32 values of the sites, the background included.

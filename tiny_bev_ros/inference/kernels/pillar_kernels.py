@@ -99,7 +99,8 @@ def pillar_features(
         ends: (P + 1,) ends of their points, from `sort_points`.
         order: (N,) sorted points, from `sort_points`.
         max_points: maximum number of points per pillar; the first are kept. A pillar with fewer
-            has a row of zeros besides, as in a padded net. 0 keeps all points, without that row.
+            gets one row of zeros in addition, as in a padded net. 0 keeps all points, without that
+            row.
         x_axis: (origin, step) of the cells' centres along x, in metres.
         y_axis: (origin, step) of the cells' centres along y, in metres.
         z_middle: middle of the grid's z range, in metres.

@@ -37,7 +37,7 @@ _HALF = ir.VectorType(ir.HalfType(), WIDTH)
 
 
 def as_numpy(x: torch.Tensor) -> np.ndarray:
-    """Returns a flat view of a contiguous tensor, in the dtype that stands for its own."""
+    """Returns a flat view of a contiguous tensor; 16-bit floats as uint16 or int16, see above."""
     stands_for = {torch.bfloat16: torch.uint16, torch.float16: torch.int16}
     return x.view(stands_for.get(x.dtype, x.dtype)).view(-1).numpy()
 

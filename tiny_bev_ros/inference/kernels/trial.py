@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trial kernel: shows that numba can compile vectors on this machine."""
+"""Trial kernel, which checks that numba can compile vectors on this machine."""
 
 from __future__ import annotations
 
@@ -17,6 +17,6 @@ def _relu(row: np.ndarray) -> None:
 def works() -> bool:
     """Returns True if the kernel computes the right values."""
     row = np.arange(WIDTH, dtype=np.float32) - 8
-    wanted = np.maximum(row, 0)
+    expected = np.maximum(row, 0)
     _relu(row)
-    return bool((row == wanted).all())
+    return bool((row == expected).all())

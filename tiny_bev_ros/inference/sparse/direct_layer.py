@@ -102,7 +102,7 @@ class DirectLayer:
         """Computes `self.sites.rows` from the rows of the input sites.
 
         Args:
-            sites: active sites of the input, as given to `find`.
+            sites: active sites of the input, as passed to `find`.
             blocks: result of `find`.
             run: calls a function with each block.
         """
@@ -150,9 +150,9 @@ class DirectLayer:
         return self._parts[group]
 
     def _block_buffers(self) -> tuple[Tensor, Tensor, np.ndarray, np.ndarray]:
-        """Returns the buffers of this thread: gathered neighbours (flat), product, and views.
+        """Returns the buffers of this thread: gathered neighbours (flat), product, and flat views.
 
-        The views are those that kernels take.
+        The kernels take the views.
         """
         kept = self._buffers
         if not hasattr(kept, 'all'):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tiny_bev_ros.errors import TinyBevError
 
-# Rounding stays below this fraction of the greatest output; another wiring differs by far more.
+# Largest difference by rounding, as a fraction of the greatest output; another wiring exceeds it.
 _TOLERANCE = 1e-4
 
 
@@ -47,7 +47,7 @@ class ConvLayer:
 
 
 def chain_part(backbone: nn.Module) -> tuple[nn.Module, bool]:
-    """Returns the part of a backbone that should be a chain; True if more follows that part."""
+    """Returns the part of a backbone that may be a chain, and True if layers follow that part."""
     followed = hasattr(backbone, 'after_chain')
     return (backbone.get_submodule('chain') if followed else backbone), followed
 
@@ -122,10 +122,13 @@ def _check_wiring(network: nn.Module, layers: list[ConvLayer]) -> None:
     weight = layers[0].weight
     generator = torch.Generator().manual_seed(0)
     x = torch.rand(1, weight.shape[1], 16, 16, generator=generator).to(weight)
-    wanted, y = network(x), x
+    expected, y = network(x), x
     for layer in layers:
         y = layer(y)
-    if not isinstance(wanted, Tensor) or wanted.shape != y.shape:
-        raise TinyBevError('the network does not give what its convolutions in a row give')
-    if (wanted - y).abs().max() > _TOLERANCE * wanted.abs().max().clamp(min=1e-6):
-        raise TinyBevError('the network does not give what its convolutions in a row give')
+    is_equal = (
+        isinstance(expected, Tensor)
+        and expected.shape == y.shape
+        and (expected - y).abs().max() <= _TOLERANCE * expected.abs().max().clamp(min=1e-6)
+    )
+    if not is_equal:
+        raise TinyBevError('the network does not compute its convolutions in sequence')

@@ -120,17 +120,17 @@ class SparseChain:
             sites = layer.sites
         return macs
 
-    def compute(self, features: torch.Tensor) -> torch.Tensor:
+    def compute(self, features: Tensor) -> Tensor:
         """Computes the output of the chain.
 
         Args:
-            features: (N,C) features of the cells that `find` was given.
+            features: (N,C) features of the cells that were passed to `find`.
 
         Returns:
             (C_out, h, w) float32, overwritten by the second next call.
         """
         rows = self._input.rows[1 : len(features) + 1, : self._channels]
-        # The pool copies: PyTorch's helper threads of this thread would spin on for a while.
+        # Copied on the pool, as PyTorch's own threads would spin for a while after the copy.
         bands = len(self._bands)
         self._run(
             lambda band: rows[band::bands].copy_(features[band::bands]),
@@ -165,7 +165,7 @@ class SparseChain:
 
 
 class _Output:
-    """Output map (C,h,w) that holds the background, and the values of the last active sites."""
+    """Output map (C,h,w) of the background, and of the values of the last active sites."""
 
     def __init__(self, background: Background) -> None:
         self._background = background
@@ -174,7 +174,7 @@ class _Output:
         self._index_map = np.zeros(np.add(self._written.shape, 2), np.int32)
 
     def write(self, sites: ActiveSites, run: BlockRunner, bands: range) -> Tensor:
-        """Writes sites into the map, and the background where the last ones were."""
+        """Writes sites into the map, and the background at the sites of the previous call."""
         background, height = self._background, len(self._written)
         canvas_kernels.fill_index_map(sites.cells, sites.count, self._index_map)
         run(

@@ -24,7 +24,7 @@ from tiny_bev_ros.inference.sparse.active_sites import (
 from tiny_bev_ros.inference.sparse.background import Background
 from tiny_bev_ros.inference.sparse.layer_chain import ConvLayer
 
-# Values per matrix product, of which there are 36: they stay in the cache.
+# Values of each of the 36 matrix products of a block, which should stay in the cache.
 _BLOCK = 8192
 
 # (first tile, end)
@@ -90,7 +90,7 @@ class TileLayer:
         """Computes `self.sites.rows` from the rows of the input sites.
 
         Args:
-            sites: active sites of the input, as given to `find`.
+            sites: active sites of the input, as passed to `find`.
             blocks: result of `find`.
             run: calls a function with each block.
         """

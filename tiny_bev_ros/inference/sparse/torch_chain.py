@@ -96,7 +96,7 @@ class TorchChain:
         """Computes the output of the chain.
 
         Args:
-            features: (N,C) features of the cells that `find` was given.
+            features: (N,C) features of the cells that were passed to `find`.
 
         Returns:
             (C_out, h, w) float32, overwritten by the second next call.
@@ -110,7 +110,7 @@ class TorchChain:
 
 
 class _Output:
-    """Output map (C,h,w) that holds the background, and the values of the last active sites."""
+    """Output map (C,h,w) of the background, and of the values of the last active sites."""
 
     def __init__(self, full: np.ndarray, background: TorchBackground) -> None:
         self._background = background

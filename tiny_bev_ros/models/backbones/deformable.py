@@ -7,7 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from tiny_bev_ros.models.backbones.deformable_attention import DeformableAttention
-from tiny_bev_ros.models.layers import check_positive_int, conv_block, mlp
+from tiny_bev_ros.models.layers import (
+    check_divisible_by_heads,
+    check_positive_int,
+    conv_block,
+    mlp,
+)
 from tiny_bev_ros.models.registry import FeatureInfo, register_backbone
 from tiny_bev_ros.models.tokens import from_tokens, to_tokens
 
@@ -55,6 +60,7 @@ class DeformableBEVBackbone(nn.Module):
             heads=heads,
             points=points,
         )
+        check_divisible_by_heads('mid_channels', mid_channels, heads)
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.feature_info = (

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""CameraEncoder: images to camera features, by a few own blocks or any network of timm."""
+"""CameraEncoder: images to camera features, by a small network or any network of timm."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.errors import TinyBevError, first_line
 from tiny_bev_ros.models.layers import check_positive_int, conv_block
 from tiny_bev_ros.models.registry import FeatureInfo
 from tiny_bev_ros.optional_imports import import_optional
@@ -133,18 +133,18 @@ def _from_timm(name: str, stride: int) -> _Body:
             body = timm.create_model(name, features_only=True, out_indices=indices)
     except (AssertionError, AttributeError, NotImplementedError, RuntimeError, TypeError) as error:
         raise TinyBevError(
-            f'encoder is {name!r}; expected a network that returns features: {_first_line(error)}'
+            f'encoder is {name!r}; expected a network that returns features: {first_line(error)}'
         ) from None
     if stride not in strides:
         raise TinyBevError(
             f'stride is {stride}; expected one of {sorted(set(strides))}, as {name!r} has'
         )
     _drop_unused_blocks(body)
-    found, modules = body.feature_info, dict(body.named_modules())
+    features, modules = body.feature_info, dict(body.named_modules())
     info = tuple(
         FeatureInfo(f'body.{_module_name(modules, module)}', channels, reduction)
         for module, channels, reduction in zip(
-            found.module_name(), found.channels(), found.reduction(), strict=True
+            features.module_name(), features.channels(), features.reduction(), strict=True
         )
     )
     _check_maps(name, body, info)
@@ -161,39 +161,35 @@ def _drop_unused_blocks(body: Any) -> None:
 def _module_name(modules: dict[str, nn.Module], name: str) -> str:
     """Name of a module within timm's wrapper: stages.0 becomes stages_0 in most of them."""
     names = (name, name.replace('.', '_', 1), f'model.{name}', f'body.{name}')
-    return next((found for found in names if found in modules), name)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition('\n')[0] or type(error).__name__
+    return next((candidate for candidate in names if candidate in modules), name)
 
 
 @torch.no_grad()
 def _check_maps(name: str, body: nn.Module, info: tuple[FeatureInfo, ...]) -> None:
     """Refuses networks for images of a single size, and those whose channels come last."""
-    # Primes, as some networks pad to more than whole features, and wider than in pretraining.
+    # Prime numbers of features, as some networks pad their input, and more than in pretraining.
     stride, channels = info[-1].stride, info[-1].channels
     rows, cols, body = 11, 43, body.eval()
     try:
         maps = body(torch.zeros(1, 3, rows * stride, cols * stride))
-        found: Any = tuple(maps[-1].shape)
+        result: Any = tuple(maps[-1].shape)
     except (AssertionError, IndexError, RuntimeError, ValueError) as error:
-        found = _first_line(error)
+        result = first_line(error)
     body.train()
     expected = (1, channels, rows, cols)
-    if found != expected:
+    if result != expected:
         raise TinyBevError(
             f'encoder is {name!r}, which turns an image of {cols * stride} x {rows * stride} '
-            f'pixels into {found}; expected a map of shape {expected}'
+            f'pixels into {result}; expected a map of shape {expected}'
         )
 
 
 def _timm(name: str) -> Any:
-    """Imports the package where it is needed, as with torchvision it takes seconds."""
-    timm, why_not = import_optional('timm')
+    """Imports timm on demand: with torchvision the import takes seconds."""
+    timm, reason = import_optional('timm')
     if timm is None:
         raise TinyBevError(
             f"encoder is {name!r}; expected 'tiny', or timm and a torchvision that fits PyTorch: "
-            f'pip install timm ({why_not})'
+            f'pip install timm ({reason})'
         )
     return timm

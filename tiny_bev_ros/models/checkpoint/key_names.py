@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.models.checkpoint.inert_pickle import Unread
-from tiny_bev_ros.models.checkpoint.weight_files import shown
+from tiny_bev_ros.models.checkpoint.weight_files import printable
 
 # Words that torch.compile, DataParallel, AveragedModel, FSDP, activation checkpoints and DeepSpeed
 # insert into names, also in the middle.
@@ -51,28 +51,29 @@ def find_part(
 ) -> Part:
     """Finds the weights of a network in a file.
 
-    Words that wrappers insert into keys are dropped, and any words may precede the network's own
-    keys. Single numbers beside them, such as counters of trainers, are dropped too.
+    Words that wrappers insert into keys are dropped, and a prefix of any words may precede the
+    network's own keys. Single numbers, such as counters of trainers, are dropped too.
 
     Args:
         path: path of the file, for messages.
         maps: dicts of tensors by their prefix, as `read_weights` returns them.
         own: state_dict of the network.
         adapt: function that converts found values to the network's form.
-        others: True if other keys may lie beside the network's, as those of further heads.
+        others: True if the file may hold further keys beside the network's, such as other heads.
 
     Returns:
         The prefix and the values, with exactly the keys of ``own``.
 
     Raises:
-        TinyBevError: no weights are found, or two that differ, or they do not fit the network.
+        TinyBevError: the file has no such weights or several that differ, or they do not fit the
+            network.
     """
     best: tuple[int, str, list[str]] | None = None
     fitting: list[Part] = []
     for part in _candidates(path, maps, own, others):
         values = adapt(part.values)
         for key, value in own.items():
-            # Only a counter, which older files lack and evaluation does not use.
+            # A counter that older files lack and evaluation does not use.
             if key.endswith('num_batches_tracked'):
                 values.setdefault(key, value)
         known = own.keys() & values.keys()
@@ -82,13 +83,13 @@ def find_part(
         elif best is None or (-len(known), part.prefix) < best[:2]:
             best = -len(known), part.prefix, faults
     if not fitting:
-        raise misfit(path, best[2]) if best else _nothing(path, maps, own)
+        raise mismatch_error(path, best[2]) if best else _not_found_error(path, maps, own)
     first, *more = sorted(fitting)
     differing = [part.prefix for part in more if not _equal(part.values, first.values)]
     if differing:
         prefixes = ' and '.join(prefix or 'nothing' for prefix in [first.prefix, *differing])
         raise TinyBevError(
-            f'{path} holds such weights {len(differing) + 1} times, below {shown(prefixes)}; '
+            f'{path} holds such weights {len(differing) + 1} times, below {printable(prefixes)}; '
             'expected them once: save only the wanted ones'
         )
     return first
@@ -100,7 +101,7 @@ def _candidates(
     own: Mapping[str, Tensor],
     others: bool,
 ) -> Iterable[Part]:
-    """All parts of a file with a key that begins like one of the network's."""
+    """Yields the parts of a file with a key that begins like one of the network's."""
     first = {key.partition('.')[0] for key in own}
     wrappers = _WRAPPERS - {word for key in own for word in key.split('.')}
     for where, values in maps.items():
@@ -130,8 +131,8 @@ def _split_keys(
         words = tuple(word for word in key.split('.', _MAX_WORDS) if word not in wrappers)
         if words in plain:
             raise TinyBevError(
-                f'{path} holds {shown(from_keys[words])} and {shown(key)}, which differ in '
-                'wrappers alone; expected one of them'
+                f'{path} holds {printable(from_keys[words])} and {printable(key)}, which differ '
+                'in wrappers alone; expected one of them'
             )
         plain[words], from_keys[words] = value, key
     return plain
@@ -150,22 +151,22 @@ def _equal(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
 
 def _faults(prefix: str, values: Mapping[str, Any], own: Mapping[str, Tensor]) -> list[str]:
     """Lists the differences between found values and those of a network."""
-    faults = [f'missing {shown(prefix + key)}' for key in own if key not in values]
-    faults += [f'unexpected {shown(prefix + key)}' for key in values if key not in own]
+    faults = [f'missing {printable(prefix + key)}' for key in own if key not in values]
+    faults += [f'unexpected {printable(prefix + key)}' for key in values if key not in own]
     for key in own.keys() & values.keys():
         fault = _fault(values[key], own[key])
         if fault:
-            faults.append(f'{shown(prefix + key)} {fault}')
+            faults.append(f'{printable(prefix + key)} {fault}')
     return sorted(faults)
 
 
-def misfit(path: str | Path, faults: list[str]) -> TinyBevError:
-    """Makes the error that lists the first faults and counts the others."""
+def mismatch_error(path: str | Path, faults: list[str]) -> TinyBevError:
+    """Returns the error that lists the first faults and counts the others."""
     more = f'; and {len(faults) - _LISTED} more' if len(faults) > _LISTED else ''
     return TinyBevError(f'{path} does not fit the model: {"; ".join(faults[:_LISTED])}{more}')
 
 
-def _nothing(
+def _not_found_error(
     path: str | Path, maps: Mapping[str, Mapping[str, Any]], own: Mapping[str, Tensor]
 ) -> TinyBevError:
     words: dict[str, str] = {}
@@ -173,9 +174,9 @@ def _nothing(
         for key, value in values.items():
             note = ''
             if isinstance(value, Unread):
-                note = f' (a pickled {shown(value.name)}, of which nothing is run)'
+                note = f' (a pickled {printable(value.name)}, of which nothing is run)'
             words[where + key.partition('.')[0]] = note
-    some = ', '.join(shown(word) + words[word] for word in sorted(words)[:8])
+    some = ', '.join(printable(word) + words[word] for word in sorted(words)[:8])
     first = sorted({key.partition('.')[0] for key in own})
     return TinyBevError(
         f'{path} has keys below {some or "nothing"}: none of the expected keys below '
@@ -184,9 +185,9 @@ def _nothing(
 
 
 def _fault(value: Any, own: Tensor) -> str:
-    """Fault in type, shape or dtype of a value; '' for none."""
+    """Returns the fault in type, shape or dtype of a value; '' for none."""
     if isinstance(value, Unread):
-        return f'is a {shown(value.name)}; expected an ordinary tensor'
+        return f'is a {printable(value.name)}; expected an ordinary tensor'
     if not isinstance(value, Tensor):
         return f'is a {type(value).__name__}; expected a tensor'
     if value.shape != own.shape:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Loading of checkpoints, strictly checked, of this package and of the code bases around it."""
+"""Loading of checkpoints from this package and from other code bases, strictly checked."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.models.checkpoint.key_names import Part, find_part, misfit
-from tiny_bev_ros.models.checkpoint.weight_files import WeightFile, read_weights, shown
+from tiny_bev_ros.models.checkpoint.key_names import Part, find_part, mismatch_error
+from tiny_bev_ros.models.checkpoint.weight_files import WeightFile, printable, read_weights
 from tiny_bev_ros.models.pfn import PillarFeatureNet
 
 _PFN_STYLES = {
@@ -24,7 +24,7 @@ _PFN_STYLES = {
     'reader': 'det3d',
 }
 _SECOND_LAYER = re.compile(r'(^|\.)pfn_layers\.[1-9]')
-# Names of unread content that are listed; the rest is counted.
+# Number of names of unread content that are listed; the rest is counted.
 _LISTED = 5
 
 
@@ -47,7 +47,7 @@ def load_checkpoint(path: str | Path, parts: Mapping[str, nn.Module]) -> dict[st
     or in dicts around it. The keys of a part are its own names, alone or below any prefix; other
     parts may lie beside it. Words that torch.compile, DataParallel and other wrappers put into
     names are left out. A PillarFeatureNet is also found under the names of other code bases, see
-    `load_pfn`; of a ModuleDict, such as heads by name, the file may hold more entries.
+    `load_pfn`. For a ModuleDict, such as heads by name, the file may hold further entries.
 
     Args:
         path: file to read.
@@ -58,32 +58,32 @@ def load_checkpoint(path: str | Path, parts: Mapping[str, nn.Module]) -> dict[st
 
     Raises:
         TinyBevError: the file cannot be read, is larger than 1 GiB, has no such weights or
-            several that differ, or its tensors are not those of a module; all modules are
-            unchanged then.
+            several that differ, or its tensors are not those of a module; no module is
+            changed then.
     """
     file = read_weights(path)
-    found = {name: _find(module, file, path) for name, module in parts.items()}
+    weights = {name: _find(module, file, path) for name, module in parts.items()}
     for name, module in parts.items():
-        module.load_state_dict(found[name].values)
+        module.load_state_dict(weights[name].values)
     return {
         name: LoadInfo(_describe(parts[name], part, file.unread), file.digest)
-        for name, part in found.items()
+        for name, part in weights.items()
     }
 
 
 def load_pfn(model: nn.Module, path: str | Path) -> LoadInfo:
     """Loads the weights of a pillar feature net; see `load_checkpoint`.
 
-    Recognised are ``linear.weight`` and ``norm.*``, alone or below any prefix, such as ``pfn.``,
+    Recognises ``linear.weight`` and ``norm.*``, alone or below any prefix, such as ``pfn.``,
     ``vfe.pfn_layers.0.`` (OpenPCDet), ``pillar_vfe.pfn_layers.0.`` (OpenCOOD),
     ``voxel_encoder.pfn_layers.0.`` or ``pts_voxel_encoder.pfn_layers.0.`` (mmdetection3d) and
     ``reader.pfn_layers.0.`` (det3d).
 
-    Names do not determine everything. Networks from these code bases need ``max_points`` as in
-    their training (32 for KITTI, 20 for nuScenes). mmdetection3d's networks need
-    ``legacy_offsets=True`` if their config does not set ``legacy=False`` (the KITTI ones do not).
-    A det3d network of 10 channels has other decorations and is refused; one of mmdetection3d
-    before 1.0 with a time column has those too, and cannot be distinguished.
+    Key names do not determine the options of the network. Networks of these code bases need
+    ``max_points`` as in their training (32 for KITTI, 20 for nuScenes). mmdetection3d's networks
+    need ``legacy_offsets=True`` if their config does not set ``legacy=False`` (the KITTI ones do
+    not). A det3d network of 10 channels has other decorations and is refused; a network of
+    mmdetection3d before 1.0 with a time column has them too, but cannot be recognised.
 
     Args:
         model: a PillarFeatureNet, on any device.
@@ -116,7 +116,7 @@ def load_heads(model: nn.ModuleDict, path: str | Path) -> LoadInfo:
 
 
 def _find(module: nn.Module, file: WeightFile, path: str | Path) -> Part:
-    """Weights of a module, checked."""
+    """Finds and checks the weights of a module."""
     own = module.state_dict()
     if isinstance(module, PillarFeatureNet):
         part = _find_pfn(own, file, path)
@@ -128,7 +128,7 @@ def _find(module: nn.Module, file: WeightFile, path: str | Path) -> Part:
         if (fault := _value_fault(key, value))
     ]
     if faults:
-        raise misfit(path, faults)
+        raise mismatch_error(path, faults)
     return part
 
 
@@ -145,7 +145,7 @@ def _find_pfn(own: Mapping[str, Tensor], file: WeightFile, path: str | Path) -> 
 
 
 def _flatten_linear(values: dict[str, Any]) -> dict[str, Any]:
-    """Takes the weight of a 1x1 convolution, which is the same layer, as that of a linear one."""
+    """Converts the weight of a 1x1 convolution to that of the equivalent linear layer."""
     linear = values.get('linear.weight')
     if isinstance(linear, Tensor) and linear.ndim > 2 and set(linear.shape[2:]) == {1}:
         return {**values, 'linear.weight': linear.flatten(1)}
@@ -158,14 +158,14 @@ def _describe(module: nn.Module, part: Part, unread: list[str]) -> str:
         words = part.prefix.split('.')
         style = next((_PFN_STYLES[word] for word in words if word in _PFN_STYLES), 'bare')
     if unread:
-        names = ', '.join(shown(name) for name in unread[:_LISTED])
+        names = ', '.join(printable(name) for name in unread[:_LISTED])
         more = f' and {len(unread) - _LISTED} more' if len(unread) > _LISTED else ''
         rest = f'; left unread, as they are no tensors: {names}{more}'
-    return f'{style} key names, {shown(part.prefix) or "no prefix"}{rest}'
+    return f'{style} key names, {printable(part.prefix) or "no prefix"}{rest}'
 
 
 def _value_fault(key: str, value: Tensor) -> str:
-    """Fault in the numbers of a tensor; '' for none."""
+    """Returns the fault in the numbers of a tensor; '' for none."""
     if not value.double().isfinite().all():
         return 'holds NaN or Inf; expected finite numbers'
     if key.endswith('running_var') and (value < 0).any():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints of trained networks: safetensors with metadata that describe the network."""
+"""Checkpoints of trained networks: safetensors with metadata that describes the network."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class CheckpointMetadata:
     """Description of the network in a checkpoint.
 
     Attributes:
-        network: arguments of `build_detector`.
+        network: keyword arguments of `build_detector`.
         cell: side of a cell of the pseudo-image, in metres.
         z_range: lower and upper end of the pillars, in metres from the sensor.
         origin: configuration, seed, commit and command of the training.
@@ -37,7 +37,7 @@ class CheckpointMetadata:
     origin: dict[str, Any]
 
     def grid(self, x_range: tuple[float, float], y_range: tuple[float, float]) -> BevGrid:
-        """Grid for the network over an area in metres."""
+        """Returns the grid for the network over an area in metres."""
         return BevGrid(x_range, y_range, self.z_range, self.cell)
 
 
@@ -77,7 +77,7 @@ def read_metadata(path: str | Path) -> CheckpointMetadata:
     except OSError as error:
         raise TinyBevError(f'{path} cannot be read: {error.strerror}') from None
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise _undescribed(path, error) from None
+        raise _no_metadata_error(path, error) from None
 
 
 def find_metadata(path: str | Path) -> CheckpointMetadata | None:
@@ -98,7 +98,7 @@ def load_weights(path: str | Path) -> tuple[BevDetector, CheckpointMetadata]:
         The network in eval mode, without cameras, and the metadata.
 
     Raises:
-        TinyBevError: the file cannot be read, has no metadata, or does not fit them; see
+        TinyBevError: the file cannot be read, has no metadata, or its tensors do not fit it; see
             `load_checkpoint`.
     """
     metadata = read_metadata(path)
@@ -107,13 +107,13 @@ def load_weights(path: str | Path) -> tuple[BevDetector, CheckpointMetadata]:
     try:
         network = build_detector(**network_fields)
     except TypeError as error:
-        raise _undescribed(path, error) from None
+        raise _no_metadata_error(path, error) from None
     parts = {'pfn': network.pfn, 'backbone': network.backbone, 'heads': network.heads}
     load_checkpoint(path, parts)
     return network.eval(), metadata
 
 
-def _undescribed(path: str | Path, error: Exception) -> TinyBevError:
+def _no_metadata_error(path: str | Path, error: Exception) -> TinyBevError:
     return TinyBevError(
         f'{path} has no metadata of a network ({error}); expected a file of `train`'
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading of weight files, recognised by their content: names and suffixes mean nothing."""
+"""Reading of weight files, recognised by their content: not by their names."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.errors import TinyBevError, first_line
 from tiny_bev_ros.git_lfs import refuse_lfs_pointer
 from tiny_bev_ros.models.checkpoint.inert_pickle import Described, Unread
 from tiny_bev_ros.models.checkpoint.safetensors_file import is_safetensors, read_tensors
@@ -21,7 +21,7 @@ MAX_BYTES = 2**30
 # Depth of nested dicts in which a state_dict is searched, at most.
 _MAX_DEPTH = 3
 _EXPECTED = 'expected safetensors, or a file of torch.save'
-# First bytes of other files that users mistake for weights, and names of their kinds.
+# First bytes of other files that users mistake for weights, and the kinds of these files.
 _OTHERS = (
     (b'<', 'a web page or XML, perhaps a downloaded error page'),
     (b'{', 'JSON text'),
@@ -75,7 +75,8 @@ def read_weights(path: str | Path) -> WeightFile:
         raise
     except Exception as error:  # errors of broken bytes are not documented
         raise TinyBevError(
-            f'{path} cannot be read: {_first_line(error)}; expected a complete file of tensors'
+            f'{path} cannot be read: {printable(first_line(error))}; expected a complete file of '
+            'tensors'
         ) from None
     return WeightFile(maps, hashlib.sha256(content).hexdigest(), unread)
 
@@ -142,12 +143,12 @@ def _maps(path: Path, file: TorchFile) -> dict[str, dict[str, Any]]:
 
 
 def _find_dicts(
-    prefix: str, content: Mapping[Any, Any], file: TorchFile, seen: set[int], depth: int
+    prefix: str, content: Mapping[Any, Any], file: TorchFile, visited: set[int], depth: int
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     # Dicts are visited once, as a pickle may contain itself.
-    if id(content) in seen or depth > _MAX_DEPTH:
+    if id(content) in visited or depth > _MAX_DEPTH:
         return
-    seen.add(id(content))
+    visited.add(id(content))
     named = {key: value for key, value in content.items() if isinstance(key, str)}
     if not prefix or any(isinstance(value, Described) for value in named.values()):
         yield (
@@ -159,20 +160,16 @@ def _find_dicts(
         )
     for key, value in named.items():
         if isinstance(value, Mapping):
-            yield from _find_dicts(f'{prefix}{key}.', value, file, seen, depth + 1)
+            yield from _find_dicts(f'{prefix}{key}.', value, file, visited, depth + 1)
 
 
 def _kind(value: Any) -> str:
     if isinstance(value, Unread):
-        return f'a pickled {shown(value.name)}, of which nothing is run'
+        return f'a pickled {printable(value.name)}, of which nothing is run'
     return f'a {"Tensor" if isinstance(value, Described) else type(value).__name__}'
 
 
-def shown(name: str) -> str:
-    """Makes a name from a file short and printable, so that logs stay legible."""
+def printable(name: str) -> str:
+    """Returns a name or text from a file in a short and printable form, for logs."""
     name = name if name.isprintable() else repr(name)
     return name if len(name) <= 100 else f'{name[:97]}...'
-
-
-def _first_line(error: Exception) -> str:
-    return shown(str(error).strip().partition('\n')[0]) or type(error).__name__

@@ -21,8 +21,8 @@ MODES = ('projected', 'global')
 class FuTrFusion(nn.Module):
     """Cross-attention with BEV tokens as queries, camera features as keys and values.
 
-    The result is added to the BEV features of the cells that attend: without cameras the output
-    equals the input, and every head works on it unchanged.
+    The result is added to the BEV features of the cells that attend. Without cameras the output
+    equals the input, so that every head works with and without cameras.
 
     Args:
         channels: number of channels of the BEV features.
@@ -61,8 +61,8 @@ class FuTrFusion(nn.Module):
     def zero_init_output(self) -> None:
         """Sets the last layers to zero, so that the output equals the BEV input.
 
-        For use without trained weights: random ones would spoil the input of the heads. Training
-        should not start from here, as it is much slower.
+        For use without trained weights, as random ones would corrupt the input of the heads.
+        Training that starts from these weights is much slower.
         """
         for layer in (self.attention.output, self.mlp[-1]):
             for parameter in layer.parameters():
@@ -86,7 +86,7 @@ class FuTrFusion(nn.Module):
                 a missing one, whose features are ignored.
 
         Returns:
-            (B,C,h,w), equal to ``bev`` in cells that no camera sees.
+            (B,C,h,w), equal to ``bev`` in cells that are visible to no camera.
 
         Raises:
             TinyBevError: shapes do not fit each other.
@@ -98,7 +98,7 @@ class FuTrFusion(nn.Module):
             if not len(cells):
                 continue
             queries = tokens[frame].index_select(0, cells)
-            frame_maps = [each[frame] for each in maps]
+            frame_maps = [camera_map[frame] for camera_map in maps]
             queries = queries + self.attention(self.norm(queries), grid, frame_maps, frame_cameras)
             queries = queries + self.mlp(queries)
             fused[frame].index_copy_(1, cells, queries.T.to(fused.dtype))
@@ -111,7 +111,7 @@ class FuTrFusion(nn.Module):
         features: Tensor | Sequence[Tensor],
         cameras: Sequence[Sequence[Camera | None]],
     ) -> Sequence[Tensor]:
-        """Features of each camera, after checking all shapes."""
+        """Checks all shapes; returns the features of each camera."""
         expected = (self.channels, *grid.shape)
         if bev.ndim != 4 or tuple(bev.shape[1:]) != expected:
             raise TinyBevError(f'bev has shape {tuple(bev.shape)}; expected (B, *{expected})')
@@ -122,21 +122,24 @@ class FuTrFusion(nn.Module):
                     f'{self.camera_channels}, rows, cols)'
                 )
             features = features.unbind(1)
-        for each in features:
-            if each.ndim != 4 or tuple(each.shape[:2]) != (len(bev), self.camera_channels):
+        for camera_map in features:
+            if camera_map.ndim != 4 or tuple(camera_map.shape[:2]) != (
+                len(bev),
+                self.camera_channels,
+            ):
                 raise TinyBevError(
-                    f'features of a camera have shape {tuple(each.shape)}; expected '
+                    f'features of a camera have shape {tuple(camera_map.shape)}; expected '
                     f'({len(bev)}, {self.camera_channels}, rows, cols)'
                 )
-        counts = [len(each) for each in cameras]
+        counts = [len(frame_cameras) for frame_cameras in cameras]
         if counts != [len(features)] * len(bev):
             raise TinyBevError(
-                f'cameras are {counts} beside features of {len(features)}; expected as many for '
-                f'each of {len(bev)} frames'
+                f'numbers of cameras are {counts}; expected {len(features)}, as there are '
+                f'features, for each of {len(bev)} frames'
             )
         for frame_cameras in cameras:
-            for camera, each in zip(frame_cameras, features, strict=True):
-                size = (each.shape[3], each.shape[2])
+            for camera, camera_map in zip(frame_cameras, features, strict=True):
+                size = (camera_map.shape[3], camera_map.shape[2])
                 if camera is not None and camera.size != size:
                     raise TinyBevError(
                         f'camera image is {camera.size[0]} x {camera.size[1]} pixels; expected '

@@ -17,15 +17,15 @@ from tiny_bev_ros.models.tokens import camera_tokens, position_encoding
 
 # Depths in metres at which the ray of a pixel is sampled for its key.
 _DEPTHS = (2.0, 5.0, 12.0, 30.0)
-# Length in metres that becomes 1 in these samples.
+# Unit of these samples, in metres.
 _SCALE = 50.0
 
 
 class GlobalAttention(nn.Module):
     """Cross-attention between all cells and all pixels of camera features.
 
-    Queries carry the position of their cell (`position_encoding`), keys the ray of their pixel as
-    positions along it (Liu et al., "PETR", ECCV 2022). Work grows with cells times pixels.
+    Queries include the position of their cell (`position_encoding`), keys the ray of their pixel,
+    as positions along it (Liu et al., "PETR", ECCV 2022). Work grows with cells times pixels.
 
     Args:
         channels: number of channels of queries and output; a multiple of ``heads`` and of 4.
@@ -53,7 +53,7 @@ class GlobalAttention(nn.Module):
     def cells(
         self, grid: BevGrid, cameras: Sequence[Camera | None], device: torch.device
     ) -> Tensor:
-        """(S,) int64 indices of the cells that attend: all of them, if there is a camera."""
+        """Returns (S,) int64 indices of the cells that attend: all cells, if there is a camera."""
         any_camera = any(camera is not None for camera in cameras)
         return torch.arange(grid.shape[0] * grid.shape[1] * any_camera, device=device)
 
@@ -64,7 +64,7 @@ class GlobalAttention(nn.Module):
         features: Sequence[Tensor],
         cameras: Sequence[Camera | None],
     ) -> Tensor:
-        """Attended values of one frame; arguments and result as of `ProjectedAttention`."""
+        """Computes attended values of one frame; arguments as of `ProjectedAttention`."""
         tokens = camera_tokens(features, cameras)
         present = [camera for camera in cameras if camera is not None]
         device, channels = queries.device, queries.shape[1]
@@ -82,12 +82,12 @@ class GlobalAttention(nn.Module):
         return self.output(attended[0].transpose(0, 1).flatten(1))
 
     def _split(self, tokens: Tensor) -> Tensor:
-        """(N,C) to (1,heads,N,C/heads)."""
+        """Splits tokens (N,C) into heads (1,heads,N,C/heads)."""
         return tokens.unflatten(1, (self.heads, -1)).transpose(0, 1)[None]
 
 
 def _ray_samples(camera: Camera) -> Tensor:
-    """(pixels, 3*depths) float32 positions along the ray of each pixel, row by row."""
+    """Returns (pixels, 3*depths) float32 positions along the ray of each pixel, row by row."""
     cols, rows = camera.size
     row, col = torch.meshgrid(
         torch.arange(rows, dtype=torch.float64),

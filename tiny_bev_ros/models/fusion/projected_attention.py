@@ -28,13 +28,13 @@ class SamplingPlan(NamedTuple):
     cells, so that each group of cells has a rectangular table of entries.
 
     Attributes:
-        cell: (S,) int64 indices of the cells that a camera sees.
-        groups: number of cells, and number of entries of each of them, for each group.
+        cell: (S,) int64 indices of the cells that are visible to a camera.
+        groups: for each group, its number of cells, and the number of entries per cell.
         height: (M,) int64 index of the height of each entry.
         camera: (M,) int64 index of the camera of each entry.
-        corner: (M,4) int64 features around each entry, as rows of those of all cameras.
+        corner: (M,4) int64 indices of the features around each entry, among those of all cameras.
         corner_weights: (M,4) float32 bilinear weights of these features.
-        cameras_without_cells: indices of the cameras that see no cell.
+        cameras_without_cells: indices of the cameras to which no cell is visible.
     """
 
     cell: Tensor
@@ -46,19 +46,19 @@ class SamplingPlan(NamedTuple):
     cameras_without_cells: tuple[int, ...]
 
     def entry_cells(self) -> Tensor:
-        """(M,) int64 index of the cell of each entry."""
+        """Returns the (M,) int64 index of the cell of each entry."""
         parts = self.cell.split([cells for cells, _ in self.groups])
-        each = [p.repeat_interleave(n) for p, (_, n) in zip(parts, self.groups, strict=True)]
-        return torch.cat(each) if each else self.cell
+        repeated = [p.repeat_interleave(n) for p, (_, n) in zip(parts, self.groups, strict=True)]
+        return torch.cat(repeated) if repeated else self.cell
 
     def parts(self) -> Iterator[tuple[slice, slice, int]]:
         """Yields a few cells at a time, their entries, and the number of entries per cell."""
         cell = entry = 0
-        for cells, each in self.groups:
+        for cells, per_cell in self.groups:
             for begin in range(0, cells, _CELLS_AT_ONCE):
                 count = min(_CELLS_AT_ONCE, cells - begin)
-                yield slice(cell, cell + count), slice(entry, entry + count * each), each
-                cell, entry = cell + count, entry + count * each
+                yield slice(cell, cell + count), slice(entry, entry + count * per_cell), per_cell
+                cell, entry = cell + count, entry + count * per_cell
 
 
 class ProjectedAttention(nn.Module):
@@ -96,7 +96,7 @@ class ProjectedAttention(nn.Module):
     def cells(
         self, grid: BevGrid, cameras: Sequence[Camera | None], device: torch.device
     ) -> Tensor:
-        """(S,) int64 indices of the cells that attend, in the order of the `sampling_plan`."""
+        """Returns (S,) int64 indices of the cells that attend, as ordered in `sampling_plan`."""
         return self.sampling_plan(grid, cameras, device).cell
 
     def forward(
@@ -106,7 +106,7 @@ class ProjectedAttention(nn.Module):
         features: Sequence[Tensor],
         cameras: Sequence[Camera | None],
     ) -> Tensor:
-        """Attended values of the cells of one frame.
+        """Computes the attended values of the cells of one frame.
 
         Args:
             queries: (S,C) of the `cells` that attend, at least one.
@@ -133,7 +133,7 @@ class ProjectedAttention(nn.Module):
         features: Sequence[Tensor],
         cameras: Sequence[Camera | None],
     ) -> Tensor:
-        """(M,heads) attention weights of the entries of the plan; arguments as of `forward`."""
+        """Computes (M,heads) weights of the entries of the plan; arguments as of `forward`."""
         plan = self.sampling_plan(grid, cameras, queries.device)
         if not len(plan.cell):
             return queries.new_zeros(0, self.heads)
@@ -143,7 +143,7 @@ class ProjectedAttention(nn.Module):
     def sampling_plan(
         self, grid: BevGrid, cameras: Sequence[Camera | None], device: torch.device
     ) -> SamplingPlan:
-        """Samples for each cell; cached for as long as grid and cameras stay the same."""
+        """Returns the samples for each cell; cached for the same grid, cameras and device."""
         key = (grid, device, *(camera and camera.key() for camera in cameras))
         return self._plan.get(key, lambda: _build_plan(grid, self.heights, cameras, device))
 
@@ -151,12 +151,12 @@ class ProjectedAttention(nn.Module):
         self, queries: Tensor, plan: SamplingPlan, table: Tensor
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yields weights (S,heads,E) and their samples (S,E,c), a few cells at a time."""
-        for cells, entries, each in plan.parts():
-            samples = _sample(table, plan, entries).unflatten(0, (-1, each))
+        for cells, entries, per_cell in plan.parts():
+            samples = _sample(table, plan, entries).unflatten(0, (-1, per_cell))
             yield self._weights(queries[cells], samples, plan.height[entries]), samples
 
     def _weights(self, queries: Tensor, samples: Tensor, height: Tensor) -> Tensor:
-        """(S,heads,E) weights of queries (S,C) for samples (S,E,c) at height indices (S*E,).
+        """Computes (S,heads,E) weights of queries (S,C) for samples (S,E,c) at heights (S*E,).
 
         The key projection is folded into the query: one matrix product for each cell in place of
         one for each entry.
@@ -174,7 +174,7 @@ class ProjectedAttention(nn.Module):
         return (logits / split.shape[2] ** 0.5).softmax(dim=2)
 
     def _project_values(self, mixed: Tensor) -> Tensor:
-        """(S,C) values of features (S,heads,c), weighted sums of the samples for each head."""
+        """Projects weighted sums of samples (S,heads,c), one for each head, to values (S,C)."""
         weight = self.values.weight.unflatten(0, (self.heads, -1)).transpose(1, 2)
         return (mixed.transpose(0, 1) @ weight).transpose(0, 1).flatten(1) + self.values.bias
 
@@ -200,18 +200,18 @@ def _build_plan(
         corner, weights = _bilinear_corners(pixel, camera.size)
         parts.append((cell, height, torch.full_like(cell, index), corner + first_row, weights))
         first_row += camera.size[0] * camera.size[1]
-    entry_cell, *others = (torch.cat(each) for each in zip(*parts, strict=True))
+    entry_cell, *others = (torch.cat(columns) for columns in zip(*parts, strict=True))
     cells, cell_of_entry, count = entry_cell.unique(return_inverse=True, return_counts=True)
     by_count = count.argsort(stable=True)
-    groups = zip(*(each.tolist() for each in count.unique(return_counts=True)), strict=True)
+    groups = zip(*(part.tolist() for part in count.unique(return_counts=True)), strict=True)
     # Rank of each cell in the order by count, by which entries are sorted.
     rank = torch.empty_like(by_count)
     rank[by_count] = torch.arange(len(by_count))
     order = rank[cell_of_entry].argsort(stable=True)
-    height, camera_index, corner, weights = (each[order].to(device) for each in others)
+    height, camera_index, corner, weights = (column[order].to(device) for column in others)
     return SamplingPlan(
         cells[by_count].to(device),
-        tuple((number, each) for each, number in groups),
+        tuple((cells_of_group, per_cell) for per_cell, cells_of_group in groups),
         height,
         camera_index,
         corner,
@@ -221,7 +221,7 @@ def _build_plan(
 
 
 def _reference_points(grid: BevGrid, heights: tuple[float, ...]) -> Tensor:
-    """(cells, heights, 3) float64 x, y, z above and below each cell centre, in metres."""
+    """Returns (cells, heights, 3) float64 x, y, z above and below each cell centre, in metres."""
     rows, cols = grid.shape
     y = grid.y_axis.centre(torch.arange(rows, dtype=torch.float64))
     x = grid.x_axis.centre(torch.arange(cols, dtype=torch.float64))
@@ -231,7 +231,7 @@ def _reference_points(grid: BevGrid, heights: tuple[float, ...]) -> Tensor:
 
 
 def _bilinear_corners(pixel: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Indices (M,4) of the features around pixels (M,2), and their bilinear weights (M,4).
+    """Returns indices (M,4) of the features around pixels (M,2), and bilinear weights (M,4).
 
     Outside the outermost pixel centres, clamps to the border pixel.
     """
@@ -247,6 +247,6 @@ def _bilinear_corners(pixel: Tensor, size: tuple[int, int]) -> tuple[Tensor, Ten
 
 
 def _sample(table: Tensor, plan: SamplingPlan, entries: slice) -> Tensor:
-    """(M,c) features interpolated between rows of the table."""
+    """Interpolates features (M,c) between rows of the table."""
     weights = plan.corner_weights[entries].to(table.dtype)
     return embedding_bag(plan.corner[entries], table, per_sample_weights=weights, mode='sum')

@@ -17,7 +17,7 @@ _EPSILON = 1e-9
 
 
 def corners_bev(boxes: Tensor) -> Tensor:
-    """(N,7) boxes to (N,4,2) corners in x and y, counter-clockwise."""
+    """Computes (N,4,2) corners in x and y of (N,7) boxes, counter-clockwise."""
     sign = boxes.new_tensor([[0.5, 0.5], [-0.5, 0.5], [-0.5, -0.5], [0.5, -0.5]])
     local = sign * boxes[:, None, 3:5]
     cos, sin = boxes[:, 6].cos()[:, None], boxes[:, 6].sin()[:, None]
@@ -27,7 +27,7 @@ def corners_bev(boxes: Tensor) -> Tensor:
 
 
 def overlap_bev(first: Tensor, second: Tensor) -> Tensor:
-    """Areas in m^2 that N and M boxes share, seen from above.
+    """Computes the areas in m^2 in which N and M boxes overlap in BEV.
 
     Args:
         first: (N,7) boxes.
@@ -38,12 +38,12 @@ def overlap_bev(first: Tensor, second: Tensor) -> Tensor:
     """
     areas = first.new_zeros(len(first), len(second))
     reach = (first[:, 3:5].norm(dim=1)[:, None] + second[:, 3:5].norm(dim=1)) / 2
-    # Matrix products, which cdist takes for many boxes, lose the digits far from the origin.
+    # Matrix products, which cdist takes for many boxes, lose precision far from the origin.
     away = torch.cdist(first[:, :2], second[:, :2], compute_mode='donot_use_mm_for_euclid_dist')
     near = away < reach
     i, j = near.nonzero(as_tuple=True)
     if len(i):
-        # Relative to the first box, so that no digits are lost far from the origin.
+        # Relative to the first box, so that no precision is lost far from the origin.
         centre = first[i, :2].double()[:, None]
         one = corners_bev(first.double())[i] - centre
         other = corners_bev(second.double())[j] - centre
@@ -52,7 +52,7 @@ def overlap_bev(first: Tensor, second: Tensor) -> Tensor:
 
 
 def iou_bev(first: Tensor, second: Tensor) -> Tensor:
-    """(N,7) and (M,7) boxes to (N,M) intersection over union, seen from above."""
+    """Computes (N,M) intersection over union in BEV of (N,7) and (M,7) boxes."""
     shared = overlap_bev(first, second)
     area = first[:, 3] * first[:, 4]
     both = area[:, None] + second[:, 3] * second[:, 4] - shared
@@ -60,7 +60,7 @@ def iou_bev(first: Tensor, second: Tensor) -> Tensor:
 
 
 def iou_3d(first: Tensor, second: Tensor) -> Tensor:
-    """(N,7) and (M,7) boxes to (N,M) intersection over union of volumes."""
+    """Computes (N,M) intersection over union of the volumes of (N,7) and (M,7) boxes."""
     low = torch.maximum((first[:, 2] - first[:, 5] / 2)[:, None], second[:, 2] - second[:, 5] / 2)
     high = torch.minimum((first[:, 2] + first[:, 5] / 2)[:, None], second[:, 2] + second[:, 5] / 2)
     shared = overlap_bev(first, second) * (high - low).clamp(min=0)
@@ -69,13 +69,13 @@ def iou_3d(first: Tensor, second: Tensor) -> Tensor:
 
 
 def nms_bev(boxes: Tensor, scores: Tensor, labels: Tensor, max_iou: float) -> Tensor:
-    """Non-maximum suppression of rotated boxes, for each class by itself.
+    """Applies non-maximum suppression to rotated boxes, separately for each class.
 
     Args:
         boxes: (N,7) boxes.
         scores: (N,) scores.
         labels: (N,) classes.
-        max_iou: largest overlap seen from above; where two boxes of a class exceed it, the one of
+        max_iou: largest BEV IoU; where two boxes of a class exceed it, the one of
             lower score is removed.
 
     Returns:
@@ -95,7 +95,7 @@ def nms_bev(boxes: Tensor, scores: Tensor, labels: Tensor, max_iou: float) -> Te
 
 
 def _shared_area(one: Tensor, other: Tensor) -> Tensor:
-    """(K,4,2) and (K,4,2) counter-clockwise corners to (K,) areas of their intersections.
+    """Computes (K,) areas of the intersections of quadrangles, (K,4,2) counter-clockwise corners.
 
     The corners of an intersection are the corners of each quadrangle inside the other and the
     crossings of edges; sorted by angle around their mean they form a convex polygon.
@@ -119,7 +119,7 @@ def _shared_area(one: Tensor, other: Tensor) -> Tensor:
 
 
 def _inside(points: Tensor, polygon: Tensor) -> Tensor:
-    """(K,P,2) points, (K,4,2) counter-clockwise corners to (K,P), true inside and on edges."""
+    """Returns (K,P) bool: true for points (K,P,2) in, or on edges of, quadrangles (K,4,2)."""
     edge = polygon.roll(-1, 1) - polygon
     to_point = points[:, :, None] - polygon[:, None]
     cross = edge[:, None, :, 0] * to_point[..., 1] - edge[:, None, :, 1] * to_point[..., 0]
@@ -127,7 +127,7 @@ def _inside(points: Tensor, polygon: Tensor) -> Tensor:
 
 
 def _crossings(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
-    """Crossings of the edges of two quadrangles: points (K,16,2), and (K,16) true if valid."""
+    """Returns crossings of the edges of two quadrangles: points (K,16,2), and (K,16) if valid."""
     edge, other_edge = one.roll(-1, 1) - one, other.roll(-1, 1) - other
     edge, other_edge = edge[:, :, None], other_edge[:, None]
     gap = other[:, None] - one[:, :, None]

@@ -12,11 +12,11 @@ CLASSES = ('vehicle', 'pedestrian', 'cyclist')
 
 
 class DetectionMaps(NamedTuple):
-    """Predictions of the detection head for each cell of (h, w).
+    """Predictions of the detection head for each cell of a map (h,w).
 
     Attributes:
         heatmap: (B,K,h,w) logits that the centre of an object of each class lies in the cell.
-        offset: (B,2,h,w) x and y of the object's centre from the cell's, in cells.
+        offset: (B,2,h,w) x and y from the cell's centre to the object's, in cells.
         z: (B,1,h,w) height of the centre in metres.
         log_size: (B,3,h,w) logarithm of length, width and height in metres.
         axis: (B,2,h,w) sine and cosine of twice the yaw: the line along which the object lies.

@@ -27,8 +27,8 @@ from tiny_bev_ros.models.heads.head_registry import (
 )
 from tiny_bev_ros.models.layers import check_positive_int, conv_block
 
-# Channels behind the heatmaps: offset x, y; z; log of length, width, height; sine and cosine of
-# twice the yaw; heading sign.
+# Number of channels after the heatmaps: offset x, y; z; log of length, width, height; sine and
+# cosine of twice the yaw; heading sign.
 _NUM_REG_CHANNELS = 9
 # Initial logit of the heatmaps: objects are rare, so that scores start at one in a hundred.
 _HEATMAP_BIAS = -4.6
@@ -64,13 +64,13 @@ class DetectionHead(Head):
             bias[: len(CLASSES)] = _HEATMAP_BIAS
 
     def forward(self, features: Tensor) -> DetectionMaps:
-        """(B,C,h,w) to float32 maps of the same size."""
+        """Computes float32 maps of features (B,C,h,w), of the same size."""
         maps = self.maps(self.shared(features)).float()
         return DetectionMaps(*maps.split([len(CLASSES), 2, 1, 3, 2, 1], dim=1))
 
     @staticmethod
     def targets(labels: FrameLabels, grid: BevGrid) -> DetectionTargets:
-        """Targets of the labelled objects; see `make_targets`."""
+        """Computes the targets of the labelled objects; see `make_targets`."""
         return make_targets(
             torch.from_numpy(labels.boxes),
             torch.from_numpy(labels.labels),
@@ -80,7 +80,7 @@ class DetectionHead(Head):
 
     @staticmethod
     def loss(maps: DetectionMaps, targets: DetectionTargets) -> dict[str, Tensor]:
-        """Heatmap, box and heading losses; see `detection_loss`."""
+        """Computes heatmap, box and heading losses; see `detection_loss`."""
         return detection_loss(maps, targets)
 
     @staticmethod

@@ -17,13 +17,14 @@ from tiny_bev_ros.models.heads.detection import CLASSES, DetectionMaps
 # Standard deviation of the Gaussians in the heatmaps, in metres, by class.
 _SIGMA = (0.55, 0.4, 0.45)
 # Radius around a centre within which cells learn the box, in metres, by class: small for people,
-# who walk beside each other.
+# who walk close to each other.
 _BOX_RADIUS = (1.0, 0.55, 0.7)
-# Cells around a box that the loss considers, and around an ignored one that it leaves out; metres.
+# Margins in metres: around a box, within which cells get targets, and around an ignored box,
+# within which cells are left out of the loss.
 _WINDOW_MARGIN, _IGNORED_MARGIN = 2.0, 0.3
 _BOX_WEIGHT = 2.0
 # Weight of z beside the other values of a box: it is learnt last, as the first convolutions lose
-# most of the height unless the loss asks for it.
+# most of the height without this weight.
 _Z_WEIGHT = 3.0
 _HEADING_WEIGHT = 0.2
 
@@ -32,7 +33,7 @@ class DetectionTargets(NamedTuple):
     """Targets of one frame, or of a batch when stacked.
 
     Attributes:
-        heatmap: (K,h,w) 1 at the centre of an object, falling around it.
+        heatmap: (K,h,w) float32, 1 at the centre of an object, lower around it.
         heatmap_mask: (K,h,w) bool, true for cells whose heatmap is in the loss.
         box: (9,h,w) offset x, y, z, log of length, width, height, sine and cosine of twice the
             yaw, and 1 where the cosine of the yaw is positive.
@@ -55,7 +56,8 @@ def make_targets(
     Args:
         boxes: (N,7) float32.
         labels: (N,) int64, index into CLASSES.
-        ignored: (N,) bool, true for objects that need not be found and are not wrong if found.
+        ignored: (N,) bool, true for objects that are neither required nor counted as wrong where
+            they are detected.
         grid: grid of the maps.
     """
     rows, cols = grid.shape
@@ -63,23 +65,23 @@ def make_targets(
     heatmap_mask = torch.ones(len(CLASSES), rows, cols, dtype=torch.bool)
     box = torch.zeros(9, rows, cols)
     box_mask = torch.zeros(rows, cols)
-    # Squared distance from each cell to the centre whose box it learns so far.
+    # Squared distance from each cell to the centre of the box that it is assigned to so far.
     nearest = torch.full((rows, cols), math.inf)
     x = grid.x_axis.centre(torch.arange(cols, dtype=torch.float32))
     y = grid.y_axis.centre(torch.arange(rows, dtype=torch.float32))
     num_objects = 0
-    for each, label, ignore in zip(boxes, labels.tolist(), ignored.tolist(), strict=True):
-        window = _window(each, grid)
+    for target, label, ignore in zip(boxes, labels.tolist(), ignored.tolist(), strict=True):
+        window = _window(target, grid)
         if window is None:
             continue
-        dx, dy = each[0] - x[window[1]][None, :], each[1] - y[window[0]][:, None]
+        dx, dy = target[0] - x[window[1]][None, :], target[1] - y[window[0]][:, None]
         square = dx**2 + dy**2
         if ignore:
-            along, across = _in_box_frame(dx, dy, each[6])
-            under = (along.abs() <= each[3] / 2 + _IGNORED_MARGIN) & (
-                across.abs() <= each[4] / 2 + _IGNORED_MARGIN
+            along, across = _in_box_frame(dx, dy, target[6])
+            inside = (along.abs() <= target[3] / 2 + _IGNORED_MARGIN) & (
+                across.abs() <= target[4] / 2 + _IGNORED_MARGIN
             )
-            heatmap_mask[:, window[0], window[1]] &= ~under
+            heatmap_mask[:, window[0], window[1]] &= ~inside
             continue
         gaussian = torch.exp(-square / (2 * _SIGMA[label] ** 2))
         # Exactly 1 in the cell that holds the centre, so that each object has its peak.
@@ -87,17 +89,17 @@ def make_targets(
         num_objects += bool((gaussian == 1).any())
         region = heatmap[label][window]
         region.copy_(torch.maximum(region, gaussian))
-        mine = (square < _BOX_RADIUS[label] ** 2) & (square < nearest[window])
-        nearest[window] = torch.where(mine, square, nearest[window])
-        box_mask[window] = torch.where(mine, 1.0, box_mask[window])
-        values = _box_values(each, dx / grid.resolution, dy / grid.resolution)
+        assigned = (square < _BOX_RADIUS[label] ** 2) & (square < nearest[window])
+        nearest[window] = torch.where(assigned, square, nearest[window])
+        box_mask[window] = torch.where(assigned, 1.0, box_mask[window])
+        values = _box_values(target, dx / grid.resolution, dy / grid.resolution)
         region = box[:, window[0], window[1]]
-        region.copy_(torch.where(mine, values, region))
+        region.copy_(torch.where(assigned, values, region))
     return DetectionTargets(heatmap, heatmap_mask, box, box_mask, torch.tensor(float(num_objects)))
 
 
 def detection_loss(maps: DetectionMaps, targets: DetectionTargets) -> dict[str, Tensor]:
-    """Computes the parts of the loss, of which the sum is minimised.
+    """Computes the parts of the loss, whose sum is minimised.
 
     The heatmaps have the focal loss of Law and Deng, "CornerNet", ECCV 2018, over the number of
     objects; the boxes L1 over their cells.
@@ -135,7 +137,7 @@ def _box_loss(maps: DetectionMaps, targets: DetectionTargets) -> dict[str, Tenso
 
 
 def _window(box: Tensor, grid: BevGrid) -> tuple[slice, slice] | None:
-    """Rows and columns around a box; None where it lies off the map."""
+    """Returns rows and columns around a box; None where it lies off the map."""
     corners = corners_bev(box[None])[0]
     low = corners.amin(dim=0) - _WINDOW_MARGIN
     high = corners.amax(dim=0) + _WINDOW_MARGIN
@@ -150,12 +152,12 @@ def _window(box: Tensor, grid: BevGrid) -> tuple[slice, slice] | None:
 
 
 def _in_box_frame(dx: Tensor, dy: Tensor, yaw: Tensor) -> tuple[Tensor, Tensor]:
-    """Offsets along and across a box from offsets in x and y."""
+    """Returns offsets along and across a box, from offsets in x and y."""
     return dx * yaw.cos() + dy * yaw.sin(), dy * yaw.cos() - dx * yaw.sin()
 
 
 def _box_values(box: Tensor, offset_x: Tensor, offset_y: Tensor) -> Tensor:
-    """(9,h,w) target values of one box in the cells of its window."""
+    """Returns (9,h,w) target values of one box in the cells of its window."""
     yaw = box[6]
     constant = [
         box[2],

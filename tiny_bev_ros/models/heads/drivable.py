@@ -20,9 +20,9 @@ from tiny_bev_ros.models.heads.head_registry import (
 from tiny_bev_ros.models.layers import check_positive_int, conv_block
 from tiny_bev_ros.models.observed_ground import observed_cells
 
-# Weight of this loss beside that of the detection head.
+# Weight of this loss relative to that of the detection head.
 _LOSS_WEIGHT = 3.0
-# Weight of cells without ground points, beside 1 for the others.
+# Weight of cells without ground points; other cells have weight 1.
 _UNOBSERVED_WEIGHT = 0.2
 
 
@@ -31,7 +31,7 @@ class DrivableTargets(NamedTuple):
 
     Attributes:
         drivable: (h,w) float32, 1 for road surface.
-        observed: (h,w) float32, 1 where the road is known and ground points lie near.
+        observed: (h,w) float32, 1 where the road is known and a ground point is near.
     """
 
     drivable: Tensor
@@ -60,12 +60,12 @@ class DrivableHead(Head):
         self.logit = nn.Conv2d(mid_channels, 1, 1)
 
     def forward(self, features: Tensor) -> Tensor:
-        """(B,C,h,w) to (B,1,h,w) float32 logits."""
+        """Computes (B,1,h,w) float32 logits of features (B,C,h,w)."""
         return self.logit(self.block(features)).float()
 
     @staticmethod
     def targets(labels: FrameLabels, grid: BevGrid) -> DrivableTargets:
-        """Road surface at the cell centres; all zeros where the road is unknown."""
+        """Computes road surface at the cell centres; all zeros if the road is unknown."""
         rows, cols = grid.shape
         if labels.is_drivable is None:
             return DrivableTargets(torch.zeros(rows, cols), torch.zeros(rows, cols))
@@ -81,7 +81,7 @@ class DrivableHead(Head):
 
     @staticmethod
     def loss(maps: Tensor, targets: DrivableTargets) -> dict[str, Tensor]:
-        """Binary cross-entropy; unobserved cells count less and are no road to drive on."""
+        """Computes binary cross-entropy; unobserved cells weigh less and count as no road."""
         observed = targets.observed
         weight = observed + _UNOBSERVED_WEIGHT * (1 - observed)
         total = binary_cross_entropy_with_logits(
@@ -91,5 +91,5 @@ class DrivableHead(Head):
 
     @staticmethod
     def decode(maps: Tensor, grid: BevGrid, options: DecodeOptions) -> list[Tensor]:
-        """(h,w) float32 probability of road surface for each frame."""
+        """Returns the (h,w) float32 probability of road surface for each frame."""
         return [logits[0].sigmoid() for logits in maps]

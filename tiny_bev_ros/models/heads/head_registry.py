@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Registry of the heads that can be asked for by name.
+"""Registry of heads by name.
 
 A head is a subclass of `Head` in a module of its own, which `tiny_bev_ros.models` imports. It owns
 its network, its training targets, its loss and the decoding of its maps; the publisher of its
@@ -30,7 +30,8 @@ class FrameLabels:
         ground: (N,) bool, true for points that are known to lie on the ground.
         boxes: (O,7) float32 boxes of the objects, see `box_ops`.
         labels: (O,) int64 class of each object.
-        ignored: (O,) bool, true for objects that need not be found and are not wrong if found.
+        ignored: (O,) bool, true for objects that are neither required nor counted as wrong where
+            they are detected.
         is_drivable: function of x and y in metres, arrays of equal shape, that returns a bool
             array, true on road surface; None where the road is unknown.
     """
@@ -85,7 +86,7 @@ class Head(nn.Module, ABC):
     @staticmethod
     @abstractmethod
     def loss(maps: Any, targets: Any) -> dict[str, Tensor]:
-        """Computes the named parts of the loss, of which the sum is minimised.
+        """Computes the named parts of the loss, whose sum is minimised.
 
         Args:
             maps: output of `forward` for a batch.
@@ -112,7 +113,7 @@ _HEADS: dict[str, type[Head]] = {}
 
 
 def register_head(name: str) -> Callable[[_Head], _Head]:
-    """Class decorator that makes a head known under a name.
+    """Class decorator: registers a head under a name.
 
     Raises:
         TinyBevError: the name is taken.
@@ -128,12 +129,12 @@ def register_head(name: str) -> Callable[[_Head], _Head]:
 
 
 def list_heads() -> list[str]:
-    """Names of all registered heads, sorted."""
+    """Returns the names of all registered heads, sorted."""
     return sorted(_HEADS)
 
 
 def head_class(name: str) -> type[Head]:
-    """Class that is registered under a name.
+    """Returns the class that is registered under a name.
 
     Raises:
         TinyBevError: the name is not registered.
@@ -144,7 +145,7 @@ def head_class(name: str) -> type[Head]:
 
 
 def build_heads(names: Sequence[str], in_channels: int) -> nn.ModuleDict:
-    """Heads by name, with freshly initialised weights.
+    """Builds heads by name, with freshly initialised weights.
 
     Args:
         names: registered names, each at most once.
@@ -158,17 +159,17 @@ def build_heads(names: Sequence[str], in_channels: int) -> nn.ModuleDict:
 
 
 def compute_targets(names: Iterable[str], labels: FrameLabels, grid: BevGrid) -> dict[str, Any]:
-    """Training targets of one frame, by head; see `Head.targets`."""
+    """Computes the training targets of one frame, by head; see `Head.targets`."""
     return {name: head_class(name).targets(labels, grid) for name in names}
 
 
 def stack_targets(frames: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Targets of a batch, by head, from the targets of its frames."""
+    """Stacks the targets of frames to those of a batch, by head."""
     return {name: _stack([frame[name] for frame in frames]) for name in frames[0]}
 
 
 def compute_losses(maps: Mapping[str, Any], targets: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Parts of the loss of all heads, named ``head.part``.
+    """Computes the parts of the loss of all heads, named ``head.part``.
 
     Args:
         maps: output of each head for a batch.
@@ -176,8 +177,8 @@ def compute_losses(maps: Mapping[str, Any], targets: Mapping[str, Any]) -> dict[
     """
     return {
         f'{name}.{part}': value
-        for name, each in maps.items()
-        for part, value in head_class(name).loss(each, targets[name]).items()
+        for name, head_maps in maps.items()
+        for part, value in head_class(name).loss(head_maps, targets[name]).items()
     }
 
 
@@ -193,4 +194,4 @@ def map_tensors(function: Callable[[Tensor], Tensor], values: Any) -> Any:
 def _stack(values: list[Any]) -> Any:
     if isinstance(values[0], Tensor):
         return torch.stack(values)
-    return type(values[0])(*(torch.stack(each) for each in zip(*values, strict=True)))
+    return type(values[0])(*(torch.stack(tensors) for tensors in zip(*values, strict=True)))

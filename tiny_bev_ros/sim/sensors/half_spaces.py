@@ -69,7 +69,7 @@ def _own_planes(
 
 
 @jit
-def planes_of(
+def part_planes(
     kind: np.ndarray,
     position: np.ndarray,
     turn: np.ndarray,

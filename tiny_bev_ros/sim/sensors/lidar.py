@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tiny_bev_ros.sim.sensors import lidar_rays
-from tiny_bev_ros.sim.sensors.half_spaces import planes_of
+from tiny_bev_ros.sim.sensors.half_spaces import part_planes
 from tiny_bev_ros.sim.sensors.lidar_models import Lidar, Mounting
 from tiny_bev_ros.sim.world.parts import attitudes, half_sides, rotation
 from tiny_bev_ros.sim.world.scene import Scene
@@ -47,7 +47,7 @@ def scan(
     seed: int = 0,
     mounting: Mounting | None = None,
 ) -> Sweep:
-    """Takes one sweep, in an instant: nothing moves while the head turns.
+    """Takes one sweep of a still scene: nothing moves while the head turns.
 
     The sensor leans with the ground under its vehicle and with its mounting. Geometry is
     exact; the beam pattern leans in elevation only.
@@ -76,20 +76,20 @@ def scan(
     cosine = np.zeros(shape, np.float32)
     hit = np.full(shape, -2, np.int32)
     terrain = scene.terrain
-    where = (elevation, tilt, float(first_azimuth), float(step))
+    pattern = (elevation, tilt, float(first_azimuth), float(step))
     lidar_rays.cast_ground(
         terrain.heights,
         np.array(terrain.corner),
         CELL,
         origin,
-        *where,
+        *pattern,
         min(lidar.max_range, _GROUND_RANGE),
         distance,
         cosine,
     )
     parts = scene.parts
     if len(parts):
-        _cast(parts, origin, where, int(random.integers(2**31)), (distance, cosine, hit))
+        _cast(parts, origin, pattern, int(random.integers(2**31)), (distance, cosine, hit))
 
     column, beam = np.nonzero((distance > lidar.min_range) & (distance < lidar.max_range))
     reach, cosine, hit = distance[column, beam], cosine[column, beam], hit[column, beam]
@@ -105,13 +105,13 @@ def scan(
     reflectivity, dropout = _optics(scene, hit, rays_out, reach, origin)
     kept = 1 - np.exp(-reflectivity * cosine / (reach**2 * lidar.faintness))
     kept *= (1 - dropout) * (1 - lidar.dropout)
-    seen = random.random(len(kept)) < kept
-    measured = reach[seen] + random.normal(0, lidar.noise, int(seen.sum()))
-    points = (rays_out[seen] * measured[:, None]) @ turn
+    returned = random.random(len(kept)) < kept
+    measured = reach[returned] + random.normal(0, lidar.noise, int(returned.sum()))
+    points = (rays_out[returned] * measured[:, None]) @ turn
     # Calibrated intensity: independent of range, partly of the angle.
-    intensity = reflectivity[seen] * cosine[seen] ** 0.3
+    intensity = reflectivity[returned] * cosine[returned] ** 0.3
     intensity = np.clip(intensity + random.normal(0, 0.04, intensity.shape), 0, 1)
-    hit = hit[seen]
+    hit = hit[returned]
     of_parts = parts['instance_id'][np.maximum(hit, 0)] if len(parts) else -1
     instance_ids = np.where(hit >= 0, of_parts, -2)
     return Sweep(
@@ -151,13 +151,13 @@ def boxes_from(scene: Scene, origin: np.ndarray, turn: np.ndarray, yaw: float) -
 def _cast(
     parts: np.ndarray,
     origin: np.ndarray,
-    where: tuple[np.ndarray, np.ndarray, float, float],
+    pattern: tuple[np.ndarray, np.ndarray, float, float],
     seed: int,
     result: tuple[np.ndarray, np.ndarray, np.ndarray],
 ) -> None:
     position = (parts['position'] - origin).astype(np.float32)
     lean, turn = attitudes(parts['angles'])
-    planes, counts = planes_of(
+    planes, counts = part_planes(
         parts['kind'], position, turn, parts['size'], parts['taper'], parts['shift']
     )
     extent = np.einsum('sij,sj->si', np.abs(lean), half_sides(parts)).astype(np.float32)
@@ -169,7 +169,7 @@ def _cast(
         extent,
         np.ascontiguousarray(parts['angles'][:, 0]),
         porous,
-        *where,
+        *pattern,
         seed,
         *result,
     )

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rays of a spinning sensor against convex parts and a height map, compiled by numba.
 
-Rays of one column fraction their azimuth. A part is tested only in the columns and beams that its
+Rays of one column share their azimuth. A part is tested only in the columns and beams that its
 outline covers; the ground is traced along one profile per column.
 """
 
@@ -109,8 +109,8 @@ def cast_parts(
     """Intersects all rays with the parts, and keeps the nearest.
 
     Args:
-        planes: half-spaces from `planes_of`.
-        counts: number of half-spaces from `planes_of`.
+        planes: half-spaces from `part_planes`.
+        counts: number of half-spaces from `part_planes`.
         position: (S,3) centres of the parts, relative to the sensor.
         extent: (S,3) half extents of an upright box around each part.
         yaw: (S,) yaw of that box.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tiny_bev_ros.sim.sensors import pixel_rays
-from tiny_bev_ros.sim.sensors.half_spaces import planes_of
+from tiny_bev_ros.sim.sensors.half_spaces import part_planes
 from tiny_bev_ros.sim.world.parts import GLASS, attitudes, half_sides
 from tiny_bev_ros.sim.world.scene import Scene
 from tiny_bev_ros.sim.world.terrain import CELL, Terrain
@@ -75,7 +75,7 @@ class Light:
 
 
 @dataclass(frozen=True)
-class View:
+class PixelHits:
     """Depth, part and normal at each pixel.
 
     Attributes:
@@ -91,7 +91,7 @@ class View:
 
 def trace_pixels(
     scene: Scene, camera: PinholeCamera, origin: np.ndarray, turn: np.ndarray, seed: int = 0
-) -> View:
+) -> PixelHits:
     """Casts one ray for each pixel.
 
     Args:
@@ -110,22 +110,22 @@ def trace_pixels(
     order = np.argsort((position**2).sum(axis=1))
     parts, position = scene.parts[order], position[order].astype(np.float32)
     attitude = (turn.T @ attitudes(parts['angles'])[1]).astype(np.float32)
-    planes, counts = planes_of(
+    planes, counts = part_planes(
         parts['kind'], position, attitude, parts['size'], parts['taper'], parts['shift']
     )
     outward = _CORNERS * half_sides(parts)[:, None]
     corners = position[:, None] + np.einsum('sij,scj->sci', attitude, outward)
-    # Glass is opaque to a camera, which sees reflections.
+    # Glass is opaque in images, as it reflects.
     density = np.where(parts['surface'] == GLASS, 1, parts['density'])
     pixel_rays.cast_parts(planes, counts, corners, density, *lens, seed, depth, hit)
     corner = np.array(terrain.corner)
     pixel_rays.cast_ground(
         terrain.heights, corner, CELL, origin, turn, *lens, _FARTHEST, depth, hit
     )
-    normals = pixel_rays.normals_of(planes, counts, *lens, hit)
+    normals = pixel_rays.face_normals(planes, counts, *lens, hit)
     solid = hit >= 0
     hit[solid] = order[hit[solid]]
-    return View(depth, hit, normals)
+    return PixelHits(depth, hit, normals)
 
 
 def render(
@@ -141,7 +141,7 @@ def render(
 
     Args:
         scene: scene around the camera.
-        colours: colours of parts (`colours_of`) and of the ground (`ground_colours`).
+        colours: colours of parts (`part_colours`) and of the ground (`ground_colours`).
         camera: camera with its intrinsics.
         origin: (3,) position of the camera in the world, in metres.
         turn: (3,3) rotation from its vehicle's axes (x ahead, y left, z up) to the world.
@@ -181,7 +181,7 @@ def render(
 
 
 def optical_mount(at: np.ndarray) -> np.ndarray:
-    """Returns (4,4) from LiDAR axes to the optical axes of a camera at (3,) in them."""
+    """Returns the (4,4) transform from LiDAR axes to the optical axes of a camera at (3,)."""
     mount = np.eye(4)
     mount[:3, :3] = _OPTICAL
     mount[:3, 3] = -_OPTICAL @ at
@@ -205,10 +205,10 @@ def _ground_normals(terrain: Terrain, row: np.ndarray, col: np.ndarray) -> np.nd
     return normals / np.linalg.norm(normals, axis=1, keepdims=True)
 
 
-def _glare(camera: PinholeCamera, much: float, random: np.random.Generator) -> np.ndarray:
+def _glare(camera: PinholeCamera, strength: float, random: np.random.Generator) -> np.ndarray:
     """Returns (H,W,1): a bright spot near the horizon, and a veil around it."""
     width, height = camera.size
     u, v = random.uniform(0, width), camera.centre[1] + random.uniform(-0.2, 0.1) * height
     col, row = np.meshgrid(np.arange(width), np.arange(height))
     apart = np.hypot(col - u, row - v) / width
-    return (much * np.exp(-apart / 0.35))[..., None]
+    return (strength * np.exp(-apart / 0.35))[..., None]

@@ -69,10 +69,10 @@ def cast_parts(
     Positions are relative to the camera: x ahead, y left, z up.
 
     Args:
-        planes: half-spaces from `planes_of`.
-        counts: number of half-spaces from `planes_of`.
+        planes: half-spaces from `part_planes`.
+        counts: number of half-spaces from `part_planes`.
         corners: (S,8,3) corners of a box around each part; two corners whose indices differ in
-            one bit fraction an edge.
+            one bit share an edge.
         density: (S,) fraction of rays that stop.
         focal: focal length in pixels.
         centre: principal point in pixels, column first.
@@ -100,7 +100,7 @@ def cast_parts(
 
 
 @jit
-def normals_of(
+def face_normals(
     planes: np.ndarray,
     counts: np.ndarray,
     focal: float,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Colours of parts and ground for a camera; a LiDAR sees none of them."""
+"""Colours of parts and ground for a camera; a LiDAR measures none of them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from tiny_bev_ros.sim.world import parts as kinds
 from tiny_bev_ros.sim.world.scene import Scene
 
-# Red, green and blue, 0 to 1. Car paints are those that sell most.
+# Red, green and blue, 0 to 1, of the car paints that sell most.
 _PAINTS = np.array(
     [
         [0.85, 0.85, 0.85], [0.55, 0.56, 0.58], [0.3, 0.31, 0.33], [0.08, 0.08, 0.09],
@@ -38,8 +38,8 @@ _LEAVES = np.array([0.16, 0.3, 0.1], np.float32)
 ASPHALT, GRASS, PAVEMENT = (0.27, 0.27, 0.28), (0.25, 0.36, 0.14), (0.5, 0.48, 0.46)
 
 
-def colours_of(scene: Scene, seed: int, marked: np.ndarray) -> np.ndarray:
-    """Colours of the parts of a scene.
+def part_colours(scene: Scene, seed: int, marked: np.ndarray) -> np.ndarray:
+    """Draws the colours of the parts of a scene.
 
     Args:
         scene: scene whose parts are coloured.
@@ -51,6 +51,7 @@ def colours_of(scene: Scene, seed: int, marked: np.ndarray) -> np.ndarray:
     """
     random = np.random.default_rng((seed, 2))
     count = len(scene.objects)
+    # The last colour is for parts that belong to no object, whose index is -1.
     paint = _PAINTS[random.integers(0, len(_PAINTS), count + 1)]
     paint = paint * random.uniform(0.85, 1.15, (count + 1, 1)).astype(np.float32)
     # Drawn for every object, so that the other colours do not depend on the marks.
@@ -59,10 +60,7 @@ def colours_of(scene: Scene, seed: int, marked: np.ndarray) -> np.ndarray:
     cloth = _CLOTHES[random.integers(0, len(_CLOTHES), (count + 1, 2))]
 
     parts = scene.parts
-    instance_id, surface = (
-        parts['instance_id'],
-        parts['surface'],
-    )  # the last colour belongs to no object
+    instance_id, surface = parts['instance_id'], parts['surface']
     walls = _WALLS[random.integers(0, len(_WALLS), len(_WALLS) * 4)]
     # Parts of one house, wall or post have equal reflectivity, and so equal colour.
     wall_index = (parts['reflectivity'] * 997).astype(np.int64) % len(walls)

@@ -38,7 +38,7 @@ def make_terrain(random: np.random.Generator, plan: Plan) -> Terrain:
         out = offset[here] * np.float32(side.sign)
         road, front = np.float32(side.road), np.float32(side.front)
         crown = np.float32(0.015) * np.minimum(np.maximum(out, 0), road)
-        # A pavement without a kerb counts as drivable: a LiDAR cannot tell it from the road.
+        # A pavement without a kerb counts as drivable: no LiDAR can distinguish it from the road.
         edge = road if side.kerb else front
         beside = (out > edge) & (gap > 0)
         soft = (out > front) & (gap > 0)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Convex parts, of which everything in a simulated world is made.
+"""Convex parts, from which everything in a simulated world is built.
 
 A part is a frustum (a box whose top may be smaller and shifted), an eight-sided tube, or a
 ball of twelve faces. It may be porous, as leaves and glass are: some rays stop at it, the
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 FRUSTUM, TUBE, BALL = 0, 1, 2
-# Surfaces, which a camera tells apart by colour; STONE is the default.
+# Surfaces, which differ in colour in images; STONE is the default.
 STONE, PAINT, GLASS, RUBBER, CLOTH, SKIN, LEAVES, WOOD = range(8)
 
 PART = np.dtype(
@@ -28,7 +28,7 @@ PART = np.dtype(
         # Size of the top relative to the bottom, along x and y, and its shift along x.
         ('taper', np.float32, 2),
         ('shift', np.float32),
-        # Fraction of rays that stop, and the depth in metres that they may reach before.
+        # Fraction of rays that stop, and the largest depth in metres at which they stop.
         ('density', np.float32),
         ('depth', np.float32),
         # Fraction of light that returns, and probability that none does.

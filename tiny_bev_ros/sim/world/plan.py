@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Plan of a street, drawn before anything stands on it."""
+"""Plan of a street, drawn before things are placed."""
 
 from __future__ import annotations
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import math
 
-from tiny_bev_ros.sim.world.placing import Placing
+from tiny_bev_ros.sim.world.placement import Placement
 from tiny_bev_ros.sim.world.plan import BEGIN, END, Side
 
 
-class RoadUsers(Placing):
+class RoadUsers(Placement):
     """Street whose road is filled with traffic and parked cars."""
 
     def add_traffic(self) -> None:

@@ -36,7 +36,7 @@ def street(seed: int = 0) -> Scene:
     return _Street(random, plan, make_terrain(random, plan)).scene()
 
 
-def plan_of(seed: int) -> Plan:
+def street_plan(seed: int) -> Plan:
     """Returns the plan of `street(seed)`."""
     return make_plan(np.random.default_rng(seed))
 
@@ -47,7 +47,7 @@ class _Street(RoadUsers):
     def scene(self) -> Scene:
         # Keeps the lane of the drive clear.
         for x in np.arange(-4.0, 32.0, 2.0):
-            self.take(*ego_pose(self.plan, float(x))[:2], 1.6)
+            self.reserve(*ego_pose(self.plan, float(x))[:2], 1.6)
         self.add_traffic()
         for side in (self.plan.left, self.plan.right):
             self.add_parked(side)
@@ -71,7 +71,7 @@ class _Street(RoadUsers):
             yaw = self.random.choice([0, math.pi / 2]) + self.random.normal(0, 0.2)
             offset = side.sign * (side.road + self.random.uniform(0.5, side.pavement + 1))
             pose = self.stand(self.random.uniform(-45, 60), offset, yaw)
-            if self.free(pose.x, pose.y, 1.2):
+            if self.try_reserve(pose.x, pose.y, 1.2):
                 clutter(self.parts, self.random, pose)
         if self.random.random() < 0.4:
             self._bicycles(side)
@@ -85,12 +85,12 @@ class _Street(RoadUsers):
                 pose = self.stand(float(x) + random.uniform(-1.5, 1.5), side.sign * (edge + far))
                 if self.plan.in_crossing(pose.x, 1) or random.random() < 0.15:
                     continue
-                if self.free(pose.x, pose.y, 0.4):
+                if self.try_reserve(pose.x, pose.y, 0.4):
                     surroundings.tree(self.parts, random, pose)
         for x in np.arange(BEGIN, END, random.uniform(6, 30)):
             offset = side.sign * (edge + random.uniform(-0.1, 0.3))
             pose = self.stand(float(x) + random.uniform(-3, 3), offset)
-            if not self.plan.in_crossing(pose.x, 0.5) and self.free(pose.x, pose.y, 0.3):
+            if not self.plan.in_crossing(pose.x, 0.5) and self.try_reserve(pose.x, pose.y, 0.3):
                 surroundings.pole(self.parts, random, pose)
 
     def _guard_rail(self, side: Side) -> None:
@@ -129,7 +129,7 @@ class _Street(RoadUsers):
                 side.sign * (side.road + max(side.pavement - 0.9, 0.8)),
                 yaw + random.normal(0, 0.1),
             )
-            if self.free(pose.x, pose.y, 0.25):
+            if self.try_reserve(pose.x, pose.y, 0.25):
                 traffic.bicycle(self.parts, random, pose, -1)
 
     def _fronts(self, side: Side) -> None:
@@ -179,7 +179,7 @@ class _Street(RoadUsers):
         for _ in range(random.poisson(length * random.choice([0.1, 0.25, 0.6]))):
             offset = side.sign * random.uniform(side.front + 0.8, back - 0.5)
             pose = self.stand(random.uniform(begin, end), offset, random.uniform(0, 6))
-            if not self.free(pose.x, pose.y, 0.9):
+            if not self.try_reserve(pose.x, pose.y, 0.9):
                 continue
             draw = random.random()
             if draw < 0.62:
@@ -218,7 +218,7 @@ class _Street(RoadUsers):
             near = side.front + 1.0 if plan.kind == 'country' else side.house + 6
             offset = side.sign * (near + random.exponential(9.0))
             pose = self.stand(random.uniform(BEGIN + 10, 80), offset, random.uniform(0, 6))
-            if plan.in_crossing(pose.x, 1) or not self.free(pose.x, pose.y, 0.8):
+            if plan.in_crossing(pose.x, 1) or not self.try_reserve(pose.x, pose.y, 0.8):
                 continue
             if random.random() < 0.45:
                 surroundings.tree(self.parts, random, pose)
@@ -227,7 +227,7 @@ class _Street(RoadUsers):
         for _ in range(random.poisson(1.5)):
             offset = side.sign * (side.front + random.exponential(12.0) + 2)
             pose = self.stand(random.uniform(-45, 60), offset, random.uniform(0, 6))
-            if not plan.in_crossing(pose.x, 2) and self.free(pose.x, pose.y, 1.5):
+            if not plan.in_crossing(pose.x, 2) and self.try_reserve(pose.x, pose.y, 1.5):
                 clutter(self.parts, random, pose)
         if plan.kind == 'country' and random.random() < 0.4:
             build = surroundings.hedge if random.random() < 0.5 else surroundings.fence

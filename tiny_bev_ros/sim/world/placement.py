@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Placement of things on a street, so that none stands in another."""
+"""Placement of things on a street without overlap."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _VEHICLE, _PEDESTRIAN, _CYCLIST = range(len(CLASSES))
 _Build = Callable[[PartList, np.random.Generator, Pose, int], tuple[float, float, float]]
 
 
-class Placing:
-    """Street that things are placed on, where the ground is still free.
+class Placement:
+    """Places things on a street where the ground is free.
 
     Args:
         random: generator of all draws.
@@ -39,14 +39,14 @@ class Placing:
         # Centre and radius of each thing placed so far, and their number.
         self._taken, self._count = np.empty((8192, 3)), 0
 
-    def free(self, x: float, y: float, radius: float) -> bool:
+    def try_reserve(self, x: float, y: float, radius: float) -> bool:
         """Reserves a position; returns False where it is taken already."""
         if self.is_taken(x, y, radius):
             return False
-        self.take(x, y, radius)
+        self.reserve(x, y, radius)
         return True
 
-    def take(self, x: float, y: float, radius: float) -> None:
+    def reserve(self, x: float, y: float, radius: float) -> None:
         """Reserves a position, taken or not."""
         self._taken[self._count] = x, y, radius
         self._count += 1
@@ -68,7 +68,7 @@ class Placing:
         return Pose(pose.x, pose.y, pose.z, pose.yaw, pitch, roll)
 
     def add(self, build: _Build, label: int, pose: Pose, speed: float = 0.0) -> None:
-        """Adds an object of a class, which moves straight ahead."""
+        """Adds an object of a class, which will move straight ahead."""
         size = build(self.parts, self.random, pose, len(self.objects))
         up = pose.rotation()[:, 2] * (size[2] / 2)
         position = (pose.x + up[0], pose.y + up[1], pose.z + up[2])
@@ -92,15 +92,15 @@ class Placing:
         if any(self.is_taken(x, y, 1.2) for x, y in positions):
             return
         for x, y in positions:
-            self.take(x, y, 1.2)
+            self.reserve(x, y, 1.2)
         self.add(build, _VEHICLE, self.leaning(pose), speed)
 
     def person(self, pose: Pose, speed: float) -> None:
         """Adds a pedestrian, unless the position is taken."""
-        if self.free(pose.x, pose.y, 0.35):
+        if self.try_reserve(pose.x, pose.y, 0.35):
             self.add(traffic.pedestrian, _PEDESTRIAN, pose, speed)
 
     def cyclist(self, pose: Pose, speed: float) -> None:
         """Adds a cyclist, unless the position is taken."""
-        if self.free(pose.x, pose.y, 0.9):
+        if self.try_reserve(pose.x, pose.y, 0.9):
             self.add(traffic.cyclist, _CYCLIST, pose, speed)
