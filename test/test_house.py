@@ -6,7 +6,7 @@
 # writing, software distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
 # WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the License for the specific
 # language governing permissions and limitations under the License.
-"""Rules of the repository's files: unique names of modules, and short files in the package."""
+"""Rules of the repository's files: unique names, short files, one licence header."""
 
 from __future__ import annotations
 
@@ -35,3 +35,15 @@ def test_files_of_the_package_are_short():
         for path in (ROOT / 'tiny_bev_ros').rglob('*.py')
     }
     assert not {name: count for name, count in lines.items() if count > MAX_LINES}
+
+
+def test_every_file_has_the_licence_header():
+    """Compares with the header of this file, which ament_copyright accepts."""
+    header = Path(__file__).read_text(encoding='utf-8').partition('"""')[0]
+    assert 'Licensed under the Apache License' in header
+    without = [
+        str(path.relative_to(ROOT))
+        for path in (ROOT / 'setup.py', *(p for f in FOLDERS for p in (ROOT / f).rglob('*.py')))
+        if header not in path.read_text(encoding='utf-8')
+    ]
+    assert not without
