@@ -220,7 +220,7 @@ def test_two_processes_train_together(tmp_path):
         'lidars: [vlp16]\nsteps: 3\nbatch: 1\nprecision: float32\nworkers: 0\n'
         'network: {pfn_channels: 8, mid_channels: 8, out_channels: 8}\ncrop: {size: 16.0}\n'
     )
-    torchrun = ['torch.distributed.run', '--nproc-per-node', '2', '--master-port', '29571', '-m']
+    torchrun = ['torch.distributed.run', '--standalone', '--nproc-per-node', '2', '-m']
     options = ['--config', str(config), '--output', str(tmp_path / 'two'), '--threads', '1']
     run_module(*torchrun, 'tiny_bev_ros.training.train', *options)
     _, metadata = load_weights(tmp_path / 'two/weights.safetensors')
