@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from acted_machine import Machine
     from ros_graph import RosGraph
 
+# Folders of helpers, and the root with benchmarks/ and experiments/; `pythonpath` of pytest came
+# after the version on Ubuntu 22.04.
+_TEST = Path(__file__).resolve().parent
+sys.path[:0] = [str(each) for each in (_TEST.parent, _TEST / 'helpers', _TEST / 'system')]
 # Test modules that were skipped as a whole, by reason.
 _LEFT_OUT: dict[str, list[str]] = {}
 
