@@ -34,8 +34,29 @@ from torch import nn
 
 from tiny_bev_ros.errors import TinyBevError
 
-_Class = TypeVar('_Class', bound=type[nn.Module])
+_Class = TypeVar('_Class', bound=type)
 _BACKBONES: dict[str, type[nn.Module]] = {}
+
+
+def register_in(classes: dict[str, Any], kind: str, name: str) -> Callable[[_Class], _Class]:
+    """Class decorator of a registry: keeps a class under a name that is new.
+
+    Args:
+        classes: registered classes by name.
+        kind: kind of the classes, for the error.
+        name: name of the class.
+
+    Raises:
+        TinyBevError: the name is taken.
+    """
+
+    def register(new: _Class) -> _Class:
+        if name in classes:
+            raise TinyBevError(f'{kind} name is {name!r}, which is taken; expected a new one')
+        classes[name] = new
+        return new
+
+    return register
 
 
 @dataclass(frozen=True)
@@ -59,14 +80,7 @@ def register_backbone(name: str) -> Callable[[_Class], _Class]:
     Raises:
         TinyBevError: the name is taken.
     """
-
-    def register(backbone: _Class) -> _Class:
-        if name in _BACKBONES:
-            raise TinyBevError(f'backbone name is {name!r}, which is taken; expected a new one')
-        _BACKBONES[name] = backbone
-        return backbone
-
-    return register
+    return register_in(_BACKBONES, 'backbone', name)
 
 
 def list_backbones() -> list[str]:

@@ -34,6 +34,7 @@ from tiny_bev_ros.messages.detections import (
 from tiny_bev_ros.messages.occupancy import encode_drivable
 from tiny_bev_ros.messages.tensor import TensorLabels
 from tiny_bev_ros.models.heads.detection import CLASSES
+from tiny_bev_ros.models.registry import register_in
 from tiny_bev_ros.nodes.output_publisher import ApplyCallback, OutputPublisher
 from tiny_bev_ros.runtime.staleness import to_nanoseconds
 
@@ -144,13 +145,12 @@ _HEAD_PUBLISHERS: dict[str, type[HeadPublisher]] = {}
 def register_head_publisher(
     head: str,
 ) -> Callable[[type[HeadPublisher]], type[HeadPublisher]]:
-    """Class decorator: registers the publisher of a head, by the name of the head."""
+    """Class decorator: registers the publisher of a head, by the name of the head.
 
-    def register(publisher: type[HeadPublisher]) -> type[HeadPublisher]:
-        _HEAD_PUBLISHERS[head] = publisher
-        return publisher
-
-    return register
+    Raises:
+        TinyBevError: the head has a publisher.
+    """
+    return register_in(_HEAD_PUBLISHERS, 'head publisher', head)
 
 
 def head_publisher_names() -> tuple[str, ...]:

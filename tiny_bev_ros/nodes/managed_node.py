@@ -24,6 +24,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.inference.device_errors import device_is_lost, is_device_error
 from tiny_bev_ros.inference.memory import shortage
+from tiny_bev_ros.optional_imports import one_line
 
 # A stage that fails this many times in a row does not fail because of its inputs.
 _MAX_FAILURES = 10
@@ -57,8 +58,7 @@ class FaultPolicy:
             stage: inference stage that raised it; '' for anything else.
             device: device of the networks; None without networks.
         """
-        reason = str(error).strip().partition('\n')[0]
-        line = f'{type(error).__name__}: {reason}'
+        line = one_line(error)
         if is_device_error(error) and not shortage(error):
             self.device_lost = self.device_lost or device_is_lost(error, device)
             return f'{line} (the device is lost to this process)' if self.device_lost else line
@@ -221,8 +221,7 @@ class ManagedNode(LifecycleNode):
             except Exception as error:
                 self.get_logger().error(traceback.format_exc().strip())
                 self.handle_error(error)
-                reason = f'{type(error).__name__}: {error}'.partition('\n')[0]
-                raise TinyBevError(f'the change failed: {reason}') from error
+                raise TinyBevError(f'the change failed: {one_line(error)}') from error
 
         return guarded
 

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
+from tiny_bev_ros.models.registry import register_in
 
 
 @dataclass(frozen=True)
@@ -125,14 +126,7 @@ def register_head(name: str) -> Callable[[_Head], _Head]:
     Raises:
         TinyBevError: the name is taken.
     """
-
-    def register(head: _Head) -> _Head:
-        if name in _HEADS:
-            raise TinyBevError(f'head name is {name!r}, which is taken; expected a new one')
-        _HEADS[name] = head
-        return head
-
-    return register
+    return register_in(_HEADS, 'head', name)
 
 
 def list_heads() -> list[str]:
