@@ -29,6 +29,13 @@ if TYPE_CHECKING:
 # after the version on Ubuntu 22.04.
 _TEST = Path(__file__).resolve().parent
 sys.path[:0] = [str(each) for each in (_TEST.parent, _TEST / 'helpers', _TEST / 'system')]
+# Each process of a test run has a ROS graph of its own: a node of another process, with the same
+# name, would be a warning in the diagnostics. Above 101, ports run out.
+os.environ['ROS_DOMAIN_ID'] = str(1 + os.getpid() % 100)
+if os.environ.get('ROS_DISTRO') == 'humble':
+    os.environ['ROS_LOCALHOST_ONLY'] = '1'
+else:
+    os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
 # Test modules that were skipped as a whole, by reason.
 _LEFT_OUT: dict[str, list[str]] = {}
 

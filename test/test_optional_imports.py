@@ -123,7 +123,7 @@ def test_a_package_that_is_missing_is_no_fault():
 def test_a_node_says_it_once(broken):
     broken('vision_msgs')
     context = rclpy.Context()
-    context.init(domain_id=102)
+    context.init()
     overrides = {'heads.names': ['detection'], 'device': 'cpu', 'heads.checkpoint': ''}
     node = HeadsNode(
         context=context,
@@ -175,7 +175,7 @@ BACKBONE = {'device': 'cpu', 'backbone.sparsity': 'always', 'backbone.mid_channe
 PIPELINE = {**BACKBONE, 'grid.x_range': [0.0, 16.0], 'grid.y_range': [-8.0, 8.0],
             'grid.resolution': 0.5, 'pfn.checkpoint': '', 'heads.checkpoint': ''}
 context = rclpy.Context()
-context.init(domain_id=102)
+context.init()
 for kind, values, work in (PipelineNode, PIPELINE, pipeline), (BackboneNode, BACKBONE, backbone):
     overrides = [Parameter(name, value=value) for name, value in values.items()]
     node = kind(context=context, parameter_overrides=overrides)

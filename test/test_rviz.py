@@ -40,7 +40,7 @@ def displays() -> list[dict[str, Any]]:
 @pytest.fixture(scope='module')
 def node() -> Iterator[PipelineNode]:
     context = rclpy.Context()
-    context.init(domain_id=108)
+    context.init()
     overrides = [
         rclpy.Parameter(name, value=value) for name, value in {**SMALL, 'device': 'cpu'}.items()
     ]

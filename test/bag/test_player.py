@@ -14,7 +14,6 @@ from optional_packages import require_packages
 
 require_packages('rosbags')
 
-import os
 import random
 import signal
 import subprocess
@@ -250,13 +249,7 @@ class Listener:
 
 
 @pytest.fixture
-def listener(monkeypatch: pytest.MonkeyPatch) -> Iterator[Listener]:
-    # Other tests on this machine rarely have this domain; above 101, ports run out.
-    monkeypatch.setenv('ROS_DOMAIN_ID', str(1 + (os.getpid() + 50) % 100))
-    if os.environ.get('ROS_DISTRO') == 'humble':
-        monkeypatch.setenv('ROS_LOCALHOST_ONLY', '1')
-    else:
-        monkeypatch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+def listener() -> Iterator[Listener]:
     created = Listener()
     yield created
     created.close()

@@ -78,7 +78,7 @@ class Bench:
         overrides = [RosParameter(name, value=value) for name, value in values.items()]
         self.contexts = [rclpy.Context() for _ in range(2)]
         for context in self.contexts:
-            context.init(domain_id=102)
+            context.init()
         self.node = node_class(
             context=self.contexts[0], namespace=namespace, parameter_overrides=overrides
         )

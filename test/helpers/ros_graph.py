@@ -30,7 +30,7 @@ WAIT_S = 120.0
 class RosGraph:
     """Starts executables, publishes to them and collects their messages.
 
-    All topics are in a namespace of this test process, on a domain that few others use.
+    All topics are in a namespace of this test process, on the domain of this test process.
     """
 
     _number = 0
@@ -40,9 +40,6 @@ class RosGraph:
         self.folder = folder
         self.namespace = f'/test_{os.getpid()}_{RosGraph._number}'
         self._saved = dict(os.environ)
-        os.environ['ROS_DOMAIN_ID'] = str(1 + os.getpid() % 100)
-        os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'  # Iron and later
-        os.environ['ROS_LOCALHOST_ONLY'] = '1'  # Humble
         self._context = rclpy.Context()
         self._context.init()
         self.node = rclpy.create_node('tester', namespace=self.namespace, context=self._context)

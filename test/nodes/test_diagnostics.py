@@ -34,7 +34,7 @@ THRESHOLDS = {name: each.default for name, each in ALL.items() if name.startswit
 @pytest.fixture
 def context() -> Iterator[rclpy.Context]:
     context = rclpy.Context()
-    context.init(domain_id=104)
+    context.init()
     yield context
     context.try_shutdown()
 

@@ -49,7 +49,7 @@ def test_no_heads_and_no_cameras_in_a_yaml_file(context, tmp_path: Path):
     lists = 'cameras: [], heads: {names: []}'
     text = f'/**:\n  ros__parameters: {{{lists}, device: cpu, grid: {grid}}}\n'
     path.write_text(text)
-    context.init(['--ros-args', '--params-file', str(path)], domain_id=106)
+    context.init(['--ros-args', '--params-file', str(path)])
     node = PipelineNode(context=context)
     try:
         assert node.start(), node.fault
@@ -68,7 +68,7 @@ def test_no_array_is_of_a_wrong_type_when_it_is_empty(context, name: str):
     """An empty array is refused for its meaning only."""
     given = {**SMALL, name: '[]'}
     words = [word for each, text in given.items() for word in ('-p', f'{each}:={text}')]
-    context.init(['--ros-args', *words], domain_id=106)
+    context.init(['--ros-args', *words])
     node = PipelineNode(context=context)
     try:
         assert node.values[name] == []
@@ -84,7 +84,7 @@ def test_no_array_is_of_a_wrong_type_when_it_is_empty(context, name: str):
 
 def test_an_empty_pose_is_refused_with_the_name_of_the_camera(context):
     arguments = ['--ros-args', '-p', 'cameras:=[front]', '-p', 'extrinsics.front:=[]']
-    context.init(arguments, domain_id=106)
+    context.init(arguments)
     node = PipelineNode(context=context)
     try:
         assert not node.start()
@@ -94,7 +94,7 @@ def test_an_empty_pose_is_refused_with_the_name_of_the_camera(context):
 
 
 def test_a_scalar_is_no_list(context):
-    context.init(['--ros-args', '-p', 'device:=[]'], domain_id=106)
+    context.init(['--ros-args', '-p', 'device:=[]'])
     node = PipelineNode(context=context)
     try:
         assert not node.start()
@@ -109,7 +109,7 @@ def test_a_scalar_is_no_list(context):
 )  # fmt: skip
 def test_ros2_param_set(context, kind: int):
     """`ros2 param set` sends [] as an array of booleans, rclpy as an array of bytes."""
-    context.init(domain_id=106)
+    context.init()
     node = PipelineNode(context=context)
     try:
         message = ParameterMessage(name='cameras', value=ParameterValue(type=kind))
@@ -125,7 +125,7 @@ def test_ros2_param_set(context, kind: int):
 
 @pytest.mark.parametrize('value', [[1, 2], 'front', None])
 def test_other_types_are_refused_while_it_runs(context, value: Any):
-    context.init(domain_id=106)
+    context.init()
     node = PipelineNode(context=context)
     try:
         (result,) = node.set_parameters([RosParameter('cameras', value=value)])
@@ -137,7 +137,7 @@ def test_other_types_are_refused_while_it_runs(context, value: Any):
 
 
 def test_heads_node_without_heads_is_refused(context):
-    context.init(['--ros-args', '-p', 'heads.names:=[]'], domain_id=106)
+    context.init(['--ros-args', '-p', 'heads.names:=[]'])
     node = HeadsNode(context=context)
     try:
         assert not node.start()

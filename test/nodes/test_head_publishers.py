@@ -50,7 +50,7 @@ class Rig:
 
     def __init__(self) -> None:
         self._context = rclpy.Context()
-        self._context.init(domain_id=1 + os.getpid() % 100)
+        self._context.init()
         namespace = f'/heads_{os.getpid()}_{id(self)}'
         self.node = HeadsNode(
             context=self._context,

@@ -56,7 +56,7 @@ class Made:
 
     def __init__(self) -> None:
         self.context = rclpy.Context()
-        self.context.init(domain_id=103)
+        self.context.init()
         overrides = [RosParameter(name, value=value) for name, value in VALUES.items()]
         self.node = PipelineNode(
             context=self.context,
@@ -303,7 +303,6 @@ def test_the_executable_ends_with_an_exit_code_that_is_not_0(tmp_path: Path):
     program.write_text(PROGRAM.format(text=ASSERT))
     done = subprocess.run(
         [sys.executable, str(program), '--ros-args', '-r', f'__ns:=/broken_{os.getpid()}'],
-        env={**os.environ, 'ROS_DOMAIN_ID': '104', 'ROS_LOCALHOST_ONLY': '1'},
         capture_output=True,
         text=True,
         timeout=100,

@@ -62,7 +62,7 @@ SMALL = {
 @pytest.fixture(scope='module')
 def node() -> Iterator[PipelineNode]:
     context = rclpy.Context()
-    context.init(domain_id=107)
+    context.init()
     overrides = [RosParameter(name, value=value) for name, value in SMALL.items()]
     node = PipelineNode(context=context, parameter_overrides=overrides)
     assert node.start()

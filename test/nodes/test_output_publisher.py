@@ -69,7 +69,7 @@ def test_every_head_has_a_publisher():
 @pytest.fixture
 def node() -> Iterator[PipelineNode]:
     context = rclpy.Context()
-    context.init(domain_id=105)
+    context.init()
     values = SMALL | {'backbone.sparsity': 'never'}
     node = PipelineNode(
         context=context,

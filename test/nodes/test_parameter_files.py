@@ -51,7 +51,7 @@ def make() -> Iterator[Callable[..., BevNode]]:
 
     def make_node(node_class: type[BevNode], *arguments: str, **values: Any) -> BevNode:
         context = rclpy.Context()
-        context.init(args=['--ros-args', *arguments] if arguments else None, domain_id=106)
+        context.init(args=['--ros-args', *arguments] if arguments else None)
         overrides = [RosParameter(name, value=value) for name, value in values.items()]
         node = node_class(context=context, parameter_overrides=overrides)
         made.append((node, context))
@@ -100,7 +100,7 @@ def load(node: BevNode, path: str) -> dict[str, str]:
 def awkward(node_class: type[BevNode]) -> dict[str, Any]:
     cameras = {'cameras': ['front']} if node_class in (FusionNode, PipelineNode) else {}
     context = rclpy.Context()
-    context.init(domain_id=106)
+    context.init()
     node = node_class(
         context=context,
         parameter_overrides=[RosParameter(name, value=each) for name, each in cameras.items()],

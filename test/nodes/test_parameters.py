@@ -36,7 +36,7 @@ CONFIG = Path(__file__).resolve().parents[2] / 'config'
 @pytest.fixture(scope='module')
 def context() -> Iterator[rclpy.Context]:
     context = rclpy.Context()
-    context.init(domain_id=101)
+    context.init()
     yield context
     context.try_shutdown()
 

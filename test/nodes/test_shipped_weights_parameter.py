@@ -37,7 +37,7 @@ def _as_shipped(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope='module')
 def context() -> Iterator[rclpy.Context]:
     context = rclpy.Context()
-    context.init(domain_id=105)
+    context.init()
     yield context
     context.try_shutdown()
 

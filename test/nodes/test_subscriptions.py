@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import array
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -26,6 +27,8 @@ from tiny_bev_ros.messages.point_cloud import encode_cloud
 from tiny_bev_ros.nodes.pfn_node import PfnNode
 
 FAR = (10000.0, -20000.0)
+# Numbers of stations: a name that came before may still be known to the middleware.
+NUMBERS = itertools.count()
 
 
 class Log:
@@ -69,7 +72,7 @@ class Station:
 @pytest.fixture
 def station() -> Iterator[Callable[..., Station]]:
     context = rclpy.Context()
-    context.init(domain_id=102)
+    context.init()
     nodes: list[PfnNode] = []
 
     def make(middle: tuple[float, float] = (0.0, 0.0)) -> Station:
@@ -84,7 +87,7 @@ def station() -> Iterator[Callable[..., Station]]:
         nodes.append(
             PfnNode(
                 context=context,
-                namespace=f'/station_{len(nodes)}',
+                namespace=f'/station_{next(NUMBERS)}',
                 parameter_overrides=[Parameter(name, value=each) for name, each in values.items()],
             )
         )

@@ -78,7 +78,7 @@ class Pair:
     def __init__(self, name: str) -> None:
         self.contexts = [rclpy.Context() for _ in range(2)]
         for context in self.contexts:
-            context.init(domain_id=105)
+            context.init()
         self.reader, self.writer = (
             rclpy.create_node(role, namespace=f'/{name}', context=context)
             for role, context in zip(('reader', 'writer'), self.contexts, strict=True)

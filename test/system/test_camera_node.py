@@ -168,7 +168,7 @@ def test_sizes_that_alternate_and_a_camera_info_that_was_published_before(graph:
 )
 def test_a_wrong_parameter_is_one_clear_error(name: str, value, reason: str):
     context = rclpy.Context()
-    context.init(domain_id=103)
+    context.init()
     node = CameraNode(context=context, parameter_overrides=[RosParameter(name, value=value)])
     assert not node.start()
     assert reason in node.fault

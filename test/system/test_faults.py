@@ -73,7 +73,7 @@ def message_for(kind: str) -> Any:
 def test_changed_messages_are_processed_or_rejected(kind: str):
     """By the worker of an active node, each in turn: from a topic most would be replaced."""
     context = rclpy.Context()
-    context.init(domain_id=103)
+    context.init()
     node_class: type[BevNode] = PfnNode if kind == 'cloud' else BackboneNode
     values: dict[str, Any] = {'device': 'cpu', 'max_message_mb': 1}
     if kind == 'cloud':

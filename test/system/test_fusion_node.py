@@ -338,7 +338,7 @@ def test_stamps_that_begin_again_are_paired_as_before(graph: RosGraph):
 )
 def test_a_wrong_parameter_is_one_clear_error(changes: dict, reason: str):
     context = rclpy.Context()
-    context.init(domain_id=103)
+    context.init()
     overrides = [RosParameter(name, value=value) for name, value in changes.items()]
     node = FusionNode(context=context, parameter_overrides=overrides)
     assert not node.start()
@@ -349,7 +349,7 @@ def test_a_wrong_parameter_is_one_clear_error(changes: dict, reason: str):
 
 def test_a_camera_may_be_added_while_the_node_is_unconfigured():
     context = rclpy.Context()
-    context.init(domain_id=103)
+    context.init()
     overrides = [
         RosParameter('cameras', value=['a']),
         RosParameter('extrinsics.a', value=AHEAD),

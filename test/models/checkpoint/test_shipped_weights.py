@@ -178,7 +178,7 @@ def test_real_streets(data_dir):
 
 def test_a_node_refuses_a_grid_of_other_cells():
     context = rclpy.Context()
-    context.init(domain_id=104)
+    context.init()
     metadata = read_metadata(STREET)
     values = {
         **dict.fromkeys(CHECKPOINTS, STREET),
