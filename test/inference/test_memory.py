@@ -19,7 +19,7 @@ import torch
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.inference import memory
-from tiny_bev_ros.inference.dense import DensePath
+from tiny_bev_ros.inference.dense_path import DensePath
 from tiny_bev_ros.inference.memory import (
     NotEnoughMemoryError,
     device_memory_mb,

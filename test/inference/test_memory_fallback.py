@@ -271,7 +271,7 @@ def test_a_real_engine_goes_on_sparse_and_right(monkeypatch):
         raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried")
 
     # Memory is short for dense convolutions alone, which the frame would take.
-    monkeypatch.setattr('tiny_bev_ros.inference.dense.DensePath.__call__', short)
+    monkeypatch.setattr('tiny_bev_ros.inference.dense_path.DensePath.__call__', short)
     monkeypatch.setattr(
         'tiny_bev_ros.inference.backbone_paths.sparse_is_cheaper', lambda *_: False
     )

@@ -200,7 +200,7 @@ def test_a_shortage_of_memory_makes_frames_sparse_and_is_reported(bench, monkeyp
     made = bench(BackboneNode)
     made.node.start()
     whole = made.frame(1)
-    monkeypatch.setattr('tiny_bev_ros.inference.dense.DensePath.__call__', out_of_memory)
+    monkeypatch.setattr('tiny_bev_ros.inference.dense_path.DensePath.__call__', out_of_memory)
     # A frame that is full enough takes the dense path, for which there is no memory now.
     monkeypatch.setattr(
         'tiny_bev_ros.inference.backbone_paths.sparse_is_cheaper', lambda *_: False

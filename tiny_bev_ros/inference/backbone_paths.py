@@ -25,15 +25,12 @@ from torch import Tensor, nn
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.inference.backbone_memory import BackboneMemory
-from tiny_bev_ros.inference.dense import (
-    DensePath,
-    FoldedModule,
-    cuda_graph,
-    dense_work,
-    fingerprint,
-)
-from tiny_bev_ros.inference.sparse.layer_chain import ConvLayer, as_chain, chain_part
+from tiny_bev_ros.inference.cuda_graph import cuda_graph
+from tiny_bev_ros.inference.dense_path import DensePath
+from tiny_bev_ros.inference.folded_module import FoldedModule
+from tiny_bev_ros.inference.sparse.layer_chain import ConvLayer, as_chain, chain_part, dense_work
 from tiny_bev_ros.inference.sparse.sparse_path import make_chain, warm_up
+from tiny_bev_ros.inference.weight_fingerprint import fingerprint
 from tiny_bev_ros.models.pillars import scatter_checked
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.inference.dense import FoldedModule
+from tiny_bev_ros.inference.folded_module import FoldedModule
 from tiny_bev_ros.inference.memory import computing
 from tiny_bev_ros.inference.precision import dtype_for
 from tiny_bev_ros.models.camera.encoder import CameraEncoder

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
-from tiny_bev_ros.inference.dense import FoldedModule
+from tiny_bev_ros.inference.folded_module import FoldedModule
 from tiny_bev_ros.inference.memory import computing
 from tiny_bev_ros.inference.precision import dtype_for
 from tiny_bev_ros.models.heads.detection import Detections

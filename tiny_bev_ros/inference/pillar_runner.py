@@ -18,9 +18,9 @@ from torch import Tensor
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
-from tiny_bev_ros.inference.dense import fingerprint
 from tiny_bev_ros.inference.memory import computing, expect_free, translate_oom
 from tiny_bev_ros.inference.numba_support import numba_unavailable_reason
+from tiny_bev_ros.inference.weight_fingerprint import fingerprint
 from tiny_bev_ros.models import PillarFeatureNet
 from tiny_bev_ros.models.pillars import pillarize, scatter_checked
 

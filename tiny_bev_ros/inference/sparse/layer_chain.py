@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -122,6 +123,16 @@ def _fold(layer: ConvLayer, norm: nn.BatchNorm2d) -> ConvLayer:
     return ConvLayer(
         weight.detach().float().contiguous(), bias.detach().float(), layer.stride, relu=False
     )
+
+
+def dense_work(layers: Sequence[ConvLayer], shape: tuple[int, int]) -> int:
+    """Returns the multiplications of a chain on a map of (H,W)."""
+    rows, cols = shape
+    total = 0
+    for layer in layers:
+        rows, cols = -(-rows // layer.stride), -(-cols // layer.stride)
+        total += rows * cols * layer.weight.numel()
+    return total
 
 
 @torch.no_grad()

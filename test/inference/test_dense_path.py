@@ -20,8 +20,9 @@ import torch
 from shaken_networks import Residual, shaken
 
 from tiny_bev_ros.inference.backbone_runner import BackboneRunner
-from tiny_bev_ros.inference.dense import Capture, DensePath, cuda_graph, dense_work
-from tiny_bev_ros.inference.sparse.layer_chain import as_chain
+from tiny_bev_ros.inference.cuda_graph import Capture, cuda_graph
+from tiny_bev_ros.inference.dense_path import DensePath
+from tiny_bev_ros.inference.sparse.layer_chain import as_chain, dense_work
 from tiny_bev_ros.models import TinyBEVBackbone, build_backbone, seeded
 
 CPU = torch.device('cpu')

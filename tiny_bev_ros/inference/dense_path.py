@@ -6,27 +6,21 @@
 # writing, software distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
 # WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the License for the specific
 # language governing permissions and limitations under the License.
-"""Dense computation by PyTorch: whole networks and parts of them, with CUDA graphs."""
+"""Dense path: a network computed on every cell of a map."""
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from tiny_bev_ros.errors import first_line
+from tiny_bev_ros.inference.cuda_graph import Capture
 from tiny_bev_ros.inference.device_errors import device_is_lost
 from tiny_bev_ros.inference.memory import shortage
 from tiny_bev_ros.inference.sparse.layer_chain import ConvLayer
-
-# Function that records work as a graph, and returns a function that repeats the work, and the
-# tensor that then holds the result.
-Capture = Callable[[Callable[[], Tensor]], tuple[Callable[[], None], Tensor]]
 
 
 class DensePath:
@@ -145,89 +139,3 @@ class DensePath:
         for layer in self._layers:
             x = layer(x)
         return x
-
-
-class FoldedModule:
-    """Part of a network in eval mode, with batch norms folded into the convolutions before them.
-
-    Args:
-        module: module, which is copied.
-        device: device on which to compute.
-        dtype: compute dtype; with another than float32 the module runs under autocast.
-        method: name of the method of the module that is called.
-    """
-
-    @torch.no_grad()
-    def __init__(
-        self, module: nn.Module, device: torch.device, dtype: torch.dtype, method: str = '__call__'
-    ) -> None:
-        self._module = _folded(copy.deepcopy(module)).to(device)
-        self._call: Callable[[Tensor], Any] = getattr(self._module, method)
-        self._device, self._dtype = device, dtype
-
-    @torch.inference_mode()
-    def __call__(self, x: Tensor) -> Any:
-        """Calls the method with (B,C,H,W) float32; returns its result."""
-        with torch.autocast(self._device.type, self._dtype, self._dtype != torch.float32):
-            return self._call(x)
-
-
-def _folded(module: nn.Module) -> nn.Module:
-    """Folds batch norms that follow a convolution in a Sequential; returns the module itself."""
-    for child in module.modules():
-        if not isinstance(child, nn.Sequential):
-            continue
-        for index in range(len(child) - 1):
-            conv, norm = child[index], child[index + 1]
-            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                child[index] = fuse_conv_bn_eval(conv, norm)
-                child[index + 1] = nn.Identity()
-    return module
-
-
-def cuda_graph(
-    device: torch.device, work: Callable[[], Tensor]
-) -> tuple[Callable[[], None], Tensor]:
-    """Records work on a CUDA device as a graph.
-
-    Returns:
-        Function that repeats the work, and the tensor that then holds its result.
-
-    Raises:
-        RuntimeError: the work cannot be recorded, or memory is short.
-    """
-    with torch.cuda.device(device):
-        # Libraries choose their algorithms on the first runs, which must not be recorded.
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(3):
-                work()
-        torch.cuda.current_stream().wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        # Only this thread: others of the process may allocate meanwhile.
-        with torch.cuda.graph(graph, stream=stream, capture_error_mode='thread_local'):
-            result = work()
-    return graph.replay, result
-
-
-def dense_work(layers: Sequence[ConvLayer], shape: tuple[int, int]) -> int:
-    """Returns the multiplications of a chain on a map of (H,W)."""
-    rows, cols = shape
-    total = 0
-    for layer in layers:
-        rows, cols = -(-rows // layer.stride), -(-cols // layer.stride)
-        total += rows * cols * layer.weight.numel()
-    return total
-
-
-def fingerprint(network: nn.Module) -> tuple[tuple[int, int], ...]:
-    """Identifies the weights of a network: it changes whenever one of them does.
-
-    Inference tensors, which cannot be changed in place outside of inference mode, are identified
-    by their memory alone.
-    """
-    tensors = [*network.parameters(), *network.buffers()]
-    return tuple(
-        (tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version) for tensor in tensors
-    )
