@@ -121,7 +121,7 @@ def test_a_dense_path_without_a_graph(acted: Machine, monkeypatch: pytest.Monkey
     def capture(*_):
         raise RuntimeError('operation not permitted when stream is capturing')
 
-    monkeypatch.setattr('tiny_bev_ros.inference.backbone_paths.cuda_graph', capture)
+    monkeypatch.setattr('tiny_bev_ros.inference.cuda_graph.cuda_graph', capture)
     with seeded(0):
         network = build_backbone('tiny', in_channels=8, mid_channels=8, out_channels=16).eval()
     canvas = scatter(*pillars(), GRID.shape)

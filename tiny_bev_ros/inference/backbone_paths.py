@@ -17,7 +17,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -25,7 +24,7 @@ from torch import Tensor, nn
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.inference.backbone_memory import BackboneMemory
-from tiny_bev_ros.inference.cuda_graph import cuda_graph
+from tiny_bev_ros.inference.cuda_graph import capture_on
 from tiny_bev_ros.inference.dense_path import DensePath
 from tiny_bev_ros.inference.folded_module import FoldedModule
 from tiny_bev_ros.inference.sparse.layer_chain import ConvLayer, as_chain, chain_part, dense_work
@@ -115,8 +114,7 @@ class BackbonePaths:
             self._layers = as_chain(chain_part(on_host)[0])
         except TinyBevError as error:
             self.dense_reason = str(error)
-        capture = None if on_cpu else partial(cuda_graph, device)
-        self._dense = DensePath(chain, self._layers, device, dtype, capture)
+        self._dense = DensePath(chain, self._layers, device, dtype, capture_on(device))
 
     @property
     def is_current(self) -> bool:

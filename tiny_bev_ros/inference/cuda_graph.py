@@ -10,23 +10,98 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
+from functools import partial
+from typing import Any, Generic, TypeVar
 
 import torch
-from torch import Tensor
 
+from tiny_bev_ros.errors import first_line
+from tiny_bev_ros.inference.device_errors import device_is_lost
+from tiny_bev_ros.inference.memory import shortage
+
+Result = TypeVar('Result')
 # Function that records work as a graph, and returns a function that repeats the work, and the
-# tensor that then holds the result.
-Capture = Callable[[Callable[[], Tensor]], tuple[Callable[[], None], Tensor]]
+# result of the work, whose tensors the repetitions overwrite.
+Capture = Callable[[Callable[[], Any]], tuple[Callable[[], None], Any]]
 
 
-def cuda_graph(
-    device: torch.device, work: Callable[[], Tensor]
-) -> tuple[Callable[[], None], Tensor]:
+class RecordedWork(Generic[Result]):
+    """Work on tensors that are kept, recorded at its first call and repeated at later ones.
+
+    The work must read and write the same tensors at each call, and must not wait for the device.
+    Where it cannot be recorded, a warning gives the reason and each call runs it anew.
+
+    Args:
+        work: function of no arguments; returns a tensor or a structure of tensors.
+        device: device of the tensors.
+        capture: function that records; None for work that is run anew at each call.
+
+    Attributes:
+        no_graph_reason: reason for which the work could not be recorded; '' for none.
+    """
+
+    def __init__(
+        self, work: Callable[[], Result], device: torch.device, capture: Capture | None
+    ) -> None:
+        self.no_graph_reason = ''
+        self._work: Callable[[], Result] | None = work
+        self._device, self._capture = device, capture
+        self._replay: Callable[[], None] | None = None
+        self._result: Any = None
+
+    def __call__(self) -> Result:
+        """Runs the work; where it is recorded, the next call overwrites the result.
+
+        Raises:
+            RuntimeError: memory is short, or the device is lost.
+        """
+        self.record()
+        if self._work is not None:
+            return self._work()
+        assert self._replay is not None
+        self._replay()
+        result: Result = self._result
+        return result
+
+    @property
+    def is_recorded(self) -> bool:
+        """True once a recording is repeated."""
+        return self._replay is not None
+
+    def record(self) -> None:
+        """Records the work, unless it is recorded or cannot be.
+
+        Raises:
+            RuntimeError: memory is short, or the device is lost.
+        """
+        if self._capture is None or self._work is None:
+            return
+        try:
+            self._replay, self._result = self._capture(self._work)
+        except RuntimeError as error:
+            # Neither of these errors is caused by the recording.
+            if shortage(error) or device_is_lost(error, self._device):
+                raise
+            self._capture = None
+            self.no_graph_reason = first_line(error)
+            warnings.warn(f'no CUDA graph: {self.no_graph_reason}', stacklevel=3)
+        else:
+            # Work often refers to the owner of this object: that cycle would keep both.
+            self._work = None
+
+
+def capture_on(device: torch.device) -> Capture | None:
+    """Returns the function that records work on a device; None where nothing is recorded."""
+    return partial(cuda_graph, device) if device.type == 'cuda' else None
+
+
+def cuda_graph(device: torch.device, work: Callable[[], Any]) -> tuple[Callable[[], None], Any]:
     """Records work on a CUDA device as a graph.
 
     Returns:
-        Function that repeats the work, and the tensor that then holds its result.
+        Function that repeats the work, and the result of the work.
 
     Raises:
         RuntimeError: the work cannot be recorded, or memory is short.

@@ -10,16 +10,12 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from tiny_bev_ros.errors import first_line
-from tiny_bev_ros.inference.cuda_graph import Capture
-from tiny_bev_ros.inference.device_errors import device_is_lost
-from tiny_bev_ros.inference.memory import shortage
+from tiny_bev_ros.inference.cuda_graph import Capture, RecordedWork
 from tiny_bev_ros.inference.sparse.layer_chain import ConvLayer
 
 
@@ -72,8 +68,7 @@ class DensePath:
         # the next run of the garbage collector.
         self._shape: torch.Size | None = None
         self._kept: Tensor | None = None
-        self._replay: Callable[[], None] | None = None
-        self._recorded: Tensor | None = None
+        self._recorded: RecordedWork[Tensor] | None = None
         self._outputs: list[Tensor] = []
 
     @torch.inference_mode()
@@ -85,7 +80,7 @@ class DensePath:
         if pseudo_image.shape != self._shape:
             self._prepare(pseudo_image.shape)
         result = self._run(pseudo_image)
-        if result is not self._recorded and result.dtype == torch.float32:
+        if self._recorded is None and result.dtype == torch.float32:
             return result.contiguous()
         if not self._outputs:
             self._outputs = [torch.empty(result.shape, device=self._device) for _ in range(2)]
@@ -95,7 +90,7 @@ class DensePath:
     def release(self) -> None:
         """Frees buffers and the recording."""
         self._shape, self._kept, self._outputs = None, None, []
-        self._replay = self._recorded = None
+        self._recorded = None
 
     def _prepare(self, shape: torch.Size) -> None:
         """Allocates the buffers of a shape in place of the last, as a stream has one shape."""
@@ -108,23 +103,19 @@ class DensePath:
             )
         if capture and self._kept is not None:
             kept = self._kept
+            work = RecordedWork(lambda: self._forward(kept), self._device, capture)
             try:
-                self._replay, self._recorded = capture(lambda: self._forward(kept))
-            except RuntimeError as error:
-                # Neither of these errors is caused by the recording.
-                if shortage(error) or device_is_lost(error, self._device):
-                    self.release()
-                    raise
-                self.no_graph_reason = first_line(error)
-                warnings.warn(f'no CUDA graph: {self.no_graph_reason}', stacklevel=2)
+                work.record()
+            except RuntimeError:
+                self.release()
+                raise
+            self.no_graph_reason = work.no_graph_reason
+            self._recorded = work if work.is_recorded else None
         self._shape = shape
 
     def _run(self, pseudo_image: Tensor) -> Tensor:
         x = pseudo_image if self._kept is None else self._kept.copy_(pseudo_image)
-        if self._replay is None or self._recorded is None:
-            return self._forward(x)
-        self._replay()
-        return self._recorded
+        return self._forward(x) if self._recorded is None else self._recorded()
 
     def _forward(self, x: Tensor) -> Tensor:
         if not self._layers:
