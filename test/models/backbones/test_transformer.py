@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.nn.functional import scaled_dot_product_attention
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.models import TransformerBEVBackbone, seeded
+from tiny_bev_ros.models.backbones import transformer
 from tiny_bev_ros.models.backbones.transformer import _Layer
 
 
@@ -63,6 +65,33 @@ def test_it_is_attention_with_a_bias_of_relative_position():
             expected[one, head] = torch.stack(logits).softmax(0) @ values[:, head]
     attended = cells + made.output(expected.view(1, 4, 4, 8))
     torch.testing.assert_close(made(cells), attended + made.mlp(attended))
+
+
+@pytest.mark.parametrize(('shift', 'windows'), [(0, 1), (2, 9)])
+def test_windows_lie_in_the_batch_and_share_a_mask_where_no_cell_is_padded(
+    shift, windows, monkeypatch
+):
+    shapes = []
+
+    def attention(queries, keys, values, attn_mask):
+        shapes.append((queries.shape, attn_mask.shape))
+        return scaled_dot_product_attention(queries, keys, values, attn_mask=attn_mask)
+
+    monkeypatch.setattr(transformer, 'scaled_dot_product_attention', attention)
+    layer(shift)(torch.randn(1, 8, 8, 8, dtype=torch.float64))
+    number = 9 if shift else 4
+    assert shapes == [((number, 2, 16, 4), (windows, 2, 16, 16))]
+
+
+@pytest.mark.parametrize('shift', [0, 2])
+def test_attention_runs_in_one_fused_kernel(shift):
+    kernels = pytest.importorskip('torch.nn.attention')
+    with torch.inference_mode():
+        made, cells = layer(shift).float(), torch.randn(2, 6, 9, 8)
+        with kernels.sdpa_kernel(kernels.SDPBackend.MATH):
+            expected = made(cells)
+        with kernels.sdpa_kernel(kernels.SDPBackend.FLASH_ATTENTION):  # raises where it cannot
+            torch.testing.assert_close(made(cells), expected)
 
 
 def test_layers_take_turns_in_shifting():

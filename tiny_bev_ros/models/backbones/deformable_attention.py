@@ -63,18 +63,18 @@ class DeformableAttention(nn.Module):
         weights = self.weights(queries).view(batch, number, heads, levels * points).softmax(3)
         # To (B*heads, 1, N, levels*points), the layout of the samples below.
         weights = weights.permute(0, 2, 1, 3).flatten(0, 1)[:, None]
-        sampled = []
-        for level, each in enumerate(maps):
+        # Offsets count cells of each map, so that coarse maps reach farther.
+        at = centres[:, :, None, None, None] + offsets / _sizes(maps, centres)[:, None]
+        at = (2 * at - 1).permute(3, 0, 2, 1, 4, 5).flatten(1, 2)
+        # Levels are summed one by one, as the samples of all of them take much memory.
+        parts = []
+        for each, where, weight in zip(maps, at, weights.split(points, dim=3), strict=True):
             rows, cols = each.shape[2:]
-            # Offsets count cells of each map, so that coarse maps reach farther.
-            offset = offsets[:, :, :, level] / centres.new_tensor([cols, rows])
-            at = centres[:, :, None, None, :] + offset
-            at = (2 * at - 1).permute(0, 2, 1, 3, 4).flatten(0, 1)
             values = self.values(each.flatten(2).transpose(1, 2)).transpose(1, 2)
             values = values.reshape(batch * heads, channels // heads, rows, cols).to(at.dtype)
-            sampled.append(grid_sample(values, at, padding_mode='zeros', align_corners=False))
-        attended = (torch.cat(sampled, dim=3) * weights).sum(3)
-        attended = attended.to(queries.dtype).view(batch, channels, number)
+            sampled = grid_sample(values, where, padding_mode='zeros', align_corners=False)
+            parts.append((sampled * weight).sum(3))
+        attended = torch.stack(parts).sum(0).to(queries.dtype).view(batch, channels, number)
         return self.output(attended.transpose(1, 2))
 
     def _init_offsets(self) -> None:
@@ -87,3 +87,9 @@ class DeformableAttention(nn.Module):
         with torch.no_grad():
             self.offsets.weight.mul_(0.1)
             self.offsets.bias.copy_(offsets.expand(-1, self.levels, -1, -1).flatten())
+
+
+def _sizes(maps: Sequence[Tensor], like: Tensor) -> Tensor:
+    """Returns (levels, 2) columns and rows of each map, made on the device without a copy."""
+    sides = [side for each in maps for side in (each.shape[3], each.shape[2])]
+    return torch.cat([like.new_full((1,), side) for side in sides]).view(-1, 2)

@@ -116,24 +116,27 @@ class _Layer(nn.Module):
         return cells + self.mlp(cells)
 
     def _attend(self, cells: Tensor) -> Tensor:
-        _, rows, cols, _ = cells.shape
+        rows, cols = cells.shape[1:3]
         window, shift = self.window, self.shift
         bottom, right = -(rows + shift) % window, -(cols + shift) % window
         around = (shift, right, shift, bottom)
-        padded = pad(cells, (0, 0, *around))
-        real = pad(cells.new_ones(1, rows, cols, 1), (0, 0, *around))
+        padded = pad(cells, (0, 0, *around)) if any(around) else cells
         tokens = _split_windows(padded, window)
-        batch, number, length, channels = tokens.shape
-        # (1, windows, 1, 1, keys): padded cells are never attended to.
-        padding = (1 - _split_windows(real, window)).view(1, number, 1, 1, length)
-        mask = padding.masked_fill(padding > 0, float('-inf'))
-        mask = mask + self.position_bias[:, self.pairs].to(mask.dtype)
-        parts = (self.queries(tokens), self.keys(tokens), self.values(tokens))
+        batch, number = tokens.shape[:2]
+        # Windows are part of the batch, as fused kernels take four dimensions alone.
+        tokens = tokens.flatten(0, 1)
         queries, keys, values = (
-            part.view(batch, number, length, self.heads, -1).transpose(2, 3) for part in parts
+            part(tokens).unflatten(2, (self.heads, -1)).transpose(1, 2)
+            for part in (self.queries, self.keys, self.values)
         )
+        # One mask for all windows, unless some hold padded cells.
+        mask = self.position_bias.to(queries.dtype)[:, self.pairs][None]
+        if any(around):
+            outside = pad(mask.new_zeros(1, rows, cols, 1), (0, 0, *around), value=float('-inf'))
+            mask = mask + _split_windows(outside, window).view(number, 1, 1, -1)
+            mask = mask.repeat(batch, 1, 1, 1) if batch > 1 else mask
         attended = scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
-        attended = self.output(attended.transpose(2, 3).reshape(batch, number, length, channels))
+        attended = self.output(attended.transpose(1, 2).flatten(2)).unflatten(0, (batch, number))
         attended = _merge_windows(attended, padded.shape[1] // window, window)
         return attended[:, shift : shift + rows, shift : shift + cols]
 
