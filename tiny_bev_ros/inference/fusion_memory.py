@@ -12,12 +12,18 @@ from __future__ import annotations
 
 import torch
 
+from tiny_bev_ros.models.fusion.projected_attention import CPU_CELLS
+
 _FLOAT32 = 4
 # Bytes of an entry of the sampling plan: six integers of 8 bytes and four fractions of 4.
 _ENTRY = 64
+# A block of cells takes at most this fraction of the free memory.
+_BLOCK_FRACTION = 1 / 8
 
 
-def projected_bytes(cells: int, visible_cells: int, entries: int, channels: int) -> int:
+def projected_bytes(
+    cells: int, visible_cells: int, entries: int, channels: int, block: int = 0
+) -> int:
     """Returns the bytes at the peak of mode 'projected'.
 
     Args:
@@ -26,10 +32,40 @@ def projected_bytes(cells: int, visible_cells: int, entries: int, channels: int)
         entries: number of positions above cells that are visible to a camera, see
             `ProjectedAttention.sampling_plan`.
         channels: number of channels of the BEV features.
+        block: bytes of the cells that are processed at once, see `block_bytes`.
     """
-    # The fused features; for visible cells their features, and the hidden layer of the MLP twice.
-    values = cells * channels + 5 * visible_cells * channels
-    return _FLOAT32 * values + _ENTRY * entries
+    visible = _FLOAT32 * visible_cells * channels
+    # The fused features and, for visible cells, the larger one of: their features and the hidden
+    # layer of the MLP twice; their features, queries and attended values, and one block.
+    peak = max(5 * visible, 3 * visible + block)
+    return _FLOAT32 * cells * channels + peak + _ENTRY * entries
+
+
+def block_bytes(cells: int, entries: int, channels: int, camera_channels: int, heads: int) -> int:
+    """Returns the bytes of cells that projected attention processes at once.
+
+    Args:
+        cells: number of these cells.
+        entries: number of entries of the sampling plan for these cells.
+        channels: number of channels of the BEV features.
+        camera_channels: number of channels of the camera features.
+        heads: number of attention heads.
+    """
+    # Of a cell: queries, split queries and values; for each head a query and a sum of samples. Of
+    # an entry: its sample twice, for the compute dtype; three steps of its weights.
+    per_cell = 3 * channels + 2 * heads * camera_channels
+    per_entry = 2 * camera_channels + 3 * heads
+    return _FLOAT32 * (cells * per_cell + entries * per_entry)
+
+
+def cells_at_once(free: int, bytes_per_cell: int) -> int:
+    """Returns the number of cells of a block on a CUDA device, where few launches matter.
+
+    Args:
+        free: bytes of memory that are free.
+        bytes_per_cell: bytes of one cell of a block, see `block_bytes`.
+    """
+    return max(CPU_CELLS, int(free * _BLOCK_FRACTION) // bytes_per_cell)
 
 
 def global_bytes(cells: int, pixels: int, channels: int, heads: int, *, fused: bool) -> int:

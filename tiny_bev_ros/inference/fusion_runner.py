@@ -19,6 +19,8 @@ from torch import Tensor
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.inference.fusion_memory import (
     attention_is_fused,
+    block_bytes,
+    cells_at_once,
     global_bytes,
     projected_bytes,
 )
@@ -26,7 +28,7 @@ from tiny_bev_ros.inference.memory import NotEnoughMemoryError, computing, free_
 from tiny_bev_ros.inference.precision import dtype_for
 from tiny_bev_ros.models.camera.geometry import Camera
 from tiny_bev_ros.models.fusion.futr import FuTrFusion
-from tiny_bev_ros.models.fusion.projected_attention import ProjectedAttention
+from tiny_bev_ros.models.fusion.projected_attention import CPU_CELLS, ProjectedAttention
 
 View = tuple[Tensor, Camera]
 
@@ -58,6 +60,12 @@ class FusionRunner:
         self.channels, self.camera_channels = fusion.channels, fusion.camera_channels
         heads = fusion.attention.heads
         self._fused = attention_is_fused(device, dtype, fusion.channels // heads)
+        attention = self._fusion.attention
+        if device.type == 'cuda' and isinstance(attention, ProjectedAttention):
+            free = free_bytes(device) if budget_bytes is None else budget_bytes
+            # Each position lies in the images of two cameras at most, as a rule.
+            per_cell = self._block_bytes(1, 2 * len(attention.heights))
+            attention.cells_at_once = cells_at_once(free, per_cell)
 
     def cameras_without_cells(self, grid: BevGrid, cameras: Sequence[Camera]) -> tuple[int, ...]:
         """Returns the indices of cameras to which no cell of the grid is visible."""
@@ -105,9 +113,16 @@ class FusionRunner:
         attention = self._fusion.attention
         if isinstance(attention, ProjectedAttention):
             plan = attention.sampling_plan(grid, cameras, torch.device('cpu'))
-            return projected_bytes(cells, len(plan.cell), len(plan.height), self.channels)
+            visible, entries = len(plan.cell), len(plan.height)
+            blocks = plan.blocks(attention.cells_at_once or CPU_CELLS)
+            block = max((self._block_bytes(*each.size) for each in blocks), default=0)
+            return projected_bytes(cells, visible, entries, self.channels, block)
         pixels = sum(camera.size[0] * camera.size[1] for camera in cameras)
         return global_bytes(cells, pixels, self.channels, attention.heads, fused=self._fused)
+
+    def _block_bytes(self, cells: int, entries: int) -> int:
+        heads = self._fusion.attention.heads
+        return block_bytes(cells, entries, self.channels, self.camera_channels, heads)
 
     def _check_memory(self, grid: BevGrid, cameras: Sequence[Camera]) -> None:
         if self._fusion.mode == 'projected':

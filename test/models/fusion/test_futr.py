@@ -194,7 +194,7 @@ def test_cells_worked_on_a_few_at_a_time_are_as_all_at_once(monkeypatch):
     bev, features = frames(cameras=2)
     ways = [[camera(0.0), camera(0.5)]]
     expected = fusion('projected')(bev, GRID, features, ways)
-    monkeypatch.setattr(projected_attention, '_CELLS_AT_ONCE', 3)
+    monkeypatch.setattr(projected_attention, 'CPU_CELLS', 3)
     torch.testing.assert_close(fusion('projected')(bev, GRID, features, ways), expected)
 
 
