@@ -10,11 +10,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
@@ -22,7 +22,7 @@ from torch.utils._pytree import tree_flatten
 
 import tiny_bev_ros
 
-_PACKAGE = os.path.dirname(tiny_bev_ros.__file__)
+_PACKAGE = str(Path(tiny_bev_ros.__file__).parent)
 # Causes of waits that PyTorch's debug mode for synchronisation does not report.
 _NOT_REPORTED = ('event', 'synchronize', 'capture')
 
@@ -97,7 +97,7 @@ class Machine:
         self._under_way.clear()
 
     def postpone(self, target: torch.Tensor) -> None:
-        """Lets a copy to the host arrive with the next wait; the host reads wrong values before."""
+        """Lets a copy to the host arrive with the next wait; wrong values are read before."""
         self._under_way.append((target, target.clone()))
         target.fill_(float('nan') if target.is_floating_point() else 0)
 
