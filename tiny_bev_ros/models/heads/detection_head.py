@@ -16,7 +16,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import max_pool2d
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
@@ -105,8 +104,8 @@ class DetectionHead(Head):
             fewer peaks, the scores of the rest are -inf.
         """
         scores = maps.heatmap.sigmoid()
-        peak = scores == max_pool2d(scores, 3, stride=1, padding=1)
-        scores = torch.where(peak, scores, -torch.inf).flatten(2)
+        highest = _largest_neighbour(_largest_neighbour(scores, dim=3), dim=2)
+        scores = torch.where(scores == highest, scores, -torch.inf).flatten(2)
         scores, cell = scores.topk(min(_MAX_PEAKS, scores.shape[2]), sorted=False)
         frame = torch.arange(len(cell), device=cell.device)[:, None, None]
         width = maps.heatmap.shape[3]
@@ -132,6 +131,18 @@ class DetectionHead(Head):
         scores, labels = torch.from_numpy(peaks[:, 0].copy()), torch.from_numpy(label)
         kept = options.nms(boxes, scores, labels, _MAX_IOU)
         return Detections(boxes[kept], scores[kept], labels[kept])
+
+
+def _largest_neighbour(scores: Tensor, dim: int) -> Tensor:
+    """Returns the largest of each value and its two neighbours along a dimension.
+
+    Twice this is max_pool2d of 3x3 cells, which takes 20 times as long on the CPU.
+    """
+    largest, count = scores.clone(), scores.shape[dim] - 1
+    upper, lower = largest.narrow(dim, 1, count), largest.narrow(dim, 0, count)
+    torch.maximum(upper, scores.narrow(dim, 0, count), out=upper)
+    torch.maximum(lower, scores.narrow(dim, 1, count), out=lower)
+    return largest
 
 
 @torch.no_grad()
