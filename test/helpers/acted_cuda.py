@@ -25,7 +25,7 @@ from typing import Any
 import pytest
 import torch
 from acted_machine import Machine, Recording
-from acted_tensor import Acted, factory
+from acted_tensor import Acted, factory, is_pinned
 
 _FACTORIES = (
     'empty.memory_format', 'empty_strided', 'arange', 'arange.start', 'arange.start_step',
@@ -90,6 +90,10 @@ def _install_cuda(patch: pytest.MonkeyPatch, machine: Machine) -> None:
     def set_memory_fraction(fraction: float, index: int) -> None:
         machine.memory_fraction[index] = fraction
 
+    def set_sync_debug_mode(mode: int | str) -> None:
+        levels = {'default': 0, 'warn': 1, 'error': 2}
+        machine.sync_debug_mode = levels[mode] if isinstance(mode, str) else mode
+
     cuda = {
         '_lazy_init': lambda: None,
         'init': lambda: None,
@@ -107,6 +111,8 @@ def _install_cuda(patch: pytest.MonkeyPatch, machine: Machine) -> None:
         'memory_reserved': allocated,
         'max_memory_allocated': lambda device=None: machine.peak,
         'memory_stats': lambda device=None: {'allocated_bytes.all.current': allocated(device)},
+        'set_sync_debug_mode': set_sync_debug_mode,
+        'get_sync_debug_mode': lambda: machine.sync_debug_mode,
         'empty_cache': machine.check,
         '_exchange_device': exchange,
         '_maybe_exchange_device': exchange,
@@ -149,6 +155,13 @@ def _install_conversions(patch: pytest.MonkeyPatch) -> None:
 
         return made
 
+    def pin_memory(self: torch.Tensor) -> torch.Tensor:
+        pinned = self.clone()
+        pinned.acted_pinned = True  # type: ignore[attr-defined]
+        return pinned
+
+    patch.setattr(torch.Tensor, 'pin_memory', pin_memory)
+    patch.setattr(torch.Tensor, 'is_pinned', is_pinned)
     patch.setattr(torch.Tensor, 'to', to)
     patch.setattr(torch.Tensor, 'cuda', to_cuda)
     patch.setattr(torch, 'tensor', on_cpu_first(plain_tensor))

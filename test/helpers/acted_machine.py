@@ -14,10 +14,17 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
 from torch.utils._pytree import tree_flatten
+
+import tiny_bev_ros
+
+_PACKAGE = str(Path(tiny_bev_ros.__file__).parent)
+# Causes of waits that PyTorch's debug mode for synchronisation does not report.
+_NOT_REPORTED = ('event', 'synchronize', 'capture')
 
 
 class Machine:
@@ -35,6 +42,8 @@ class Machine:
         copied: number of copied bytes, 'to device' and 'to host'.
         allocated, peak: bytes that tensors hold now, and held at most.
         memory_fraction: fraction of the memory that may be allocated, by device.
+        sync_debug_mode: level of torch.cuda.set_sync_debug_mode; 2 raises an error for each wait
+            that PyTorch reports.
         broken: exception of every call, as after an error that loses the CUDA context.
         flags: values of the TF32 flag at launches of convolutions ('conv') and matrix products
             ('matmul').
@@ -49,8 +58,11 @@ class Machine:
         self.copied: Counter[str] = Counter()
         self.allocated = self.peak = 0
         self.memory_fraction = dict.fromkeys(range(devices), 1.0)
+        self.sync_debug_mode = 0
         self.broken: Exception | None = None
         self.flags: dict[str, set[Any]] = {'conv': set(), 'matmul': set()}
+        # Copies to the host that are under way: the tensor of the host and its values.
+        self._under_way: list[tuple[torch.Tensor, torch.Tensor]] = []
         # Each launch takes one tick; the host knows that those before `known` are done.
         self.ticks = self.known = 0
         self.recording: Recording | None = None
@@ -74,9 +86,20 @@ class Machine:
         self.check()
         if self.is_recording():
             self.fail('operation not permitted when stream is capturing')
+        if self.sync_debug_mode == 2 and cause not in _NOT_REPORTED:
+            raise RuntimeError(f'called a synchronizing CUDA operation ({cause})')
         self.waits[cause] += 1
         self.wait_lines[cause, _line_of_package()] += 1
         self.known = self.ticks
+        with torch.inference_mode():
+            for target, values in self._under_way:
+                target.copy_(values)
+        self._under_way.clear()
+
+    def postpone(self, target: torch.Tensor) -> None:
+        """Lets a copy to the host arrive with the next wait; wrong values are read before."""
+        self._under_way.append((target, target.clone()))
+        target.fill_(float('nan') if target.is_floating_point() else 0)
 
     def check(self) -> None:
         """Raises the error of a broken device."""
@@ -159,7 +182,7 @@ def _line_of_package() -> str:
     """Returns the innermost line of the package on the stack."""
     frame = sys._getframe()
     while frame.f_back is not None:
-        if 'tiny_bev_ros/tiny_bev_ros' in (path := frame.f_code.co_filename):
-            return f'{path.rpartition("tiny_bev_ros/")[2]}:{frame.f_lineno}'
+        if (path := frame.f_code.co_filename).startswith(_PACKAGE):
+            return f'{path[len(_PACKAGE) + 1 :]}:{frame.f_lineno}'
         frame = frame.f_back
     return ''

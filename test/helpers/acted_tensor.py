@@ -182,6 +182,7 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         _check_devices(name, args, flat, machine)
     elif goal.type == 'cpu' or not isinstance(args[-1 if name == 'copy_' else 0], Acted):
         _count_copy(args[1] if name == 'copy_' else args[0], goal, args, kwargs, machine)
+    late = name in _COPYING and goal.type == 'cpu' and _is_asynchronous(name, args, kwargs)
     if _is_waited_for(name, args, kwargs):
         machine.wait(name)
     _note_flags(name, machine)
@@ -192,6 +193,8 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         for target in targets:
             recording.mutates(target.inner)
     out = func(*inner_args, **inner_kwargs)
+    if late:
+        machine.postpone(out)
     if targets or name == 'copy_':
         for target in targets:
             if target.inner.shape != target.shape:
@@ -275,8 +278,23 @@ def _count_copy(
         return
     way = 'to device' if goal.type == 'cuda' else 'to host'
     machine.copied[way] += source.nbytes
-    if not kwargs.get('non_blocking') and not (len(args) > 2 and args[2]):
+    if not _is_asynchronous('copy_' if len(args) > 1 else '_to_copy', args, kwargs):
         machine.wait(way)
+
+
+def _is_asynchronous(name: str, args: Any, kwargs: dict[str, Any]) -> bool:
+    """Returns whether the host goes on before a copy ends: never one to pageable memory.
+
+    PyTorch itself allocates page-locked memory for `to`.
+    """
+    if not kwargs.get('non_blocking') and not (len(args) > 2 and args[2]):
+        return False
+    return name == '_to_copy' or isinstance(args[0], Acted) or is_pinned(args[0])
+
+
+def is_pinned(tensor: torch.Tensor) -> bool:
+    """Returns whether a tensor of the host was made by the acted `pin_memory`."""
+    return getattr(tensor, 'acted_pinned', False)
 
 
 def _is_waited_for(name: str, args: Any, kwargs: dict[str, Any]) -> bool:

@@ -15,7 +15,7 @@ import torch
 
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.models import scatter
-from tiny_bev_ros.models.pillars import decorate, keep_first, pillarize
+from tiny_bev_ros.models.pillars import decorate, pillarize
 
 # Grid of 3 rows along y and 4 columns along x, of 0.5 m.
 GRID = BevGrid((0.0, 2.0), (-0.5, 1.0), (-1.0, 3.0), 0.5)
@@ -70,8 +70,9 @@ def test_pillarize_of_nothing():
         assert len(pillars.counts) == len(pillars.pillar) == 0
 
 
-def test_keep_first_keeps_the_first_of_the_cloud():
-    kept = keep_first(pillarize(POINTS, GRID), 2)
+def test_the_first_points_of_the_cloud_are_kept():
+    kept = pillarize(POINTS, GRID, 2)
+    assert kept.inside == 6
     assert torch.equal(kept.points, POINTS[[1, 4, 3, 0, 5]])
     assert kept.pillar.tolist() == [0, 0, 1, 2, 2]
     assert kept.counts.tolist() == [2, 1, 2]

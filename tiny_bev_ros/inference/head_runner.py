@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import torch
@@ -18,11 +18,14 @@ from torch import Tensor, nn
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
+from tiny_bev_ros.inference.cuda_graph import RecordedWork, capture_on
+from tiny_bev_ros.inference.fast_nms import fast_nms
 from tiny_bev_ros.inference.folded_module import FoldedModule
 from tiny_bev_ros.inference.memory import computing
 from tiny_bev_ros.inference.precision import dtype_for
+from tiny_bev_ros.models.device import copy_to_host
 from tiny_bev_ros.models.heads.detection import Detections
-from tiny_bev_ros.models.heads.head_registry import DecodeOptions, Head, map_tensors
+from tiny_bev_ros.models.heads.head_registry import DecodeOptions, Head
 
 
 class HeadOutputs(dict[str, Any]):
@@ -42,6 +45,9 @@ class HeadOutputs(dict[str, Any]):
 class HeadRunner:
     """Runs registered heads on BEV features.
 
+    On CUDA the launches for features of a shape are recorded once, as a CUDA graph, and the host
+    waits once for a frame.
+
     Args:
         heads: registered heads by name, in eval mode.
         device: device to compute on.
@@ -54,11 +60,13 @@ class HeadRunner:
     def __init__(
         self, heads: Mapping[str, nn.Module], device: torch.device, precision: str = 'float32'
     ) -> None:
-        dtype = dtype_for(precision, device)
-        self._heads = {name: FoldedModule(head, device, dtype) for name, head in heads.items()}
-        self._decode = {name: cast(Head, head).decode for name, head in heads.items()}
+        self._dtype = dtype_for(precision, device)
+        networks = {name: FoldedModule(head, device, self._dtype) for name, head in heads.items()}
+        self._heads = {name: cast(Head, head) for name, head in heads.items()}
+        selects = [(networks[name], head.select) for name, head in self._heads.items()]
+        self._select = _Selection(selects, device, self._dtype)
         self._device = device
-        self.channels = cast(Head, next(iter(heads.values()))).in_channels
+        self.channels = next(iter(self._heads.values())).in_channels
 
     @torch.inference_mode()
     def __call__(
@@ -67,7 +75,7 @@ class HeadRunner:
         """Returns the outputs for the first frame of the features.
 
         Args:
-            features: (B,C,h,w) float32, on any device.
+            features: (B,C,h,w) of a float dtype, on any device.
             grid: grid of the features.
             min_scores: lowest score of a reported object, for each class.
 
@@ -84,12 +92,92 @@ class HeadRunner:
             raise TinyBevError(
                 f'channel size is {features.shape[1]}; expected {self.channels}, as the heads have'
             )
-        options = DecodeOptions(min_scores)
+        options = DecodeOptions(min_scores, fast_nms)
         with computing(f'features of {tuple(features.shape)}', self._device):
-            features = features[:1].to(self._device, torch.float32)
-            outputs = HeadOutputs()
-            for name, head in self._heads.items():
-                output = self._decode[name](head(features), grid, options)[0]
-                on_cpu = self._device.type == 'cpu'
-                outputs[name] = output if on_cpu else map_tensors(Tensor.cpu, output)
-        return outputs
+            selected = self._select(features[:1])
+            return HeadOutputs(
+                (name, head.finish(frame, grid, options))
+                for (name, head), frame in zip(self._heads.items(), selected, strict=True)
+            )
+
+    def warm_up(self, shape: tuple[int, int] | None) -> None:
+        """Prepares everything that would delay the first frame.
+
+        Args:
+            shape: size (h,w) of the features; None where it is unknown. Their launches are
+                recorded on CUDA; on the CPU no map is computed.
+
+        Raises:
+            TinyBevError: memory is short.
+        """
+        box, score = torch.ones(1, 7), torch.ones(1)
+        fast_nms(box, score, torch.zeros(1, dtype=torch.long), 1.0)  # compiles it
+        if shape is not None and self._device.type == 'cuda':
+            with torch.inference_mode(), computing(f'features of {shape}', self._device):
+                self._select(torch.zeros(1, self.channels, *shape, device=self._device))
+
+    def release(self) -> None:
+        """Frees buffers and CUDA graphs; the next frame allocates them anew."""
+        self._select.release()
+
+
+class _Selection:
+    """Computes the selections of all heads, and copies them to the host.
+
+    Args:
+        heads: network and `Head.select` of each head.
+        device: device to compute on.
+        dtype: compute dtype.
+    """
+
+    def __init__(
+        self,
+        heads: list[tuple[FoldedModule, Callable[[Any], Tensor]]],
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> None:
+        self._heads, self._device, self._dtype = heads, device, dtype
+        self.release()
+
+    def __call__(self, features: Tensor) -> list[Tensor]:
+        """Returns the selection of each head, for the only frame of features (1,C,h,w)."""
+        features = features.to(self._device, self._dtype)
+        if self._device.type == 'cpu':
+            return [each[0] for each in _selections(self._heads, features)]
+        layout = (features.shape, features.stride())
+        if self._recorded is None or layout != self._layout:
+            self._prepare(features)
+            self._layout = layout
+        assert self._recorded is not None and self._kept is not None
+        self._kept.copy_(features)
+        packed, selections = self._recorded()
+        (on_host,) = copy_to_host(packed)
+        parts = on_host.split([each.numel() for each in selections])
+        pairs = zip(parts, selections, strict=True)
+        return [part.view(selection.shape)[0] for part, selection in pairs]
+
+    def release(self) -> None:
+        """Frees the buffers and the recording."""
+        self._layout: Any = None
+        self._kept: Tensor | None = None
+        self._recorded: RecordedWork[tuple[Tensor, list[Tensor]]] | None = None
+
+    def _prepare(self, features: Tensor) -> None:
+        """Allocates the buffers of a shape in place of the last, as a stream has one shape."""
+        self.release()
+        heads, kept = self._heads, torch.empty_like(features)
+
+        def work() -> tuple[Tensor, list[Tensor]]:
+            selections = _selections(heads, kept)
+            return torch.cat([each.flatten() for each in selections]), selections
+
+        # Without values that a new buffer may hold by chance, while the recording is prepared.
+        kept.zero_()
+        self._recorded = RecordedWork(work, self._device, capture_on(self._device))
+        self._kept = kept
+
+
+def _selections(
+    heads: list[tuple[FoldedModule, Callable[[Any], Tensor]]], features: Tensor
+) -> list[Tensor]:
+    return [select(network(features)) for network, select in heads]

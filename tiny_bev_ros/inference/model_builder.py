@@ -91,6 +91,8 @@ def build_runner(
                 backbone.warm_up(shape)
         if heads is None and models.heads is not None:
             heads = HeadRunner(dict(models.heads.items()), config.device, config.precision)
+            known = backbone is not None and shape is not None and models.grid is not None
+            heads.warm_up(models.grid.strided(backbone.stride).shape if known else None)
         if camera is None and models.camera is not None:
             camera = _build_camera(models.camera, config)
         if fusion is None and models.fusion is not None:

@@ -161,10 +161,11 @@ class ModelRunner:
         return self.heads(features, grid, min_scores)
 
     def release(self, successor: ModelRunner | None = None) -> None:
-        """Frees the buffers of the backbone, unless ``successor`` shares its runner.
+        """Frees the buffers of backbone and heads, unless ``successor`` shares their runners.
 
         The other runners keep no buffers.
         """
-        shared = successor is not None and successor.backbone is self.backbone
-        if self.backbone is not None and not shared:
-            self.backbone.release()
+        for name in ('backbone', 'heads'):
+            runner = getattr(self, name)
+            if runner is not None and runner is not getattr(successor, name, None):
+                runner.release()

@@ -22,6 +22,7 @@ from tiny_bev_ros.inference.memory import computing, expect_free, translate_oom
 from tiny_bev_ros.inference.numba_support import numba_unavailable_reason
 from tiny_bev_ros.inference.weight_fingerprint import fingerprint
 from tiny_bev_ros.models import PillarFeatureNet
+from tiny_bev_ros.models.device import copy_to_device
 from tiny_bev_ros.models.pillars import pillarize, scatter_checked
 
 # Bytes of a pseudo-image above which free memory is checked first.
@@ -77,8 +78,9 @@ class PillarRunner:
             if not (fits and np.isfinite(points).all()):
                 self.pfn.check(torch.from_numpy(points))  # raises the error with the reason
             if self.device.type != 'cpu' or self.pfn.training or numba_unavailable_reason():
-                grouped = pillarize(torch.from_numpy(points).to(self.device), self.grid)
-                self.points_inside = len(grouped.points)
+                on_device = copy_to_device(torch.from_numpy(points), self.device)
+                grouped = pillarize(on_device, self.grid, self.pfn.max_points)
+                self.points_inside = grouped.inside
                 return self.pfn.features(grouped, self.grid), grouped.cells
             fused = self._fused_pfn()
             pillars: tuple[Tensor, Tensor] = fused(points)

@@ -6,7 +6,7 @@
 # writing, software distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
 # WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the License for the specific
 # language governing permissions and limitations under the License.
-"""Device of the networks, from the value of a parameter or argument."""
+"""Device of the networks, from the value of a parameter or argument, and copies to and from it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import os
 import re
 
 import torch
+from torch import Tensor
 
 from tiny_bev_ros.errors import TinyBevError, first_line
 
@@ -68,6 +69,37 @@ def cuda_unavailable_reason(index: int | None = None) -> str:
     except RuntimeError as error:  # such as a GPU for which this PyTorch has no kernels
         return f'{device} does not work ({first_line(error).rstrip(".")})'
     return ''
+
+
+def copy_to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """Copies a tensor of the host to a device, which the host does not wait for.
+
+    PyTorch keeps the page-locked memory through which a copy to CUDA goes, and uses it again only
+    after the copy.
+    """
+    if device.type != 'cuda':
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
+def copy_to_host(*tensors: Tensor) -> list[Tensor]:
+    """Copies tensors of one device to the host, which waits for all of them once.
+
+    It is the only wait of a frame for its results: copies from CUDA go to page-locked memory,
+    which PyTorch keeps for later copies, so that none of them waits, and the wait for the event
+    passes `torch.cuda.set_sync_debug_mode('error')`.
+
+    Returns:
+        The tensors themselves where they are on the CPU.
+    """
+    device = tensors[0].device
+    if device.type != 'cuda':
+        return [each.cpu() for each in tensors]
+    copies = [each.to('cpu', non_blocking=True) for each in tensors]
+    event = torch.cuda.Event()
+    event.record(torch.cuda.current_stream(device))
+    event.synchronize()
+    return copies
 
 
 def _not_found_reason() -> str:

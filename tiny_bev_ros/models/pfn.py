@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.models.layers import check_positive_int
-from tiny_bev_ros.models.pillars import Pillars, decorate, keep_first, pillarize
+from tiny_bev_ros.models.pillars import Pillars, decorate, pillarize
 
 # Values of a point, and axes of the offset to the cell centre, by in_channels.
 _LAYOUTS = {9: (4, 2), 10: (4, 3), 11: (5, 3)}
@@ -94,25 +94,34 @@ class PillarFeatureNet(nn.Module):
             TinyBevError: the points have another shape or dtype, or are not finite.
         """
         self.check(points)
-        pillars = pillarize(points, grid)
+        pillars = pillarize(points, grid, self.max_points)
         return self.features(pillars, grid), pillars.cells
 
     def features(self, pillars: Pillars, grid: BevGrid) -> Tensor:
-        """Computes the features (P, out_channels) float32 of pillars."""
-        if self.max_points is not None:
-            pillars = keep_first(pillars, self.max_points)
+        """Computes the features (P, out_channels) float32 of pillars.
+
+        Args:
+            pillars: pillars of ``max_points`` points at most.
+            grid: grid of the pillars.
+        """
         rows = decorate(
             pillars,
             grid,
             centre_axes=self.centre_axes,
             legacy_offsets=self.legacy_offsets,
         )
-        pillar = pillars.pillar
-        if self.max_points is not None:
+        pillar, count = pillars.pillar, len(pillars.cells)
+        if self.max_points is None:
+            return self.encode(rows, pillar, count)
+        if self.training:
             padding = self._padding(pillars.counts, self.max_points)
             rows = torch.cat([rows, rows.new_zeros(len(padding), self.in_channels)])
-            pillar = torch.cat([pillar, padding])
-        return self.encode(rows, pillar, len(pillars.cells))
+            return self.encode(rows, torch.cat([pillar, padding]), count)
+        # All rows of zeros have equal features: one row, and one maximum, are enough.
+        features = self.encode(rows, pillar, count)
+        empty = torch.relu(self.norm(self.linear(rows.new_zeros(1, self.in_channels))))
+        fewer = (pillars.counts < self.max_points).unsqueeze(1)
+        return torch.where(fewer, torch.maximum(features, empty), features)
 
     def encode(self, rows: Tensor, pillar: Tensor, pillars: int) -> Tensor:
         """Runs the network alone, on decorated points.
@@ -136,9 +145,6 @@ class PillarFeatureNet(nn.Module):
     def _padding(self, counts: Tensor, max_points: int) -> Tensor:
         """Returns the index of the pillar of each row of zeros."""
         empty = max_points - counts
-        if not self.training:
-            # All rows of zeros have equal features: one of them is enough.
-            empty = empty.clamp(max=1)
         return torch.arange(len(counts), device=counts.device).repeat_interleave(empty)
 
     def check(self, points: Tensor) -> None:

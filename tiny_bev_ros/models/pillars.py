@@ -24,6 +24,7 @@ from torch import Tensor
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import MAX_CELLS, BevGrid
+from tiny_bev_ros.models.device import copy_to_device, copy_to_host
 
 
 @dataclass(frozen=True)
@@ -35,50 +36,92 @@ class Pillars:
         pillar: (N,) int64 index of the pillar of each point, 0 to P - 1; ascending.
         counts: (P,) int64 number of points of each pillar; none is 0.
         cells: (P, 2) int64 [row, col] of each pillar; sorted by row, then column.
+        inside: number of points of the cloud that lie on the grid; N, unless the points of a
+            pillar are limited.
     """
 
     points: Tensor
     pillar: Tensor
     counts: Tensor
     cells: Tensor
+    inside: int
 
 
-def pillarize(points: Tensor, grid: BevGrid) -> Pillars:
+def pillarize(points: Tensor, grid: BevGrid, max_points: int | None = None) -> Pillars:
     """Sorts points into the pillars of a grid, dropping those outside.
 
     A cell includes its lower edge and excludes its upper one, in z as well: the whole z_range is
     one cell of the voxel generator of OpenPCDet. Indices are computed in float32, as there.
 
+    The host waits for the device once, for the numbers of points and pillars.
+
     Args:
         points: (N, F) float32 [x, y, z, ...].
         grid: grid of the pillars.
+        max_points: points that are kept of each pillar, the first of the cloud; None for all.
     """
     rows, cols = grid.shape
-    z_low, z_high = grid.z_range
-    low = points.new_tensor([grid.x_range[0], grid.y_range[0], z_low])
-    # A tensor, as CUDA divides by a Python number by multiplying with its rounded inverse.
-    size = points.new_tensor([grid.resolution, grid.resolution, z_high - z_low])
-    col, row, layer = ((points[:, :3] - low) / size).floor().unbind(1)
-    inside = (col >= 0) & (col < cols) & (row >= 0) & (row < rows) & (layer == 0)
-    inside_index = inside.nonzero().squeeze(1)
-    cell = row[inside_index].long() * cols + col[inside_index].long()
-    cell, order = cell.sort(stable=True)
-    cell, pillar, counts = cell.unique_consecutive(return_inverse=True, return_counts=True)
-    cells = torch.stack([cell.div(cols, rounding_mode='floor'), cell % cols], dim=1)
-    return Pillars(points[inside_index[order]], pillar, counts, cells)
+    cell = _flat_cells(points, grid)
+    if points.device.type == 'cpu':  # where finding points costs less than sorting them
+        on_grid = (cell < rows * cols).nonzero().squeeze(1)
+        cell, order = cell[on_grid].sort(stable=True)
+        order = on_grid[order]
+    else:
+        cell, order = cell.sort(stable=True)
+    inside = cell < rows * cols
+    begins = inside.clone()
+    begins[1:] &= cell[1:] != cell[:-1]
+    pillar = begins.cumsum(0) - 1
+    totals = [inside.sum(), begins.sum()]
+    index = None
+    if max_points is not None:
+        index, kept = _first_points(inside, begins, max_points)
+        totals.append(kept)
+    (found,) = copy_to_host(torch.stack(totals))
+    num_inside, num_pillars, *num_kept = found.tolist()
+    cell, pillar, order = cell[:num_inside], pillar[:num_inside], order[:num_inside]
+    counts = pillar.new_zeros(num_pillars).index_add_(0, pillar, torch.ones_like(pillar))
+    # All points of a pillar write the same cell.
+    flat = pillar.new_zeros(num_pillars).scatter_(0, pillar, cell.long())
+    cells = torch.stack([flat.div(cols, rounding_mode='floor'), flat % cols], dim=1)
+    if index is not None and max_points is not None:
+        index = index[: num_kept[0]]
+        pillar, order, counts = pillar[index], order[index], counts.clamp(max=max_points)
+    return Pillars(points[order], pillar, counts, cells, num_inside)
 
 
-def keep_first(pillars: Pillars, max_points: int) -> Pillars:
-    """Keeps the first ``max_points`` points of each pillar, in the order of the cloud."""
-    first = pillars.counts.cumsum(0) - pillars.counts
-    rank = torch.arange(len(pillars.pillar), device=first.device) - first[pillars.pillar]
-    kept = rank < max_points
-    return Pillars(
-        pillars.points[kept],
-        pillars.pillar[kept],
-        pillars.counts.clamp(max=max_points),
-        pillars.cells,
-    )
+def _flat_cells(points: Tensor, grid: BevGrid) -> Tensor:
+    """Returns the cell (N,) int32 of each point, row * W + col, or H * W outside the grid."""
+    rows, cols = grid.shape
+    lower = (grid.x_range[0], grid.y_range[0], grid.z_range[0])
+    size = (grid.resolution, grid.resolution, grid.z_range[1] - grid.z_range[0])
+    # In tensors, as CUDA divides by a Python number by multiplying with its rounded inverse.
+    numbers = torch.tensor([lower, size, (cols, rows, 1)], dtype=points.dtype)
+    low, step, limit = copy_to_device(numbers, points.device)
+    index = ((points[:, :3] - low) / step).floor()
+    x_inside, y_inside, z_inside = ((index >= 0) & (index < limit)).unbind(1)
+    # float32 is exact up to MAX_CELLS.
+    inside = x_inside & y_inside & z_inside
+    return torch.where(inside, index[:, 1] * cols + index[:, 0], rows * cols).int()
+
+
+def _first_points(inside: Tensor, begins: Tensor, max_points: int) -> tuple[Tensor, Tensor]:
+    """Selects the first points of each pillar.
+
+    Args:
+        inside: (N,) bool, true for sorted points on the grid, which come first.
+        begins: (N,) bool, true for the first point of each pillar.
+        max_points: points that are kept of each pillar.
+
+    Returns:
+        Indices (N,) int64 of the selected points, followed by other values, and their number.
+    """
+    index = torch.arange(len(begins), device=begins.device)
+    rank = index - (index * begins).cummax(0).values
+    kept = inside & (rank < max_points)
+    # Others are all written to one place, behind the last.
+    target = torch.where(kept, kept.cumsum(0) - 1, len(index))
+    return index.new_zeros(len(index) + 1).scatter_(0, target, index), kept.sum()
 
 
 def decorate(

@@ -47,7 +47,8 @@ def overlap_bev(first: Tensor, second: Tensor) -> Tensor:
     reach = (first[:, 3:5].norm(dim=1)[:, None] + second[:, 3:5].norm(dim=1)) / 2
     # Matrix products, which cdist takes for many boxes, lose precision far from the origin.
     away = torch.cdist(first[:, :2], second[:, :2], compute_mode='donot_use_mm_for_euclid_dist')
-    near = away < reach
+    # All points would count as inside of a box without sides.
+    near = (away < reach) & (first[:, 3:5].prod(1) > 0)[:, None] & (second[:, 3:5].prod(1) > 0)
     i, j = near.nonzero(as_tuple=True)
     if len(i):
         # Relative to the first box, so that no precision is lost far from the origin.

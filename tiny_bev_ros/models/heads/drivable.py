@@ -97,6 +97,11 @@ class DrivableHead(Head):
         return {'cross_entropy': _LOSS_WEIGHT * total / weight.sum().clamp(min=1)}
 
     @staticmethod
-    def decode(maps: Tensor, grid: BevGrid, options: DecodeOptions) -> list[Tensor]:
-        """Returns the (h,w) float32 probability of road surface for each frame."""
-        return [logits[0].sigmoid() for logits in maps]
+    def select(maps: Tensor) -> Tensor:
+        """Returns the (B,h,w) float32 probability of road surface."""
+        return maps[:, 0].sigmoid()
+
+    @staticmethod
+    def finish(selected: Tensor, grid: BevGrid, options: DecodeOptions) -> Tensor:
+        """Returns the (h,w) probability of road surface as it is."""
+        return selected

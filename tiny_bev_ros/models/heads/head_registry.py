@@ -9,7 +9,8 @@
 """Registry of heads by name.
 
 A head is a subclass of `Head` in a module of its own, which `tiny_bev_ros.models` imports. It owns
-its network, its training targets, its loss and the decoding of its maps; the publisher of its
+its network, its training targets, its loss and the decoding of its maps, in a part for the device
+and a part for the host; the publisher of its
 outputs is part of ROS and registers itself under the same name in `tiny_bev_ros.nodes`.
 """
 
@@ -26,6 +27,7 @@ from torch import Tensor, nn
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
+from tiny_bev_ros.models.heads.box_ops import nms_bev
 from tiny_bev_ros.models.registry import register_in
 
 
@@ -58,9 +60,11 @@ class DecodeOptions:
 
     Attributes:
         min_scores: lowest score of a reported object, for each class of the detection head.
+        nms: function that removes overlapping boxes, with arguments and result of `nms_bev`.
     """
 
     min_scores: tuple[float, ...] = ()
+    nms: Callable[[Tensor, Tensor, Tensor, float], Tensor] = nms_bev
 
 
 class Head(nn.Module, ABC):
@@ -103,16 +107,31 @@ class Head(nn.Module, ABC):
 
     @staticmethod
     @abstractmethod
-    def decode(maps: Any, grid: BevGrid, options: DecodeOptions) -> list[Any]:
-        """Turns maps into one ``output_type`` per frame, on the device of the maps.
+    def select(maps: Any) -> Tensor:
+        """Selects what `finish` needs of the maps, on their device.
+
+        Nothing in it may wait for the device, and shapes must not depend on values: on CUDA it is
+        recorded in one graph with `forward`.
 
         Args:
             maps: output of `forward`.
+
+        Returns:
+            (B,...) float32, which is copied to the host.
+        """
+
+    @staticmethod
+    @abstractmethod
+    def finish(selected: Tensor, grid: BevGrid, options: DecodeOptions) -> Any:
+        """Turns the selection of one frame into its ``output_type``, on the CPU.
+
+        Args:
+            selected: one frame of the result of `select`, on the CPU.
             grid: grid of the features.
             options: options of this frame.
 
         Raises:
-            TinyBevError: the grid is not that of the maps, or an option is not allowed.
+            TinyBevError: an option is not allowed.
         """
 
 
