@@ -147,8 +147,8 @@ def test_nothing_of_a_large_map_is_computed_densely_at_the_warm_up(monkeypatch):
     monkeypatch.setattr(backbone_paths, '_MAX_DENSE_WARMUP_CELLS', 80 * 60 - 1)
     dense: list[Any] = []
     monkeypatch.setattr(
-        'tiny_bev_ros.inference.dense_path.DensePath.__call__',
-        lambda self, x: dense.append(x.shape),
+        'tiny_bev_ros.inference.dense_path.DensePath.from_pillars',
+        lambda self, features, cells, shape: dense.append((1, features.shape[1], *shape)),
     )
     runner = BackboneRunner(build_backbone('tiny', in_channels=4, mid_channels=4).eval(), CPU)
     runner.warm_up((80, 60))
