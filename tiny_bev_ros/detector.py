@@ -125,7 +125,7 @@ class Detector:
             are 25.6 m for `street`.
         grid: the grid itself, in place of its extents.
         device: auto (CUDA where it works), cpu, cuda or cuda:N.
-        precision: compute dtype: float32, bfloat16 or float16.
+        precision: compute dtype: float32, bfloat16, float16, or auto for the device's fastest.
 
     Attributes:
         classes: names of the object classes.

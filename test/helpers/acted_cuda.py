@@ -24,7 +24,7 @@ from typing import Any
 
 import pytest
 import torch
-from acted_machine import Machine, Recording
+from acted_machine import Block, Machine, Recording
 from acted_tensor import Acted, factory, is_pinned
 
 _FACTORIES = (
@@ -218,10 +218,11 @@ class Event:
 
 
 class CUDAGraph:
-    """Recorded launches, which are repeated as one."""
+    """Recorded launches, which are repeated as one, in memory of their own."""
 
     def __init__(self, machine: Machine) -> None:
         self.machine, self.recording = machine, Recording()
+        self.pool: Block | None = None
 
     def replay(self) -> None:
         """Computes all of it again, into the same tensors."""
@@ -231,7 +232,7 @@ class CUDAGraph:
 
     def reset(self) -> None:
         """Forgets what was recorded."""
-        self.recording = Recording()
+        self.recording, self.pool = Recording(), None
 
 
 @contextmanager
@@ -243,6 +244,9 @@ def _graph(graph: CUDAGraph, **_: Any) -> Iterator[None]:
     finally:
         graph.machine.recording = None
         graph.recording.end()
+        # Results still count by themselves.
+        spare = graph.recording.peak - graph.machine.allocated
+        graph.pool = graph.machine.keep(max(spare, 0))
 
 
 def on_acted(tensor: torch.Tensor) -> bool:

@@ -124,6 +124,13 @@ class Machine:
             )
         self.allocated += size
         self.peak = max(self.peak, self.allocated)
+        if self.recording is not None:
+            self.recording.peak = max(self.recording.peak, self.allocated)
+        return Block(self, size)
+
+    def keep(self, size: int) -> Block:
+        """Holds memory for a graph, which repeats its work in it."""
+        self.allocated += size
         return Block(self, size)
 
 
@@ -142,10 +149,12 @@ class Recording:
 
     Attributes:
         thread: identifier of the thread that records.
+        peak: bytes that tensors held at most while it was recorded.
     """
 
     def __init__(self) -> None:
         self.thread = threading.get_ident()
+        self.peak = 0
         self._steps: list[tuple[Callable[..., Any], Any, Any, Any]] = []
         self._before: list[tuple[torch.Tensor, torch.Tensor]] = []
 

@@ -114,6 +114,19 @@ def test_a_graph_computes_only_when_it_is_replayed(acted: Machine):
         result.sum().item()
 
 
+def test_a_graph_holds_the_memory_of_its_work(acted: Machine):
+    source = torch.ones(2**18, device='cuda')
+    before = acted.allocated
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        result = ((source + 1) * 2) + 3
+    assert acted.allocated - before == 2 * 2**20
+    del result
+    assert acted.allocated - before == 2**20
+    del graph
+    assert acted.allocated == before
+
+
 def test_an_event_must_have_come_before_it_is_read(acted: Machine):
     begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     begin.record()

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from acted_machine import Machine
 
 from benchmarks.peak_memory import peak_mb
 from tiny_bev_ros.errors import TinyBevError
@@ -98,13 +99,29 @@ def test_formula_of_the_dense_path():
         ConvLayer(torch.zeros(6, 8, 1, 1), torch.zeros(6), stride=1, relu=True),
     )
     canvas, middle, last, weights = 4 * 30 * 20, 8 * 15 * 10, 6 * 15 * 10, 8 * 4 * 9 + 6 * 8
-    size = (30, 20)
-    assert dense_bytes(layers, size, torch.float32, CPU) == 4 * (
-        canvas + weights + 2 * canvas + middle
+    size, values = (30, 20), weights + canvas + middle + last
+    assert dense_bytes(layers, size, torch.float32, CPU) == 4 * (canvas + values)
+    assert dense_bytes(layers, size, torch.bfloat16, CUDA) == 2 * values
+
+
+# The acted device upsamples maps of bfloat16 in float32, which a GPU does not.
+@pytest.mark.parametrize(
+    ('name', 'precision'), [('tiny', 'float32'), ('tiny', 'bfloat16'), ('fpn', 'float32')]
+)
+def test_the_dense_path_of_a_gpu_takes_what_was_computed(acted: Machine, name, precision):
+    device = torch.device('cuda', 0)
+    runner = BackboneRunner(
+        build_backbone(name).eval(), device, precision=precision, sparsity='never'
     )
-    assert dense_bytes(layers, size, torch.bfloat16, CUDA) == (
-        4 * canvas + 2 * (weights + canvas + middle) + 2 * canvas + 2 * 4 * last
-    )
+    features, cells = torch.rand(9, 64, device=device), torch.arange(9, device=device)
+    before = acted.allocated
+    acted.reset()
+    for _ in range(3):
+        runner.from_checked(features, torch.stack([cells, cells], 1), SHAPE)
+    computed = runner.needed_bytes(SHAPE)
+    assert 0.75 * computed < acted.peak - before < 1.25 * computed
+    runner.release()
+    assert acted.allocated - before < 2**20
 
 
 @pytest.mark.parametrize('name', list_backbones())
@@ -147,8 +164,8 @@ def test_nothing_of_a_large_map_is_computed_densely_at_the_warm_up(monkeypatch):
     monkeypatch.setattr(backbone_paths, '_MAX_DENSE_WARMUP_CELLS', 80 * 60 - 1)
     dense: list[Any] = []
     monkeypatch.setattr(
-        'tiny_bev_ros.inference.dense_path.DensePath.__call__',
-        lambda self, x: dense.append(x.shape),
+        'tiny_bev_ros.inference.dense_path.DensePath.from_pillars',
+        lambda self, features, cells, shape: dense.append((1, features.shape[1], *shape)),
     )
     runner = BackboneRunner(build_backbone('tiny', in_channels=4, mid_channels=4).eval(), CPU)
     runner.warm_up((80, 60))

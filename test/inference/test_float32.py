@@ -13,16 +13,35 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from acted_machine import Machine
+from fusions import lively_fusion
 
+from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.inference.backbone_runner import BackboneRunner
+from tiny_bev_ros.inference.camera_runner import CameraRunner
+from tiny_bev_ros.inference.fusion_runner import FusionRunner
+from tiny_bev_ros.inference.head_runner import HeadRunner
+from tiny_bev_ros.inference.pillar_runner import PillarRunner
 from tiny_bev_ros.inference.precision import full_float32
-from tiny_bev_ros.models import build_backbone, scatter, seeded
+from tiny_bev_ros.models import (
+    CameraEncoder,
+    PillarFeatureNet,
+    build_backbone,
+    list_backbones,
+    make_camera,
+    scatter,
+    seeded,
+)
+from tiny_bev_ros.models.heads.head_registry import build_heads
 
 CUDA = torch.device('cuda', 0)
+GRID = BevGrid((0, 8), (-4, 4), (-3, 1), 0.5)
 
 
 def settings() -> dict[str, object]:
@@ -47,6 +66,67 @@ def test_the_dense_and_the_sparse_path_follow_one_rule(acted: Machine, sparsity:
     assert acted.flags['conv'] == {False}
     assert acted.flags['matmul'] == ({False} if sparsity == 'always' else set())
     assert settings() == before
+
+
+def run_pillars() -> None:
+    with seeded(0):
+        pfn = PillarFeatureNet(out_channels=8).eval()
+    PillarRunner(pfn, GRID, CUDA).pillars(np.full((9, 4), 0.5, np.float32))
+
+
+def run_backbone(name: str, sparsity: str) -> None:
+    with seeded(0):
+        network = build_backbone(name, in_channels=8, mid_channels=8, out_channels=16).eval()
+    runner = BackboneRunner(network, CUDA, sparsity=sparsity)
+    runner.warm_up(GRID.shape)
+    runner.from_pillars(torch.rand(2, 8), torch.tensor([[3, 4], [5, 6]]), GRID.shape)
+
+
+def run_heads() -> None:
+    with seeded(0):
+        heads = dict(build_heads(('detection', 'drivable'), 16).eval().items())
+    HeadRunner(heads, CUDA)(torch.rand(1, 16, 16, 16), GRID, (0.0, 0.0, 0.0))
+
+
+def run_camera() -> None:
+    with seeded(0):
+        encoder = CameraEncoder(out_channels=8, stride=8).eval()
+    camera = make_camera([20, 0, 19.5, 0, 20, 11.5, 0, 0, 1], np.eye(4), (40, 24))
+    CameraRunner(encoder, CUDA)(np.zeros((24, 40, 3), np.uint8), camera)
+
+
+def run_fusion(mode: str) -> None:
+    camera = make_camera([5, 0, 4.5, 0, 5, 2.5, 0, 0, 1], np.eye(4), (10, 6))
+    view = torch.rand(1, 8, 6, 10, device=CUDA)
+    bev = torch.rand(1, 16, 16, 16, device=CUDA)
+    FusionRunner(lively_fusion(16, 8, mode), CUDA)(bev, GRID, [(view, camera)])
+
+
+@pytest.mark.parametrize(
+    ('run', 'arguments'),
+    [
+        (run_pillars, ()),
+        *((run_backbone, (name, 'never')) for name in list_backbones()),
+        *((run_backbone, (name, 'always')) for name in list_backbones()),
+        (run_heads, ()),
+        (run_camera, ()),
+        (run_fusion, ('projected',)),
+        (run_fusion, ('global',)),
+    ],
+)
+def test_every_stage_follows_one_rule_whatever_the_user_chose(
+    acted: Machine, run: Callable[..., None], arguments: Any
+):
+    chosen = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision('high')  # convolutions are rounded by default
+    try:
+        before = settings()
+        acted.reset()
+        run(*arguments)
+        assert acted.flags['conv'] | acted.flags['matmul'] == {False}
+        assert settings() == before
+    finally:
+        torch.set_float32_matmul_precision(chosen)
 
 
 def test_the_rule_ends_with_the_last_of_those_who_work():

@@ -322,7 +322,7 @@ def test_what_is_no_chain_cannot_become_sparse():
         builder.needed_bytes(ExecutionConfig(CUDA, 'float32', sparsity))
         for sparsity in ('auto', 'never')
     )
-    assert auto == never == 4 * 4 * 40 * 40 + 2 * 4 * 4 * 20 * 20
+    assert auto == never == 4 * 4 * 40 * 40 + 4 * 4 * 4 * 20 * 20
     assert builder.needed_bytes(ExecutionConfig(CUDA, 'bfloat16', 'auto')) < auto
 
 

@@ -13,10 +13,13 @@ import torch
 
 from tiny_bev_ros.inference import precision
 from tiny_bev_ros.inference.precision import (
+    dtype_for,
     median_seconds,
     product_seconds,
     reason_for_float32,
 )
+
+CPU = torch.device('cpu')
 
 
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
@@ -53,3 +56,42 @@ def test_functions_are_timed_in_turn_and_the_first_round_does_not_count(monkeypa
     found = median_seconds([lambda: work('a', a), lambda: work('b', b)])
     assert found == [2.0, 5.0]
     assert ''.join(order) == 'abababab'
+
+
+@pytest.mark.parametrize(
+    ('capability', 'wanted'),
+    [
+        ((6, 1), torch.float32),
+        ((7, 0), torch.float16),
+        ((7, 5), torch.float16),
+        ((8, 0), torch.bfloat16),
+        ((8, 6), torch.bfloat16),
+        ((12, 0), torch.bfloat16),
+    ],
+)
+def test_auto_goes_by_the_tensor_cores_of_a_gpu(monkeypatch, capability, wanted):
+    monkeypatch.setattr(torch.cuda, 'get_device_capability', lambda _: capability)
+    assert dtype_for('auto', torch.device('cuda', 0)) == wanted
+    assert dtype_for('float32', torch.device('cuda', 0)) == torch.float32
+
+
+@pytest.mark.parametrize('amx', [True, False])
+def test_auto_goes_by_amx_on_a_cpu_and_measures_nothing(monkeypatch, amx: bool):
+    def fail(*_):
+        raise AssertionError
+
+    monkeypatch.setattr(precision, 'reason_for_float32', fail)
+    monkeypatch.setattr(torch.cpu, '_is_amx_tile_supported', lambda: amx, raising=False)
+    assert dtype_for('auto', CPU) == (torch.bfloat16 if amx else torch.float32)
+
+
+@pytest.mark.parametrize(
+    ('flags', 'wanted'),
+    [('avx512f amx_bf16 amx_tile', torch.bfloat16), ('avx512f', torch.float32), (None, None)],
+)
+def test_an_old_pytorch_does_not_know_of_amx(monkeypatch, tmp_path, flags, wanted):
+    monkeypatch.delattr(torch.cpu, '_is_amx_tile_supported', raising=False)
+    monkeypatch.setattr(precision, '_CPUINFO', tmp_path / 'cpuinfo')
+    if flags is not None:
+        (tmp_path / 'cpuinfo').write_text(f'processor: 0\nflags: {flags}\n')
+    assert dtype_for('auto', CPU) == (wanted or torch.float32)

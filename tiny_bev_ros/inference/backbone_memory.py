@@ -84,11 +84,14 @@ class BackboneMemory:
         """
         rows, cols = shape
         total = 0
+        output = dtype.itemsize * -(-rows // self.stride) * -(-cols // self.stride) * self.channels
         if not self.layers:
-            total += _FLOAT32 * rows * cols * self.in_channels
+            # The kept input; on the CPU also the given one, see `dense_bytes`.
+            total += _FLOAT32 * rows * cols * self.in_channels * (1 + (device.type == 'cpu'))
         if not self.layers or self.followed:
-            fine = -(-rows // self.stride) * -(-cols // self.stride)
-            total += 2 * dtype.itemsize * fine * self.channels
+            total += 2 * output
+        if (not self.layers or sparsity != 'always') and device.type == 'cuda':
+            total += 2 * output  # copies of the result of the recording
         if self.layers and sparsity != 'always':
             total += dense_bytes(self.layers, shape, dtype, device)
         if self.layers and sparsity != 'never':
@@ -101,16 +104,17 @@ class BackboneMemory:
 def dense_bytes(
     layers: Sequence[ConvLayer], shape: tuple[int, int], dtype: torch.dtype, device: torch.device
 ) -> int:
-    """Returns the bytes of the dense path: weights, map, its buffers, and the largest layer."""
-    value, on_cpu = dtype.itemsize, device.type == 'cpu'
+    """Returns the bytes of the dense path: weights, the kept input, and the largest layer.
+
+    On the CPU, where the system ends a process that takes too much, a pseudo-image is counted
+    that is given in place of pillars.
+    """
     canvas = shape[0] * shape[1] * layers[0].weight.shape[1]
-    maps = [canvas, *(cells * layer.weight.shape[0] for layer, cells in _outputs(layers, shape))]
-    # On the CPU a convolution copies its input into a layout for its instructions.
-    peak = max(inputs * (1 + on_cpu) + outputs for inputs, outputs in pairwise(maps))
-    total = _FLOAT32 * canvas + value * (_weights(layers) + peak)
-    if value != _FLOAT32 or not on_cpu:  # the input is converted or recorded, and the result
-        total += value * canvas + 2 * _FLOAT32 * maps[-1]
-    return total
+    maps = [cells * layer.weight.shape[0] for layer, cells in _outputs(layers, shape)]
+    # The first layer reads the kept input.
+    peak = max(inputs + outputs for inputs, outputs in pairwise([0, *maps]))
+    image = _FLOAT32 * canvas if device.type == 'cpu' else 0
+    return image + dtype.itemsize * (_weights(layers) + canvas + peak)
 
 
 def _numba_bytes(

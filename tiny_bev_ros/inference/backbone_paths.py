@@ -27,10 +27,10 @@ from tiny_bev_ros.inference.backbone_memory import BackboneMemory
 from tiny_bev_ros.inference.cuda_graph import capture_on
 from tiny_bev_ros.inference.dense_path import DensePath
 from tiny_bev_ros.inference.folded_module import FoldedModule
+from tiny_bev_ros.inference.precision import dtype_name
 from tiny_bev_ros.inference.sparse.layer_chain import ConvLayer, as_chain, chain_part, dense_work
 from tiny_bev_ros.inference.sparse.sparse_path import make_chain, warm_up
 from tiny_bev_ros.inference.weight_fingerprint import fingerprint
-from tiny_bev_ros.models.pillars import scatter_checked
 
 if TYPE_CHECKING:
     from tiny_bev_ros.inference.sparse.sparse_chain import SparseChain
@@ -66,11 +66,13 @@ class FrameStatistics:
             not counted.
         work_fraction: multiplications of the sparse path over those of the dense one, in the
             part of the network that can be sparse.
+        precision: compute dtype, such as bfloat16.
     """
 
     path: str
     active_fraction: float
     work_fraction: float
+    precision: str
 
 
 class BackbonePaths:
@@ -100,7 +102,7 @@ class BackbonePaths:
         self._device, self._dtype = device, dtype
         self._sparsity, self._threads = sparsity, threads
         self.dense_reason = ''
-        self.statistics = FrameStatistics('dense', 1.0, 1.0)
+        self.statistics = self._statistics('dense')
         self._layers: tuple[ConvLayer, ...] = ()
         self._chains: dict[tuple[int, int], SparseChain | TorchChain] = {}
         on_cpu = device.type == 'cpu'
@@ -114,7 +116,9 @@ class BackbonePaths:
             self._layers = as_chain(chain_part(on_host)[0])
         except TinyBevError as error:
             self.dense_reason = str(error)
-        self._dense = DensePath(chain, self._layers, device, dtype, capture_on(device))
+        self._dense = DensePath(
+            chain, self._layers, device, dtype, capture_on(device), self._after
+        )
 
     @property
     def is_current(self) -> bool:
@@ -127,26 +131,33 @@ class BackbonePaths:
         return self._dense.no_graph_reason
 
     @property
+    def unfused_reason(self) -> str:
+        """Reason for which the dense path runs ReLU apart on CUDA, or ''; see `DensePath`."""
+        return self._dense.unfused_reason
+
+    @property
     def _sparse_is_possible(self) -> bool:
         return not self.dense_reason and self._sparsity != 'never'
 
     def from_image(self, pseudo_image: Tensor) -> Tensor:
-        """Computes (B,C_out,h,w) float32 of (B,C,H,W) float32 on the device."""
+        """Computes BEV features of (B,C,H,W) float32 on the device; see BackboneRunner."""
         if not self._sparse_is_possible:
-            return self._run_dense(pseudo_image)
+            return self._run_dense(lambda: self._dense(pseudo_image))
         if len(pseudo_image) == 1:
             shape = (pseudo_image.shape[2], pseudo_image.shape[3])
             features, cells = self._chain(shape).active(pseudo_image[0])
-            return self._run_cheaper(features, cells, shape, lambda: pseudo_image)
+            return self._run_cheaper(features, cells, shape, lambda: self._dense(pseudo_image))
         return torch.cat([self.from_image(frame[None]).clone() for frame in pseudo_image])
 
     def from_pillars(self, features: Tensor, cells: Tensor, shape: tuple[int, int]) -> Tensor:
-        """Computes (1,C_out,h,w) float32 of pillars on the device; see BackboneRunner."""
+        """Computes BEV features of pillars on the device; see BackboneRunner."""
+
+        def dense() -> Tensor:
+            return self._dense.from_pillars(features, cells, shape)
+
         if not self._sparse_is_possible:
-            return self._run_dense(scatter_checked(features, cells, shape))
-        return self._run_cheaper(
-            features, cells, shape, lambda: scatter_checked(features, cells, shape)
-        )
+            return self._run_dense(dense)
+        return self._run_cheaper(features, cells, shape, dense)
 
     def warm_up(self, shape: tuple[int, int], channels: int) -> None:
         """Runs, for a map of (H,W), every path that frames may take."""
@@ -155,7 +166,9 @@ class BackbonePaths:
         dense = not self._sparse_is_possible or self._sparsity == 'auto'
         small = shape[0] * shape[1] <= _MAX_DENSE_WARMUP_CELLS
         if dense and (self._device.type != 'cpu' or small):
-            self._finish(self._dense(torch.zeros(1, channels, *shape, device=self._device)))
+            nothing = torch.zeros(0, channels, device=self._device)
+            cells = torch.zeros(0, 2, dtype=torch.long, device=self._device)
+            self._dense.from_pillars(nothing, cells, shape)
 
     def needed_bytes(
         self, shape: tuple[int, int], in_channels: int, channels: int, stride: int
@@ -176,7 +189,7 @@ class BackbonePaths:
         features: Tensor,
         cells: Tensor,
         shape: tuple[int, int],
-        pseudo_image: Callable[[], Tensor],
+        dense: Callable[[], Tensor],
     ) -> Tensor:
         chain = self._chain(shape)
         try:
@@ -184,22 +197,27 @@ class BackbonePaths:
             active = len(cells) / (shape[0] * shape[1])
             work = macs / dense_work(self._layers, shape)
             if self._sparsity == 'auto' and not sparse_is_cheaper(work, self._device):
-                self.statistics = FrameStatistics('dense', active, work)
-                return self._finish(self._dense(pseudo_image()))
-            self.statistics = FrameStatistics('sparse', active, work)
+                self.statistics = self._statistics('dense', active, work)
+                return dense()
+            self.statistics = self._statistics('sparse', active, work)
             return self._finish(chain.compute(features)[None])
         except Exception:
             # Kept buffers may be half written: the next frame begins with new ones.
             self._chains.clear()
             raise
 
-    def _run_dense(self, pseudo_image: Tensor) -> Tensor:
-        self.statistics = FrameStatistics('dense', 1.0, 1.0)
-        return self._finish(self._dense(pseudo_image))
+    def _run_dense(self, dense: Callable[[], Tensor]) -> Tensor:
+        self.statistics = self._statistics('dense')
+        return dense()
+
+    def _statistics(
+        self, path: str, active_fraction: float = 1.0, work_fraction: float = 1.0
+    ) -> FrameStatistics:
+        return FrameStatistics(path, active_fraction, work_fraction, dtype_name(self._dtype))
 
     def _finish(self, features: Tensor) -> Tensor:
         """Computes the part that follows the chain, if any does."""
-        return features if self._after is None else self._after(features).float()
+        return features if self._after is None else self._after(features)
 
     def _chain(self, shape: tuple[int, int]) -> SparseChain | TorchChain:
         if shape not in self._chains:

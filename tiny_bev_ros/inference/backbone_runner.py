@@ -18,10 +18,9 @@ from torch import Tensor, nn
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.inference.backbone_paths import BackbonePaths, FrameStatistics
 from tiny_bev_ros.inference.memory import computing, expect_free
-from tiny_bev_ros.inference.precision import reason_for_float32
+from tiny_bev_ros.inference.precision import PRECISIONS, reason_for_float32, requested_dtype
 from tiny_bev_ros.models.pillars import check_pillars, check_shape
 
-PRECISIONS = ('float32', 'bfloat16', 'float16')
 # Not on and off, which YAML takes for true and false.
 SPARSITIES = ('auto', 'always', 'never')
 
@@ -38,7 +37,8 @@ class BackboneRunner:
     Args:
         backbone: backbone of the registry, in eval mode; is moved to the device.
         device: device on which to compute.
-        precision: compute dtype: float32 (never TF32), bfloat16 or float16. Output is float32.
+        precision: compute dtype: float32 (never TF32), bfloat16, float16, or auto for the
+            `auto_dtype` of the device.
         sparsity: auto takes the cheaper path frame by frame; always and never force one.
         threads: threads of the numba kernels; 0 for as many as PyTorch has.
 
@@ -71,8 +71,9 @@ class BackboneRunner:
                 raise TinyBevError(f'{name} is {value!r}; expected one of {", ".join(known)}')
         self._network = backbone.to(device)
         self._device, self._sparsity = device, sparsity
-        self._dtype: torch.dtype = getattr(torch, precision)
-        self.float32_reason = reason_for_float32(self._dtype) if device.type == 'cpu' else ''
+        self._dtype = requested_dtype(precision, device)
+        measured = device.type == 'cpu' and precision != 'auto'
+        self.float32_reason = reason_for_float32(self._dtype) if measured else ''
         if self.float32_reason:
             self._dtype = torch.float32
         self._threads = threads or torch.get_num_threads()
@@ -96,7 +97,8 @@ class BackboneRunner:
             pseudo_image: (B,C,H,W), on any device and of any float dtype.
 
         Returns:
-            (B,C_out,h,w) float32, overwritten by the second next call.
+            (B,C_out,h,w) in float32 or the compute dtype, contiguous or channels_last;
+            overwritten by the second next call.
 
         Raises:
             TinyBevError: the pseudo-image has another shape, or no float dtype; the channels are
@@ -123,7 +125,7 @@ class BackboneRunner:
             shape: (H,W) of the pseudo-image.
 
         Returns:
-            (1,C_out,h,w) float32, overwritten by the second next call.
+            (1,C_out,h,w), as of `__call__`.
 
         Raises:
             TinyBevError: a shape or dtype is wrong, a cell is outside of the map or has several
@@ -181,6 +183,11 @@ class BackboneRunner:
     def no_graph_reason(self) -> str:
         """Reason for which the dense path has no CUDA graph, or ''; known after `warm_up`."""
         return self._paths.no_graph_reason
+
+    @property
+    def unfused_reason(self) -> str:
+        """Reason for which ReLU is launched apart on CUDA, or ''; known after `warm_up`."""
+        return self._paths.unfused_reason
 
     def _check(self, channels: int, shape: tuple[int, int]) -> None:
         if channels != self.in_channels:

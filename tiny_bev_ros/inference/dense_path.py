@@ -10,25 +10,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from tiny_bev_ros.inference.cuda_graph import Capture, RecordedWork
+from tiny_bev_ros.inference.cudnn_layer import fused_where_possible
 from tiny_bev_ros.inference.sparse.layer_chain import ConvLayer
+
+Step = Callable[[Tensor], Tensor]
 
 
 class DensePath:
     """Network computed on every cell of a map: as a folded chain where it is one, else unchanged.
 
-    A chain is computed in ``dtype``; a network that is no chain runs under autocast. On CUDA the
-    activations of a chain are channels_last, and the launches for a shape are recorded once, as a
-    CUDA graph. The caller switches off TF32, see `full_float32`.
+    A chain is computed in ``dtype`` and channels_last, on CUDA with ReLU fused into the
+    convolutions; a network that is no chain runs under autocast. On CUDA the launches for a shape,
+    those of ``after`` included, are recorded once, as a CUDA graph. The caller switches off TF32,
+    see `full_float32`.
 
-    Buffers of input and output are kept where these are converted or recorded. PyTorch allocates
-    the maps between layers, as its convolutions cannot write into an existing tensor; on the CPU
-    it also allocates a float32 output.
+    The input is kept: pillars are scattered straight into it, and only the cells of the previous
+    pillars are cleared. PyTorch allocates the maps between layers, as its convolutions cannot
+    write into an existing tensor, and the output where nothing is recorded.
 
     Args:
         network: network in eval mode, on the device.
@@ -36,9 +41,12 @@ class DensePath:
         device: device on which to compute.
         dtype: compute dtype.
         capture: records launches; None where they are not recorded.
+        after: part that follows the network: a map (B,C,h,w) to BEV features; None for none.
 
     Attributes:
         no_graph_reason: reason for which launches could not be recorded; '' for none.
+        unfused_reason: reason for which a convolution and its ReLU are launched apart on CUDA;
+            '' for none.
     """
 
     @torch.inference_mode()
@@ -49,12 +57,13 @@ class DensePath:
         device: torch.device,
         dtype: torch.dtype,
         capture: Capture | None,
+        after: Step | None = None,
     ) -> None:
-        self.no_graph_reason = ''
-        self._network, self._device, self._dtype, self._capture = network, device, dtype, capture
+        self.no_graph_reason = self.unfused_reason = ''
+        self._device, self._capture = device, capture
+        self._dtype = dtype if layers else torch.float32
         # Other networks may view their input in ways that only the contiguous layout allows.
-        fast = bool(layers) and device.type == 'cuda'
-        self._layout = torch.channels_last if fast else torch.contiguous_format
+        self._layout = torch.channels_last if layers else torch.contiguous_format
         self._layers = [
             ConvLayer(
                 layer.weight.to(device, dtype).contiguous(memory_format=self._layout),
@@ -64,69 +73,104 @@ class DensePath:
             )
             for layer in layers
         ]
-        # Not bound methods: a reference cycle would keep the object, with all its weights, until
+        # No methods of this object: a reference cycle would keep it, with all its weights, until
         # the next run of the garbage collector.
-        self._shape: torch.Size | None = None
+        self._network: list[Step] = [] if layers else [partial(_autocast, network, device, dtype)]
+        self._after: list[Step] = [] if after is None else [after]
+        self.release()
+
+    def release(self) -> None:
+        """Frees buffers and the recording."""
+        self._shape: tuple[int, ...] | None = None
         self._kept: Tensor | None = None
-        self._recorded: RecordedWork[Tensor] | None = None
+        # Flat indices of the cells of `_kept` that may hold values; None for any cell.
+        self._filled: Tensor | None = None
+        self._work: RecordedWork[Tensor] | None = None
         self._outputs: list[Tensor] = []
 
     @torch.inference_mode()
     def __call__(self, pseudo_image: Tensor) -> Tensor:
-        """Computes (B,C_out,h,w) float32 of (B,C,H,W) float32 on the device.
+        """Computes the output of (B,C,H,W) of any float dtype on the device.
 
-        The result is overwritten by the second next call, or later.
+        Returns:
+            (B,C_out,h,w) in the dtype and the memory format in which it was computed; overwritten
+            by the second next call, or later.
+
+        Raises:
+            RuntimeError: memory is short, or the device is lost.
         """
-        if pseudo_image.shape != self._shape:
-            self._prepare(pseudo_image.shape)
-        result = self._run(pseudo_image)
-        if self._recorded is None and result.dtype == torch.float32:
-            return result.contiguous()
+        kept = self._prepare(pseudo_image.shape)
+        self._filled = None
+        kept.copy_(pseudo_image)
+        return self._run()
+
+    @torch.inference_mode()
+    def from_pillars(self, features: Tensor, cells: Tensor, shape: tuple[int, int]) -> Tensor:
+        """Computes the output of pillars on the device, as a call does for their pseudo-image.
+
+        Args:
+            features: (P,C) features of any float dtype.
+            cells: (P,2) int64 [row, col] of each pillar, all different and on the map.
+            shape: (H,W) of the map.
+        """
+        kept = self._prepare((1, features.shape[1], *shape))
+        rows, filled = kept[0].view(kept.shape[1], -1).t(), self._filled
+        # After an error from here on, the next pillars find the whole map cleared.
+        self._filled = None
+        flat = torch.add(cells[:, 1], cells[:, 0], alpha=shape[1]).long()
+        if filled is None:
+            rows.zero_()
+        else:
+            rows.index_fill_(0, filled, 0)
+        rows.index_copy_(0, flat, features.to(rows.dtype))
+        # A network that is no chain may write to its input.
+        self._filled = flat if self._layers else None
+        return self._run()
+
+    def _prepare(self, shape: tuple[int, ...]) -> Tensor:
+        """Returns the kept input; allocates all of a shape in place of the last one.
+
+        A stream of frames has one shape.
+        """
+        if self._kept is not None and shape == self._shape:
+            return self._kept
+        self.release()
+        kept = torch.empty(
+            shape, dtype=self._dtype, device=self._device, memory_format=self._layout
+        ).zero_()
+        chain = list(self._layers)
+        if self._device.type == 'cuda' and self._layers:
+            chain, self.unfused_reason = fused_where_possible(self._layers, kept)
+        steps: list[Step] = [*chain, *self._network, *self._after]
+        capture = None if self.no_graph_reason else self._capture
+        work = RecordedWork(partial(_apply, steps, kept), self._device, capture)
+        work.record()
+        self.no_graph_reason = self.no_graph_reason or work.no_graph_reason
+        self._shape, self._kept, self._work = tuple(shape), kept, work
+        return kept
+
+    def _run(self) -> Tensor:
+        """Computes the output of the kept input."""
+        assert self._work is not None
+        result = self._work()
+        if not self._work.is_recorded:
+            return result
+        # The next repetition overwrites the result.
         if not self._outputs:
-            self._outputs = [torch.empty(result.shape, device=self._device) for _ in range(2)]
+            self._outputs = [torch.empty_like(result) for _ in range(2)]
         self._outputs.reverse()
         return self._outputs[0].copy_(result)
 
-    def release(self) -> None:
-        """Frees buffers and the recording."""
-        self._shape, self._kept, self._outputs = None, None, []
-        self._recorded = None
 
-    def _prepare(self, shape: torch.Size) -> None:
-        """Allocates the buffers of a shape in place of the last, as a stream has one shape."""
-        self.release()
-        dtype = self._dtype if self._layers else torch.float32
-        capture = None if self.no_graph_reason else self._capture
-        if dtype != torch.float32 or self._layout != torch.contiguous_format or capture:
-            self._kept = torch.zeros(shape, dtype=dtype, device=self._device).contiguous(
-                memory_format=self._layout
-            )
-        if capture and self._kept is not None:
-            kept = self._kept
-            work = RecordedWork(lambda: self._forward(kept), self._device, capture)
-            try:
-                work.record()
-            except RuntimeError:
-                self.release()
-                raise
-            self.no_graph_reason = work.no_graph_reason
-            self._recorded = work if work.is_recorded else None
-        self._shape = shape
+def _apply(steps: Sequence[Step], x: Tensor) -> Tensor:
+    for step in steps:
+        x = step(x)
+    return x
 
-    def _run(self, pseudo_image: Tensor) -> Tensor:
-        x = pseudo_image if self._kept is None else self._kept.copy_(pseudo_image)
-        return self._forward(x) if self._recorded is None else self._recorded()
 
-    def _forward(self, x: Tensor) -> Tensor:
-        if not self._layers:
-            # No cache: values cached by a recording do not exist when it is repeated.
-            with torch.autocast(
-                self._device.type,
-                self._dtype,
-                enabled=self._dtype != torch.float32,
-                cache_enabled=False,
-            ):
-                return self._network(x)
-        for layer in self._layers:
-            x = layer(x)
-        return x
+def _autocast(network: nn.Module, device: torch.device, dtype: torch.dtype, x: Tensor) -> Tensor:
+    # No cache: values cached by a recording do not exist when it is repeated.
+    lower = dtype != torch.float32
+    with torch.autocast(device.type, dtype, enabled=lower, cache_enabled=False):
+        y: Tensor = network(x)
+    return y

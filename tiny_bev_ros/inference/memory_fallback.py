@@ -29,7 +29,7 @@ class ExecutionConfig:
 
     Attributes:
         device: device on which they run.
-        precision: compute dtype: float32, bfloat16 or float16.
+        precision: compute dtype: float32, bfloat16, float16 or auto, see `dtype_for`.
         sparsity: path of the backbone: auto, always (sparse) or never; see BackboneRunner.
         threads: threads of the sparse path; 0 for as many as PyTorch has.
         resize_width, crop_height: pixels to which images are fitted, see CameraRunner.
@@ -245,7 +245,7 @@ class MemoryFallback(Generic[RunnerT]):
         """Yields configs on the same device, the preferred ones first."""
         preferred = self._preferred
         precisions = [preferred.precision]
-        if self._allow_lower_precision and preferred.precision == 'float32':
+        if self._allow_lower_precision and preferred.precision in ('float32', 'auto'):
             precisions.append('bfloat16')
         is_auto = preferred.sparsity == 'auto'
         sparsities = ['auto', *_SPARSITIES] if is_auto else [preferred.sparsity]

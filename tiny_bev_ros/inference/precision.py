@@ -14,18 +14,65 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from threading import Lock
 from typing import Any
 
 import torch
 
+PRECISIONS = ('float32', 'bfloat16', 'float16', 'auto')
+_CPUINFO = Path('/proc/cpuinfo')
 _ROUNDS = 3
 
 
 def dtype_for(precision: str, device: torch.device) -> torch.dtype:
-    """Returns the compute dtype of a precision; float32 on a CPU that is slower with it."""
-    dtype: torch.dtype = getattr(torch, precision)
-    return torch.float32 if device.type == 'cpu' and reason_for_float32(dtype) else dtype
+    """Returns the compute dtype of a precision on a device.
+
+    Args:
+        precision: float32, bfloat16 or float16, in place of which it is float32 on a CPU that is
+            measured to be slower with it; auto for the `auto_dtype`.
+        device: device of the computation.
+    """
+    dtype = requested_dtype(precision, device)
+    measured = precision != 'auto' and device.type == 'cpu'
+    return torch.float32 if measured and reason_for_float32(dtype) else dtype
+
+
+def requested_dtype(precision: str, device: torch.device) -> torch.dtype:
+    """Returns the dtype that a precision names, or `auto_dtype`; nothing is measured."""
+    dtype: torch.dtype = auto_dtype(device) if precision == 'auto' else getattr(torch, precision)
+    return dtype
+
+
+def auto_dtype(device: torch.device) -> torch.dtype:
+    """Returns the fastest compute dtype of a device by its kind, without measuring.
+
+    On CUDA the tensor cores decide, by the "CUDA C++ Programming Guide", compute capabilities:
+    they take bfloat16, which has the range of float32, from 8.0 on, and float16 from 7.0 on.
+    Before, cuDNN computes in float32 whatever the maps are in. On a CPU only AMX makes
+    bfloat16 fast.
+    """
+    if device.type == 'cuda':
+        major, _ = torch.cuda.get_device_capability(device)
+        if major >= 7:
+            return torch.bfloat16 if major >= 8 else torch.float16
+        return torch.float32
+    return torch.bfloat16 if device.type == 'cpu' and _cpu_has_amx() else torch.float32
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """Returns the name of a dtype without its module, such as bfloat16."""
+    return str(dtype).removeprefix('torch.')
+
+
+def _cpu_has_amx() -> bool:
+    supported = getattr(torch.cpu, '_is_amx_tile_supported', None)
+    if supported is not None:
+        return bool(supported())
+    try:  # PyTorch before 2.5
+        return 'amx_bf16' in _CPUINFO.read_text()
+    except OSError:
+        return False
 
 
 def product_seconds(dtypes: list[torch.dtype]) -> list[float]:
@@ -53,7 +100,7 @@ def reason_for_float32(
     lower, full = seconds([dtype, torch.float32])
     if lower <= full:
         return ''
-    name = str(dtype).removeprefix('torch.')
+    name = dtype_name(dtype)
     return f'matrix products in {name} take {lower / full:.1f} times as long on this CPU'
 
 

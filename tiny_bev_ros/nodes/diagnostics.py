@@ -200,7 +200,7 @@ class NodeDiagnostics:
         values |= {f'camera_{name}': str(each) for name, each in list(report.cameras.items())}
         if backbone is not None and execution is not None:
             values |= {
-                'precision': execution.precision,
+                'precision': backbone.precision,
                 'path': backbone.path,
                 'active_fraction': f'{backbone.active_fraction:.4f}',
                 'work_fraction': f'{backbone.work_fraction:.4f}',

@@ -21,6 +21,7 @@ from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.inference.loaded_models import LoadedModels
 from tiny_bev_ros.inference.memory_fallback import ExecutionConfig
+from tiny_bev_ros.inference.precision import dtype_name, requested_dtype
 from tiny_bev_ros.messages.output_roi import OutputRoi
 from tiny_bev_ros.messages.point_layout import CloudOptions
 from tiny_bev_ros.models import (
@@ -193,7 +194,9 @@ def describe(models: LoadedModels, config: ExecutionConfig, shape: tuple[int, in
     if shape is not None:
         parts.append(f'grid of {shape[0]} x {shape[1]} cells')
     if models.backbone is not None:
-        parts += [config.precision, f'sparsity {config.sparsity}']
+        dtype = dtype_name(requested_dtype(config.precision, config.device))
+        automatic = ' (auto)' if config.precision == 'auto' else ''
+        parts += [f'{dtype}{automatic}', f'sparsity {config.sparsity}']
     return ', '.join(parts)
 
 

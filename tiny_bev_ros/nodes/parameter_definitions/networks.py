@@ -10,7 +10,8 @@
 
 from __future__ import annotations
 
-from tiny_bev_ros.inference.backbone_runner import PRECISIONS, SPARSITIES
+from tiny_bev_ros.inference.backbone_runner import SPARSITIES
+from tiny_bev_ros.inference.precision import PRECISIONS
 from tiny_bev_ros.models import list_heads
 from tiny_bev_ros.models.heads.detection import CLASSES
 from tiny_bev_ros.nodes.parameter_definitions.parameter_type import Parameter, checkpoint
@@ -74,7 +75,8 @@ EXECUTION = (
     Parameter(
         'backbone.precision',
         'float32',
-        'compute dtype of the networks; BEV features are float32 in any case',
+        'compute dtype of the networks; auto: bfloat16 on a GPU of compute capability 8.0 or a '
+        'CPU with AMX, float16 on a GPU of 7.x, else float32',
         choices=PRECISIONS,
         changes='always',
     ),

@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 the tiny_bev_ros authors
+# Licensed under the Apache License, Version 2.0 (the "License"); you may not use this file except
+# in compliance with the License. You may obtain a copy of the License at
+# http://www.apache.org/licenses/LICENSE-2.0 Unless required by applicable law or agreed to in
+# writing, software distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the License for the specific
+# language governing permissions and limitations under the License.
+"""Tests of the dense path on an acted CUDA device: values, launches, refusals, memory."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from acted_machine import Machine
+from shaken_networks import shaken
+
+from tiny_bev_ros.inference.backbone_runner import BackboneRunner
+from tiny_bev_ros.inference.cuda_graph import capture_on
+from tiny_bev_ros.inference.dense_path import DensePath
+from tiny_bev_ros.inference.sparse.layer_chain import as_chain
+from tiny_bev_ros.models import TinyBEVBackbone, build_backbone, scatter, seeded
+
+CUDA = torch.device('cuda', 0)
+SHAPE = (16, 20)
+HALF = [torch.bfloat16, torch.float16]
+LAYERS = 5
+
+Pillars = tuple[torch.Tensor, torch.Tensor]
+
+
+def pillars(seed: int, count: int = 20, shape: tuple[int, int] = SHAPE) -> Pillars:
+    generator = torch.Generator().manual_seed(seed)
+    flat = torch.randperm(shape[0] * shape[1], generator=generator)[:count]
+    cells = torch.stack([flat // shape[1], flat % shape[1]], 1)
+    return torch.rand(count, 8, generator=generator), cells
+
+
+def network() -> torch.nn.Module:
+    with seeded(0):
+        return shaken(TinyBEVBackbone(8, 8, 16))
+
+
+def path(dtype: torch.dtype = torch.float32) -> DensePath:
+    return DensePath(network().to(CUDA), as_chain(network()), CUDA, dtype, capture_on(CUDA))
+
+
+def on_cuda(given: Pillars) -> Pillars:
+    return given[0].to(CUDA), given[1].to(CUDA)
+
+
+def error(found: torch.Tensor, canvas: torch.Tensor) -> float:
+    """Largest error relative to the largest value of the network on the CPU in float32."""
+    with torch.inference_mode():
+        wanted = network()(canvas)
+    return float((found.cpu().float() - wanted).abs().max() / wanted.abs().max())
+
+
+def tolerance(dtype: torch.dtype) -> float:
+    return 1e-4 if dtype == torch.float32 else 0.05
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, *HALF])
+def test_frames_of_pillars_and_of_images_are_those_of_the_cpu(acted: Machine, dtype: torch.dtype):
+    run = path(dtype)
+    frames = [(0, 20, SHAPE), (1, 31, SHAPE), (2, 0, SHAPE), (3, 320, SHAPE), (4, 7, SHAPE)]
+    frames += [(5, 12, (9, 8)), (6, 30, (9, 8)), (7, 5, SHAPE)]
+    for seed, count, shape in frames:
+        given = pillars(seed, count, shape)
+        canvas = scatter(*given, shape)
+        found = run.from_pillars(*on_cuda(given), shape)
+        assert found.dtype == dtype
+        assert found.is_contiguous(memory_format=torch.channels_last)
+        assert error(found, canvas) < tolerance(dtype)
+        if seed % 3 == 1:  # the next pillars must find nothing of the image
+            image = torch.flip(canvas, [2])
+            assert error(run(image.to(CUDA)), image) < tolerance(dtype)
+    assert run.no_graph_reason == run.unfused_reason == ''
+
+
+def test_cells_of_int32_are_taken(acted: Machine):
+    features, cells = on_cuda(pillars(0))
+    run = path()
+    wanted = run.from_pillars(features, cells, SHAPE).cpu()
+    assert torch.equal(run.from_pillars(features, cells.int(), SHAPE).cpu(), wanted)
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, *HALF])
+def test_a_frame_takes_few_launches_and_no_wait(acted: Machine, dtype: torch.dtype):
+    run = path(dtype)
+    frames = [on_cuda(pillars(seed, 20 + seed)) for seed in range(3)]
+    run.from_pillars(*frames[0], SHAPE)
+    acted.reset()
+    for given in frames[1:]:
+        run.from_pillars(*given, SHAPE)
+    each = {'add': 1, 'index_fill_': 1, 'index_copy_': 1, 'graph': 1, 'copy_': 1}
+    if dtype != torch.float32:
+        each['_to_copy'] = 1  # of the features
+    assert acted.launches == {name: 2 * count for name, count in each.items()}
+    assert not acted.waits
+    assert not acted.copied
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, *HALF])
+def test_a_layer_is_one_launch_of_the_graph(acted: Machine, dtype: torch.dtype):
+    run = path(dtype)
+    given = on_cuda(pillars(0))
+    run.from_pillars(*given, SHAPE)
+    before, launches = acted.ticks, acted.launches.total()
+    run.from_pillars(*given, SHAPE)
+    # A recorded launch takes a tick, like each of the others.
+    assert acted.ticks - before - (acted.launches.total() - launches) == LAYERS
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+def test_one_graph_holds_what_follows_the_chain(acted: Machine, dtype: torch.dtype):
+    with seeded(0):
+        fpn = build_backbone('fpn', in_channels=8, mid_channels=8, out_channels=16).eval()
+    given = pillars(1)
+    with torch.inference_mode():
+        wanted = fpn(scatter(*given, SHAPE))
+    name = str(dtype).removeprefix('torch.')
+    runner = BackboneRunner(fpn, CUDA, precision=name, sparsity='never')
+    runner.warm_up(SHAPE)
+    runner.from_pillars(*given, SHAPE)
+    given = on_cuda(given)
+    acted.reset()
+    found = runner.from_checked(*given, SHAPE)
+    assert acted.launches.total() == (5 if dtype == torch.float32 else 6)
+    assert acted.launches['graph'] == 1
+    assert not acted.waits
+    assert found.dtype == dtype
+    assert (found.cpu().float() - wanted).abs().max() <= tolerance(dtype) * wanted.abs().max()
+
+
+@pytest.mark.parametrize('broken', ['add', 'index_fill_', 'index_copy_', 'graph', 'copy_'])
+def test_a_failed_frame_leaves_nothing_for_the_next(
+    acted: Machine, monkeypatch: pytest.MonkeyPatch, broken: str
+):
+    run = path(torch.bfloat16)
+    for seed in range(2):
+        run.from_pillars(*on_cuda(pillars(seed)), SHAPE)
+    failed = on_cuda(pillars(2))
+    plain = acted.launch
+
+    def launch(name: str) -> None:
+        plain(name)
+        if name == broken:
+            raise torch.cuda.OutOfMemoryError('CUDA out of memory')
+
+    with monkeypatch.context() as patch:
+        patch.setattr(acted, 'launch', launch)
+        with pytest.raises(torch.cuda.OutOfMemoryError):
+            run.from_pillars(*failed, SHAPE)
+    given = pillars(3)
+    found = run.from_pillars(*on_cuda(given), SHAPE)
+    assert error(found, scatter(*given, SHAPE)) < 0.05
+
+
+def test_a_result_outlives_the_next_frame(acted: Machine):
+    run = path(torch.bfloat16)
+    first = run.from_pillars(*on_cuda(pillars(0)), SHAPE)
+    kept = first.cpu()
+    second = run.from_pillars(*on_cuda(pillars(1)), SHAPE)
+    assert torch.equal(first.cpu(), kept)
+    third = run.from_pillars(*on_cuda(pillars(2)), SHAPE)
+    assert third.data_ptr() == first.data_ptr() != second.data_ptr()
+
+
+def test_layers_that_cudnn_refuses_run_in_parts(acted: Machine, monkeypatch: pytest.MonkeyPatch):
+    fused = torch.cudnn_convolution_relu
+    tried = []
+
+    def refuse(x: torch.Tensor, weight: torch.Tensor, *others: object) -> torch.Tensor:
+        tried.append(weight.shape[-1])
+        if weight.shape[-1] == 1:
+            raise RuntimeError('GET was unable to find an engine to execute this computation\nso')
+        return fused(x, weight, *others)
+
+    monkeypatch.setattr(torch, 'cudnn_convolution_relu', refuse)
+    run = path(torch.float16)
+    given = pillars(0)
+    with pytest.warns(UserWarning, match='ReLU are not fused: GET was unable to find an engine'):
+        found = run.from_pillars(*on_cuda(given), SHAPE)
+    assert error(found, scatter(*given, SHAPE)) < 0.05
+    assert run.unfused_reason.startswith('GET was unable to find an engine')
+    assert run.no_graph_reason == ''
+    tried.clear()
+    run.from_pillars(*on_cuda(given), SHAPE)  # decided once for a shape
+    assert not tried
+
+
+def test_a_pytorch_without_the_fused_function(acted: Machine, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delattr(torch, 'cudnn_convolution_relu')
+    run = path()
+    with pytest.warns(UserWarning, match='not fused'):
+        found = run.from_pillars(*on_cuda(pillars(0)), SHAPE)
+    assert error(found, scatter(*pillars(0), SHAPE)) < 1e-4
+
+
+@pytest.mark.parametrize(
+    'text', ['CUDA out of memory', 'CUDA error: an illegal memory access was encountered']
+)
+def test_a_shortage_or_a_lost_device_is_no_refusal(
+    acted: Machine, monkeypatch: pytest.MonkeyPatch, text: str
+):
+    kind = torch.cuda.OutOfMemoryError if 'out of' in text else RuntimeError
+
+    def fail(*_: object) -> None:
+        raise kind(text)
+
+    run = path()
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, 'cudnn_convolution_relu', fail)
+        with pytest.raises(kind, match=text):
+            run.from_pillars(*on_cuda(pillars(0)), SHAPE)
+    assert run.unfused_reason == ''
+    assert error(run.from_pillars(*on_cuda(pillars(0)), SHAPE), scatter(*pillars(0), SHAPE)) < 1e-4
+
+
+def test_release_frees_all_but_the_weights_and_the_next_frame_works(acted: Machine):
+    run = path(torch.bfloat16)
+    given = on_cuda(pillars(0))
+    before = acted.allocated
+    wanted = run.from_pillars(*given, SHAPE).cpu()
+    assert acted.allocated > before
+    run.release()
+    assert acted.allocated == before
+    assert torch.equal(run.from_pillars(*given, SHAPE).cpu(), wanted)

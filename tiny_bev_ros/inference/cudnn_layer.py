@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 the tiny_bev_ros authors
+# Licensed under the Apache License, Version 2.0 (the "License"); you may not use this file except
+# in compliance with the License. You may obtain a copy of the License at
+# http://www.apache.org/licenses/LICENSE-2.0 Unless required by applicable law or agreed to in
+# writing, software distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the License for the specific
+# language governing permissions and limitations under the License.
+"""Convolution with bias and ReLU in one launch of cuDNN, where cuDNN has a kernel for it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from tiny_bev_ros.errors import first_line
+from tiny_bev_ros.inference.device_errors import device_is_lost
+from tiny_bev_ros.inference.sparse.layer_chain import ConvLayer
+
+
+class CudnnLayer(ConvLayer):
+    """Layer that ends with ReLU, on CUDA: PyTorch's convolution would run its parts apart.
+
+    The weight and the bias must have the dtype and the device of the input. cuDNN's ReLU may turn
+    NaN into 0.
+    """
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Maps (B, C_in, H, W) to (B, C_out, ceil(H/stride), ceil(W/stride)), ReLU included."""
+        pair, padding = (self.stride, self.stride), (self.kernel // 2, self.kernel // 2)
+        y: Tensor = torch.cudnn_convolution_relu(
+            x, self.weight, self.bias, pair, padding, (1, 1), 1
+        )
+        return y
+
+
+def fused_where_possible(layers: Sequence[ConvLayer], x: Tensor) -> tuple[list[ConvLayer], str]:
+    """Replaces the layers of a chain for which cuDNN has a fused kernel, found by a trial of each.
+
+    cuDNN's kernels depend on shape, dtype and GPU, so that only a trial tells. A layer that is
+    refused stays as it is, and a warning gives the reason.
+
+    Args:
+        layers: layers of a chain, on a CUDA device.
+        x: (B, C_in, H, W) input of the first layer, as later calls have it.
+
+    Returns:
+        Layers in their order, and the reason of the first refusal; '' for none.
+
+    Raises:
+        RuntimeError: memory is short, or the device is lost.
+    """
+    found: list[ConvLayer] = []
+    reason = ''
+    for layer in layers:
+        used, x, refusal = _fused_or_plain(layer, x)
+        found.append(used)
+        reason = reason or refusal
+    if reason:
+        warnings.warn(f'convolution and ReLU are not fused: {reason}', stacklevel=2)
+    return found, reason
+
+
+def _fused_or_plain(layer: ConvLayer, x: Tensor) -> tuple[ConvLayer, Tensor, str]:
+    """Returns the layer to use, its output, and the reason why it is not fused though it could."""
+    if not layer.relu:
+        return layer, layer(x), ''
+    fused = CudnnLayer(layer.weight, layer.bias, layer.stride, relu=True)
+    try:
+        return fused, fused(x), ''
+    except torch.cuda.OutOfMemoryError:
+        raise
+    except (RuntimeError, AttributeError) as error:  # AttributeError: PyTorch lacks the function
+        if device_is_lost(error, x.device):
+            raise
+        reason = first_line(error)
+    # cuDNN finds no kernel where memory is short, too: this then raises the shortage.
+    return layer, layer(x), reason
