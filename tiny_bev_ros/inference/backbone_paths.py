@@ -109,7 +109,7 @@ class BackbonePaths:
         chain, followed = chain_part(network)
         self._after: FoldedModule | None = None
         if followed:
-            self._after = FoldedModule(network, device, dtype, 'after_chain')
+            self._after = FoldedModule(network, device, dtype, 'after_chain', threads)
         try:
             self._layers = as_chain(chain_part(on_host)[0])
         except TinyBevError as error:
@@ -131,7 +131,7 @@ class BackbonePaths:
         return not self.dense_reason and self._sparsity != 'never'
 
     def from_image(self, pseudo_image: Tensor) -> Tensor:
-        """Computes (B,C_out,h,w) float32 of (B,C,H,W) float32 on the device."""
+        """Computes (B,C_out,h,w) of (B,C,H,W) float32 on the device."""
         if not self._sparse_is_possible:
             return self._run_dense(pseudo_image)
         if len(pseudo_image) == 1:
@@ -141,7 +141,7 @@ class BackbonePaths:
         return torch.cat([self.from_image(frame[None]).clone() for frame in pseudo_image])
 
     def from_pillars(self, features: Tensor, cells: Tensor, shape: tuple[int, int]) -> Tensor:
-        """Computes (1,C_out,h,w) float32 of pillars on the device; see BackboneRunner."""
+        """Computes (1,C_out,h,w) of pillars on the device; see BackboneRunner."""
         if not self._sparse_is_possible:
             return self._run_dense(scatter_checked(features, cells, shape))
         return self._run_cheaper(
@@ -199,12 +199,17 @@ class BackbonePaths:
 
     def _finish(self, features: Tensor) -> Tensor:
         """Computes the part that follows the chain, if any does."""
-        return features if self._after is None else self._after(features).float()
+        return features if self._after is None else self._after(features)
 
     def _chain(self, shape: tuple[int, int]) -> SparseChain | TorchChain:
         if shape not in self._chains:
             self._chains[shape] = make_chain(
-                self._layers, shape, self._dtype, self._device, self._threads
+                self._layers,
+                shape,
+                self._dtype,
+                self._device,
+                self._threads,
+                followed=self._after is not None,
             )
         return self._chains[shape]
 

@@ -38,7 +38,9 @@ class BackboneRunner:
     Args:
         backbone: backbone of the registry, in eval mode; is moved to the device.
         device: device on which to compute.
-        precision: compute dtype: float32 (never TF32), bfloat16 or float16. Output is float32.
+        precision: compute dtype: float32 (never TF32), bfloat16 or float16. The output of a
+            part that follows a chain is of this dtype, and may be channels_last; other output is
+            float32.
         sparsity: auto takes the cheaper path frame by frame; always and never force one.
         threads: threads of the numba kernels; 0 for as many as PyTorch has.
 
@@ -96,7 +98,7 @@ class BackboneRunner:
             pseudo_image: (B,C,H,W), on any device and of any float dtype.
 
         Returns:
-            (B,C_out,h,w) float32, overwritten by the second next call.
+            (B,C_out,h,w), overwritten by the second next call.
 
         Raises:
             TinyBevError: the pseudo-image has another shape, or no float dtype; the channels are
@@ -123,7 +125,7 @@ class BackboneRunner:
             shape: (H,W) of the pseudo-image.
 
         Returns:
-            (1,C_out,h,w) float32, overwritten by the second next call.
+            (1,C_out,h,w), overwritten by the second next call.
 
         Raises:
             TinyBevError: a shape or dtype is wrong, a cell is outside of the map or has several

@@ -18,6 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from tiny_bev_ros.inference.sparse.sparse_path import uses_numba
+from tiny_bev_ros.inference.worker_pool import WorkerPool
+
 # Layers that autocast computes in the compute dtype. Subclasses may use their weights otherwise.
 _CAST_LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 # Layers that take maps in any memory format, and return them in the same.
@@ -43,18 +46,25 @@ class FoldedModule:
     linear layers are cast to the compute dtype. The module runs under autocast, which has then no
     weights to cast. A network of maps alone, of which all layers are convolutions and the like,
     computes in channels_last, in which convolutions in half precision need no reordering. Its
-    input is cast, too, so that all its parts read one map in the compute dtype.
+    input is cast, too, so that all its parts read one map in the compute dtype. In float32 on the
+    CPU its 3x3 convolutions run by Winograd's method, see TileConv2d.
 
     Args:
         module: module, which is copied.
         device: device on which to compute.
         dtype: compute dtype.
         method: name of the method of the module that is called.
+        threads: threads of the numba kernels; 0 for as many as PyTorch has.
     """
 
     @torch.no_grad()
     def __init__(
-        self, module: nn.Module, device: torch.device, dtype: torch.dtype, method: str = '__call__'
+        self,
+        module: nn.Module,
+        device: torch.device,
+        dtype: torch.dtype,
+        method: str = '__call__',
+        threads: int = 0,
     ) -> None:
         self._module = _folded(copy.deepcopy(module)).to(device)
         self._maps_only = _is_of_map_layers(self._module)
@@ -63,6 +73,11 @@ class FoldedModule:
                 child.to(dtype)
         if self._maps_only:
             self._module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            if dtype == torch.float32 and uses_numba(device):
+                # Imported here, as the module needs numba.
+                from tiny_bev_ros.inference.tile_conv import use_tiles
+
+                use_tiles(self._module, WorkerPool(threads or torch.get_num_threads()))
         self._call: Callable[[Tensor], Any] = getattr(self._module, method)
         self._device, self._dtype = device, dtype
 
