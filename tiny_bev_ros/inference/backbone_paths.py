@@ -111,7 +111,7 @@ class BackbonePaths:
         chain, followed = chain_part(network)
         self._after: FoldedModule | None = None
         if followed:
-            self._after = FoldedModule(network, device, dtype, 'after_chain')
+            self._after = FoldedModule(network, device, dtype, 'after_chain', threads)
         try:
             self._layers = as_chain(chain_part(on_host)[0])
         except TinyBevError as error:
@@ -222,7 +222,12 @@ class BackbonePaths:
     def _chain(self, shape: tuple[int, int]) -> SparseChain | TorchChain:
         if shape not in self._chains:
             self._chains[shape] = make_chain(
-                self._layers, shape, self._dtype, self._device, self._threads
+                self._layers,
+                shape,
+                self._dtype,
+                self._device,
+                self._threads,
+                followed=self._after is not None,
             )
         return self._chains[shape]
 

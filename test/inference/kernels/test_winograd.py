@@ -51,7 +51,7 @@ def test_a_layer_is_the_convolution(
     weight = torch.randn(20, 18, 3, 3, generator=generator) / 13
     layer = ConvLayer(weight, torch.randn(20, generator=generator), 1, relu=True)
     (background,) = backgrounds((layer,), shape)
-    tiled = TileLayer(layer, background, shape, dtype, last=True)
+    tiled = TileLayer(layer, background, shape, dtype, torch.float32)
     given = sites(shape, fraction, 18, dtype)
     blocks = tiled.find(given)
 

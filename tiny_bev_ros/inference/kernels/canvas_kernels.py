@@ -106,6 +106,44 @@ def update_map(
 
 
 @jit
+def update_rows(
+    rows: np.ndarray,
+    index_map: np.ndarray,
+    written: np.ndarray,
+    row: np.ndarray,
+    col: np.ndarray,
+    post_relu: np.ndarray,
+    out: np.ndarray,
+    begin: int,
+    end: int,
+) -> None:
+    """Does the work of `update_map` for a map whose channels come last.
+
+    Args:
+        rows: as for `update_map`, in the dtype of the map.
+        index_map: as for `update_map`.
+        written: as for `update_map`.
+        row: as for `update_map`.
+        col: as for `update_map`.
+        post_relu: as for `update_map`, in the dtype of the map.
+        out: (h, w, C) map; is updated.
+        begin: first row of the map to write.
+        end: end of the rows.
+    """
+    channels = out.shape[2]
+    for y in range(begin, end):
+        for x in range(out.shape[1]):
+            number = index_map[y + 1, x + 1]
+            if number != 0:
+                for channel in range(channels):
+                    out[y, x, channel] = rows[number, channel]
+            elif written[y, x]:
+                for channel in range(channels):
+                    out[y, x, channel] = post_relu[row[y], col[x], channel]
+            written[y, x] = number != 0
+
+
+@jit
 def fill_index_map(cells: np.ndarray, count: int, index_map: np.ndarray) -> None:
     """Writes the row of each active site into the index map, which must be all 0."""
     for i in range(1, count + 1):

@@ -44,11 +44,12 @@ def transform_weight(weight: np.ndarray) -> np.ndarray:
         ]
     )
     wide = np.einsum('iy,ocyx,jx->ijco', points, weight.astype(np.float64), points)
-    return wide.reshape(36, weight.shape[1], weight.shape[0])
+    # einsum returns other strides, with which products take twice as long.
+    return np.ascontiguousarray(wide).reshape(36, weight.shape[1], weight.shape[0])
 
 
 @jit
-def _transform_input_line(d0: Any, d1: Any, d2: Any, d3: Any, d4: Any, d5: Any) -> Any:
+def transform_input_line(d0: Any, d1: Any, d2: Any, d3: Any, d4: Any, d5: Any) -> Any:
     """Evaluates six inputs in a line at the six points."""
     product, total = splat(_PRODUCT), splat(_SUM)
     even_a, odd_a = d4 - splat(_B2) * d2, splat(_A1) * (d3 - splat(_B2) * d1)
@@ -64,7 +65,7 @@ def _transform_input_line(d0: Any, d1: Any, d2: Any, d3: Any, d4: Any, d5: Any) 
 
 
 @jit
-def _transform_output_line(m0: Any, m1: Any, m2: Any, m3: Any, m4: Any, m5: Any) -> Any:
+def transform_output_line(m0: Any, m1: Any, m2: Any, m3: Any, m4: Any, m5: Any) -> Any:
     """Computes four outputs in a line from the products at the six points."""
     even_a, odd_a, even_b, odd_b = m1 + m2, m1 - m2, m3 + m4, m3 - m4
     return (
@@ -172,7 +173,7 @@ def transform_input(
             r2, r3 = index_map[y + 2, x + j] * n, index_map[y + 3, x + j] * n
             r4, r5 = index_map[y + 4, x + j] * n, index_map[y + 5, x + j] * n
             for c in range(0, n, WIDTH):
-                v0, v1, v2, v3, v4, v5 = _transform_input_line(
+                v0, v1, v2, v3, v4, v5 = transform_input_line(
                     load(rows, r0 + c),
                     load(rows, r1 + c),
                     load(rows, r2 + c),
@@ -191,7 +192,7 @@ def transform_input(
             to = i * 6 * step + (tile - begin) * n
             for c in range(0, n, WIDTH):
                 at = i * 6 * n + c
-                v0, v1, v2, v3, v4, v5 = _transform_input_line(
+                v0, v1, v2, v3, v4, v5 = transform_input_line(
                     load(half, at),
                     load(half, at + n),
                     load(half, at + 2 * n),
@@ -249,7 +250,7 @@ def transform_output(
         for c in range(0, n, WIDTH):
             source = (tile - begin) * n + c
             for j in range(6):
-                v0, v1, v2, v3 = _transform_output_line(
+                v0, v1, v2, v3 = transform_output_line(
                     load(product, source + j * step),
                     load(product, source + (j + 6) * step),
                     load(product, source + (j + 12) * step),
@@ -267,7 +268,7 @@ def transform_output(
                 if line == 0:
                     continue
                 at = i * 6 * WIDTH
-                v0, v1, v2, v3 = _transform_output_line(
+                v0, v1, v2, v3 = transform_output_line(
                     load(half, at),
                     load(half, at + WIDTH),
                     load(half, at + 2 * WIDTH),

@@ -54,7 +54,8 @@ class DirectLayer:
         background: background of this layer, at the size of the map.
         shape_in: (H, W) of the layer's input.
         dtype: dtype of input and weights: float32, bfloat16 or float16.
-        last: True for the last layer, whose output rows are float32 and include the background.
+        out_dtype: dtype of the output rows of the last layer, which include the background; None
+            for other layers, whose rows are deltas.
 
     Attributes:
         sites: active sites of the output.
@@ -66,12 +67,12 @@ class DirectLayer:
         background: Background,
         shape_in: tuple[int, int],
         dtype: torch.dtype,
-        last: bool,
+        out_dtype: torch.dtype | None,
     ) -> None:
-        self._dtype, self._last = dtype, last
+        self._dtype, self._last = dtype, out_dtype is not None
         self._kernel, self._stride, self._relu = layer.kernel, layer.stride, layer.relu
         self._background = padded_background(background)
-        self.sites = ActiveSites(layer.weight.shape[0], torch.float32 if last else dtype)
+        self.sites = ActiveSites(layer.weight.shape[0], out_dtype or dtype)
         weight = padded_weight(layer.weight)
         self._packed = weight.permute(2, 3, 1, 0).flatten(0, 1)
         self._parts: dict[int, tuple[Tensor, np.ndarray]] = {}

@@ -17,9 +17,7 @@ of the dense network, up to rounding.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -27,11 +25,13 @@ import torch
 from torch import Tensor
 
 from tiny_bev_ros.inference.kernels import canvas_kernels
+from tiny_bev_ros.inference.kernels.simd import as_numpy
 from tiny_bev_ros.inference.sparse.active_sites import ActiveSites, BlockRunner
 from tiny_bev_ros.inference.sparse.background import Background, backgrounds
 from tiny_bev_ros.inference.sparse.direct_layer import DirectLayer
 from tiny_bev_ros.inference.sparse.layer_chain import ConvLayer
 from tiny_bev_ros.inference.sparse.tile_layer import TileLayer
+from tiny_bev_ros.inference.worker_pool import WorkerPool
 
 
 class SparseChain:
@@ -42,6 +42,8 @@ class SparseChain:
         shape: (H, W) of the map.
         dtype: compute dtype, also of the deltas between layers.
         threads: number of threads.
+        followed: True where another part of the network follows: the output is then channels_last
+            and of the compute dtype, else contiguous and float32.
     """
 
     def __init__(
@@ -50,27 +52,25 @@ class SparseChain:
         shape: tuple[int, int],
         dtype: torch.dtype,
         threads: int,
+        followed: bool = False,
     ) -> None:
         self._input = ActiveSites(layers[0].weight.shape[1], dtype)
         self._layers: list[Any] = []
         self._channels = layers[0].weight.shape[1]
         size: tuple[int, int] = shape
+        out_dtype = dtype if followed else torch.float32
         for index, (layer, background) in enumerate(
             zip(layers, backgrounds(layers, shape), strict=True)
         ):
             tiled = layer.kernel == 3 and layer.stride == 1 and dtype != torch.float16
             kind, last = TileLayer if tiled else DirectLayer, index == len(layers) - 1
-            self._layers.append(kind(layer, background, size, dtype, last))
+            self._layers.append(kind(layer, background, size, dtype, out_dtype if last else None))
             size = (len(background.row), len(background.col))
-        # Each thread multiplies alone: PyTorch's own threads would be a second pool on the same
-        # cores. PyTorch keeps its thread count per thread, hence the initializer.
-        self._threads = threads
-        self._pool = (
-            ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
-            if threads > 1
-            else None
-        )
-        self._outputs = [_Output(background) for _ in range(2)]
+        self._run = WorkerPool(threads).run
+        self._outputs: list[_Output] = [
+            _RowOutput(background, dtype) if followed else _PlaneOutput(background)
+            for _ in range(2)
+        ]
         self._bands = range(2 * threads)
         self._blocks: list[Any] = []
         self._shape = shape
@@ -134,7 +134,7 @@ class SparseChain:
             features: (N,C) features of the cells that were passed to `find`.
 
         Returns:
-            (C_out, h, w) float32, overwritten by the second next call.
+            (C_out, h, w), overwritten by the second next call.
         """
         rows = self._input.rows[1 : len(features) + 1, : self._channels]
         # Copied on the pool, as PyTorch's own threads would spin for a while after the copy.
@@ -150,53 +150,70 @@ class SparseChain:
         self._outputs.reverse()
         return self._outputs[0].write(sites, self._run, self._bands)
 
-    def _run(self, work: Callable[[Any], Any], blocks: Iterable[Any]) -> None:
-        """Calls a function with each block, on all threads."""
-        if self._pool is None:
-            for block in blocks:
-                work(block)
-            return
-        waiting = deque(blocks)
-
-        def run_waiting() -> None:
-            while waiting:
-                try:
-                    block = waiting.popleft()
-                except IndexError:  # Another thread took the last one.
-                    return
-                work(block)
-
-        # One task per thread, not per block: the caller would wake up for each task.
-        for task in [self._pool.submit(run_waiting) for _ in range(self._threads)]:
-            task.result()
-
 
 class _Output:
-    """Output map (C,h,w) of the background, and of the values of the last active sites."""
+    """Output map of the background, and of the values of the last active sites.
+
+    Attributes:
+        map: array that kernels write.
+        result: (C, h, w) view of the map.
+    """
+
+    map: np.ndarray
+    result: Tensor
+    _table: np.ndarray  # background after ReLU, in the dtype of the map
+    _update: Callable[..., None]
 
     def __init__(self, background: Background) -> None:
         self._background = background
-        self._map = background.full()
-        self._written = np.zeros(self._map.shape[1:], np.bool_)
-        self._index_map = np.zeros(np.add(self._written.shape, 2), np.int32)
+        shape = (len(background.row), len(background.col))
+        self._written = np.zeros(shape, np.bool_)
+        self._index_map = np.zeros(np.add(shape, 2), np.int32)
 
     def write(self, sites: ActiveSites, run: BlockRunner, bands: range) -> Tensor:
         """Writes sites into the map, and the background at the sites of the previous call."""
         background, height = self._background, len(self._written)
         canvas_kernels.fill_index_map(sites.cells, sites.count, self._index_map)
+        rows = sites.flat.reshape(-1, sites.channels)
         run(
-            lambda band: canvas_kernels.update_map(
-                sites.rows.numpy(),
+            lambda band: self._update(
+                rows,
                 self._index_map,
                 self._written,
                 background.row,
                 background.col,
-                background.post_relu,
-                self._map,
+                self._table,
+                self.map,
                 height * band // len(bands),
                 height * (band + 1) // len(bands),
             ),
             bands,
         )
         canvas_kernels.clear_index_map(sites.cells, sites.count, self._index_map)
-        return torch.from_numpy(self._map)
+        return self.result
+
+
+class _PlaneOutput(_Output):
+    """Contiguous output map (C, h, w) float32."""
+
+    _update = staticmethod(canvas_kernels.update_map)
+
+    def __init__(self, background: Background) -> None:
+        super().__init__(background)
+        self._table = background.post_relu
+        self.map = background.full()
+        self.result = torch.from_numpy(self.map)
+
+
+class _RowOutput(_Output):
+    """Output map (h, w, C) in a compute dtype."""
+
+    _update = staticmethod(canvas_kernels.update_rows)
+
+    def __init__(self, background: Background, dtype: torch.dtype) -> None:
+        super().__init__(background)
+        table = torch.from_numpy(background.post_relu).to(dtype)
+        self._table = as_numpy(table).reshape(table.shape)
+        rows = table[background.row][:, background.col]
+        self.map = as_numpy(rows).reshape(rows.shape)
+        self.result = rows.permute(2, 0, 1)

@@ -42,6 +42,7 @@ def make_chain(
     dtype: torch.dtype,
     device: torch.device,
     threads: int,
+    followed: bool = False,
 ) -> SparseChain | TorchChain:
     """Builds the sparse path of one map size.
 
@@ -51,13 +52,14 @@ def make_chain(
         dtype: compute dtype.
         device: device of the computation.
         threads: number of threads of the numba kernels; PyTorch's own setting holds elsewhere.
+        followed: True where another part of the network follows, see SparseChain.
     """
     if not uses_numba(device):
         return TorchChain(layers, shape, dtype, device)
     # Imported here, as the module needs numba.
     from tiny_bev_ros.inference.sparse.sparse_chain import SparseChain
 
-    return SparseChain(layers, shape, dtype, threads)
+    return SparseChain(layers, shape, dtype, threads, followed)
 
 
 def warm_up(

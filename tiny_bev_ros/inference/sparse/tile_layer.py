@@ -46,7 +46,8 @@ class TileLayer:
         background: background of this layer, at the size of the map.
         shape: (H, W) of the layer's input and output.
         dtype: dtype of input and weights: float32 or bfloat16; the range of float16 is too small.
-        last: True for the last layer, whose output rows are float32 and include the background.
+        out_dtype: dtype of the output rows of the last layer, which include the background; None
+            for other layers, whose rows are deltas.
 
     Attributes:
         sites: active sites of the output.
@@ -58,11 +59,16 @@ class TileLayer:
         background: Background,
         shape: tuple[int, int],
         dtype: torch.dtype,
-        last: bool,
+        out_dtype: torch.dtype | None,
     ) -> None:
-        self._layer, self._shape, self._dtype, self._last = layer, shape, dtype, last
+        self._layer, self._shape, self._dtype, self._last = (
+            layer,
+            shape,
+            dtype,
+            out_dtype is not None,
+        )
         self._background = padded_background(background)
-        self.sites = ActiveSites(layer.weight.shape[0], torch.float32 if last else dtype)
+        self.sites = ActiveSites(layer.weight.shape[0], out_dtype or dtype)
         wide = winograd.transform_weight(padded_weight(layer.weight).cpu().numpy())
         self._weight = torch.from_numpy(wide).to(dtype)
         tiles = [-(-size // winograd.TILE) for size in shape]

@@ -74,7 +74,8 @@ class DetectionHead(Head):
 
     def forward(self, features: Tensor) -> DetectionMaps:
         """Computes float32 maps of features (B,C,h,w), of the same size."""
-        maps = self.maps(self.shared(features)).float()
+        # Contiguous, as the decoding reads each map by itself.
+        maps = self.maps(self.shared(features)).float().contiguous()
         return DetectionMaps(*maps.split([len(CLASSES), 2, 1, 3, 2, 1], dim=1))
 
     @staticmethod
