@@ -42,7 +42,14 @@ class SparseChain:
         shape: (H, W) of the map.
         dtype: compute dtype, also of the deltas between layers.
         threads: number of threads.
+
+    Attributes:
+        computes_after: False, as a network after the chain is left to the caller.
+        no_graph_reason: '', as nothing is recorded.
     """
+
+    computes_after = False
+    no_graph_reason = ''
 
     def __init__(
         self,
