@@ -25,7 +25,10 @@ from typing import Any
 import pytest
 import torch
 from acted_machine import Block, Machine, Recording
-from acted_tensor import Acted, factory, is_pinned
+from acted_tensor import Acted, factory, is_pinned, kernel_launch
+from triton_interpreter import patch_launches
+
+from tiny_bev_ros.optional_imports import import_optional
 
 _FACTORIES = (
     'empty.memory_format', 'empty_strided', 'arange', 'arange.start', 'arange.start_step',
@@ -55,6 +58,8 @@ def acted_cuda(devices: int = 1, memory: int = 4 * 2**30) -> Iterator[Machine]:
         with pytest.MonkeyPatch.context() as patch:
             _install_cuda(patch, machine)
             _install_conversions(patch)
+            if import_optional('triton').module is not None:
+                patch_launches(patch, partial(kernel_launch, machine))
             yield machine
     finally:
         torch.__future__.set_overwrite_module_params_on_conversion(overwrites)

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 import torch
 from acted_machine import Block, Machine, Recording
 from torch.utils._pytree import tree_flatten, tree_map
+from triton_interpreter import interpret
 
 # Operations for which a GPU computes nothing; views are recognised by their storage.
 _NO_LAUNCH = {'empty', 'empty_strided', 'empty_like', 'new_empty', 'new_empty_strided'}
@@ -180,6 +181,21 @@ def factory(op: Callable[..., torch.Tensor], machine: Machine) -> Callable[..., 
         return made
 
     return make
+
+
+def kernel_launch(
+    machine: Machine, kernel: Any, grid: tuple[int, ...], /, *arguments: Any, **options: Any
+) -> None:
+    """Runs a Triton kernel on the acted device, or records it, as `triton_launch.launch` does."""
+    tensors = [each for each in arguments if isinstance(each, torch.Tensor)]
+    _check_devices(kernel.__name__, (), [each[None] for each in tensors], machine)
+    inner = (kernel, grid, *map(_inner, arguments))
+    if machine.is_recording():
+        assert machine.recording is not None
+        machine.recording.add(interpret, inner, options, None)
+        return
+    machine.launch(kernel.__name__)
+    interpret(*inner, **options)
 
 
 def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:

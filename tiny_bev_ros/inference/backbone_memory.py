@@ -24,9 +24,14 @@ import torch
 from torch import nn
 
 from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.inference.sparse.block_sizes import padded_channels
 from tiny_bev_ros.inference.sparse.layer_chain import ConvLayer, as_chain, chain_part
 from tiny_bev_ros.inference.sparse.row_padding import padded
-from tiny_bev_ros.inference.sparse.sparse_path import WARMUP_FRACTION, uses_numba
+from tiny_bev_ros.inference.sparse.sparse_path import (
+    WARMUP_FRACTION,
+    uses_numba,
+    uses_triton,
+)
 from tiny_bev_ros.inference.sparse.torch_chain import room_for_neighbours
 
 _FLOAT32 = _INT32 = 4
@@ -96,8 +101,11 @@ class BackboneMemory:
             total += dense_bytes(self.layers, shape, dtype, device)
         if self.layers and sparsity != 'never':
             # Only here, as `uses_numba` loads numba, which takes time and memory.
-            sparse = _numba_bytes if uses_numba(device) else _torch_bytes
-            total += sparse(self.layers, shape, dtype, device)
+            if uses_triton(device):
+                total += triton_bytes(self.layers, shape, dtype, self.followed)
+            else:
+                sparse = _numba_bytes if uses_numba(device) else _torch_bytes
+                total += sparse(self.layers, shape, dtype, device)
         return total
 
 
@@ -168,6 +176,33 @@ def _torch_bytes(
         )
         inputs = outputs
     return int(total + temporary + 2 * _FLOAT32 * inputs * layers[-1].weight.shape[0])
+
+
+def triton_bytes(
+    layers: Sequence[ConvLayer], shape: tuple[int, int], dtype: torch.dtype, followed: bool
+) -> int:
+    """Returns the bytes of a TritonChain, whose buffers hold every cell of the map.
+
+    Args:
+        layers: layers of the chain.
+        shape: (H,W) of the map.
+        dtype: compute dtype.
+        followed: True where another part follows the chain, which then has one output.
+    """
+    cells = [shape[0] * shape[1], *(outputs for _, outputs in _outputs(layers, shape))]
+    channels = [layers[0].weight.shape[1], *(layer.weight.shape[0] for layer in layers)]
+    padded = [padded_channels(each) for each in channels]
+    rows = [area * width for area, width in zip(cells[:-1], padded[:-1], strict=True)]
+    weights = sum(
+        layer.kernel**2 * inputs * outputs
+        for layer, (inputs, outputs) in zip(layers, pairwise(padded), strict=True)
+    )
+    maps = 1 if followed else 2
+    values = (
+        max(rows[::2]) + max(rows[1::2], default=0) + weights + maps * cells[-1] * channels[-1]
+    )
+    indices = sum(cells) + max(cells[1:-1], default=0) + maps * cells[-1]
+    return dtype.itemsize * values + _INT32 * indices
 
 
 def _weights(layers: Sequence[ConvLayer]) -> int:

@@ -8,13 +8,16 @@
 # language governing permissions and limitations under the License.
 """Sparse and dense path of a backbone, built from its weights, and the choice between them.
 
-A frame is cheaper on the sparse path while its work fraction (multiplications of the sparse
-path over those of the dense path, in the chain) is at most a constant of the device.
+On the CPU a frame is cheaper on the sparse path while its work fraction (multiplications of the
+sparse path over those of the dense path, in the chain) is at most a constant. On CUDA it is so
+while the fraction of its cells that are active is at most a constant: the host knows it, whereas
+it would have to wait for the number of multiplications.
 """
 
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -29,12 +32,13 @@ from tiny_bev_ros.inference.dense_path import DensePath
 from tiny_bev_ros.inference.folded_module import FoldedModule
 from tiny_bev_ros.inference.precision import dtype_name
 from tiny_bev_ros.inference.sparse.layer_chain import ConvLayer, as_chain, chain_part, dense_work
-from tiny_bev_ros.inference.sparse.sparse_path import make_chain, warm_up
+from tiny_bev_ros.inference.sparse.sparse_path import make_chain, uses_triton, warm_up
 from tiny_bev_ros.inference.weight_fingerprint import fingerprint
 
 if TYPE_CHECKING:
     from tiny_bev_ros.inference.sparse.sparse_chain import SparseChain
     from tiny_bev_ros.inference.sparse.torch_chain import TorchChain
+    from tiny_bev_ros.inference.sparse.triton_chain import TritonChain
 
 # Measured on two cores of a Xeon with AVX-512, float32, 1 and 2 threads: both paths in turn, on
 # maps of 200x200 to 496x432 with 2 to 100 % of the cells active, for every registered backbone.
@@ -46,11 +50,13 @@ if TYPE_CHECKING:
 #   be run with `sparsity: never`.
 # Real and simulated LiDAR clouds have 0.04 to 0.22 (numba).
 CPU_MAX_WORK_FRACTION = 0.7
-# An estimate, not a measurement: no CUDA device was available. By a roofline of an RTX 2050 (fp16,
-# tiny backbone, 496x432 cells) PyTorch's gathers and products cost as much as the dense CUDA graph
-# where about 6 % of the cells hold a pillar. KITTI sweeps that fill 5.5 to 6.6 % of that grid have
-# a work fraction of 0.25 to 0.28.
-CUDA_MAX_WORK_FRACTION_ESTIMATE = 0.25
+# Estimates, not measurements: no CUDA device was available. By a roofline of an RTX 2050 (fp16,
+# tiny backbone, 496x432 cells, of which 6 % hold a pillar, which is a work fraction of 0.25 for
+# KITTI sweeps) a frame takes 9 ms on the dense path, 15 to 17 ms with PyTorch's gathers and
+# products, and 3.5 to 5.5 ms with Triton's kernels. The sparse paths take time in proportion to
+# their active sites, so the paths cost the same at about 0.06 * 9 / 16 and 0.06 * 9 / 4.5.
+TORCH_CUDA_MAX_ACTIVE_FRACTION_ESTIMATE = 0.035
+TRITON_MAX_ACTIVE_FRACTION_ESTIMATE = 0.12
 # A larger map is not computed densely at a warm-up on the CPU: it would take seconds, and
 # gigabytes, of which nothing is kept.
 _MAX_DENSE_WARMUP_CELLS = 2**18
@@ -65,7 +71,8 @@ class FrameStatistics:
         active_fraction: fraction of the input's cells that were not empty; 1.0 where they were
             not counted.
         work_fraction: multiplications of the sparse path over those of the dense one, in the
-            part of the network that can be sparse.
+            part of the network that can be sparse; NaN where the host does not know them, as on
+            CUDA.
         precision: compute dtype, such as bfloat16.
     """
 
@@ -104,7 +111,7 @@ class BackbonePaths:
         self.dense_reason = ''
         self.statistics = self._statistics('dense')
         self._layers: tuple[ConvLayer, ...] = ()
-        self._chains: dict[tuple[int, int], SparseChain | TorchChain] = {}
+        self._chains: dict[tuple[int, int], SparseChain | TorchChain | TritonChain] = {}
         on_cpu = device.type == 'cpu'
         # With TF32 a GPU rounds by more than the tolerance for a chain against its network.
         on_host = network if on_cpu else copy.deepcopy(network).cpu()
@@ -127,8 +134,9 @@ class BackbonePaths:
 
     @property
     def no_graph_reason(self) -> str:
-        """Reason for which the dense path has no CUDA graph, or ''; known after `warm_up`."""
-        return self._dense.no_graph_reason
+        """Reason for which a path has no CUDA graph, or ''; known after `warm_up`."""
+        reasons = (chain.no_graph_reason for chain in self._chains.values())
+        return self._dense.no_graph_reason or next(filter(None, reasons), '')
 
     @property
     def unfused_reason(self) -> str:
@@ -193,14 +201,19 @@ class BackbonePaths:
     ) -> Tensor:
         chain = self._chain(shape)
         try:
-            macs = chain.find(cells)
             active = len(cells) / (shape[0] * shape[1])
-            work = macs / dense_work(self._layers, shape)
-            if self._sparsity == 'auto' and not sparse_is_cheaper(work, self._device):
+            chosen = self._sparsity == 'auto'
+            on_cpu = self._device.type == 'cpu'
+            if chosen and not on_cpu and active > max_active_fraction(self._device):
+                self.statistics = self._statistics('dense', active, math.nan)
+                return dense()
+            work = chain.find(cells) / dense_work(self._layers, shape)
+            if chosen and on_cpu and not sparse_is_cheaper(work):
                 self.statistics = self._statistics('dense', active, work)
                 return dense()
             self.statistics = self._statistics('sparse', active, work)
-            return self._finish(chain.compute(features)[None])
+            result = chain.compute(features)[None]
+            return result if chain.computes_after else self._finish(result)
         except Exception:
             # Kept buffers may be half written: the next frame begins with new ones.
             self._chains.clear()
@@ -219,26 +232,25 @@ class BackbonePaths:
         """Computes the part that follows the chain, if any does."""
         return features if self._after is None else self._after(features)
 
-    def _chain(self, shape: tuple[int, int]) -> SparseChain | TorchChain:
+    def _chain(self, shape: tuple[int, int]) -> SparseChain | TorchChain | TritonChain:
         if shape not in self._chains:
             self._chains[shape] = make_chain(
-                self._layers,
-                shape,
-                self._dtype,
-                self._device,
-                self._threads,
-                followed=self._after is not None,
+                self._layers, shape, self._dtype, self._device, self._threads, self._after
             )
         return self._chains[shape]
 
 
-def sparse_is_cheaper(work_fraction: float, device: torch.device) -> bool:
-    """Returns True if the sparse path is expected to be the cheaper one for a frame.
+def sparse_is_cheaper(work_fraction: float) -> bool:
+    """Returns True if the sparse path is expected to be the cheaper one for a frame on the CPU.
 
     Args:
         work_fraction: multiplications of the sparse path over those of the dense path.
-        device: device of the computation.
     """
-    on_cpu = device.type == 'cpu'
-    limit = CPU_MAX_WORK_FRACTION if on_cpu else CUDA_MAX_WORK_FRACTION_ESTIMATE
-    return work_fraction <= limit
+    return work_fraction <= CPU_MAX_WORK_FRACTION
+
+
+def max_active_fraction(device: torch.device) -> float:
+    """Returns the fraction of active cells up to which the sparse path is taken on CUDA."""
+    if uses_triton(device):
+        return TRITON_MAX_ACTIVE_FRACTION_ESTIMATE
+    return TORCH_CUDA_MAX_ACTIVE_FRACTION_ESTIMATE

@@ -44,7 +44,14 @@ class SparseChain:
         threads: number of threads.
         followed: True where another part of the network follows: the output is then channels_last
             and of the compute dtype, else contiguous and float32.
+
+    Attributes:
+        computes_after: False, as a network after the chain is left to the caller.
+        no_graph_reason: '', as nothing is recorded.
     """
+
+    computes_after = False
+    no_graph_reason = ''
 
     def __init__(
         self,

@@ -10,17 +10,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from tiny_bev_ros.inference.cuda_graph import capture_on
 from tiny_bev_ros.inference.numba_support import numba_unavailable_reason
 from tiny_bev_ros.inference.sparse.layer_chain import ConvLayer
 from tiny_bev_ros.inference.sparse.torch_chain import TorchChain
+from tiny_bev_ros.inference.triton_support import triton_unavailable_reason
 
 if TYPE_CHECKING:
     from tiny_bev_ros.inference.sparse.sparse_chain import SparseChain
+    from tiny_bev_ros.inference.sparse.triton_chain import TritonChain
 
 # Fraction of active cells in the random map that warms a runner up, and by which its memory is
 # computed.
@@ -28,11 +32,16 @@ WARMUP_FRACTION = 0.03
 
 
 def uses_numba(device: torch.device) -> bool:
-    """Returns True if the sparse path on a device runs numba kernels, False if it runs PyTorch.
+    """Returns True if the sparse path on a device runs numba kernels.
 
     The first call on a CPU loads numba.
     """
     return device.type == 'cpu' and not numba_unavailable_reason()
+
+
+def uses_triton(device: torch.device) -> bool:
+    """Returns True if the sparse path on a device runs Triton's kernels."""
+    return device.type == 'cuda' and not triton_unavailable_reason(device)
 
 
 @torch.inference_mode(False)  # The buffers outlive a caller's inference mode.
@@ -42,8 +51,8 @@ def make_chain(
     dtype: torch.dtype,
     device: torch.device,
     threads: int,
-    followed: bool = False,
-) -> SparseChain | TorchChain:
+    after: Callable[[Tensor], Tensor] | None = None,
+) -> SparseChain | TorchChain | TritonChain:
     """Builds the sparse path of one map size.
 
     Args:
@@ -52,18 +61,26 @@ def make_chain(
         dtype: compute dtype.
         device: device of the computation.
         threads: number of threads of the numba kernels; PyTorch's own setting holds elsewhere.
-        followed: True where another part of the network follows, see SparseChain.
+        after: network that follows the chain, which a TritonChain computes too.
     """
+    if uses_triton(device):
+        # Imported here, as the module needs triton.
+        from tiny_bev_ros.inference.sparse.triton_chain import TritonChain
+
+        return TritonChain(layers, shape, dtype, device, capture_on(device), after)
     if not uses_numba(device):
         return TorchChain(layers, shape, dtype, device)
     # Imported here, as the module needs numba.
     from tiny_bev_ros.inference.sparse.sparse_chain import SparseChain
 
-    return SparseChain(layers, shape, dtype, threads, followed)
+    return SparseChain(layers, shape, dtype, threads, followed=after is not None)
 
 
 def warm_up(
-    chain: SparseChain | TorchChain, channels: int, shape: tuple[int, int], device: torch.device
+    chain: SparseChain | TorchChain | TritonChain,
+    channels: int,
+    shape: tuple[int, int],
+    device: torch.device,
 ) -> None:
     """Runs a chain on a random map: compiles its kernels and allocates its buffers.
 

@@ -38,6 +38,13 @@ def room_for_neighbours(
     return min(budget // dtype.itemsize, depth * shape[0] * shape[1])
 
 
+def active_pillars(canvas: Tensor) -> tuple[Tensor, Tensor]:
+    """Extracts the non-empty cells of a map (C,H,W): features (N,C) and cells (N,2)."""
+    cells = torch.any(canvas, 0).nonzero()
+    flat = cells[:, 0] * canvas.shape[2] + cells[:, 1]
+    return canvas.flatten(1).index_select(1, flat).t(), cells
+
+
 class TorchChain:
     """Sparse evaluation of a chain on any device for maps of one size; reuses its buffers.
 
@@ -46,7 +53,14 @@ class TorchChain:
         shape: (H, W) of the map.
         dtype: compute dtype, also of the deltas between layers.
         device: device of the computation.
+
+    Attributes:
+        computes_after: False, as a network after the chain is left to the caller.
+        no_graph_reason: '', as nothing is recorded.
     """
+
+    computes_after = False
+    no_graph_reason = ''
 
     @torch.inference_mode()
     def __init__(
@@ -75,9 +89,7 @@ class TorchChain:
         Args:
             canvas: (C,H,W) pseudo-image.
         """
-        cells = torch.any(canvas, 0).nonzero()
-        flat = cells[:, 0] * canvas.shape[2] + cells[:, 1]
-        return canvas.flatten(1).index_select(1, flat).t(), cells
+        return active_pillars(canvas)
 
     @torch.inference_mode()
     def find(self, cells: Tensor) -> int:
