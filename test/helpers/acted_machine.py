@@ -12,12 +12,16 @@ from __future__ import annotations
 
 import sys
 import threading
+import warnings
 from collections import Counter
 from collections.abc import Callable
 from typing import Any, NoReturn
 
 import torch
 from torch.utils._pytree import tree_flatten
+
+# Causes of waits that PyTorch's sync debug mode does not report.
+_UNREPORTED = {'event', 'synchronize', 'capture'}
 
 
 class Machine:
@@ -36,6 +40,7 @@ class Machine:
         allocated, peak: bytes that tensors hold now, and held at most.
         memory_fraction: fraction of the memory that may be allocated, by device.
         broken: exception of every call, as after an error that loses the CUDA context.
+        sync_debug_mode: number of PyTorch's mode for waits: 0 for none, 1 to warn, 2 to raise.
         flags: values of the TF32 flag at launches of convolutions ('conv') and matrix products
             ('matmul').
     """
@@ -50,6 +55,7 @@ class Machine:
         self.allocated = self.peak = 0
         self.memory_fraction = dict.fromkeys(range(devices), 1.0)
         self.broken: Exception | None = None
+        self.sync_debug_mode = 0
         self.flags: dict[str, set[Any]] = {'conv': set(), 'matmul': set()}
         # Each launch takes one tick; the host knows that those before `known` are done.
         self.ticks = self.known = 0
@@ -74,9 +80,20 @@ class Machine:
         self.check()
         if self.is_recording():
             self.fail('operation not permitted when stream is capturing')
+        if cause not in _UNREPORTED:
+            self._report_wait()
         self.waits[cause] += 1
         self.wait_lines[cause, _line_of_package()] += 1
         self.known = self.ticks
+
+    def _report_wait(self) -> None:
+        """Warns or raises as the sync debug mode asks."""
+        text = 'called a synchronizing CUDA operation'
+        if self.sync_debug_mode == 2:
+            raise RuntimeError(text)
+        if self.sync_debug_mode == 1:
+            path, _, line = _line_of_package().rpartition(':')
+            warnings.warn_explicit(text, UserWarning, path or '?', int(line or 0))
 
     def check(self) -> None:
         """Raises the error of a broken device."""
