@@ -15,11 +15,16 @@ import threading
 import warnings
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
 from torch.utils._pytree import tree_flatten
 
+import tiny_bev_ros
+
+# Folder of the package, with a slash at its end.
+_PACKAGE = f'{Path(tiny_bev_ros.__file__).parent}/'
 # Causes of waits that PyTorch's sync debug mode does not report.
 _UNREPORTED = {'event', 'synchronize', 'capture'}
 
@@ -176,7 +181,7 @@ def _line_of_package() -> str:
     """Returns the innermost line of the package on the stack."""
     frame = sys._getframe()
     while frame.f_back is not None:
-        if 'tiny_bev_ros/tiny_bev_ros' in (path := frame.f_code.co_filename):
-            return f'{path.rpartition("tiny_bev_ros/")[2]}:{frame.f_lineno}'
+        if (path := frame.f_code.co_filename).startswith(_PACKAGE):
+            return f'{path.removeprefix(_PACKAGE)}:{frame.f_lineno}'
         frame = frame.f_back
     return ''
