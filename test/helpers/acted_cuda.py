@@ -95,9 +95,8 @@ def _install_cuda(patch: pytest.MonkeyPatch, machine: Machine) -> None:
     def set_memory_fraction(fraction: float, index: int) -> None:
         machine.memory_fraction[index] = fraction
 
-    def set_sync_debug_mode(mode: int | str) -> None:
-        levels = {'default': 0, 'warn': 1, 'error': 2}
-        machine.sync_debug_mode = levels[mode] if isinstance(mode, str) else mode
+    def set_sync_debug_mode(mode: int) -> None:
+        machine.sync_debug_mode = mode
 
     cuda = {
         '_lazy_init': lambda: None,
@@ -116,8 +115,6 @@ def _install_cuda(patch: pytest.MonkeyPatch, machine: Machine) -> None:
         'memory_reserved': allocated,
         'max_memory_allocated': lambda device=None: machine.peak,
         'memory_stats': lambda device=None: {'allocated_bytes.all.current': allocated(device)},
-        'set_sync_debug_mode': set_sync_debug_mode,
-        'get_sync_debug_mode': lambda: machine.sync_debug_mode,
         'empty_cache': machine.check,
         '_exchange_device': exchange,
         '_maybe_exchange_device': exchange,
@@ -131,8 +128,14 @@ def _install_cuda(patch: pytest.MonkeyPatch, machine: Machine) -> None:
     }
     for name, value in cuda.items():
         patch.setattr(torch.cuda, name, value)
-    # PyTorch's own function above it stays: it refuses a device without an index.
-    patch.setattr(torch._C, '_cuda_setMemoryFraction', set_memory_fraction, raising=False)
+    # PyTorch's own functions above them stay: they refuse a device without an index, and modes
+    # without a meaning.
+    for name, value in {
+        '_cuda_setMemoryFraction': set_memory_fraction,
+        '_cuda_set_sync_debug_mode': set_sync_debug_mode,
+        '_cuda_get_sync_debug_mode': lambda: machine.sync_debug_mode,
+    }.items():
+        patch.setattr(torch._C, name, value, raising=False)
 
 
 def _install_conversions(patch: pytest.MonkeyPatch) -> None:
@@ -189,7 +192,7 @@ class Stream:
 
     def synchronize(self) -> None:
         """Lets the host wait."""
-        self._machine.wait('synchronize')
+        self._machine.wait('stream')
 
 
 class Event:

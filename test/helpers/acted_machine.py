@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import warnings
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -22,9 +23,10 @@ from torch.utils._pytree import tree_flatten
 
 import tiny_bev_ros
 
-_PACKAGE = str(Path(tiny_bev_ros.__file__).parent)
-# Causes of waits that PyTorch's debug mode for synchronisation does not report.
-_NOT_REPORTED = ('event', 'synchronize', 'capture')
+# Folder of the package, with a slash at its end.
+_PACKAGE = f'{Path(tiny_bev_ros.__file__).parent}/'
+# Causes of waits that PyTorch's sync debug mode does not report.
+_UNREPORTED = {'event', 'synchronize', 'capture'}
 
 
 class Machine:
@@ -42,9 +44,8 @@ class Machine:
         copied: number of copied bytes, 'to device' and 'to host'.
         allocated, peak: bytes that tensors hold now, and held at most.
         memory_fraction: fraction of the memory that may be allocated, by device.
-        sync_debug_mode: level of torch.cuda.set_sync_debug_mode; 2 raises an error for each wait
-            that PyTorch reports.
         broken: exception of every call, as after an error that loses the CUDA context.
+        sync_debug_mode: number of PyTorch's mode for waits: 0 for none, 1 to warn, 2 to raise.
         flags: values of the TF32 flag at launches of convolutions ('conv') and matrix products
             ('matmul').
     """
@@ -58,8 +59,8 @@ class Machine:
         self.copied: Counter[str] = Counter()
         self.allocated = self.peak = 0
         self.memory_fraction = dict.fromkeys(range(devices), 1.0)
-        self.sync_debug_mode = 0
         self.broken: Exception | None = None
+        self.sync_debug_mode = 0
         self.flags: dict[str, set[Any]] = {'conv': set(), 'matmul': set()}
         # Copies to the host that are under way: the tensor of the host and its values.
         self._under_way: list[tuple[torch.Tensor, torch.Tensor]] = []
@@ -86,8 +87,8 @@ class Machine:
         self.check()
         if self.is_recording():
             self.fail('operation not permitted when stream is capturing')
-        if self.sync_debug_mode == 2 and cause not in _NOT_REPORTED:
-            raise RuntimeError(f'called a synchronizing CUDA operation ({cause})')
+        if cause not in _UNREPORTED:
+            self._report_wait()
         self.waits[cause] += 1
         self.wait_lines[cause, _line_of_package()] += 1
         self.known = self.ticks
@@ -100,6 +101,15 @@ class Machine:
         """Lets a copy to the host arrive with the next wait; wrong values are read before."""
         self._under_way.append((target, target.clone()))
         target.fill_(float('nan') if target.is_floating_point() else 0)
+
+    def _report_wait(self) -> None:
+        """Warns or raises as the sync debug mode asks."""
+        text = 'called a synchronizing CUDA operation'
+        if self.sync_debug_mode == 2:
+            raise RuntimeError(text)
+        if self.sync_debug_mode == 1:
+            path, _, line = _line_of_package().rpartition(':')
+            warnings.warn_explicit(text, UserWarning, path or '?', int(line or 0))
 
     def check(self) -> None:
         """Raises the error of a broken device."""
@@ -192,6 +202,6 @@ def _line_of_package() -> str:
     frame = sys._getframe()
     while frame.f_back is not None:
         if (path := frame.f_code.co_filename).startswith(_PACKAGE):
-            return f'{path[len(_PACKAGE) + 1 :]}:{frame.f_lineno}'
+            return f'{path.removeprefix(_PACKAGE)}:{frame.f_lineno}'
         frame = frame.f_back
     return ''

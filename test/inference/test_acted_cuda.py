@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 
 import pytest
 import torch
@@ -73,6 +74,24 @@ def test_launches_waits_and_copies_are_counted(acted: Machine):
     assert acted.copied == {'to device': 64, 'to host': 16}
     acted.reset()
     assert not acted.launches and not acted.waits and not acted.copied
+
+
+def test_waits_warn_or_raise_in_the_sync_debug_mode(acted: Machine):
+    x = torch.ones(2, device='cuda')
+    torch.cuda.set_sync_debug_mode('error')
+    (x + 1).to('cpu', non_blocking=True)
+    torch.cuda.synchronize()
+    stream = torch.cuda.current_stream()
+    upload = partial(torch.ones(2).to, 'cuda')
+    for wait in (x.cpu, x.nonzero, x.sum().item, stream.synchronize, upload):
+        with pytest.raises(RuntimeError, match='called a synchronizing CUDA operation'):
+            wait()
+    torch.cuda.set_sync_debug_mode('warn')
+    with pytest.warns(UserWarning, match='called a synchronizing CUDA operation'):
+        x.cpu()
+    torch.cuda.set_sync_debug_mode('default')
+    x.cpu()
+    assert acted.waits == {'synchronize': 1, 'to host': 2}
 
 
 def test_memory_is_counted_and_has_an_end(acted: Machine):

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 the tiny_bev_ros authors
+# Licensed under the Apache License, Version 2.0 (the "License"); you may not use this file except
+# in compliance with the License. You may obtain a copy of the License at
+# http://www.apache.org/licenses/LICENSE-2.0 Unless required by applicable law or agreed to in
+# writing, software distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the License for the specific
+# language governing permissions and limitations under the License.
+"""Parity of every backbone, path and compute dtype on CUDA with float64 on the CPU."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.gpu.check_inputs import (
+    PRECISIONS,
+    Pillars,
+    random_backbone,
+    random_pillars,
+    relative_error,
+    sparse_chains,
+    without_graphs,
+)
+from benchmarks.gpu.check_section import CheckSettings, SectionResult
+from benchmarks.tables import as_table
+from tiny_bev_ros.inference.backbone_runner import BackboneRunner
+from tiny_bev_ros.inference.device_errors import device_is_lost
+from tiny_bev_ros.models import scatter
+from tiny_bev_ros.optional_imports import one_line
+
+TOLERANCES = {'float32': 1e-4, 'bfloat16': 0.05, 'float16': 0.05}
+PATHS = ('dense, with graph', 'dense, without graph', 'sparse, as chosen', 'sparse, PyTorch')
+# Each frame is compared; the third one finds traces of the other cloud in buffers.
+_ORDER = (0, 1, 0)
+
+
+@torch.inference_mode()
+def check_backbones(settings: CheckSettings) -> SectionResult:
+    """Compares each backbone with its network in float64, error relative to the largest value."""
+    result = SectionResult()
+    rows = []
+    chains: set[str] = set()
+    for name in settings.backbones:
+        network = random_backbone(name, settings)
+        found: Any = network
+        pillars = random_pillars(settings, found.in_channels)
+        wanted = [_reference(network, each, settings.grid.shape) for each in pillars]
+        for path in PATHS:
+            cells = []
+            for precision in PRECISIONS:
+                measure = partial(_error, network, path, precision, pillars, wanted, settings)
+                error = _measured(measure, settings, f'{name}, {path}, {precision}', result)
+                cells.append('failed' if error is None else f'{error[0]:.1e}')
+                if error is not None and path == 'sparse, as chosen':
+                    chains |= error[1]
+                if error is not None and not error[0] <= TOLERANCES[precision]:
+                    result.failures.append(
+                        f'{name}, {path}, {precision}: error is {error[0]:.1e}; '
+                        f'expected at most {TOLERANCES[precision]:g}'
+                    )
+            rows.append([name, path, *cells])
+    result.text = (
+        'Largest error over the largest magnitude, against float64 on the CPU; sparse path as '
+        f'chosen: {", ".join(sorted(chains)) or "none"}.\n\n'
+        + as_table(['backbone', 'path', *PRECISIONS], rows)
+    )
+    return result
+
+
+def _measured(
+    measure: Callable[[], tuple[float, set[str]]],
+    settings: CheckSettings,
+    subject: str,
+    result: SectionResult,
+) -> tuple[float, set[str]] | None:
+    """Returns what a function measures; None, with a failure of the section, where it raises."""
+    try:
+        return measure()
+    except Exception as error:  # One combination must not end the others.
+        if device_is_lost(error, settings.device):
+            raise
+        result.failures.append(f'{subject}: {one_line(error)}')
+        return None
+
+
+def _error(
+    network: nn.Module,
+    path: str,
+    precision: str,
+    pillars: list[Pillars],
+    wanted: list[Tensor],
+    settings: CheckSettings,
+) -> tuple[float, set[str]]:
+    """Returns the largest relative error over some frames, and the chains that were chosen."""
+    shape, device = settings.grid.shape, settings.device
+    sparsity = 'never' if path.startswith('dense') else 'always'
+    with _path(path) as chosen:
+        runner = BackboneRunner(
+            copy.deepcopy(network), device, precision=precision, sparsity=sparsity
+        )
+        runner.warm_up(shape)
+        if path == 'dense, with graph' and runner.no_graph_reason:
+            raise RuntimeError(f'no CUDA graph: {runner.no_graph_reason}')
+        errors = []
+        for index in _ORDER:
+            features, cells = (each.to(device) for each in pillars[index])
+            errors.append(
+                relative_error(runner.from_pillars(features, cells, shape), wanted[index])
+            )
+        dense = scatter(*pillars[1], shape).to(device)
+        errors.append(relative_error(runner(dense), wanted[1]))
+        runner.release()
+    # `max` of a list with NaN could be any of its values.
+    return float(torch.tensor(errors, dtype=torch.float64).max()), chosen
+
+
+@contextmanager
+def _path(path: str) -> Iterator[set[str]]:
+    """Context manager: runners take a path; yields the names of the classes of sparse chains."""
+    graphs = without_graphs() if path == 'dense, without graph' else nullcontext()
+    with graphs, sparse_chains(pytorch=path == 'sparse, PyTorch') as chosen:
+        yield chosen
+
+
+def _reference(network: nn.Module, pillars: Pillars, shape: tuple[int, int]) -> Tensor:
+    dense = scatter(pillars[0].double(), pillars[1], shape)
+    found: Tensor = copy.deepcopy(network).double()(dense)
+    return found
