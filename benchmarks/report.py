@@ -33,6 +33,11 @@ multiplications per second over those of a float32 matrix product of 2048 x 2048
 with the same number of threads (lower precisions may exceed it). Peak memory: growth of a process
 of its own, with the first number of threads, while the contender was built and ran once.
 Ratios compare the medians of one input; a table has their median, minimum and maximum over inputs.
+Before it was timed, each contender was checked against the eager network on one input.
+"""
+_DETECTORS = """\
+Contenders differ in backbone and heads alone: pillars, canvas and decoding are those of this
+package, and the other runtimes have the exported network of backbone and heads.
 """
 _NOT_ENGINE = 'another network'
 OURS = ('folded', 'engine')
@@ -67,6 +72,9 @@ def _engine(result: dict[str, Any]) -> list[str]:
         parts += _end_to_end(run['end_to_end'])
         parts += [f'## Boxes and drivable area, {threads} ({result["alone_input"]}), median ms']
         parts += [detection_table(run['detection'])]
+        parts += [f'## Points to boxes and drivable area, {threads}', _DETECTORS]
+        for each in run['detectors']:
+            parts += _detectors(each)
     threads = f'threads {result["runs"][0]["threads"]}'
     parts += [f'## Backbones, {threads} ({result["alone_input"]})']
     parts += [backbone_table(result['backbones'])]
@@ -127,7 +135,32 @@ def _contenders(rows: list[dict[str, Any]], run: dict[str, Any], result: dict[st
         memory = result['memory'].get(name)
         cells.append('' if memory is None else f'{memory:.0f}')
         table.append(cells)
-    return as_table([*head, 'of FMA peak', 'peak memory, MB'], table)
+    head += ['of FMA peak', 'peak memory, MB']
+    return as_table(head, [*table, *_left_out(run['left_out'], len(head))])
+
+
+def _detectors(result: dict[str, Any]) -> list[str]:
+    rows, head = result['rows'], ['', 'median ms', SPREAD]
+    table = [
+        [name, *spread([ms for row in own_rows for ms in row['ms']], '.1f')]
+        for name, own_rows in _by_contender(rows).items()
+    ]
+    height, width = result['shape']
+    inputs = f'{len({row["input"] for row in rows})} inputs: {kinds(rows)[0]}'
+    return [
+        f'### {result["map"]}, {height} x {width} cells ({inputs})',
+        as_table(head, [*table, *_left_out(result['left_out'], len(head))]),
+        'Times faster than',
+        _ratios(rows),
+    ]
+
+
+def _left_out(reasons: dict[str, str], width: int) -> list[list[str]]:
+    """Returns a row of a table for each contender that is left out."""
+    return [
+        [name, f'left out: {reason}'.replace('|', '/'), *[''] * (width - 2)]
+        for name, reason in reasons.items()
+    ]
 
 
 def _ratios(rows: list[dict[str, Any]]) -> str:

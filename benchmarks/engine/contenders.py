@@ -143,7 +143,7 @@ def build(
 
 
 def _check(name: str, error: float) -> None:
-    tolerance = _TOLERANCES.get(name.split()[-1], _TOLERANCES['float32'])
+    tolerance = _TOLERANCES.get(name.rsplit(maxsplit=1)[-1], _TOLERANCES['float32'])
     if not error <= tolerance:  # also where it is NaN
         raise TinyBevError(f'error of {name} is {error:.1e}; expected at most {tolerance:g}')
 

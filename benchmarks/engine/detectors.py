@@ -31,7 +31,6 @@ from benchmarks.engine.contenders import build
 from benchmarks.engine.detection_costs import MAPS, MIN_SCORES
 from benchmarks.engine.peers import OnnxRuntime, OpenVino, export_onnx
 from benchmarks.timing import interleaved
-from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.inference.head_runner import HeadOutputs
 from tiny_bev_ros.inference.loaded_models import LoadedModels
 from tiny_bev_ros.inference.memory_fallback import ExecutionConfig
@@ -45,6 +44,7 @@ Detect = Callable[[np.ndarray], HeadOutputs]
 # Objects below this score may be missing in another precision.
 _SURE = 0.5
 _NEAR_M = 0.5
+_SIDE = 64
 
 
 class DetectionNetwork(nn.Module):
@@ -105,8 +105,10 @@ class PeerDetector:
         assert models.pfn is not None and models.grid is not None and models.heads is not None
         self._pillars = PillarRunner(copy.deepcopy(models.pfn), models.grid.local, CPU)
         self._heads = {name: cast(Head, head) for name, head in models.heads.items()}
-        self._template = DetectionNetwork(models).maps(_example(models))
-        self._feature_grid = models.grid.strided(_stride(self._template, models.grid))
+        # Maps of a small pseudo-image: their types, and the stride.
+        self._template = DetectionNetwork(models).maps(_zeros(models, (_SIDE, _SIDE)))
+        stride = _SIDE // next(_tensors(self._template)).shape[2]
+        self._feature_grid = models.grid.strided(stride)
         self._run = run
 
     def __call__(self, points: np.ndarray) -> HeadOutputs:
@@ -130,10 +132,11 @@ def detectors(
         threads: number of threads of each detector.
         exported: .onnx file of backbone and heads, which is written when it is needed.
     """
-    network = DetectionNetwork(models).eval()
+    assert models.grid is not None
+    network, example = DetectionNetwork(models).eval(), _zeros(models, models.grid.shape)
 
     def path() -> Path:
-        return export_onnx(network, _example(models), exported)
+        return export_onnx(network, example, exported)
 
     return {
         'eager': lambda: PeerDetector(models, network),
@@ -181,14 +184,15 @@ def measure_detectors(
 
 
 def detection_error(outputs: HeadOutputs, expected: HeadOutputs) -> float:
-    """Computes the greatest error of a probability: of road surface, or of a sure object.
+    """Computes the greatest of three errors.
 
-    An object without an object of its class within half a metre counts as 1.
+    They are the relative L2 norm of the road's probability, and of the sure objects of either
+    side the difference of scores: 1 for an object without one of its class within half a metre.
     """
     found, wanted = outputs.detections, expected.detections
     assert found is not None and wanted is not None
     assert outputs.drivable is not None and expected.drivable is not None
-    road = float((outputs.drivable - expected.drivable).abs().max())
+    road = float((outputs.drivable - expected.drivable).norm() / expected.drivable.norm())
     return max(road, _score_error(found, wanted), _score_error(wanted, found))
 
 
@@ -207,10 +211,6 @@ def _tensors(maps: dict[str, Any]) -> Iterator[Tensor]:
         yield from (each,) if isinstance(each, Tensor) else each
 
 
-def _example(models: LoadedModels) -> Tensor:
-    assert models.pfn is not None and models.grid is not None
-    return torch.zeros(1, models.pfn.out_channels, *models.grid.shape)
-
-
-def _stride(maps: dict[str, Any], grid: BevGrid) -> int:
-    return round(grid.shape[0] / next(_tensors(maps)).shape[2])
+def _zeros(models: LoadedModels, shape: tuple[int, int]) -> Tensor:
+    assert models.pfn is not None
+    return torch.zeros(1, models.pfn.out_channels, *shape)
