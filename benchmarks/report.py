@@ -112,7 +112,13 @@ def _inputs(rows: list[dict[str, Any]]) -> str:
     return as_table(['kind', 'inputs', 'active fraction of cells: median', SPREAD], table)
 
 
-def _by_contender(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+def ratios(peer_rows: list[dict[str, Any]], own_rows: list[dict[str, Any]]) -> list[float]:
+    """Returns for each input the median time of a peer over that of a contender."""
+    pairs = zip(peer_rows, own_rows, strict=True)
+    return [median(peer['ms']) / median(own['ms']) for peer, own in pairs]
+
+
+def by_contender(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     """Groups rows by contender, each group in the same order of inputs."""
     names = dict.fromkeys(row['contender'] for row in rows)
     return {name: [row for row in rows if row['contender'] == name] for name in names}
@@ -121,7 +127,7 @@ def _by_contender(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]
 def _contenders(rows: list[dict[str, Any]], run: dict[str, Any], result: dict[str, Any]) -> str:
     head = ['', 'median ms', SPREAD, 'max error', 'mean error', 'rel. L2', 'work']
     table = []
-    for name, own_rows in _by_contender(rows).items():
+    for name, own_rows in by_contender(rows).items():
         cells = [name, *spread([ms for row in own_rows for ms in row['ms']], '.1f')]
         for key in ('max_error', 'mean_error', 'l2_error'):
             errors = [row[key] for row in own_rows if key in row]
@@ -143,7 +149,7 @@ def _detectors(result: dict[str, Any]) -> list[str]:
     rows, head = result['rows'], ['', 'median ms', SPREAD]
     table = [
         [name, *spread([ms for row in own_rows for ms in row['ms']], '.1f')]
-        for name, own_rows in _by_contender(rows).items()
+        for name, own_rows in by_contender(rows).items()
     ]
     height, width = result['shape']
     inputs = f'{len({row["input"] for row in rows})} inputs: {kinds(rows)[0]}'
@@ -164,22 +170,18 @@ def _left_out(reasons: dict[str, str], width: int) -> list[list[str]]:
 
 
 def _ratios(rows: list[dict[str, Any]]) -> str:
-    by_name = _by_contender(rows)
+    by_name = by_contender(rows)
     peers = [name for name in by_name if not name.startswith(OURS)]
     table = []
     for name, own_rows in by_name.items():
         if name.startswith(OURS):
-            ratios = [_times_faster(by_name[peer], own_rows) for peer in peers]
-            table.append([name, *ratios])
+            table.append([name, *[_times_faster(by_name[peer], own_rows) for peer in peers]])
     return as_table(['', *peers], table)
 
 
 def _times_faster(peer_rows: list[dict[str, Any]], own_rows: list[dict[str, Any]]) -> str:
-    ratios = [
-        median(peer['ms']) / median(own['ms'])
-        for peer, own in zip(peer_rows, own_rows, strict=True)
-    ]
-    return f'{median(ratios):.2f} ({min(ratios):.2f}..{max(ratios):.2f})'
+    values = ratios(peer_rows, own_rows)
+    return f'{median(values):.2f} ({min(values):.2f}..{max(values):.2f})'
 
 
 def _end_to_end(rows: list[dict[str, Any]]) -> list[str]:

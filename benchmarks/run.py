@@ -14,6 +14,7 @@ Writes Markdown, JSON and PNG files; the report describes the method.
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
 import logging
 import os
@@ -26,6 +27,7 @@ import numpy as np
 import torch
 
 from benchmarks.charts import plot_contenders, plot_scaling
+from benchmarks.document_tables import document_tables, replace_tables
 from benchmarks.engine.backbone_costs import measure_backbones
 from benchmarks.engine.benchmark_inputs import KITTI, backbone, clouds, pseudo_images
 from benchmarks.engine.compare import compare, max_error
@@ -152,7 +154,10 @@ def main() -> None:
     parser.add_argument(
         '--only', choices=['engine', 'transport'], help='run one part instead of both'
     )
+    parser.add_argument('--document', default='', help='Markdown file whose tables are replaced')
     options = parser.parse_args()
+    if options.document and options.only == 'transport':
+        parser.error('--document is given with --only transport; expected the engine as well')
     warnings.filterwarnings('ignore', category=DeprecationWarning)
     logging.getLogger().setLevel(logging.ERROR)  # The quantizer warns about its own steps.
     tuned = configure_malloc()
@@ -162,6 +167,7 @@ def main() -> None:
     one = next((label for label in points if '000008' in label), next(iter(points)))
     result: dict[str, Any] = {
         'machine': {
+            'on': datetime.datetime.now().astimezone().date().isoformat(),
             **machine(),
             'allocator': 'tuned' if tuned else 'default, or as set by the user',
         },
@@ -178,6 +184,8 @@ def main() -> None:
     (folder / 'bench.md').write_text(text)
     print(text)
     print(f'written: {folder}/bench.md, bench.json and figures')
+    if options.document:
+        replace_tables(Path(options.document), document_tables(result))
 
 
 if __name__ == '__main__':
