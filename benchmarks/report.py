@@ -146,11 +146,11 @@ def _contenders(rows: list[dict[str, Any]], run: dict[str, Any], result: dict[st
 
 
 def _detectors(result: dict[str, Any]) -> list[str]:
-    rows, head = result['rows'], ['', 'median ms', SPREAD]
-    table = [
-        [name, *spread([ms for row in own_rows for ms in row['ms']], '.1f')]
-        for name, own_rows in by_contender(rows).items()
-    ]
+    rows, head, table = result['rows'], ['', 'median ms', SPREAD, 'peak memory, MB'], []
+    for name, own_rows in by_contender(rows).items():
+        times = spread([ms for row in own_rows for ms in row['ms']], '.1f')
+        memory = result.get('memory', {}).get(name)
+        table.append([name, *times, '' if memory is None else f'{memory:.0f}'])
     height, width = result['shape']
     inputs = f'{len({row["input"] for row in rows})} inputs: {kinds(rows)[0]}'
     return [

@@ -65,7 +65,7 @@ def measure_engine(
     image = scratch / 'image.npy'
     np.save(image, example.numpy())
     sweeps = of_kind(points, one)
-    runs = []
+    runs: list[dict[str, Any]] = []
     for threads in options.threads:
         torch.set_num_threads(threads)
         makers = builders(network, KITTI.shape, threads, scratch)
@@ -87,9 +87,15 @@ def measure_engine(
     threads = options.threads[0]
     torch.set_num_threads(threads)
     names = list(dict.fromkeys(row['contender'] for row in runs[0]['rows']))
-    memory, missing = peak_memory(names, image, scratch, threads)
+    memory, left_out_memory = peak_memory(names, image, scratch, threads)
+    cloud = scratch / 'points.npy'
+    np.save(cloud, points[one])
+    for each in runs[0]['detectors']:
+        names = list(dict.fromkeys(row['contender'] for row in each['rows']))
+        each['memory'], missing = peak_memory(names, cloud, scratch, threads, each['map'])
+        left_out_memory += missing
     return {
-        'left_out': missing,
+        'left_out': left_out_memory,
         'alone_input': one,
         'dense_multiplications': multiplications(network, KITTI.shape),
         'runs': runs,

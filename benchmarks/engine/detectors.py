@@ -122,21 +122,25 @@ class PeerDetector:
         )
 
 
-def detectors(
-    models: LoadedModels, threads: int, exported: Path
-) -> dict[str, Callable[[], Detect]]:
+def load_models(of_map: str) -> LoadedModels:
+    """Loads the shipped weights for a map, a key of MAPS."""
+    return LoadedModels.from_file(weights_file(WEIGHTS[0]), *MAPS[of_map])
+
+
+def detectors(of_map: str, threads: int, folder: Path) -> dict[str, Callable[[], Detect]]:
     """Returns a function per detector that builds it, by name; plain PyTorch first.
 
     Args:
-        models: all networks, with their grid.
+        of_map: name of the map, a key of MAPS.
         threads: number of threads of each detector.
-        exported: .onnx file of backbone and heads, which is written when it is needed.
+        folder: folder of the exported networks; a missing file is written when it is needed.
     """
+    models = load_models(of_map)
     assert models.grid is not None
     network, example = DetectionNetwork(models).eval(), _zeros(models, models.grid.shape)
 
     def path() -> Path:
-        return export_onnx(network, example, exported)
+        return export_onnx(network, example, folder / f'{of_map}.onnx')
 
     return {
         'eager': lambda: PeerDetector(models, network),
@@ -167,19 +171,16 @@ def measure_detectors(
         of a detector.
     """
     results = []
-    for name, ranges in MAPS.items():
-        models = LoadedModels.from_file(weights_file(WEIGHTS[0]), *ranges)
-        assert models.grid is not None
-        makers = detectors(models, threads, folder / f'{name}.onnx')
+    for name in MAPS:
+        grid = load_models(name).grid
+        assert grid is not None
+        makers = detectors(name, threads, folder)
         found, left_out = build(makers, next(iter(points.values())), detection_error)
         rows = []
         for label, cloud in tqdm(points.items(), desc=f'clouds, {name}', disable=None):
-            work = {each: partial(run, cloud) for each, run in found.items()}
-            times = interleaved(work, rounds)
+            times = interleaved({each: partial(run, cloud) for each, run in found.items()}, rounds)
             rows += [{'input': label, 'contender': each, 'ms': ms} for each, ms in times.items()]
-        results.append(
-            {'map': name, 'shape': models.grid.shape, 'rows': rows, 'left_out': left_out}
-        )
+        results.append({'map': name, 'shape': grid.shape, 'rows': rows, 'left_out': left_out})
     return results
 
 

@@ -19,9 +19,7 @@ import torch
 
 from benchmarks.engine import detectors
 from tiny_bev_ros.inference.head_runner import HeadOutputs
-from tiny_bev_ros.inference.loaded_models import LoadedModels
 from tiny_bev_ros.models.heads.detection import Detections
-from tiny_bev_ros.resources import WEIGHTS, weights_file
 from tiny_bev_ros.sim import LIDARS, ego_pose, scan, street, street_plan
 
 RANGES = ((0.0, 12.8), (-6.4, 6.4))
@@ -33,9 +31,9 @@ def points() -> np.ndarray:
     return scan(street(0).at(0.0), LIDARS['hdl64'], ego_pose(plan, 0.0), 0).points
 
 
-@pytest.fixture(scope='module')
-def models() -> LoadedModels:
-    return LoadedModels.from_file(weights_file(WEIGHTS[0]), *RANGES)
+@pytest.fixture(autouse=True)
+def small_map(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(detectors, 'MAPS', {'ahead': RANGES})
 
 
 def objects(*rows: tuple[float, float, float, int], road: float = 0.5) -> HeadOutputs:
@@ -48,8 +46,9 @@ def objects(*rows: tuple[float, float, float, int], road: float = 0.5) -> HeadOu
 
 
 @torch.inference_mode()
-def test_the_engine_finds_what_a_peer_finds(models: LoadedModels, points: np.ndarray, tmp_path):
-    makers = detectors.detectors(models, 1, tmp_path / 'x.onnx')
+def test_the_engine_finds_what_pytorch_finds(points: np.ndarray, tmp_path: Path):
+    makers = detectors.detectors('ahead', 1, tmp_path)
+    assert not list(tmp_path.iterdir())
     assert next(iter(makers)) == 'eager'
     eager, engine = makers['eager']()(points), makers['engine float32']()(points)
     assert eager.drivable.shape == (32, 32)
@@ -63,11 +62,11 @@ def test_the_engine_finds_what_a_peer_finds(models: LoadedModels, points: np.nda
     [('ONNX Runtime float32', 'onnxruntime'), ('OpenVINO float32', 'openvino')],
 )
 def test_a_runtime_finds_what_pytorch_finds(
-    models: LoadedModels, points: np.ndarray, tmp_path: Path, name: str, package: str
+    points: np.ndarray, tmp_path: Path, name: str, package: str
 ):
     pytest.importorskip('onnx')
     pytest.importorskip(package)
-    makers = detectors.detectors(models, 1, tmp_path / 'x.onnx')
+    makers = detectors.detectors('ahead', 1, tmp_path)
     assert detectors.detection_error(makers[name]()(points), makers['eager']()(points)) < 1e-4
 
 
@@ -87,8 +86,6 @@ def test_detection_error():
 
 
 def test_every_map_cloud_and_detector_has_a_row(monkeypatch, tmp_path: Path):
-    monkeypatch.setattr(detectors, 'MAPS', {'ahead': RANGES})
-
     def fail():
         raise ModuleNotFoundError("No module named 'openvino'")
 

@@ -47,10 +47,13 @@ def test_points_to_boxes():
     part = text[text.index('## Points to boxes and drivable area, 1 thread') :]
     assert '### around, 512 x 512 cells (2 inputs: sweep)' in part
     assert lines_of(part, 'ONNX Runtime float32')[0] == (
-        '| ONNX Runtime float32 | 90.0 | 60.0..120.0 |'
+        '| ONNX Runtime float32 | 90.0 | 60.0..120.0 | 300 |'
     )
+    assert lines_of(part, 'engine float32')[0].endswith('| 20.0..40.0 |  |')
     assert lines_of(part, 'engine float32')[1] == '| engine float32 | 3.00 (3.00..3.00) |'
-    assert lines_of(part, 'OpenVINO bfloat16')[0] == '| OpenVINO bfloat16 | left out: no BF16 |  |'
+    assert (
+        lines_of(part, 'OpenVINO bfloat16')[0] == '| OpenVINO bfloat16 | left out: no BF16 |  |  |'
+    )
 
 
 def test_inputs_stages_and_scaling():

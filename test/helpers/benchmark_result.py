@@ -52,6 +52,7 @@ def result() -> dict[str, Any]:
                     for name, ms in (('ONNX Runtime float32', 60.0), ('engine float32', 20.0))
                 ],
                 'left_out': {'OpenVINO bfloat16': 'no BF16'},
+                'memory': {'ONNX Runtime float32': 300.0},
             }
         ],
         'detection': [
