@@ -131,7 +131,7 @@ def build(
         except Exception as fault:  # Missing compilers and packages raise errors of any kind.
             if name in _ENGINES:
                 raise
-            left_out[name] = one_line(fault)
+            left_out[name] = str(fault) if isinstance(fault, TinyBevError) else one_line(fault)
             continue
         first = first or ms
         if ms > _TOO_SLOW * first:

@@ -121,8 +121,9 @@ class OpenVino(ExportedNetwork):
         core = openvino.Core()
         can = core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
         if precision == 'bfloat16' and 'BF16' not in can:
+            known = ', '.join(can)
             raise TinyBevError(
-                f'OpenVINO computes in {", ".join(can)} on this CPU; expected BF16 among them'
+                f'capabilities of OpenVINO on this CPU are {known}; expected BF16 among them'
             )
         options = {
             'PERFORMANCE_HINT': 'LATENCY',

@@ -94,7 +94,7 @@ def test_a_peer_that_computes_something_else_is_left_out(monkeypatch, factor: fl
     assert list(found) == ['eager', 'OpenVINO bfloat16', contenders.POINTPILLARS]
     number = 'nan' if factor != factor else '1.0e-02'
     assert left_out['ONNX Runtime float32'] == (
-        f'TinyBevError: error of ONNX Runtime float32 is {number}; expected at most 0.0001'
+        f'error of ONNX Runtime float32 is {number}; expected at most 0.0001'
     )
     assert 'is inf; expected' in left_out['OpenVINO float32']
 

@@ -111,7 +111,7 @@ def test_openvino_gets_precision_and_threads(monkeypatch, precision: str, hint: 
 
 def test_openvino_refuses_to_emulate_bfloat16(monkeypatch):
     monkeypatch.setitem(sys.modules, 'openvino', Vino('FP32', 'INT8'))
-    with pytest.raises(TinyBevError, match='computes in FP32, INT8 on this CPU; expected BF16'):
+    with pytest.raises(TinyBevError, match='on this CPU are FP32, INT8; expected BF16'):
         OpenVino(Path('x.onnx'), 1, 'bfloat16')
     OpenVino(Path('x.onnx'), 1)
 
