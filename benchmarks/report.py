@@ -33,6 +33,11 @@ multiplications per second over those of a float32 matrix product of 2048 x 2048
 with the same number of threads (lower precisions may exceed it). Peak memory: growth of a process
 of its own, with the first number of threads, while the contender was built and ran once.
 Ratios compare the medians of one input; a table has their median, minimum and maximum over inputs.
+Before it was timed, each contender was checked against the eager network on one input.
+"""
+_DETECTORS = """\
+Contenders differ in backbone and heads alone: pillars, canvas and decoding are those of this
+package, and the other runtimes have the exported network of backbone and heads.
 """
 _NOT_ENGINE = 'another network'
 OURS = ('folded', 'engine')
@@ -67,6 +72,9 @@ def _engine(result: dict[str, Any]) -> list[str]:
         parts += _end_to_end(run['end_to_end'])
         parts += [f'## Boxes and drivable area, {threads} ({result["alone_input"]}), median ms']
         parts += [detection_table(run['detection'])]
+        parts += [f'## Points to boxes and drivable area, {threads}', _DETECTORS]
+        for each in run['detectors']:
+            parts += _detectors(each)
     threads = f'threads {result["runs"][0]["threads"]}'
     parts += [f'## Backbones, {threads} ({result["alone_input"]})']
     parts += [backbone_table(result['backbones'])]
@@ -104,7 +112,13 @@ def _inputs(rows: list[dict[str, Any]]) -> str:
     return as_table(['kind', 'inputs', 'active fraction of cells: median', SPREAD], table)
 
 
-def _by_contender(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+def ratios(peer_rows: list[dict[str, Any]], own_rows: list[dict[str, Any]]) -> list[float]:
+    """Returns for each input the median time of a peer over that of a contender."""
+    pairs = zip(peer_rows, own_rows, strict=True)
+    return [median(peer['ms']) / median(own['ms']) for peer, own in pairs]
+
+
+def by_contender(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     """Groups rows by contender, each group in the same order of inputs."""
     names = dict.fromkeys(row['contender'] for row in rows)
     return {name: [row for row in rows if row['contender'] == name] for name in names}
@@ -113,7 +127,7 @@ def _by_contender(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]
 def _contenders(rows: list[dict[str, Any]], run: dict[str, Any], result: dict[str, Any]) -> str:
     head = ['', 'median ms', SPREAD, 'max error', 'mean error', 'rel. L2', 'work']
     table = []
-    for name, own_rows in _by_contender(rows).items():
+    for name, own_rows in by_contender(rows).items():
         cells = [name, *spread([ms for row in own_rows for ms in row['ms']], '.1f')]
         for key in ('max_error', 'mean_error', 'l2_error'):
             errors = [row[key] for row in own_rows if key in row]
@@ -127,26 +141,47 @@ def _contenders(rows: list[dict[str, Any]], run: dict[str, Any], result: dict[st
         memory = result['memory'].get(name)
         cells.append('' if memory is None else f'{memory:.0f}')
         table.append(cells)
-    return as_table([*head, 'of FMA peak', 'peak memory, MB'], table)
+    head += ['of FMA peak', 'peak memory, MB']
+    return as_table(head, [*table, *_left_out(run['left_out'], len(head))])
+
+
+def _detectors(result: dict[str, Any]) -> list[str]:
+    rows, head, table = result['rows'], ['', 'median ms', SPREAD, 'peak memory, MB'], []
+    for name, own_rows in by_contender(rows).items():
+        times = spread([ms for row in own_rows for ms in row['ms']], '.1f')
+        memory = result.get('memory', {}).get(name)
+        table.append([name, *times, '' if memory is None else f'{memory:.0f}'])
+    height, width = result['shape']
+    inputs = f'{len({row["input"] for row in rows})} inputs: {kinds(rows)[0]}'
+    return [
+        f'### {result["map"]}, {height} x {width} cells ({inputs})',
+        as_table(head, [*table, *_left_out(result['left_out'], len(head))]),
+        'Times faster than',
+        _ratios(rows),
+    ]
+
+
+def _left_out(reasons: dict[str, str], width: int) -> list[list[str]]:
+    """Returns a row of a table for each contender that is left out."""
+    return [
+        [name, f'left out: {reason}'.replace('|', '/'), *[''] * (width - 2)]
+        for name, reason in reasons.items()
+    ]
 
 
 def _ratios(rows: list[dict[str, Any]]) -> str:
-    by_name = _by_contender(rows)
+    by_name = by_contender(rows)
     peers = [name for name in by_name if not name.startswith(OURS)]
     table = []
     for name, own_rows in by_name.items():
         if name.startswith(OURS):
-            ratios = [_times_faster(by_name[peer], own_rows) for peer in peers]
-            table.append([name, *ratios])
+            table.append([name, *[_times_faster(by_name[peer], own_rows) for peer in peers]])
     return as_table(['', *peers], table)
 
 
 def _times_faster(peer_rows: list[dict[str, Any]], own_rows: list[dict[str, Any]]) -> str:
-    ratios = [
-        median(peer['ms']) / median(own['ms'])
-        for peer, own in zip(peer_rows, own_rows, strict=True)
-    ]
-    return f'{median(ratios):.2f} ({min(ratios):.2f}..{max(ratios):.2f})'
+    values = ratios(peer_rows, own_rows)
+    return f'{median(values):.2f} ({min(values):.2f}..{max(values):.2f})'
 
 
 def _end_to_end(rows: list[dict[str, Any]]) -> list[str]:

@@ -14,11 +14,10 @@ Writes Markdown, JSON and PNG files; the report describes the method.
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
 import logging
 import os
-import platform
-import re
 import tempfile
 import warnings
 from pathlib import Path
@@ -26,26 +25,25 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from benchmarks.charts import plot_contenders, plot_scaling
+from benchmarks.document_tables import document_tables, replace_tables
 from benchmarks.engine.backbone_costs import measure_backbones
-from benchmarks.engine.benchmark_inputs import KITTI, backbone, clouds, pseudo_images, simulated
-from benchmarks.engine.compare import compare
+from benchmarks.engine.benchmark_inputs import KITTI, backbone, clouds, pseudo_images
+from benchmarks.engine.compare import compare, max_error
 from benchmarks.engine.contenders import build, builders, multiplications
 from benchmarks.engine.detection_costs import measure_detection
+from benchmarks.engine.detectors import measure_detectors
 from benchmarks.engine.end_to_end import measure_end_to_end
 from benchmarks.engine.fusion_costs import measure_fusion
 from benchmarks.engine.isolated import peak_memory, untuned_eager
-from benchmarks.engine.peers import export_onnx
 from benchmarks.engine.scaling import measure_scaling
+from benchmarks.machine import machine
 from benchmarks.report import markdown
 from benchmarks.timing import fma_peak
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.optional_imports import import_optional, one_line
 from tiny_bev_ros.runtime.process import configure_malloc
-
-_CALIBRATION_SWEEPS = 2
 
 
 def measure_engine(
@@ -66,12 +64,12 @@ def measure_engine(
     example = next(image for _, image in pseudo_images({one: points[one]}))
     image = scratch / 'image.npy'
     np.save(image, example.numpy())
-    left_out = try_export(network, scratch)
-    runs = []
+    sweeps = of_kind(points, one)
+    runs: list[dict[str, Any]] = []
     for threads in options.threads:
         torch.set_num_threads(threads)
-        contenders, missing = build(builders(network, KITTI.shape, threads, scratch), example)
-        left_out += missing
+        makers = builders(network, KITTI.shape, threads, scratch)
+        contenders, left_out = build(makers, example, max_error)
         peak = fma_peak()
         rows = compare(points, network, contenders, options.rounds)
         runs.append(
@@ -79,17 +77,25 @@ def measure_engine(
                 'threads': threads,
                 'fma_peak': max(peak, fma_peak()),
                 'rows': rows,
+                'left_out': left_out,
                 'end_to_end': measure_end_to_end(points[one], network, threads, options.rounds),
                 'detection': measure_detection(points[one], threads, options.rounds),
+                'detectors': measure_detectors(sweeps, threads, options.rounds, scratch),
                 'untuned': untuned_eager(image, scratch, threads, options.rounds),
             }
         )
     threads = options.threads[0]
     torch.set_num_threads(threads)
     names = list(dict.fromkeys(row['contender'] for row in runs[0]['rows']))
-    memory, missing = peak_memory(names, image, scratch, threads)
+    memory, left_out_memory = peak_memory(names, image, scratch, threads)
+    cloud = scratch / 'points.npy'
+    np.save(cloud, points[one])
+    for each in runs[0]['detectors']:
+        names = list(dict.fromkeys(row['contender'] for row in each['rows']))
+        each['memory'], missing = peak_memory(names, cloud, scratch, threads, each['map'])
+        left_out_memory += missing
     return {
-        'left_out': left_out + missing,
+        'left_out': left_out_memory,
         'alone_input': one,
         'dense_multiplications': multiplications(network, KITTI.shape),
         'runs': runs,
@@ -98,6 +104,12 @@ def measure_engine(
         'fusion': measure_fusion(threads, options.rounds),
         'scaling': measure_scaling(network, points[one], threads, max(options.rounds // 2, 1)),
     }
+
+
+def of_kind(points: dict[str, np.ndarray], one: str) -> dict[str, np.ndarray]:
+    """Returns the clouds of the kind of one label: those with the same first word."""
+    kind = one.split(maxsplit=1)[0]
+    return {label: cloud for label, cloud in points.items() if label.split()[0] == kind}
 
 
 def try_transport(
@@ -111,8 +123,7 @@ def try_transport(
         return {'left_out': [f'The transport is left out: {reason}']}
     try:
         threads, rounds = options.threads[0], options.rounds
-        kind = one.split(maxsplit=1)[0]
-        sweeps = [cloud for label, cloud in points.items() if label.split()[0] == kind]
+        sweeps = list(of_kind(points, one).values())
         return {
             'left_out': [],
             'latencies': nodes.measure_latencies(points[one], threads, rounds, folder),
@@ -122,30 +133,6 @@ def try_transport(
     except (LookupError, OSError, TinyBevError) as error:
         # LookupError: the package is not installed. OSError: no ROS environment is sourced.
         return {'left_out': [f'The transport is left out: {one_line(error)}']}
-
-
-def try_export(network: nn.Module, folder: Path) -> list[str]:
-    """Exports the network for ONNX Runtime, int8 calibrated on simulated clouds.
-
-    Returns:
-        Lines about a failure; none if the files were written.
-    """
-    sweeps = {str(i): simulated(i) for i in range(_CALIBRATION_SWEEPS)}
-    calibration = [image for label, image in pseudo_images(sweeps) if label in sweeps]
-    try:
-        export_onnx(network, calibration, folder)
-    except Exception as error:  # Exporters raise errors of any kind, and a peer may be absent.
-        return [f'ONNX Runtime is left out: {one_line(error)}']
-    return []
-
-
-def processor() -> str:
-    """Returns the name of the CPU, as reported by Linux."""
-    try:
-        match = re.search(r'model name\s*: (.+)', Path('/proc/cpuinfo').read_text())
-    except OSError:
-        match = None
-    return match[1] if match else platform.machine()
 
 
 @torch.inference_mode()
@@ -173,7 +160,10 @@ def main() -> None:
     parser.add_argument(
         '--only', choices=['engine', 'transport'], help='run one part instead of both'
     )
+    parser.add_argument('--document', default='', help='Markdown file whose tables are replaced')
     options = parser.parse_args()
+    if options.document and options.only == 'transport':
+        parser.error('--document is given with --only transport; expected the engine as well')
     warnings.filterwarnings('ignore', category=DeprecationWarning)
     logging.getLogger().setLevel(logging.ERROR)  # The quantizer warns about its own steps.
     tuned = configure_malloc()
@@ -183,9 +173,8 @@ def main() -> None:
     one = next((label for label in points if '000008' in label), next(iter(points)))
     result: dict[str, Any] = {
         'machine': {
-            'processor': processor(),
-            'cores': os.cpu_count(),
-            'PyTorch': torch.__version__,
+            'on': datetime.datetime.now().astimezone().date().isoformat(),
+            **machine(),
             'allocator': 'tuned' if tuned else 'default, or as set by the user',
         },
     }
@@ -201,6 +190,8 @@ def main() -> None:
     (folder / 'bench.md').write_text(text)
     print(text)
     print(f'written: {folder}/bench.md, bench.json and figures')
+    if options.document:
+        replace_tables(Path(options.document), document_tables(result))
 
 
 if __name__ == '__main__':

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import Any
 
@@ -53,6 +54,11 @@ def compare(
             row['work_fraction'] = work_fraction(run, network, KITTI.shape)
             rows.append(row | errors(output, expected))
     return rows
+
+
+def max_error(output: Tensor, expected: Tensor) -> float:
+    """Computes the greatest error relative to the greatest magnitude; infinite by shape."""
+    return errors(output, expected).get('max_error', math.inf)
 
 
 def errors(output: Tensor, expected: Tensor) -> dict[str, float]:

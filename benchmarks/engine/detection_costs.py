@@ -24,12 +24,12 @@ from tiny_bev_ros.inference.memory_fallback import ExecutionConfig
 from tiny_bev_ros.inference.model_builder import build_runner
 from tiny_bev_ros.resources import WEIGHTS, weights_file
 
-_MAPS = {
+MAPS = {
     'ahead': ((0.0, 51.2), (-25.6, 25.6)),
     'around': ((-51.2, 51.2), (-51.2, 51.2)),
 }
 _PRECISIONS = ('float32', 'bfloat16')
-_MIN_SCORES = (0.3, 0.3, 0.3)
+MIN_SCORES = (0.3, 0.3, 0.3)
 
 
 def measure_detection(points: np.ndarray, threads: int, rounds: int) -> list[dict[str, Any]]:
@@ -44,7 +44,7 @@ def measure_detection(points: np.ndarray, threads: int, rounds: int) -> list[dic
         One row per map, precision and stage.
     """
     work: dict[str, Callable[[], Any]] = {}
-    for name, ranges in _MAPS.items():
+    for name, ranges in MAPS.items():
         models = LoadedModels.from_file(weights_file(WEIGHTS[0]), *ranges)
         assert models.grid is not None
         for precision in _PRECISIONS:
@@ -56,7 +56,7 @@ def measure_detection(points: np.ndarray, threads: int, rounds: int) -> list[dic
                 runner.extract_features, pillars.features, pillars.cells, models.grid.shape
             )
             work[f'{name} {precision} backbone'] = run
-            heads = partial(runner.detect, run().clone(), runner.feature_grid, _MIN_SCORES)
+            heads = partial(runner.detect, run().clone(), runner.feature_grid, MIN_SCORES)
             work[f'{name} {precision} heads'] = heads
     return [
         {**dict(zip(('map', 'precision', 'stage'), key.split(), strict=True)), 'ms': ms}
@@ -68,7 +68,7 @@ def detection_table(rows: list[dict[str, Any]]) -> str:
     """Renders the rows as a Markdown table of medians."""
     ms = {(row['map'], row['precision'], row['stage']): median(row['ms']) for row in rows}
     table = []
-    for name in _MAPS:
+    for name in MAPS:
         pillars = ms[name, 'float32', 'pillars']
         for precision in _PRECISIONS:
             backbone, heads = ms[name, precision, 'backbone'], ms[name, precision, 'heads']

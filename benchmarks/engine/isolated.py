@@ -17,6 +17,7 @@ import argparse
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ import torch
 
 from benchmarks.engine.benchmark_inputs import backbone
 from benchmarks.engine.contenders import builders
+from benchmarks.engine.detectors import detectors
 from benchmarks.peak_memory import memory_mb
 from benchmarks.timing import interleaved, median
 from tiny_bev_ros.errors import TinyBevError
@@ -35,17 +37,27 @@ _LIMIT_S = 180.0
 
 
 def run_isolated(
-    contender: str, image: Path, models: Path, *, threads: int, rounds: int = 0, tuned: bool = True
+    contender: str,
+    input_file: Path,
+    models: Path,
+    *,
+    threads: int,
+    rounds: int = 0,
+    tuned: bool = True,
+    of_map: str = '',
 ) -> dict[str, Any]:
     """Measures one contender in a process of its own.
 
     Args:
-        contender: name of a contender, a key of `benchmarks.engine.contenders.builders`.
-        image: .npy file with a pseudo-image (1,64,H,W) float32.
+        contender: name of a contender, a key of `benchmarks.engine.contenders.builders`; with a
+            map, of `benchmarks.engine.detectors.detectors`.
+        input_file: .npy file with a pseudo-image (1,64,H,W) float32; with a map, with points
+            (N,4) float32.
         models: folder with the exported networks.
         threads: number of threads of the contender.
         rounds: number of timed runs.
         tuned: True if the allocator keeps large blocks; False for its default.
+        of_map: name of the map of a detector; '' for a backbone.
 
     Returns:
         'peak_mb', memory growth while the contender was built and ran once; 'ms' of the rounds.
@@ -53,8 +65,8 @@ def run_isolated(
     Raises:
         TinyBevError: the process failed; the message ends with its last line.
     """
-    command = [sys.executable, '-m', __name__, contender, str(image), str(models)]
-    command += ['--threads', str(threads), '--rounds', str(rounds)]
+    command = [sys.executable, '-m', __name__, contender, str(input_file), str(models)]
+    command += ['--threads', str(threads), '--rounds', str(rounds), '--map', of_map]
     if tuned:
         command.append('--tuned')
     try:
@@ -73,15 +85,20 @@ def run_isolated(
 
 
 def peak_memory(
-    names: list[str], image: Path, models: Path, threads: int
+    names: list[str], input_file: Path, models: Path, threads: int, of_map: str = ''
 ) -> tuple[dict[str, float], list[str]]:
-    """Measures peak memory in MB by contender; returns also a line about each failure."""
+    """Measures peak memory in MB by contender; returns also a line about each failure.
+
+    Arguments are those of `run_isolated`.
+    """
     peaks, left_out = {}, []
     for name in names:
         try:
-            peaks[name] = run_isolated(name, image, models, threads=threads)['peak_mb']
+            measured = run_isolated(name, input_file, models, threads=threads, of_map=of_map)
+            peaks[name] = measured['peak_mb']
         except TinyBevError as error:
-            left_out.append(f'Peak memory of {name} is left out: {error}')
+            where = f', {of_map}' if of_map else ''
+            left_out.append(f'Peak memory of {name}{where} is left out: {error}')
     return peaks, left_out
 
 
@@ -112,23 +129,28 @@ def main() -> None:
     """Entry point of the measuring process."""
     parser = argparse.ArgumentParser()
     parser.add_argument('contender')
-    parser.add_argument('image', type=Path)
+    parser.add_argument('input_file', type=Path)
     parser.add_argument('models', type=Path)
     parser.add_argument('--threads', type=int)
     parser.add_argument('--rounds', type=int)
+    parser.add_argument('--map', default='')
     parser.add_argument('--tuned', action='store_true')
     options = parser.parse_args()
     if options.tuned:
         configure_malloc()
     torch.set_num_threads(options.threads)
-    image = torch.from_numpy(np.load(options.image))
-    shape = (image.shape[2], image.shape[3])
-    makers = builders(backbone(), shape, options.threads, options.models)
+    example: Any = np.load(options.input_file)
+    makers: dict[str, Callable[[], Callable[[Any], Any]]]
+    if options.map:
+        makers = detectors(options.map, options.threads, options.models)
+    else:
+        example = torch.from_numpy(example)
+        makers = builders(backbone(), example.shape[2:], options.threads, options.models)
     before = memory_mb('VmRSS')
     run = makers[options.contender]()
-    run(image)
+    run(example)
     peak = memory_mb('VmHWM') - before
-    times = interleaved({'': partial(run, image)}, options.rounds)['']
+    times = interleaved({'': partial(run, example)}, options.rounds)['']
     print(json.dumps({'peak_mb': peak, 'ms': times}))
 
 

@@ -6,17 +6,21 @@
 # writing, software distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
 # WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the License for the specific
 # language governing permissions and limitations under the License.
-"""Peers of the engine: other runtimes of a backbone, and the backbone of PointPillars."""
+"""Peers of the engine: other runtimes of a network, and the backbone of PointPillars."""
 
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+
+from tiny_bev_ros.errors import TinyBevError
 
 Contender = Callable[[Tensor], Tensor]
 
@@ -64,7 +68,20 @@ def compiled(network: nn.Module, threads: int) -> Contender:
     return run
 
 
-class OnnxRuntime:
+class ExportedNetwork(ABC):
+    """Exported network in another runtime, from a pseudo-image to its outputs."""
+
+    @abstractmethod
+    def outputs(self, x: Tensor) -> list[Tensor]:
+        """Maps (1,C,H,W) float32 to all outputs, in the order of the file."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Maps (1,C,H,W) float32 to the only output."""
+        (y,) = self.outputs(x)
+        return y
+
+
+class OnnxRuntime(ExportedNetwork):
     """Exported network in ONNX Runtime.
 
     Args:
@@ -81,46 +98,89 @@ class OnnxRuntime:
             path, options, providers=['CPUExecutionProvider']
         )
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """Maps (1,64,H,W) to (1,128,H/2,W/2)."""
-        (y,) = self._session.run(None, {'x': x.numpy()})
-        return torch.from_numpy(y)
+    def outputs(self, x: Tensor) -> list[Tensor]:
+        """Maps (1,C,H,W) float32 to all outputs, in the order of the file."""
+        return [torch.from_numpy(y) for y in self._session.run(None, {'x': x.numpy()})]
 
 
-def export_onnx(network: nn.Module, calibration: list[Tensor], folder: Path) -> None:
-    """Exports a network as float32.onnx and int8.onnx.
+class OpenVino(ExportedNetwork):
+    """Exported network in OpenVINO, tuned for the latency of one frame.
 
     Args:
-        network: network in eval mode.
-        calibration: pseudo-images (1,64,H,W), whose activations set the scales of int8.
-        folder: folder of the files.
+        path: .onnx file.
+        threads: number of threads.
+        precision: compute dtype: float32 or bfloat16.
+
+    Raises:
+        TinyBevError: the CPU has no instructions for bfloat16, which OpenVINO would emulate.
+    """
+
+    def __init__(self, path: Path, threads: int, precision: str = 'float32') -> None:
+        import openvino
+
+        core = openvino.Core()
+        can = core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
+        if precision == 'bfloat16' and 'BF16' not in can:
+            known = ', '.join(can)
+            raise TinyBevError(
+                f'capabilities of OpenVINO on this CPU are {known}; expected BF16 among them'
+            )
+        options = {
+            'PERFORMANCE_HINT': 'LATENCY',
+            'INFERENCE_NUM_THREADS': threads,
+            'INFERENCE_PRECISION_HINT': {'float32': 'f32', 'bfloat16': 'bf16'}[precision],
+        }
+        self._request = core.compile_model(path, 'CPU', options).create_infer_request()
+
+    def outputs(self, x: Tensor) -> list[Tensor]:
+        """Maps (1,C,H,W) float32 to all outputs; the next call overwrites them."""
+        found = self._request.infer([x.numpy()], share_inputs=True, share_outputs=True)
+        return [torch.from_numpy(np.asarray(y)) for y in found.values()]
+
+
+def export_onnx(network: nn.Module, example: Tensor, path: Path) -> Path:
+    """Exports a network with input `x`, unless the file is there; returns its path.
+
+    Args:
+        network: network in eval mode, from a tensor to a tensor or a tuple of them.
+        example: pseudo-image (1,C,H,W), whose shape the file takes.
+        path: .onnx file.
     """
     # The exporter imports onnx late; here its absence is reported first.
     import onnx  # noqa: F401
+
+    if not path.exists():
+        torch.onnx.export(network, (example,), path, dynamo=False, input_names=['x'])
+    return path
+
+
+def export_int8(plain: Path, calibration: Callable[[], list[Tensor]], path: Path) -> Path:
+    """Quantizes an exported network to int8, unless the file is there; returns its path.
+
+    Args:
+        plain: .onnx file of `export_onnx`.
+        calibration: returns pseudo-images, whose activations set the scales.
+        path: .onnx file to write.
+    """
     import onnxruntime
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
+    if path.exists():
+        return path
     onnxruntime.set_default_logger_severity(3)
-    plain, prepared = folder / 'float32.onnx', folder / 'prepared.onnx'
-    torch.onnx.export(
-        network,
-        (torch.zeros_like(calibration[0]),),
-        plain,
-        dynamo=False,
-        input_names=['x'],
-        output_names=['y'],
-    )
+    prepared = path.with_suffix('.prepared.onnx')
     quant_pre_process(plain, prepared, skip_symbolic_shape=True)
     quantize_static(
         prepared,
-        folder / 'int8.onnx',
-        _Reader(calibration),
+        path,
+        _Reader(calibration()),
         quant_format=QuantFormat.QDQ,
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
         per_channel=True,
     )
+    return path
 
 
 class _Reader:

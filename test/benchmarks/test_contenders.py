@@ -12,15 +12,19 @@ from optional_packages import require_packages
 
 require_packages('numba')
 
+import sys
 import time
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
 
 from benchmarks.engine import contenders
 from benchmarks.engine.benchmark_inputs import backbone
+from benchmarks.engine.compare import max_error
 from benchmarks.engine.peers import PointPillarsBackbone
+from tiny_bev_ros.errors import TinyBevError
 
 SHAPE = (24, 16)
 IMAGE = torch.zeros(1, 64, *SHAPE)
@@ -34,7 +38,7 @@ def test_every_engine_computes_the_network(tmp_path: Path):
     network = backbone()
     makers = contenders.builders(network, SHAPE, 1, tmp_path)
     assert next(iter(makers)) == 'eager'
-    assert not any(name.startswith('ONNX') for name in makers)
+    assert not list(tmp_path.iterdir())
     image = torch.zeros(1, 64, *SHAPE)
     image[:, :, 3, 4] = 1
     with torch.inference_mode():
@@ -45,26 +49,75 @@ def test_every_engine_computes_the_network(tmp_path: Path):
                 assert (got - wanted).norm() / wanted.norm() < 0.01, name
 
 
-def test_a_peer_that_fails_is_left_out_with_a_line():
+@torch.inference_mode()
+def test_a_peer_that_fails_is_left_out_with_its_reason():
     makers = {'eager': backbone, 'torch.compile': fail}
-    found, left_out = contenders.build(makers, IMAGE)
+    found, left_out = contenders.build(makers, IMAGE, max_error)
     assert list(found) == ['eager']
-    assert left_out == ['torch.compile is left out: RuntimeError: no C++ compiler']
+    assert left_out == {'torch.compile': 'RuntimeError: no C++ compiler'}
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize(
+    ('package', 'name'),
+    [
+        ('onnx', 'ONNX Runtime float32'),
+        ('onnx', 'OpenVINO float32'),
+        ('onnxruntime', 'ONNX Runtime float32'),
+        ('onnxruntime', 'ONNX Runtime int8'),
+        ('openvino', 'OpenVINO bfloat16'),
+    ],
+)
+def test_without_its_package_a_runtime_is_left_out(monkeypatch, tmp_path, package, name):
+    for each in ('onnx', 'onnxruntime', 'openvino'):
+        monkeypatch.setitem(sys.modules, each, None if each == package else mock.MagicMock())
+    monkeypatch.setattr(torch.onnx, 'export', mock.MagicMock())
+    makers = contenders.builders(backbone(), SHAPE, 1, tmp_path)
+    some = {'eager': makers['eager'], name: makers[name]}
+    found, left_out = contenders.build(some, IMAGE, max_error)
+    assert list(found) == ['eager']
+    assert f'import of {package}' in left_out[name]
+
+
+@pytest.mark.parametrize('factor', [1.01, float('nan')])
+def test_a_peer_that_computes_something_else_is_left_out(monkeypatch, factor: float):
+    monkeypatch.setattr(contenders, '_TOO_SLOW', float('inf'))
+    image = torch.ones(1, 64, *SHAPE)
+    makers = {
+        'eager': lambda: lambda x: x,
+        'ONNX Runtime float32': lambda: lambda x: factor * x,
+        'OpenVINO bfloat16': lambda: lambda x: 1.01 * x,
+        'OpenVINO float32': lambda: lambda x: x[:, :1],
+        contenders.POINTPILLARS: lambda: lambda x: x[:, :1],
+    }
+    found, left_out = contenders.build(makers, image, max_error)
+    assert list(found) == ['eager', 'OpenVINO bfloat16', contenders.POINTPILLARS]
+    number = 'nan' if factor != factor else '1.0e-02'
+    assert left_out['ONNX Runtime float32'] == (
+        f'error of ONNX Runtime float32 is {number}; expected at most 0.0001'
+    )
+    assert 'is inf; expected' in left_out['OpenVINO float32']
+
+
+def test_an_engine_that_computes_something_else_is_an_error():
+    makers = {'eager': lambda: lambda x: x, 'engine float32': lambda: lambda x: x + 1}
+    with pytest.raises(TinyBevError, match='error of engine float32 is'):
+        contenders.build(makers, torch.ones(1, 64, *SHAPE), max_error)
 
 
 def test_an_engine_that_fails_is_an_error():
     with pytest.raises(RuntimeError, match='no C'):
-        contenders.build({'engine float32': fail}, IMAGE)
+        contenders.build({'engine float32': fail}, IMAGE, max_error)
 
 
-def test_a_contender_that_is_far_too_slow_is_left_out_with_a_line():
+def test_a_contender_that_is_far_too_slow_is_left_out_with_its_times():
     makers = {
         'quick': lambda: lambda image: image,
-        'slow': lambda: lambda image: time.sleep(0.05),
+        'slow': lambda: lambda image: time.sleep(0.05) or image,
     }
-    found, (line,) = contenders.build(makers, IMAGE)
+    found, left_out = contenders.build(makers, torch.ones(1, 64, *SHAPE), max_error)
     assert list(found) == ['quick']
-    assert line.startswith('slow is left out: a frame took')
+    assert left_out['slow'].startswith('a frame took')
 
 
 def test_multiplications():

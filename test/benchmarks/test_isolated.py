@@ -32,6 +32,14 @@ def test_a_process_of_its_own_measures_memory_and_times(image: Path, tmp_path: P
     assert min(found['ms']) > 0
 
 
+def test_memory_of_a_detector(tmp_path: Path):
+    path = tmp_path / 'points.npy'
+    np.save(path, np.ones((5, 4), np.float32))
+    (found,), left_out = isolated.peak_memory(['engine float32'], path, tmp_path, 1, 'ahead')
+    assert found == 'engine float32'
+    assert not left_out
+
+
 def test_a_contender_that_fails_is_left_out_with_a_line(image: Path, tmp_path: Path):
     found, (line,) = isolated.peak_memory(['nobody'], image, tmp_path, 1)
     assert found == {}

@@ -22,7 +22,7 @@ def test_contenders():
     text = markdown(result())
     # Sweeps and random maps, with 1 and with 2 threads: times and ratios of each.
     engine = lines_of(text, 'engine float32')
-    assert len(engine) == 8
+    assert len(engine) == 8 + 4
     # 0.1 of 1e8 multiplications in 10 and in 20 ms: 10 % and 5 % of 1e10 per second.
     assert engine[0] == (
         '| engine float32 | 20.0 | 10.0..40.0 | 3.0e-07 | 1.0e-08 | 2.0e-07 | 10.0% | 8% |  |'
@@ -32,9 +32,33 @@ def test_contenders():
     assert lines_of(text, 'PointPillars backbone')[0].count('another network') == 3
 
 
+def test_a_contender_that_is_left_out_is_a_row():
+    text = markdown(result())
+    # Sweeps and random maps, with 1 and with 2 threads.
+    row = '| torch.compile | left out: RuntimeError: no compiler |  |  |  |  |  |  |  |'
+    assert lines_of(text, 'torch.compile') == [row] * 4
+    assert lines_of(text, 'OpenVINO float32')[0].startswith(
+        '| OpenVINO float32 | left out: a / b |'
+    )
+
+
+def test_points_to_boxes():
+    text = markdown(result())
+    part = text[text.index('## Points to boxes and drivable area, 1 thread') :]
+    assert '### around, 512 x 512 cells (2 inputs: sweep)' in part
+    assert lines_of(part, 'ONNX Runtime float32')[0] == (
+        '| ONNX Runtime float32 | 90.0 | 60.0..120.0 | 300 |'
+    )
+    assert lines_of(part, 'engine float32')[0].endswith('| 20.0..40.0 |  |')
+    assert lines_of(part, 'engine float32')[1] == '| engine float32 | 3.00 (3.00..3.00) |'
+    assert (
+        lines_of(part, 'OpenVINO bfloat16')[0] == '| OpenVINO bfloat16 | left out: no BF16 |  |  |'
+    )
+
+
 def test_inputs_stages_and_scaling():
     text = markdown(result())
-    assert '- torch.compile is left out: no compiler' in text
+    assert '- Peak memory of eager is left out: no memory' in text
     assert '| sweep | 2 | 2.00% | 2.00%..2.00% |' in text
     assert 'FMA peak: 10.0 billion per second' in text
     assert 'eager, allocator untuned: 60.0 ms (60.0..60.0), 1.50 times' in text

@@ -9,27 +9,13 @@
 from __future__ import annotations
 
 import argparse
-import builtins
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
-from torch import nn
 
 from benchmarks import run
-
-
-def without(monkeypatch, package: str) -> None:
-    """Makes imports of a package fail, as if it were not installed."""
-    real = builtins.__import__
-
-    def importing(name: str, *arguments, **keywords):
-        if name.partition('.')[0] == package or package in name:
-            raise ModuleNotFoundError(f'No module named {package!r}')
-        return real(name, *arguments, **keywords)
-
-    monkeypatch.setattr(builtins, '__import__', importing)
 
 
 def test_the_module_is_a_program():
@@ -38,14 +24,6 @@ def test_the_module_is_a_program():
         command, cwd=Path(run.__file__).parents[1], capture_output=True, text=True, check=True
     )
     assert done.stdout.startswith('usage: python -m benchmarks.run')
-
-
-def test_without_onnx_the_report_says_so(monkeypatch, tmp_path: Path):
-    monkeypatch.setattr(run, '_CALIBRATION_SWEEPS', 0)
-    without(monkeypatch, 'onnx')
-    (line,) = run.try_export(nn.Identity(), tmp_path)
-    assert line == "ONNX Runtime is left out: ModuleNotFoundError: No module named 'onnx'"
-    assert not list(tmp_path.iterdir())
 
 
 def test_without_ros_the_report_says_so(monkeypatch, tmp_path: Path):
@@ -62,5 +40,6 @@ def test_without_ros_the_report_says_so(monkeypatch, tmp_path: Path):
     )
 
 
-def test_the_processor_has_a_name():
-    assert run.processor().strip()
+def test_clouds_of_one_kind():
+    points = {label: np.zeros((0, 4), np.float32) for label in ('sweep 1', 'front 1', 'sweep 2')}
+    assert list(run.of_kind(points, 'sweep 1')) == ['sweep 1', 'sweep 2']

@@ -36,11 +36,25 @@ def result() -> dict[str, Any]:
     run = {
         'fma_peak': 1e10,
         'rows': rows,
+        'left_out': {'torch.compile': 'RuntimeError: no compiler', 'OpenVINO float32': 'a | b'},
         'end_to_end': [
             *[{'name': name, 'whole': True, 'ms': [ms]} for name, ms in ends.items()],
             {'name': 'engine: pillars', 'whole': False, 'ms': [3.0]},
         ],
         'untuned': {'untuned': [60.0], 'tuned': [40.0]},
+        'detectors': [
+            {
+                'map': 'around',
+                'shape': (512, 512),
+                'rows': [
+                    {'input': f'sweep {number}', 'contender': name, 'ms': [ms * number]}
+                    for number in (1, 2)
+                    for name, ms in (('ONNX Runtime float32', 60.0), ('engine float32', 20.0))
+                ],
+                'left_out': {'OpenVINO bfloat16': 'no BF16'},
+                'memory': {'ONNX Runtime float32': 300.0},
+            }
+        ],
         'detection': [
             {'map': name, 'precision': precision, 'stage': stage, 'ms': [ms]}
             for name in ('ahead', 'around')
@@ -49,7 +63,7 @@ def result() -> dict[str, Any]:
         ],
     }
     engine = {
-        'left_out': ['torch.compile is left out: no compiler'],
+        'left_out': ['Peak memory of eager is left out: no memory'],
         'alone_input': 'sweep 1',
         'dense_multiplications': 10**8,
         'runs': [{'threads': 1, **run}, {'threads': 2, **run}],

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 the tiny_bev_ros authors
+# Licensed under the Apache License, Version 2.0 (the "License"); you may not use this file except
+# in compliance with the License. You may obtain a copy of the License at
+# http://www.apache.org/licenses/LICENSE-2.0 Unless required by applicable law or agreed to in
+# writing, software distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the License for the specific
+# language governing permissions and limitations under the License.
+
+import re
+from pathlib import Path
+
+import benchmark_result
+
+from benchmarks.document_tables import document_tables, replace_tables
+
+PAGE = Path(__file__).parents[2] / 'docs/benchmarks.md'
+
+
+def tables() -> dict[str, str]:
+    return document_tables(benchmark_result.result())
+
+
+def test_the_page_has_the_marks_of_each_table():
+    marks = re.findall(r'<!-- (\w+): begin -->.+?<!-- (\w+): end -->', PAGE.read_text(), re.DOTALL)
+    assert [begin for begin, _ in marks] == [end for _, end in marks]
+    assert {begin for begin, _ in marks} == tables().keys()
+
+
+def test_only_the_text_between_marks_is_replaced(tmp_path: Path):
+    page = tmp_path / 'x.md'
+    page.write_text(
+        'a\n<!-- b: begin -->\nold\n<!-- b: end -->\nc <!-- d: begin -->x<!-- d: end -->'
+    )
+    replace_tables(page, {'d': 'new', 'b': 'newer'})
+    assert page.read_text() == (
+        'a\n<!-- b: begin -->\nnewer\n<!-- b: end -->\nc <!-- d: begin -->\nnew\n<!-- d: end -->'
+    )
+
+
+def test_times_of_the_backbone():
+    lines = tables()['backbone'].splitlines()
+    head = '|  | sweeps, 1 thread | sweeps, 2 threads | random, 1 thread | largest error |'
+    assert lines[0] == head
+    assert '| PyTorch, as written | 40 | 40 | 40 |  |' in lines
+    assert '| **tiny_bev_ros, float32** | 20 | 20 | 40 | 3e-07 |' in lines
+    assert '| torch.compile | left out | left out | left out |  |' in lines
+    assert 'torch.compile is left out: RuntimeError: no compiler.' in lines
+    assert lines[-1] == 'Measured cores 2.'
+
+
+def test_times_and_ratios_of_the_detector():
+    found = tables()
+    lines = found['detectors'].splitlines()
+    assert lines[0] == '|  | around, 1 thread | around, 2 threads |'
+    assert '| ONNX Runtime, float32 | 90 | 90 |' in lines
+    assert '| OpenVINO, bfloat16 | left out | left out |' in lines
+    rows = found['ratios'].splitlines()
+    assert '| points to boxes around, 1 thread, float32 | 3.0 (3.0) |  |  |' in rows
+    assert '| backbone, 2 threads, float32 |  |  |  |' in rows
+
+
+def test_stages():
+    assert '| around, bfloat16 | 20 | 10 |' in tables()['stages'].splitlines()
