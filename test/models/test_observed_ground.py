@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from acted_machine import Machine
 
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.models.observed_ground import box_bottom_height, observed_cells, road_height
@@ -27,6 +28,14 @@ def test_cells_near_a_point_are_observed():
     nothing = torch.zeros(0, dtype=torch.int64)
     assert not observed_cells(nothing, nothing, GRID.shape).any()
     assert observed_cells(torch.tensor([1]), torch.tensor([0]), (2, 1)).all()
+
+
+def test_cells_on_a_gpu_are_copied_at_once(acted: Machine):
+    rows, cols = torch.tensor([[5, 0], [6, 15]]).to('cuda')
+    acted.reset()
+    found = observed_cells(rows, cols, GRID.shape)
+    assert acted.waits.total() == 1
+    assert torch.equal(found, observed_cells(rows.cpu(), cols.cpu(), GRID.shape))
 
 
 def test_the_road_is_as_high_as_the_points_on_it():

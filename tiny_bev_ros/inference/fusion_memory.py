@@ -51,8 +51,8 @@ def block_bytes(cells: int, entries: int, channels: int, camera_channels: int, h
         camera_channels: number of channels of the camera features.
         heads: number of attention heads.
     """
-    # Of a cell: queries, split queries and values; for each head a query and a sum of samples. Of
-    # an entry: its sample twice, for the compute dtype; three steps of its weights.
+    # A cell takes queries, split queries and values; for each head a query and a sum of samples.
+    # An entry takes its sample twice, for the compute dtype, and three steps of its weights.
     per_cell = 3 * channels + 2 * heads * camera_channels
     per_entry = 2 * camera_channels + 3 * heads
     return _FLOAT32 * (cells * per_cell + entries * per_entry)
