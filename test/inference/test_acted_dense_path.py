@@ -10,6 +10,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 import torch
 from acted_machine import Machine
@@ -131,6 +133,69 @@ def test_one_graph_holds_what_follows_the_chain(acted: Machine, dtype: torch.dty
     assert not acted.waits
     assert found.dtype == dtype
     assert (found.cpu().float() - wanted).abs().max() <= tolerance(dtype) * wanted.abs().max()
+
+
+@pytest.fixture
+def _pinned(monkeypatch: pytest.MonkeyPatch) -> None:
+    def pin(self: torch.Tensor) -> torch.Tensor:
+        copied = self.clone()
+        copied.acted_pinned = True  # type: ignore[attr-defined]
+        return copied
+
+    monkeypatch.setattr(torch.Tensor, 'pin_memory', pin)
+
+
+@pytest.mark.usefixtures('_pinned')
+@pytest.mark.parametrize('sparsity', ['never', 'always'])
+def test_an_overflow_of_float16_is_warned_of_without_a_wait(acted: Machine, sparsity: str):
+    given = on_cuda(pillars(0))
+    runner = BackboneRunner(network(), CUDA, precision='float16', sparsity=sparsity)
+    for _ in range(2):
+        runner.from_checked(*given, SHAPE)
+    hot = given[0] * 60000
+    acted.reset()
+    runner.from_checked(hot, given[1], SHAPE)
+    if sparsity == 'never':
+        assert acted.launches.total() == 7  # one copies a number to the host
+        assert not acted.waits
+    assert runner.overflow_reason == ''
+    runner.from_checked(*given, SHAPE)
+    with pytest.warns(UserWarning, match='values in float16 exceed 65504; expected precision'):
+        runner.from_checked(*given, SHAPE)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        runner.from_checked(*given, SHAPE)
+    assert runner.overflow_reason.startswith('values in float16 exceed')
+
+
+@pytest.mark.usefixtures('_pinned')
+def test_an_overflow_that_a_fused_relu_hides_is_found(
+    acted: Machine, monkeypatch: pytest.MonkeyPatch
+):
+    fused = torch.cudnn_convolution_relu
+    # cuDNN's ReLU takes the larger of 0 and NaN, which is 0.
+    monkeypatch.setattr(
+        torch,
+        'cudnn_convolution_relu',
+        lambda *args: torch.nan_to_num(fused(*args), nan=0.0, posinf=float('inf')),
+    )
+    given = on_cuda(pillars(0))
+    runner = BackboneRunner(network(), CUDA, precision='float16', sparsity='never')
+    runner.from_checked(given[0] * 60000, given[1], SHAPE)
+    runner.from_checked(*given, SHAPE)
+    with pytest.warns(UserWarning, match='values in float16 exceed'):
+        runner.from_checked(*given, SHAPE)
+
+
+@pytest.mark.parametrize('sparsity', ['never', 'always'])
+def test_an_overflow_on_the_cpu(monkeypatch: pytest.MonkeyPatch, sparsity: str):
+    monkeypatch.setattr('tiny_bev_ros.inference.backbone_runner.reason_for_float32', lambda _: '')
+    features, cells = pillars(0)
+    runner = BackboneRunner(network(), torch.device('cpu'), precision='float16', sparsity=sparsity)
+    runner.from_pillars(features * 65504, cells, SHAPE)
+    runner.from_pillars(features, cells, SHAPE)
+    with pytest.warns(UserWarning, match='values in float16 exceed'):
+        runner.from_pillars(features, cells, SHAPE)
 
 
 @pytest.mark.parametrize('broken', ['add', 'index_fill_', 'index_copy_', 'graph', 'copy_'])

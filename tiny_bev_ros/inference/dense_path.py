@@ -42,6 +42,8 @@ class DensePath:
         dtype: compute dtype.
         capture: records launches; None where they are not recorded.
         after: part that follows the network: a map (B,C,h,w) to BEV features; None for none.
+        watch: receives the map of each layer of a chain and the result, and returns it; None for
+            none.
 
     Attributes:
         no_graph_reason: reason for which launches could not be recorded; '' for none.
@@ -58,6 +60,7 @@ class DensePath:
         dtype: torch.dtype,
         capture: Capture | None,
         after: Step | None = None,
+        watch: Step | None = None,
     ) -> None:
         self.no_graph_reason = self.unfused_reason = ''
         self._device, self._capture = device, capture
@@ -77,6 +80,7 @@ class DensePath:
         # the next run of the garbage collector.
         self._network: list[Step] = [] if layers else [partial(_autocast, network, device, dtype)]
         self._after: list[Step] = [] if after is None else [after]
+        self._watch: list[Step] = [] if watch is None else [watch]
         self.release()
 
     def release(self) -> None:
@@ -141,7 +145,8 @@ class DensePath:
         chain = list(self._layers)
         if self._device.type == 'cuda' and self._layers:
             chain, self.unfused_reason = fused_where_possible(self._layers, kept)
-        steps: list[Step] = [*chain, *self._network, *self._after]
+        parts: list[Step] = [*chain, *self._network, *self._after]
+        steps = [step for part in parts for step in (part, *self._watch)]
         capture = None if self.no_graph_reason else self._capture
         work = RecordedWork(partial(_apply, steps, kept), self._device, capture)
         work.record()
