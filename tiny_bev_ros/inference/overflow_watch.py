@@ -23,8 +23,8 @@ class OverflowWatch:
     """Notices maps with values that are not finite, and warns at a later frame.
 
     The largest magnitude is kept on the device, and copied to the host without waiting for it: the
-    host reads the copy of an earlier frame. A value that is missed is found with the next frame,
-    as the largest one is kept.
+    host reads the copy once it is complete, at a later frame. No overflow is missed, as the
+    largest magnitude of all frames is kept.
 
     Each map is watched where it is made, as fused convolutions may turn the NaN that follows an
     overflow back into 0.
@@ -40,8 +40,10 @@ class OverflowWatch:
     def __init__(self, device: torch.device) -> None:
         self.reason = ''
         self._peak = torch.zeros((), device=device)
-        on_host = torch.zeros(())
-        self._known = on_host.pin_memory() if device.type == 'cuda' else on_host
+        self._known = torch.zeros(())
+        self._copied: torch.cuda.Event | None = None
+        if device.type == 'cuda':
+            self._known, self._copied = self._known.pin_memory(), torch.cuda.Event()
 
     def __call__(self, x: Tensor) -> Tensor:
         """Returns the map itself; may be recorded in a CUDA graph."""
@@ -52,7 +54,7 @@ class OverflowWatch:
     @torch.inference_mode()
     def poll(self) -> None:
         """Reads the values of earlier frames; the first overflow is warned of."""
-        if self.reason:
+        if self.reason or not (self._copied is None or self._copied.query()):
             return
         if not math.isfinite(self._known.item()):
             self.reason = (
@@ -61,3 +63,5 @@ class OverflowWatch:
             )
             warnings.warn(self.reason, stacklevel=2)
         self._known.copy_(self._peak, non_blocking=True)
+        if self._copied is not None:
+            self._copied.record(torch.cuda.current_stream(self._peak.device))
