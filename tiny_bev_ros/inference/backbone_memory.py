@@ -25,6 +25,7 @@ from torch import nn
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.inference.sparse.block_sizes import padded_channels
+from tiny_bev_ros.inference.dense_path import has_pointwise_stem
 from tiny_bev_ros.inference.sparse.layer_chain import ConvLayer, as_chain, chain_part
 from tiny_bev_ros.inference.sparse.row_padding import padded
 from tiny_bev_ros.inference.sparse.sparse_path import (
@@ -119,10 +120,14 @@ def dense_bytes(
     """
     canvas = shape[0] * shape[1] * layers[0].weight.shape[1]
     maps = [cells * layer.weight.shape[0] for layer, cells in _outputs(layers, shape)]
-    # The first layer reads the kept input.
-    peak = max(inputs + outputs for inputs, outputs in pairwise([0, *maps]))
-    image = _FLOAT32 * canvas if device.type == 'cpu' else 0
-    return image + dtype.itemsize * (_weights(layers) + canvas + peak)
+    # Kept is the input, or the output of a layer of 1x1; the layer after it reads what is kept.
+    kept, rest = (maps[0], maps[1:]) if has_pointwise_stem(layers) else (canvas, maps)
+    peak = max(inputs + outputs for inputs, outputs in pairwise([0, *rest]))
+    image = 0
+    if device.type == 'cpu':
+        image = _FLOAT32 * canvas
+        peak = max(peak, canvas + maps[0] if has_pointwise_stem(layers) else 0)
+    return image + dtype.itemsize * (_weights(layers) + kept + peak)
 
 
 def _numba_bytes(

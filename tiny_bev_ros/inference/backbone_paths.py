@@ -30,6 +30,7 @@ from tiny_bev_ros.inference.backbone_memory import BackboneMemory
 from tiny_bev_ros.inference.cuda_graph import capture_on
 from tiny_bev_ros.inference.dense_path import DensePath
 from tiny_bev_ros.inference.folded_module import FoldedModule
+from tiny_bev_ros.inference.overflow_watch import OverflowWatch
 from tiny_bev_ros.inference.precision import dtype_name
 from tiny_bev_ros.inference.sparse.layer_chain import ConvLayer, as_chain, chain_part, dense_work
 from tiny_bev_ros.inference.sparse.sparse_path import make_chain, uses_triton, warm_up
@@ -123,8 +124,9 @@ class BackbonePaths:
             self._layers = as_chain(chain_part(on_host)[0])
         except TinyBevError as error:
             self.dense_reason = str(error)
+        self._watch = OverflowWatch(device) if dtype == torch.float16 else None
         self._dense = DensePath(
-            chain, self._layers, device, dtype, capture_on(device), self._after
+            chain, self._layers, device, dtype, capture_on(device), self._after, self._watch
         )
 
     @property
@@ -142,6 +144,16 @@ class BackbonePaths:
     def unfused_reason(self) -> str:
         """Reason for which the dense path runs ReLU apart on CUDA, or ''; see `DensePath`."""
         return self._dense.unfused_reason
+
+    @property
+    def overflow_reason(self) -> str:
+        """Text that names an overflow of float16 in an earlier frame, or ''."""
+        return '' if self._watch is None else self._watch.reason
+
+    def poll_overflow(self) -> None:
+        """Warns of an overflow of float16 in an earlier frame; does not wait for the device."""
+        if self._watch is not None:
+            self._watch.poll()
 
     @property
     def _sparse_is_possible(self) -> bool:
@@ -230,7 +242,8 @@ class BackbonePaths:
 
     def _finish(self, features: Tensor) -> Tensor:
         """Computes the part that follows the chain, if any does."""
-        return features if self._after is None else self._after(features)
+        result: Tensor = features if self._after is None else self._after(features)
+        return result if self._watch is None else self._watch(result)
 
     def _chain(self, shape: tuple[int, int]) -> SparseChain | TorchChain | TritonChain:
         if shape not in self._chains:

@@ -189,6 +189,14 @@ class BackboneRunner:
         """Reason for which ReLU is launched apart on CUDA, or ''; known after `warm_up`."""
         return self._paths.unfused_reason
 
+    @property
+    def overflow_reason(self) -> str:
+        """Text that names an overflow of float16 in an earlier frame, of which a warning told.
+
+        '' where there was none, or the compute dtype is another. Features are then not valid.
+        """
+        return self._paths.overflow_reason
+
     def _check(self, channels: int, shape: tuple[int, int]) -> None:
         if channels != self.in_channels:
             raise TinyBevError(
@@ -199,6 +207,7 @@ class BackboneRunner:
             self._paths.release()  # first, as memory may not suffice for both
             self._paths = self._build()
         self._check_memory(shape)
+        self._paths.poll_overflow()
 
     def _check_memory(self, shape: tuple[int, int]) -> None:
         """Refuses a map that needs more memory than is free: the system would end the process."""

@@ -32,7 +32,9 @@ class DensePath:
     see `full_float32`.
 
     The input is kept: pillars are scattered straight into it, and only the cells of the previous
-    pillars are cleared. PyTorch allocates the maps between layers, as its convolutions cannot
+    pillars are cleared. Where the first layer of a chain is 1x1, its output is kept in place of
+    the input: the layer is computed on the pillars alone, as every other cell has the same value,
+    its background. PyTorch allocates the maps between layers, as its convolutions cannot
     write into an existing tensor, and the output where nothing is recorded.
 
     Args:
@@ -42,6 +44,8 @@ class DensePath:
         dtype: compute dtype.
         capture: records launches; None where they are not recorded.
         after: part that follows the network: a map (B,C,h,w) to BEV features; None for none.
+        watch: receives the map of each layer of a chain and the result, and returns it; None for
+            none.
 
     Attributes:
         no_graph_reason: reason for which launches could not be recorded; '' for none.
@@ -58,13 +62,14 @@ class DensePath:
         dtype: torch.dtype,
         capture: Capture | None,
         after: Step | None = None,
+        watch: Step | None = None,
     ) -> None:
         self.no_graph_reason = self.unfused_reason = ''
         self._device, self._capture = device, capture
         self._dtype = dtype if layers else torch.float32
         # Other networks may view their input in ways that only the contiguous layout allows.
         self._layout = torch.channels_last if layers else torch.contiguous_format
-        self._layers = [
+        folded = [
             ConvLayer(
                 layer.weight.to(device, dtype).contiguous(memory_format=self._layout),
                 layer.bias.to(device, dtype),
@@ -73,10 +78,14 @@ class DensePath:
             )
             for layer in layers
         ]
+        pointwise = has_pointwise_stem(folded)
+        self._stem = folded[0] if pointwise else None
+        self._layers = folded[1:] if pointwise else folded
         # No methods of this object: a reference cycle would keep it, with all its weights, until
         # the next run of the garbage collector.
         self._network: list[Step] = [] if layers else [partial(_autocast, network, device, dtype)]
         self._after: list[Step] = [] if after is None else [after]
+        self._watch: list[Step] = [] if watch is None else [watch]
         self.release()
 
     def release(self) -> None:
@@ -85,6 +94,8 @@ class DensePath:
         self._kept: Tensor | None = None
         # Flat indices of the cells of `_kept` that may hold values; None for any cell.
         self._filled: Tensor | None = None
+        # (1, channels) values that all other cells have.
+        self._background = torch.zeros(0)
         self._work: RecordedWork[Tensor] | None = None
         self._outputs: list[Tensor] = []
 
@@ -101,7 +112,7 @@ class DensePath:
         """
         kept = self._prepare(pseudo_image.shape)
         self._filled = None
-        kept.copy_(pseudo_image)
+        kept.copy_(pseudo_image if self._stem is None else self._stem_map(pseudo_image))
         return self._run()
 
     @torch.inference_mode()
@@ -119,10 +130,10 @@ class DensePath:
         self._filled = None
         flat = torch.add(cells[:, 1], cells[:, 0], alpha=shape[1]).long()
         if filled is None:
-            rows.zero_()
+            rows.copy_(self._background)
         else:
-            rows.index_fill_(0, filled, 0)
-        rows.index_copy_(0, flat, features.to(rows.dtype))
+            rows.index_copy_(0, filled, self._background.expand(len(filled), -1))
+        rows.index_copy_(0, flat, self._pillar_values(features.to(rows.dtype)))
         # A network that is no chain may write to its input.
         self._filled = flat if self._layers else None
         return self._run()
@@ -135,19 +146,42 @@ class DensePath:
         if self._kept is not None and shape == self._shape:
             return self._kept
         self.release()
+        self._background = torch.zeros(1, shape[1], dtype=self._dtype, device=self._device)
+        self._background = self._pillar_values(self._background)
         kept = torch.empty(
-            shape, dtype=self._dtype, device=self._device, memory_format=self._layout
+            (shape[0], self._background.shape[1], *shape[2:]),
+            dtype=self._dtype,
+            device=self._device,
+            memory_format=self._layout,
         ).zero_()
         chain = list(self._layers)
         if self._device.type == 'cuda' and self._layers:
             chain, self.unfused_reason = fused_where_possible(self._layers, kept)
-        steps: list[Step] = [*chain, *self._network, *self._after]
+        parts: list[Step] = [*chain, *self._network, *self._after]
+        steps = [step for part in parts for step in (part, *self._watch)]
         capture = None if self.no_graph_reason else self._capture
         work = RecordedWork(partial(_apply, steps, kept), self._device, capture)
         work.record()
         self.no_graph_reason = self.no_graph_reason or work.no_graph_reason
         self._shape, self._kept, self._work = tuple(shape), kept, work
         return kept
+
+    def _pillar_values(self, features: Tensor) -> Tensor:
+        """Computes what is kept of pillars (P,C) in the compute dtype."""
+        if self._stem is None:
+            return features
+        values = torch.addmm(self._stem.bias, features, self._stem.weight.flatten(1).t())
+        return self._watched(values.relu_() if self._stem.relu else values)
+
+    def _stem_map(self, pseudo_image: Tensor) -> Tensor:
+        """Computes what is kept of a pseudo-image (B,C,H,W); its temporaries end here."""
+        assert self._stem is not None
+        image = pseudo_image.to(self._dtype, memory_format=self._layout)
+        return self._watched(self._stem(image))
+
+    def _watched(self, x: Tensor) -> Tensor:
+        # An empty tensor has no largest value.
+        return _apply(self._watch, x) if x.numel() else x
 
     def _run(self) -> Tensor:
         """Computes the output of the kept input."""
@@ -160,6 +194,11 @@ class DensePath:
             self._outputs = [torch.empty_like(result) for _ in range(2)]
         self._outputs.reverse()
         return self._outputs[0].copy_(result)
+
+
+def has_pointwise_stem(layers: Sequence[ConvLayer]) -> bool:
+    """Returns True if the first of several layers is 1x1 with a stride of 1."""
+    return len(layers) > 1 and layers[0].kernel == layers[0].stride == 1
 
 
 def _apply(steps: Sequence[Step], x: Tensor) -> Tensor:
