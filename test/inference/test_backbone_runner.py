@@ -258,7 +258,7 @@ def test_work_fraction_decides_between_the_paths_only_for_auto(
             for module, name in (
                 ('direct_kernels', 'count_groups'),
                 ('direct_kernels', 'gather'),
-                ('winograd', 'count_tiles'),
+                ('tile_masks', 'count_tiles'),
                 ('winograd', 'transform_output'),
                 ('canvas_kernels', 'update_map'),
             )

@@ -10,6 +10,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -53,6 +55,24 @@ def test_convolutions_on_the_same_threads_share_buffers() -> None:
             assert torch.allclose(tile(x), conv(x), atol=1e-4)
     first, second = (tile(x) for tile in [tiled[0]] * 2)
     assert first.data_ptr() != second.data_ptr(), "a result is the caller's"
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize('value', [1e6, float('inf'), float('nan')])
+def test_a_hot_cell_changes_its_neighbours_alone(value: float) -> None:
+    with seeded(0):
+        conv = nn.Conv2d(16, 32, 3, padding=1)
+        x = torch.randn(1, 16, 30, 22)
+    x[0, :, 14, 9] = value
+    expected = copy.deepcopy(conv).double()(x.double())
+    result = TileConv2d(conv, False, WorkerPool(1))(x)
+    near = torch.zeros(30, 22, dtype=torch.bool)
+    near[13:16, 8:11] = True
+    error = (result - expected)[..., ~near].abs()
+    assert error.max() <= 1e-5 * expected[..., ~near].abs().max()
+    torch.testing.assert_close(
+        result[..., near].double(), expected[..., near], rtol=1e-4, atol=0.1, equal_nan=True
+    )
 
 
 @pytest.mark.parametrize(
