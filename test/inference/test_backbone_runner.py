@@ -329,6 +329,26 @@ def test_lower_precision_is_close(monkeypatch, precision: str, sparsity: str):
     assert runner.float32_reason == ''
 
 
+@pytest.mark.skipif(bool(WHY_NO_NUMBA), reason=WHY_NO_NUMBA)
+@pytest.mark.parametrize('precision', ['float32', 'bfloat16', 'float16'])
+def test_the_part_after_a_chain_takes_its_map_as_it_is(monkeypatch, precision: str):
+    monkeypatch.setattr(engine_module, 'reason_for_float32', lambda _: '')
+    with seeded(1):
+        network = shaken(build_backbone('fpn'))
+    runner = BackboneRunner(network, CPU, precision=precision, sparsity='always')
+    passed = []
+    after = runner._paths._after
+    monkeypatch.setattr(runner._paths, '_after', lambda x: passed.append(x) or after(x))
+    for seed in range(3):  # the background is restored in a map that was used before
+        canvas = scatter(*pillars((60, 70), 0.1, 64, seed), (60, 70))
+        got = runner(canvas)
+        for given in (passed[-1], got):
+            assert given.dtype == getattr(torch, precision)
+            assert given.is_contiguous(memory_format=torch.channels_last)
+        tolerance = TOLERANCE if precision == 'float32' else 0.03
+        assert difference(got.float(), network, canvas) < tolerance
+
+
 @pytest.mark.parametrize('sparsity', ['always', 'never'])
 def test_a_precision_that_is_slower_here_gives_way_to_float32(monkeypatch, sparsity: str):
     monkeypatch.setattr(engine_module, 'reason_for_float32', lambda dtype: f'{dtype} is slow')
