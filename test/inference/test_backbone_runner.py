@@ -342,9 +342,9 @@ def test_the_part_after_a_chain_takes_its_map_as_it_is(monkeypatch, precision: s
     for seed in range(3):  # the background is restored in a map that was used before
         canvas = scatter(*pillars((60, 70), 0.1, 64, seed), (60, 70))
         got = runner(canvas)
-        for given in (passed[-1], got):
-            assert given.dtype == getattr(torch, precision)
-            assert given.is_contiguous(memory_format=torch.channels_last)
+        for each in (passed[-1], got):
+            assert each.dtype == getattr(torch, precision)
+            assert each.is_contiguous(memory_format=torch.channels_last)
         tolerance = TOLERANCE if precision == 'float32' else 0.03
         assert difference(got.float(), network, canvas) < tolerance
 
