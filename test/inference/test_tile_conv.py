@@ -11,12 +11,14 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
 from tiny_bev_ros.inference.folded_module import FoldedModule
+from tiny_bev_ros.inference.kernels import hot_tiles, map_winograd
 from tiny_bev_ros.inference.tile_conv import TileConv2d, takes_tiles, use_tiles
 from tiny_bev_ros.inference.worker_pool import WorkerPool
 from tiny_bev_ros.models import build_heads, seeded
@@ -95,6 +97,24 @@ def test_other_layers_stay(layer: nn.Module) -> None:
     network = nn.Sequential(layer, nn.ReLU())
     use_tiles(network, WorkerPool(1))
     assert network[0] is layer and type(network[1]) is nn.ReLU
+
+
+def test_kernels_are_compiled_before_the_first_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    called = []
+    for module, name in (
+        (map_winograd, 'transform_map'),
+        (map_winograd, 'write_map'),
+        (hot_tiles, 'compute_cells'),
+    ):
+        kernel = getattr(module, name)
+
+        def record(*arguments: Any, kernel: Any = kernel, name: str = name) -> Any:
+            called.append(name)
+            return kernel(*arguments)
+
+        monkeypatch.setattr(module, name, record)
+    use_tiles(nn.Sequential(nn.Conv2d(16, 16, 3, padding=1)), WorkerPool(1))
+    assert called == ['transform_map', 'write_map', 'compute_cells']
 
 
 def test_heads_in_float32_run_on_tiles() -> None:

@@ -143,6 +143,8 @@ class TileConv2d(nn.Module):
 def use_tiles(module: nn.Module, workers: WorkerPool) -> None:
     """Replaces convolutions that `takes_tiles`, and the ReLU after each, in every Sequential.
 
+    Compiles the kernels, so that no frame is late.
+
     Args:
         module: module in eval mode, batch norms folded in.
         workers: threads to compute on.
@@ -158,7 +160,9 @@ def use_tiles(module: nn.Module, workers: WorkerPool) -> None:
                 relu = after < len(sequence) and type(sequence[after]) is nn.ReLU
                 if relu:
                     sequence[after] = nn.Identity()
-                sequence[index] = TileConv2d(child, relu, workers)
+                sequence[index] = tiled = TileConv2d(child, relu, workers)
+                # NaN, as a hot tile runs all kernels.
+                tiled(torch.full((1, child.in_channels, 1, 1), torch.nan))
 
 
 def takes_tiles(conv: nn.Module) -> TypeGuard[nn.Conv2d]:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from tiny_bev_ros.inference import backbone_runner
 from tiny_bev_ros.inference.backbone_runner import BackboneRunner
+from tiny_bev_ros.inference.kernels import hot_tiles
 from tiny_bev_ros.inference.numba_support import numba_unavailable_reason
 from tiny_bev_ros.models import build_backbone, seeded
 
@@ -84,3 +85,16 @@ def test_nan_reaches_its_receptive_field_as_in_the_dense_network(name: str) -> N
     healthy = _canvas(1.0)
     difference = (runner(healthy) - _dense(network, healthy)).abs().max()
     assert difference <= 1e-5 * expected.nan_to_num().abs().max(), 'NaN stays in no buffer'
+
+
+def test_warm_up_compiles_the_kernel_of_hot_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel, called = hot_tiles.compute_sites, []
+    monkeypatch.setattr(
+        hot_tiles, 'compute_sites', lambda *each: called.append(1) or kernel(*each)
+    )
+    runner = BackboneRunner(_network('tiny'), CPU, sparsity='always', threads=1)
+    runner.warm_up(SHAPE)
+    assert called
+    canvas = _canvas(1.0)
+    error = (runner(canvas) - _dense(_network('tiny'), canvas)).abs().max()
+    assert error <= 1e-5 * runner(canvas).abs().max()
