@@ -258,7 +258,7 @@ def test_work_fraction_decides_between_the_paths_only_for_auto(
             for module, name in (
                 ('direct_kernels', 'count_groups'),
                 ('direct_kernels', 'gather'),
-                ('winograd', 'count_tiles'),
+                ('tile_masks', 'count_tiles'),
                 ('winograd', 'transform_output'),
                 ('canvas_kernels', 'update_map'),
             )
@@ -327,6 +327,26 @@ def test_lower_precision_is_close(monkeypatch, precision: str, sparsity: str):
         wanted = network(canvas)
     assert 1e-6 < (got - wanted).norm() / wanted.norm() < 0.01
     assert runner.float32_reason == ''
+
+
+@pytest.mark.skipif(bool(WHY_NO_NUMBA), reason=WHY_NO_NUMBA)
+@pytest.mark.parametrize('precision', ['float32', 'bfloat16', 'float16'])
+def test_the_part_after_a_chain_takes_its_map_as_it_is(monkeypatch, precision: str):
+    monkeypatch.setattr(engine_module, 'reason_for_float32', lambda _: '')
+    with seeded(1):
+        network = shaken(build_backbone('fpn'))
+    runner = BackboneRunner(network, CPU, precision=precision, sparsity='always')
+    passed = []
+    after = runner._paths._after
+    monkeypatch.setattr(runner._paths, '_after', lambda x: passed.append(x) or after(x))
+    for seed in range(3):  # the background is restored in a map that was used before
+        canvas = scatter(*pillars((60, 70), 0.1, 64, seed), (60, 70))
+        got = runner(canvas)
+        for each in (passed[-1], got):
+            assert each.dtype == getattr(torch, precision)
+            assert each.is_contiguous(memory_format=torch.channels_last)
+        tolerance = TOLERANCE if precision == 'float32' else 0.03
+        assert difference(got.float(), network, canvas) < tolerance
 
 
 @pytest.mark.parametrize('sparsity', ['always', 'never'])

@@ -10,11 +10,15 @@
 
 from __future__ import annotations
 
+import copy
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 
 from tiny_bev_ros.inference.folded_module import FoldedModule
+from tiny_bev_ros.inference.kernels import hot_tiles, map_winograd
 from tiny_bev_ros.inference.tile_conv import TileConv2d, takes_tiles, use_tiles
 from tiny_bev_ros.inference.worker_pool import WorkerPool
 from tiny_bev_ros.models import build_heads, seeded
@@ -55,6 +59,24 @@ def test_convolutions_on_the_same_threads_share_buffers() -> None:
     assert first.data_ptr() != second.data_ptr(), "a result is the caller's"
 
 
+@torch.inference_mode()
+@pytest.mark.parametrize('value', [1e6, float('inf'), float('nan')])
+def test_a_hot_cell_changes_its_neighbours_alone(value: float) -> None:
+    with seeded(0):
+        conv = nn.Conv2d(16, 32, 3, padding=1)
+        x = torch.randn(1, 16, 30, 22)
+    x[0, :, 14, 9] = value
+    expected = copy.deepcopy(conv).double()(x.double())
+    result = TileConv2d(conv, False, WorkerPool(1))(x)
+    near = torch.zeros(30, 22, dtype=torch.bool)
+    near[13:16, 8:11] = True
+    error = (result - expected)[..., ~near].abs()
+    assert error.max() <= 1e-5 * expected[..., ~near].abs().max()
+    torch.testing.assert_close(
+        result[..., near].double(), expected[..., near], rtol=1e-4, atol=0.1, equal_nan=True
+    )
+
+
 @pytest.mark.parametrize(
     'layer',
     [
@@ -75,6 +97,24 @@ def test_other_layers_stay(layer: nn.Module) -> None:
     network = nn.Sequential(layer, nn.ReLU())
     use_tiles(network, WorkerPool(1))
     assert network[0] is layer and type(network[1]) is nn.ReLU
+
+
+def test_kernels_are_compiled_before_the_first_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    called = []
+    for module, name in (
+        (map_winograd, 'transform_map'),
+        (map_winograd, 'write_map'),
+        (hot_tiles, 'compute_cells'),
+    ):
+        kernel = getattr(module, name)
+
+        def record(*arguments: Any, kernel: Any = kernel, name: str = name) -> Any:
+            called.append(name)
+            return kernel(*arguments)
+
+        monkeypatch.setattr(module, name, record)
+    use_tiles(nn.Sequential(nn.Conv2d(16, 16, 3, padding=1)), WorkerPool(1))
+    assert called == ['transform_map', 'write_map', 'compute_cells']
 
 
 def test_heads_in_float32_run_on_tiles() -> None:

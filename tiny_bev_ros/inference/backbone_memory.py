@@ -40,7 +40,7 @@ _INT64 = 8
 # Factor by which buffers of sites exceed their need, so that few frames allocate new ones.
 _SPARE = 1.25
 # Winograd's 36 weights in place of nine, and the cells and bytes of a tile of 4x4 outputs.
-_TILE_PRODUCTS, _TILE_CELLS, _TILE_BYTES = 36, 16, 16
+_TILE_PRODUCTS, _TILE_CELLS, _TILE_BYTES = 36, 16, 17
 
 
 @dataclass(frozen=True)
@@ -104,9 +104,10 @@ class BackboneMemory:
             # Only here, as `uses_numba` loads numba, which takes time and memory.
             if uses_triton(device):
                 total += triton_bytes(self.layers, shape, dtype, self.followed)
+            elif uses_numba(device):
+                total += _numba_bytes(self.layers, shape, dtype, self.followed)
             else:
-                sparse = _numba_bytes if uses_numba(device) else _torch_bytes
-                total += sparse(self.layers, shape, dtype, device)
+                total += _torch_bytes(self.layers, shape, dtype, device)
         return total
 
 
@@ -131,9 +132,10 @@ def dense_bytes(
 
 
 def _numba_bytes(
-    layers: Sequence[ConvLayer], shape: tuple[int, int], dtype: torch.dtype, device: torch.device
+    layers: Sequence[ConvLayer], shape: tuple[int, int], dtype: torch.dtype, followed: bool
 ) -> int:
     """Returns the bytes of a SparseChain."""
+    last_value = dtype.itemsize if followed else _FLOAT32
     cells, last = shape[0] * shape[1], len(layers) - 1
     channels = layers[0].weight.shape[1]
     sites = WARMUP_FRACTION * cells
@@ -143,17 +145,18 @@ def _numba_bytes(
     for index, (layer, (_, outputs), active) in enumerate(
         zip(layers, _outputs(layers, shape), _active(layers, shape), strict=True)
     ):
-        value = _FLOAT32 if index == last else dtype.itemsize
+        value = last_value if index == last else dtype.itemsize
         total += _SPARE * active * (2 * _INT32 + padded(layer.weight.shape[0]) * value)
         total += _INT32 * inputs  # the index map
         if layer.kernel == 3 and layer.stride == 1 and dtype != torch.float16:
             total += _TILE_BYTES * outputs / _TILE_CELLS
             total += dtype.itemsize * layer.weight.numel() * _TILE_PRODUCTS // 9
+            total += _FLOAT32 * layer.weight.numel()  # of hot tiles
         else:
             total += 2 * outputs + (_FLOAT32 + dtype.itemsize) * layer.weight.numel()
         inputs = outputs
     # Two results; for each cell a flag that it was written, and its row.
-    return int(total + 2 * inputs * (_FLOAT32 * layers[-1].weight.shape[0] + 1 + _INT32))
+    return int(total + 2 * inputs * (last_value * layers[-1].weight.shape[0] + 1 + _INT32))
 
 
 def _torch_bytes(

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tiny_bev_ros.inference.kernels import map_winograd, winograd
+from tiny_bev_ros.inference.kernels import hot_tiles, map_winograd, winograd
 from tiny_bev_ros.inference.sparse.row_padding import WIDTH
 from tiny_bev_ros.inference.worker_pool import WorkerPool
 
@@ -37,7 +37,9 @@ class TileConv2d(nn.Module):
 
     def __init__(self, conv: nn.Conv2d, relu: bool, workers: WorkerPool) -> None:
         super().__init__()
-        wide = winograd.transform_weight(conv.weight.detach().cpu().numpy())
+        weight = conv.weight.detach().cpu()
+        self._direct = weight.permute(2, 3, 1, 0).flatten().numpy()
+        wide = winograd.transform_weight(weight.numpy())
         self._weight = torch.from_numpy(wide).float()
         bias = (
             conv.bias.detach()
@@ -61,9 +63,11 @@ class TileConv2d(nn.Module):
     def _convolve(self, x: np.ndarray, out: np.ndarray, height: int, width: int) -> None:
         """Convolves a flat map into another."""
         tiles = -(-height // winograd.TILE) * -(-width // winograd.TILE)
+        cells = torch.from_numpy(x).view(height * width, -1)
+        limit, hot = hot_tiles.hot_limit(cells), np.zeros(tiles, np.bool_)
         self._workers.run(
             lambda first: self._compute(
-                x, out, height, width, first, min(first + self._room, tiles)
+                x, out, height, width, limit, hot, first, min(first + self._room, tiles)
             ),
             range(0, tiles, self._room),
         )
@@ -74,6 +78,8 @@ class TileConv2d(nn.Module):
         out: np.ndarray,
         height: int,
         width: int,
+        limit: float,
+        hot: np.ndarray,
         begin: int,
         end: int,
     ) -> None:
@@ -81,7 +87,9 @@ class TileConv2d(nn.Module):
         inputs, products, flat_inputs, flat_products = self._block_buffers(end - begin)
         _, channels, out_channels = self._weight.shape
         step, out_step = (end - begin) * channels, (end - begin) * out_channels
-        map_winograd.transform_map(x, height, width, channels, begin, end, flat_inputs, step)
+        any_hot = map_winograd.transform_map(
+            x, height, width, channels, begin, end, flat_inputs, step, limit, hot
+        )
         torch.bmm(inputs, self._weight, out=products)
         map_winograd.write_map(
             flat_products,
@@ -95,6 +103,21 @@ class TileConv2d(nn.Module):
             width,
             out,
         )
+        if any_hot:
+            hot_tiles.compute_cells(
+                x,
+                height,
+                width,
+                channels,
+                hot,
+                begin,
+                end,
+                self._direct,
+                out_channels,
+                self._bias,
+                self._relu,
+                out,
+            )
 
     def _block_buffers(self, count: int) -> tuple[Tensor, Tensor, np.ndarray, np.ndarray]:
         """Returns this thread's buffers: inputs and products (36, count, channels), flat views.
@@ -120,6 +143,8 @@ class TileConv2d(nn.Module):
 def use_tiles(module: nn.Module, workers: WorkerPool) -> None:
     """Replaces convolutions that `takes_tiles`, and the ReLU after each, in every Sequential.
 
+    Compiles the kernels, so that no frame is late.
+
     Args:
         module: module in eval mode, batch norms folded in.
         workers: threads to compute on.
@@ -135,7 +160,9 @@ def use_tiles(module: nn.Module, workers: WorkerPool) -> None:
                 relu = after < len(sequence) and type(sequence[after]) is nn.ReLU
                 if relu:
                     sequence[after] = nn.Identity()
-                sequence[index] = TileConv2d(child, relu, workers)
+                sequence[index] = tiled = TileConv2d(child, relu, workers)
+                # NaN, as a hot tile runs all kernels.
+                tiled(torch.full((1, child.in_channels, 1, 1), torch.nan))
 
 
 def takes_tiles(conv: nn.Module) -> TypeGuard[nn.Conv2d]:

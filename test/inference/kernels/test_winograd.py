@@ -21,6 +21,7 @@ import torch
 from tiny_bev_ros.inference.kernels import winograd
 from tiny_bev_ros.inference.sparse.active_sites import ActiveSites
 from tiny_bev_ros.inference.sparse.background import backgrounds
+from tiny_bev_ros.inference.sparse.direct_layer import DirectLayer
 from tiny_bev_ros.inference.sparse.layer_chain import ConvLayer
 from tiny_bev_ros.inference.sparse.tile_layer import TileLayer
 
@@ -75,6 +76,30 @@ def test_a_layer_is_the_convolution(
     assert set(map(tuple, at.tolist())) == expected
     assert found.count == len(expected)
     assert tiled.macs(blocks) == len({(y // 4, x // 4) for y, x in expected}) * 36 * 32 * 32
+
+
+@pytest.mark.parametrize(
+    ('dtype', 'tolerance'), [(torch.float32, 2e-6), (torch.bfloat16, 4e-2)], ids=str
+)
+@torch.no_grad()
+def test_tiles_and_the_direct_way_agree(dtype: torch.dtype, tolerance: float):
+    shape = (37, 41)
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(32, 16, 3, 3, generator=generator) / 12
+    layer = ConvLayer(weight, torch.randn(32, generator=generator), 1, relu=True)
+    (background,) = backgrounds((layer,), shape)
+    given = sites(shape, 0.2, 16, dtype)
+    maps = []
+    for kind in (TileLayer, DirectLayer):
+        computed = kind(layer, background, shape, dtype, dtype)
+        blocks = computed.find(given)
+        computed.compute(given, blocks, lambda work, blocks: [work(each) for each in blocks])
+        full = torch.from_numpy(background.full()).to(dtype)
+        at = computed.sites.cells[1 : computed.sites.count + 1]
+        full[:, at[:, 0], at[:, 1]] = computed.sites.rows[1 : computed.sites.count + 1, :32].t()
+        maps.append(full)
+    assert maps[0].dtype == dtype
+    assert (maps[0] - maps[1]).abs().max() <= tolerance * maps[1].abs().max()
 
 
 def test_the_points_are_exact_in_binary():

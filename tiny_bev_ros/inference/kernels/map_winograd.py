@@ -10,11 +10,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from tiny_bev_ros.inference.kernels.simd import jit, load, maximum, splat, store
 from tiny_bev_ros.inference.kernels.winograd import (
     TILE,
+    is_hot,
+    squares,
     transform_input_line,
     transform_output_line,
 )
@@ -31,7 +35,9 @@ def transform_map(
     end: int,
     out: np.ndarray,
     step: int,
-) -> None:
+    limit: float,
+    hot: np.ndarray,
+) -> bool:
     """Evaluates the inputs of tiles at 6x6 points.
 
     Args:
@@ -43,13 +49,19 @@ def transform_map(
         end: end of the tiles.
         out: flat (36, >= end - begin, channels) float32; receives the values.
         step: distance in ``out`` from one of the 36 planes to the next.
+        limit: largest sum of squared inputs of a tile that is not hot.
+        hot: (tiles,) bool; receives True for tiles above the limit, or with NaN.
+
+    Returns:
+        True if a tile is hot.
     """
-    n, across = channels, (width + TILE - 1) // TILE
+    n, across, any_hot = channels, (width + TILE - 1) // TILE, False
+    lanes = np.empty(WIDTH, np.float32)
     half, bordered = np.empty(36 * n, np.float32), np.empty(36 * n, np.float32)
     for tile in range(begin, end):
         y, x = tile // across * TILE - 1, tile % across * TILE - 1
         if y >= 0 and x >= 0 and y + 6 <= height and x + 6 <= width:
-            _evaluate(source, (y * width + x) * n, width * n, n, half)
+            energy = _evaluate(source, (y * width + x) * n, width * n, n, half)
         else:
             bordered[:] = 0
             for i in range(max(0, -y), min(6, height - y)):
@@ -57,7 +69,9 @@ def transform_map(
                     at = ((y + i) * width + x + j) * n
                     for c in range(0, n, WIDTH):
                         store(bordered, (6 * i + j) * n + c, load(source, at + c))
-            _evaluate(bordered, 0, 6 * n, n, half)
+            energy = _evaluate(bordered, 0, 6 * n, n, half)
+        hot[tile] = is_hot(energy, limit, lanes)
+        any_hot |= hot[tile]
         for i in range(6):
             to = i * 6 * step + (tile - begin) * n
             for c in range(0, n, WIDTH):
@@ -76,26 +90,38 @@ def transform_map(
                 store(out, to + 3 * step + c, v3)
                 store(out, to + 4 * step + c, v4)
                 store(out, to + 5 * step + c, v5)
+    return any_hot
 
 
 @jit
-def _evaluate(source: np.ndarray, begin: int, line: int, n: int, half: np.ndarray) -> None:
-    """Evaluates the columns of 6x6 inputs, whose rows are ``line`` values apart."""
+def _evaluate(source: np.ndarray, begin: int, line: int, n: int, half: np.ndarray) -> Any:
+    """Evaluates the columns of 6x6 inputs, whose rows are ``line`` values apart.
+
+    Returns:
+        Vector whose sum is that of the squared inputs.
+    """
+    energy = splat(np.float32(0))
     for at in range(0, 6 * n, WIDTH):
-        v0, v1, v2, v3, v4, v5 = transform_input_line(
-            load(source, begin + at),
-            load(source, begin + line + at),
-            load(source, begin + 2 * line + at),
-            load(source, begin + 3 * line + at),
-            load(source, begin + 4 * line + at),
-            load(source, begin + 5 * line + at),
+        first, fourth = begin + at, begin + 3 * line + at
+        d0, d1, d2 = (
+            load(source, first),
+            load(source, first + line),
+            load(source, first + 2 * line),
         )
+        d3, d4, d5 = (
+            load(source, fourth),
+            load(source, fourth + line),
+            load(source, fourth + 2 * line),
+        )
+        energy = energy + squares(d0, d1, d2, d3, d4, d5)
+        v0, v1, v2, v3, v4, v5 = transform_input_line(d0, d1, d2, d3, d4, d5)
         store(half, at, v0)
         store(half, at + 6 * n, v1)
         store(half, at + 12 * n, v2)
         store(half, at + 18 * n, v3)
         store(half, at + 24 * n, v4)
         store(half, at + 30 * n, v5)
+    return energy
 
 
 @jit

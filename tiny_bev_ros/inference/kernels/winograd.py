@@ -65,6 +65,19 @@ def transform_input_line(d0: Any, d1: Any, d2: Any, d3: Any, d4: Any, d5: Any) -
 
 
 @jit
+def squares(d0: Any, d1: Any, d2: Any, d3: Any, d4: Any, d5: Any) -> Any:
+    """Sums the squares of six inputs in a line."""
+    return d0 * d0 + d1 * d1 + d2 * d2 + d3 * d3 + d4 * d4 + d5 * d5
+
+
+@jit
+def is_hot(energy: Any, limit: float, lanes: np.ndarray) -> bool:
+    """Returns True if the sum over a vector is above a limit, or NaN; see `hot_tiles`."""
+    store(lanes, 0, energy)
+    return not lanes.sum() <= limit
+
+
+@jit
 def transform_output_line(m0: Any, m1: Any, m2: Any, m3: Any, m4: Any, m5: Any) -> Any:
     """Computes four outputs in a line from the products at the six points."""
     even_a, odd_a, even_b, odd_b = m1 + m2, m1 - m2, m3 + m4, m3 - m4
@@ -77,71 +90,6 @@ def transform_output_line(m0: Any, m1: Any, m2: Any, m3: Any, m4: Any, m5: Any) 
 
 
 @jit
-def mark_tiles(cells: np.ndarray, count: int, masks: np.ndarray) -> None:
-    """Marks the outputs of each tile that have an active input site in their neighbourhood.
-
-    Args:
-        cells: (>= count + 1, 2) int32 [row, col] of the active input sites, from 1 on.
-        count: number of active input sites.
-        masks: (rows of tiles + 2, columns of tiles + 2) uint16, all 0; receives bit 4 * row + col
-            of each output. Its border is outside the map.
-    """
-    for i in range(1, count + 1):
-        for y in range(cells[i, 0] + TILE - 1, cells[i, 0] + TILE + 2):
-            for x in range(cells[i, 1] + TILE - 1, cells[i, 1] + TILE + 2):
-                bit = np.uint16(1 << (y % TILE * TILE + x % TILE))
-                masks[y // TILE, x // TILE] |= bit
-
-
-@jit
-def count_tiles(masks: np.ndarray, height: int, width: int) -> tuple[int, int]:
-    """Clears the outputs outside the map; returns the numbers of tiles and sites left."""
-    masks[0] = 0
-    masks[-1] = 0
-    masks[:, 0] = 0
-    masks[:, -1] = 0
-    tiles = sites = 0
-    for i in range(1, masks.shape[0] - 1):
-        for j in range(1, masks.shape[1] - 1):
-            if masks[i, j]:
-                mask = 0
-                for y in range(min(TILE, height - (i - 1) * TILE)):
-                    for x in range(min(TILE, width - (j - 1) * TILE)):
-                        bit = masks[i, j] & (1 << (y * TILE + x))
-                        mask |= bit
-                        sites += bit != 0
-                masks[i, j] = mask
-                tiles += mask != 0
-    return tiles, sites
-
-
-@jit
-def list_tiles(masks: np.ndarray, tiles: np.ndarray, cells: np.ndarray) -> None:
-    """Lists tiles and active output sites, and clears the masks.
-
-    Args:
-        masks: masks of the tiles, from `count_tiles`.
-        tiles: (tiles, 4) int32; receives first row and column, mask, and first site.
-        cells: receives [row, col] of each site, from 1 on.
-    """
-    tile, site = 0, 1
-    for i in range(1, masks.shape[0] - 1):
-        for j in range(1, masks.shape[1] - 1):
-            if masks[i, j]:
-                tiles[tile, 0] = (i - 1) * TILE
-                tiles[tile, 1] = (j - 1) * TILE
-                tiles[tile, 2] = masks[i, j]
-                tiles[tile, 3] = site
-                tile += 1
-                for bit in range(TILE * TILE):
-                    if masks[i, j] & (1 << bit):
-                        cells[site, 0] = (i - 1) * TILE + bit // TILE
-                        cells[site, 1] = (j - 1) * TILE + bit % TILE
-                        site += 1
-                masks[i, j] = 0
-
-
-@jit
 def transform_input(
     rows: np.ndarray,
     channels: int,
@@ -151,36 +99,40 @@ def transform_input(
     end: int,
     out: np.ndarray,
     step: int,
-) -> None:
+    limit: float,
+    hot: np.ndarray,
+) -> bool:
     """Evaluates the inputs of tiles at 6x6 points.
 
     Args:
         rows: flat rows of the input sites.
         channels: length of a row.
         index_map: row of each input site, with a border of one cell.
-        tiles: (tiles, 4) list of tiles, from `list_tiles`.
+        tiles: (tiles, 4) list of tiles, from `tile_masks.list_tiles`.
         begin: first tile.
         end: end of the tiles.
         out: flat (36, >= end - begin, channels); receives the values.
         step: distance in ``out`` from one of the 36 planes to the next.
+        limit: largest sum of squared inputs of a tile that is not hot.
+        hot: (tiles,) bool; receives True for tiles above the limit, or with NaN.
+
+    Returns:
+        True if a tile is hot.
     """
-    n = channels
-    half = np.empty(36 * n, np.float32)
+    n, any_hot = channels, False
+    half, lanes = np.empty(36 * n, np.float32), np.empty(WIDTH, np.float32)
     for tile in range(begin, end):
         y, x = tiles[tile, 0], tiles[tile, 1]
+        energy = splat(np.float32(0))
         for j in range(6):
             r0, r1 = index_map[y, x + j] * n, index_map[y + 1, x + j] * n
             r2, r3 = index_map[y + 2, x + j] * n, index_map[y + 3, x + j] * n
             r4, r5 = index_map[y + 4, x + j] * n, index_map[y + 5, x + j] * n
             for c in range(0, n, WIDTH):
-                v0, v1, v2, v3, v4, v5 = transform_input_line(
-                    load(rows, r0 + c),
-                    load(rows, r1 + c),
-                    load(rows, r2 + c),
-                    load(rows, r3 + c),
-                    load(rows, r4 + c),
-                    load(rows, r5 + c),
-                )
+                d0, d1, d2 = load(rows, r0 + c), load(rows, r1 + c), load(rows, r2 + c)
+                d3, d4, d5 = load(rows, r3 + c), load(rows, r4 + c), load(rows, r5 + c)
+                energy = energy + squares(d0, d1, d2, d3, d4, d5)
+                v0, v1, v2, v3, v4, v5 = transform_input_line(d0, d1, d2, d3, d4, d5)
                 at = j * n + c
                 store(half, at, v0)
                 store(half, at + 6 * n, v1)
@@ -188,6 +140,8 @@ def transform_input(
                 store(half, at + 18 * n, v3)
                 store(half, at + 24 * n, v4)
                 store(half, at + 30 * n, v5)
+        hot[tile] = is_hot(energy, limit, lanes)
+        any_hot |= hot[tile]
         for i in range(6):
             to = i * 6 * step + (tile - begin) * n
             for c in range(0, n, WIDTH):
@@ -206,6 +160,7 @@ def transform_input(
                 store(out, to + 3 * step + c, v3)
                 store(out, to + 4 * step + c, v4)
                 store(out, to + 5 * step + c, v5)
+    return any_hot
 
 
 @jit
@@ -230,7 +185,7 @@ def transform_output(
         product: flat (36, >= end - begin, channels) products of inputs and weights.
         step: distance in ``product`` from one of the 36 planes to the next.
         channels: length of a row.
-        tiles: (tiles, 4) list of tiles, from `list_tiles`.
+        tiles: (tiles, 4) list of tiles, from `tile_masks.list_tiles`.
         begin: first tile.
         end: end of the tiles.
         row: (H,) row of the background's tables for each row of the output.

@@ -17,7 +17,6 @@ of the dense network, up to rounding.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -169,7 +168,6 @@ class _Output:
     map: np.ndarray
     result: Tensor
     _table: np.ndarray  # background after ReLU, in the dtype of the map
-    _update: Callable[..., None]
 
     def __init__(self, background: Background) -> None:
         self._background = background
@@ -199,11 +197,13 @@ class _Output:
         canvas_kernels.clear_index_map(sites.cells, sites.count, self._index_map)
         return self.result
 
+    def _update(self, *arguments: Any) -> None:
+        """Calls the kernel for the format of the map."""
+        raise NotImplementedError
+
 
 class _PlaneOutput(_Output):
     """Contiguous output map (C, h, w) float32."""
-
-    _update = staticmethod(canvas_kernels.update_map)
 
     def __init__(self, background: Background) -> None:
         super().__init__(background)
@@ -211,11 +211,12 @@ class _PlaneOutput(_Output):
         self.map = background.full()
         self.result = torch.from_numpy(self.map)
 
+    def _update(self, *arguments: Any) -> None:
+        canvas_kernels.update_map(*arguments)
+
 
 class _RowOutput(_Output):
     """Output map (h, w, C) in a compute dtype."""
-
-    _update = staticmethod(canvas_kernels.update_rows)
 
     def __init__(self, background: Background, dtype: torch.dtype) -> None:
         super().__init__(background)
@@ -224,3 +225,6 @@ class _RowOutput(_Output):
         rows = table[background.row][:, background.col]
         self.map = as_numpy(rows).reshape(rows.shape)
         self.result = rows.permute(2, 0, 1)
+
+    def _update(self, *arguments: Any) -> None:
+        canvas_kernels.update_rows(*arguments)

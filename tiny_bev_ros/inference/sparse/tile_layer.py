@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tiny_bev_ros.inference.kernels import canvas_kernels, winograd
+from tiny_bev_ros.inference.kernels import canvas_kernels, hot_tiles, tile_masks, winograd
 from tiny_bev_ros.inference.kernels.simd import as_numpy
 from tiny_bev_ros.inference.sparse.active_sites import (
     ActiveSites,
@@ -69,13 +69,16 @@ class TileLayer:
         )
         self._background = padded_background(background)
         self.sites = ActiveSites(layer.weight.shape[0], out_dtype or dtype)
-        wide = winograd.transform_weight(padded_weight(layer.weight).cpu().numpy())
+        weight = padded_weight(layer.weight).cpu()
+        self._direct = weight.permute(2, 3, 1, 0).flatten().numpy()
+        wide = winograd.transform_weight(weight.numpy())
         self._weight = torch.from_numpy(wide).to(dtype)
         tiles = [-(-size // winograd.TILE) for size in shape]
         self._masks = np.zeros((tiles[0] + 2, tiles[1] + 2), np.uint16)
         bordered = [count * winograd.TILE + 2 for count in tiles]
         self._index_map = np.zeros(bordered, np.int32)
         self._tiles = np.zeros((tiles[0] * tiles[1], 4), np.int32)
+        self._hot = np.zeros(len(self._tiles), np.bool_)
         # No power of two: the 36 planes would compete for the same cache sets.
         self._room = max(_BLOCK // max(wide.shape[1:]), 16) - 8
         self._buffers = threading.local()
@@ -89,10 +92,10 @@ class TileLayer:
         Returns:
             Blocks of work for `compute`.
         """
-        winograd.mark_tiles(sites.cells, sites.count, self._masks)
-        tiles, count = winograd.count_tiles(self._masks, *self._shape)
+        tile_masks.mark_tiles(sites.cells, sites.count, self._masks)
+        tiles, count = tile_masks.count_tiles(self._masks, *self._shape)
         self.sites.resize(count)
-        winograd.list_tiles(self._masks, self._tiles, self.sites.cells)
+        tile_masks.list_tiles(self._masks, self._tiles, self.sites.cells)
         return [(first, min(first + self._room, tiles)) for first in range(0, tiles, self._room)]
 
     def macs(self, blocks: list[Block]) -> int:
@@ -108,12 +111,13 @@ class TileLayer:
             run: calls a function with each block.
         """
         canvas_kernels.fill_index_map(sites.cells, sites.count, self._index_map)
-        run(lambda block: self._compute_block(sites, *block), blocks)
+        limit = hot_tiles.hot_limit(sites.rows[1 : sites.count + 1])
+        run(lambda block: self._compute_block(sites, limit, *block), blocks)
         canvas_kernels.clear_index_map(sites.cells, sites.count, self._index_map)
 
-    def _compute_block(self, sites: ActiveSites, begin: int, end: int) -> None:
+    def _compute_block(self, sites: ActiveSites, limit: float, begin: int, end: int) -> None:
         inputs, products, flat_inputs, flat_products = self._block_buffers(end - begin)
-        winograd.transform_input(
+        any_hot = winograd.transform_input(
             sites.flat,
             sites.channels,
             self._index_map,
@@ -122,6 +126,8 @@ class TileLayer:
             end,
             flat_inputs,
             self._room * sites.channels,
+            limit,
+            self._hot,
         )
         torch.bmm(inputs, self._weight, out=products)
         winograd.transform_output(
@@ -136,6 +142,22 @@ class TileLayer:
             not self._last,
             self.sites.flat,
         )
+        if any_hot:
+            hot_tiles.compute_sites(
+                sites.flat,
+                sites.channels,
+                self._index_map,
+                self._tiles,
+                self._hot,
+                begin,
+                end,
+                self._direct,
+                self.sites.channels,
+                *self._background,
+                self._layer.relu,
+                not self._last,
+                self.sites.flat,
+            )
 
     def _block_buffers(self, count: int) -> tuple[Tensor, Tensor, np.ndarray, np.ndarray]:
         """Returns this thread's buffers: inputs and products (36, count, channels), flat views.
