@@ -20,6 +20,7 @@ from acted_machine import Machine
 
 from tiny_bev_ros.inference.backbone_runner import BackboneRunner
 from tiny_bev_ros.inference.precision import full_float32
+from tiny_bev_ros.inference.sparse import sparse_path
 from tiny_bev_ros.models import build_backbone, scatter, seeded
 
 CUDA = torch.device('cuda', 0)
@@ -35,7 +36,11 @@ def settings() -> dict[str, object]:
 
 
 @pytest.mark.parametrize('sparsity', ['always', 'never'])
-def test_the_dense_and_the_sparse_path_follow_one_rule(acted: Machine, sparsity: str):
+def test_the_dense_and_the_sparse_path_follow_one_rule(
+    acted: Machine, monkeypatch: pytest.MonkeyPatch, sparsity: str
+):
+    # Triton's kernels make no product of PyTorch; they are compiled without TF32.
+    monkeypatch.setattr(sparse_path, 'triton_unavailable_reason', lambda _: 'not wanted here')
     before = settings()
     with seeded(0):
         network = build_backbone('fpn', in_channels=8, mid_channels=8, out_channels=16).eval()
@@ -93,6 +98,7 @@ def test_whatever_the_user_chose_is_set_aside_and_comes_back():
     code = f"""
 import torch
 from tiny_bev_ros.inference.precision import full_float32
+from tiny_bev_ros.inference.sparse import sparse_path
 def read():
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
     if hasattr(cudnn, 'conv'):
