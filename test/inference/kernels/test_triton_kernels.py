@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import subprocess
 from collections.abc import Iterator
@@ -30,6 +31,9 @@ from tiny_bev_ros.inference.sparse import triton_layer
 from tiny_bev_ros.inference.sparse.background import backgrounds
 from tiny_bev_ros.inference.sparse.layer_chain import ConvLayer
 from tiny_bev_ros.inference.sparse.triton_chain import TritonChain
+
+if 'constexprs' not in inspect.signature(ASTSource).parameters:
+    pytest.skip('this triton is compiled by another interface', allow_module_level=True)
 
 CPU = torch.device('cpu')
 CAPABILITIES = [80, 86, 90]
