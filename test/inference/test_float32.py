@@ -35,12 +35,14 @@ def settings() -> dict[str, object]:
     return found | {'matmul': backends.cuda.matmul.allow_tf32}
 
 
-@pytest.mark.parametrize('sparsity', ['always', 'never'])
-def test_the_dense_and_the_sparse_path_follow_one_rule(
-    acted: Machine, monkeypatch: pytest.MonkeyPatch, sparsity: str
-):
-    # Triton's kernels make no product of PyTorch; they are compiled without TF32.
+@pytest.fixture(autouse=True)
+def _products_of_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keeps Triton's kernels away, which PyTorch's rule does not concern: none rounds to TF32."""
     monkeypatch.setattr(sparse_path, 'triton_unavailable_reason', lambda _: 'not wanted here')
+
+
+@pytest.mark.parametrize('sparsity', ['always', 'never'])
+def test_the_dense_and_the_sparse_path_follow_one_rule(acted: Machine, sparsity: str):
     before = settings()
     with seeded(0):
         network = build_backbone('fpn', in_channels=8, mid_channels=8, out_channels=16).eval()
