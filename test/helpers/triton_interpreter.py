@@ -57,8 +57,9 @@ def interpret(kernel: Any, grid: tuple[int, ...], /, *arguments: Any, **options:
         patch.setattr(tl, 'max', largest)
         patch.setattr(InterpreterBuilder, 'create_dot', create_dot)
         # The check of every sum of integers takes half of the time.
-        fast = replace(interpreter_builder.options, sanitize_overflow=False)
-        patch.setattr(interpreter_builder, 'options', fast)
+        if hasattr(interpreter_builder.options, 'sanitize_overflow'):
+            fast = replace(interpreter_builder.options, sanitize_overflow=False)
+            patch.setattr(interpreter_builder, 'options', fast)
         _interpreted(kernel)[grid](*arguments, **options)
 
 

@@ -21,7 +21,7 @@ from acted_machine import Machine
 from benchmarks.peak_memory import peak_mb
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.inference import backbone_paths, memory, pillar_runner
-from tiny_bev_ros.inference.backbone_memory import BackboneMemory, dense_bytes
+from tiny_bev_ros.inference.backbone_memory import BackboneMemory, dense_bytes, triton_bytes
 from tiny_bev_ros.inference.backbone_runner import BackboneRunner
 from tiny_bev_ros.inference.memory import NotEnoughMemoryError
 from tiny_bev_ros.inference.sparse import sparse_path
@@ -78,6 +78,20 @@ def test_the_buffers_of_a_sparse_path_are_those_that_were_computed(monkeypatch, 
     if needs.followed:  # by a part that is counted as two output maps
         computed -= 2 * dtype.itemsize * SHAPE[0] * SHAPE[1] // 4 * needs.channels
     assert 0.8 * computed < held < 1.2 * computed
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize('followed', [False, True])
+def test_the_buffers_of_triton_are_those_that_were_computed(dtype, followed):
+    pytest.importorskip('triton')
+    from tiny_bev_ros.inference.sparse.triton_chain import TritonChain
+
+    layers = BackboneMemory.from_backbone(build_backbone('tiny').eval()).layers
+    after = torch.relu if followed else None
+    chain = TritonChain(layers, SHAPE, dtype, CPU, None, after)
+    held = held_bytes(chain, [work._work.args[0] for work in chain._works]) - held_bytes(layers)
+    computed = triton_bytes(layers, SHAPE, dtype, followed)
+    assert 0.9 * computed < held < 1.1 * computed
 
 
 @pytest.mark.skipif(

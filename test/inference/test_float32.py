@@ -29,6 +29,7 @@ from tiny_bev_ros.inference.fusion_runner import FusionRunner
 from tiny_bev_ros.inference.head_runner import HeadRunner
 from tiny_bev_ros.inference.pillar_runner import PillarRunner
 from tiny_bev_ros.inference.precision import full_float32
+from tiny_bev_ros.inference.sparse import sparse_path
 from tiny_bev_ros.models import (
     CameraEncoder,
     PillarFeatureNet,
@@ -51,6 +52,12 @@ def settings() -> dict[str, object]:
         parts = {'conv': backends.cudnn.conv, 'matmul': backends.cuda.matmul}
         return found | {name: part.fp32_precision for name, part in parts.items()}
     return found | {'matmul': backends.cuda.matmul.allow_tf32}
+
+
+@pytest.fixture(autouse=True)
+def _products_of_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keeps Triton's kernels away, which PyTorch's rule does not concern: none rounds to TF32."""
+    monkeypatch.setattr(sparse_path, 'triton_unavailable_reason', lambda _: 'not wanted here')
 
 
 @pytest.mark.parametrize('sparsity', ['always', 'never'])
@@ -173,6 +180,7 @@ def test_whatever_the_user_chose_is_set_aside_and_comes_back():
     code = f"""
 import torch
 from tiny_bev_ros.inference.precision import full_float32
+from tiny_bev_ros.inference.sparse import sparse_path
 def read():
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
     if hasattr(cudnn, 'conv'):

@@ -24,6 +24,7 @@ import torch
 from torch import nn
 
 from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.inference.sparse.background import small_shape
 from tiny_bev_ros.inference.sparse.block_sizes import padded_channels
 from tiny_bev_ros.inference.dense_path import has_pointwise_stem
 from tiny_bev_ros.inference.sparse.layer_chain import ConvLayer, as_chain, chain_part
@@ -210,7 +211,9 @@ def triton_bytes(
         max(rows[::2]) + max(rows[1::2], default=0) + weights + maps * cells[-1] * channels[-1]
     )
     indices = sum(cells) + max(cells[1:-1], default=0) + maps * cells[-1]
-    return dtype.itemsize * values + _INT32 * indices
+    small = [area for _, area in _outputs(layers, small_shape(layers, shape))]
+    tables = sum(2 * area * width for area, width in zip(small, padded[1:], strict=True))
+    return dtype.itemsize * values + _INT32 * indices + _FLOAT32 * tables
 
 
 def _weights(layers: Sequence[ConvLayer]) -> int:

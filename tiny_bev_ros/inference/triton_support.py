@@ -32,6 +32,8 @@ def triton_unavailable_reason(device: torch.device) -> str:
     """
     if device.type != 'cuda':
         return f'the device is {device.type}; expected cuda'
+    if not torch.cuda.is_available():
+        return 'there is no CUDA device'
     reason = _reason(device)
     if reason:
         note(f'{reason}: {_FALLBACK}')

@@ -15,6 +15,7 @@ import sys
 
 import pytest
 import torch
+from acted_machine import Machine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from shaken_networks import shaken
@@ -132,6 +133,20 @@ def test_active_cells_of_a_canvas():
     features, cells = TorchChain(layers(), SHAPE, torch.float32, CPU).active(canvas)
     assert cells.tolist() == [[0, 0], [7, 8], [32, 45]]
     torch.testing.assert_close(features, canvas[:, [0, 7, 32], [0, 8, 45]].t(), equal_nan=True)
+
+
+def test_the_host_waits_once_for_the_device(acted: Machine):
+    chain, device = layers(), torch.device('cuda', 0)
+    sparse = TorchChain(chain, SHAPE, torch.float32, device)
+    for fraction in (0.1, 0.0, 1.0):
+        features, cells = random_pillars(fraction, 6, SHAPE, device)
+        acted.reset()
+        macs = sparse.find(cells)
+        got = sparse.compute(features)
+        assert acted.waits.total() == 1
+        wanted = dense(chain, scatter(features.cpu(), cells.cpu(), SHAPE))
+        assert difference(got, wanted) < 1e-5
+        assert macs == TorchChain(chain, SHAPE, torch.float32, CPU).find(cells.cpu())
 
 
 def test_an_engine_where_numba_is_missing():

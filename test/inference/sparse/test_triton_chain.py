@@ -186,6 +186,7 @@ def test_a_frame_is_one_recording_for_which_the_host_never_waits(
     runner.warm_up((16, 16))
     assert runner.no_graph_reason == ''
     features, cells = random_pillars(0.1, 8, (16, 16), runner._device)
+    cells = cells.contiguous()  # as those of a PillarRunner
     for _ in range(2):
         acted.reset()
         with torch.inference_mode():

@@ -128,7 +128,7 @@ def convolve_sites(
     out,
     width_in,
     width,
-    out_channels,
+    out_channels: tl.constexpr,
     kernel: tl.constexpr,
     stride: tl.constexpr,
     padded_in: tl.constexpr,
@@ -202,7 +202,9 @@ def convolve_sites(
             values = tl.where(values < 0.0, 0.0, values)  # unlike a maximum, keeps NaN
         if into_map:
             target = out + cell.to(tl.int64)[:, None] * out_channels + channel[None, :]
-            mask = valid[:, None] & (channel < out_channels)[None, :]
+            mask = valid[:, None]
+            if out_channels != padded_out:
+                mask &= (channel < out_channels)[None, :]
             tl.store(target, values.to(out.dtype.element_ty), mask=mask)
         else:
             values -= tl.load(post_relu + table)
@@ -219,7 +221,7 @@ def restore_background(
     background_col,
     out,
     width,
-    out_channels,
+    out_channels: tl.constexpr,
     padded_out: tl.constexpr,
     block_sites: tl.constexpr,
     block_out: tl.constexpr,

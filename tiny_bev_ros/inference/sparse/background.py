@@ -15,6 +15,7 @@ the background of a larger map is that of the small one with its middle row and 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,6 +47,16 @@ class Background:
         return planes[:, self.row].take(self.col, axis=2)
 
 
+def small_shape(layers: Sequence[ConvLayer], shape: tuple[int, int]) -> tuple[int, int]:
+    """Returns the size of the small map on which the background of a map (H,W) is computed."""
+    reach, stride = 0, 1
+    for layer in layers:
+        reach += layer.kernel // 2 * stride
+        stride *= layer.stride
+    rows, cols = (_small_size(size, 4 * (reach + stride), stride) for size in shape)
+    return rows, cols
+
+
 @torch.no_grad()
 def backgrounds(layers: tuple[ConvLayer, ...], shape: tuple[int, int]) -> list[Background]:
     """Computes the background of each layer of a chain.
@@ -54,11 +65,7 @@ def backgrounds(layers: tuple[ConvLayer, ...], shape: tuple[int, int]) -> list[B
         layers: layers of the chain.
         shape: (H, W) of the chain's input.
     """
-    reach, stride = 0, 1
-    for layer in layers:
-        reach += layer.kernel // 2 * stride
-        stride *= layer.stride
-    small = [_small_size(size, 4 * (reach + stride), stride) for size in shape]
+    small = small_shape(layers, shape)
     # Double precision costs little, as this runs once.
     x = torch.zeros(1, layers[0].weight.shape[1], *small, dtype=torch.float64)
     result = []

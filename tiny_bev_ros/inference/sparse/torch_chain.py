@@ -105,9 +105,13 @@ class TorchChain:
         active = self._active.zero_()
         active[cells[:, 0], cells[:, 1]] = 1
         self._cells, macs = cells, 0
+        masks = []
         for layer in self._layers:
-            active = layer.find(active)
-            macs += len(layer.cells) * layer.weight.numel()
+            active = layer.widen(active)
+            masks.append(active)
+        for layer, sites in zip(self._layers, _cells_of(masks), strict=True):
+            layer.cells = sites
+            macs += len(sites) * layer.weight.numel()
         return macs
 
     @torch.inference_mode()
@@ -126,6 +130,23 @@ class TorchChain:
             cells, rows = layer.cells, layer.compute(cells, rows)
         self._outputs.reverse()
         return self._outputs[0].write(self._layers[-1], cells, rows)
+
+
+def _cells_of(masks: list[Tensor]) -> list[Tensor]:
+    """Returns the cells (N,2) of masks (h,w) of 0 and 1; the host waits once for all of them."""
+    if masks[0].device.type == 'cpu':
+        return [mask.nonzero() for mask in masks]
+    counts = torch.stack([mask.count_nonzero() for mask in masks]).tolist()
+    return [_listed(mask.long(), count) for mask, count in zip(masks, counts, strict=True)]
+
+
+def _listed(mask: Tensor, count: int) -> Tensor:
+    """Returns the cells (count,2) of a mask (h,w) int64 as `nonzero` does, without waiting."""
+    flat, width = mask.flatten(), mask.shape[1]
+    rank = torch.where(flat > 0, flat.cumsum(0) - 1, count)  # inactive cells share the last
+    index = torch.arange(len(flat), device=flat.device)
+    found = flat.new_empty(count + 1).scatter_(0, rank, index)[:count]
+    return torch.stack([found.div(width, rounding_mode='floor'), found % width], 1)
 
 
 class _Output:

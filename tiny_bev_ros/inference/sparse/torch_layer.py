@@ -59,7 +59,7 @@ class TorchLayer:
     Attributes:
         background: background of the layer.
         weight: (k * k * C_in, C_out) of the compute dtype.
-        cells: (N,2) active sites of the output, from `find`.
+        cells: (N,2) active sites of the output, set by the chain.
     """
 
     def __init__(
@@ -85,20 +85,12 @@ class TorchLayer:
         self._gathered = gathered
         self._block = min(len(gathered) // depth, shape_in[0] * shape_in[1])
         self._product = self.weight.new_empty(self._block, channels)
+        self.cells = torch.zeros(0, 2, dtype=torch.long, device=device)
 
-    def find(self, active: Tensor) -> Tensor:
-        """Finds the active sites of the output.
-
-        Args:
-            active: (H,W) mask of the input: 1 at active sites, else 0.
-
-        Returns:
-            (h,w) mask of the output.
-        """
+    def widen(self, active: Tensor) -> Tensor:
+        """Returns the mask (h,w) of active sites of the output, for that of the input (H,W)."""
         kernel, stride = self._layer.kernel, self._layer.stride
-        wider = nn.functional.max_pool2d(active[None], kernel, stride, kernel // 2)[0]
-        self.cells = wider.nonzero()
-        return wider
+        return nn.functional.max_pool2d(active[None], kernel, stride, kernel // 2)[0]
 
     def compute(self, cells: Tensor, rows: Tensor) -> Tensor:
         """Computes the deltas of the output's active sites.
