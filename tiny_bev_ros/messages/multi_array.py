@@ -41,7 +41,7 @@ def check_dtype(name: str, array: Any) -> None:
     """Raises TinyBevError when an array or PyTorch tensor has no dtype that can be encoded."""
     dtype = str(array.dtype).removeprefix('torch.')
     if dtype not in (*_DTYPES, 'bfloat16'):
-        raise TinyBevError(f'{name} dtype is {dtype}; expected float32 or float16')
+        raise TinyBevError(f'{name} dtype is {dtype}; expected float32, float16 or bfloat16')
 
 
 def allocate_message(
