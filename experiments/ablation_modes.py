@@ -165,8 +165,7 @@ def detect(model: ModeDetector, frame: CameraFrame, unplugged: bool = False) -> 
     features = model.features(batch.points, [GRID], batch.images, batch.cameras)
     outputs = model.network.heads['detection'](features[-1:])
     grid = GRID.strided(CONFIG.crop.stride)
-    detections = decode(outputs, grid, (_MIN_SCORE,) * len(CLASSES))[0]
-    return Detections(*(values.cpu() for values in detections))
+    return decode(outputs, grid, (_MIN_SCORE,) * len(CLASSES))[0]
 
 
 @dataclass

@@ -183,10 +183,11 @@ class Detector:
             scores *= len(CLASSES)
         cloud = _prepare(points, self._point_values, self.grid.reference)
         outputs = self.runner(cloud, tuple(scores))
-        # A copy: the runner overwrites its features.
-        return DetectorResult(
-            outputs.heads, outputs.features.clone(), self.feature_grid, outputs.seconds
+        # A copy: the runner overwrites its features, which have its compute dtype and layout.
+        features = outputs.features.to(
+            torch.float32, copy=True, memory_format=torch.contiguous_format
         )
+        return DetectorResult(outputs.heads, features, self.feature_grid, outputs.seconds)
 
 
 def _prepare(points: Any, values: int, reference: tuple[float, float]) -> np.ndarray:

@@ -94,6 +94,32 @@ def test_waits_warn_or_raise_in_the_sync_debug_mode(acted: Machine):
     assert acted.waits == {'synchronize': 1, 'to host': 2}
 
 
+def test_a_copy_to_the_host_arrives_with_the_next_wait(acted: Machine):
+    x = torch.ones(3, device='cuda')
+    copied = x.to('cpu', non_blocking=True)
+    x.add_(1)
+    assert not acted.waits
+    assert copied.isnan().all()
+    event = torch.cuda.Event()
+    event.record()
+    event.synchronize()
+    assert copied.tolist() == [1, 1, 1]
+    assert acted.waits == {'event': 1}
+
+
+def test_a_copy_into_pageable_memory_is_waited_for(acted: Machine):
+    x, pageable = torch.ones(3, device='cuda'), torch.zeros(3)
+    pageable.copy_(x, non_blocking=True)
+    assert pageable.tolist() == [1, 1, 1]
+    assert acted.waits == {'to host': 1}
+    pinned = torch.zeros(3).pin_memory()
+    assert pinned.is_pinned() and not pageable.is_pinned()
+    pinned.copy_(x, non_blocking=True)
+    assert acted.waits == {'to host': 1}
+    torch.cuda.synchronize()
+    assert pinned.tolist() == [1, 1, 1]
+
+
 def test_memory_is_counted_and_has_an_end(acted: Machine):
     x = torch.empty(2**20, device='cuda')
     view = x[:4]

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,10 @@ from tiny_bev_ros.inference.backbone_runner import BackboneRunner
 from tiny_bev_ros.inference.camera_runner import CameraRunner
 from tiny_bev_ros.inference.fusion_runner import FusionRunner
 from tiny_bev_ros.inference.head_runner import HeadRunner
+from tiny_bev_ros.inference.loaded_models import LoadedModels
+from tiny_bev_ros.inference.memory_fallback import ExecutionConfig
+from tiny_bev_ros.inference.model_builder import build_runner
+from tiny_bev_ros.inference.model_runner import ModelRunner
 from tiny_bev_ros.inference.pillar_runner import PillarRunner
 from tiny_bev_ros.models import (
     CameraEncoder,
@@ -201,4 +206,86 @@ def test_a_detector(acted: Machine):
     launched = acted.ticks - before - 5
     assert sum(result.seconds.values()) * 1e6 == pytest.approx(launched)
     assert min(result.seconds.values()) > 0
-    assert acted.waits['event'] <= 1
+    assert waits_in(acted, 'inference/device_timer.py') <= 1
+
+
+def waits_in(acted: Machine, file: str) -> int:
+    """Returns the number of waits in a file of the package."""
+    return sum(count for (_, line), count in acted.wait_lines.items() if line.startswith(file))
+
+
+@contextmanager
+def strict(acted: Machine, waits: int, launches: int) -> Iterator[None]:
+    """Context manager: limits waits, none of which PyTorch may report, and launches."""
+    acted.reset()
+    torch.cuda.set_sync_debug_mode('error')
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode('default')
+    assert sum(acted.waits.values()) <= waits, acted.wait_lines
+    assert sum(acted.launches.values()) <= launches, acted.launches
+
+
+@pytest.mark.parametrize(('max_points', 'launches'), [(None, 64), (4, 88)])
+def test_pillars_take_one_wait(acted: Machine, max_points: int | None, launches: int):
+    pfn = PillarFeatureNet(out_channels=8, max_points=max_points).eval()
+    runner = PillarRunner(pfn, GRID, resolve_device('cuda'))
+    runner.warm_up()
+    for points in (cloud(), cloud(0), cloud() + 100):
+        with strict(acted, waits=1, launches=launches):
+            runner.pillars(points)
+
+
+@pytest.mark.parametrize('precision', ['float32', 'bfloat16'])
+def test_heads_take_one_wait_and_one_copy(acted: Machine, precision: str):
+    heads = dict(build_heads(('detection', 'drivable'), 16).eval().items())
+    device = resolve_device('cuda')
+    runner = HeadRunner(heads, device, precision)
+    runner.warm_up((8, 8))
+    given = torch.rand(1, 16, 8, 8)
+    features = [given.to(device), given.to(device, torch.bfloat16), given]
+    features += [each.contiguous(memory_format=torch.channels_last) for each in features]
+    for each in features:
+        for min_scores in ((0.0,) * 3, (0.5,) * 3):  # nothing is recorded anew
+            with strict(acted, waits=1, launches=4):
+                runner(each, GRID.strided(2), min_scores)
+            assert acted.launches['graph'] == 1
+            # 64 peaks of each class, 11 values each, and the drivable area.
+            assert acted.copied['to host'] == 4 * (3 * 64 * 11 + 64)
+
+
+def test_heads_free_what_they_recorded(acted: Machine):
+    heads = dict(build_heads(('detection',), 16).eval().items())
+    runner = HeadRunner(heads, resolve_device('cuda'))
+    before = acted.allocated
+    runner.warm_up((8, 8))
+    assert acted.allocated > before
+    ModelRunner(heads=runner).release(ModelRunner(heads=runner))
+    assert acted.allocated > before
+    ModelRunner(heads=runner).release()
+    assert acted.allocated == before
+
+
+def test_a_frame_takes_three_waits(acted: Machine):
+    weights = Path(tiny_bev_ros.__file__).parent / 'weights' / 'street.safetensors'
+    models = LoadedModels.from_file(weights, (0.0, 8.0), (-4.0, 4.0))
+    assert models.grid is not None
+    config = ExecutionConfig(resolve_device('cuda'), sparsity='never')
+    runner = build_runner(models, config, shape=models.grid.shape)
+    runner(cloud(), (0.0,) * 3)
+    # Numbers of points and pillars, results of the heads, times of the stages.
+    with strict(acted, waits=3, launches=110):
+        runner(cloud(), (0.0,) * 3)
+
+
+def test_a_fusion_does_not_wait(acted: Machine):
+    device = resolve_device('cuda')
+    runner = FusionRunner(lively_fusion(16, 8, 'projected'), device)
+    grid = GRID.strided(2)
+    camera = make_camera([5, 0, 4.5, 0, 5, 2.5, 0, 0, 1], AHEAD, (10, 6))
+    bev, view = torch.rand(1, 16, *grid.shape), torch.rand(1, 8, 6, 10)
+    runner(bev, grid, [(view, camera)])
+    acted.reset()
+    runner(bev, grid, [(view, camera)])
+    assert not acted.waits, acted.wait_lines

@@ -18,6 +18,7 @@ from acted_cuda import acted_cuda
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.models import cuda_unavailable_reason, resolve_device
+from tiny_bev_ros.models.device import copy_to_device, copy_to_host
 from tiny_bev_ros.nodes.model_factory import make_device
 
 # Messages in PyTorch's sources for which `is_available` only returns False.
@@ -136,3 +137,21 @@ def test_the_real_cuda_device_works():
         device = resolve_device(name)
         assert device.index == 0
         assert torch.ones(2, device=device).sum().item() == 2
+
+
+def test_tensors_come_to_the_host_in_one_wait():
+    with acted_cuda() as acted:
+        device = torch.device('cuda', 0)
+        given = copy_to_device(torch.arange(6.0).view(2, 3).t(), device)
+        assert copy_to_device(given, device) is given
+        assert not acted.waits
+        found = copy_to_host(given, given[1].int())
+        assert acted.waits == {'event': 1}
+        assert found[0].tolist() == [[0, 3], [1, 4], [2, 5]]
+        assert found[1].tolist() == [1, 4]
+
+
+def test_the_host_needs_no_copies():
+    x = torch.ones(3)
+    assert copy_to_host(x)[0] is x
+    assert copy_to_device(x, torch.device('cpu')) is x

@@ -19,7 +19,18 @@ import pytest
 import torch
 from acted_machine import Machine
 from fusions import lively_fusion, save_fusion
-from node_bench import NODES, ONE_CAMERA, SMALL, SUCCESS, Bench, K, until, values_of
+from nav_msgs.msg import OccupancyGrid
+from node_bench import (
+    NODES,
+    ONE_CAMERA,
+    SMALL,
+    SUCCESS,
+    Bench,
+    K,
+    process,
+    until,
+    values_of,
+)
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Float32MultiArray
 
@@ -32,6 +43,7 @@ from tiny_bev_ros.models.heads.detection import CLASSES
 from tiny_bev_ros.nodes.bev_node import BevNode
 from tiny_bev_ros.nodes.debug_publisher import DebugPublisher
 from tiny_bev_ros.nodes.fusion_node import FusionNode
+from tiny_bev_ros.nodes.output_publisher import Subscribers
 from tiny_bev_ros.nodes.pipeline_node import PipelineNode
 from tiny_bev_ros.runtime.stats import FrameTimes
 
@@ -45,9 +57,9 @@ def bench(acted: Machine, tmp_path: Path) -> Iterator[Callable[..., Bench]]:
     weights = save_fusion(lively_fusion(128, 64), tmp_path / 'fusion.pt')
 
     def make(node_class: type[BevNode], **values: Any) -> Bench:
-        values |= {'sync.timeout_ms': 5000.0, 'fusion.checkpoint': weights} | ONE_CAMERA
-        values |= SMALL | {f'detection.min_score.{name}': 0.0 for name in CLASSES}
-        made.append(Bench(node_class, len(made), **values))
+        defaults = {'sync.timeout_ms': 5000.0, 'fusion.checkpoint': weights} | ONE_CAMERA
+        defaults |= SMALL | {f'detection.min_score.{name}': 0.0 for name in CLASSES}
+        made.append(Bench(node_class, len(made), **(defaults | values)))
         return made[-1]
 
     yield make
@@ -140,4 +152,41 @@ def test_stages_of_a_node_are_timed_by_the_device_in_one_wait(acted, bench, monk
     # Whole launches, each of one microsecond.
     for stage in ('pillars', 'backbone', 'encoder', 'fusion', 'heads'):
         assert ticks[stage] == round(ticks[stage]) > 0
-    assert acted.waits['event'] <= len(kept)
+    assert waits_in(acted, 'runtime/stats.py', 'inference/device_timer.py') <= len(kept)
+
+
+def waits_in(acted: Machine, *files: str) -> int:
+    """Returns the number of waits in files of the package."""
+    lines = acted.wait_lines.items()
+    return sum(count for (_, line), count in lines if line.startswith(files))
+
+
+@pytest.mark.parametrize(
+    ('topics', 'waits'),
+    [
+        # Numbers of points and pillars, results of the heads, times of the stages.
+        (['detection_boxes'], 3),
+        (['detection_boxes', 'drivable_area'], 4),
+        (['bev_features'], 3),
+        (['bev_features', 'detection_boxes', 'bev_image'], 6),
+    ],
+)
+def test_a_frame_waits_once_for_each_result(acted, bench, topics: list[str], waits: int):
+    made = bench(PipelineNode, cameras=[''], **{'backbone.sparsity': 'never'})
+    made.other.destroy_subscription(made.reader)
+    kinds = {'drivable_area': OccupancyGrid, 'bev_image': Image}
+    results: list[Any] = []
+    for topic in topics:
+        kind = kinds.get(topic, Float32MultiArray)
+        made.other.create_subscription(kind, topic, results.append, 1)
+    assert made.change(device='cuda') == ''
+    assert made.node.start()
+    until(lambda: len(Subscribers.of(made.node._outputs).topics) == len(topics))
+    cloud = made.message(1)
+    process(made.node, cloud)
+    acted.reset()
+    torch.cuda.set_sync_debug_mode('error')
+    process(made.node, made.message(2))
+    assert made.node.fault == ''
+    assert made.node.stats.published == 2
+    assert 0 < sum(acted.waits.values()) <= waits, acted.wait_lines

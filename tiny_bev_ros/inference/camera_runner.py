@@ -21,6 +21,7 @@ from tiny_bev_ros.inference.memory import computing
 from tiny_bev_ros.inference.precision import dtype_for
 from tiny_bev_ros.models.camera.encoder import CameraEncoder
 from tiny_bev_ros.models.camera.geometry import Camera
+from tiny_bev_ros.models.device import copy_to_device
 
 
 class CameraRunner:
@@ -84,7 +85,7 @@ class CameraRunner:
             )
         with computing(f'an image of {width} x {height} pixels', self._device):
             image, camera = self._fit(_pixels(rgb), camera)
-            image = image.to(self._device).float() / 255
+            image = copy_to_device(image, self._device).float() / 255
             features = self._encoder(image[None]).float()[0]
         return features, camera.strided(self.stride)
 

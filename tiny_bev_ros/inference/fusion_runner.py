@@ -27,6 +27,7 @@ from tiny_bev_ros.inference.fusion_memory import (
 from tiny_bev_ros.inference.memory import NotEnoughMemoryError, computing, free_bytes
 from tiny_bev_ros.inference.precision import dtype_for
 from tiny_bev_ros.models.camera.geometry import Camera
+from tiny_bev_ros.models.device import copy_to_device
 from tiny_bev_ros.models.fusion.futr import FuTrFusion
 from tiny_bev_ros.models.fusion.projected_attention import CPU_CELLS, ProjectedAttention
 
@@ -82,13 +83,14 @@ class FusionRunner:
         """Computes fused BEV features.
 
         Args:
-            bev: (1,C,h,w) float32 BEV features, on any device.
+            bev: (1,C,h,w) BEV features of a float dtype, on any device.
             grid: grid of the BEV features.
-            views: for each camera its features (1,c,rows,cols), on any device, and the camera
-                scaled to an image of cols x rows pixels; None for one that is missing.
+            views: for each camera its features (1,c,rows,cols) of a float dtype, on any device,
+                and the camera scaled to an image of cols x rows pixels; None for one that is
+                missing.
 
         Returns:
-            (1,C,h,w) float32 on the device; the BEV features themselves without any view.
+            (1,C,h,w) float32 on the device; without any view the BEV features as they are.
 
         Raises:
             TinyBevError: shapes do not fit each other.
@@ -96,15 +98,17 @@ class FusionRunner:
         """
         present = [view for view in views if view is not None]
         if not present:
-            return bev.to(self._device)
+            return copy_to_device(bev, self._device)
         cameras = [camera for _, camera in present]
         self._check_memory(grid, cameras)
         subject = f'the fusion of BEV features of {tuple(bev.shape)}'
         with computing(subject, self._device):
-            features = [camera_map.to(self._device) for camera_map, _ in present]
+            # float32, as sums of the fusion are not rounded to the compute dtype.
+            features = [copy_to_device(each, self._device).float() for each, _ in present]
+            bev = copy_to_device(bev, self._device).float().contiguous()
             lower = self._dtype != torch.float32
             with torch.autocast(self._device.type, self._dtype, lower):
-                fused = self._fusion(bev.to(self._device), grid, features, [cameras])
+                fused = self._fusion(bev, grid, features, [cameras])
             return fused.float()
 
     def needed_bytes(self, grid: BevGrid, cameras: Sequence[Camera]) -> int:

@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -23,9 +23,12 @@ from tiny_bev_ros.inference.fast_nms import fast_nms
 from tiny_bev_ros.inference.folded_module import FoldedModule
 from tiny_bev_ros.inference.memory import computing
 from tiny_bev_ros.inference.precision import dtype_for
-from tiny_bev_ros.models.device import copy_to_host
+from tiny_bev_ros.models.device import copy_to_device, copy_to_host
 from tiny_bev_ros.models.heads.detection import Detections
 from tiny_bev_ros.models.heads.head_registry import DecodeOptions, Head
+
+# Network of each head, and its `Head.select`.
+_Parts = Sequence[tuple[FoldedModule, Callable[[Any], Tensor]]]
 
 
 class HeadOutputs(dict[str, Any]):
@@ -60,11 +63,10 @@ class HeadRunner:
     def __init__(
         self, heads: Mapping[str, nn.Module], device: torch.device, precision: str = 'float32'
     ) -> None:
-        self._dtype = dtype_for(precision, device)
-        networks = {name: FoldedModule(head, device, self._dtype) for name, head in heads.items()}
+        dtype = dtype_for(precision, device)
         self._heads = {name: cast(Head, head) for name, head in heads.items()}
-        selects = [(networks[name], head.select) for name, head in self._heads.items()]
-        self._select = _Selection(selects, device, self._dtype)
+        parts = [(FoldedModule(head, device, dtype), head.select) for head in self._heads.values()]
+        self._select = _Selection(parts, device, dtype)
         self._device = device
         self.channels = next(iter(self._heads.values())).in_channels
 
@@ -125,31 +127,25 @@ class _Selection:
     """Computes the selections of all heads, and copies them to the host.
 
     Args:
-        heads: network and `Head.select` of each head.
+        parts: network and `Head.select` of each head.
         device: device to compute on.
         dtype: compute dtype.
     """
 
-    def __init__(
-        self,
-        heads: list[tuple[FoldedModule, Callable[[Any], Tensor]]],
-        device: torch.device,
-        dtype: torch.dtype,
-    ) -> None:
-        self._heads, self._device, self._dtype = heads, device, dtype
-        self.release()
+    def __init__(self, parts: _Parts, device: torch.device, dtype: torch.dtype) -> None:
+        self._parts, self._device, self._dtype = parts, device, dtype
+        self._kept: Tensor | None = None
+        self._recorded: RecordedWork[tuple[Tensor, list[Tensor]]] | None = None
 
     def __call__(self, features: Tensor) -> list[Tensor]:
         """Returns the selection of each head, for the only frame of features (1,C,h,w)."""
-        features = features.to(self._device, self._dtype)
         if self._device.type == 'cpu':
-            return [each[0] for each in _selections(self._heads, features)]
-        layout = (features.shape, features.stride())
-        if self._recorded is None or layout != self._layout:
-            self._prepare(features)
-            self._layout = layout
-        assert self._recorded is not None and self._kept is not None
-        self._kept.copy_(features)
+            features = features.to(self._device, self._dtype)
+            return [each[0] for each in _selections(self._parts, features)]
+        if self._recorded is None or self._kept is None or self._kept.shape != features.shape:
+            self._kept, self._recorded = self._record(features.shape)
+        # One launch for dtype and layout.
+        self._kept.copy_(copy_to_device(features, self._device))
         packed, selections = self._recorded()
         (on_host,) = copy_to_host(packed)
         parts = on_host.split([each.numel() for each in selections])
@@ -158,26 +154,27 @@ class _Selection:
 
     def release(self) -> None:
         """Frees the buffers and the recording."""
-        self._layout: Any = None
-        self._kept: Tensor | None = None
-        self._recorded: RecordedWork[tuple[Tensor, list[Tensor]]] | None = None
+        self._kept = self._recorded = None
 
-    def _prepare(self, features: Tensor) -> None:
-        """Allocates the buffers of a shape in place of the last, as a stream has one shape."""
+    def _record(
+        self, shape: torch.Size
+    ) -> tuple[Tensor, RecordedWork[tuple[Tensor, list[Tensor]]]]:
+        """Records the work for a shape in place of the last, as a stream has one shape."""
         self.release()
-        heads, kept = self._heads, torch.empty_like(features)
+        # Tensor cores take this layout without conversions.
+        half = self._dtype != torch.float32
+        layout = torch.channels_last if half else torch.contiguous_format
+        kept = torch.zeros(shape, dtype=self._dtype, device=self._device)
+        kept, parts = kept.contiguous(memory_format=layout), self._parts
 
         def work() -> tuple[Tensor, list[Tensor]]:
-            selections = _selections(heads, kept)
+            selections = _selections(parts, kept)
             return torch.cat([each.flatten() for each in selections]), selections
 
-        # Without values that a new buffer may hold by chance, while the recording is prepared.
-        kept.zero_()
-        self._recorded = RecordedWork(work, self._device, capture_on(self._device))
-        self._kept = kept
+        recorded = RecordedWork(work, self._device, capture_on(self._device))
+        recorded.record()
+        return kept, recorded
 
 
-def _selections(
-    heads: list[tuple[FoldedModule, Callable[[Any], Tensor]]], features: Tensor
-) -> list[Tensor]:
-    return [select(network(features)) for network, select in heads]
+def _selections(parts: _Parts, features: Tensor) -> list[Tensor]:
+    return [select(network(features)) for network, select in parts]

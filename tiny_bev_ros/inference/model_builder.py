@@ -91,8 +91,9 @@ def build_runner(
                 backbone.warm_up(shape)
         if heads is None and models.heads is not None:
             heads = HeadRunner(dict(models.heads.items()), config.device, config.precision)
-            known = backbone is not None and shape is not None and models.grid is not None
-            heads.warm_up(models.grid.strided(backbone.stride).shape if known else None)
+            heads.warm_up(
+                models.grid.strided(backbone.stride).shape if models.grid and backbone else None
+            )
         if camera is None and models.camera is not None:
             camera = _build_camera(models.camera, config)
         if fusion is None and models.fusion is not None:

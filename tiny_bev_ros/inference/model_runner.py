@@ -46,8 +46,8 @@ class FrameOutputs(NamedTuple):
 
     Attributes:
         pillars: pillars of the cloud.
-        features: (1,C,h,w) float32 BEV features on the device, fused where there were images;
-            overwritten by the second next pass.
+        features: (1,C,h,w) BEV features on the device, as the backbone returns them, or fused
+            where there were images; overwritten by the second next pass.
         heads: objects and drivable area.
         seconds: time of each stage, by the device's clock: pillars, backbone, with images
             encoder and fusion, heads.

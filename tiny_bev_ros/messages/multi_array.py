@@ -38,10 +38,10 @@ def check_encoding(encoding: str) -> None:
 
 
 def check_dtype(name: str, array: Any) -> None:
-    """Raises TinyBevError when an array or PyTorch tensor is neither float32 nor float16."""
+    """Raises TinyBevError when an array or PyTorch tensor has no dtype that can be encoded."""
     dtype = str(array.dtype).removeprefix('torch.')
-    if dtype not in _DTYPES:
-        raise TinyBevError(f'{name} dtype is {dtype}; expected float32 or float16')
+    if dtype not in (*_DTYPES, 'bfloat16'):
+        raise TinyBevError(f'{name} dtype is {dtype}; expected float32, float16 or bfloat16')
 
 
 def allocate_message(
@@ -87,14 +87,23 @@ def allocate_message(
 
 
 def copy_into(values: np.ndarray, source: Any) -> None:
-    """Copies an array, or a PyTorch tensor of any device, and rounds it to float16 if needed."""
+    """Copies an array, or a PyTorch tensor of any device, and rounds it to float16 if needed.
+
+    A device converts and lays out its tensor itself, so that each value crosses once, as it is
+    stored.
+    """
     if isinstance(source, np.ndarray):
         with np.errstate(over='ignore'):  # values beyond float16 become infinite
             values[...] = source
         return
     import torch  # a late import: readers do not need it
 
-    torch.from_numpy(values).copy_(source)
+    from tiny_bev_ros.models.device import copy_to_host
+
+    target = torch.from_numpy(values)
+    if source.is_cuda:
+        (source,) = copy_to_host(source.to(target.dtype).contiguous())
+    target.copy_(source)
 
 
 def flat_data(data: Any) -> np.ndarray:

@@ -71,7 +71,7 @@ def encode_pillars(
     """Encodes pillars and the labels of their pseudo-image as a message.
 
     Args:
-        features: (P, C) float32 or float16, on any device.
+        features: (P, C) float32, float16 or bfloat16, on any device.
         cells: (P, 2) int64 [row, col] of each pillar, on any device.
         canvas: (H, W) of the pseudo-image.
         labels: stamp, frame and metric axes of the pseudo-image.
@@ -98,6 +98,10 @@ def encode_pillars(
         shape, format_labels(labels, canvas), encoding, None
     )
     table = values[:, :, 0, 0]
+    if features.is_cuda and cells.is_cuda:
+        from tiny_bev_ros.models.device import copy_to_host  # a late import, as of PyTorch
+
+        features, cells = copy_to_host(features, cells)
     multi_array.copy_into(table[:, :_CELL], cells)
     row, col = table[:, 0], table[:, 1]
     if len(table) and (

@@ -58,8 +58,9 @@ def encode_tensor(
     """Encodes a tensor and its labels as a message.
 
     Args:
-        array: (B, C, H, W) float32 or float16, any strides, of NumPy or, on any device, of
-            PyTorch. NumPy rounds float32 to float16 some ten times slower than PyTorch.
+        array: (B, C, H, W) float32 or float16, any strides, of NumPy or, on any device and also
+            in bfloat16, of PyTorch. NumPy rounds float32 to float16 some ten times slower than
+            PyTorch.
         labels: stamp, frame and metric axes.
         encoding: 'float32' (Float32MultiArray) or 'float16' (UInt8MultiArray).
         out: message of an earlier call, or None. If it has the right type and size it

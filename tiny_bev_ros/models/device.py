@@ -72,12 +72,15 @@ def cuda_unavailable_reason(index: int | None = None) -> str:
 
 
 def copy_to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """Copies a tensor of the host to a device, which the host does not wait for.
+    """Copies a tensor to a device, without a wait of the host.
 
     PyTorch keeps the page-locked memory through which a copy to CUDA goes, and uses it again only
     after the copy.
+
+    Returns:
+        The tensor itself where it is on the device.
     """
-    if device.type != 'cuda':
+    if device.type != 'cuda' or tensor.device.type != 'cpu':
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from tiny_bev_ros.grid import BevGrid
+from tiny_bev_ros.models.device import copy_to_host
 
 # Distance from a point within which a cell counts as observed, in cells to either side.
 REACH = 2
@@ -35,8 +36,7 @@ def observed_cells(rows: Tensor, cols: Tensor, shape: tuple[int, int]) -> Tensor
         (h,w) bool on the CPU, true for cells within REACH of a point.
     """
     observed = torch.zeros(shape, dtype=torch.bool)
-    # One copy from a GPU in place of two.
-    rows, cols = torch.stack((rows, cols)).cpu()
+    rows, cols = copy_to_host(rows, cols)
     observed[rows, cols] = True
     # One axis after the other, in place, as max_pool2d takes five times as long.
     for axis, size in enumerate(shape):

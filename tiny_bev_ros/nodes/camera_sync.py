@@ -107,10 +107,10 @@ class CameraSync:
             self._subscriptions += subscribe(name, stats, partial(self._keep, name))
 
     def fuse(self, bev: Tensor, labels: TensorLabels) -> Tensor:
-        """Returns fused features (1,C,h,w) float32; ``bev`` itself without a usable camera.
+        """Returns fused features (1,C,h,w); ``bev`` itself without a usable camera.
 
         Args:
-            bev: BEV features (1,C,h,w) float32.
+            bev: BEV features (1,C,h,w) of a float dtype.
             labels: labels of the BEV features.
 
         Raises:

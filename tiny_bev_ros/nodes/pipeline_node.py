@@ -24,6 +24,7 @@ from tiny_bev_ros.inference.loaded_models import LoadedModels
 from tiny_bev_ros.inference.model_runner import ModelRunner
 from tiny_bev_ros.messages.tensor_labels import TensorLabels
 from tiny_bev_ros.models.camera.geometry import Camera
+from tiny_bev_ros.models.device import copy_to_host
 from tiny_bev_ros.models.observed_ground import observed_cells, road_height
 from tiny_bev_ros.nodes import model_factory
 from tiny_bev_ros.nodes.bev_node import BevNode
@@ -156,5 +157,5 @@ class PipelineNode(BevNode):
 
     def _positions(self, cells: torch.Tensor) -> np.ndarray:
         """Returns x and y of the pillars, (N,2), m."""
-        row, col = cells.cpu().numpy().T
+        row, col = copy_to_host(cells)[0].numpy().T
         return np.column_stack([self._grid.x_axis.centre(col), self._grid.y_axis.centre(row)])

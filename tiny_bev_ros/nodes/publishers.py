@@ -27,6 +27,7 @@ from tiny_bev_ros.messages.bev_overlay import draw_overlay
 from tiny_bev_ros.messages.image import encode_image
 from tiny_bev_ros.messages.pillar_tensor import check_canvas
 from tiny_bev_ros.messages.tensor import TensorLabels
+from tiny_bev_ros.models.device import copy_to_host
 from tiny_bev_ros.nodes import model_factory
 from tiny_bev_ros.nodes.output_publisher import ENCODING, ApplyCallback, OutputPublisher
 
@@ -141,7 +142,13 @@ class FeaturePublisher(OutputPublisher):
     def publish(
         self, features: torch.Tensor, labels: TensorLabels, topics: frozenset[str]
     ) -> None:
-        """Publishes features (B,C,H,W) if ``topics``, those with subscribers, name them."""
+        """Publishes features (B,C,H,W) of any float dtype.
+
+        Args:
+            features: BEV features, on any device.
+            labels: labels of the features.
+            topics: topics that have subscribers; nothing is published on others.
+        """
         if 'bev_features' in topics:
             self._tensor.publish(*self._roi.crop(features, labels))
 
@@ -165,7 +172,8 @@ class FeaturePublisher(OutputPublisher):
         if 'bev_image' not in topics:
             return
         cropped, cropped_labels = self._roi.crop(features, labels)
-        image = render_bev_image(cropped[0].cpu().numpy(), self._channel)
+        (shown,) = copy_to_host(cropped[0].float())
+        image = render_bev_image(shown.numpy(), self._channel)
         y_axis, x_axis = cropped_labels.y_axis, cropped_labels.x_axis
         if outputs is not None and y_axis and x_axis:
             drivable = None

@@ -113,3 +113,8 @@ def test_suppression_is_as_good_far_from_the_origin():
     far = boxes + torch.tensor([16000.0, -16000.0, 0, 0, 0, 0, 0])
     kept = nms_bev(boxes, scores, labels, 0.15)
     assert len(kept) < 200 and torch.equal(nms_bev(far, scores, labels, 0.15), kept)
+
+
+def test_a_point_overlaps_nothing():
+    point, box = torch.zeros(1, 7), torch.tensor([[0.1, 0, 0, 3, 4, 1, 0.3]])
+    assert overlap_bev(point, box) == overlap_bev(box, point) == overlap_bev(point, point) == 0

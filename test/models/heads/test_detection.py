@@ -12,6 +12,7 @@ import math
 
 import pytest
 import torch
+from torch.nn.functional import max_pool2d
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
@@ -104,6 +105,48 @@ def test_thresholds_are_by_class_and_neighbours_are_one():
     assert found.boxes[0, :2].tolist() == pytest.approx([10.25, 0.25])
     large = small._replace(log_size=size + 1)
     assert len(decode(large, GRID, (0.5,) * 3)[0].scores) == 1
+
+
+def test_at_most_500_peaks_count_and_low_ones_of_another_class_push_none_out():
+    grid = BevGrid((0, 80), (-40, 40), (-3, 1), 0.5)
+    heatmap = torch.full((1, 3, 160, 160), -8.0)
+    heatmap[0, 0, ::4, ::4] = 1.0 + torch.rand(1600).view(40, 40)
+    heatmap[0, 2, 100, 100] = 0.5
+    zeros = [torch.zeros(1, count, 160, 160) for count in (2, 1, 3, 2, 1)]
+    maps = DetectionMaps(heatmap, *zeros)
+    assert decode(maps, grid, (0.95, 0.5, 0.5))[0].labels.tolist() == [2]
+    found = decode(maps, grid, (0.5,) * 3)[0]
+    assert found.labels.tolist() == [0] * 500
+    wanted = heatmap[0, 0].sigmoid().flatten().sort(descending=True).values[:500]
+    assert torch.equal(found.scores, wanted)
+
+
+def test_equal_scores_are_in_the_order_of_classes_and_cells():
+    maps = perfect(targets_of(*EVERYTHING))
+    heatmap = torch.full_like(maps.heatmap, -8.0)
+    heatmap[0, 1, 30, 5] = heatmap[0, 0, 30, 5] = heatmap[0, 0, 3, 40] = heatmap[0, 0, 3, 7] = 2.0
+    maps = maps._replace(heatmap=heatmap, offset=torch.zeros_like(maps.offset))
+    found = decode(maps, GRID, (0.5,) * 3)[0]
+    assert found.labels.tolist() == [0, 0, 0, 1]
+    assert found.boxes[:, 0].tolist() == [3.75, 20.25, 2.75, 2.75]
+
+
+@pytest.mark.parametrize('layout', [torch.contiguous_format, torch.channels_last])
+def test_a_map_of_any_layout_and_size_has_the_peaks_of_max_pooling(layout):
+    generator = torch.Generator().manual_seed(0)
+    for size in ((1, 1), (1, 9), (9, 1), (40, 30)):
+        maps = torch.randn(2, 12, *size, generator=generator).contiguous(memory_format=layout)
+        selected = DetectionHead.select(DetectionMaps(*maps.split([3, 2, 1, 3, 2, 1], 1)))
+        scores = maps[:, :3].sigmoid()
+        peak = scores == max_pool2d(scores, 3, stride=1, padding=1)
+        assert selected.shape == (2, 3, min(500, size[0] * size[1]), 11)
+        for frame, label in ((0, 0), (1, 2)):
+            found = selected[frame, label]
+            found = found[found[:, 0] > 0]
+            cell = peak[frame, label].flatten().nonzero()[:, 0]
+            assert found[:, 1].sort().values.tolist() == cell.tolist()
+            values = maps[frame].flatten(1)[3:, found[:, 1].long()].t()
+            assert torch.equal(found[:, 2:], values)
 
 
 def test_nothing_and_nonsense():
