@@ -38,6 +38,7 @@ from benchmarks.gpu.node_check import check_node
 from benchmarks.gpu.tensorrt_peer import tensorrt_engine
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.inference.backbone_runner import BackboneRunner
+from tiny_bev_ros.inference.model_runner import EncodedPillars, ModelRunner
 from tiny_bev_ros.models import list_backbones, resolve_device
 from tiny_bev_ros.models.heads.detection import Detections
 
@@ -187,18 +188,21 @@ def test_a_missing_graph_fails_the_parity(
     ]
 
 
-def test_waits_beyond_the_declared_ones_fail(
-    settings: CheckSettings, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_wait_in_a_stage_fails(settings: CheckSettings, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(frame_waits, 'PRECISIONS', ('float32',))
     monkeypatch.setattr(frame_waits, 'SPARSITIES', {'never': 'dense'})
-    settings.max_waits.update(pillars=0, heads=0)
-    result = frame_waits.check_waits(settings)
-    assert [line.partition(': ')[0] for line in result.failures] == [
-        'float32, dense, pillars',
-        'float32, dense, heads',
-    ]
-    assert '.py:' in result.failures[0]
+    real = ModelRunner.encode_points
+
+    def waiting(self: ModelRunner, points: np.ndarray) -> EncodedPillars:
+        pillars = real(self, points)
+        pillars.features.cpu()
+        return pillars
+
+    monkeypatch.setattr(ModelRunner, 'encode_points', waiting)
+    settings.max_waits.update(heads=20)
+    (line,) = frame_waits.check_waits(settings).failures
+    assert line.startswith('float32, dense, pillars: the host waits ')
+    assert '; expected at most 0 (' in line
 
 
 def test_a_wait_is_an_error_where_none_was_found(acted: Machine):
