@@ -5,6 +5,7 @@
 # make params       writes config/params.yaml, its schema and docs/parameters.md from their source
 # make docs         builds the documentation in build/docs; warnings are errors
 # make bench        inference and transport beside their peers (THREADS="1 2" ONLY=engine|transport)
+# make gpu-check    parity and times on an NVIDIA GPU, some minutes; writes gpu_report.md
 # make faults       injects faults into running nodes, writes the table of docs/operations.md (20 min)
 # make soak         a node under good and bad input for MINUTES=30; fails if memory grows
 # make clean        removes the build, and the virtual environment with it
@@ -15,7 +16,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo demo-fusion test params docs bench faults soak clean
+.PHONY: help setup build demo demo-fusion test params docs bench gpu-check faults soak clean
 
 PYTHON ?= python3
 BAG ?=
@@ -27,7 +28,7 @@ ONLY ?=
 MINUTES ?= 30
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | sed -n '1,14p'
+	@sed -n 's/^# \{0,1\}//p' Makefile | sed -n '1,15p'
 
 setup:
 	@scripts/setup.sh "$(PYTHON)"
@@ -65,6 +66,10 @@ docs: build/docs-env/bin/sphinx-build
 bench: build
 	@.venv/bin/python -m pip install --disable-pip-version-check -q -r requirements/bench.txt -c requirements/constraints.txt
 	@scripts/with_env.sh python -m benchmarks.run --threads $(THREADS) $(if $(ONLY),--only $(ONLY))
+
+# Exit code of the program: 0 passed, 1 a section failed, 2 no CUDA device.
+gpu-check: build
+	@scripts/with_env.sh python -m benchmarks.gpu.gpu_check
 
 faults: build
 	@scripts/with_env.sh python test/system/faults.py --document docs/operations.md

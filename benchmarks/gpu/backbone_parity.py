@@ -106,7 +106,7 @@ def _error(
             copy.deepcopy(network), device, precision=precision, sparsity=sparsity
         )
         runner.warm_up(shape)
-        if path == 'dense, with graph' and runner.no_graph_reason:
+        if path != 'dense, without graph' and runner.no_graph_reason:
             raise RuntimeError(f'no CUDA graph: {runner.no_graph_reason}')
         errors = []
         for index in _ORDER:

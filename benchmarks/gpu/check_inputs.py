@@ -112,12 +112,14 @@ def sparse_chains(*, pytorch: bool = False) -> Iterator[set[str]]:
     built: set[str] = set()
     choose = backbone_paths.make_chain
 
-    def make_chain(layers: Any, shape: Any, dtype: Any, device: Any, *rest: Any) -> Any:
+    def make_chain(
+        layers: Any, shape: Any, dtype: Any, device: Any, *rest: Any, **more: Any
+    ) -> Any:
         with torch.inference_mode(False):
             chain: Any = (
                 TorchChain(layers, shape, dtype, device)
                 if pytorch
-                else choose(layers, shape, dtype, device, *rest)
+                else choose(layers, shape, dtype, device, *rest, **more)
             )
         built.add(type(chain).__name__)
         return chain

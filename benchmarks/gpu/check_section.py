@@ -41,7 +41,8 @@ class CheckSettings:
         frames: number of timed frames.
         backbones: names of the backbones whose parity is checked.
         widths: keyword arguments of `build_backbone`; empty for the default widths.
-        max_waits: largest number of waits of the host in each stage of a frame.
+        max_waits: largest number of waits of the host in each stage of a frame, other than waits
+            for events: those are the declared ones.
         torch_chain_waits: waits in addition where PyTorch's operations compute the sparse path.
         node_device: parameter ``device`` of the node.
     """
@@ -54,9 +55,9 @@ class CheckSettings:
     backbones: tuple[str, ...] = field(default_factory=lambda: tuple(list_backbones()))
     widths: dict[str, int] = field(default_factory=dict)
     max_waits: dict[str, int] = field(
-        default_factory=lambda: {'pillars': 1, 'backbone': 0, 'heads': 1}
+        default_factory=lambda: {'pillars': 0, 'backbone': 0, 'heads': 0}
     )
-    torch_chain_waits: int = 5
+    torch_chain_waits: int = 1
     node_device: str = 'cuda'
 
 

@@ -91,7 +91,7 @@ def _builders(
 
 def _on_cudnn(network: nn.Module, dense: Tensor, settings: CheckSettings) -> Callable[[], Tensor]:
     layout = torch.channels_last
-    half: nn.Module = copy.deepcopy(network).half().to(settings.device)
+    half: Any = copy.deepcopy(network).half().to(settings.device)
     half = half.to(memory_format=layout)
     x = dense.half().to(settings.device).contiguous(memory_format=layout)
     return partial(half, x)

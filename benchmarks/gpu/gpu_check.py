@@ -45,7 +45,7 @@ SECTIONS: dict[str, tuple[Section, float]] = {
     'times of stages': (measure_stages, 120.0),
     'waits in a frame': (check_waits, 90.0),
     'memory limit': (check_memory, 90.0),
-    'node': (check_node, 150.0),
+    'node': (check_node, 240.0),
     'peers': (compare_peers, 150.0),
 }
 

@@ -32,7 +32,7 @@ def check_memory(settings: CheckSettings) -> SectionResult:
         build = ModelBuilder(shipped_models(settings), lambda: settings.grid.shape)
         fallback: MemoryFallback[ModelRunner] = MemoryFallback(
             build,
-            ExecutionConfig(settings.device),
+            ExecutionConfig(settings.device, 'float32'),
             steps.append,
             allow_lower_precision=True,
             allow_cpu=True,

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -128,7 +129,7 @@ def _camera(settings: CheckSettings, precision: str) -> dict[str, float]:
         encoder = CameraEncoder(out_channels=_CAMERA_CHANNELS).eval()
     camera = make_camera(_K, _AHEAD, _SIZE)
     image = np.random.default_rng(0).integers(0, 256, (*_SIZE[::-1], 3), dtype=np.uint8)
-    sizes = {'resize_width': _SIZE[0] // 2, 'crop_height': _SIZE[1] // 4}
+    sizes: Any = {'resize_width': _SIZE[0] // 2, 'crop_height': _SIZE[1] // 4}
     wanted, _ = CameraRunner(encoder, CPU, **sizes)(image, camera)
     found, _ = CameraRunner(encoder, settings.device, precision, **sizes)(image, camera)
     return {'': relative_error(found, wanted)}

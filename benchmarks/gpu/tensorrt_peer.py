@@ -43,9 +43,10 @@ def tensorrt_engine(
         if reason:
             raise ModuleNotFoundError(reason)
     path = settings.folder / 'half.onnx'
+    x = dense.half().to(settings.device)
     torch.onnx.export(
-        copy.deepcopy(network).half(),
-        (dense.half(),),
+        copy.deepcopy(network).half().to(settings.device),
+        (x,),
         path,
         dynamo=False,
         input_names=['x'],
@@ -53,7 +54,6 @@ def tensorrt_engine(
     )
     engine = _built(import_optional('tensorrt').module, path.read_bytes())
     context = engine.create_execution_context()
-    x = dense.half().to(settings.device).contiguous()
     y = torch.empty(tuple(engine.get_tensor_shape('y')), dtype=x.dtype, device=settings.device)
     context.set_tensor_address('x', x.data_ptr())
     context.set_tensor_address('y', y.data_ptr())

@@ -177,7 +177,13 @@ def _install_conversions(patch: pytest.MonkeyPatch) -> None:
 
 
 class Stream:
-    """The only stream of a device."""
+    """The only stream of a device.
+
+    Attributes:
+        cuda_stream: handle for libraries; 0 as that of CUDA's default stream.
+    """
+
+    cuda_stream = 0
 
     def __init__(self, machine: Machine, device: Any = None, **_: Any) -> None:
         self._machine = machine

@@ -24,6 +24,7 @@ from tiny_bev_ros.inference.memory import (
     NotEnoughMemoryError,
     device_memory_mb,
     free_bytes,
+    free_caches,
     limit_device_memory,
     shortage,
     translate_oom,
@@ -183,6 +184,7 @@ def test_a_system_that_does_not_tell_what_is_free_sets_no_bound(monkeypatch, tmp
 
 @pytest.mark.gpu
 def test_a_budget_is_kept():
+    free_caches(CUDA)  # other tests may have left more than the limit
     limit_device_memory(CUDA, 256)
     try:
         with pytest.raises(NotEnoughMemoryError), translate_oom('a gigabyte'):

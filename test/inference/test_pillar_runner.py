@@ -35,9 +35,11 @@ def test_the_stage_gives_what_the_modules_give(device: str):
     pillars = runner.pillars(points())
     canvas = runner.scatter(pillars)
     assert canvas.device.type == device
-    torch.testing.assert_close(pillars[0].cpu(), features)
+    # On CUDA the sums over the points of a pillar have no fixed order.
+    tolerance = {} if device == 'cpu' else {'rtol': 1e-4, 'atol': 1e-4}
+    torch.testing.assert_close(pillars[0].cpu(), features, **tolerance)
     assert torch.equal(pillars[1].cpu(), cells)
-    torch.testing.assert_close(canvas.cpu(), scatter(features, cells, GRID.shape))
+    torch.testing.assert_close(canvas.cpu(), scatter(features, cells, GRID.shape), **tolerance)
 
 
 @pytest.mark.parametrize('device', DEVICES)
