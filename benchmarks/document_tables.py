@@ -37,16 +37,15 @@ Rows = list[dict[str, Any]]
 
 
 def document_tables(result: dict[str, Any]) -> dict[str, str]:
-    """Renders the tables that docs/benchmarks.md has of the engine, by the name of their marks."""
+    """Renders what docs/benchmarks.md has of the engine, by the name of its marks."""
     machine, engine = result['machine'], result['engine']
-    measured = f'Measured {", ".join(f"{key} {value}" for key, value in machine.items())}.'
-    texts = {
+    return {
+        'machine': f'Measured {", ".join(f"{key} {value}" for key, value in machine.items())}.',
         'backbone': _backbone(engine['runs']),
         'detectors': _detectors(engine['runs']),
         'ratios': _ratios(engine['runs']),
         'stages': _stages(engine['runs'][0]['detection']),
     }
-    return {name: f'{text}\n\n{measured}' for name, text in texts.items()}
 
 
 def replace_tables(document: Path, tables: dict[str, str]) -> None:
