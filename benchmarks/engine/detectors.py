@@ -31,6 +31,7 @@ from benchmarks.engine.contenders import build
 from benchmarks.engine.detection_costs import MAPS, MIN_SCORES
 from benchmarks.engine.peers import OnnxRuntime, OpenVino, export_onnx
 from benchmarks.timing import interleaved
+from tiny_bev_ros.inference.fast_nms import fast_nms
 from tiny_bev_ros.inference.head_runner import HeadOutputs
 from tiny_bev_ros.inference.loaded_models import LoadedModels
 from tiny_bev_ros.inference.memory_fallback import ExecutionConfig
@@ -115,9 +116,9 @@ class PeerDetector:
         """Maps points (N,4) float32 to objects and drivable area."""
         outputs = iter(self._run(self._pillars.scatter(self._pillars.pillars(points))))
         maps = map_tensors(lambda _: next(outputs), self._template)
-        options = DecodeOptions(MIN_SCORES)
+        options = DecodeOptions(MIN_SCORES, fast_nms)
         return HeadOutputs(
-            (name, head.decode(maps[name], self._feature_grid, options)[0])
+            (name, head.finish(head.select(maps[name])[0], self._feature_grid, options))
             for name, head in self._heads.items()
         )
 

@@ -18,6 +18,7 @@ from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
+import torch
 from acted_machine import Machine
 
 from benchmarks.gpu import (

@@ -24,9 +24,9 @@ import torch
 from torch import nn
 
 from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.inference.dense_path import has_pointwise_stem
 from tiny_bev_ros.inference.sparse.background import small_shape
 from tiny_bev_ros.inference.sparse.block_sizes import padded_channels
-from tiny_bev_ros.inference.dense_path import has_pointwise_stem
 from tiny_bev_ros.inference.sparse.layer_chain import ConvLayer, as_chain, chain_part
 from tiny_bev_ros.inference.sparse.row_padding import padded
 from tiny_bev_ros.inference.sparse.sparse_path import (
