@@ -359,6 +359,19 @@ def test_a_precision_that_is_slower_here_gives_way_to_float32(monkeypatch, spars
     assert difference(runner(canvas), network, canvas) < TOLERANCE
 
 
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+def test_auto_computes_in_the_dtype_of_the_device_which_statistics_name(monkeypatch, dtype):
+    monkeypatch.setattr('tiny_bev_ros.inference.precision.auto_dtype', lambda _: dtype)
+    monkeypatch.setattr(engine_module, 'reason_for_float32', lambda _: 'nothing is measured')
+    network = backbone()
+    runner = BackboneRunner(network, CPU, precision='auto', sparsity='never')
+    canvas = scatter(*pillars((30, 40), 0.1, 6), (30, 40))
+    limit = TOLERANCE if dtype == torch.float32 else 0.05
+    assert difference(runner(canvas), network, canvas) < limit
+    assert runner.statistics.precision == str(dtype).removeprefix('torch.')
+    assert runner.float32_reason == ''
+
+
 @pytest.mark.parametrize('threads', [1, 2, 3])
 def test_threads_do_not_change_the_result(threads: int):
     network = backbone(channels=(64, 64, 128))

@@ -120,6 +120,15 @@ def test_steps_are_taken_in_the_order_of_what_they_need(memory, taken, precision
     assert not fallback.exhausted
 
 
+def test_auto_that_is_float32_may_become_bfloat16(monkeypatch):
+    monkeypatch.setitem(NEEDS, ('auto', 'never'), NEEDS['float32', 'never'])
+    machine = Machine(NEEDS['float32', 'never'] - 1)
+    config = ExecutionConfig(CUDA, 'auto', 'never')
+    fallback = machine.fallback(config)
+    fallback.run(lambda runner: runner())
+    assert fallback.config == ExecutionConfig(CUDA, 'bfloat16', 'never')
+
+
 def test_on_the_cpu_it_goes_on_in_the_same_way():
     machine = Machine(1, of_cpu=10)
     fallback = machine.fallback(lower=False)
