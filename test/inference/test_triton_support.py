@@ -10,9 +10,11 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Iterator
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -65,6 +67,39 @@ def test_no_triton(acted: Machine, monkeypatch: pytest.MonkeyPatch):
     reason = import_optional('triton').reason
     assert 'triton' in reason
     check(reason)
+
+
+@pytest.fixture
+def launches(acted: Machine) -> Any:
+    """Module whose function launches kernels."""
+    pytest.importorskip('triton')
+    return importlib.import_module('tiny_bev_ros.inference.kernels.triton_launch')
+
+
+def test_triton_that_works(launches: Any):
+    assert triton_unavailable_reason(DEVICE) == ''
+    assert take_notes() == []
+
+
+def test_no_compiler(launches: Any, monkeypatch: pytest.MonkeyPatch):
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError('Failed to find C compiler.\nPlease specify one')
+
+    monkeypatch.setattr(launches, 'launch', fail)
+    check('triton cannot be used (RuntimeError: Failed to find C compiler.)')
+
+
+def test_wrong_values(launches: Any, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(launches, 'launch', lambda *_, **__: None)
+    check('triton cannot be used (it computes wrongly)')
+
+
+def test_a_shortage_is_no_fault_of_triton(launches: Any, acted: Machine):
+    acted.memory = 16
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        triton_unavailable_reason(DEVICE)
+    acted.memory = 2**20
+    assert triton_unavailable_reason(DEVICE) == ''
 
 
 def test_pytorch_takes_over(acted: Machine, monkeypatch: pytest.MonkeyPatch):

@@ -30,9 +30,9 @@ class BackboneRunner:
 
     The sparse path needs a network that is a chain of convolution, batch norm and ReLU, or
     begins with one (see `tiny_bev_ros.models.registry`); other networks run dense. The part that
-    follows a chain is computed on the whole map. On the CPU the sparse path runs numba kernels,
-    on CUDA, and where numba cannot be used, PyTorch. When its weights are changed in place or
-    loaded anew, the runner rebuilds its paths.
+    follows a chain is computed on the whole map. On the CPU the sparse path runs numba kernels, on
+    CUDA those of Triton, and where these cannot be used, PyTorch. When its weights are changed in
+    place or loaded anew, the runner rebuilds its paths.
 
     Args:
         backbone: backbone of the registry, in eval mode; is moved to the device.
@@ -181,7 +181,7 @@ class BackboneRunner:
 
     @property
     def no_graph_reason(self) -> str:
-        """Reason for which the dense path has no CUDA graph, or ''; known after `warm_up`."""
+        """Reason for which a path has no CUDA graph, or ''; known after `warm_up`."""
         return self._paths.no_graph_reason
 
     @property

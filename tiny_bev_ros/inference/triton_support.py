@@ -15,7 +15,9 @@ import re
 
 import torch
 
-from tiny_bev_ros.optional_imports import import_optional, note
+from tiny_bev_ros.inference.device_errors import device_is_lost
+from tiny_bev_ros.inference.memory import shortage
+from tiny_bev_ros.optional_imports import import_optional, note, one_line
 
 # First version with the argument `input_precision` of a product, which rules out TF32.
 _MIN_VERSION = (3, 0)
@@ -28,7 +30,11 @@ _FALLBACK = "PyTorch replaces Triton's kernels on CUDA, and is slower"
 def triton_unavailable_reason(device: torch.device) -> str:
     """Returns the reason to use PyTorch on a device; '' where Triton's kernels can be used.
 
-    For CUDA devices the reason is noted for the next node that logs.
+    Compiles and launches a trial kernel, as triton may be installed and not work. For CUDA devices
+    the reason is noted for the next node that logs.
+
+    Raises:
+        RuntimeError: memory is short, or the device is lost.
     """
     if device.type != 'cuda':
         return f'the device is {device.type}; expected cuda'
@@ -50,7 +56,16 @@ def _reason(device: torch.device) -> str:
     version = str(triton.__version__)
     if tuple(int(each) for each in re.findall(r'\d+', version)[:2]) < _MIN_VERSION:
         return f'triton is {version}; expected at least {_dotted(_MIN_VERSION)}'
-    return import_optional('tiny_bev_ros.inference.kernels.triton_kernels').reason
+    trial, reason = import_optional('tiny_bev_ros.inference.kernels.triton_trial')
+    if reason:
+        return reason
+    try:
+        right = trial.works(device)
+    except Exception as error:  # raised by triton, as where there is no C compiler
+        if shortage(error) or device_is_lost(error, device):
+            raise
+        return f'triton cannot be used ({one_line(error)})'
+    return '' if right else 'triton cannot be used (it computes wrongly)'
 
 
 def _dotted(version: tuple[int, int]) -> str:

@@ -202,6 +202,17 @@ def test_a_frame_is_one_recording_for_which_the_host_never_waits(
         assert acted.copied.total() == 0
 
 
+def test_the_host_waits_once_for_a_whole_pseudo_image(acted: Machine):
+    runner = runner_of('tiny')
+    features, cells = random_pillars(0.1, 8, (16, 16), runner._device)
+    canvas = scatter(features, cells, (16, 16))
+    wanted = runner.from_pillars(features, cells, (16, 16)).cpu()
+    acted.reset()
+    found = runner(canvas)
+    assert acted.waits.total() == 1
+    torch.testing.assert_close(found.cpu(), wanted)
+
+
 def test_features_of_frames_alternate_where_a_network_follows_the_chain(acted: Machine):
     runner = runner_of('fpn')
     features, cells = random_pillars(0.1, 8, (16, 16), runner._device)

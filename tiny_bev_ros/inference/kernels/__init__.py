@@ -6,10 +6,10 @@
 # writing, software distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
 # WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the License for the specific
 # language governing permissions and limitations under the License.
-"""Inner loops of inference on the CPU, compiled by numba.
+"""Inner loops of inference: on the CPU compiled by numba, on CUDA by Triton (`triton_kernels`).
 
-A row holds the values of one site; row 0 is all zeros and represents every inactive site. Rows are
-padded with zeros to a multiple of `row_padding.WIDTH`. An index map holds the row
+On the CPU a row holds the values of one site; row 0 is all zeros and represents every inactive
+site. Rows are padded with zeros to a multiple of `row_padding.WIDTH`. An index map holds the row
 of each cell, 0 where it is inactive, and has a border of one cell, so that neighbours need no
 bounds check. Ranges go from `begin` to `end`, which is excluded.
 """
