@@ -10,6 +10,10 @@
 
 from __future__ import annotations
 
+from optional_packages import require_packages
+
+require_packages('numba')
+
 import copy
 from typing import Any
 

@@ -85,13 +85,13 @@ class FoldedModule:
     def __call__(self, x: Tensor) -> Any:
         """Calls the method with a tensor on the device; returns its result.
 
-        Maps (B,C,H,W) may be float32 or of the compute dtype, in any memory format. Results may
-        be channels_last, and are of the compute dtype where the method does not convert them.
+        The tensor may be float32 or of the compute dtype, in any memory format. Results may be
+        channels_last, and are of the compute dtype where the method does not convert them.
         """
         if self._maps_only:
             x = x.to(self._dtype, memory_format=torch.channels_last)
         else:
-            x = x.contiguous()
+            x = x.to(torch.float32, memory_format=torch.contiguous_format)
         with torch.autocast(self._device.type, self._dtype, self._dtype != torch.float32):
             return self._call(x)
 

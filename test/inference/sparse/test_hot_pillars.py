@@ -10,6 +10,10 @@
 
 from __future__ import annotations
 
+from optional_packages import require_packages
+
+require_packages('numba')
+
 import numpy as np
 import pytest
 import torch
@@ -19,16 +23,11 @@ from torch import Tensor, nn
 from tiny_bev_ros.inference import backbone_runner
 from tiny_bev_ros.inference.backbone_runner import BackboneRunner
 from tiny_bev_ros.inference.kernels import hot_tiles
-from tiny_bev_ros.inference.numba_support import numba_unavailable_reason
 from tiny_bev_ros.models import build_backbone, seeded
 
 CPU = torch.device('cpu')
 SHAPE = (64, 72)
 HOT = (30, 41)
-
-pytestmark = pytest.mark.skipif(
-    bool(numba_unavailable_reason()), reason='only numba kernels run by Winograd'
-)
 
 
 def _network(name: str) -> nn.Module:
