@@ -20,7 +20,7 @@ import torch
 from benchmarks.gpu.check_section import CheckSettings, SectionResult
 from benchmarks.gpu.cudnn_peers import CUDNN_GRAPH, TENSORRT
 from benchmarks.gpu.stage_times import FRAME
-from benchmarks.run import processor
+from benchmarks.machine import processor
 from benchmarks.tables import as_table
 from tiny_bev_ros.optional_imports import import_optional
 
