@@ -263,7 +263,7 @@ def test_work_fraction_decides_between_the_paths_only_for_auto(
                 ('canvas_kernels', 'update_map'),
             )
         ),
-        ('torch', 'sparse.torch_layer', 'TorchLayer.find'),
+        ('torch', 'sparse.torch_layer', 'TorchLayer.widen'),
         ('torch', 'sparse.torch_layer', 'TorchBackground.indices'),
         ('torch', 'sparse.torch_chain', '_Output._put'),
     ],

@@ -112,12 +112,14 @@ class TritonChain:
             (C_out,h,w), of the chain channels_last in the compute dtype; overwritten by the second
             next call.
         """
+        # All at the first frame, which is that of the warm-up, and before the pillars are written:
+        # a recording runs the work several times, and the layers overwrite their input.
+        for work in self._works:
+            work.record()
         steps = self._steps
         mark_pillars(
             features.contiguous(), self._cells.contiguous(), steps.rows[0], steps.index_maps[0]
         )
-        for work in self._works:  # all at the first frame, which is that of the warm-up
-            work.record()
         self._works.reverse()
         result = self._works[0]()
         return self._copied(result)[0] if self.computes_after else result[0]
