@@ -69,7 +69,8 @@ class FpnBEVBackbone(nn.Module):
         middle = self.level4(fine)
         merged = self.lateral8(self.level8(middle))
         for finer in (self.lateral4(middle), self.lateral2(fine)):
-            merged = finer + interpolate(merged, size=finer.shape[-2:], mode='nearest')
+            # In place, as a new map costs more than the sum.
+            merged = finer.add_(interpolate(merged, size=finer.shape[-2:], mode='nearest'))
         return self.merge(merged)
 
 
