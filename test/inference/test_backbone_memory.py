@@ -68,7 +68,8 @@ def test_the_buffers_of_a_sparse_path_are_those_that_were_computed(monkeypatch, 
     if path == 'torch':
         monkeypatch.setattr(sparse_path, 'numba_unavailable_reason', lambda: 'not wanted here')
     needs = BackboneMemory.from_backbone(build_backbone(name).eval())
-    sparse = make_chain(needs.layers, SHAPE, dtype, CPU, threads=1, followed=needs.followed)
+    after = torch.relu if needs.followed else None
+    sparse = make_chain(needs.layers, SHAPE, dtype, CPU, threads=1, after=after)
     warm_up(sparse, 64, SHAPE, CPU)
     held = held_bytes(sparse) - held_bytes(needs.layers)
     if path == 'numba':  # as large as the map, of which only written pages take memory
