@@ -292,6 +292,9 @@ def _check_devices(name: str, args: Any, flat: list[Any], machine: Machine) -> N
                 machine.copied['to device'] += each.nbytes
                 machine.wait('index on the CPU')
         tensors = [each for each in tensors if not any(each is index for index in indices)]
+        value = args[2] if 'put' in name else None
+        if isinstance(value, torch.Tensor) and not isinstance(value, Acted):
+            machine.wait('value on the CPU')  # a Python number that is assigned, too
     found = sorted({str(each.device) for each in tensors if isinstance(each, Acted) or each.dim()})
     if len(found) > 1:
         raise RuntimeError(

@@ -260,12 +260,35 @@ def test_layers_that_cudnn_refuses_run_in_parts(acted: Machine, monkeypatch: pyt
     assert not tried
 
 
+@pytest.mark.parametrize('factor', [1.1, float('nan')])
+def test_layers_that_cudnn_computes_otherwise_run_in_parts(
+    acted: Machine, monkeypatch: pytest.MonkeyPatch, factor: float
+):
+    fused = torch.cudnn_convolution_relu
+    monkeypatch.setattr(torch, 'cudnn_convolution_relu', lambda *args: factor * fused(*args))
+    run = path(torch.bfloat16)
+    given = pillars(0)
+    with pytest.warns(UserWarning, match='ReLU are not fused: cuDNN computes another result'):
+        found = run.from_pillars(*on_cuda(given), SHAPE)
+    assert error(found, scatter(*given, SHAPE)) < 0.05
+
+
 def test_a_pytorch_without_the_fused_function(acted: Machine, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delattr(torch, 'cudnn_convolution_relu')
-    run = path()
+    run = path(torch.float16)
     with pytest.warns(UserWarning, match='not fused'):
         found = run.from_pillars(*on_cuda(pillars(0)), SHAPE)
+    assert error(found, scatter(*pillars(0), SHAPE)) < 0.05
+
+
+def test_a_refusal_in_float32_is_expected(acted: Machine, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delattr(torch, 'cudnn_convolution_relu')
+    run = path()
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        found = run.from_pillars(*on_cuda(pillars(0)), SHAPE)
     assert error(found, scatter(*pillars(0), SHAPE)) < 1e-4
+    assert run.unfused_reason
 
 
 @pytest.mark.parametrize(

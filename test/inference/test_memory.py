@@ -158,9 +158,28 @@ def test_what_is_free_of_a_device_is_within_the_budget(monkeypatch):
     for name, value in numbers.items():
         monkeypatch.setattr(torch.cuda, name, lambda device, value=value: value)
     monkeypatch.setattr(torch.cuda, 'mem_get_info', lambda device: (1000, 4000))
+    monkeypatch.setattr(torch.cuda, 'memory_snapshot', list)
     assert free_bytes(CUDA) == 1100
     monkeypatch.setitem(memory._limits, CUDA, 800)
     assert free_bytes(CUDA) == 500
+
+
+def test_what_graphs_hold_of_a_device_is_not_free(monkeypatch):
+    numbers = {'memory_allocated': 300, 'memory_reserved': 400}
+    for name, value in numbers.items():
+        monkeypatch.setattr(torch.cuda, name, lambda device, value=value: value)
+    monkeypatch.setattr(torch.cuda, 'mem_get_info', lambda device: (1000, 4000))
+    sizes = {'total_size': 90, 'allocated_size': 30}
+    segments = [
+        {**sizes, 'device': CUDA.index, 'segment_pool_id': (0, 1)},
+        {**sizes, 'device': CUDA.index, 'segment_pool_id': (0, 0)},  # PyTorch's common pool
+        {**sizes, 'device': CUDA.index},  # of a PyTorch that does not name pools
+        {**sizes, 'device': CUDA.index + 1, 'segment_pool_id': (0, 1)},
+    ]
+    monkeypatch.setattr(torch.cuda, 'memory_snapshot', lambda: segments)
+    assert free_bytes(CUDA) == 1040
+    monkeypatch.setitem(memory._limits, CUDA, 800)
+    assert free_bytes(CUDA) == 440
 
 
 def test_what_is_free_of_a_cpu_is_within_the_container(monkeypatch, tmp_path: Path):

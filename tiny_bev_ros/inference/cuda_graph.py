@@ -80,7 +80,7 @@ class RecordedWork(Generic[Result]):
             return
         try:
             self._replay, self._result = self._capture(self._work)
-        except RuntimeError as error:
+        except (RuntimeError, TypeError) as error:  # TypeError: PyTorch before 2.1
             # Neither of these errors is caused by the recording.
             if shortage(error) or device_is_lost(error, self._device):
                 raise

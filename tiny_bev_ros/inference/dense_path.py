@@ -156,7 +156,8 @@ class DensePath:
         ).zero_()
         chain = list(self._layers)
         if self._device.type == 'cuda' and self._layers:
-            chain, self.unfused_reason = fused_where_possible(self._layers, kept)
+            chain, self.unfused_reason = fused_where_possible(self._layers, kept.uniform_())
+            kept.zero_()
         parts: list[Step] = [*chain, *self._network, *self._after]
         steps = [step for part in parts for step in (part, *self._watch)]
         capture = None if self.no_graph_reason else self._capture

@@ -145,11 +145,20 @@ def free_bytes(device: torch.device) -> int:
     `limit_device_memory` applies; on the CPU, that of the container, if it has one.
     """
     if device.type == 'cuda':
-        used = torch.cuda.memory_allocated(device)
+        used = torch.cuda.memory_allocated(device) + _bytes_of_graphs(device)
         kept = torch.cuda.memory_reserved(device) - used
         free = torch.cuda.mem_get_info(device)[0] + kept
         return min(free, _limits[device] - used) if device in _limits else free
     return min([_available_bytes(), *_container_bytes()])
+
+
+def _bytes_of_graphs(device: torch.device) -> int:
+    """Returns the bytes that only recorded CUDA graphs can use, beside their tensors."""
+    return sum(
+        segment['total_size'] - segment['allocated_size']
+        for segment in torch.cuda.memory_snapshot()
+        if segment['device'] == device.index and any(segment.get('segment_pool_id', ()))
+    )
 
 
 def _available_bytes() -> int:

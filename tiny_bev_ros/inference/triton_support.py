@@ -30,7 +30,7 @@ _FALLBACK = "PyTorch replaces Triton's kernels on CUDA, and is slower"
 def triton_unavailable_reason(device: torch.device) -> str:
     """Returns the reason to use PyTorch on a device; '' where Triton's kernels can be used.
 
-    Compiles and launches a trial kernel, as triton may be installed and not work. For CUDA devices
+    Compiles and runs a small layer, as triton may be installed and not work. For CUDA devices
     the reason is noted for the next node that logs.
 
     Raises:
@@ -56,7 +56,7 @@ def _reason(device: torch.device) -> str:
     version = str(triton.__version__)
     if tuple(int(each) for each in re.findall(r'\d+', version)[:2]) < _MIN_VERSION:
         return f'triton is {version}; expected at least {_dotted(_MIN_VERSION)}'
-    trial, reason = import_optional('tiny_bev_ros.inference.kernels.triton_trial')
+    trial, reason = import_optional('tiny_bev_ros.inference.sparse.triton_trial')
     if reason:
         return reason
     try:

@@ -103,7 +103,8 @@ class TorchChain:
         """
         cells = cells.long()
         active = self._active.zero_()
-        active[cells[:, 0], cells[:, 1]] = 1
+        # Not by assignment: the host would wait for the copy of the number.
+        active.view(-1).index_fill_(0, cells[:, 0] * active.shape[1] + cells[:, 1], 1)
         self._cells, macs = cells, 0
         masks = []
         for layer in self._layers:

@@ -131,4 +131,4 @@ class TorchLayer:
             indices = self.background.indices(sites)
             values = self.background.pre_relu.index_select(0, indices).add_(product)
             yield begin, values.relu_() if self._layer.relu else values, indices
-        self._index_map[positions] = 0
+        self._index_map.index_fill_(0, positions, 0)
