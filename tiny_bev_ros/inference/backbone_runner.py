@@ -19,6 +19,7 @@ from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.inference.backbone_paths import BackbonePaths, FrameStatistics
 from tiny_bev_ros.inference.memory import computing, expect_free
 from tiny_bev_ros.inference.precision import PRECISIONS, reason_for_float32, requested_dtype
+from tiny_bev_ros.models.device import copy_to_device
 from tiny_bev_ros.models.pillars import check_pillars, check_shape
 
 # Not on and off, which YAML takes for true and false.
@@ -113,7 +114,8 @@ class BackboneRunner:
         shape = (pseudo_image.shape[2], pseudo_image.shape[3])
         self._check(pseudo_image.shape[1], shape)
         with computing(f'a pseudo-image of {tuple(pseudo_image.shape)}', self._device):
-            return self._paths.from_image(pseudo_image.to(self._device, torch.float32))
+            on_device = copy_to_device(pseudo_image, self._device)
+            return self._paths.from_image(on_device.to(torch.float32))
 
     @torch.inference_mode()
     def from_pillars(self, features: Tensor, cells: Tensor, shape: tuple[int, int]) -> Tensor:
@@ -143,7 +145,8 @@ class BackboneRunner:
         """
         self._check(features.shape[1], shape)
         with computing(f'a map of {shape}', self._device):
-            features, cells = features.to(self._device, torch.float32), cells.to(self._device)
+            features = copy_to_device(features, self._device).to(torch.float32)
+            cells = copy_to_device(cells, self._device)
             return self._paths.from_pillars(features, cells, shape)
 
     @torch.inference_mode()

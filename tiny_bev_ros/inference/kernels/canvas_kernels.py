@@ -33,7 +33,7 @@ def active_cells(
         Number of cells listed.
     """
     # All channels of a block of cells stay in the cache between the two passes.
-    block, at = 4096, begin
+    block, at = 512, begin
     bits = canvas.view(np.uint32)
     # Union of the bits of all channels of each cell.
     union = np.empty(block, np.uint32)
@@ -44,16 +44,13 @@ def active_cells(
             line = bits[channel, first:last]
             for i in range(last - first):
                 union[i] |= line[i]
-        first_found = at
         for cell in range(first, last):
             if union[cell - first] & np.uint32(0x7FFFFFFF):  # -0.0 is 0.
                 cells[at, 0] = cell // width
                 cells[at, 1] = cell % width
+                for channel in range(canvas.shape[0]):
+                    features[at, channel] = canvas[channel, cell]
                 at += 1
-        for channel in range(canvas.shape[0]):
-            line = canvas[channel]
-            for i in range(first_found, at):
-                features[i, channel] = line[cells[i, 0] * width + cells[i, 1]]
     return at - begin
 
 
