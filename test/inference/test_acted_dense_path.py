@@ -187,7 +187,7 @@ def test_an_overflow_that_a_fused_relu_hides_is_found(
 
 @pytest.mark.parametrize('sparsity', ['never', 'always'])
 def test_an_overflow_on_the_cpu(monkeypatch: pytest.MonkeyPatch, sparsity: str):
-    monkeypatch.setattr('tiny_bev_ros.inference.backbone_runner.reason_for_float32', lambda _: '')
+    monkeypatch.setattr('tiny_bev_ros.inference.precision.reason_for_float32', lambda _: '')
     features, cells = pillars(0)
     runner = BackboneRunner(network(), torch.device('cpu'), precision='float16', sparsity=sparsity)
     runner.from_pillars(features * 65504, cells, SHAPE)
