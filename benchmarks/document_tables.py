@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.engine.contenders import POINTPILLARS
+from benchmarks.engine.detection_costs import stage_medians
 from benchmarks.report import by_contender, kinds, ratios, select_kind
 from benchmarks.tables import as_table
 from benchmarks.timing import median
+from tiny_bev_ros.errors import TinyBevError
 
 _PEERS = {
     'eager': 'PyTorch, as written',
@@ -49,11 +51,17 @@ def document_tables(result: dict[str, Any]) -> dict[str, str]:
 
 
 def replace_tables(document: Path, tables: dict[str, str]) -> None:
-    """Replaces the text between the marks of each table in a document."""
+    """Replaces the text between the marks of each table in a document.
+
+    Raises:
+        TinyBevError: the document lacks the marks of a table; it stays as it is.
+    """
     text = document.read_text()
     for name, table in tables.items():
         begin, end = f'<!-- {name}: begin -->', f'<!-- {name}: end -->'
         before, _, rest = text.partition(begin)
+        if end not in rest:
+            raise TinyBevError(f'{document} has no marks of {name}; expected {begin} and {end}')
         text = f'{before}{begin}\n{table}\n{end}{rest.partition(end)[2]}'
     document.write_text(text)
 
@@ -89,7 +97,7 @@ def _ratios(runs: list[dict[str, Any]]) -> str:
         first = kinds(run['rows'])[0]
         subjects = {'backbone': select_kind(run['rows'], first)}
         for each in run['detectors']:
-            subjects[f'points to boxes {each["map"]}'] = each['rows']
+            subjects[f'points to objects {each["map"]}'] = each['rows']
         for subject, rows in subjects.items():
             by_name = by_contender(rows)
             for own in _ENGINES.keys() & by_name.keys():
@@ -107,7 +115,7 @@ def _ratio(peer_rows: Rows, own_rows: Rows) -> str:
 
 
 def _stages(rows: Rows) -> str:
-    ms = {(row['map'], row['precision'], row['stage']): median(row['ms']) for row in rows}
+    ms = stage_medians(rows)
     table = []
     for name, precision in dict.fromkeys((row['map'], row['precision']) for row in rows):
         pillars = ms[name, 'float32', 'pillars']

@@ -70,9 +70,9 @@ def _engine(result: dict[str, Any]) -> list[str]:
             parts.append(f'{untuned_sentence(run["untuned"])} ({result["alone_input"]}).')
         parts += [f'## PointCloud2 to features, {threads} ({result["alone_input"]})']
         parts += _end_to_end(run['end_to_end'])
-        parts += [f'## Boxes and drivable area, {threads} ({result["alone_input"]}), median ms']
+        parts += [f'## Objects and drivable area, {threads} ({result["alone_input"]}), median ms']
         parts += [detection_table(run['detection'])]
-        parts += [f'## Points to boxes and drivable area, {threads}', _DETECTORS]
+        parts += [f'## Points to objects and drivable area, {threads}', _DETECTORS]
         for each in run['detectors']:
             parts += _detectors(each)
     threads = f'threads {result["runs"][0]["threads"]}'

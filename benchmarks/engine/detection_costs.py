@@ -6,7 +6,7 @@
 # writing, software distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
 # WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the License for the specific
 # language governing permissions and limitations under the License.
-"""Costs of boxes and drivable area beyond the features, with the shipped weights."""
+"""Costs of objects and drivable area beyond the features, with the shipped weights."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MIN_SCORES = (0.3, 0.3, 0.3)
 
 
 def measure_detection(points: np.ndarray, threads: int, rounds: int) -> list[dict[str, Any]]:
-    """Times each stage from points to boxes.
+    """Times each stage from points to objects.
 
     Args:
         points: (N,4) float32 points of one sweep.
@@ -64,9 +64,14 @@ def measure_detection(points: np.ndarray, threads: int, rounds: int) -> list[dic
     ]
 
 
+def stage_medians(rows: list[dict[str, Any]]) -> dict[tuple[str, str, str], float]:
+    """Returns the median time in ms by map, precision and stage."""
+    return {(row['map'], row['precision'], row['stage']): median(row['ms']) for row in rows}
+
+
 def detection_table(rows: list[dict[str, Any]]) -> str:
     """Renders the rows as a Markdown table of medians."""
-    ms = {(row['map'], row['precision'], row['stage']): median(row['ms']) for row in rows}
+    ms = stage_medians(rows)
     table = []
     for name in MAPS:
         pillars = ms[name, 'float32', 'pillars']
@@ -83,4 +88,4 @@ def detection_table(rows: list[dict[str, Any]]) -> str:
                 ]
             )
     head = ['map', 'precision', 'pillars', 'backbone', 'heads', 'features alone']
-    return as_table([*head, 'time ratio with boxes and area'], table)
+    return as_table([*head, 'time ratio with objects and area'], table)

@@ -123,25 +123,25 @@ class PeerDetector:
         )
 
 
-def load_models(of_map: str) -> LoadedModels:
+def load_models(map_name: str) -> LoadedModels:
     """Loads the shipped weights for a map, a key of MAPS."""
-    return LoadedModels.from_file(weights_file(WEIGHTS[0]), *MAPS[of_map])
+    return LoadedModels.from_file(weights_file(WEIGHTS[0]), *MAPS[map_name])
 
 
-def detectors(of_map: str, threads: int, folder: Path) -> dict[str, Callable[[], Detect]]:
+def detectors(map_name: str, threads: int, folder: Path) -> dict[str, Callable[[], Detect]]:
     """Returns a function per detector that builds it, by name; plain PyTorch first.
 
     Args:
-        of_map: name of the map, a key of MAPS.
+        map_name: name of the map, a key of MAPS.
         threads: number of threads of each detector.
         folder: folder of the exported networks; a missing file is written when it is needed.
     """
-    models = load_models(of_map)
+    models = load_models(map_name)
     assert models.grid is not None
     network, example = DetectionNetwork(models).eval(), _zeros(models, models.grid.shape)
 
     def path() -> Path:
-        return export_onnx(network, example, folder / f'{of_map}.onnx')
+        return export_onnx(network, example, folder / f'{map_name}.onnx')
 
     return {
         'eager': lambda: PeerDetector(models, network),

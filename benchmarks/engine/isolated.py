@@ -44,7 +44,7 @@ def run_isolated(
     threads: int,
     rounds: int = 0,
     tuned: bool = True,
-    of_map: str = '',
+    map_name: str = '',
 ) -> dict[str, Any]:
     """Measures one contender in a process of its own.
 
@@ -57,7 +57,7 @@ def run_isolated(
         threads: number of threads of the contender.
         rounds: number of timed runs.
         tuned: True if the allocator keeps large blocks; False for its default.
-        of_map: name of the map of a detector; '' for a backbone.
+        map_name: name of the map of a detector; '' for a backbone.
 
     Returns:
         'peak_mb', memory growth while the contender was built and ran once; 'ms' of the rounds.
@@ -66,7 +66,7 @@ def run_isolated(
         TinyBevError: the process failed; the message ends with its last line.
     """
     command = [sys.executable, '-m', __name__, contender, str(input_file), str(models)]
-    command += ['--threads', str(threads), '--rounds', str(rounds), '--map', of_map]
+    command += ['--threads', str(threads), '--rounds', str(rounds), '--map', map_name]
     if tuned:
         command.append('--tuned')
     try:
@@ -85,7 +85,7 @@ def run_isolated(
 
 
 def peak_memory(
-    names: list[str], input_file: Path, models: Path, threads: int, of_map: str = ''
+    names: list[str], input_file: Path, models: Path, threads: int, map_name: str = ''
 ) -> tuple[dict[str, float], list[str]]:
     """Measures peak memory in MB by contender; returns also a line about each failure.
 
@@ -94,10 +94,10 @@ def peak_memory(
     peaks, left_out = {}, []
     for name in names:
         try:
-            measured = run_isolated(name, input_file, models, threads=threads, of_map=of_map)
+            measured = run_isolated(name, input_file, models, threads=threads, map_name=map_name)
             peaks[name] = measured['peak_mb']
         except TinyBevError as error:
-            where = f', {of_map}' if of_map else ''
+            where = f', {map_name}' if map_name else ''
             left_out.append(f'Peak memory of {name}{where} is left out: {error}')
     return peaks, left_out
 

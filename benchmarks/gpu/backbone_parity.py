@@ -11,9 +11,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from functools import partial
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -28,17 +28,30 @@ from benchmarks.gpu.check_inputs import (
     sparse_chains,
     without_graphs,
 )
-from benchmarks.gpu.check_section import CheckSettings, SectionResult
+from benchmarks.gpu.check_section import CheckSettings, SectionResult, add_failure
 from benchmarks.tables import as_table
 from tiny_bev_ros.inference.backbone_runner import BackboneRunner
-from tiny_bev_ros.inference.device_errors import device_is_lost
 from tiny_bev_ros.models import scatter
-from tiny_bev_ros.optional_imports import one_line
 
 TOLERANCES = {'float32': 1e-4, 'bfloat16': 0.05, 'float16': 0.05}
 PATHS = ('dense, with graph', 'dense, without graph', 'sparse, as chosen', 'sparse, PyTorch')
 # Each frame is compared; the third one finds traces of the other cloud in buffers.
 _ORDER = (0, 1, 0)
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """Result of one path in one compute dtype.
+
+    Attributes:
+        error: largest relative error over the frames.
+        chains: names of the classes of sparse chains that were built.
+        unfused_reason: see `BackboneRunner.unfused_reason`.
+    """
+
+    error: float
+    chains: set[str]
+    unfused_reason: str
 
 
 @torch.inference_mode()
@@ -47,58 +60,50 @@ def check_backbones(settings: CheckSettings) -> SectionResult:
     result = SectionResult()
     rows = []
     chains: set[str] = set()
+    unfused: set[str] = set()
     for name in settings.backbones:
         network = random_backbone(name, settings)
-        found: Any = network
-        pillars = random_pillars(settings, found.in_channels)
+        described: Any = network
+        pillars = random_pillars(settings, described.in_channels)
         wanted = [_reference(network, each, settings.grid.shape) for each in pillars]
         for path in PATHS:
             cells = []
             for precision in PRECISIONS:
-                measure = partial(_error, network, path, precision, pillars, wanted, settings)
-                error = _measured(measure, settings, f'{name}, {path}, {precision}', result)
-                cells.append('failed' if error is None else f'{error[0]:.1e}')
-                if error is not None and path == 'sparse, as chosen':
-                    chains |= error[1]
-                if error is not None and not error[0] <= TOLERANCES[precision]:
+                subject = f'{name}, {path}, {precision}'
+                try:
+                    found = _measure(network, path, precision, pillars, wanted, settings)
+                except Exception as error:
+                    add_failure(result, subject, error, settings.device)
+                    cells.append('failed')
+                    continue
+                cells.append(f'{found.error:.1e}')
+                unfused |= {found.unfused_reason} - {''}
+                if path == 'sparse, as chosen':
+                    chains |= found.chains
+                if not found.error <= TOLERANCES[precision]:
                     result.failures.append(
-                        f'{name}, {path}, {precision}: error is {error[0]:.1e}; '
+                        f'{subject}: error is {found.error:.1e}; '
                         f'expected at most {TOLERANCES[precision]:g}'
                     )
             rows.append([name, path, *cells])
     result.text = (
         'Largest error over the largest magnitude, against float64 on the CPU; sparse path as '
-        f'chosen: {", ".join(sorted(chains)) or "none"}.\n\n'
+        f'chosen: {", ".join(sorted(chains)) or "none"}; reasons for which a convolution and its '
+        f'ReLU are launched apart: {", ".join(sorted(unfused)) or "none"}.\n\n'
         + as_table(['backbone', 'path', *PRECISIONS], rows)
     )
     return result
 
 
-def _measured(
-    measure: Callable[[], tuple[float, set[str]]],
-    settings: CheckSettings,
-    subject: str,
-    result: SectionResult,
-) -> tuple[float, set[str]] | None:
-    """Returns what a function measures; None, with a failure of the section, where it raises."""
-    try:
-        return measure()
-    except Exception as error:  # One combination must not end the others.
-        if device_is_lost(error, settings.device):
-            raise
-        result.failures.append(f'{subject}: {one_line(error)}')
-        return None
-
-
-def _error(
+def _measure(
     network: nn.Module,
     path: str,
     precision: str,
     pillars: list[Pillars],
     wanted: list[Tensor],
     settings: CheckSettings,
-) -> tuple[float, set[str]]:
-    """Returns the largest relative error over some frames, and the chains that were chosen."""
+) -> _Measured:
+    """Measures a path over some frames."""
     shape, device = settings.grid.shape, settings.device
     sparsity = 'never' if path.startswith('dense') else 'always'
     with _path(path) as chosen:
@@ -116,9 +121,11 @@ def _error(
             )
         dense = scatter(*pillars[1], shape).to(device)
         errors.append(relative_error(runner(dense), wanted[1]))
+        unfused_reason = runner.unfused_reason
         runner.release()
     # `max` of a list with NaN could be any of its values.
-    return float(torch.tensor(errors, dtype=torch.float64).max()), chosen
+    error = float(torch.tensor(errors, dtype=torch.float64).max())
+    return _Measured(error, chosen, unfused_reason)
 
 
 @contextmanager

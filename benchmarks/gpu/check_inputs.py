@@ -36,7 +36,6 @@ from tiny_bev_ros.resources import WEIGHTS, weights_file
 # All around the sensor with the cells of the shipped weights: 496 x 432 cells.
 GRID = BevGrid((-43.2, 43.2), (-49.6, 49.6), (-3.0, 2.0), 0.2)
 PRECISIONS = ('float32', 'bfloat16', 'float16')
-MIN_SCORES = (0.3, 0.3, 0.3)
 Pillars = tuple[Tensor, Tensor]
 
 

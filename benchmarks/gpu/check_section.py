@@ -25,6 +25,7 @@ import numpy as np
 import torch
 
 from tiny_bev_ros.grid import BevGrid
+from tiny_bev_ros.inference.device_errors import device_is_lost
 from tiny_bev_ros.models import list_backbones
 from tiny_bev_ros.optional_imports import one_line
 
@@ -89,6 +90,19 @@ class SectionResult:
 
 Section = Callable[[CheckSettings], SectionResult]
 Execute = Callable[[Section, CheckSettings, float], SectionResult]
+
+
+def add_failure(
+    result: SectionResult, subject: str, error: Exception, device: torch.device
+) -> None:
+    """Adds the failure of one combination, which must not end the others.
+
+    Raises:
+        Exception: the error itself, where the device is lost.
+    """
+    if device_is_lost(error, device):
+        raise error
+    result.failures.append(f'{subject}: {one_line(error)}')
 
 
 def run_here(section: Section, settings: CheckSettings, limit_s: float) -> SectionResult:

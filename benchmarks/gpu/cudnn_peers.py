@@ -20,8 +20,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from benchmarks.gpu.backbone_parity import TOLERANCES
 from benchmarks.gpu.check_inputs import random_backbone, random_pillars, relative_error
-from benchmarks.gpu.check_section import CheckSettings, SectionResult
+from benchmarks.gpu.check_section import CheckSettings, SectionResult, add_failure
 from benchmarks.gpu.stage_times import percentiles
 from benchmarks.gpu.tensorrt_peer import tensorrt_engine
 from benchmarks.tables import as_table
@@ -29,12 +30,11 @@ from tiny_bev_ros.inference.backbone_runner import BackboneRunner
 from tiny_bev_ros.inference.cuda_graph import cuda_graph
 from tiny_bev_ros.inference.device_timer import StageTimer
 from tiny_bev_ros.models import scatter
-from tiny_bev_ros.optional_imports import one_line
 
 CUDNN, CUDNN_GRAPH = 'PyTorch on cuDNN', 'PyTorch on cuDNN, with graph'
 TENSORRT = 'TensorRT'
 _OURS = {'tiny_bev_ros, dense': 'never', 'tiny_bev_ros, sparse': 'always'}
-_TOLERANCE = 0.05
+_TOLERANCE = TOLERANCES['float16']
 _WARM_UP = 3
 
 
@@ -57,9 +57,9 @@ def compare_peers(settings: CheckSettings) -> SectionResult:
             except ModuleNotFoundError as missing:
                 skipped = f'\n\n{name} is left out: {missing}'
                 continue
-            except Exception as failure:  # One contender must not end the others.
+            except Exception as failure:
                 contenders.pop(name, None)
-                result.failures.append(f'{name}: {one_line(failure)}')
+                add_failure(result, name, failure, settings.device)
                 continue
             if not error <= _TOLERANCE:
                 result.failures.append(

@@ -19,13 +19,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.gpu.check_inputs import MIN_SCORES, PRECISIONS, shipped_runner, sparse_chains
-from benchmarks.gpu.check_section import CheckSettings, SectionResult
+from benchmarks.engine.detection_costs import MIN_SCORES
+from benchmarks.gpu.check_inputs import PRECISIONS, shipped_runner, sparse_chains
+from benchmarks.gpu.check_section import CheckSettings, SectionResult, add_failure
 from benchmarks.gpu.stage_times import SPARSITIES
 from benchmarks.tables import as_table
 from tiny_bev_ros.inference.model_runner import ModelRunner
 from tiny_bev_ros.inference.sparse.torch_chain import TorchChain
-from tiny_bev_ros.optional_imports import one_line
 
 _WAIT = 'called a synchronizing CUDA operation'
 
@@ -39,8 +39,8 @@ def check_waits(settings: CheckSettings) -> SectionResult:
             subject = f'{precision}, {path}'
             try:
                 most, found = _combination(settings, precision, sparsity)
-            except Exception as error:  # One combination must not end the others.
-                result.failures.append(f'{subject}: {one_line(error)}')
+            except Exception as error:
+                add_failure(result, subject, error, settings.device)
                 continue
             for stage, lines in found.items():
                 count = lines.total()

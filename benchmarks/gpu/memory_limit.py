@@ -11,8 +11,9 @@
 from __future__ import annotations
 
 from benchmarks.engine.benchmark_inputs import CPU
+from benchmarks.engine.detection_costs import MIN_SCORES
 from benchmarks.gpu.backbone_parity import TOLERANCES
-from benchmarks.gpu.check_inputs import MIN_SCORES, relative_error, shipped_models, shipped_runner
+from benchmarks.gpu.check_inputs import relative_error, shipped_models, shipped_runner
 from benchmarks.gpu.check_section import CheckSettings, SectionResult
 from tiny_bev_ros.inference.memory import device_memory_mb, free_caches, limit_device_memory
 from tiny_bev_ros.inference.memory_fallback import ExecutionConfig, MemoryFallback

@@ -155,7 +155,6 @@ def _result(client: _Client, settings: CheckSettings) -> SectionResult:
         result.failures.append(f'device is {state["device"]}; expected {settings.node_device}')
     if state['memory_fallback'] != 'none':
         result.failures.append(f'memory_fallback is {state["memory_fallback"]}; expected none')
-    result.figures['node'] = percentiles(client.latencies)
     result.text = (
         f'`pipeline_node`, {settings.frames} clouds at {_HZ:g} Hz, from publication to features '
         f'in another process: p50 / p95 {percentiles(client.latencies)} ms, {lost} lost. '

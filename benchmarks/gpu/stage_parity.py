@@ -20,19 +20,18 @@ import torch
 from torch import Tensor
 
 from benchmarks.engine.benchmark_inputs import CPU, pillar_feature_net
+from benchmarks.engine.detection_costs import MIN_SCORES
 from benchmarks.gpu.backbone_parity import TOLERANCES
-from benchmarks.gpu.check_inputs import MIN_SCORES, PRECISIONS, relative_error, shipped_runner
-from benchmarks.gpu.check_section import CheckSettings, SectionResult
+from benchmarks.gpu.check_inputs import PRECISIONS, relative_error, shipped_runner
+from benchmarks.gpu.check_section import CheckSettings, SectionResult, add_failure
 from benchmarks.tables import as_table
 from tiny_bev_ros.inference.camera_runner import CameraRunner
-from tiny_bev_ros.inference.device_errors import device_is_lost
 from tiny_bev_ros.inference.fusion_runner import FusionRunner
 from tiny_bev_ros.inference.model_runner import FrameOutputs
 from tiny_bev_ros.inference.pillar_runner import PillarRunner
 from tiny_bev_ros.models import CameraEncoder, FuTrFusion, make_camera, seeded
 from tiny_bev_ros.models.fusion.futr import MODES
 from tiny_bev_ros.models.heads.detection import Detections
-from tiny_bev_ros.optional_imports import one_line
 
 _AHEAD = ((0, -1, 0, 0), (0, 0, -1, 0), (1, 0, 0, 0), (0, 0, 0, 1))
 _SIZE = (320, 96)
@@ -62,10 +61,8 @@ def check_stages(settings: CheckSettings) -> SectionResult:
         for name, check in checks.items():
             try:
                 found = check()
-            except Exception as failure:  # One stage must not end the others.
-                if device_is_lost(failure, settings.device):
-                    raise
-                result.failures.append(f'{name}, {precision}: {one_line(failure)}')
+            except Exception as failure:
+                add_failure(result, f'{name}, {precision}', failure, settings.device)
                 continue
             for subject, error in found.items():
                 table[f'{name}{subject}'].append(f'{precision} {error:.1e}')

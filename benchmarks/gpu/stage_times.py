@@ -16,12 +16,12 @@ from collections import defaultdict
 import numpy as np
 import torch
 
-from benchmarks.gpu.check_inputs import MIN_SCORES, PRECISIONS, shipped_runner
-from benchmarks.gpu.check_section import CheckSettings, SectionResult
+from benchmarks.engine.detection_costs import MIN_SCORES
+from benchmarks.gpu.check_inputs import PRECISIONS, shipped_runner
+from benchmarks.gpu.check_section import CheckSettings, SectionResult, add_failure
 from benchmarks.tables import as_table
 from tiny_bev_ros.inference.device_timer import StageTimer
 from tiny_bev_ros.inference.model_runner import ModelRunner
-from tiny_bev_ros.optional_imports import one_line
 
 SPARSITIES = {'never': 'dense', 'always': 'sparse', 'auto': 'auto'}
 STAGES = ('pillars', 'backbone', 'heads', 'features to host')
@@ -40,8 +40,8 @@ def measure_stages(settings: CheckSettings) -> SectionResult:
             try:
                 runner = shipped_runner(settings, settings.device, precision, sparsity)
                 ms, paths = _times(runner, settings)
-            except Exception as error:  # One combination must not end the others.
-                result.failures.append(f'{precision}, {path}: {one_line(error)}')
+            except Exception as error:
+                add_failure(result, f'{precision}, {path}', error, settings.device)
                 continue
             cells = {stage: percentiles(values) for stage, values in ms.items()}
             taken = path if path != 'auto' else f'auto ({", ".join(sorted(paths))})'

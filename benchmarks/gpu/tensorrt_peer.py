@@ -6,7 +6,7 @@
 # writing, software distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
 # WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the License for the specific
 # language governing permissions and limitations under the License.
-"""Network in TensorRT, in half precision; nobody has run this file on a GPU yet."""
+"""Network in TensorRT, in half precision."""
 
 from __future__ import annotations
 

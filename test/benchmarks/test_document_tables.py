@@ -11,8 +11,10 @@ import re
 from pathlib import Path
 
 import benchmark_result
+import pytest
 
 from benchmarks.document_tables import document_tables, replace_tables
+from tiny_bev_ros.errors import TinyBevError
 
 PAGE = Path(__file__).parents[2] / 'docs/benchmarks.md'
 
@@ -38,6 +40,15 @@ def test_only_the_text_between_marks_is_replaced(tmp_path: Path):
     )
 
 
+@pytest.mark.parametrize('text', ['<!-- b: end -->', '<!-- b: begin -->old'])
+def test_a_page_without_the_marks_of_a_table_stays(tmp_path: Path, text: str):
+    page = tmp_path / 'x.md'
+    page.write_text(text)
+    with pytest.raises(TinyBevError, match=r'x\.md has no marks of b; expected <!-- b: begin -->'):
+        replace_tables(page, {'b': 'new'})
+    assert page.read_text() == text
+
+
 def test_times_of_the_backbone():
     lines = tables()['backbone'].splitlines()
     head = '|  | sweeps, 1 thread | sweeps, 2 threads | random, 1 thread | largest error |'
@@ -56,7 +67,7 @@ def test_times_and_ratios_of_the_detector():
     assert '| ONNX Runtime, float32 | 90 | 90 |' in lines
     assert '| OpenVINO, bfloat16 | left out | left out |' in lines
     rows = found['ratios'].splitlines()
-    assert '| points to boxes around, 1 thread, float32 | 3.0 (3.0) |  |  |' in rows
+    assert '| points to objects around, 1 thread, float32 | 3.0 (3.0) |  |  |' in rows
     assert '| backbone, 2 threads, float32 |  |  |  |' in rows
 
 

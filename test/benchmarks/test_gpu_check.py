@@ -103,7 +103,7 @@ def test_every_section_completes_and_has_its_rows(
     for name in sections:
         assert f'| {name} | passed |' in text
         assert f'## {name}\n' in text
-    for path in ('dense, with graph', 'dense, without graph', 'sparse, as chosen'):
+    for path in backbone_parity.PATHS:
         assert f'| fpn | {path} |' in text
     for stage in ('camera encoder', 'fusion, global', 'pillars', 'shipped weights, objects'):
         assert f'| {stage} | float32 ' in text
@@ -184,6 +184,48 @@ def test_a_missing_graph_fails_the_parity(
     assert result.failures == [
         'fpn, dense, with graph, float32: RuntimeError: no CUDA graph: recording is switched off'
     ]
+
+
+def test_the_reason_for_a_relu_of_its_own_is_reported(
+    settings: CheckSettings, monkeypatch: pytest.MonkeyPatch
+):
+    def refuse(*_: object) -> None:
+        raise RuntimeError('no engine')
+
+    monkeypatch.setattr(backbone_parity, 'PRECISIONS', ('float32',))
+    monkeypatch.setattr(backbone_parity, 'PATHS', ('dense, with graph',))
+    assert 'launched apart: none.' in backbone_parity.check_backbones(settings).text
+    monkeypatch.setattr(torch, 'cudnn_convolution_relu', refuse)
+    with pytest.warns(UserWarning, match='not fused'):
+        result = backbone_parity.check_backbones(settings)
+    assert not result.failures
+    assert 'launched apart: no engine.' in result.text
+
+
+@pytest.mark.parametrize(
+    ('section', 'name'),
+    [
+        (stage_times.measure_stages, 'benchmarks.gpu.stage_times.shipped_runner'),
+        (frame_waits.check_waits, 'benchmarks.gpu.frame_waits.shipped_runner'),
+        (cudnn_peers.compare_peers, 'benchmarks.gpu.cudnn_peers.cuda_graph'),
+    ],
+)
+def test_an_error_fails_its_combination_and_a_lost_device_the_section(
+    settings: CheckSettings,
+    monkeypatch: pytest.MonkeyPatch,
+    section: Callable[[CheckSettings], SectionResult],
+    name: str,
+):
+    def fail(*_: object) -> None:
+        raise RuntimeError(text)
+
+    monkeypatch.setattr(name, fail)
+    text = 'no such kernel'
+    failures = section(settings).failures
+    assert failures and all('no such kernel' in line for line in failures)
+    text = 'CUDA error: an illegal memory access was encountered'
+    with pytest.raises(RuntimeError, match='illegal memory access'):
+        section(settings)
 
 
 def test_a_wait_in_a_stage_fails(settings: CheckSettings, monkeypatch: pytest.MonkeyPatch):

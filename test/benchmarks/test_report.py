@@ -44,7 +44,7 @@ def test_a_contender_that_is_left_out_is_a_row():
 
 def test_points_to_boxes():
     text = markdown(result())
-    part = text[text.index('## Points to boxes and drivable area, 1 thread') :]
+    part = text[text.index('## Points to objects and drivable area, 1 thread') :]
     assert '### around, 512 x 512 cells (2 inputs: sweep)' in part
     assert lines_of(part, 'ONNX Runtime float32')[0] == (
         '| ONNX Runtime float32 | 90.0 | 60.0..120.0 | 300 |'

@@ -138,29 +138,23 @@ def test_one_graph_holds_what_follows_the_chain(acted: Machine, dtype: torch.dty
     assert (found.cpu().float() - wanted).abs().max() <= tolerance(dtype) * wanted.abs().max()
 
 
-@pytest.fixture
-def _pinned(monkeypatch: pytest.MonkeyPatch) -> None:
-    def pin(self: torch.Tensor) -> torch.Tensor:
-        copied = self.clone()
-        copied.acted_pinned = True  # type: ignore[attr-defined]
-        return copied
-
-    monkeypatch.setattr(torch.Tensor, 'pin_memory', pin)
-
-
-@pytest.mark.usefixtures('_pinned')
+@pytest.mark.parametrize('name', ['tiny', 'fpn'])  # fpn: a part follows the chain
 @pytest.mark.parametrize('sparsity', ['never', 'always'])
-def test_an_overflow_of_float16_is_warned_of_without_a_wait(acted: Machine, sparsity: str):
+def test_an_overflow_of_float16_is_warned_of_without_a_wait(
+    acted: Machine, name: str, sparsity: str
+):
     given = on_cuda(pillars(0))
-    runner = BackboneRunner(network(), CUDA, precision='float16', sparsity=sparsity)
+    with seeded(0):
+        backbone = build_backbone(name, in_channels=8, mid_channels=8, out_channels=16)
+    runner = BackboneRunner(shaken(backbone), CUDA, precision='float16', sparsity=sparsity)
     for _ in range(2):
         runner.from_checked(*given, SHAPE).cpu()
-    hot = given[0] * 60000
+    hot = given[0] * 1e6
     acted.reset()
     found = runner.from_checked(hot, given[1], SHAPE)
     if sparsity == 'never':
-        # Three more than in bfloat16: values of pillars, and a number for the host.
-        assert acted.launches.total() == 8 + 3
+        # More than in bfloat16: for tiny two for values of pillars, and a number for the host.
+        assert acted.launches.total() == (8 + 3 if name == 'tiny' else 6 + 1)
         assert not acted.waits
     assert not found.cpu().isfinite().all()
     assert runner.overflow_reason == ''
@@ -173,7 +167,6 @@ def test_an_overflow_of_float16_is_warned_of_without_a_wait(acted: Machine, spar
     assert runner.overflow_reason.startswith('values in float16 exceed')
 
 
-@pytest.mark.usefixtures('_pinned')
 def test_an_overflow_that_a_fused_relu_hides_is_found(
     acted: Machine, monkeypatch: pytest.MonkeyPatch
 ):
@@ -194,7 +187,7 @@ def test_an_overflow_that_a_fused_relu_hides_is_found(
 
 @pytest.mark.parametrize('sparsity', ['never', 'always'])
 def test_an_overflow_on_the_cpu(monkeypatch: pytest.MonkeyPatch, sparsity: str):
-    monkeypatch.setattr('tiny_bev_ros.inference.backbone_runner.reason_for_float32', lambda _: '')
+    monkeypatch.setattr('tiny_bev_ros.inference.precision.reason_for_float32', lambda _: '')
     features, cells = pillars(0)
     runner = BackboneRunner(network(), torch.device('cpu'), precision='float16', sparsity=sparsity)
     runner.from_pillars(features * 65504, cells, SHAPE)

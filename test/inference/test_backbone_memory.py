@@ -20,7 +20,7 @@ from acted_machine import Machine
 
 from benchmarks.peak_memory import peak_mb
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.inference import backbone_paths, memory, pillar_runner
+from tiny_bev_ros.inference import backbone_memory, backbone_paths, memory, pillar_runner
 from tiny_bev_ros.inference.backbone_memory import BackboneMemory, dense_bytes, triton_bytes
 from tiny_bev_ros.inference.backbone_runner import BackboneRunner
 from tiny_bev_ros.inference.memory import NotEnoughMemoryError
@@ -93,6 +93,15 @@ def test_the_buffers_of_triton_are_those_that_were_computed(dtype, followed):
     held = held_bytes(chain, [work._work.args[0] for work in chain._works]) - held_bytes(layers)
     computed = triton_bytes(layers, SHAPE, dtype, followed)
     assert 0.9 * computed < held < 1.1 * computed
+
+
+def test_copies_of_a_recorded_result_are_counted(monkeypatch):
+    monkeypatch.setattr(backbone_memory, 'uses_triton', lambda _: True)
+    needs = BackboneMemory.from_backbone(build_backbone('fpn').eval())
+    output = 4 * SHAPE[0] * SHAPE[1] // 4 * needs.channels
+    chain = triton_bytes(needs.layers, SHAPE, torch.float32, True)
+    # Two maps of the part that follows the chain, and two copies of its result.
+    assert needs.bytes(SHAPE, torch.float32, CUDA, 'always') == chain + 4 * output
 
 
 @pytest.mark.skipif(

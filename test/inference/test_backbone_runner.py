@@ -24,7 +24,7 @@ from torch import nn
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.inference import backbone_paths
-from tiny_bev_ros.inference import backbone_runner as engine_module
+from tiny_bev_ros.inference import precision as precision_module
 from tiny_bev_ros.inference.backbone_runner import BackboneRunner
 from tiny_bev_ros.inference.numba_support import numba_unavailable_reason
 from tiny_bev_ros.inference.sparse import sparse_path
@@ -317,7 +317,7 @@ def test_train_mode_and_wrong_arguments_are_refused():
 @pytest.mark.parametrize('precision', ['bfloat16', 'float16'])
 @pytest.mark.parametrize('sparsity', ['always', 'never'])
 def test_lower_precision_is_close(monkeypatch, precision: str, sparsity: str):
-    monkeypatch.setattr(engine_module, 'reason_for_float32', lambda _: '')
+    monkeypatch.setattr(precision_module, 'reason_for_float32', lambda _: '')
     network = backbone(channels=(64, 64, 128))
     runner = BackboneRunner(network, CPU, precision=precision, sparsity=sparsity)
     canvas = scatter(*pillars((60, 60), 0.1, 64), (60, 60))
@@ -332,7 +332,7 @@ def test_lower_precision_is_close(monkeypatch, precision: str, sparsity: str):
 @pytest.mark.skipif(bool(WHY_NO_NUMBA), reason=WHY_NO_NUMBA)
 @pytest.mark.parametrize('precision', ['float32', 'bfloat16', 'float16'])
 def test_the_part_after_a_chain_takes_its_map_as_it_is(monkeypatch, precision: str):
-    monkeypatch.setattr(engine_module, 'reason_for_float32', lambda _: '')
+    monkeypatch.setattr(precision_module, 'reason_for_float32', lambda _: '')
     with seeded(1):
         network = shaken(build_backbone('fpn'))
     runner = BackboneRunner(network, CPU, precision=precision, sparsity='always')
@@ -351,7 +351,7 @@ def test_the_part_after_a_chain_takes_its_map_as_it_is(monkeypatch, precision: s
 
 @pytest.mark.parametrize('sparsity', ['always', 'never'])
 def test_a_precision_that_is_slower_here_gives_way_to_float32(monkeypatch, sparsity: str):
-    monkeypatch.setattr(engine_module, 'reason_for_float32', lambda dtype: f'{dtype} is slow')
+    monkeypatch.setattr(precision_module, 'reason_for_float32', lambda dtype: f'{dtype} is slow')
     network = backbone()
     runner = BackboneRunner(network, CPU, precision='float16', sparsity=sparsity)
     assert runner.float32_reason == 'torch.float16 is slow'
@@ -362,7 +362,7 @@ def test_a_precision_that_is_slower_here_gives_way_to_float32(monkeypatch, spars
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
 def test_auto_computes_in_the_dtype_of_the_device_which_statistics_name(monkeypatch, dtype):
     monkeypatch.setattr('tiny_bev_ros.inference.precision.auto_dtype', lambda _: dtype)
-    monkeypatch.setattr(engine_module, 'reason_for_float32', lambda _: 'nothing is measured')
+    monkeypatch.setattr(precision_module, 'reason_for_float32', lambda _: 'nothing is measured')
     network = backbone()
     runner = BackboneRunner(network, CPU, precision='auto', sparsity='never')
     canvas = scatter(*pillars((30, 40), 0.1, 6), (30, 40))

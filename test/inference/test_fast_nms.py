@@ -75,7 +75,7 @@ def test_the_boxes_of_pytorch_are_kept(change, spread: float):
 
 
 @needs_numba
-def test_removed_boxes_are_compared_with_no_others(monkeypatch: pytest.MonkeyPatch):
+def test_no_table_of_all_pairs_is_made(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(fast_nms, 'nms_bev', None)  # no table of all pairs
     boxes = torch.tensor([[0.0, 0, 0, 4, 2, 1, 0.3]]).repeat(500, 1)
     scores, labels = torch.linspace(0, 1, 500), torch.zeros(500, dtype=torch.long)

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from shaken_networks import shaken
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -53,21 +54,11 @@ class _Viewing(nn.Module):
         return self.norm(maps.view(len(x), 8, -1).transpose(1, 2))
 
 
-def _trained(module: nn.Module) -> nn.Module:
-    """Returns the module in eval mode, with statistics of batch norms as after training."""
-    for child in module.modules():
-        if isinstance(child, nn.BatchNorm2d):
-            assert child.running_mean is not None and child.running_var is not None
-            child.running_mean.normal_(0, 0.3)
-            child.running_var.uniform_(0.5, 2)
-    return module.eval()
-
-
 @pytest.fixture
 def fpn() -> nn.Module:
     """Backbone with a part that follows its chain."""
     with seeded(0), torch.no_grad():
-        return _trained(build_backbone('fpn', in_channels=8, mid_channels=24, out_channels=16))
+        return shaken(build_backbone('fpn', in_channels=8, mid_channels=24, out_channels=16))
 
 
 @torch.no_grad()
@@ -94,7 +85,7 @@ def test_maps_in_half_precision_are_neither_converted_nor_reordered(fpn: nn.Modu
 
 
 def test_heads_convert_their_maps_alone() -> None:
-    heads = _trained(build_heads(['detection', 'drivable'], in_channels=16))
+    heads = shaken(build_heads(['detection', 'drivable'], in_channels=16))
     # The maps of detection are contiguous, too, as each is decoded by itself.
     copies = {'detection': 2, 'drivable': 1}
     x = torch.rand(1, 16, 24, 24).to(torch.bfloat16, memory_format=torch.channels_last)

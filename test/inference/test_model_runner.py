@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -20,10 +20,12 @@ from fusions import lively_fusion
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
+from tiny_bev_ros.inference import folded_module
 from tiny_bev_ros.inference.loaded_models import LoadedModels
 from tiny_bev_ros.inference.memory_fallback import ExecutionConfig, MemoryFallback
 from tiny_bev_ros.inference.model_builder import ModelBuilder, build_runner
 from tiny_bev_ros.inference.model_runner import ModelRunner
+from tiny_bev_ros.inference.worker_pool import WorkerPool
 from tiny_bev_ros.models import (
     CameraEncoder,
     FeatureInfo,
@@ -136,6 +138,21 @@ def test_a_runner_has_the_networks_that_were_loaded(models: LoadedModels):
     missing = {each.name for each in fields(backbone) if getattr(backbone, each.name) is None}
     assert missing == {'pfn', 'heads', 'camera', 'fusion', 'grid'}
     backbone.release()
+
+
+def test_heads_compute_on_the_threads_of_the_config(
+    models: LoadedModels, monkeypatch: pytest.MonkeyPatch
+):
+    pytest.importorskip('numba')
+    threads = []
+
+    def pool(count: int) -> WorkerPool:
+        threads.append(count)
+        return WorkerPool(count)
+
+    monkeypatch.setattr(folded_module, 'WorkerPool', pool)
+    build_runner(models, replace(CONFIG, threads=3))
+    assert threads == [3] * 2  # detection and drivable area
 
 
 def test_networks_stay_as_they_are_and_runners_are_reused(models: LoadedModels):

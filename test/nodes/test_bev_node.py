@@ -338,8 +338,7 @@ def test_weights_are_reloaded_without_a_gap(bench, tmp_path, monkeypatch):
 
 def test_precision_encoding_and_region_change_between_frames(bench, monkeypatch):
     # The measured speed of bfloat16 on this machine must not matter.
-    for module in ('backbone_runner', 'precision'):
-        monkeypatch.setattr(f'tiny_bev_ros.inference.{module}.reason_for_float32', lambda _: '')
+    monkeypatch.setattr('tiny_bev_ros.inference.precision.reason_for_float32', lambda _: '')
     made = bench(PipelineNode)
     node = made.node
     node.start()

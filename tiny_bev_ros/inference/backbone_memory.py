@@ -105,6 +105,8 @@ class BackboneMemory:
             # Only here, as `uses_numba` loads numba, which takes time and memory.
             if uses_triton(device):
                 total += triton_bytes(self.layers, shape, dtype, self.followed)
+                if self.followed:
+                    total += 2 * output  # copies of the result of the recording
             elif uses_numba(device):
                 total += _numba_bytes(self.layers, shape, dtype, self.followed)
             else:
@@ -122,7 +124,7 @@ def dense_bytes(
     """
     canvas = shape[0] * shape[1] * layers[0].weight.shape[1]
     maps = [cells * layer.weight.shape[0] for layer, cells in _outputs(layers, shape)]
-    # Kept is the input, or the output of a layer of 1x1; the layer after it reads what is kept.
+    # The kept map is the input, or the output of a layer of 1x1; the next layer reads it.
     kept, rest = (maps[0], maps[1:]) if has_pointwise_stem(layers) else (canvas, maps)
     peak = max(inputs + outputs for inputs, outputs in pairwise([0, *rest]))
     image = 0
@@ -152,7 +154,7 @@ def _numba_bytes(
         if layer.kernel == 3 and layer.stride == 1 and dtype != torch.float16:
             total += _TILE_BYTES * outputs / _TILE_CELLS
             total += dtype.itemsize * layer.weight.numel() * _TILE_PRODUCTS // 9
-            total += _FLOAT32 * layer.weight.numel()  # of hot tiles
+            total += _FLOAT32 * layer.weight.numel()  # weights for hot tiles, not transformed
         else:
             total += 2 * outputs + (_FLOAT32 + dtype.itemsize) * layer.weight.numel()
         inputs = outputs
@@ -200,11 +202,11 @@ def triton_bytes(
     """
     cells = [shape[0] * shape[1], *(outputs for _, outputs in _outputs(layers, shape))]
     channels = [layers[0].weight.shape[1], *(layer.weight.shape[0] for layer in layers)]
-    padded = [padded_channels(each) for each in channels]
-    rows = [area * width for area, width in zip(cells[:-1], padded[:-1], strict=True)]
+    widths = [padded_channels(each) for each in channels]
+    rows = [area * width for area, width in zip(cells[:-1], widths[:-1], strict=True)]
     weights = sum(
         layer.kernel**2 * inputs * outputs
-        for layer, (inputs, outputs) in zip(layers, pairwise(padded), strict=True)
+        for layer, (inputs, outputs) in zip(layers, pairwise(widths), strict=True)
     )
     maps = 1 if followed else 2
     values = (
@@ -212,7 +214,7 @@ def triton_bytes(
     )
     indices = sum(cells) + max(cells[1:-1], default=0) + maps * cells[-1]
     small = [area for _, area in _outputs(layers, small_shape(layers, shape))]
-    tables = sum(2 * area * width for area, width in zip(small, padded[1:], strict=True))
+    tables = sum(2 * area * width for area, width in zip(small, widths[1:], strict=True))
     return dtype.itemsize * values + _INT32 * indices + _FLOAT32 * tables
 
 

@@ -37,9 +37,7 @@ from tiny_bev_ros.inference.sparse.sparse_path import make_chain, uses_triton, w
 from tiny_bev_ros.inference.weight_fingerprint import fingerprint
 
 if TYPE_CHECKING:
-    from tiny_bev_ros.inference.sparse.sparse_chain import SparseChain
-    from tiny_bev_ros.inference.sparse.torch_chain import TorchChain
-    from tiny_bev_ros.inference.sparse.triton_chain import TritonChain
+    from tiny_bev_ros.inference.sparse.sparse_path import Chain
 
 # Measured on two cores of a Xeon with AVX-512, float32, 1 and 2 threads: both paths in turn, on
 # maps of 200x200 to 496x432 with 2 to 100 % of the cells active, for every registered backbone.
@@ -112,7 +110,7 @@ class BackbonePaths:
         self.dense_reason = ''
         self.statistics = self._statistics('dense')
         self._layers: tuple[ConvLayer, ...] = ()
-        self._chains: dict[tuple[int, int], SparseChain | TorchChain | TritonChain] = {}
+        self._chains: dict[tuple[int, int], Chain] = {}
         on_cpu = device.type == 'cpu'
         # With TF32 a GPU rounds by more than the tolerance for a chain against its network.
         on_host = network if on_cpu else copy.deepcopy(network).cpu()
@@ -224,8 +222,10 @@ class BackbonePaths:
                 self.statistics = self._statistics('dense', active, work)
                 return dense()
             self.statistics = self._statistics('sparse', active, work)
-            result = chain.compute(features)[None]
-            return result if chain.computes_after else self._finish(result)
+            result: Tensor = chain.compute(features)[None]
+            if self._after is not None and not chain.computes_after:
+                result = self._after(result)
+            return result if self._watch is None else self._watch(result)
         except Exception:
             # Kept buffers may be half written: the next frame begins with new ones.
             self._chains.clear()
@@ -240,12 +240,7 @@ class BackbonePaths:
     ) -> FrameStatistics:
         return FrameStatistics(path, active_fraction, work_fraction, dtype_name(self._dtype))
 
-    def _finish(self, features: Tensor) -> Tensor:
-        """Computes the part that follows the chain, if any does."""
-        result: Tensor = features if self._after is None else self._after(features)
-        return result if self._watch is None else self._watch(result)
-
-    def _chain(self, shape: tuple[int, int]) -> SparseChain | TorchChain | TritonChain:
+    def _chain(self, shape: tuple[int, int]) -> Chain:
         if shape not in self._chains:
             self._chains[shape] = make_chain(
                 self._layers, shape, self._dtype, self._device, self._threads, self._after

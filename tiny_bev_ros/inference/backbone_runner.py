@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.inference.backbone_paths import BackbonePaths, FrameStatistics
 from tiny_bev_ros.inference.memory import computing, expect_free
-from tiny_bev_ros.inference.precision import PRECISIONS, reason_for_float32, requested_dtype
+from tiny_bev_ros.inference.precision import PRECISIONS, choose_dtype
 from tiny_bev_ros.models.device import copy_to_device
 from tiny_bev_ros.models.pillars import check_pillars, check_shape
 
@@ -72,11 +72,7 @@ class BackboneRunner:
                 raise TinyBevError(f'{name} is {value!r}; expected one of {", ".join(known)}')
         self._network = backbone.to(device)
         self._device, self._sparsity = device, sparsity
-        self._dtype = requested_dtype(precision, device)
-        measured = device.type == 'cpu' and precision != 'auto'
-        self.float32_reason = reason_for_float32(self._dtype) if measured else ''
-        if self.float32_reason:
-            self._dtype = torch.float32
+        self._dtype, self.float32_reason = choose_dtype(precision, device)
         self._threads = threads or torch.get_num_threads()
         described: Any = backbone  # with the attributes that the registry requires
         self.in_channels: int = described.in_channels
@@ -194,7 +190,7 @@ class BackboneRunner:
 
     @property
     def overflow_reason(self) -> str:
-        """Text that names an overflow of float16 in an earlier frame, of which a warning told.
+        """Text that names an overflow of float16 in an earlier frame, which a warning reported.
 
         '' where there was none, or the compute dtype is another. Features are then not valid.
         """

@@ -30,7 +30,7 @@ class CameraRunner:
     Args:
         encoder: camera encoder, which is copied.
         device: device on which to compute.
-        precision: compute dtype: float32, bfloat16 or float16.
+        precision: compute dtype, see `dtype_for`.
         resize_width: width in pixels to which images are scaled; 0 leaves them in their size.
         crop_height: lowest rows of the scaled image that are kept, in pixels, as the upper ones
             show the sky; 0 keeps all rows.

@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 
 import torch
+from torch import Tensor
 
 from tiny_bev_ros.errors import first_line
 from tiny_bev_ros.inference.device_errors import device_is_lost
@@ -90,6 +91,20 @@ class RecordedWork(Generic[Result]):
         else:
             # Work often refers to the owner of this object: that cycle would keep both.
             self._work = None
+
+
+class ResultCopies:
+    """Copies of the results of a recording; each is overwritten by the second next one."""
+
+    def __init__(self) -> None:
+        self._copies: list[Tensor] = []
+
+    def __call__(self, result: Tensor) -> Tensor:
+        """Copies a result, whose shape, dtype and memory format are those of the first."""
+        if not self._copies:
+            self._copies = [torch.empty_like(result) for _ in range(2)]
+        self._copies.reverse()
+        return self._copies[0].copy_(result)
 
 
 def capture_on(device: torch.device) -> Capture | None:

@@ -44,8 +44,9 @@ class CudnnLayer(ConvLayer):
 def fused_where_possible(layers: Sequence[ConvLayer], x: Tensor) -> tuple[list[ConvLayer], str]:
     """Replaces the layers of a chain for which cuDNN has a fused kernel, found by a trial of each.
 
-    cuDNN's kernels depend on shape, dtype and GPU, so that only a trial tells. A layer that is
-    refused, or computed wrongly, stays as it is; in half precision a warning gives the reason.
+    cuDNN's kernels depend on shape, dtype and GPU, so only a trial shows whether one exists. A
+    layer that is refused, or computed wrongly, stays as it is; in half precision a warning gives
+    the reason.
 
     Args:
         layers: layers of a chain, on a CUDA device.

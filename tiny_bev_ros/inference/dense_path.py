@@ -16,8 +16,9 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from tiny_bev_ros.inference.cuda_graph import Capture, RecordedWork
+from tiny_bev_ros.inference.cuda_graph import Capture, RecordedWork, ResultCopies
 from tiny_bev_ros.inference.cudnn_layer import fused_where_possible
+from tiny_bev_ros.inference.precision import autocast
 from tiny_bev_ros.inference.sparse.layer_chain import ConvLayer
 
 Step = Callable[[Tensor], Tensor]
@@ -83,7 +84,9 @@ class DensePath:
         self._layers = folded[1:] if pointwise else folded
         # No methods of this object: a reference cycle would keep it, with all its weights, until
         # the next run of the garbage collector.
-        self._network: list[Step] = [] if layers else [partial(_autocast, network, device, dtype)]
+        self._network: list[Step] = (
+            [] if layers else [partial(_under_autocast, network, device, dtype)]
+        )
         self._after: list[Step] = [] if after is None else [after]
         self._watch: list[Step] = [] if watch is None else [watch]
         self.release()
@@ -91,13 +94,14 @@ class DensePath:
     def release(self) -> None:
         """Frees buffers and the recording."""
         self._shape: tuple[int, ...] | None = None
+        # Input of the recorded layers; see the class.
         self._kept: Tensor | None = None
         # Flat indices of the cells of `_kept` that may hold values; None for any cell.
         self._filled: Tensor | None = None
         # (1, channels) values that all other cells have.
         self._background = torch.zeros(0)
         self._work: RecordedWork[Tensor] | None = None
-        self._outputs: list[Tensor] = []
+        self._copies = ResultCopies()
 
     @torch.inference_mode()
     def __call__(self, pseudo_image: Tensor) -> Tensor:
@@ -168,14 +172,14 @@ class DensePath:
         return kept
 
     def _pillar_values(self, features: Tensor) -> Tensor:
-        """Computes what is kept of pillars (P,C) in the compute dtype."""
+        """Computes the rows of the kept map for pillars (P,C) in the compute dtype."""
         if self._stem is None:
             return features
         values = torch.addmm(self._stem.bias, features, self._stem.weight.flatten(1).t())
         return self._watched(values.relu_() if self._stem.relu else values)
 
     def _stem_map(self, pseudo_image: Tensor) -> Tensor:
-        """Computes what is kept of a pseudo-image (B,C,H,W); its temporaries end here."""
+        """Computes the kept map of a pseudo-image (B,C,H,W); its temporaries end here."""
         assert self._stem is not None
         image = pseudo_image.to(self._dtype, memory_format=self._layout)
         return self._watched(self._stem(image))
@@ -188,13 +192,7 @@ class DensePath:
         """Computes the output of the kept input."""
         assert self._work is not None
         result = self._work()
-        if not self._work.is_recorded:
-            return result
-        # The next repetition overwrites the result.
-        if not self._outputs:
-            self._outputs = [torch.empty_like(result) for _ in range(2)]
-        self._outputs.reverse()
-        return self._outputs[0].copy_(result)
+        return self._copies(result) if self._work.is_recorded else result
 
 
 def has_pointwise_stem(layers: Sequence[ConvLayer]) -> bool:
@@ -208,9 +206,9 @@ def _apply(steps: Sequence[Step], x: Tensor) -> Tensor:
     return x
 
 
-def _autocast(network: nn.Module, device: torch.device, dtype: torch.dtype, x: Tensor) -> Tensor:
-    # No cache: values cached by a recording do not exist when it is repeated.
-    lower = dtype != torch.float32
-    with torch.autocast(device.type, dtype, enabled=lower, cache_enabled=False):
+def _under_autocast(
+    network: nn.Module, device: torch.device, dtype: torch.dtype, x: Tensor
+) -> Tensor:
+    with autocast(dtype, device):
         y: Tensor = network(x)
     return y

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from tiny_bev_ros.inference.precision import autocast
 from tiny_bev_ros.inference.sparse.sparse_path import uses_numba
 from tiny_bev_ros.inference.worker_pool import WorkerPool
 
@@ -92,7 +93,7 @@ class FoldedModule:
             x = x.to(self._dtype, memory_format=torch.channels_last)
         else:
             x = x.to(torch.float32, memory_format=torch.contiguous_format)
-        with torch.autocast(self._device.type, self._dtype, self._dtype != torch.float32):
+        with autocast(self._dtype, self._device):
             return self._call(x)
 
 

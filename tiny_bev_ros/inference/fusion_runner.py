@@ -40,7 +40,7 @@ class FusionRunner:
     Args:
         fusion: fusion network, which is copied.
         device: device on which to compute.
-        precision: compute dtype: float32, bfloat16 or float16.
+        precision: compute dtype, see `dtype_for`.
         budget_bytes: memory that a frame may take; None for all that is free at the time.
 
     Attributes:

@@ -54,18 +54,26 @@ class HeadRunner:
     Args:
         heads: registered heads by name, in eval mode.
         device: device to compute on.
-        precision: compute dtype: float32, bfloat16 or float16.
+        precision: compute dtype, see `dtype_for`.
+        threads: threads of the numba kernels; 0 for as many as PyTorch has.
 
     Attributes:
         channels: number of channels of the features.
     """
 
     def __init__(
-        self, heads: Mapping[str, nn.Module], device: torch.device, precision: str = 'float32'
+        self,
+        heads: Mapping[str, nn.Module],
+        device: torch.device,
+        precision: str = 'float32',
+        threads: int = 0,
     ) -> None:
         dtype = dtype_for(precision, device)
         self._heads = {name: cast(Head, head) for name, head in heads.items()}
-        parts = [(FoldedModule(head, device, dtype), head.select) for head in self._heads.values()]
+        parts = [
+            (FoldedModule(head, device, dtype, threads=threads), head.select)
+            for head in self._heads.values()
+        ]
         self._select = _Selection(parts, device, dtype)
         self._device = device
         self.channels = next(iter(self._heads.values())).in_channels

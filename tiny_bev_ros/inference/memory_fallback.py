@@ -31,7 +31,7 @@ class ExecutionConfig:
         device: device on which they run.
         precision: compute dtype: float32, bfloat16, float16 or auto, see `dtype_for`.
         sparsity: path of the backbone: auto, always (sparse) or never; see BackboneRunner.
-        threads: threads of the sparse path; 0 for as many as PyTorch has.
+        threads: threads of the numba kernels; 0 for as many as PyTorch has.
         resize_width, crop_height: pixels to which images are fitted, see CameraRunner.
     """
 

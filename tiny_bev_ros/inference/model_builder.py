@@ -90,7 +90,8 @@ def build_runner(
                 _announce_long_start(backbone.needed_bytes(shape), shape, logger)
                 backbone.warm_up(shape)
         if heads is None and models.heads is not None:
-            heads = HeadRunner(dict(models.heads.items()), config.device, config.precision)
+            networks = dict(models.heads.items())
+            heads = HeadRunner(networks, config.device, config.precision, config.threads)
             heads.warm_up(
                 models.grid.strided(backbone.stride).shape if models.grid and backbone else None
             )

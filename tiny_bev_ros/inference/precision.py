@@ -29,13 +29,22 @@ def dtype_for(precision: str, device: torch.device) -> torch.dtype:
     """Returns the compute dtype of a precision on a device.
 
     Args:
-        precision: float32, bfloat16 or float16, in place of which it is float32 on a CPU that is
-            measured to be slower with it; auto for the `auto_dtype`.
+        precision: float32; bfloat16 or float16, in place of which a CPU that is measured to be
+            slower with it computes in float32; or auto for the `auto_dtype`.
         device: device of the computation.
+    """
+    return choose_dtype(precision, device)[0]
+
+
+def choose_dtype(precision: str, device: torch.device) -> tuple[torch.dtype, str]:
+    """Returns the compute dtype, and the reason for which it is float32 in place of the named one.
+
+    The reason is '' where the compute dtype is the named one; see also `dtype_for`.
     """
     dtype = requested_dtype(precision, device)
     measured = precision != 'auto' and device.type == 'cpu'
-    return torch.float32 if measured and reason_for_float32(dtype) else dtype
+    reason = reason_for_float32(dtype) if measured else ''
+    return (torch.float32 if reason else dtype), reason
 
 
 def requested_dtype(precision: str, device: torch.device) -> torch.dtype:
@@ -58,6 +67,13 @@ def auto_dtype(device: torch.device) -> torch.dtype:
             return torch.bfloat16 if major >= 8 else torch.float16
         return torch.float32
     return torch.bfloat16 if device.type == 'cpu' and _cpu_has_amx() else torch.float32
+
+
+def autocast(dtype: torch.dtype, device: torch.device) -> torch.autocast:
+    """Context manager: layers compute in a dtype; float32 leaves them as they are."""
+    # No cache: values cached by a recording do not exist when it is repeated.
+    lower = dtype != torch.float32
+    return torch.autocast(device.type, dtype, enabled=lower, cache_enabled=False)
 
 
 def dtype_name(dtype: torch.dtype) -> str:

@@ -20,9 +20,6 @@ from tiny_bev_ros.inference.kernels import hot_tiles, map_winograd, winograd
 from tiny_bev_ros.inference.sparse.row_padding import WIDTH
 from tiny_bev_ros.inference.worker_pool import WorkerPool
 
-# Values of each of the 36 matrix products of a block, which should stay in the cache.
-_BLOCK = 8192
-
 
 class TileConv2d(nn.Module):
     """Convolution of float32 maps in 36 products per 4x4 outputs, where others take 144.
@@ -48,8 +45,7 @@ class TileConv2d(nn.Module):
         )
         self._bias = bias.float().cpu().numpy().copy()
         self._relu, self._workers = relu, workers
-        # No power of two: the 36 planes would compete for the same cache sets.
-        self._room = max(_BLOCK // max(wide.shape[1:]), 16) - 8
+        self._room = winograd.tiles_at_once(max(wide.shape[1:]))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B,C_in,H,W) float32 to (B,C_out,H,W), in channels_last."""
@@ -127,7 +123,7 @@ class TileConv2d(nn.Module):
         kept, channels = self._workers.local, self._weight.shape[1:]
         sizes = [36 * count * each for each in channels]
         if not hasattr(kept, 'whole') or len(kept.whole[0]) < max(sizes):
-            kept.whole = [torch.empty(max(36 * _BLOCK, *sizes)) for _ in sizes]
+            kept.whole = [torch.empty(max(36 * winograd.BLOCK, *sizes)) for _ in sizes]
             kept.views = {}
         key = (count, *channels)
         if key not in kept.views:

@@ -26,7 +26,7 @@ class WorkerPool:
         threads: number of threads.
 
     Attributes:
-        local: values of each thread, for buffers that its works share.
+        local: thread-local values, for buffers that all work on a thread shares.
     """
 
     def __init__(self, threads: int) -> None:

@@ -20,7 +20,7 @@ import torch
 from shaken_networks import shaken
 from torch import Tensor, nn
 
-from tiny_bev_ros.inference import backbone_runner
+from tiny_bev_ros.inference import precision as precision_module
 from tiny_bev_ros.inference.backbone_runner import BackboneRunner
 from tiny_bev_ros.inference.kernels import hot_tiles
 from tiny_bev_ros.models import build_backbone, seeded
@@ -56,7 +56,7 @@ def _dense(network: nn.Module, canvas: Tensor) -> Tensor:
 def test_hot_pillar_leaves_other_cells_at_their_values(
     monkeypatch: pytest.MonkeyPatch, name: str, dtype: str, tolerance: float
 ) -> None:
-    monkeypatch.setattr(backbone_runner, 'reason_for_float32', lambda _: '')
+    monkeypatch.setattr(precision_module, 'reason_for_float32', lambda _: '')
     network = _network(name)
     expected, without = (_dense(network, _canvas(value)) for value in (1e6, 1.0))
     outside = (expected == without).all(1)[0]

@@ -25,10 +25,10 @@ from tiny_bev_ros.inference.kernels.simd import jit, load, maximum, splat, store
 from tiny_bev_ros.inference.kernels.winograd import TILE
 from tiny_bev_ros.inference.sparse.row_padding import WIDTH
 
-# Length of a tile's inputs over the typical length of a cell's, above which a tile is hot. By it
-# outputs beside a large input have an error of 1e-5 (float32) or 0.1 (bfloat16) of the typical.
+# Norm of a tile's inputs over the median norm of a cell, above which a tile is hot. With it,
+# outputs beside a large input have an error of 1e-5 (float32) or 0.1 (bfloat16) of typical values.
 _HOT = {torch.float32: 128.0, torch.bfloat16: 32.0}
-# Cells from which the typical length is estimated.
+# Cells from which the median norm is estimated.
 _SAMPLE = 256
 
 
@@ -38,10 +38,11 @@ def hot_limit(rows: torch.Tensor) -> float:
     Args:
         rows: (N,C) inputs of the cells of a map; all zero where a cell does not count.
     """
-    sample = rows[:: max(1, len(rows) // _SAMPLE)].float().numpy()
+    # An odd step, as one of the width of the map would take cells of its border alone.
+    sample = rows[:: len(rows) // _SAMPLE | 1].float().numpy()
     with np.errstate(over='ignore', invalid='ignore'):
         energy = np.einsum('ij,ij->i', sample, sample)
-    energy = energy[energy > 0]  # NaN is not
+    energy = energy[energy > 0]  # drops NaN
     largest = float(np.finfo(np.float32).max)
     return min(_HOT[rows.dtype] ** 2 * float(np.median(energy)), largest) if len(energy) else 0.0
 

@@ -72,7 +72,7 @@ def find_corners(boxes: np.ndarray, corners: np.ndarray) -> None:
         cos, sin = math.cos(np.float64(boxes[i, 6])), math.sin(np.float64(boxes[i, 6]))
         along, across = np.float64(boxes[i, 3]) / 2, np.float64(boxes[i, 4]) / 2
         for corner in range(4):
-            # Signs +-, -+ in the order (+, +), (-, +), (-, -), (+, -).
+            # Counter-clockwise from the front left: (+, +), (-, +), (-, -), (+, -).
             a = along if corner in (0, 3) else -along
             b = across if corner < 2 else -across
             corners[i, corner, 0] = boxes[i, 0] + (cos * a - sin * b)

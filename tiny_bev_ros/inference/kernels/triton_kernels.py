@@ -135,7 +135,6 @@ def convolve_sites(
     padded_out: tl.constexpr,
     relu: tl.constexpr,
     into_map: tl.constexpr,
-    precision: tl.constexpr,
     block_sites: tl.constexpr,
     block_out: tl.constexpr,
     block_in: tl.constexpr,
@@ -162,7 +161,6 @@ def convolve_sites(
         padded_out: row length of the weight and of the background.
         relu: True to apply ReLU.
         into_map: True to write activations into a map, False to write deltas.
-        precision: precision of float32 products.
         block_sites: number of sites of a program.
         block_out: number of output channels of a program; divides padded_out.
         block_in: number of input channels that are multiplied at once; divides padded_in.
@@ -194,7 +192,7 @@ def convolve_sites(
             weights = tl.load(
                 weight + (step * block_in + channel_in)[:, None] * padded_out + channel[None, :]
             )
-            values = tl.dot(gathered, weights, values, input_precision=precision)
+            values = tl.dot(gathered, weights, values, input_precision='ieee')  # TF32 would round
         small = tl.load(background_row + row) + tl.load(background_col + col)
         table = small[:, None] * padded_out + channel[None, :]
         values += tl.load(pre_relu + table)

@@ -24,10 +24,22 @@ from tiny_bev_ros.inference.kernels.simd import jit, load, splat, store
 from tiny_bev_ros.inference.sparse.row_padding import WIDTH
 
 TILE = 4
+# Values of each of the 36 matrix products of a block, which should stay in the cache.
+BLOCK = 8192
 A, B = 0.75, 1.5
 _A1, _A2, _A3 = np.float32(A), np.float32(A**2), np.float32(A**3)
 _B1, _B2, _B3 = np.float32(B), np.float32(B**2), np.float32(B**3)
 _PRODUCT, _SUM = np.float32(A**2 * B**2), np.float32(A**2 + B**2)
+
+
+def tiles_at_once(channels: int) -> int:
+    """Returns the number of tiles of a block.
+
+    Args:
+        channels: number of channels of input or output, whichever is larger.
+    """
+    # No power of two: the 36 planes would compete for the same cache sets.
+    return max(BLOCK // channels, 16) - 8
 
 
 def transform_weight(weight: np.ndarray) -> np.ndarray:

@@ -27,23 +27,16 @@ class BlockSizes:
         out: number of output channels.
         depth: number of input channels that are multiplied at once.
         stages: number of blocks of neighbours that are on their way at once.
-        precision: precision of float32 products: ieee, as TF32 would round.
     """
 
     sites: int
     out: int
     depth: int
     stages: int
-    precision: str = 'ieee'
 
-    def constants(self) -> dict[str, int | str]:
+    def constants(self) -> dict[str, int]:
         """Returns constants of the kernel by name."""
-        return {
-            'block_sites': self.sites,
-            'block_out': self.out,
-            'block_in': self.depth,
-            'precision': self.precision,
-        }
+        return {'block_sites': self.sites, 'block_out': self.out, 'block_in': self.depth}
 
     def options(self) -> dict[str, int]:
         """Returns options of the compiler by name."""

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from tiny_bev_ros.inference.sparse.sparse_chain import SparseChain
     from tiny_bev_ros.inference.sparse.triton_chain import TritonChain
 
+    Chain = SparseChain | TorchChain | TritonChain
+
 # Fraction of active cells in the random map that warms a runner up, and by which its memory is
 # computed.
 WARMUP_FRACTION = 0.03
@@ -52,7 +54,7 @@ def make_chain(
     device: torch.device,
     threads: int,
     after: Callable[[Tensor], Tensor] | None = None,
-) -> SparseChain | TorchChain | TritonChain:
+) -> Chain:
     """Builds the sparse path of one map size.
 
     Args:
@@ -76,12 +78,7 @@ def make_chain(
     return SparseChain(layers, shape, dtype, threads, followed=after is not None)
 
 
-def warm_up(
-    chain: SparseChain | TorchChain | TritonChain,
-    channels: int,
-    shape: tuple[int, int],
-    device: torch.device,
-) -> None:
+def warm_up(chain: Chain, channels: int, shape: tuple[int, int], device: torch.device) -> None:
     """Runs a chain on a random map: compiles its kernels and allocates its buffers.
 
     Args:

@@ -31,9 +31,6 @@ from tiny_bev_ros.inference.sparse.active_sites import (
 from tiny_bev_ros.inference.sparse.background import Background
 from tiny_bev_ros.inference.sparse.layer_chain import ConvLayer
 
-# Values of each of the 36 matrix products of a block, which should stay in the cache.
-_BLOCK = 8192
-
 # (first tile, end)
 Block = tuple[int, int]
 
@@ -79,8 +76,7 @@ class TileLayer:
         self._index_map = np.zeros(bordered, np.int32)
         self._tiles = np.zeros((tiles[0] * tiles[1], 4), np.int32)
         self._hot = np.zeros(len(self._tiles), np.bool_)
-        # No power of two: the 36 planes would compete for the same cache sets.
-        self._room = max(_BLOCK // max(wide.shape[1:]), 16) - 8
+        self._room = winograd.tiles_at_once(max(wide.shape[1:]))
         self._buffers = threading.local()
 
     def find(self, sites: ActiveSites) -> list[Block]:

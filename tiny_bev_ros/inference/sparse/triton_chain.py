@@ -23,7 +23,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from tiny_bev_ros.inference.cuda_graph import Capture, RecordedWork
+from tiny_bev_ros.inference.cuda_graph import Capture, RecordedWork, ResultCopies
 from tiny_bev_ros.inference.sparse.background import Background, backgrounds
 from tiny_bev_ros.inference.sparse.block_sizes import padded_channels
 from tiny_bev_ros.inference.sparse.layer_chain import ConvLayer
@@ -71,7 +71,7 @@ class TritonChain:
             RecordedWork(partial(steps.run, _Output(steps), after), device, capture)
             for _ in range(2 if after is None else 1)
         ]
-        self._copies: list[Tensor] = []
+        self._copies = ResultCopies()
 
     @property
     def no_graph_reason(self) -> str:
@@ -122,16 +122,9 @@ class TritonChain:
         )
         self._works.reverse()
         result = self._works[0]()
-        return self._copied(result)[0] if self.computes_after else result[0]
-
-    def _copied(self, result: Tensor) -> Tensor:
-        """Returns the result, as a copy where the next call overwrites it."""
-        if not self._works[0].is_recorded:
-            return result
-        if not self._copies:
-            self._copies = [torch.empty_like(result) for _ in range(2)]
-        self._copies.reverse()
-        return self._copies[0].copy_(result)
+        if self.computes_after and self._works[0].is_recorded:
+            result = self._copies(result)
+        return result[0]
 
 
 class _Steps:

@@ -20,7 +20,10 @@ from tiny_bev_ros.inference.sparse.background import Background
 from tiny_bev_ros.inference.sparse.block_sizes import BlockSizes, block_sizes, padded_channels
 from tiny_bev_ros.inference.sparse.layer_chain import ConvLayer
 
+# Side of the squares of cells in which active sites are listed.
 _TILE = 16
+# Sites of a program that multiplies nothing.
+_SITES = 64
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ def mark_pillars(features: Tensor, cells: Tensor, rows: Tensor, index_map: Tenso
     index_map.zero_()
     triton_launch.launch(
         triton_kernels.mark_pillars,
-        (max(1, _blocks(len(features), 64)),),
+        (max(1, _blocks(len(features), _SITES)),),
         features,
         cells,
         len(features),
@@ -65,7 +68,7 @@ def mark_pillars(features: Tensor, cells: Tensor, rows: Tensor, index_map: Tenso
         index_map.shape[1],
         features.shape[1],
         padded=padded,
-        block_sites=64,
+        block_sites=_SITES,
         block_channels=min(padded, 64),
         num_warps=4,
     )
@@ -174,7 +177,7 @@ class TritonLayer:
         """Writes the background into a map (h,w,C), at the sites of an earlier frame."""
         triton_launch.launch(
             triton_kernels.restore_background,
-            self._grid(64),
+            self._grid(_SITES),
             sites.count,
             sites.cells,
             self._post_relu,
@@ -184,7 +187,7 @@ class TritonLayer:
             self.shape[1],
             out_channels=self.channels,
             padded_out=self._padded,
-            block_sites=64,
+            block_sites=_SITES,
             block_out=self._blocks.out,
             num_warps=4,
         )

@@ -10,8 +10,8 @@
 
 A head is a subclass of `Head` in a module of its own, which `tiny_bev_ros.models` imports. It owns
 its network, its training targets, its loss and the decoding of its maps, in a part for the device
-and a part for the host; the publisher of its
-outputs is part of ROS and registers itself under the same name in `tiny_bev_ros.nodes`.
+and a part for the host; the publisher of its outputs is part of ROS and registers itself under the
+same name in `tiny_bev_ros.nodes`.
 """
 
 from __future__ import annotations

@@ -75,8 +75,8 @@ EXECUTION = (
     Parameter(
         'backbone.precision',
         'float32',
-        'compute dtype of the networks; auto: bfloat16 on a GPU of compute capability 8.0 or a '
-        'CPU with AMX, float16 on a GPU of 7.x, else float32',
+        'compute dtype of the networks; auto: bfloat16 on a GPU of compute capability 8.0 or '
+        'later and on a CPU with AMX, float16 on a GPU of 7.x, else float32',
         choices=PRECISIONS,
         changes='always',
     ),
