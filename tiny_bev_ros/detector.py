@@ -64,7 +64,8 @@ class DetectorResult:
 
     Attributes:
         heads: outputs of the heads, as tensors on the CPU.
-        features: (1,C,h,w) float32 BEV features on the detector's device.
+        features: (1,C,h,w) float32 BEV features on the detector's device, which may be
+            channels_last in memory.
         grid: grid of the features and of the drivable area: rows run along y, columns along x.
         seconds: time of each stage, by the device's clock: pillars, backbone, heads.
     """
@@ -183,10 +184,8 @@ class Detector:
             scores *= len(CLASSES)
         cloud = _prepare(points, self._point_values, self.grid.reference)
         outputs = self.runner(cloud, tuple(scores))
-        # A copy: the runner overwrites its features, which have its compute dtype and layout.
-        features = outputs.features.to(
-            torch.float32, copy=True, memory_format=torch.contiguous_format
-        )
+        # A copy, as the runner overwrites its features.
+        features = outputs.features.to(torch.float32, copy=True)
         return DetectorResult(outputs.heads, features, self.feature_grid, outputs.seconds)
 
 

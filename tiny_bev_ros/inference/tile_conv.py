@@ -61,11 +61,12 @@ class TileConv2d(nn.Module):
         tiles = -(-height // winograd.TILE) * -(-width // winograd.TILE)
         cells = torch.from_numpy(x).view(height * width, -1)
         limit, hot = hot_tiles.hot_limit(cells), np.zeros(tiles, np.bool_)
+        size = self._workers.block_size(tiles, self._room)
         self._workers.run(
             lambda first: self._compute(
-                x, out, height, width, limit, hot, first, min(first + self._room, tiles)
+                x, out, height, width, limit, hot, first, min(first + size, tiles)
             ),
-            range(0, tiles, self._room),
+            range(0, tiles, size),
         )
 
     def _compute(

@@ -26,19 +26,30 @@ class WorkerPool:
         threads: number of threads.
 
     Attributes:
+        threads: number of threads.
         local: thread-local values, for buffers that all work on a thread shares.
     """
 
     def __init__(self, threads: int) -> None:
         # Each thread multiplies alone: PyTorch's own threads would be a second pool on the same
         # cores. PyTorch keeps its thread count per thread, hence the initializer.
-        self._threads = threads
+        self.threads = threads
         self.local = threading.local()
         self._pool = (
             ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
             if threads > 1
             else None
         )
+
+    def block_size(self, total: int, most: int) -> int:
+        """Returns the size of blocks of which each thread gets equally many.
+
+        Args:
+            total: size of all work, above 0.
+            most: largest size of a block.
+        """
+        rounds = -(-total // (most * self.threads))
+        return -(-total // (rounds * self.threads))
 
     def run(self, work: Callable[[Any], Any], blocks: Iterable[Any]) -> None:
         """Calls a function with each block, on all threads."""
@@ -57,5 +68,5 @@ class WorkerPool:
                 work(block)
 
         # One task per thread, not per block: the caller would wake up for each task.
-        for task in [self._pool.submit(run_waiting) for _ in range(self._threads)]:
+        for task in [self._pool.submit(run_waiting) for _ in range(self.threads)]:
             task.result()
