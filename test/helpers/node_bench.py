@@ -85,6 +85,8 @@ class Bench:
         self.other = rclpy.create_node('other', context=self.contexts[1], namespace=namespace)
         self.results: list[Any] = []
         self.calls = 0
+        # Called with the seconds of each input before it is sent, for inputs that go with it.
+        self.before_input: Callable[[int], None] = lambda seconds: None
         self.reader = self.other.create_subscription(
             Float32MultiArray, result, self.results.append, 10
         )
@@ -119,6 +121,7 @@ class Bench:
     def send(self, seconds: int = 1, seed: int | None = None, call: int = 0) -> None:
         """Publishes once, if the node subscribes."""
         if self.publisher.get_subscription_count():
+            self.before_input(seconds)
             if self.is_image:
                 self.info.publish(CameraInfo(width=40, height=24, k=K))
             self.publisher.publish(self.message(seconds, seed, call))
