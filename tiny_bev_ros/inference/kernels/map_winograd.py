@@ -20,7 +20,9 @@ from tiny_bev_ros.inference.kernels.winograd import (
     is_hot,
     squares,
     transform_input_line,
-    transform_output_line,
+    transform_input_rows,
+    transform_output_columns,
+    transform_output_row,
 )
 from tiny_bev_ros.inference.sparse.row_padding import WIDTH
 
@@ -72,24 +74,7 @@ def transform_map(
             energy = _evaluate(bordered, 0, 6 * n, n, half)
         hot[tile] = is_hot(energy, limit, lanes)
         any_hot |= hot[tile]
-        for i in range(6):
-            to = i * 6 * step + (tile - begin) * n
-            for c in range(0, n, WIDTH):
-                at = i * 6 * n + c
-                v0, v1, v2, v3, v4, v5 = transform_input_line(
-                    load(half, at),
-                    load(half, at + n),
-                    load(half, at + 2 * n),
-                    load(half, at + 3 * n),
-                    load(half, at + 4 * n),
-                    load(half, at + 5 * n),
-                )
-                store(out, to + c, v0)
-                store(out, to + step + c, v1)
-                store(out, to + 2 * step + c, v2)
-                store(out, to + 3 * step + c, v3)
-                store(out, to + 4 * step + c, v4)
-                store(out, to + 5 * step + c, v5)
+        transform_input_rows(half, n, out, (tile - begin) * n, step)
     return any_hot
 
 
@@ -159,33 +144,9 @@ def write_map(
         rows, cols = min(TILE, height - y), min(TILE, width - x)
         for c in range(0, n, WIDTH):
             source = (tile - begin) * n + c
-            for j in range(6):
-                v0, v1, v2, v3 = transform_output_line(
-                    load(product, source + j * step),
-                    load(product, source + (j + 6) * step),
-                    load(product, source + (j + 12) * step),
-                    load(product, source + (j + 18) * step),
-                    load(product, source + (j + 24) * step),
-                    load(product, source + (j + 30) * step),
-                )
-                store(half, j * WIDTH, v0)
-                store(half, (j + 6) * WIDTH, v1)
-                store(half, (j + 12) * WIDTH, v2)
-                store(half, (j + 18) * WIDTH, v3)
+            transform_output_columns(product, source, step, half)
             for i in range(rows):
-                at = i * 6 * WIDTH
-                v0, v1, v2, v3 = transform_output_line(
-                    load(half, at),
-                    load(half, at + WIDTH),
-                    load(half, at + 2 * WIDTH),
-                    load(half, at + 3 * WIDTH),
-                    load(half, at + 4 * WIDTH),
-                    load(half, at + 5 * WIDTH),
-                )
-                store(full, 0, v0)
-                store(full, WIDTH, v1)
-                store(full, 2 * WIDTH, v2)
-                store(full, 3 * WIDTH, v3)
+                transform_output_row(half, i, full)
                 for j in range(cols):
                     value = load(full, j * WIDTH) + load(bias, c)
                     if relu:

@@ -102,6 +102,86 @@ def transform_output_line(m0: Any, m1: Any, m2: Any, m3: Any, m4: Any, m5: Any) 
 
 
 @jit
+def transform_input_rows(half: np.ndarray, n: int, out: np.ndarray, first: int, step: int) -> None:
+    """Evaluates the rows of a tile, whose columns are evaluated, at six points each.
+
+    Args:
+        half: flat (6, 6, n) inputs, evaluated along the columns.
+        n: number of channels.
+        out: flat planes; receives the values.
+        first: position of the tile in the first of the 36 planes.
+        step: distance from one of the planes to the next.
+    """
+    for i in range(6):
+        to = i * 6 * step + first
+        for c in range(0, n, WIDTH):
+            at = i * 6 * n + c
+            v0, v1, v2, v3, v4, v5 = transform_input_line(
+                load(half, at),
+                load(half, at + n),
+                load(half, at + 2 * n),
+                load(half, at + 3 * n),
+                load(half, at + 4 * n),
+                load(half, at + 5 * n),
+            )
+            store(out, to + c, v0)
+            store(out, to + step + c, v1)
+            store(out, to + 2 * step + c, v2)
+            store(out, to + 3 * step + c, v3)
+            store(out, to + 4 * step + c, v4)
+            store(out, to + 5 * step + c, v5)
+
+
+@jit
+def transform_output_columns(product: np.ndarray, at: int, step: int, half: np.ndarray) -> None:
+    """Computes four outputs in each column of a tile, for 16 channels.
+
+    Args:
+        product: flat planes of products.
+        at: position of the tile and of its first channel in the first of the 36 planes.
+        step: distance from one of the planes to the next.
+        half: flat (4, 6, 16); receives the values.
+    """
+    for j in range(6):
+        v0, v1, v2, v3 = transform_output_line(
+            load(product, at + j * step),
+            load(product, at + (j + 6) * step),
+            load(product, at + (j + 12) * step),
+            load(product, at + (j + 18) * step),
+            load(product, at + (j + 24) * step),
+            load(product, at + (j + 30) * step),
+        )
+        store(half, j * WIDTH, v0)
+        store(half, (j + 6) * WIDTH, v1)
+        store(half, (j + 12) * WIDTH, v2)
+        store(half, (j + 18) * WIDTH, v3)
+
+
+@jit
+def transform_output_row(half: np.ndarray, i: int, full: np.ndarray) -> None:
+    """Computes the four outputs of row ``i`` from the result of `transform_output_columns`.
+
+    Args:
+        half: flat (4, 6, 16) values.
+        i: row of the tile.
+        full: flat (4, 16); receives the outputs.
+    """
+    at = i * 6 * WIDTH
+    v0, v1, v2, v3 = transform_output_line(
+        load(half, at),
+        load(half, at + WIDTH),
+        load(half, at + 2 * WIDTH),
+        load(half, at + 3 * WIDTH),
+        load(half, at + 4 * WIDTH),
+        load(half, at + 5 * WIDTH),
+    )
+    store(full, 0, v0)
+    store(full, WIDTH, v1)
+    store(full, 2 * WIDTH, v2)
+    store(full, 3 * WIDTH, v3)
+
+
+@jit
 def transform_input(
     rows: np.ndarray,
     channels: int,
@@ -154,24 +234,7 @@ def transform_input(
                 store(half, at + 30 * n, v5)
         hot[tile] = is_hot(energy, limit, lanes)
         any_hot |= hot[tile]
-        for i in range(6):
-            to = i * 6 * step + (tile - begin) * n
-            for c in range(0, n, WIDTH):
-                at = i * 6 * n + c
-                v0, v1, v2, v3, v4, v5 = transform_input_line(
-                    load(half, at),
-                    load(half, at + n),
-                    load(half, at + 2 * n),
-                    load(half, at + 3 * n),
-                    load(half, at + 4 * n),
-                    load(half, at + 5 * n),
-                )
-                store(out, to + c, v0)
-                store(out, to + step + c, v1)
-                store(out, to + 2 * step + c, v2)
-                store(out, to + 3 * step + c, v3)
-                store(out, to + 4 * step + c, v4)
-                store(out, to + 5 * step + c, v5)
+        transform_input_rows(half, n, out, (tile - begin) * n, step)
     return any_hot
 
 
@@ -216,37 +279,13 @@ def transform_output(
         y, x, mask = tiles[tile, 0], tiles[tile, 1], tiles[tile, 2]
         for c in range(0, n, WIDTH):
             source = (tile - begin) * n + c
-            for j in range(6):
-                v0, v1, v2, v3 = transform_output_line(
-                    load(product, source + j * step),
-                    load(product, source + (j + 6) * step),
-                    load(product, source + (j + 12) * step),
-                    load(product, source + (j + 18) * step),
-                    load(product, source + (j + 24) * step),
-                    load(product, source + (j + 30) * step),
-                )
-                store(half, j * WIDTH, v0)
-                store(half, (j + 6) * WIDTH, v1)
-                store(half, (j + 12) * WIDTH, v2)
-                store(half, (j + 18) * WIDTH, v3)
+            transform_output_columns(product, source, step, half)
             site = tiles[tile, 3]
             for i in range(TILE):
                 line = mask >> i * TILE & 15
                 if line == 0:
                     continue
-                at = i * 6 * WIDTH
-                v0, v1, v2, v3 = transform_output_line(
-                    load(half, at),
-                    load(half, at + WIDTH),
-                    load(half, at + 2 * WIDTH),
-                    load(half, at + 3 * WIDTH),
-                    load(half, at + 4 * WIDTH),
-                    load(half, at + 5 * WIDTH),
-                )
-                store(full, 0, v0)
-                store(full, WIDTH, v1)
-                store(full, 2 * WIDTH, v2)
-                store(full, 3 * WIDTH, v3)
+                transform_output_row(half, i, full)
                 for j in range(TILE):
                     if line >> j & 1:
                         background = (row[y + i] * width + col[x + j]) * n + c
