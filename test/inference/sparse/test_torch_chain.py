@@ -16,16 +16,16 @@ import sys
 import pytest
 import torch
 from acted_machine import Machine
+from dense_chain import dense, difference, tiny_layers
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from shaken_networks import shaken
 from torch import nn
 
 from tiny_bev_ros.inference.sparse import torch_chain
-from tiny_bev_ros.inference.sparse.layer_chain import ConvLayer, as_chain
+from tiny_bev_ros.inference.sparse.layer_chain import as_chain
 from tiny_bev_ros.inference.sparse.sparse_path import random_pillars
 from tiny_bev_ros.inference.sparse.torch_chain import TorchChain
-from tiny_bev_ros.models import TinyBEVBackbone, scatter, seeded
+from tiny_bev_ros.models import scatter, seeded
 
 CPU = torch.device('cpu')
 DEVICES = ['cpu', pytest.param('cuda', marks=pytest.mark.gpu)]
@@ -33,25 +33,9 @@ SHAPE = (33, 46)
 KERNEL_AND_STRIDE = st.tuples(st.sampled_from([1, 3]), st.integers(1, 3))
 
 
-def layers(seed: int = 0) -> tuple[ConvLayer, ...]:
-    with seeded(seed):
-        return as_chain(shaken(TinyBEVBackbone(6, 5, 7), seed))
-
-
-def dense(chain: tuple[ConvLayer, ...], canvas: torch.Tensor) -> torch.Tensor:
-    for layer in chain:
-        canvas = layer(canvas)
-    return canvas[0]
-
-
-def difference(got: torch.Tensor, wanted: torch.Tensor) -> float:
-    assert got.shape == wanted.shape
-    return float((got.cpu() - wanted).abs().max() / wanted.abs().max())
-
-
 @pytest.mark.parametrize('name', DEVICES)
 def test_results_equal_those_of_the_dense_chain(name: str):
-    chain, device = layers(), torch.device(name)
+    chain, device = tiny_layers(), torch.device(name)
     sparse = TorchChain(chain, SHAPE, torch.float32, device)
     # More sites than the buffers hold, fewer, and none.
     for fraction in (0.02, 0.4, 0.1, 0.0, 1.0):
@@ -83,7 +67,7 @@ def test_any_chain(rows: int, cols: int, fraction: float, shapes: list[tuple[int
 
 def test_sites_of_many_blocks(monkeypatch):
     monkeypatch.setattr(torch_chain, '_CPU_BLOCK', 7 * 9 * 6 * 4)
-    chain = layers()
+    chain = tiny_layers()
     sparse = TorchChain(chain, SHAPE, torch.float32, CPU)
     features, cells = random_pillars(0.2, 6, SHAPE, CPU)
     sparse.find(cells)
@@ -92,7 +76,7 @@ def test_sites_of_many_blocks(monkeypatch):
 
 
 def test_multiplications_are_those_of_the_active_sites():
-    chain = layers()
+    chain = tiny_layers()
     sparse = TorchChain(chain, SHAPE, torch.float32, CPU)
     weights = [layer.weight.numel() for layer in chain]
     assert [layer.stride for layer in chain] == [1, 1, 1, 2, 1]
@@ -105,7 +89,7 @@ def test_multiplications_are_those_of_the_active_sites():
 
 
 def test_two_result_buffers_take_turns():
-    sparse = TorchChain(layers(), SHAPE, torch.float32, CPU)
+    sparse = TorchChain(tiny_layers(), SHAPE, torch.float32, CPU)
     results = []
     for fraction in (0.1, 0.2, 0.3):
         features, cells = random_pillars(fraction, 6, SHAPE, CPU)
@@ -117,7 +101,7 @@ def test_two_result_buffers_take_turns():
 @pytest.mark.parametrize('name', DEVICES)
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
 def test_lower_precision(name: str, dtype: torch.dtype):
-    chain, device = layers(), torch.device(name)
+    chain, device = tiny_layers(), torch.device(name)
     sparse = TorchChain(chain, SHAPE, dtype, device)
     features, cells = random_pillars(0.1, 6, SHAPE, CPU)
     sparse.find(cells.to(device))
@@ -130,13 +114,13 @@ def test_active_cells_of_a_canvas():
     canvas = torch.zeros(6, *SHAPE)
     canvas[2, 0, 0], canvas[5, 32, 45] = 1e-40, -3.0
     canvas[1, 7, 8], canvas[3, 9, 9] = float('nan'), -0.0
-    features, cells = TorchChain(layers(), SHAPE, torch.float32, CPU).active(canvas)
+    features, cells = TorchChain(tiny_layers(), SHAPE, torch.float32, CPU).active(canvas)
     assert cells.tolist() == [[0, 0], [7, 8], [32, 45]]
     torch.testing.assert_close(features, canvas[:, [0, 7, 32], [0, 8, 45]].t(), equal_nan=True)
 
 
 def test_the_host_waits_once_for_the_device(acted: Machine):
-    chain, device = layers(), torch.device('cuda', 0)
+    chain, device = tiny_layers(), torch.device('cuda', 0)
     sparse = TorchChain(chain, SHAPE, torch.float32, device)
     for fraction in (0.1, 0.0, 1.0):
         features, cells = random_pillars(fraction, 6, SHAPE, device)

@@ -21,7 +21,7 @@ from optional_packages import require_packages
 require_packages('triton')
 
 from acted_machine import Machine
-from shaken_networks import shaken
+from dense_chain import dense, difference, tiny_layers
 from torch import nn
 from triton_interpreter import patch_launches
 
@@ -29,7 +29,7 @@ from tiny_bev_ros.inference.backbone_runner import BackboneRunner
 from tiny_bev_ros.inference.sparse.layer_chain import ConvLayer, as_chain
 from tiny_bev_ros.inference.sparse.sparse_path import random_pillars
 from tiny_bev_ros.inference.sparse.triton_chain import TritonChain
-from tiny_bev_ros.models import TinyBEVBackbone, build_backbone, resolve_device, scatter, seeded
+from tiny_bev_ros.models import build_backbone, resolve_device, scatter, seeded
 
 CPU = torch.device('cpu')
 SHAPE = (33, 46)
@@ -41,22 +41,6 @@ def interpreted() -> Iterator[pytest.MonkeyPatch]:
     with pytest.MonkeyPatch.context() as patch:
         patch_launches(patch)
         yield patch
-
-
-def tiny_layers() -> tuple[ConvLayer, ...]:
-    with seeded(0):
-        return as_chain(shaken(TinyBEVBackbone(6, 5, 7), 0))
-
-
-def dense(chain: tuple[ConvLayer, ...], canvas: torch.Tensor) -> torch.Tensor:
-    for layer in chain:
-        canvas = layer(canvas)
-    return canvas[0]
-
-
-def difference(got: torch.Tensor, wanted: torch.Tensor) -> float:
-    assert got.shape == wanted.shape
-    return float((got.cpu().float() - wanted).abs().max() / wanted.abs().max())
 
 
 def check(
