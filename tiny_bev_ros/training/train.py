@@ -178,7 +178,11 @@ def commit_of_source() -> str:
 
 def main() -> int:
     """Runs the train executable; returns its exit code."""
-    parser = argparse.ArgumentParser(prog='train', description=__doc__.partition('\n')[0])
+    parser = argparse.ArgumentParser(
+        prog='train',
+        description=__doc__.partition('\n')[0],
+        epilog='`train --adapt BAG --help` explains how weights are adapted to a recording.',
+    )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(
         '--config', help='YAML file of the run; config/training/street.yaml explains the keys'
