@@ -134,7 +134,9 @@ def train(
     count, heads = config.steps * config.batch, config.network.heads
     samples = CameraSamples(frames, count, config.crop, config.seed, heads)
     model = ModeDetector(mode, config.network, config.seed)
-    Trainer(config, ModeSamples(samples, mode), folder, model=model).run()
+    trainer = Trainer(config, ModeSamples(samples, mode), folder, model=model)
+    trainer.run()
+    model.network.load_state_dict(trainer.average.network.state_dict())
     return model.eval()
 
 

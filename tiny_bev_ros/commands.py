@@ -80,8 +80,9 @@ def make_street_bag() -> None:
 
 
 def train() -> None:
-    """Entry point of train: trains a network."""
-    sys.exit(run('train', 'training.train'))
+    """Entry point of train: trains a network, or adapts weights to a bag."""
+    adapts = any(word.partition('=')[0] == '--adapt' for word in sys.argv[1:])
+    sys.exit(run('train', 'bag.adapt_to_bag' if adapts else 'training.train'))
 
 
 def evaluate() -> None:

@@ -14,10 +14,18 @@ from optional_packages import require_packages
 
 require_packages('numba')
 
+from dataclasses import fields, replace
+
 import numpy as np
 import pytest
 
-from tiny_bev_ros.training.augment import Augmentation, augment, mirror, transform
+from tiny_bev_ros.training.augment import (
+    Augmentation,
+    augment,
+    choose_heading,
+    mirror,
+    transform,
+)
 from tiny_bev_ros.training.labelled_frame import in_box, instance_ids
 from tiny_bev_ros.training.simulated_lidar import simulate_lidar_frame
 
@@ -69,9 +77,30 @@ def test_headings_follow(frame):
     np.testing.assert_allclose(size, 1.05, rtol=1e-5)
 
 
+def headings(frame, any_angle, count=60):
+    """Returns the angles by which frames were rotated, in degrees from 0 to 360."""
+    random = np.random.default_rng(0)
+    small = replace(frame, points=np.array([[1, 0, 0, 0]], np.float32), road=None)
+    others = [choose_heading(small, random, any_angle).points[0] for _ in range(count)]
+    return np.degrees([np.arctan2(point[1], point[0]) for point in others]) % 360
+
+
+def test_whole_frames_are_rotated_by_any_angle_as_often_as_asked(frame):
+    along = np.isin(headings(frame, 0.0).round(), [0, 180, 360])
+    assert along.all()
+    fraction = 1 - np.isin(headings(frame, 0.6, 400).round(), [0, 180, 360]).mean()
+    assert fraction == pytest.approx(0.6, abs=0.08)
+    counts, _ = np.histogram(headings(frame, 1.0, 400), 8, (0, 360))
+    assert counts.min() > 25
+
+
+def test_frames_that_are_not_whole_keep_their_heading(frame):
+    assert (headings(replace(frame, whole=False), 1.0) == 0).all()
+
+
 def limits(**values):
     """An augmentation that changes nothing but the given values."""
-    names = ('rotation', 'scaling', 'z_jitter', 'point_dropout', 'part_dropout', 'view_crop')
+    names = [field.name for field in fields(Augmentation)]
     return Augmentation(**{**dict.fromkeys(names, 0.0), **values})
 
 

@@ -95,6 +95,9 @@ def test_a_resumed_run_goes_on_as_if_it_had_not_been_stopped(tmp_path, config):
     expected = state_of(whole)
     for key, value in state_of(second).items():
         assert torch.equal(value, expected[key]), key
+    average = whole.average.network.state_dict()
+    for key, value in second.average.network.state_dict().items():
+        assert torch.equal(value, average[key]), key
     name = 'heads.detection.maps.weight'
     assert not torch.equal(expected[name], state_of(first)[name])
 
@@ -117,7 +120,7 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path):
         (lambda path: path.write_bytes(b'PK\x03\x04' + bytes(999)), r'cannot be read \(.*Error'),
         (
             lambda path: torch.save({'step': 3}, path),
-            'has no config, network, optimizer; expected',
+            'has no config, network, optimizer, average; expected',
         ),
         (lambda path: torch.save(torch.ones(1), path), 'has no step, config, network'),
     ],
@@ -159,9 +162,12 @@ def test_weights_record_their_network_and_origin(tmp_path):
     assert metadata.origin['commit']
     assert network.backbone.out_channels == 8
     assert (tmp_path / 'curves.png').stat().st_size > 10_000
-    saved = torch.load(tmp_path / CHECKPOINT, weights_only=True)['network']
+    assert 'start_from' not in metadata.origin
+    state = torch.load(tmp_path / CHECKPOINT, weights_only=True)
     for key, value in network.state_dict().items():
-        assert torch.equal(value, saved[key]), key
+        assert torch.equal(value, state['average'][key]), key
+    name = 'heads.detection.maps.weight'
+    assert not torch.equal(state['average'][name], state['network'][name])
 
 
 def test_weights_trained_with_a_camera_hold_encoder_and_fusion(tmp_path):

@@ -27,6 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_shipped_configuration_is_read():
     config = read_config(ROOT / 'config/training/street.yaml')
     assert config.steps == 11000
+    assert config.augmentation.any_angle == 0.6
     # No network is trained on the sensors of the evaluation.
     assert not {'vlp32', 'pandar64'} & set(config.lidars)
 
@@ -46,6 +47,8 @@ def test_shipped_configuration_is_read():
         ('lidars: [eye]', 'lidars is .eye.; expected one of hdl64'),
         ('lidars: hdl64', "lidars is 'hdl64'; expected a list"),
         ('precision: float64', 'precision is .float64.; expected one of bfloat16'),
+        ('ema_decay: 1', r'ema_decay is 1.0; expected from 0 to less than 1'),
+        ('augmentation: {any_angle: 1.5}', r'any_angle is 1.5; expected from 0 to 1'),
         ('crop: {size: 52.1}', 'expected a whole number of cells'),
         ('augmentation: 3', 'augmentation is 3; expected keys and values'),
         ('[1, 2]', r'the configuration is \[1, 2\]; expected keys and values'),

@@ -18,8 +18,6 @@ from tiny_bev_ros.training.labelled_frame import Frame, in_box
 
 # Number of points up to which an object is not cut, as too few would remain.
 _MIN_POINTS_TO_CUT = 30
-# Probability that x of a full sweep points along the road, ahead or back.
-_ALONG_THE_ROAD = 0.7
 
 
 @dataclass(frozen=True)
@@ -27,6 +25,8 @@ class Augmentation:
     """Limits of the random changes to which training frames are subjected.
 
     Attributes:
+        any_angle: fraction of the crops of whole frames that are first rotated about z by any
+            angle; x of the others points along the road, ahead or back.
         rotation: largest angle of rotation about z, in radians.
         scaling: largest change of size, as a fraction.
         z_jitter: standard deviation of the shift along z, in metres.
@@ -35,6 +35,7 @@ class Augmentation:
         view_crop: probability that only the points in a camera's field of view are kept.
     """
 
+    any_angle: float = 0.6
     rotation: float = 0.4
     scaling: float = 0.07
     z_jitter: float = 0.08
@@ -74,10 +75,16 @@ def mirror(frame: Frame) -> Frame:
     return replace(frame, points=points, boxes=boxes, road=road)
 
 
-def choose_heading(frame: Frame, random: np.random.Generator) -> Frame:
-    """Rotates a full sweep so that x points along the road, or, more rarely, anywhere."""
-    along = random.random() < _ALONG_THE_ROAD
-    angle = random.choice([0.0, np.pi]) if along else random.uniform(0, 2 * np.pi)
+def choose_heading(frame: Frame, random: np.random.Generator, any_angle: float) -> Frame:
+    """Rotates a whole frame so that x points along the road, or anywhere.
+
+    Args:
+        frame: the frame, returned as it is if it is not whole.
+        random: source of the angle.
+        any_angle: probability of any angle.
+    """
+    anywhere = random.random() < any_angle
+    angle = random.uniform(0, 2 * np.pi) if anywhere else random.choice([0.0, np.pi])
     return transform(frame, float(angle)) if angle and frame.whole else frame
 
 

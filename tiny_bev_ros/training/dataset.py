@@ -204,7 +204,8 @@ class Crops(Dataset):
 
     def _sample(self, frame: Frame, random: np.random.Generator) -> Sample:
         crop, half = self._crop, self._crop.size / 2
-        frame = augment(choose_heading(frame, random), random, self._augmentation)
+        frame = choose_heading(frame, random, self._augmentation.any_angle)
+        frame = augment(frame, random, self._augmentation)
         grid = crop.ahead()
         if random.random() < _AROUND:
             grid = crop.grid(random.uniform(-half, 0), random.uniform(-2 * half, 0))

@@ -23,6 +23,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,7 +39,12 @@ from tiny_bev_ros.training.kitti import KittiFolder
 from tiny_bev_ros.training.labelled_frame import Frame
 from tiny_bev_ros.training.plots import draw_losses
 from tiny_bev_ros.training.simulated_lidar import simulate_lidar_frame
-from tiny_bev_ros.training.trainable_detector import lidar_arguments
+from tiny_bev_ros.training.start_weights import StartWeights, load_start_weights
+from tiny_bev_ros.training.trainable_detector import (
+    TrainableDetector,
+    build_network,
+    lidar_arguments,
+)
 from tiny_bev_ros.training.trainer import LOG, Trainer
 from tiny_bev_ros.training.training_config import (
     SIM,
@@ -105,40 +111,49 @@ def _recorded(index: int, folder: KittiFolder, seed: int) -> Frame:
     return folder.frame(folder.names[order[position]])
 
 
-def train(config: TrainConfig, folder: Path, command: str) -> Path | None:
-    """Trains; writes weights, log and curves into a folder.
+def train(
+    config: TrainConfig, folder: Path, command: str, start_from: str | Path | None = None
+) -> Path | None:
+    """Trains; writes averaged weights, log and curves into a folder.
 
     Args:
         config: the run.
         folder: folder of the results; a checkpoint in it is resumed.
         command: command line, which is recorded in the weights.
+        start_from: weights with which the run starts, by name or path; None for random ones.
 
     Returns:
         Path of the weights; None in all processes but the main one, which alone writes.
 
     Raises:
-        TinyBevError: safetensors is missing, or see `Trainer`.
+        TinyBevError: safetensors is missing, or see `Trainer` and `load_start_weights`.
     """
     if reason := import_optional('safetensors.torch').reason:  # reported before hours of training
         raise TinyBevError(f'{reason}; expected safetensors, which writes the weights')
     context = init_distributed()
-    count = config.steps * config.batch * context.world_size
-    trainer = Trainer(config, make_dataset(config, count, folder), folder, context)
+    network = build_network(config.network, config.seed)
+    start = load_start_weights(start_from, network, config) if start_from else None
+    dataset = make_dataset(config, config.steps * config.batch * context.world_size, folder)
+    trainer = Trainer(config, dataset, folder, context, TrainableDetector(network), start)
     trainer.run()
     if not context.is_main:
         return None
-    save_weights(folder / WEIGHTS, trainer.network, describe(config, command))
+    save_weights(folder / WEIGHTS, trainer.average.network, describe(config, command, start))
     draw_losses(folder / LOG, folder / 'curves.png')
     return folder / WEIGHTS
 
 
-def describe(config: TrainConfig, command: str) -> CheckpointMetadata:
+def describe(
+    config: TrainConfig, command: str, start: StartWeights | None = None
+) -> CheckpointMetadata:
     """Returns the metadata of the weights of a run; the network is that without cameras."""
-    origin = {
+    origin: dict[str, Any] = {
         'config': dataclasses.asdict(config),
         'commit': commit_of_source(),
         'command': command,
     }
+    if start:
+        origin['start_from'] = start._asdict()
     crop = config.crop
     return CheckpointMetadata(
         lidar_arguments(config.network), crop.resolution, crop.z_range, origin
@@ -163,12 +178,19 @@ def commit_of_source() -> str:
 
 def main() -> int:
     """Runs the train executable; returns its exit code."""
-    parser = argparse.ArgumentParser(prog='train', description=__doc__.partition('\n')[0])
+    parser = argparse.ArgumentParser(
+        prog='train',
+        description=__doc__.partition('\n')[0],
+        epilog='`train --adapt BAG --help` explains how weights are adapted to a recording.',
+    )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(
         '--config', help='YAML file of the run; config/training/street.yaml explains the keys'
     )
     source.add_argument('--smoke', action='store_true', help='train for less than a minute')
+    parser.add_argument(
+        '--start-from', help='weights to start from: name of shipped weights, or a file of train'
+    )
     parser.add_argument('--output', default='build/train', help='folder (default: build/train)')
     parser.add_argument(
         '--threads', type=int, default=0, help='threads of PyTorch (default: its own choice)'
@@ -176,10 +198,12 @@ def main() -> int:
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
-    source_option = '--smoke' if options.smoke else f'--config {Path(options.config).name}'
+    command = 'train --smoke' if options.smoke else f'train --config {Path(options.config).name}'
+    if options.start_from:
+        command += f' --start-from {Path(options.start_from).name}'
     try:
         config = smoke_config() if options.smoke else read_config(options.config)
-        path = train(config, Path(options.output), f'train {source_option}')
+        path = train(config, Path(options.output), command, options.start_from)
     except TinyBevError as error:
         print(f'train: {error}', file=sys.stderr)
         return 1

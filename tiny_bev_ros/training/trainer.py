@@ -24,20 +24,23 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.inference.precision import auto_dtype
 from tiny_bev_ros.models.checkpoint.weight_files import refuse_other_files
 from tiny_bev_ros.models.heads.head_registry import compute_losses
 from tiny_bev_ros.optional_imports import one_line
 from tiny_bev_ros.training.dataset import Batch, collate, repeat_targets
 from tiny_bev_ros.training.distributed import DistributedContext, init_distributed
+from tiny_bev_ros.training.start_weights import StartWeights
 from tiny_bev_ros.training.trainable_detector import TrainableDetector, build_network
 from tiny_bev_ros.training.training_config import TrainConfig
+from tiny_bev_ros.training.weight_average import WeightAverage
 
 CHECKPOINT = 'last.pt'
 LOG = 'log.csv'
 _MAX_GRADIENT_NORM = 10.0
 # Number of steps whose means make one row of the log.
 _LOG_STEPS = 20
-_STATE = ('step', 'config', 'network', 'optimizer')
+_STATE = ('step', 'config', 'network', 'optimizer', 'average')
 
 
 def use_channels_last(network: nn.Module) -> None:
@@ -63,6 +66,18 @@ def learning_rate(step: int, steps: int, peak: float, warmup_fraction: float) ->
     return peak * (1 + math.cos(math.pi * progress)) / 2
 
 
+def compute_dtype(precision: str, device: torch.device) -> torch.dtype:
+    """Returns the dtype of convolutions and products in training.
+
+    Args:
+        precision: bfloat16, float32, or auto for the `auto_dtype` of the device; float32 in place
+            of float16, in which small gradients would vanish.
+        device: device of the computation.
+    """
+    dtype: torch.dtype = auto_dtype(device) if precision == 'auto' else getattr(torch, precision)
+    return torch.float32 if dtype == torch.float16 else dtype
+
+
 class Trainer:
     """Trains a network; a run that was stopped is resumed from its checkpoint.
 
@@ -73,13 +88,16 @@ class Trainer:
         folder: folder of checkpoint and log; a checkpoint in it is resumed.
         context: position of this process among several; by default that of `init_distributed`.
         model: detector to train; by default the network of the configuration.
+        start: weights that `model` holds; None for random ones.
 
     Attributes:
         network: the network that is trained.
+        average: average of its weights over the steps, which is the result of the run.
         step: number of finished steps.
 
     Raises:
-        TinyBevError: the checkpoint in the folder is damaged, or has another configuration.
+        TinyBevError: the checkpoint in the folder is damaged, or has another configuration or
+            other weights to start from.
     """
 
     def __init__(
@@ -89,10 +107,13 @@ class Trainer:
         folder: Path,
         context: DistributedContext | None = None,
         model: TrainableDetector | None = None,
+        start: StartWeights | None = None,
     ) -> None:
         self._config, self._dataset, self._folder = config, dataset, folder
         self._context = context or init_distributed()
+        self._settings = {**dataclasses.asdict(config), 'start_from': start and start._asdict()}
         device = self._context.device
+        self._dtype = compute_dtype(config.precision, device)
         model = model or TrainableDetector(build_network(config.network, config.seed))
         use_channels_last(model.to(device))
         self._model: nn.Module = model
@@ -101,6 +122,7 @@ class Trainer:
                 model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
             self._model = nn.parallel.DistributedDataParallel(model)
         self.network = model.network
+        self.average = WeightAverage(self.network, config.ema_decay)
         self._optimizer = torch.optim.AdamW(
             self.network.parameters(), config.learning_rate, weight_decay=config.weight_decay
         )
@@ -165,6 +187,7 @@ class Trainer:
         total.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), _MAX_GRADIENT_NORM)
         self._optimizer.step()
+        self.average.update(self.network, self.step)
         self.step += 1
         losses['total'] = total
         return {name: float(value.detach()) for name, value in losses.items()}
@@ -172,8 +195,7 @@ class Trainer:
     def _losses(self, batch: Batch) -> dict[str, Tensor]:
         device = self._context.device
         grids = [self._config.crop.grid(*low) for low in batch.low.tolist()]
-        dtype = getattr(torch, self._config.precision)
-        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+        with torch.autocast(device.type, self._dtype, enabled=self._dtype != torch.float32):
             features, outputs = self._model(batch.points, grids, batch.images, batch.cameras)
         # With cameras the heads predict twice for each frame.
         targets = repeat_targets(batch.targets, len(features) // len(grids))
@@ -203,9 +225,10 @@ class Trainer:
         path = self._folder / CHECKPOINT
         state = {
             'step': self.step,
-            'config': dataclasses.asdict(self._config),
+            'config': self._settings,
             'network': self.network.state_dict(),
             'optimizer': self._optimizer.state_dict(),
+            'average': self.average.network.state_dict(),
         }
         torch.save(state, path.with_suffix('.new'))
         path.with_suffix('.new').replace(path)
@@ -225,7 +248,7 @@ class Trainer:
                 f'{path} has no {", ".join(missing)}; expected the state of a training, or a new '
                 'folder'
             )
-        own = dataclasses.asdict(self._config)
+        own = self._settings
         differing = [name for name in own if own[name] != state['config'].get(name)]
         if differing:
             raise TinyBevError(
@@ -233,4 +256,5 @@ class Trainer:
             )
         self.network.load_state_dict(state['network'])
         self._optimizer.load_state_dict(state['optimizer'])
+        self.average.network.load_state_dict(state['average'])
         self.step = state['step']

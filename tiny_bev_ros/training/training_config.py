@@ -87,8 +87,11 @@ class TrainConfig:
         learning_rate: highest learning rate.
         weight_decay: weight decay of AdamW.
         warmup_fraction: fraction of the steps in which the learning rate rises.
+        ema_decay: fraction of the average of the weights that each step keeps, from 0 to less
+            than 1; the average is what is written, 0 writes the last weights.
         seed: seed of weights, frames and augmentation.
-        precision: compute dtype: bfloat16 or float32.
+        precision: compute dtype: bfloat16, float32, or auto for the faster one by the kind of
+            the device.
         workers: processes that make frames; 0 makes them in the process that trains.
         save_every: steps between checkpoints.
         network: the network.
@@ -104,8 +107,9 @@ class TrainConfig:
     learning_rate: float = 3e-3
     weight_decay: float = 0.01
     warmup_fraction: float = 0.05
+    ema_decay: float = 0.999
     seed: int = 0
-    precision: str = 'bfloat16'
+    precision: str = 'auto'
     workers: int = 1
     save_every: int = 200
     network: ModelConfig = field(default_factory=ModelConfig)
@@ -118,7 +122,7 @@ class TrainConfig:
         Raises:
             TinyBevError: a value is not allowed.
         """
-        _check_choice('precision', self.precision, ('bfloat16', 'float32'))
+        _check_choice('precision', self.precision, ('bfloat16', 'float32', 'auto'))
         _check_choice('network.backbone', self.network.backbone, list_backbones())
         if not self.network.heads:
             raise TinyBevError(
@@ -131,6 +135,12 @@ class TrainConfig:
         for name in ('frames', 'steps', 'batch', 'save_every'):
             if getattr(self, name) < 1:
                 raise TinyBevError(f'{name} is {getattr(self, name)}; expected 1 or more')
+        if not 0 <= self.ema_decay < 1:
+            raise TinyBevError(f'ema_decay is {self.ema_decay}; expected from 0 to less than 1')
+        if not 0 <= self.augmentation.any_angle <= 1:
+            raise TinyBevError(
+                f'augmentation.any_angle is {self.augmentation.any_angle}; expected from 0 to 1'
+            )
         if camera := self.network.camera:
             _check_choice('network.camera.fusion', camera.fusion, MODES)
             if self.data != SIM_CAMERA:

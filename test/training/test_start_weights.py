@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 the tiny_bev_ros authors
+# Licensed under the Apache License, Version 2.0 (the "License"); you may not use this file except
+# in compliance with the License. You may obtain a copy of the License at
+# http://www.apache.org/licenses/LICENSE-2.0 Unless required by applicable law or agreed to in
+# writing, software distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the License for the specific
+# language governing permissions and limitations under the License.
+"""Training that starts from weights: loading, refusals, record and resuming."""
+
+from __future__ import annotations
+
+from optional_packages import require_packages
+
+require_packages('numba', 'safetensors')
+
+import dataclasses
+import hashlib
+from pathlib import Path
+
+import pytest
+import torch
+
+from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.models.checkpoint.metadata import load_weights, read_metadata, save_weights
+from tiny_bev_ros.resources import weights_file
+from tiny_bev_ros.training.dataset import Crop
+from tiny_bev_ros.training.start_weights import load_start_weights
+from tiny_bev_ros.training.train import describe, train
+from tiny_bev_ros.training.train import main as train_main
+from tiny_bev_ros.training.trainable_detector import build_network
+from tiny_bev_ros.training.training_config import CameraConfig, ModelConfig, TrainConfig
+
+NETWORK = ModelConfig(pfn_channels=8, mid_channels=8, out_channels=8, heads=('detection',))
+SMALL = TrainConfig(
+    lidars=('vlp16',),
+    steps=2,
+    batch=1,
+    precision='float32',
+    workers=0,
+    network=NETWORK,
+    crop=Crop(size=16.0),
+)
+
+
+@pytest.fixture(scope='module')
+def weights(tmp_path_factory):
+    path = tmp_path_factory.mktemp('weights') / 'old.safetensors'
+    save_weights(path, build_network(NETWORK, 5), describe(SMALL, 'train'))
+    return path
+
+
+def test_weights_are_loaded_and_identified(weights, capsys):
+    network = build_network(NETWORK, 0)
+    start = load_start_weights(weights, network, SMALL)
+    assert start.weights == 'old.safetensors'
+    assert start.sha256 == hashlib.sha256(weights.read_bytes()).hexdigest()
+    for key, value in load_weights(weights)[0].state_dict().items():
+        assert torch.equal(value, network.state_dict()[key]), key
+    assert capsys.readouterr().err == ''
+
+
+def test_absent_heads_stay_fresh_and_are_named(weights, capsys):
+    config = dataclasses.replace(
+        SMALL, network=dataclasses.replace(NETWORK, heads=('detection', 'drivable'))
+    )
+    network, fresh = build_network(config.network, 0), build_network(config.network, 0)
+    load_start_weights(weights, network, config)
+    error = capsys.readouterr().err
+    assert error == 'train: old.safetensors has no heads.drivable; trained from random weights\n'
+    for key, value in fresh.state_dict().items():
+        equal = torch.equal(value, network.state_dict()[key])
+        if key.startswith('heads.drivable'):
+            assert equal, key
+    assert not torch.equal(fresh.pfn.linear.weight, network.pfn.linear.weight)
+
+
+def test_absent_cameras_stay_fresh_and_are_named(weights, capsys):
+    camera = CameraConfig(channels=8, num_heads=2)
+    config = dataclasses.replace(
+        SMALL, data='sim_camera', network=dataclasses.replace(NETWORK, camera=camera)
+    )
+    load_start_weights(weights, build_network(config.network, 0), config)
+    assert 'has no camera_encoder, fusion; trained' in capsys.readouterr().err
+
+
+def test_the_shipped_weights_fit_the_shipped_configuration():
+    from tiny_bev_ros.training.training_config import read_config
+
+    config = read_config(Path(__file__).parents[2] / 'config/training/street.yaml')
+    network = build_network(config.network, 0)
+    start = load_start_weights('street', network, config)
+    digest = hashlib.sha256(Path(weights_file('street')).read_bytes()).hexdigest()
+    assert start == ('street.safetensors', digest)
+
+
+@pytest.mark.parametrize(
+    ('change', 'words'),
+    [
+        ({'network': dataclasses.replace(NETWORK, mid_channels=16)},
+         'network.mid_channels is 16; expected 8, as in old'),
+        ({'network': dataclasses.replace(NETWORK, backbone='tiny')},
+         'network.backbone is tiny; expected fpn, as in old'),
+        ({'crop': Crop(size=16.0, resolution=0.5)}, 'crop.resolution is 0.5; expected 0.25'),
+        ({'crop': Crop(size=16.0, z_range=(-2.0, 2.0))}, r'crop.z_range is \(-2.0, 2.0\); exp'),
+    ],
+)  # fmt: skip
+def test_weights_of_another_network_are_refused(weights, change, words):
+    config = dataclasses.replace(SMALL, **change)
+    with pytest.raises(TinyBevError, match=words):
+        load_start_weights(weights, build_network(config.network, 0), config)
+
+
+def test_a_run_records_the_weights_from_which_it_started(weights, tmp_path):
+    config = dataclasses.replace(SMALL, learning_rate=1e-6, ema_decay=0.0)
+    path = train(config, tmp_path / 'a', 'train', weights)
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    expected = {'weights': 'old.safetensors', 'sha256': digest}
+    assert read_metadata(path).origin['start_from'] == expected
+    # So low a learning rate leaves the weights where they were.
+    old, new = load_weights(weights)[0], load_weights(path)[0]
+    torch.testing.assert_close(
+        new.heads.detection.maps.weight, old.heads.detection.maps.weight, atol=1e-4, rtol=0
+    )
+
+    train(config, tmp_path / 'a', 'train', weights)  # resumed
+    with pytest.raises(TinyBevError, match='is of another start_from; expected the same'):
+        train(config, tmp_path / 'a', 'train')
+
+
+def test_the_command_takes_weights(tmp_path, monkeypatch, capsys):
+    config = tmp_path / 'train.yaml'
+    config.write_text('steps: 2\n')
+    words = f'train --config {config} --start-from no.safetensors --output {tmp_path}/run'
+    monkeypatch.setattr('sys.argv', words.split())
+    assert train_main() == 1
+    assert "weights is 'no.safetensors'; expected street" in capsys.readouterr().err
+    monkeypatch.setattr('sys.argv', words.replace('no.safetensors', 'street').split())
+    assert train_main() == 1
+    assert 'crop.resolution is 0.25; expected 0.2, as in street' in capsys.readouterr().err

@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 the tiny_bev_ros authors
+# Licensed under the Apache License, Version 2.0 (the "License"); you may not use this file except
+# in compliance with the License. You may obtain a copy of the License at
+# http://www.apache.org/licenses/LICENSE-2.0 Unless required by applicable law or agreed to in
+# writing, software distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the License for the specific
+# language governing permissions and limitations under the License.
+"""Adaptation of weights to an unlabelled recording, by self-training with a mean teacher.
+
+Tarvainen and Valpola, "Mean teachers are better role models", NeurIPS 2017: the average of the
+weights labels the recording anew in every round, and the weights are trained on these labels.
+Simulated frames are mixed in, so that nothing is forgotten.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from tiny_bev_ros.detector import Detector
+from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.models.checkpoint.metadata import CheckpointMetadata, read_metadata, save_weights
+from tiny_bev_ros.resources import find_weights
+from tiny_bev_ros.sim import LIDARS
+from tiny_bev_ros.training.adaptation_report import compare
+from tiny_bev_ros.training.dataset import Crop, Crops
+from tiny_bev_ros.training.labelled_frame import Frame
+from tiny_bev_ros.training.plots import draw_losses
+from tiny_bev_ros.training.pseudo_labels import LabelledRun, label_runs
+from tiny_bev_ros.training.simulated_lidar import simulate_lidar_frame
+from tiny_bev_ros.training.start_weights import load_start_weights
+from tiny_bev_ros.training.train import WEIGHTS, describe
+from tiny_bev_ros.training.trainable_detector import TrainableDetector, build_network
+from tiny_bev_ros.training.trainer import CHECKPOINT, LOG, Trainer
+from tiny_bev_ros.training.training_config import ModelConfig, TrainConfig
+
+OLD_WEIGHTS = 'old_weights.safetensors'
+REPORT = 'adaptation.json'
+_TEACHER = 'teacher.safetensors'
+# Number of times that the recording is labelled for training.
+_ROUNDS = 2
+# Cells of a crop, and of the map on which clouds are labelled, to each side of the sensor.
+_CELLS = 256
+# Seed of the first simulated frame; far from those of training and evaluation.
+_FIRST_SEED = 500_000_000
+
+
+@dataclass
+class MixedFrames:
+    """Recorded frames and simulated ones in turn.
+
+    Attributes:
+        recorded: labelled frames of the recording.
+        simulated: function that makes a simulated frame from a seed.
+    """
+
+    recorded: list[Frame]
+    simulated: Callable[[int], Frame]
+
+    def __call__(self, index: int) -> Frame:
+        """Returns frame ``index``; each epoch has the recorded ones in an order of its own."""
+        number, kind = divmod(index, 2)
+        if kind:
+            return self.simulated(_FIRST_SEED + number)
+        epoch, position = divmod(number, len(self.recorded))
+        order = np.random.default_rng((7, epoch)).permutation(len(self.recorded))
+        return self.recorded[order[position]]
+
+
+def adaptation_config(metadata: CheckpointMetadata, steps: int) -> TrainConfig:
+    """Returns the configuration with which weights are adapted.
+
+    Args:
+        metadata: metadata of the weights.
+        steps: number of updates of the weights.
+    """
+    network = {**metadata.network, 'heads': tuple(metadata.network['heads'])}
+    trained_on = metadata.origin.get('config', {}).get('lidars', ())
+    crop = Crop(_CELLS * metadata.cell, metadata.cell, metadata.z_range)
+    return TrainConfig(
+        lidars=tuple(name for name in trained_on if name in LIDARS) or TrainConfig.lidars,
+        steps=steps,
+        batch=2,
+        learning_rate=3e-4,
+        warmup_fraction=0.1,
+        workers=0,
+        network=ModelConfig(**network),
+        crop=crop,
+    )
+
+
+def adapt(
+    weights: str | Path,
+    runs: Iterable[Sequence[np.ndarray]],
+    folder: Path,
+    steps: int,
+    command: str = '',
+) -> str:
+    """Adapts weights to recorded clouds.
+
+    Writes into the folder: the adapted weights, the old ones, the report as JSON, log and curves.
+
+    Args:
+        weights: name of shipped weights, or a file of `train`.
+        runs: runs of successive clouds (N,4) float32.
+        folder: folder of the results, which must be new.
+        steps: number of updates of the weights.
+        command: command line, which is recorded in the weights.
+
+    Returns:
+        Report in Markdown.
+
+    Raises:
+        TinyBevError: the folder is not empty, the weights cannot be used, or nothing in the
+            recording becomes a label.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise TinyBevError(f'output is {folder}, which is not empty; expected a new folder')
+    path = find_weights(weights)
+    config = adaptation_config(read_metadata(path), steps)
+    network = build_network(config.network, config.seed)
+    start = load_start_weights(weights, network, config)
+    detector = make_detector(path, config)
+    clouds = [[_crop(points, detector) for points in run] for run in runs]
+    before = label_runs(detector, clouds)
+    frames = MixedFrames(
+        labelled_frames(before), partial(simulate_lidar_frame, lidars=config.lidars)
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(path, folder / OLD_WEIGHTS)
+    dataset = Crops(
+        frames,
+        config.steps * config.batch,
+        config.crop,
+        config.seed,
+        config.augmentation,
+        heads=config.network.heads,
+    )
+    trainer = Trainer(config, dataset, folder, None, TrainableDetector(network), start)
+    metadata = describe(config, command, start)
+    after = before
+    for number in range(1, _ROUNDS + 1):
+        trainer.run(until=math.ceil(steps * number / _ROUNDS))
+        save_weights(folder / WEIGHTS, trainer.average.network, metadata)
+        after = label_runs(make_detector(folder / WEIGHTS, config), clouds)
+        frames.recorded = labelled_frames(after)
+    (folder / CHECKPOINT).unlink()  # cannot be resumed, as labels of earlier rounds are gone
+    draw_losses(folder / LOG, folder / 'curves.png')
+    report = compare(before, after)
+    (folder / REPORT).write_text(json.dumps(report.values, indent=1))
+    return report.markdown()
+
+
+def make_detector(path: Path, config: TrainConfig) -> Detector:
+    """Returns the detector that labels clouds, on a map around the sensor."""
+    side = config.crop.size
+    return Detector(path, (-side, side), (-side, side))
+
+
+def labelled_frames(runs: Sequence[LabelledRun]) -> list[Frame]:
+    """Returns the frames of all runs.
+
+    Raises:
+        TinyBevError: no object in them is a label.
+    """
+    frames = [frame for run in runs for frame in run.frames]
+    if not any((frame.instance_ids >= 0).any() for frame in frames):
+        raise TinyBevError(
+            f'labels are 0 in {len(frames)} clouds; expected objects that the weights detect in '
+            'successive clouds and their mirror images'
+        )
+    return frames
+
+
+def _crop(points: np.ndarray, detector: Detector) -> np.ndarray:
+    """Returns the points on the map, as far ones would take memory for nothing."""
+    (x_low, x_high), (y_low, y_high) = detector.grid.x_range, detector.grid.y_range
+    x, y = points[:, 0], points[:, 1]
+    inside = (x >= x_low) & (x < x_high) & (y >= y_low) & (y < y_high)
+    return np.ascontiguousarray(points[inside, :4], np.float32)

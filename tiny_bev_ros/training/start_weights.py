@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 the tiny_bev_ros authors
+# Licensed under the Apache License, Version 2.0 (the "License"); you may not use this file except
+# in compliance with the License. You may obtain a copy of the License at
+# http://www.apache.org/licenses/LICENSE-2.0 Unless required by applicable law or agreed to in
+# writing, software distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the License for the specific
+# language governing permissions and limitations under the License.
+"""Weights with which a training starts."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from torch import nn
+
+from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.models.bev_detector import BevDetector
+from tiny_bev_ros.models.checkpoint.loading import load_checkpoint
+from tiny_bev_ros.models.checkpoint.metadata import CheckpointMetadata, read_metadata
+from tiny_bev_ros.models.checkpoint.safetensors_file import read_header
+from tiny_bev_ros.resources import find_weights
+from tiny_bev_ros.training.trainable_detector import lidar_arguments
+from tiny_bev_ros.training.training_config import TrainConfig
+
+
+class StartWeights(NamedTuple):
+    """Identity of the weights with which a training starts.
+
+    Attributes:
+        weights: name of shipped weights, or the name of the file.
+        sha256: SHA-256 of the file, as 64 hexadecimal digits.
+    """
+
+    weights: str
+    sha256: str
+
+
+def load_start_weights(
+    weights: str | Path, network: BevDetector, config: TrainConfig
+) -> StartWeights:
+    """Loads weights into a network that is to be trained; absent parts keep their fresh weights.
+
+    Heads, camera encoder and fusion may be absent from the file; they are named on stderr.
+
+    Args:
+        weights: name of shipped weights, or a file of `train`.
+        network: network of the configuration.
+        config: the run.
+
+    Raises:
+        TinyBevError: the file cannot be read, or is of another network or other cells; the
+            network is not changed then.
+    """
+    path = find_weights(weights)
+    _check_structure(path.stem, read_metadata(path), config)
+    present, absent = _split_parts(path, network)
+    info = load_checkpoint(path, present)
+    if absent:
+        print(
+            f'train: {path.name} has no {", ".join(absent)}; trained from random weights',
+            file=sys.stderr,
+        )
+    return StartWeights(path.name, info['pfn'].digest)
+
+
+def _check_structure(name: str, metadata: CheckpointMetadata, config: TrainConfig) -> None:
+    """Compares the network of a configuration with that of weights; heads may differ."""
+    own = {f'network.{key}': value for key, value in lidar_arguments(config.network).items()}
+    own |= {'crop.resolution': config.crop.resolution, 'crop.z_range': config.crop.z_range}
+    expected = {f'network.{key}': value for key, value in metadata.network.items()}
+    expected |= {'crop.resolution': metadata.cell, 'crop.z_range': tuple(metadata.z_range)}
+    for key, value in own.items():
+        if key != 'network.heads' and key in expected and value != expected[key]:
+            raise TinyBevError(f'{key} is {value}; expected {expected[key]}, as in {name}')
+
+
+def _split_parts(path: Path, network: BevDetector) -> tuple[Mapping[str, nn.Module], list[str]]:
+    """Returns the parts of a network that a file holds, and the names of those it lacks."""
+    with path.open('rb') as file:
+        names = list(read_header(file))
+    parts: dict[str, nn.Module] = {}
+    absent = []
+    for name, part in network.named_children():
+        if isinstance(part, nn.ModuleDict):  # heads may be absent one by one
+            found = {key: head for key, head in part.items() if _holds(names, f'{name}.{key}')}
+            absent += [f'{name}.{key}' for key in part if key not in found]
+            if found:
+                parts[name] = nn.ModuleDict(found)
+        elif name in ('pfn', 'backbone') or _holds(names, name):
+            parts[name] = part
+        else:
+            absent.append(name)
+    return parts, absent
+
+
+def _holds(names: list[str], prefix: str) -> bool:
+    return any(name.startswith(f'{prefix}.') for name in names)
