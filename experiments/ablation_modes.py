@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -29,7 +30,7 @@ from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.models.camera.geometry import Camera
 from tiny_bev_ros.models.heads.box_ops import iou_bev
 from tiny_bev_ros.models.heads.detection import Detections
-from tiny_bev_ros.models.heads.detection_head import decode
+from tiny_bev_ros.models.heads.detection_head import DetectionHead, decode
 from tiny_bev_ros.training.average_precision import Ranking
 from tiny_bev_ros.training.camera_dataset import CameraFrames, CameraSamples, make_camera_sample
 from tiny_bev_ros.training.dataset import Batch, Sample, collate
@@ -165,9 +166,10 @@ def detect(model: ModeDetector, frame: CameraFrame, unplugged: bool = False) -> 
     device = next(model.parameters()).device
     batch = make_batch(frame, model.mode, unplugged).to(device)
     features = model.features(batch.points, [GRID], batch.images, batch.cameras)
-    outputs = model.network.heads['detection'](features[-1:])
+    head = cast(DetectionHead, model.network.heads['detection'])
+    outputs = head(features[-1:])
     grid = GRID.strided(CONFIG.crop.stride)
-    return decode(outputs, grid, (_MIN_SCORE,) * len(CLASSES))[0]
+    return decode(outputs, grid, (_MIN_SCORE,) * len(CLASSES), head.calibration)[0]
 
 
 @dataclass

@@ -23,7 +23,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import rclpy
@@ -52,7 +52,7 @@ from tiny_bev_ros.models import FuTrFusion
 from tiny_bev_ros.models.camera.extrinsics import extrinsics_from_pose
 from tiny_bev_ros.models.checkpoint.loading import load_fusion
 from tiny_bev_ros.models.checkpoint.metadata import load_weights
-from tiny_bev_ros.models.heads.detection_head import decode
+from tiny_bev_ros.models.heads.detection_head import DetectionHead, decode
 from tiny_bev_ros.nodes.debug_publisher import debug_type
 from tiny_bev_ros.resources import CAMERA_WEIGHTS, config_file, weights_file
 from tiny_bev_ros.runtime.node_process import NodeProcess
@@ -275,9 +275,9 @@ def _draw(shot: CameraShot, pose: list[float], probe: Probe, title: str, path: P
         decode_camera_info(deserialize_message(shot.info, CameraInfo)), extrinsics=mount
     )
     with torch.inference_mode():
-        output = network.heads['detection'](torch.cat([map_of_lidar, fused_map]))
-        detections = decode(output, grid, (_LIKELY,) * len(CLASSES))
-        # Cell of the likeliest object.
+        head = cast(DetectionHead, network.heads['detection'])
+        output = head(torch.cat([map_of_lidar, fused_map]))
+        detections = decode(output, grid, (_LIKELY,) * len(CLASSES), head.calibration)
         cell = likeliest_cell(fusion, grid, camera, output.heatmap[1].amax(dim=0).numpy())
         attended = attended_pixels(
             fusion, map_of_lidar, grid, view.tensor.float(), camera, whole, cell

@@ -21,10 +21,12 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from tiny_bev_ros.inference.precision import autocast
 from tiny_bev_ros.inference.sparse.sparse_path import uses_numba
 from tiny_bev_ros.inference.worker_pool import WorkerPool
+from tiny_bev_ros.models.heads.score_calibration import ScoreCalibration
 
 # Layers that autocast computes in the compute dtype. Subclasses may use their weights otherwise.
 _CAST_LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
-# Layers that take maps in any memory format, and return them in the same.
+# Layers that take maps in any memory format, and return them in the same. Calibrations belong to
+# the decoding: networks hold them, but do not call them.
 _MAP_LAYERS = (
     nn.AvgPool2d,
     nn.BatchNorm2d,
@@ -37,6 +39,7 @@ _MAP_LAYERS = (
     nn.ReLU,
     nn.SiLU,
     nn.Upsample,
+    ScoreCalibration,
 )
 
 
@@ -56,6 +59,9 @@ class FoldedModule:
         dtype: compute dtype.
         method: name of the method of the module that is called.
         threads: threads of the numba kernels; 0 for as many as PyTorch has.
+
+    Attributes:
+        module: the prepared copy on the device.
     """
 
     @torch.no_grad()
@@ -67,19 +73,19 @@ class FoldedModule:
         method: str = '__call__',
         threads: int = 0,
     ) -> None:
-        self._module = _folded(copy.deepcopy(module)).to(device)
-        self._maps_only = _is_of_map_layers(self._module)
-        for child in self._module.modules():
+        self.module = _folded(copy.deepcopy(module)).to(device)
+        self._maps_only = _is_of_map_layers(self.module)
+        for child in self.module.modules():
             if type(child) in _CAST_LAYERS:
                 child.to(dtype)
         if self._maps_only:
-            self._module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             if dtype == torch.float32 and uses_numba(device):
                 # Imported here, as the module needs numba.
                 from tiny_bev_ros.inference.tile_conv import use_tiles
 
-                use_tiles(self._module, WorkerPool(threads or torch.get_num_threads()))
-        self._call: Callable[[Tensor], Any] = getattr(self._module, method)
+                use_tiles(self.module, WorkerPool(threads or torch.get_num_threads()))
+        self._call: Callable[[Tensor], Any] = getattr(self.module, method)
         self._device, self._dtype = device, dtype
 
     @torch.inference_mode()

@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -26,9 +26,6 @@ from tiny_bev_ros.inference.precision import dtype_for
 from tiny_bev_ros.models.device import copy_to_device, copy_to_host
 from tiny_bev_ros.models.heads.detection import Detections
 from tiny_bev_ros.models.heads.head_registry import DecodeOptions, Head
-
-# Network of each head, and its `Head.select`.
-_Parts = Sequence[tuple[FoldedModule, Callable[[Any], Tensor]]]
 
 
 class HeadOutputs(dict[str, Any]):
@@ -70,11 +67,10 @@ class HeadRunner:
     ) -> None:
         dtype = dtype_for(precision, device)
         self._heads = {name: cast(Head, head) for name, head in heads.items()}
-        parts = [
-            (FoldedModule(head, device, dtype, threads=threads), head.select)
-            for head in self._heads.values()
+        networks = [
+            FoldedModule(head, device, dtype, threads=threads) for head in self._heads.values()
         ]
-        self._select = _Selection(parts, device, dtype)
+        self._select = _Selection(networks, device, dtype)
         self._device = device
         self.channels = next(iter(self._heads.values())).in_channels
 
@@ -135,13 +131,15 @@ class _Selection:
     """Computes the selections of all heads, and copies them to the host.
 
     Args:
-        parts: network and `Head.select` of each head.
+        heads: prepared networks, of class `Head`.
         device: device to compute on.
         dtype: compute dtype.
     """
 
-    def __init__(self, parts: _Parts, device: torch.device, dtype: torch.dtype) -> None:
-        self._parts, self._device, self._dtype = parts, device, dtype
+    def __init__(
+        self, heads: Sequence[FoldedModule], device: torch.device, dtype: torch.dtype
+    ) -> None:
+        self._heads, self._device, self._dtype = heads, device, dtype
         self._kept: Tensor | None = None
         self._recorded: RecordedWork[tuple[Tensor, list[Tensor]]] | None = None
 
@@ -149,7 +147,7 @@ class _Selection:
         """Returns the selection of each head, for the only frame of features (1,C,h,w)."""
         if self._device.type == 'cpu':
             features = features.to(self._device, self._dtype)
-            return [each[0] for each in _selections(self._parts, features)]
+            return [each[0] for each in _selections(self._heads, features)]
         if self._recorded is None or self._kept is None or self._kept.shape != features.shape:
             self._kept, self._recorded = self._record(features.shape)
         # One launch for dtype and layout.
@@ -173,10 +171,10 @@ class _Selection:
         half = self._dtype != torch.float32
         layout = torch.channels_last if half else torch.contiguous_format
         kept = torch.zeros(shape, dtype=self._dtype, device=self._device)
-        kept, parts = kept.contiguous(memory_format=layout), self._parts
+        kept, heads = kept.contiguous(memory_format=layout), self._heads
 
         def work() -> tuple[Tensor, list[Tensor]]:
-            selections = _selections(parts, kept)
+            selections = _selections(heads, kept)
             return torch.cat([each.flatten() for each in selections]), selections
 
         recorded = RecordedWork(work, self._device, capture_on(self._device))
@@ -184,5 +182,6 @@ class _Selection:
         return kept, recorded
 
 
-def _selections(parts: _Parts, features: Tensor) -> list[Tensor]:
-    return [select(network(features)) for network, select in parts]
+def _selections(heads: Sequence[FoldedModule], features: Tensor) -> list[Tensor]:
+    # The copy selects, as its buffers lie on the device.
+    return [cast(Head, head.module).select(head(features)) for head in heads]

@@ -136,7 +136,7 @@ def test_a_map_of_any_layout_and_size_has_the_peaks_of_max_pooling(layout):
     generator = torch.Generator().manual_seed(0)
     for size in ((1, 1), (1, 9), (9, 1), (40, 30)):
         maps = torch.randn(2, 12, *size, generator=generator).contiguous(memory_format=layout)
-        selected = DetectionHead.select(DetectionMaps(*maps.split([3, 2, 1, 3, 2, 1], 1)))
+        selected = DetectionHead().select(DetectionMaps(*maps.split([3, 2, 1, 3, 2, 1], 1)))
         scores = maps[:, :3].sigmoid()
         peak = scores == max_pool2d(scores, 3, stride=1, padding=1)
         assert selected.shape == (2, 3, min(500, size[0] * size[1]), 11)

@@ -32,6 +32,13 @@ _WRAPPERS = {
 }
 # Words of a key that are split off at most, as a file may hold keys of millions of words.
 _MAX_WORDS = 32
+# Values that a file may lack, by the end of their key, and the default of each: a counter that
+# evaluation does not use, and the calibration of scores, by default the identity.
+_DEFAULTS: dict[str, Callable[[Tensor], Tensor]] = {
+    'num_batches_tracked': torch.clone,
+    'calibration.scale': torch.ones_like,
+    'calibration.bias': torch.zeros_like,
+}
 # Faults that a message lists; the rest is counted.
 _LISTED = 5
 
@@ -80,9 +87,9 @@ def find_part(
     for part in _candidates(path, maps, own, others):
         values = adapt(part.values)
         for key, value in own.items():
-            # A counter that older files lack and evaluation does not use.
-            if key.endswith('num_batches_tracked'):
-                values.setdefault(key, value)
+            for end, default in _DEFAULTS.items():
+                if key.endswith(end):
+                    values.setdefault(key, default(value))
         known = own.keys() & values.keys()
         faults = _faults(part.prefix, values, own)
         if not faults:

@@ -177,4 +177,6 @@ def _value_fault(key: str, value: Tensor) -> str:
         return 'holds NaN or Inf; expected finite numbers'
     if key.endswith('running_var') and (value < 0).any():
         return 'holds a negative variance; expected 0 or more'
+    if key.endswith('calibration.scale') and (value <= 0).any():
+        return 'holds a scale of 0 or less; expected scales above 0'
     return ''

@@ -32,6 +32,7 @@ from tiny_bev_ros.models.heads.head_registry import (
     Head,
     register_head,
 )
+from tiny_bev_ros.models.heads.score_calibration import ScoreCalibration
 from tiny_bev_ros.models.layers import check_positive_int, conv_block
 
 # Number of channels after the heatmaps: offset x, y; z; log of length, width, height; sine and
@@ -55,6 +56,9 @@ class DetectionHead(Head):
         in_channels: number of channels of the features.
         mid_channels: number of channels of the block that all maps share.
 
+    Attributes:
+        calibration: calibration of the scores of decoded objects.
+
     Raises:
         TinyBevError: a number of channels is not a whole number above 0.
     """
@@ -67,6 +71,7 @@ class DetectionHead(Head):
         self.in_channels = in_channels
         self.shared = conv_block(in_channels, mid_channels)
         self.maps = nn.Conv2d(mid_channels, len(CLASSES) + _NUM_REG_CHANNELS, 1)
+        self.calibration = ScoreCalibration()
         with torch.no_grad():
             bias = self.maps.bias
             assert bias is not None
@@ -93,27 +98,17 @@ class DetectionHead(Head):
         """Computes heatmap, box and heading losses; see `detection_loss`."""
         return detection_loss(maps, targets)
 
-    @staticmethod
-    def select(maps: DetectionMaps) -> Tensor:
+    def select(self, maps: DetectionMaps) -> Tensor:
         """Selects the best peaks of each class.
 
-        A cell is a peak where its score is not below those of its eight neighbours.
+        A cell is a peak where its logit is not below those of its eight neighbours.
 
         Returns:
-            (B,K,P,11) float32: score and flat cell of a peak, and the values of the other maps,
-            in their order. P is 500, or the number of cells if that is less; where a class has
-            fewer peaks, the scores of the rest are -inf.
+            (B,K,P,11) float32: calibrated score and flat cell of a peak, and the values of the
+            other maps, in their order. P is 500, or the number of cells if that is less; where a
+            class has fewer peaks, the scores of the rest are -inf.
         """
-        scores = maps.heatmap.sigmoid()
-        highest = _largest_neighbour(_largest_neighbour(scores, dim=3), dim=2)
-        scores = torch.where(scores == highest, scores, -torch.inf).flatten(2)
-        scores, cell = scores.topk(min(_MAX_PEAKS, scores.shape[2]), sorted=False)
-        frame = torch.arange(len(cell), device=cell.device)[:, None, None]
-        width = maps.heatmap.shape[3]
-        row, col = cell.div(width, rounding_mode='floor'), cell % width
-        # float32 is exact up to MAX_CELLS.
-        values = [each[frame, :, row, col] for each in maps[1:]]
-        return torch.cat([scores[..., None], cell[..., None].float(), *values], dim=3)
+        return select_peaks(maps, self.calibration)
 
     @staticmethod
     def finish(selected: Tensor, grid: BevGrid, options: DecodeOptions) -> Detections:
@@ -134,6 +129,24 @@ class DetectionHead(Head):
         return Detections(boxes[kept], scores[kept], labels[kept])
 
 
+def select_peaks(maps: DetectionMaps, calibration: ScoreCalibration) -> Tensor:
+    """Selects the best peaks of each class; see `DetectionHead.select`.
+
+    Scores are computed of the selected peaks alone, as a positive scale keeps the order of logits.
+    """
+    logits = maps.heatmap
+    highest = _largest_neighbour(_largest_neighbour(logits, dim=3), dim=2)
+    logits = torch.where(logits == highest, logits, -torch.inf).flatten(2)
+    logits, cell = logits.topk(min(_MAX_PEAKS, logits.shape[2]), sorted=False)
+    scores = torch.where(logits == -torch.inf, logits, calibration(logits))
+    frame = torch.arange(len(cell), device=cell.device)[:, None, None]
+    width = maps.heatmap.shape[3]
+    row, col = cell.div(width, rounding_mode='floor'), cell % width
+    # float32 is exact up to MAX_CELLS.
+    values = [each[frame, :, row, col] for each in maps[1:]]
+    return torch.cat([scores[..., None], cell[..., None].float(), *values], dim=3)
+
+
 def _largest_neighbour(scores: Tensor, dim: int) -> Tensor:
     """Returns the largest of each value and its two neighbours along a dimension.
 
@@ -147,13 +160,19 @@ def _largest_neighbour(scores: Tensor, dim: int) -> Tensor:
 
 
 @torch.no_grad()
-def decode(maps: DetectionMaps, grid: BevGrid, min_scores: tuple[float, ...]) -> list[Detections]:
+def decode(
+    maps: DetectionMaps,
+    grid: BevGrid,
+    min_scores: tuple[float, ...],
+    calibration: ScoreCalibration | None = None,
+) -> list[Detections]:
     """Decodes the objects of each frame, on the CPU.
 
     Args:
         maps: output of the head.
         grid: grid of the maps, which is coarser than that of the pseudo-image.
         min_scores: lowest score of a reported object, for each class.
+        calibration: calibration of the head; None for scores that are the sigmoid of the logits.
 
     Raises:
         TinyBevError: the grid is of another size, or there is not one score for each class.
@@ -162,7 +181,8 @@ def decode(maps: DetectionMaps, grid: BevGrid, min_scores: tuple[float, ...]) ->
         raise TinyBevError(
             f'maps are {tuple(maps.heatmap.shape[-2:])} cells; expected {grid.shape}, as the grid'
         )
-    (selected,) = copy_to_host(DetectionHead.select(maps))
+    calibration = calibration or ScoreCalibration().to(maps.heatmap.device)
+    (selected,) = copy_to_host(select_peaks(maps, calibration))
     options = DecodeOptions(min_scores)
     return [DetectionHead.finish(frame, grid, options) for frame in selected]
 

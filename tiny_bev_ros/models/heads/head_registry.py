@@ -105,9 +105,8 @@ class Head(nn.Module, ABC):
             targets: targets of the same frames, stacked.
         """
 
-    @staticmethod
     @abstractmethod
-    def select(maps: Any) -> Tensor:
+    def select(self, maps: Any) -> Tensor:
         """Selects what `finish` needs of the maps, on their device.
 
         Nothing in it may wait for the device, and shapes must not depend on values: on CUDA it is
