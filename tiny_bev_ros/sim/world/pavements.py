@@ -6,7 +6,7 @@
 # writing, software distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
 # WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the License for the specific
 # language governing permissions and limitations under the License.
-"""What stands and walks between the road and the fronts of a street."""
+"""People, plants and furniture between the road and the fronts of a street."""
 
 from __future__ import annotations
 

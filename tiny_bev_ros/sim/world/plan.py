@@ -148,7 +148,7 @@ def _make_crossing(random: np.random.Generator, x: float) -> Crossing:
 
 def _make_side(random: np.random.Generator, kind: str, lane: float, sign: int) -> Side:
     country = kind == 'country'
-    parking = 'none' if country else str(random.choice(_PARKING, p=[0.33, 0.53, 0.09, 0.05]))
+    parking = 'none' if country else str(random.choice(_PARKING, p=[0.32, 0.52, 0.09, 0.07]))
     angle = math.radians(random.choice([45, 60, 60])) if parking == 'angled' else math.pi / 2
     strip = {'none': random.uniform(0, 0.6), 'parallel': 2.3, 'across': 5.3, 'angled': 5.2}[
         parking

@@ -6,7 +6,7 @@
 # writing, software distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
 # WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the License for the specific
 # language governing permissions and limitations under the License.
-"""What lies beyond the pavements of a street: houses, gardens, car parks, woods."""
+"""Houses, gardens, car parks and woods beyond the pavements of a street."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import numpy as np
 
 from tiny_bev_ros.sim.world import surroundings
 from tiny_bev_ros.sim.world.clutter import clutter
+from tiny_bev_ros.sim.world.parts import Pose
 from tiny_bev_ros.sim.world.pavements import Pavements
 from tiny_bev_ros.sim.world.plan import BEGIN, END, Side
 
@@ -51,13 +52,23 @@ class Premises(Pavements):
                 if side.setback > 3:
                     yaw += random.normal(0, 0.08)
                 pose = self.stand(middle, side.sign * back, yaw)
-                surroundings.house(self.parts, random, pose, length, random.uniform(7, 14))
+                depth = random.uniform(7, 14)
+                surroundings.house(self.parts, random, pose, length, depth)
+                self._reserve_house(pose, length, depth)
             if back > side.front + 2.5:
                 self._garden(side, x, x + length, back)
             gap = random.choice([0.0, random.uniform(1.5, 4), random.uniform(4, 12)])
             if gap > 2:
                 self._garden(side, x + length, x + length + gap, back + 8)
             x += length + gap
+
+    def _reserve_house(self, pose: Pose, length: float, depth: float) -> None:
+        """Reserves the ground of a house: a row of circles at its front, larger ones inside."""
+        for radius, back in ((2.5, 2.3), (depth / 2, depth / 2)):
+            reach = max(length / 2 - radius, 0.0)
+            for along in np.linspace(-reach, reach, 1 + math.ceil(reach / radius)):
+                middle = self.beside(self.ahead(pose, float(along)), back)
+                self.reserve(middle.x, middle.y, radius)
 
     def _meets_side_road(self, side: Side, x: float, margin: float) -> bool:
         """Returns True if a side road lies within a margin of x, where houses stand."""
@@ -85,7 +96,7 @@ class Premises(Pavements):
             offset = side.sign * (side.front + random.uniform(2.5, back - side.front - 2.4))
             pose = self.stand(middle - math.copysign(length / 2 - 1.8, shift), offset, yaw)
             self.vehicle(pose, large=0.0)
-        elif back - side.front > 6 and random.random() < 0.07:  # a car in a yard
+        elif back - side.front > 6 and random.random() < 0.1:  # a car in a yard
             offset = side.sign * random.uniform(side.front + 3.0, back - 3.0)
             self.vehicle(self.stand(middle, offset, random.uniform(0, 6.3)), large=0.05)
         for _ in range(random.poisson(length * random.choice([0.25, 0.7, 1.3]))):
