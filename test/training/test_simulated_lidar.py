@@ -76,15 +76,18 @@ def test_levelled_frames_have_level_ground_and_boxes_that_fit(lidar):
     assert inside / total > 0.95
 
 
-def test_the_body_of_the_vehicle_returns_points_of_no_object():
-    near = []
-    for own_body in (0.0, 1.0):
-        frame = simulate_lidar_frame(5, ('mid360',), Mountings((0.6, 0.6), own_body=own_body))
-        distance = np.linalg.norm(frame.points[:, :3], axis=1)
-        assert distance.min() >= LIDARS['mid360'].min_range - 0.1
-        near.append(((distance < 1) & (frame.instance_ids == -1)).sum())
-    assert near[0] == 0
-    assert near[1] > 50
+@pytest.mark.parametrize('height', [0.6, 1.8])
+def test_the_body_of_the_vehicle_returns_points_of_no_object(height):
+    near = np.zeros(2, np.int64)
+    for seed in range(4):
+        for own_body in (0, 1):
+            mountings = Mountings((height, height), own_body=float(own_body))
+            frame = simulate_lidar_frame(seed, ('os1_128',), mountings)
+            distance = np.linalg.norm(frame.points[:, :3], axis=1)
+            assert distance.min() >= LIDARS['os1_128'].min_range - 0.1
+            near[own_body] += ((distance < 2.5) & (frame.instance_ids == -1)).sum()
+            assert not ((distance < 1.5) & (frame.instance_ids >= 0)).any()
+    assert near[1] > near[0] + 100
 
 
 def test_robots_stand_clear_of_other_things():

@@ -50,7 +50,7 @@ class Mountings:
             to a Gaussian error of 0.15 m and 1 degree; false for the frame of the sensor.
     """
 
-    heights: tuple[float, ...] = _USUAL_HEIGHTS
+    heights: tuple[float, float] = _USUAL_HEIGHTS
     max_tilt: float | None = None
     usual: float = 0.0
     robots: float = 0.0

@@ -61,7 +61,7 @@ def _robot(parts: PartList, random: np.random.Generator, height: float, paint: M
     """Adds a chassis, wheels and perhaps a mast or a load behind the sensor."""
     below = random.uniform(0.04, max(0.05, min(0.3, height - 0.2)))
     top, wide = height - below, random.uniform(0.35, 0.8)
-    ahead, behind = below * random.uniform(1, 4), 0.2 + below * random.uniform(1, 4)
+    ahead, behind = below * random.uniform(1, 4), random.uniform(0.2, 1.8)
     long, middle = ahead + behind, (ahead - behind) / 2
     parts.box((middle, 0, (top + 0.06) / 2), (long, wide, top - 0.06), paint)
     wheel = min(random.uniform(0.1, 0.3), 2 * top)
@@ -75,7 +75,7 @@ def _mast(parts: PartList, random: np.random.Generator, height: float, probabili
     """Adds masts or a load behind the sensor that hide a sector, with a probability."""
     if random.random() > probability:
         return
-    behind, side = -random.uniform(0.25, 0.8), random.uniform(0.0, 0.4)
+    behind, side = -random.uniform(0.25, 1.6), random.uniform(0.0, 0.4)
     thick, up = random.uniform(0.02, 0.25), random.uniform(0.1, 0.5)
     for y in (side, -side):
         parts.box((behind, y, height), (thick, thick, 2 * up), Material(0.3))
