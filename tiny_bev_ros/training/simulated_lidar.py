@@ -67,7 +67,7 @@ class Mountings:
         """
         if len(self.heights) != 2 or not 0 < self.heights[0] <= self.heights[1]:
             raise TinyBevError(
-                f'mountings.heights is {list(self.heights)}; expected a lowest and a highest height'
+                f'mountings.heights is {list(self.heights)}; expected the lowest and the highest'
             )
 
 
