@@ -17,18 +17,22 @@ from tiny_bev_ros.sim.world.terrain import Terrain
 from tiny_bev_ros.training.labelled_frame import Frame, Road
 
 
-def simulate_lidar_frame(seed: int, lidars: tuple[str, ...]) -> Frame:
+def simulate_lidar_frame(
+    seed: int, lidars: tuple[str, ...], mountings: Mounting | None = None
+) -> Frame:
     """Simulates one whole turn of a LiDAR on a street of its own.
 
     Args:
         seed: seed of street and sensor; equal seeds give equal frames.
         lidars: names of sensors, one of which is drawn.
+        mountings: the mounting; by default one is drawn.
     """
     # A second number in the seed, as the street's own random numbers would be repeated.
     random = np.random.default_rng((seed, 1))
     lidar = str(random.choice(lidars))
     scene = street(seed)
-    mounting = Mounting(random.uniform(1.5, 2.1), *np.radians(random.normal(0, 0.6, 2)).tolist())
+    drawn = Mounting(random.uniform(1.5, 2.1), *np.radians(random.normal(0, 0.6, 2)).tolist())
+    mounting = mountings or drawn
     x, y, yaw = ego_pose(street_plan(seed), float(random.uniform(-2, 12)))
     pose = (x, y + random.normal(0, 0.3), yaw + random.normal(0, 0.06))
     sweep = scan(scene, LIDARS[lidar], pose, seed, mounting)
