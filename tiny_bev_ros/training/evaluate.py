@@ -34,7 +34,7 @@ from tiny_bev_ros.training.exam import (
     second_stage_of,
 )
 from tiny_bev_ros.training.exam_report import VISIBLE, report, score_values
-from tiny_bev_ros.training.exam_sets import NAMES, REAL, RECORDED, TITLES, open_set, parse_names
+from tiny_bev_ros.training.exam_sets import NAMES, REAL, RECORDED, open_set, parse_names, title_of
 from tiny_bev_ros.training.plots import draw_precision_recall, draw_worst_frames
 from tiny_bev_ros.training.recorded_sweeps import MissingDataError
 from tiny_bev_ros.training.resampling import CONFIDENCE, RESAMPLES
@@ -79,7 +79,7 @@ def run_sets(options: argparse.Namespace, names: list[str]) -> tuple[list[SetRes
     left_out: Values = {}
     stages = _STAGES[options.second_stage] if second_stage_of(options.weights) else (None,)
     min_scores = load_min_scores(options.weights)
-    single = [name for name in TITLES if name in names or (REAL in names and name in RECORDED)]
+    single = [name for name in NAMES if name in names or (REAL in names and name in RECORDED)]
     for name in single:
         if name == REAL:
             continue
@@ -122,7 +122,7 @@ def as_json(options: argparse.Namespace, results: list[SetResult], left_out: Val
         'results': [
             {
                 'set': name,
-                'title': TITLES[name],
+                'title': title_of(name, options.lidar),
                 'second_stage': stage,
                 **score_values(result.score, result.times),
             }

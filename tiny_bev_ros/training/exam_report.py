@@ -130,6 +130,28 @@ def report(exam: Values) -> str:
     return '\n'.join(lines)
 
 
+def second_stage_table(results: list[Values]) -> str:
+    """Renders the average precision of each set and class with, and without the second stage.
+
+    '' where there is no set with both.
+    """
+    figures: dict[tuple[str, str, str, float], dict[bool, str]] = {}
+    for result in results:
+        for row in result.get('average_precision', []):
+            if row['objects'] == VISIBLE and row['number']:
+                key = (result['set'], row['class'], row['view'], row['min_iou'])
+                figures.setdefault(key, {})[result['second_stage']] = f'{row["value"]:.3f}'
+    sets = {key[:2]: None for key, both in figures.items() if len(both) == 2}
+    if not sets:
+        return ''
+    names = [f'{_VIEWS[view]} {min_iou}' for view, min_iou in _COLUMNS]
+    lines = [_row('set', 'class', *names), '|---' * (2 + len(names)) + '|']
+    for each in sets:
+        pairs = [figures[each + column] for column in _COLUMNS]
+        lines.append(_row(*each, *(f'{pair[True]}, {pair[False]}' for pair in pairs)))
+    return '\n'.join(lines)
+
+
 def _name(result: Values) -> str:
     first_alone = result.get('second_stage') is False
     return f'{result["set"]}, without second stage' if first_alone else result['set']

@@ -46,7 +46,7 @@ class SimulatedSet:
     """Simulated streets of the seeds 0, 1, 2 and so on.
 
     Attributes:
-        title: description for tables.
+        title: description for tables, with {lidar} for the sensor.
         lidar: name of the sensor; '' for that of the options.
         mounting: mounting of the sensor in all frames; None for the usual ones on cars, 1.5 to
             2.1 m above the ground and level up to a standard deviation of 0.6 degrees, another
@@ -89,34 +89,39 @@ class RecordedSet:
 
 
 SIMULATED = {
-    'sim': SimulatedSet('simulated streets, VLP-32C'),
-    'sim_45': SimulatedSet(
-        'simulated streets, VLP-32C, turned by 45 degrees', angle=math.radians(45)
-    ),
-    'low': SimulatedSet('simulated streets, VLP-32C at 0.4 m', mounting=Mounting(0.4)),
+    'sim': SimulatedSet('streets, {lidar}'),
+    'sim_45': SimulatedSet('streets turned by 45 degrees, {lidar}', angle=math.radians(45)),
+    'low': SimulatedSet('streets, {lidar} at 0.4 m', mounting=Mounting(0.4)),
     'tilted': SimulatedSet(
-        'simulated streets, VLP-32C at 1.73 m, nose 5 degrees down',
+        'streets, {lidar} at 1.73 m, nose 5 degrees down',
         mounting=Mounting(1.73, math.radians(5)),
     ),
     'livox': SimulatedSet(
-        'simulated streets, Livox Mid-360 at 0.5 m, up to 25 m',
+        'streets up to 25 m, {lidar} at 0.5 m',
         lidar='mid360',
         mounting=Mounting(0.5),
         reach=25.0,
     ),
-    'hdl64': SimulatedSet('simulated streets, HDL-64E', lidar='hdl64'),
+    'hdl64': SimulatedSet('streets, {lidar}', lidar='hdl64'),
 }
 RECORDED = {
-    'kitti': RecordedSet('KITTI, ahead, within the image', 'kitti'),
+    'kitti': RecordedSet('KITTI, ahead within the image', 'kitti'),
     'nuscenes': RecordedSet('nuScenes', 'nuscenes_mini_sample'),
-    'argoverse2': RecordedSet('Argoverse 2, frame of the vehicle on the ground', 'av2'),
+    'argoverse2': RecordedSet('Argoverse 2, in the frame of the vehicle', 'av2'),
 }
-TITLES = {
-    **{name: each.title for name, each in SIMULATED.items()},
-    **{name: each.title for name, each in RECORDED.items()},
-    REAL: f'{", ".join(RECORDED)} pooled',
-}
-NAMES = tuple(TITLES)
+NAMES = (*SIMULATED, *RECORDED, REAL)
+
+
+def title_of(name: str, lidar: str) -> str:
+    """Returns the description of a set for tables.
+
+    Args:
+        name: name of the set.
+        lidar: sensor of simulated sets without one of their own.
+    """
+    if name in SIMULATED:
+        return f'simulated {SIMULATED[name].title.format(lidar=SIMULATED[name].lidar or lidar)}'
+    return RECORDED[name].title if name in RECORDED else f'{", ".join(RECORDED)}, pooled'
 
 
 class ExamFrames(NamedTuple):
