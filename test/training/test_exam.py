@@ -15,6 +15,7 @@ from optional_packages import require_packages
 require_packages('numba', 'safetensors')
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -49,8 +50,9 @@ def scored(frames=4):
     points = np.column_stack([points, np.zeros(len(points))]).astype(np.float32)
     ids = np.repeat(np.arange(2, dtype=np.int32), 6)
     frame = Frame(points, ids, CARS, np.zeros(2, np.int64), whole=True)
-    boxes = torch.from_numpy(np.concatenate([CARS[:1], [*CARS[:1], [20, 20, 0, 0, 0, 0, 0]]]))
-    found = Detections(boxes.float(), torch.tensor([0.8, 0.4]), torch.zeros(2, dtype=torch.long))
+    boxes = torch.from_numpy(CARS[[0, 0]])
+    boxes[1, :2] += 20
+    found = Detections(boxes, torch.tensor([0.8, 0.4]), torch.zeros(2, dtype=torch.long))
     for _ in range(frames):
         score.add(simulated_eval_frame('0', frame), found)
         score.add_area(np.array([1, 1, 0]) > 0, np.array([1, 0, 0]) > 0, np.ones(3, bool))
@@ -133,7 +135,7 @@ def test_least_scores_are_those_before_calibration():
 
 @pytest.fixture
 def hits(monkeypatch):
-    """Detections of the exam of a calibration: score = sigmoid(logit), P = sigmoid(2 logit - 1)."""
+    """Scores and hits for a calibration: scores are sigmoid(x), right with sigmoid(2 x - 1)."""
     random = np.random.default_rng(0)
     logits = {kind: random.normal(0, 2, 20_000) for kind in CLASSES}
     found = {
@@ -175,7 +177,7 @@ def test_a_second_fit_follows_the_first(tmp_path, hits):
 def test_too_few_detections_write_no_file(tmp_path, hits):
     scores, is_true = hits['cyclist']
     hits['cyclist'] = (scores[:10], is_true[:10])
-    with pytest.raises(TinyBevError, match='cyclist has .* detections; expected 20 of each'):
+    with pytest.raises(TinyBevError, match=r'cyclist has .* detections; expected 20 of each'):
         calibrate('street', tmp_path / 'none.safetensors', 3)
     assert not list(tmp_path.iterdir())
 
@@ -208,7 +210,7 @@ def test_sets_without_data_are_left_out_with_a_line(tmp_path, monkeypatch, capsy
 
 
 def test_recorded_frames_are_pooled(data_dir, tmp_path, monkeypatch, capsys):
-    monkeypatch.setitem(__import__('sys').modules, 'pyarrow.feather', None)
+    monkeypatch.setitem(sys.modules, 'pyarrow.feather', None)
     words = ('--sets', 'real', '--data', data_dir, '--output', tmp_path)
     assert run_program(monkeypatch, *words) == 0
     exam = json.loads((tmp_path / 'evaluation.json').read_text())
@@ -216,9 +218,7 @@ def test_recorded_frames_are_pooled(data_dir, tmp_path, monkeypatch, capsys):
     assert list(sets) == ['kitti', 'nuscenes', 'real']
     assert sets['real']['frames'] == sets['kitti']['frames'] + 1
     number = {
-        name: sum(
-            row['number'] for row in each['average_precision'] if row['objects'] == 'visible'
-        )
+        name: sum(r['number'] for r in each['average_precision'] if r['objects'] == 'visible')
         for name, each in sets.items()
     }
     assert number['real'] == number['kitti'] + number['nuscenes']

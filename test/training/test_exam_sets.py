@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -178,7 +179,7 @@ def test_sweeps_of_argoverse(data_dir):
 
 
 def test_without_pyarrow_argoverse_is_left_out(data_dir, monkeypatch):
-    monkeypatch.setitem(__import__('sys').modules, 'pyarrow.feather', None)
-    monkeypatch.setitem(__import__('sys').modules, 'pyarrow', None)
+    monkeypatch.setitem(sys.modules, 'pyarrow.feather', None)
+    monkeypatch.setitem(sys.modules, 'pyarrow', None)
     with pytest.raises(MissingDataError, match='expected pyarrow, which reads feather files'):
         argoverse_frames(data_dir / 'av2', 50.0)
