@@ -29,6 +29,8 @@ def test_shipped_configuration_is_read():
     assert config.steps == 11000
     # No network is trained on the sensors of the evaluation.
     assert not {'vlp32', 'pandar64'} & set(config.lidars)
+    assert config.mountings.levelled
+    assert config.mountings.heights == (0.3, 2.5)
 
 
 @pytest.mark.parametrize(
@@ -45,6 +47,7 @@ def test_shipped_configuration_is_read():
         ('network: {heads: []}', r'network.heads is \[\]; expected at least one of detection'),
         ('lidars: [eye]', 'lidars is .eye.; expected one of hdl64'),
         ('lidars: hdl64', "lidars is 'hdl64'; expected a list"),
+        ('mountings: {levelled: 1}', 'mountings.levelled is 1; expected true or false'),
         ('precision: float64', 'precision is .float64.; expected one of bfloat16'),
         ('crop: {size: 52.1}', 'expected a whole number of cells'),
         ('augmentation: 3', 'augmentation is 3; expected keys and values'),
