@@ -28,12 +28,13 @@ from tiny_bev_ros.training.labelled_frame import MIN_POINTS
 
 _X, _Y = (-20.0, 60.0), (-35.0, 35.0)
 _COLUMNS = 4
+_GREY = (0.5, 0.5, 0.5)
 
 
 def draw_gallery(path: Path, seeds: list[int], lidar: str, real: list[Path]) -> None:
     """Writes a PNG: real sweeps first, then simulated streets with the boxes of their objects.
 
-    Boxes with too few points for training are grey.
+    Boxes of no class, and with too few points for training, are grey.
 
     Args:
         path: path of the PNG.
@@ -54,7 +55,7 @@ def draw_gallery(path: Path, seeds: list[int], lidar: str, real: list[Path]) -> 
         sweep = scan(scene, LIDARS[lidar], ego_pose(plan), seed)
         _draw(panel, sweep.points, f'simulated: {plan.kind}, seed {seed}, {lidar}')
         colours = [
-            CLASS_COLOURS[CLASSES[label]] if count >= MIN_POINTS else (0.5, 0.5, 0.5)
+            CLASS_COLOURS[CLASSES[label]] if count >= MIN_POINTS and label >= 0 else _GREY
             for label, count in zip(scene.objects['label'], sweep.counts, strict=True)
         ]
         corners = corners_bev(torch.from_numpy(sweep.boxes)).numpy()[:, [0, 1, 2, 3, 0], ::-1]

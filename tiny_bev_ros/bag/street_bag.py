@@ -51,7 +51,7 @@ def sweeps(count: int, seed: int, camera: bool = False) -> Iterator[BagMessage]:
         stamp = divmod(time_ns, 10**9)
         cloud = encode_cloud(sweep.points, stamp, FRAME)
         yield BagMessage(TOPIC, time_ns, bytes(serialize_message(cloud)))
-        visible = sweep.counts >= MIN_POINTS
+        visible = (sweep.counts >= MIN_POINTS) & (scene.objects['label'] >= 0)
         labels = Detections(
             torch.from_numpy(sweep.boxes[visible]),
             torch.ones(int(visible.sum())),

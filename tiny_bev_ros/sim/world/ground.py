@@ -33,9 +33,9 @@ def make_terrain(random: np.random.Generator, plan: Plan) -> Terrain:
     heights = (profile - profile[np.abs(x).argmin()])[None, :].astype(np.float32)
     heights = heights + np.float32(random.normal(0, 0.008)) * offset
     # Distance to the nearest side road, in metres; kerbs and banks fade out towards it.
-    gap = np.full(cols, 1e3, np.float32)
-    for at, width in plan.crossings:
-        gap = np.minimum(gap, np.abs(x - at) - np.float32(width / 2))
+    gap = np.full((rows, cols), 1e3, np.float32)
+    for crossing in plan.crossings:
+        np.minimum(gap, crossing.gap(x[None, :], offset), out=gap)
     asphalt, grass = random.uniform(0.1, 0.28), random.uniform(0.25, 0.5)
     reflectivity = np.full((rows, cols), asphalt, np.float32)
     drivable = np.ones((rows, cols), np.bool_)
@@ -47,18 +47,22 @@ def make_terrain(random: np.random.Generator, plan: Plan) -> Terrain:
         crown = np.float32(0.015) * np.minimum(np.maximum(out, 0), road)
         # A pavement without a kerb counts as drivable: no LiDAR can distinguish it from the road.
         edge = road if side.kerb else front
-        beside = (out > edge) & (gap > 0)
-        soft = (out > front) & (gap > 0)
+        free = gap[here] > 0
+        beside, soft = (out > edge) & free, (out > front) & free
         kerb = np.where(beside, np.float32(side.kerb), np.float32(0))
-        begin = front + np.float32(random.uniform(0, 3))
-        rise = np.clip((out - begin) * np.float32(side.steepness), 0, abs(side.bank))
-        rise *= np.clip(gap / 5, 0, 1) * np.float32(np.sign(side.bank))
-        heights[here] += kerb - crown + rise
+        heights[here] += kerb - crown
+        if side.bank:
+            begin = front + np.float32(random.uniform(0, 3))
+            rise = np.clip((out - begin) * np.float32(side.steepness), 0, abs(side.bank))
+            if plan.crossings:
+                rise *= np.clip(gap[here] / 5, 0, 1)
+            heights[here] += np.copysign(rise, np.float32(side.bank))
         if side.open:
             drivable[here] &= ~beside | (out > front)
         else:
             drivable[here] &= ~beside
-            rough = random.normal(0, random.uniform(0.015, 0.06), soft.shape).astype(np.float32)
+            rough = random.standard_normal(soft.shape, np.float32)
+            rough *= np.float32(random.uniform(0.015, 0.06))
             heights[here] += rough * soft
             reflectivity[here][soft] = grass
             green[here] = soft

@@ -21,6 +21,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+# Length, width and height in metres.
+Size = tuple[float, float, float]
 FRUSTUM, TUBE, BALL = 0, 1, 2
 # Surfaces, which differ in colour in images; STONE is the default.
 STONE, PAINT, GLASS, RUBBER, CLOTH, SKIN, LEAVES, WOOD = range(8)
@@ -105,6 +107,11 @@ class PartList:
         self._rows: list[tuple] = []
         self._stand(Pose(0.0, 0.0), -1)
 
+    @property
+    def pose(self) -> Pose:
+        """Pose of the thing that was begun last."""
+        return self._pose
+
     def stand(self, pose: Pose, instance_id: int = -1) -> PartList:
         """Begins a thing: parts that follow belong to it and lie in its frame; returns self."""
         self._stand(pose, instance_id)
@@ -167,10 +174,12 @@ class PartList:
     ) -> None:
         x, y, z = position
         pose = self._pose
-        middle = [
-            row[0] * x + row[1] * y + row[2] * z + at
-            for row, at in zip(self._turn, (pose.x, pose.y, pose.z), strict=True)
-        ]
+        (ax, bx, cx), (ay, by, cy), (az, bz, cz) = self._turn
+        middle = (
+            ax * x + bx * y + cx * z + pose.x,
+            ay * x + by * y + cy * z + pose.y,
+            az * x + bz * y + cz * z + pose.z,
+        )
         self._rows.append(
             (
                 kind,

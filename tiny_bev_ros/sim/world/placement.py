@@ -12,18 +12,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
-from tiny_bev_ros.sim.world import traffic
-from tiny_bev_ros.sim.world.parts import PartList, Pose
+from tiny_bev_ros.sim.world import people, two_wheelers
+from tiny_bev_ros.sim.world.fleet import TRAILER, draw_kind
+from tiny_bev_ros.sim.world.parts import PartList, Pose, Size
 from tiny_bev_ros.sim.world.plan import Plan
 from tiny_bev_ros.sim.world.scene import CLASSES
 from tiny_bev_ros.sim.world.terrain import Terrain
 
 _VEHICLE, _PEDESTRIAN, _CYCLIST = range(len(CLASSES))
+# Label of things that move with people and cars but are of no class.
+_NO_CLASS = -1
 # Adds the parts of a thing and returns its length, width and height.
-_Build = Callable[[PartList, np.random.Generator, Pose, int], tuple[float, float, float]]
+_Build = Callable[[PartList, np.random.Generator, Pose, int], Size]
 
 
 class Placement:
@@ -83,31 +87,61 @@ class Placement:
         self.objects.append((label, position, size, pose.yaw, velocity))
 
     def vehicle(self, pose: Pose, speed: float = 0.0, large: float = 0.04) -> None:
-        """Adds a vehicle, unless the position is taken."""
-        draw = self.random.random()
-        build, length = traffic.car, 4.6
-        if draw < large:
-            build, length = (
-                (traffic.truck, 11.0) if self.random.random() < 0.7 else (traffic.bus, 12.2)
-            )
-        elif draw < large + 0.13:
-            build, length = traffic.van, 5.8
-        along = np.linspace(-0.5, 0.5, 2 + round(length / 3)) * (length - 2)
-        positions = [
-            (pose.x + math.cos(pose.yaw) * far, pose.y + math.sin(pose.yaw) * far) for far in along
-        ]
-        if any(self.is_taken(x, y, 1.2) for x, y in positions):
+        """Adds a vehicle, unless the position is taken; a few cars draw a trailer."""
+        kind = draw_kind(self.random, self.plan.region, large)
+        size = kind.draw_size(self.random)
+        if not self._reserve_along(pose, size[0]):
             return
-        for x, y in positions:
-            self.reserve(x, y, 1.2)
-        self.add(build, _VEHICLE, self.leaning(pose), speed)
+        self.add(partial(kind.build, size=size), _VEHICLE, self.leaning(pose), speed)
+        if size[2] < 2.2 and self.random.random() < 0.03:
+            load = TRAILER.draw_size(self.random)
+            behind = self.ahead(pose, -(size[0] + load[0]) / 2 - 0.1)
+            if self._reserve_along(self.ahead(behind, -1.0), load[0] - 1.0):
+                build = partial(TRAILER.build, size=load)
+                self.add(build, _NO_CLASS, self.leaning(behind), speed)
 
     def person(self, pose: Pose, speed: float) -> None:
-        """Adds a pedestrian, unless the position is taken."""
-        if self.try_reserve(pose.x, pose.y, 0.35):
-            self.add(traffic.pedestrian, _PEDESTRIAN, pose, speed)
+        """Adds a pedestrian, unless the position is taken; some push a bicycle."""
+        if not self.try_reserve(pose.x, pose.y, 0.35):
+            return
+        walks = speed > 0 or self.random.random() < 0.5
+        pushes = walks and self.random.random() < 0.06
+        build = partial(people.pedestrian, walks=walks, pushes=pushes)
+        self.add(build, _PEDESTRIAN, pose, speed)
+        if pushes:
+            beside = self.beside(self.ahead(pose, 0.3), self.random.choice([-0.5, 0.5]))
+            self.reserve(beside.x, beside.y, 0.5)
+            self.add(two_wheelers.bicycle, _NO_CLASS, beside, speed)
+
+    def sitting_person(self, pose: Pose) -> None:
+        """Adds a person who sits; the seat is not added."""
+        self.add(people.sitting_person, _PEDESTRIAN, pose)
 
     def cyclist(self, pose: Pose, speed: float) -> None:
-        """Adds a cyclist, unless the position is taken."""
+        """Adds someone who rides a bicycle or, less often, a motorcycle, where there is room."""
         if self.try_reserve(pose.x, pose.y, 0.9):
-            self.add(traffic.cyclist, _CYCLIST, pose, speed)
+            motor = self.random.random() < 0.2
+            build = two_wheelers.motorcyclist if motor else two_wheelers.cyclist
+            self.add(build, _CYCLIST, self.leaning(pose), speed)
+
+    def ahead(self, pose: Pose, distance: float) -> Pose:
+        """Returns the pose on the ground some metres ahead of another, of equal heading."""
+        x = pose.x + math.cos(pose.yaw) * distance
+        y = pose.y + math.sin(pose.yaw) * distance
+        return Pose(x, y, self.terrain.height(x, y), pose.yaw)
+
+    def beside(self, pose: Pose, distance: float) -> Pose:
+        """Returns the pose on the ground some metres to the left of another."""
+        x = pose.x - math.sin(pose.yaw) * distance
+        y = pose.y + math.cos(pose.yaw) * distance
+        return Pose(x, y, self.terrain.height(x, y), pose.yaw)
+
+    def _reserve_along(self, pose: Pose, length: float) -> bool:
+        """Reserves the ground of a vehicle; returns False where a part of it is taken."""
+        count = 2 + round(length / 3)
+        positions = [self.ahead(pose, far) for far in np.linspace(-0.5, 0.5, count) * (length - 2)]
+        if any(self.is_taken(each.x, each.y, 1.2) for each in positions):
+            return False
+        for each in positions:
+            self.reserve(each.x, each.y, 1.2)
+        return True

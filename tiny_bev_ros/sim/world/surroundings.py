@@ -32,19 +32,21 @@ def _leaves(random: np.random.Generator) -> Material:
     return Material(
         random.uniform(0.3, 0.55),
         dropout=0.15,
-        density=random.uniform(0.25, 0.75),
-        depth=random.uniform(0.2, 0.9),
+        density=random.uniform(0.35, 0.9),
+        depth=random.uniform(0.2, 1.0),
         surface=LEAVES,
     )
 
 
 def tree(parts: PartList, random: np.random.Generator, pose: Pose) -> None:
-    """Adds a tree: a trunk and a crown, young or old."""
+    """Adds a tree: a trunk and a crown, young or old, or several stems."""
     parts.stand(pose)
     height = random.uniform(3.5, 12)
-    bare = random.uniform(0.15, 0.5) * height
+    bare = random.uniform(0.08, 0.5) * height
     radius = random.uniform(0.012, 0.03) * height + 0.04
-    parts.tube((0, 0, bare / 2 + 0.2), (2 * radius, 2 * radius, bare + 0.8), BARK, taper=0.8)
+    for index in range(1 if random.random() < 0.8 else int(random.integers(2, 5))):
+        x, y = (0.3 * random.normal(size=2)).tolist() if index else (0.0, 0.0)
+        parts.tube((x, y, bare / 2 + 0.2), (2 * radius, 2 * radius, bare + 0.8), BARK, taper=0.8)
     leaves, spread = _leaves(random), random.uniform(0.18, 0.35) * height
     if random.random() < 0.2:  # a conifer
         for fraction in (0.2, 0.5, 0.8):
@@ -78,6 +80,25 @@ def bush(
             leaves,
             yaw=random.uniform(0, math.pi),
         )
+
+
+def shrubs(parts: PartList, random: np.random.Generator, pose: Pose) -> None:
+    """Adds low vegetation: tall grass, ground cover, small or columnar shrubs."""
+    parts.stand(pose)
+    leaves, kind = _leaves(random), random.random()
+    if kind < 0.2:  # as high and as slim as a person
+        high, wide = random.uniform(0.9, 2.0), random.uniform(0.35, 0.8)
+        parts.tube((0, 0, high / 2), (wide, wide, high), leaves, taper=random.uniform(0.4, 1.1))
+        return
+    spread = random.uniform(0.5, 2.2)
+    for _ in range(random.integers(2, 7)):
+        x, y = (spread * random.uniform(-1, 1, 2)).tolist()
+        long, wide = random.uniform(0.3, 1.3, 2).tolist()
+        high = random.uniform(0.3, 0.95)
+        if kind < 0.5:
+            parts.box((x, y, high / 2), (long, wide, high), leaves, taper=(0.8, 0.7), yaw=4 * x)
+        else:
+            parts.ball((x, y, 0.35 * high), (long, wide, 1.2 * high), leaves, yaw=4 * x)
 
 
 def hedge(parts: PartList, random: np.random.Generator, pose: Pose, length: float) -> None:
@@ -131,16 +152,30 @@ def guard_rail(parts: PartList, random: np.random.Generator, pose: Pose, length:
 
 
 def pole(parts: PartList, random: np.random.Generator, pose: Pose) -> None:
-    """Adds a lamp, a sign, a bollard or a traffic light."""
+    """Adds a lamp, a sign, a traffic light, a utility pole or a post."""
     parts.stand(pose)
-    kind = random.choice(['lamp', 'sign', 'bollard', 'light'])
-    height = {'lamp': 7.0, 'sign': 2.6, 'bollard': 0.95, 'light': 3.2}[str(kind)]
-    radius = random.uniform(0.04, 0.12)
+    kind = random.choice(
+        ['lamp', 'sign', 'post', 'light', 'utility'], p=[0.25, 0.3, 0.2, 0.15, 0.1]
+    )
+    height = {
+        'lamp': random.uniform(4, 9),
+        'sign': random.uniform(1.6, 3.0),
+        'post': random.uniform(0.85, 1.4),
+        'light': 3.2,
+        'utility': 9.0,
+    }[str(kind)]
+    radius = random.uniform(0.1, 0.18) if kind == 'utility' else random.uniform(0.04, 0.12)
     parts.tube((0, 0, height / 2), (2 * radius, 2 * radius, height), METAL)
     if kind == 'sign':
-        parts.box((0, 0, height - 0.35), (0.05, 0.6, 0.6), _SIGN, yaw=random.normal(0, 0.4))
+        wide, high = random.uniform(0.3, 0.9, 2).tolist()
+        yaw = random.normal(0, 0.4)
+        parts.box((0, 0, height - high / 2), (0.05, wide, high), _SIGN, yaw=yaw)
     elif kind == 'light':
         parts.box((0, 0, height - 0.4), (0.3, 0.3, 0.9), Material(0.08))
+    elif kind == 'lamp':
+        parts.tube((0, 0, 0.5), (3.2 * radius, 3.2 * radius, 1.0), METAL)
+    if height > 2 and random.random() < 0.2:  # a waste bin or a box on the pole
+        parts.box((0.2, 0, random.uniform(0.7, 1.2)), (0.35, 0.35, 0.55), METAL)
 
 
 def house(
@@ -157,6 +192,14 @@ def house(
             position = random.uniform(-(length - wide) / 2, (length - wide) / 2)
             high = random.choice([1.0, 2.5, 2.8, height])
             parts.box((position, 0, high / 2), (wide, 2 * out, high), material)
+    if random.random() < 0.5:  # steps to a door, or a row of columns
+        position, count = random.uniform(-length / 2, length / 2), int(random.integers(2, 5))
+        for i in range(count):
+            out = 0.35 * (count - i)
+            parts.box((position, -out / 2, 0.09 + 0.17 * i), (1.6, out, 0.18), STONE)
+    elif random.random() < 0.2:
+        for x in np.arange(-length / 2, length / 2, random.uniform(1.6, 4)):
+            parts.tube((float(x), -0.8, 1.5), (0.35, 0.35, 3.0), material)
     if random.random() < 0.4:  # a carport or an awning: a roof without walls
         position = random.uniform(-length / 2, length / 2)
         parts.box((position, -1.4, 2.5), (3.2, 2.8, 0.15), WOOD)

@@ -43,9 +43,10 @@ class Terrain:
         v = min(max((y - self.corner[1]) / CELL - 0.5, 0.0), rows - 1.001)
         col, row = int(u), int(v)
         u, v = u - col, v - row
-        below, above = self.heights[row, col : col + 2], self.heights[row + 1, col : col + 2]
-        near = float(below[0]) * (1 - u) + float(below[1]) * u
-        return near * (1 - v) + (float(above[0]) * (1 - u) + float(above[1]) * u) * v
+        item = self.heights.item
+        near = item(row, col) * (1 - u) + item(row, col + 1) * u
+        far = item(row + 1, col) * (1 - u) + item(row + 1, col + 1) * u
+        return near * (1 - v) + far * v
 
     def attitude(self, x: float, y: float, yaw: float, reach: float = 1.2) -> tuple[float, float]:
         """Returns pitch and roll of a wheeled thing at a position, in radians."""
