@@ -43,9 +43,9 @@ def level():
 
 
 def ground_plane(frame):
-    """Slopes along x and y, and height at the sensor, of the labelled ground within 8 m."""
+    """Slopes along x and y, and height at the sensor, of the labelled ground up to 6 m ahead and behind."""
     ground = frame.lidar.points[frame.lidar.instance_ids == GROUND][:, :3].astype(float)
-    ground = ground[np.hypot(ground[:, 0], ground[:, 1]) < 8]
+    ground = ground[(np.abs(ground[:, :2]) < (6, 1.2)).all(axis=1)]
     columns = np.column_stack([ground[:, :2], np.ones(len(ground))])
     return np.linalg.lstsq(columns, ground[:, 2], rcond=None)[0]
 
