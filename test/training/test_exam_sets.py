@@ -43,7 +43,7 @@ def level():
 
 
 def ground_plane(frame):
-    """Slopes along x and y, and height at the sensor, of the labelled ground up to 6 m ahead and behind."""
+    """Slopes along x and y, and height at the sensor, of the labelled ground ahead and behind."""
     ground = frame.lidar.points[frame.lidar.instance_ids == GROUND][:, :3].astype(float)
     ground = ground[(np.abs(ground[:, :2]) < (6, 1.2)).all(axis=1)]
     columns = np.column_stack([ground[:, :2], np.ones(len(ground))])

@@ -30,6 +30,8 @@ from tiny_bev_ros.training.simulated_lidar import simulate_lidar_frame
 
 # Seeds of the streets begin here: those of evaluation begin at 0, of training at 1,000,000.
 FIRST_SEED = 500_000
+# Height in metres of sensors on cars.
+_CAR_HEIGHT = 1.73
 # Distance of scores from 0 and 1, beyond which float32 has no logits.
 _MARGIN = 1e-6
 
@@ -38,14 +40,15 @@ def calibrate(weights: str | Path, output: str | Path, streets: int) -> list[str
     """Fits scale and bias of each class, and writes the weights with them.
 
     A score of p then means that the fraction p of such detections is right: their BEV IoU with an
-    object is 0.5 or more for vehicles, 0.25 or more for other classes. The calibration of the last
-    head that scores is fitted: of the second stage where the weights have one, else of the
-    detection head. Everything else in the file stays as it is.
+    object is 0.5 or more for vehicles, 0.25 or more for other classes. The last head that
+    scores is calibrated: the second stage where the weights have one, else the detection head.
+    Everything else in the file stays as it is.
 
     Args:
         weights: name of shipped weights, or a file of train.
         output: path of the weights that are written.
-        streets: number of simulated streets, seen by sensors that are drawn from all models.
+        streets: number of simulated streets, each with a sensor that is drawn from those that see
+            all around and are mounted on cars.
 
     Returns:
         A line for each class: scale, bias, and calibration error before and after.
@@ -83,5 +86,10 @@ def calibrate(weights: str | Path, output: str | Path, streets: int) -> list[str
 
 
 def _frames(streets: int) -> Iterator[EvalFrame]:
+    lidars = tuple(
+        name
+        for name, lidar in LIDARS.items()
+        if lidar.around and lidar.heights[0] <= _CAR_HEIGHT <= lidar.heights[1]
+    )
     for seed in range(FIRST_SEED, FIRST_SEED + streets):
-        yield simulated_eval_frame(str(seed), simulate_lidar_frame(seed, tuple(LIDARS)))
+        yield simulated_eval_frame(str(seed), simulate_lidar_frame(seed, lidars))
