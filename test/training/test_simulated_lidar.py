@@ -17,7 +17,7 @@ require_packages('numba')
 import numpy as np
 import pytest
 
-from tiny_bev_ros.sim import LIDARS
+from tiny_bev_ros.sim import LIDARS, Mounting
 from tiny_bev_ros.training.augment import choose_heading
 from tiny_bev_ros.training.labelled_frame import GROUND, in_box
 from tiny_bev_ros.training.simulated_lidar import Mountings, simulate_lidar_frame
@@ -50,6 +50,18 @@ def test_the_usual_mountings_are_those_of_cars():
         assert -2.2 < ground_height(usual) < -1.4
         again = simulate_lidar_frame(seed, ('vlp16',), Mountings())
         np.testing.assert_array_equal(usual.points, again.points)
+
+
+def test_mountings_change_neither_street_nor_pose():
+    usual = simulate_lidar_frame(3, ('vlp16',))
+    one = simulate_lidar_frame(3, ('vlp16',), Mounting(0.4))
+    np.testing.assert_array_equal(usual.labels, one.labels)
+    assert one.road is not None
+    np.testing.assert_array_equal(usual.road.to_map, one.road.to_map)
+    np.testing.assert_allclose(usual.boxes[:, 3:], one.boxes[:, 3:])
+    assert ground_height(one) == pytest.approx(-0.4, abs=0.25)
+    again = simulate_lidar_frame(3, (LIDARS['vlp16'],), Mountings((0.4, 0.4)))
+    np.testing.assert_array_equal(usual.road.to_map, again.road.to_map)
 
 
 @pytest.mark.parametrize(('lidar', 'low', 'high'), [('vlp16', 0.3, 0.5), ('os1_64', 2.4, 2.5)])

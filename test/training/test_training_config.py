@@ -47,6 +47,11 @@ def test_shipped_configuration_is_read():
         ('network: {heads: []}', r'network.heads is \[\]; expected at least one of detection'),
         ('lidars: [eye]', 'lidars is .eye.; expected one of hdl64'),
         ('lidars: hdl64', "lidars is 'hdl64'; expected a list"),
+        (
+            'mountings: {heights: [2.0, 1.0]}',
+            r'mountings.heights is \[2.0, 1.0\]; expected the l',
+        ),
+        ('mountings: {heights: [2.0]}', r'mountings.heights is \[2.0\]; expected the lowest'),
         ('mountings: {levelled: 1}', 'mountings.levelled is 1; expected true or false'),
         ('precision: float64', 'precision is .float64.; expected one of bfloat16'),
         ('crop: {size: 52.1}', 'expected a whole number of cells'),
