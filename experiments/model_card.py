@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.document_tables import replace_tables
-from benchmarks.machine import processor
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.training.exam_report import (
     VISIBLE,
@@ -33,24 +32,22 @@ from tiny_bev_ros.training.exam_report import (
 _CARD = Path(__file__).parents[1] / 'docs/model_card.md'
 
 
-def card_tables(exam: dict[str, Any], cpu: str) -> dict[str, str]:
+def card_tables(exam: dict[str, Any]) -> dict[str, str]:
     """Renders the tables of the model card, by the name of their marks.
 
     Args:
         exam: content of the JSON file of `evaluate`.
-        cpu: name of the processor on which the exam ran.
     """
     results = [each for each in exam['results'] if each['second_stage'] is not False]
     kitti = [each for each in results if each['set'] == 'kitti']
     stages = second_stage_table(exam['results'])
-    threads = exam['threads']
     return {
         'exam': (
-            f'Measured {exam["date"]}, weights of SHA-256 `{exam["sha256"][:16]}`, times on '
-            f'{threads} thread{"s" if threads > 1 else ""} of an {cpu}. In brackets: '
+            f'Measured {exam["date"]}, weights of SHA-256 `{exam["sha256"][:16]}`. In brackets: '
             f'{exam["confidence"]:.0%} intervals by bootstrap over frames.'
         ),
-        'sets': summary_table(results),
+        # Times are those of docs/benchmarks.md, of a machine without other work.
+        'sets': summary_table(results, times=False),
         'accuracy': accuracy_table(results, VISIBLE),
         'difficulties': accuracy_table([_without(VISIBLE, each) for each in kitti]),
         'second stage': stages or 'These weights have no second stage.',
@@ -66,12 +63,12 @@ def _without(objects: str, result: dict[str, Any]) -> dict[str, Any]:
 def main() -> int:
     """Runs the program; returns its exit code."""
     parser = argparse.ArgumentParser(prog='model_card', description=(__doc__ or '').split('\n')[0])
-    parser.add_argument('exam', help='evaluation.json of evaluate --sets all, of this machine')
+    parser.add_argument('exam', help='evaluation.json of evaluate --sets all')
     parser.add_argument('--document', default=str(_CARD), help='path of the model card')
     options = parser.parse_args()
     try:
         exam = json.loads(Path(options.exam).read_text())
-        replace_tables(Path(options.document), card_tables(exam, processor()))
+        replace_tables(Path(options.document), card_tables(exam))
     except (OSError, ValueError, TinyBevError) as error:
         print(f'model_card: {error}', file=sys.stderr)
         return 1

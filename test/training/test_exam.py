@@ -106,8 +106,9 @@ def test_tables():
     ]
     assert accuracy_table(results, 'easy').splitlines() == lines[:2]
     assert summary_table(results).splitlines()[2] == (
-        '| sim | sim title | 4 | 3.0 | 0.500 (0.50-0.50) | 0.300 |'
+        '| sim | sim title | 4 | 0.500 (0.50-0.50) | 0.300 | 3.0 |'
     )
+    assert '3.0' not in summary_table(results, times=False)
     exam = {**exam_of(*results), 'left_out': {'livox': 'lidar is missing; expected it'}}
     text = report(exam)
     assert accuracy_table(results) in text and summary_table(results) in text

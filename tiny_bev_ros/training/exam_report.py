@@ -92,16 +92,22 @@ def accuracy_table(results: list[Values], objects: str = '') -> str:
     return '\n'.join(lines)
 
 
-def summary_table(results: list[Values]) -> str:
-    """Renders frames, time, drivable area and calibration error of each set."""
-    names = ('set', 'description', 'frames', 'ms', 'drivable area: IoU', 'calibration error')
+def summary_table(results: list[Values], times: bool = True) -> str:
+    """Renders frames, drivable area and calibration error of each set.
+
+    Args:
+        results: entries of ``results`` of an exam.
+        times: true for a column with the median time of a frame, in ms.
+    """
+    names = ['set', 'description', 'frames', 'drivable area: IoU', 'calibration error']
+    names += ['ms'] * times
     lines = [_row(*names), '|---' * len(names) + '|']
     for result in results:
         area = as_text(result['drivable_iou']) if 'drivable_iou' in result else ''
         error = result.get('calibration_error', {}).get('all')
-        cells = (str(result['frames']), f'{result["median_ms"]:.1f}', area)
-        number = '' if error is None else f'{error:.3f}'
-        lines.append(_row(_name(result), result['title'], *cells, number))
+        cells = [str(result['frames']), area, '' if error is None else f'{error:.3f}']
+        cells += [f'{result["median_ms"]:.1f}'] * times
+        lines.append(_row(_name(result), result['title'], *cells))
     return '\n'.join(lines)
 
 
