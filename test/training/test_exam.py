@@ -16,6 +16,7 @@ require_packages('numba', 'safetensors')
 
 import json
 import sys
+from argparse import Namespace
 
 import numpy as np
 import pytest
@@ -27,8 +28,10 @@ from tiny_bev_ros.models.checkpoint.metadata import load_weights, read_metadata
 from tiny_bev_ros.models.heads.detection import CLASSES, Detections
 from tiny_bev_ros.resources import weights_file
 from tiny_bev_ros.training import calibrate as calibrate_module
+from tiny_bev_ros.training import evaluate as evaluate_module
+from tiny_bev_ros.training import exam as exam_module
 from tiny_bev_ros.training.calibrate import calibrate
-from tiny_bev_ros.training.evaluate import main
+from tiny_bev_ros.training.evaluate import main, run_sets
 from tiny_bev_ros.training.evaluation import Score, simulated_eval_frame
 from tiny_bev_ros.training.exam import Result, exam_min_scores
 from tiny_bev_ros.training.exam_report import (
@@ -38,6 +41,7 @@ from tiny_bev_ros.training.exam_report import (
     second_stage_table,
     summary_table,
 )
+from tiny_bev_ros.training.exam_sets import RECORDED, ExamFrames
 from tiny_bev_ros.training.labelled_frame import Frame
 
 CARS = np.array([[10, 0, 0, 4, 2, 1.5, 0], [20, 5, 0, 4, 2, 1.5, 1]], np.float32)
@@ -191,6 +195,33 @@ def run_program(monkeypatch, *words):
 def test_wrong_sets_are_refused(monkeypatch, capsys):
     assert run_program(monkeypatch, '--sets', 'sim,nowhere') == 1
     assert "evaluate: sets has 'nowhere'; expected all, or some of sim" in capsys.readouterr().err
+
+
+def test_weights_with_a_second_stage_are_evaluated_with_and_without_it(monkeypatch):
+    built = []
+
+    class RecordedDetector:
+        feature_grid = None
+
+        def __init__(self, *arguments, **options):
+            built.append(options)
+
+    frames = ExamFrames([], 4)
+    monkeypatch.setattr(exam_module, 'Detector', RecordedDetector)
+    monkeypatch.setattr(evaluate_module, 'second_stage_of', lambda weights: True)
+    monkeypatch.setattr(evaluate_module, 'open_set', lambda *arguments: frames)
+    result = Result(scored(), [3.0] * 4)
+    monkeypatch.setattr(evaluate_module, 'evaluate', lambda *arguments: result)
+    options = Namespace(weights='street', second_stage='both', frames=4, lidar='vlp32', data='')
+    results, left_out = run_sets(options, ['sim', 'real'])
+    assert not left_out
+    names = [(each.name, each.second_stage) for each in results]
+    each_twice = [(name, on) for name in ('sim', *RECORDED) for on in (True, False)]
+    assert names == [*each_twice, ('real', True), ('real', False)]
+    assert built == [{}, {'refine_boxes': False}] * 4
+    assert results[-1].result.score.rankings['visible', 'vehicle', 'bev', 0.5].positives == 24
+    options.second_stage = 'off'
+    assert {each.second_stage for each in run_sets(options, ['sim'])[0]} == {False}
 
 
 def test_sets_without_data_are_left_out_with_a_line(tmp_path, monkeypatch, capsys):

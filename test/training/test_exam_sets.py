@@ -20,6 +20,7 @@ import pytest
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.models.heads.detection import CLASSES
 from tiny_bev_ros.sim import LIDARS
+from tiny_bev_ros.training import recorded_sweeps
 from tiny_bev_ros.training.exam_sets import (
     NAMES,
     SIMULATED,
@@ -155,6 +156,52 @@ def test_a_sweep_of_nuscenes_is_turned_to_x_ahead(tmp_path):
     # A trailer only resembles a vehicle.
     assert vehicles.required.tolist() == [True, False]
     assert frame.lidar.counts.tolist() == [6, 6, 0]
+
+
+class FakeColumn(list):
+    """Column of a table of pyarrow."""
+
+    def to_numpy(self):
+        return np.array(self)
+
+    def to_pylist(self):
+        return list(self)
+
+
+def test_sweeps_of_argoverse_are_in_the_order_of_time(tmp_path, monkeypatch):
+    folder = tmp_path / 'log/sensors/lidar'
+    folder.mkdir(parents=True)
+    for stamp in (200, 100):
+        (folder / f'{stamp}.feather').touch()
+    boxes = {
+        'timestamp_ns': [100, 200, 200, 300],
+        'category': ['PEDESTRIAN', 'BUS', 'VEHICULAR_TRAILER', 'BUS'],
+        **{'tx_m': [5, 10, 20, 0], 'ty_m': [1, -2, 3, 0], 'tz_m': [1, 1, 1, 0]},
+        **{'length_m': [1, 9, 8, 1], 'width_m': [1, 3, 2, 1], 'height_m': [2, 3, 2, 1]},
+        # Yaws of 0, 90 and -90 degrees.
+        **{'qw': [1, 0.5**0.5, -(0.5**0.5), 1], 'qz': [0, 0.5**0.5, 0.5**0.5, 0]},
+    }
+    positions = [(5, 1, 1)] * 5 + [(10, -2, 1)] * 6
+    points = dict(zip('xyz', zip(*positions, strict=True), strict=True)) | {'intensity': [51] * 11}
+
+    class Feather:
+        @staticmethod
+        def read_table(path):
+            columns = boxes if path.name == 'annotations.feather' else points
+            return {name: FakeColumn(values) for name, values in columns.items()}
+
+    monkeypatch.setattr(recorded_sweeps, 'import_optional', lambda name: (Feather, ''))
+    first, second = argoverse_frames(tmp_path, 50.0)
+    assert (first.name, second.name) == ('100', '200')
+    np.testing.assert_allclose(first.lidar.points[0], [5, 1, 1, 0.2], rtol=1e-6)
+    assert first.truths['visible'][1].required.tolist() == [True]
+    vehicles = second.truths['visible'][0]
+    expected = [[10, -2, 1, 9, 3, 3, np.pi / 2], [20, 3, 1, 8, 2, 2, -np.pi / 2]]
+    np.testing.assert_allclose(vehicles.boxes, expected, atol=1e-5)
+    assert vehicles.required.tolist() == [True, False]
+    boxes['timestamp_ns'] = [100] * 4
+    with pytest.raises(MissingDataError, match=r'200.feather has no labels; expected some of it'):
+        argoverse_frames(tmp_path, 50.0)
 
 
 def test_recorded_sweeps_have_the_objects_of_the_model_card(data_dir):

@@ -89,6 +89,7 @@ def run_sets(options: argparse.Namespace, names: list[str]) -> tuple[list[SetRes
                 detector = build_exam_detector(options.weights, frames.ahead, stage is not False)
                 result = evaluate(detector, frames.frames, frames.length, min_scores, name)
                 results.append(SetResult(name, stage, result))
+                print(f'evaluate: {name}: {frames.length} frames evaluated', file=sys.stderr)
         except MissingDataError as error:
             left_out[name] = str(error)
             print(f'evaluate: {name} left out: {error}', file=sys.stderr)

@@ -71,7 +71,7 @@ def nuscenes_frames(folder: Path, reach: float) -> list[EvalFrame]:
         reach: distance in metres along x and y up to which objects have to be detected.
 
     Raises:
-        MissingDataError: the folder has no such file.
+        MissingDataError: the folder has no such files.
     """
     info = folder / 'info_derived.json'
     if not info.is_file():
@@ -81,6 +81,8 @@ def nuscenes_frames(folder: Path, reach: float) -> list[EvalFrame]:
     frames = []
     for sample in content['data_list']:
         path = folder / sample['lidar_points']['lidar_path']
+        if not path.is_file():
+            raise MissingDataError(f'{path} is no file; expected the sweep that {info} names')
         sweep = np.fromfile(path, np.float32).reshape(-1, 5)
         # The sensor's x points right and its y ahead.
         points = np.stack([sweep[:, 1], -sweep[:, 0], sweep[:, 2], sweep[:, 3] / 255], axis=1)
@@ -101,7 +103,8 @@ def argoverse_frames(folder: Path, reach: float) -> list[EvalFrame]:
         reach: distance in metres along x and y up to which objects have to be detected.
 
     Raises:
-        MissingDataError: the folder has no such sweeps, or pyarrow is missing.
+        MissingDataError: the folder has no such sweeps, pyarrow is missing, or a sweep has no
+            labels.
     """
     sweeps = sorted(folder.glob('*/sensors/lidar/*.feather'))
     if not sweeps:
@@ -116,11 +119,13 @@ def argoverse_frames(folder: Path, reach: float) -> list[EvalFrame]:
         points[:, 3] /= 255
         labels = feather.read_table(path.parents[2] / 'annotations.feather')
         now = labels['timestamp_ns'].to_numpy() == int(path.stem)
+        if not now.any():
+            raise MissingDataError(f'{path} has no labels; expected some of its time')
         names = ('tx_m', 'ty_m', 'tz_m', 'length_m', 'width_m', 'height_m', 'qw', 'qz')
         *sides, qw, qz = (_column(labels, name)[now] for name in names)
         yaw = (2 * np.arctan2(qz, qw) + np.pi) % (2 * np.pi) - np.pi
         boxes = np.stack([*sides, yaw], axis=1)
-        kinds = labels['category'].to_numpy(zero_copy_only=False)[now]
+        kinds = np.array(labels['category'].to_pylist())[now]
         frames.append(_frame(path.stem, points, boxes, [_ARGOVERSE.get(k) for k in kinds], reach))
     return frames
 
