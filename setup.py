@@ -20,6 +20,7 @@ EXTRAS = {
     'runtime': ['numba', 'numpy', 'safetensors', 'torch'],
     'bags': ['pyyaml', 'rosbags', 'tqdm'],
     'train': ['matplotlib', 'pyyaml', 'safetensors', 'tqdm'],
+    'argoverse': ['pyarrow'],  # sweeps of Argoverse 2 in evaluate
     'camera': ['timm'],  # encoders of other projects; the package's own needs nothing
     'docs': ['furo', 'myst-parser', 'sphinx'],
     'test': ['hypothesis', 'jsonschema', 'pytest', 'pytest-timeout'],

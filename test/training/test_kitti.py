@@ -20,10 +20,10 @@ from tiny_bev_ros.models.heads.detection import Detections
 from tiny_bev_ros.training.evaluation import (
     Score,
     count_errors,
-    kitti_eval_frames,
     simulated_eval_frame,
 )
 from tiny_bev_ros.training.kitti import KittiFolder
+from tiny_bev_ros.training.kitti_eval import kitti_eval_frames
 from tiny_bev_ros.training.labelled_frame import Frame
 
 # A camera 0.27 m ahead of the LiDAR and 0.08 m below, that points along x.

@@ -15,6 +15,7 @@ precision at the recall or a higher one.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -24,13 +25,9 @@ _RECALLS = np.arange(1, 41) / 40
 
 @dataclass
 class Ranking:
-    """Detections of one class in all frames, as true and false positives.
+    """Detections of one class in all frames, as true and false positives."""
 
-    Attributes:
-        positives: number of objects that have to be detected.
-    """
-
-    positives: int = 0
+    _positives: list[int] = field(default_factory=list)
     _scores: list[np.ndarray] = field(default_factory=list)
     _is_true: list[np.ndarray] = field(default_factory=list)
 
@@ -70,15 +67,34 @@ class Ranking:
                 outcome[index] = 1 if required[best] else -1
             elif dont_care[index]:
                 outcome[index] = -1
-        self.positives += int(required.sum())
+        self._positives.append(int(required.sum()))
         self._scores.append(scores[outcome >= 0])
         self._is_true.append(outcome[outcome >= 0] == 1)
         return outcome
 
+    @classmethod
+    def pooled(cls, rankings: Iterable[Ranking]) -> Ranking:
+        """Returns the detections of several rankings as one, frames after frames."""
+        pooled = cls()
+        for ranking in rankings:
+            pooled._positives += ranking._positives
+            pooled._scores += ranking._scores
+            pooled._is_true += ranking._is_true
+        return pooled
+
+    @property
+    def positives(self) -> int:
+        """Number of objects that have to be detected."""
+        return sum(self._positives)
+
+    def detections(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns scores (N,) and (N,) bool, true for true positives, in the order of frames."""
+        scores = np.concatenate([np.empty(0), *self._scores])
+        return scores, np.concatenate([np.empty(0, np.bool_), *self._is_true])
+
     def curve(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Returns score, recall and precision after each detection, best first."""
-        scores = np.concatenate([np.empty(0), *self._scores])
-        right = np.concatenate([np.empty(0, np.bool_), *self._is_true])
+        scores, right = self.detections()
         order = np.argsort(-scores, kind='stable')
         hits = np.cumsum(right[order])
         precision = hits / np.arange(1, len(hits) + 1)
@@ -89,7 +105,36 @@ class Ranking:
         if not self.positives:
             return float('nan')
         _, recall, precision = self.curve()
-        best = np.maximum.accumulate(precision[::-1])[::-1]
-        # A recall of k/40 is reached by k of 40 objects, whichever way the quotient is rounded.
-        first = np.searchsorted(recall, _RECALLS - 1e-9)
-        return float(np.append(best, 0.0)[np.minimum(first, len(best))].mean())
+        return _mean_precision(recall, precision)
+
+    def resampled_precision(self, counts: np.ndarray) -> np.ndarray:
+        """Computes the average precision of resamples of the frames.
+
+        A frame that is drawn n times counts as n equal frames.
+
+        Args:
+            counts: (R,F) int, number of times each of the F frames is drawn for each resample.
+
+        Returns:
+            (R,) float64; NaN for resamples in which no object has to be detected.
+        """
+        scores, right = self.detections()
+        frame = np.repeat(np.arange(len(self._scores)), [len(each) for each in self._scores])
+        order = np.argsort(-scores, kind='stable')
+        frame, right = frame[order], right[order]
+        positives = counts @ np.array(self._positives, np.int64)
+        values = np.full(len(counts), np.nan)
+        for index in np.nonzero(positives)[0]:
+            drawn = counts[index][frame]
+            hits, total = np.cumsum(drawn * right), np.cumsum(drawn)
+            recall, precision = hits / positives[index], hits / np.maximum(total, 1)
+            values[index] = _mean_precision(recall, precision)
+        return values
+
+
+def _mean_precision(recall: np.ndarray, precision: np.ndarray) -> float:
+    """Returns the mean, over the recalls, of the best precision at each or a higher one."""
+    best = np.maximum.accumulate(precision[::-1])[::-1]
+    # A recall of k/40 is reached by k of 40 objects, whichever way the quotient is rounded.
+    first = np.searchsorted(recall, _RECALLS - 1e-9)
+    return float(np.append(best, 0.0)[np.minimum(first, len(best))].mean())

@@ -6,194 +6,213 @@
 # writing, software distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
 # WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the License for the specific
 # language governing permissions and limitations under the License.
-"""Measures the accuracy of trained weights on simulated streets or a folder in KITTI's form."""
+"""Measures the accuracy of trained weights on named sets of simulated and recorded frames."""
 
 from __future__ import annotations
 
 import argparse
+import datetime
+import hashlib
 import json
-import math
+import os
 import sys
-from collections.abc import Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, NamedTuple
 
-import numpy as np
-from tqdm import tqdm
+import torch
 
-from tiny_bev_ros.detector import Detector
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.inference.head_runner import HeadOutputs
-from tiny_bev_ros.models.checkpoint.metadata import read_metadata
-from tiny_bev_ros.models.heads.detection import Detections
 from tiny_bev_ros.resources import find_weights
 from tiny_bev_ros.sim import LIDARS
-from tiny_bev_ros.training.dataset import make_sample
-from tiny_bev_ros.training.evaluation import (
-    MIN_IOUS,
-    EvalFrame,
-    Score,
-    count_errors,
-    kitti_eval_frames,
-    simulated_eval_frame,
+from tiny_bev_ros.training.calibrate import calibrate
+from tiny_bev_ros.training.evaluation import Score
+from tiny_bev_ros.training.exam import (
+    Result,
+    build_exam_detector,
+    evaluate,
+    load_min_scores,
+    second_stage_of,
 )
-from tiny_bev_ros.training.kitti import KittiFolder
+from tiny_bev_ros.training.exam_report import VISIBLE, report, score_values
+from tiny_bev_ros.training.exam_sets import NAMES, REAL, RECORDED, open_set, parse_names, title_of
 from tiny_bev_ros.training.plots import draw_precision_recall, draw_worst_frames
-from tiny_bev_ros.training.simulated_lidar import simulate_lidar_frame
+from tiny_bev_ros.training.recorded_sweeps import MissingDataError
+from tiny_bev_ros.training.resampling import CONFIDENCE, RESAMPLES
 
-# Detections of lower scores are dropped; the curves end there.
-_MIN_SCORE = 0.05
-# Smallest score of the detections that count as errors, and number of frames that are drawn.
-_LIKELY = 0.3
-_WORST = 4
-# Distance in metres up to which objects are evaluated.
-_REACH = 50.0
-# Least reach of the map in metres, and number of cells of which its reach is a multiple.
-_MIN_MAP = 51.0
-_BLOCK = 8
+# Folder of sensor data beside the project.
+_DATA = '../shared/data'
+_STAGES = {'on': (True,), 'off': (False,), 'both': (True, False)}
 
 
-def map_reach(weights: str | Path) -> float:
-    """Returns the reach of the map for weights, in metres, a little above 50."""
-    cell = read_metadata(find_weights(weights)).cell
-    return math.ceil(_MIN_MAP / (_BLOCK * cell)) * _BLOCK * cell
+_FRAMES, _CALIBRATION_FRAMES = 60, 200
+Values = dict[str, Any]
 
 
-@dataclass
-class Result:
-    """Result of an evaluation.
+class SetResult(NamedTuple):
+    """Result of one set.
 
     Attributes:
-        score: accuracy over all frames.
-        times: time for each frame, in ms.
-        worst: frames with most errors, the predictions for them, and (M,7) boxes of the objects
-            that were missed.
+        name: name of the set.
+        second_stage: true with the second stage, false without it, None for weights without one.
+        result: the result.
     """
 
-    score: Score = field(default_factory=Score)
-    times: list[float] = field(default_factory=list)
-    worst: list[tuple[EvalFrame, HeadOutputs, np.ndarray]] = field(default_factory=list)
+    name: str
+    second_stage: bool | None
+    result: Result
 
 
-def evaluate(detector: Detector, frames: Iterable[EvalFrame], count: int) -> Result:
-    """Runs a detector on frames and measures its accuracy.
+def run_sets(options: argparse.Namespace, names: list[str]) -> tuple[list[SetResult], Values]:
+    """Evaluates weights on sets; those whose data are missing are left out with a line.
 
     Args:
-        detector: the detector.
-        frames: labelled frames.
-        count: number of frames, for the progress bar.
+        options: options of the command line.
+        names: names of the sets; ``real`` stands for the recorded sets, each and pooled.
+
+    Returns:
+        The results, and reasons for sets that were left out, by name.
+
+    Raises:
+        TinyBevError: the weights or the data of a set are broken.
     """
-    result, kept = Result(), []
-    for frame in tqdm(frames, total=count, unit='frame', disable=None):
-        output = detector(frame.lidar.points, _MIN_SCORE)
-        result.times.append(sum(output.seconds.values()) * 1e3)
-        outputs = output.heads
-        if outputs.detections is not None:
-            result.score.add(frame, outputs.detections)
-            likely = outputs.detections.scores >= _LIKELY
-            detections = Detections(*(values[likely] for values in outputs.detections))
-            errors, missed = count_errors(frame, detections)
-            kept.append((errors, frame, HeadOutputs({**outputs, 'detection': detections}), missed))
-            kept = sorted(kept, key=lambda entry: entry[0], reverse=True)[:_WORST]
-        if outputs.drivable is not None and frame.lidar.road is not None:
-            sample = make_sample(frame.lidar, detector.grid, detector.stride, ['drivable'])
-            truth = sample.targets['drivable']
-            predicted = outputs.drivable.numpy() >= 0.5
-            observed = truth.observed.numpy() > 0.5
-            result.score.add_area(predicted, truth.drivable.numpy() > 0.5, observed)
-    result.worst = [entry[1:] for entry in kept]
-    return result
+    results: list[SetResult] = []
+    left_out: Values = {}
+    stages = _STAGES[options.second_stage] if second_stage_of(options.weights) else (None,)
+    min_scores = load_min_scores(options.weights)
+    single = [name for name in NAMES if name in names or (REAL in names and name in RECORDED)]
+    for name in single:
+        if name == REAL:
+            continue
+        try:
+            for stage in stages:
+                frames = open_set(name, options.frames, options.lidar, Path(options.data))
+                detector = build_exam_detector(options.weights, frames.ahead, stage is not False)
+                result = evaluate(detector, frames.frames, frames.length, min_scores, name)
+                results.append(SetResult(name, stage, result))
+                print(f'evaluate: {name}: {frames.length} frames evaluated', file=sys.stderr)
+        except MissingDataError as error:
+            left_out[name] = str(error)
+            print(f'evaluate: {name} left out: {error}', file=sys.stderr)
+    if REAL in names:
+        results += [pool for stage in stages if (pool := _pool_recorded(results, stage))]
+    return results, left_out
 
 
-def report(result: Result) -> str:
-    """Writes a result as Markdown: a table, and the lines around it."""
-    score = result.score
-    lines = [f'{score.frames} frames, {np.median(result.times):.1f} ms each (median).', '']
-    names = [f'{view} {min_iou}' for view in ('bev', '3d') for min_iou in MIN_IOUS]
-    lines += [
-        '| objects | class | number | ' + ' | '.join(f'AP {name}' for name in names) + ' |',
-        '|---' * (3 + len(names)) + '|',
+def _pool_recorded(results: list[SetResult], stage: bool | None) -> SetResult | None:
+    """Returns the recorded sets as one; None where there is no detection in any."""
+    found = [
+        each.result
+        for each in results
+        if each.second_stage is stage and each.name in RECORDED and each.result.score.rankings
     ]
-    cells: dict[tuple[str, str], list[str]] = {}
-    for level, kind, _, _, number, precision in score.table():
-        cells.setdefault((level, kind), [str(number)]).append(
-            '-' if np.isnan(precision) else f'{precision:.3f}'
-        )
-    lines += [
-        f'| {level} | {kind} | ' + ' | '.join(row) + ' |' for (level, kind), row in cells.items()
-    ]
-    if score.union:
-        lines += ['', f'Drivable area: IoU {score.drivable_iou:.3f}.']
-    return '\n'.join(lines)
+    if not found:
+        return None
+    score = Score.pooled([result.score for result in found], VISIBLE)
+    return SetResult(REAL, stage, Result(score, [ms for each in found for ms in each.times]))
 
 
-def as_json(result: Result) -> dict:
-    """Converts a result to values that JSON takes."""
-    score = result.score
-    names = ('objects', 'class', 'view', 'min_iou', 'number')
-    rows = [
-        {
-            **dict(zip(names, row, strict=True)),
-            'ap': None if np.isnan(precision) else precision,
-        }
-        for *row, precision in score.table()
-    ]
-    iou = score.drivable_iou if score.union else None
+def as_json(options: argparse.Namespace, results: list[SetResult], left_out: Values) -> Values:
+    """Converts an exam to values that JSON takes; see docs/training.md."""
     return {
-        'frames': score.frames,
-        'median_ms': float(np.median(result.times)),
-        'drivable_iou': iou,
-        'average_precision': rows,
+        'weights': Path(options.weights).name,
+        'sha256': hashlib.sha256(find_weights(options.weights).read_bytes()).hexdigest(),
+        'date': datetime.date.today().isoformat(),
+        'threads': torch.get_num_threads(),
+        'confidence': CONFIDENCE,
+        'resamples': RESAMPLES,
+        'results': [
+            {
+                'set': name,
+                'title': title_of(name, options.lidar),
+                'second_stage': stage,
+                **score_values(result.score, result.times),
+            }
+            for name, stage, result in results
+        ],
+        'left_out': left_out,
     }
+
+
+def _draw(folder: Path, results: list[SetResult]) -> None:
+    """Writes figures: of one set into the folder, of several into a folder for each."""
+    drawn = [each for each in results if each.result.worst]
+    for name, stage, result in drawn:
+        part = name if stage is not False else f'{name}_without_second_stage'
+        place = folder / part if len(results) > 1 else folder
+        place.mkdir(parents=True, exist_ok=True)
+        assert result.grid is not None
+        draw_precision_recall(result.score, place / 'precision_recall.png')
+        draw_worst_frames(result.worst, result.grid, place / 'worst.png')
+        print(f'written: {place}/precision_recall.png and worst.png')
 
 
 def main() -> int:
     """Runs the evaluate executable; returns its exit code."""
-    parser = argparse.ArgumentParser(prog='evaluate', description=__doc__)
-    parser.add_argument(
-        '--weights', required=True, help='name of shipped weights, or a file of train'
-    )
-    parser.add_argument(
-        '--data', default='sim', help="'sim' (default), or a folder in KITTI's form"
-    )
-    parser.add_argument('--frames', type=int, default=100, help='simulated frames (default: 100)')
-    parser.add_argument(
-        '--lidar', default='vlp32', choices=list(LIDARS), help='simulated sensor (default: vlp32)'
-    )
-    parser.add_argument('--output', default='build/evaluate', help='folder of JSON and figures')
-    options = parser.parse_args()
-    folder = Path(options.output)
+    options = _parser().parse_args()
     try:
-        if options.data == 'sim':
-            side = map_reach(options.weights)
-            detector = Detector(options.weights, (-side, side), (-side, side))
-            frames: Iterable[EvalFrame] = (
-                simulated_eval_frame(
-                    str(seed), simulate_lidar_frame(seed, (options.lidar,)), _REACH
-                )
-                for seed in range(options.frames)
+        if options.calibrate:
+            lines = calibrate(
+                options.weights, options.calibrate, options.frames or _CALIBRATION_FRAMES
             )
-            count = options.frames
-        else:
-            side = map_reach(options.weights)
-            detector = Detector(options.weights, (0.0, side), (-side / 2, side / 2))
-            kitti = KittiFolder(options.data)
-            if kitti.remark:
-                print(f'evaluate: {kitti.remark}', file=sys.stderr)
-            frames, count = kitti_eval_frames(kitti, _REACH), len(kitti)
-        result = evaluate(detector, frames, count)
+            print('\n'.join([*lines, f'written: {options.calibrate}']))
+            return 0
+        names = parse_names(options.sets or ('kitti' if options.data else 'sim'))
+        options.data = options.data or os.environ.get('TINY_BEV_DATA', _DATA)
+        options.frames = options.frames or _FRAMES
+        results, left_out = run_sets(options, names)
+        if not results:
+            raise TinyBevError(f'no set of {", ".join(names)} was evaluated; expected one or more')
     except TinyBevError as error:
         print(f'evaluate: {error}', file=sys.stderr)
         return 1
+    folder = Path(options.output)
     folder.mkdir(parents=True, exist_ok=True)
-    print(report(result))
-    (folder / 'evaluation.json').write_text(json.dumps(as_json(result), indent=1))
+    exam = as_json(options, results, left_out)
+    (folder / 'evaluation.json').write_text(json.dumps(exam, indent=1))
+    print(report(exam))
     print(f'\nwritten: {folder}/evaluation.json')
-    if result.worst:  # the network has a detection head
-        draw_precision_recall(result.score, folder / 'precision_recall.png')
-        draw_worst_frames(result.worst, detector.feature_grid, folder / 'worst.png')
-        print(f'written: {folder}/precision_recall.png and worst.png')
+    _draw(folder, results)
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog='evaluate', description=__doc__)
+    add = parser.add_argument
+    add('--weights', required=True, help='name of shipped weights, or a file of train')
+    add('--sets', help=f'all, or some of {", ".join(NAMES)}, comma-separated (default: sim)')
+    add(
+        '--data',
+        help='folder with the data of recorded sets (default: $TINY_BEV_DATA, else '
+        f"{_DATA}), or one in KITTI's form, which then is the default of --sets",
+    )
+    add('--frames', type=_count, help=f'frames of each simulated set (default: {_FRAMES})')
+    add(
+        '--lidar',
+        default='vlp32',
+        choices=list(LIDARS),
+        help='sensor of simulated sets without one of their own (default: vlp32)',
+    )
+    add(
+        '--second-stage',
+        default='on',
+        choices=list(_STAGES),
+        help='use of the second stage, for weights that have one (default: on)',
+    )
+    add('--output', default='build/evaluate', help='folder of JSON and figures')
+    add(
+        '--calibrate',
+        metavar='FILE',
+        help='instead: fit the scores on other simulated streets, and write the weights with '
+        f'the fit to FILE (--frames: {_CALIBRATION_FRAMES} by default)',
+    )
+    return parser
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if count < 1:
+        raise argparse.ArgumentTypeError(f'{count}; expected 1 or more')
+    return count
 
 
 if __name__ == '__main__':

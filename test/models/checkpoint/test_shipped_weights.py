@@ -32,9 +32,10 @@ from tiny_bev_ros.models.checkpoint.metadata import load_weights, read_metadata
 from tiny_bev_ros.nodes.model_factory import make_grid
 from tiny_bev_ros.nodes.pipeline_node import PipelineNode
 from tiny_bev_ros.resources import CAMERA_WEIGHTS, CHECKPOINTS, WEIGHTS, weights_file
-from tiny_bev_ros.training.evaluate import evaluate
-from tiny_bev_ros.training.evaluation import kitti_eval_frames, simulated_eval_frame
+from tiny_bev_ros.training.evaluation import simulated_eval_frame
+from tiny_bev_ros.training.exam import evaluate
 from tiny_bev_ros.training.kitti import KittiFolder
+from tiny_bev_ros.training.kitti_eval import kitti_eval_frames
 from tiny_bev_ros.training.simulated_camera import GRID, simulate_camera_frame
 from tiny_bev_ros.training.simulated_lidar import simulate_lidar_frame
 from tiny_bev_ros.training.training_config import TrainConfig, from_dict, read_config
