@@ -34,7 +34,7 @@ _TRIALS = 200
 _SEARCH_BAND, _BAND, _ABOVE = 0.2, 0.15, 0.45
 # Standard deviation in metres of a cell's mean from the plane, of slopes before a fit, and the
 # largest one of the height after it.
-_CELL_SIGMA, _SLOPE_SIGMA, _MAX_HEIGHT_SIGMA = 0.15, 0.09, 0.15
+_CELL_SIGMA, _SLOPE_SIGMA, _MAX_HEIGHT_SIGMA = 0.15, 0.06, 0.15
 # Fewest cells of ground, and their least ratio to cells with more points just above the plane,
 # or with points below it.
 _MIN_CELLS, _MIN_RATIO = 30, 1.5
@@ -150,7 +150,7 @@ def _search(z: np.ndarray, cell: np.ndarray) -> np.ndarray | None:
     if not len(planes):
         return None
     offset = low - planes @ np.stack([np.ones(len(x)), x, y])
-    votes = (np.abs(offset) < _SEARCH_BAND).astype(np.float64) - (offset < -2 * _SEARCH_BAND)
+    votes = np.maximum(1 - np.abs(offset) / _SEARCH_BAND, 0) - (offset < -2 * _SEARCH_BAND)
     level = 1 - (planes[:, 1] ** 2 + planes[:, 2] ** 2) / _UNLIKELY_SLOPE**2
     best: np.ndarray = planes[np.argmax((votes @ weight) * level)]
     return best
