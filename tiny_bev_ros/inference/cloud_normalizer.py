@@ -44,17 +44,17 @@ class SelfBox:
 
     @classmethod
     def from_ends(cls, ends: Sequence[float]) -> SelfBox | None:
-        """Makes a box of [x0, x1, y0, y1, z0, z1] in metres; None of [].
+        """Makes a box of [x0, x1, y0, y1, z0, z1] in metres; None of [] and of zeros.
 
         Raises:
             TinyBevError: there are not six finite numbers, or ends are not in order.
         """
-        if not len(ends):
-            return None
         values = [float(end) for end in ends]
+        if not any(values):
+            return None
         if len(values) != 6 or not all(math.isfinite(value) for value in values):
             raise TinyBevError(
-                f'self_box is {values}; expected 6 finite numbers, x0, x1, y0, y1, z0, z1, or []'
+                f'self_box is {values}; expected 6 finite numbers, x0, x1, y0, y1, z0, z1'
             )
         low, high = values[::2], values[1::2]
         for axis, first, last in zip('xyz', low, high, strict=True):
