@@ -31,13 +31,13 @@ _UNLIKELY_SLOPE = 0.3
 _TRIALS = 200
 # Distance in metres from the plane up to which the lowest point of a cell supports it in the
 # search, points are of the ground in the fit, and points lie close above the ground.
-_SEARCH_BAND, _BAND, _ABOVE = 0.2, 0.15, 0.45
+_SEARCH_BAND, _BAND, _ABOVE = 0.2, 0.15, 1.0
 # Standard deviation in metres of a cell's mean from the plane, of slopes before a fit, and the
 # largest one of the height after it.
 _CELL_SIGMA, _SLOPE_SIGMA, _MAX_HEIGHT_SIGMA = 0.15, 0.06, 0.15
 # Fewest cells of ground, and their least ratio to cells with more points just above the plane,
 # or with points below it.
-_MIN_CELLS, _MIN_RATIO = 30, 1.5
+_MIN_CELLS, _MIN_RATIO = 30, 0.5
 
 
 @dataclass(frozen=True)
