@@ -204,8 +204,8 @@ class Detector:
         return DetectorResult(heads, features, self.feature_grid, outputs.seconds)
 
     @property
-    def mounting(self) -> MountingState | None:
-        """Mounting of the sensor as estimated so far; None with a given `sensor_height`."""
+    def mounting(self) -> MountingState:
+        """Mounting of the sensor as estimated so far, or as given by `sensor_height`."""
         return self._normalizer.state
 
     def reset_mounting(self) -> None:

@@ -86,7 +86,7 @@ def test_a_wrong_height_is_one_clear_error(height: Any):
 def test_a_given_height_moves_points_up_or_down_and_estimates_nothing():
     normalizer, points = CloudNormalizer(0.4), ground_cloud(0.4, 5)
     cloud = normalizer(points)
-    assert normalizer.state is None
+    assert normalizer.state.clouds == 0 and normalizer.state.height_corrected
     assert cloud.points[:, :2].tolist() == points[:, :2].tolist()
     assert cloud.points[:, 2] == pytest.approx(points[:, 2] - 1.33, abs=1e-5)
     assert CloudNormalizer(1.73)(points).points is points
@@ -98,7 +98,7 @@ def test_clouds_at_the_nominal_mounting_stay_the_same_objects():
         points = ground_cloud(1.73, 0.5, seed=seed)
         cloud = normalizer(points)
         assert cloud.points is points and cloud.levelling is None
-    assert normalizer.state is not None and normalizer.state.clouds == 5
+    assert normalizer.state.clouds == 5
     normalizer.reset()
     assert normalizer.state.clouds == 0
 
@@ -106,7 +106,7 @@ def test_clouds_at_the_nominal_mounting_stay_the_same_objects():
 def test_nothing_is_estimated_far_from_the_origin_of_a_map():
     normalizer, points = CloudNormalizer('auto', (5000.0, 0.0)), ground_cloud(0.4)
     assert normalizer(points).points is points
-    assert normalizer.state is None
+    assert normalizer.state.estimate is None
     assert CloudNormalizer(0.0, (5000.0, 0.0))(points).levelling is not None
 
 

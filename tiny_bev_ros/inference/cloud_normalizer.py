@@ -24,7 +24,7 @@ from tiny_bev_ros.inference.head_runner import HeadOutputs
 from tiny_bev_ros.inference.mounting_tracker import MountingState, MountingTracker
 from tiny_bev_ros.models.heads.detection import Detections
 from tiny_bev_ros.models.levelling import Levelling
-from tiny_bev_ros.models.sensor_mounting import NOMINAL_HEIGHT
+from tiny_bev_ros.models.sensor_mounting import NOMINAL_HEIGHT, MountingEstimate
 
 # Largest height of an origin above the ground, either way, in metres.
 MAX_HEIGHT = 10.0
@@ -113,17 +113,20 @@ class CloudNormalizer:
     ) -> None:
         self._tracker: MountingTracker | None = None
         self._fixed: Levelling | None = None
+        self._given = MountingState()
         if sensor_height == 'auto':
             self._tracker = None if any(reference) else MountingTracker()
             return
         height = _checked_height(sensor_height)
-        if height != NOMINAL_HEIGHT:
+        differs = height != NOMINAL_HEIGHT
+        self._given = MountingState(MountingEstimate(height, 0.0, 0.0), height_corrected=differs)
+        if differs:
             self._fixed = Levelling(None, height - NOMINAL_HEIGHT)
 
     @property
-    def state(self) -> MountingState | None:
-        """Mounting as estimated so far; None where nothing is estimated."""
-        return self._tracker.state if self._tracker is not None else None
+    def state(self) -> MountingState:
+        """Mounting as estimated so far, or as given, which counts no clouds."""
+        return self._tracker.state if self._tracker is not None else self._given
 
     def reset(self) -> None:
         """Forgets all clouds, as for another sensor or recording."""

@@ -20,6 +20,14 @@ from tiny_bev_ros.models.sensor_mounting import NOMINAL_HEIGHT, MountingEstimate
 from tiny_bev_ros.nodes.bev_node import BevNode
 from tiny_bev_ros.nodes.subscriptions import LabelledCloud
 
+_ESTIMATE_KEYS = (
+    'sensor_height_m',
+    'sensor_pitch_deg',
+    'sensor_roll_deg',
+    'sensor_ground_m2',
+    'sensor_clouds',
+)
+
 
 class CloudLeveller:
     """Applies the parameter `cloud.sensor_height` to the clouds of a node, one after the other.
@@ -34,23 +42,23 @@ class CloudLeveller:
     """
 
     def __init__(self, node: BevNode, grid: BevGrid) -> None:
-        self._node = node
-        self._normalizer = CloudNormalizer(node.values['cloud.sensor_height'], grid.reference)
+        self._node, self._height = node, node.values['cloud.sensor_height']
+        self._normalizer = CloudNormalizer(self._height, grid.reference)
         self._source: tuple[str | None, int] | None = None
-        self._last = MountingState()
-        node.stats.points.mounting = {}
+        self._last = self._normalizer.state
+        node.stats.points.mounting = mounting_values(self._last)
 
     def level(self, cloud: LabelledCloud) -> LabelledCloud:
         """Returns a cloud with the points that networks take, and their levelling."""
-        if not self._is_wanted():
-            return cloud
         with self._node.timed('levelling'):
+            if not self._is_wanted():
+                return cloud
             source = (cloud.labels.frame_id, self._node.stats.restarts)
             if source != self._source:
                 self._source = source
                 self._normalizer.reset()
             points, levelling = self._normalizer(cloud.points)
-        self._report(self._normalizer.state)
+            self._report(self._normalizer.state)
         return cloud._replace(points=points, levelling=levelling)
 
     def restore(self, outputs: HeadOutputs, cloud: LabelledCloud) -> HeadOutputs:
@@ -60,13 +68,10 @@ class CloudLeveller:
     def _is_wanted(self) -> bool:
         """Returns True unless 'auto' would level clouds for networks of unknown training."""
         values = self._node.values
-        if values['cloud.sensor_height'] != 'auto':
-            return True
-        return bool(values['heads.names'] and values['heads.checkpoint'])
+        trained = bool(values['heads.names'] and values['heads.checkpoint'])
+        return trained or self._height != 'auto'
 
-    def _report(self, state: MountingState | None) -> None:
-        if state is None:
-            return
+    def _report(self, state: MountingState) -> None:
         self._node.stats.points.mounting = mounting_values(state)
         last, self._last = self._last, state
         corrected = (state.height_corrected, state.tilt_corrected)
@@ -75,23 +80,28 @@ class CloudLeveller:
         kinds = _corrected_text(state)
         self._node.get_logger().info(
             f'points: {_estimate_text(state.estimate)}; '
-            + (f'the networks get clouds of corrected {kinds}' if kinds else 'no more corrected')
+            + (
+                f'the networks get clouds of corrected {kinds}'
+                if kinds
+                else 'clouds are no more corrected'
+            )
         )
 
 
 def mounting_values(state: MountingState) -> dict[str, str]:
     """Returns keys and values for diagnostics."""
     estimate = state.estimate
+    corrected = _corrected_text(state) or 'none'
     if estimate is None:
-        return {'sensor_height_m': 'unknown: no ground was found'}
-    return {
-        'sensor_height_m': f'{estimate.height:.2f}',
-        'sensor_pitch_deg': f'{math.degrees(estimate.pitch):.1f}',
-        'sensor_roll_deg': f'{math.degrees(estimate.roll):.1f}',
-        'sensor_mounting_clouds': f'{state.clouds}',
-        'sensor_mounting_support_m2': f'{estimate.support}',
-        'sensor_mounting_corrected': _corrected_text(state) or 'none',
-    }
+        return {**dict.fromkeys(_ESTIMATE_KEYS, 'unknown'), 'sensor_corrected': corrected}
+    values = (
+        f'{estimate.height:.2f}',
+        f'{math.degrees(estimate.pitch):.1f}',
+        f'{math.degrees(estimate.roll):.1f}',
+        f'{estimate.support}',
+        f'{state.clouds}',
+    )
+    return {**dict(zip(_ESTIMATE_KEYS, values, strict=True)), 'sensor_corrected': corrected}
 
 
 def _corrected_text(state: MountingState) -> str:
