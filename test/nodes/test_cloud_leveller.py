@@ -12,17 +12,23 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import rclpy
+import torch
 from log_recorder import Recorder
 from node_bench import process, values_of
 from rclpy.parameter import Parameter
 
 from tiny_bev_ros.detector import Detector
 from tiny_bev_ros.messages.point_cloud import encode_cloud
+from tiny_bev_ros.messages.tensor_labels import TensorLabels
+from tiny_bev_ros.models.camera.geometry import Camera
+from tiny_bev_ros.models.levelling import Levelling
+from tiny_bev_ros.nodes.camera_sync import CameraSync
 from tiny_bev_ros.nodes.output_publisher import Subscribers
 from tiny_bev_ros.nodes.pipeline_node import PipelineNode
 from tiny_bev_ros.sim import LIDARS, Mounting, ego_pose, scan, street, street_plan
@@ -191,3 +197,23 @@ def test_points_of_the_robot_are_counted_and_left_out(station):
     assert int(values_of(made.node)['points_received']) == len(points) - own
     (alone, _), (left_out, _) = made.results
     assert np.array_equal(alone, left_out)
+
+
+def test_cameras_are_posed_in_the_frame_of_levelled_points():
+    levelling = Levelling(None, 0.4 - 1.73)
+    decoded = SimpleNamespace(
+        frame_id='cam',
+        stamp=(1, 0),
+        camera=Camera(torch.eye(3), torch.zeros(8), torch.eye(4), (40, 24)),
+    )
+    extrinsics = torch.eye(4, dtype=torch.float64)
+    encoded: list[Camera] = []
+    sync: Any = CameraSync.__new__(CameraSync)
+    sync._extrinsics = SimpleNamespace(lookup=lambda *names: extrinsics)
+    sync._encode = lambda image, camera: encoded.append(camera)
+    for each in (None, levelling):
+        sync._view('front', decoded, TensorLabels((1, 0), 'lidar', None, None), each)
+    assert torch.equal(encoded[0].extrinsics, extrinsics)
+    # The camera is 0.4 m above the ground, which is 1.73 m below the origin of these points.
+    assert torch.allclose(encoded[1].extrinsics, levelling.extrinsics(extrinsics))
+    assert encoded[1].extrinsics[2, 3] == pytest.approx(1.33)

@@ -37,7 +37,7 @@ _SEARCH_BAND, _BAND, _ABOVE = 0.2, 0.15, 1.0
 _CELL_SIGMA, _SLOPE_SIGMA, _MAX_HEIGHT_SIGMA = 0.15, 0.06, 0.15
 # Fewest cells of ground, and their least ratio to cells with more points just above the plane,
 # or with points below it.
-_MIN_CELLS, _MIN_RATIO = 30, 0.5
+_MIN_CELLS, _MIN_RATIO = 40, 0.6
 
 
 @dataclass(frozen=True)
