@@ -78,8 +78,8 @@ def estimate_mounting(points: np.ndarray) -> MountingEstimate | None:
     that the points do not determine are near 0. The random numbers are the same in each call.
 
     Args:
-        points: (N,3+) float32 x, y, z in metres, finite; z upward within 10 degrees, the origin
-            0.5 m below to 4 m above the ground.
+        points: (N,3+) float32 x, y, z in metres, finite; z upward within 8 degrees, the origin
+            on the ground to 3 m above it.
 
     Returns:
         The estimate; None where no ground supports one.
