@@ -61,7 +61,7 @@ def test_table_of_topics():
 
 def test_table_of_parameters():
     table = rows(section('Parameters that matter'))
-    assert len(table) == 6
+    assert len(table) == 7
     for row in table:
         for name in names(row[0]):
             parameter = parameters.ALL[name]

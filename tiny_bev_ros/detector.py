@@ -20,10 +20,12 @@ import torch
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
+from tiny_bev_ros.inference.cloud_normalizer import CloudNormalizer, SelfBox, restore_outputs
 from tiny_bev_ros.inference.head_runner import HeadOutputs
 from tiny_bev_ros.inference.loaded_models import LoadedModels
 from tiny_bev_ros.inference.memory_fallback import ExecutionConfig
 from tiny_bev_ros.inference.model_builder import build_runner
+from tiny_bev_ros.inference.mounting_tracker import MountingState
 from tiny_bev_ros.models.device import resolve_device
 from tiny_bev_ros.models.heads.detection import CLASSES
 from tiny_bev_ros.resources import find_weights
@@ -127,6 +129,11 @@ class Detector:
         grid: the grid itself, in place of its extents.
         device: auto (CUDA where it works), cpu, cuda or cuda:N.
         precision: compute dtype: float32, bfloat16, float16, or auto for the device's fastest.
+        sensor_height: height of the origin of the points above the ground, in metres, for a
+            level sensor; 'auto' estimates height and tilt over the clouds of all calls, and
+            corrects them where they are far from those of training, see `MountingTracker`.
+        self_box: x0, x1, y0, y1, z0, z1 in metres: points in this box are the robot's own and
+            are left out; () for none.
 
     Attributes:
         classes: names of the object classes.
@@ -151,11 +158,15 @@ class Detector:
         grid: BevGrid | None = None,
         device: str | torch.device = 'auto',
         precision: str = 'float32',
+        sensor_height: float | str = 'auto',
+        self_box: Sequence[float] = (),
     ) -> None:
+        own_box = SelfBox.from_ends(self_box)
         models = LoadedModels.from_file(find_weights(weights), x_range, y_range, grid)
         assert models.pfn is not None and models.grid is not None
         self.grid, self.metadata = models.grid, models.metadata
-        self._point_values = models.pfn.point_values
+        self._point_values, self._self_box = models.pfn.point_values, own_box
+        self._normalizer = CloudNormalizer(sensor_height, self.grid.reference)
         config = ExecutionConfig(resolve_device(str(device)), precision)
         self.runner = build_runner(models, config, shape=self.grid.shape)
         self.feature_grid = self.runner.feature_grid
@@ -183,10 +194,23 @@ class Detector:
         if np.ndim(min_scores) == 0:
             scores *= len(CLASSES)
         cloud = _prepare(points, self._point_values, self.grid.reference)
+        if self._self_box is not None:
+            cloud = self._self_box.outside(cloud, self.grid.reference)
+        cloud, levelling = self._normalizer(cloud)
         outputs = self.runner(cloud, tuple(scores))
+        heads = restore_outputs(outputs.heads, levelling)
         # A copy, as the runner overwrites its features.
         features = outputs.features.to(torch.float32, copy=True)
-        return DetectorResult(outputs.heads, features, self.feature_grid, outputs.seconds)
+        return DetectorResult(heads, features, self.feature_grid, outputs.seconds)
+
+    @property
+    def mounting(self) -> MountingState:
+        """Mounting of the sensor as estimated so far, or as given by `sensor_height`."""
+        return self._normalizer.state
+
+    def reset_mounting(self) -> None:
+        """Forgets the mounting: the next cloud is of another sensor or recording."""
+        self._normalizer.reset()
 
 
 def _prepare(points: Any, values: int, reference: tuple[float, float]) -> np.ndarray:

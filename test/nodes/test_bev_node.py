@@ -391,7 +391,7 @@ STAGES = {
     CameraNode: {'encoder'},
     FusionNode: {'cameras', 'fusion'},
     HeadsNode: {'heads'},
-    PipelineNode: {'pillars', 'backbone', 'heads'},
+    PipelineNode: {'levelling', 'pillars', 'backbone', 'heads'},
 }
 
 

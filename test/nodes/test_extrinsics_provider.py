@@ -103,7 +103,7 @@ def test_tf_gives_the_transform_of_the_stamp_or_else_the_latest(tf2):
 def test_moving_transforms_are_dropped_when_a_bag_begins_again(tf2):
     """TF would ignore transforms more than ten seconds older than its newest."""
     provider = ExtrinsicsProvider(NODE, {'front': None})
-    buffer = provider._buffer
+    buffer = provider._tf._buffer
     cleared = []
     for second in (100, 91, 100, 89, 90, 99, 88, 0, 120, 5):
         provider.lookup('front', 'lidar', 'cam', (second, 0))

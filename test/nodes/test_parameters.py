@@ -159,6 +159,20 @@ def test_a_wrong_start_value_can_be_mended(context):
     node.destroy_node()
 
 
+@pytest.mark.parametrize('value', ['auto', 0.4, 1, -0.5])
+def test_a_height_is_a_word_or_a_number(context, value: Any):
+    given = RosParameter('cloud.sensor_height', value=value)
+    node = PipelineNode(context=context, parameter_overrides=[given])
+    assert node.start(), node.fault
+    assert node.get_parameter('cloud.sensor_height').value == value
+    assert 'cloud.sensor_height' not in [each.name for each in parameters.NODES['pfn_node']]
+    node.trigger_deactivate()
+    node.trigger_cleanup()
+    assert change(node, cloud__sensor_height=2.5) == ''
+    assert change(node, cloud__sensor_height='auto') == ''
+    node.destroy_node()
+
+
 @pytest.mark.parametrize(
     ('name', 'value', 'reason'),
     [
@@ -180,6 +194,11 @@ def test_a_wrong_start_value_can_be_mended(context):
         ('num_threads', 1000, 'num_threads is 1000; expected 0 to 256'),
         ('cloud.intensity_scale', -1.0, 'cloud.intensity_scale is -1.0; expected 1e-09 to 1e+09'),
         ('cloud.intensity_field', '', "cloud.intensity_field is ''"),
+        ('cloud.sensor_height', 'low', "is 'low'; expected one of auto, or -10 to 10"),
+        ('cloud.sensor_height', 11.0, 'cloud.sensor_height is 11.0; expected -10 to 10'),
+        ('cloud.sensor_height', True, "is True (BOOL); expected STRING, as in 'auto'"),
+        ('cloud.self_box', [1.0, 2.0], 'parameter cloud.self_box is [1.0, 2.0]; expected 6'),
+        ('cloud.self_box', [2.0, 1.0, 0.0, 1.0, 0.0, 1.0], 'parameter cloud.self_box has x0 2'),
         ('bev_image.channel', 128, 'bev_image.channel is 128; expected -1 to 127'),
         ('cloud.missing_intensity', 'one', 'expected one of zero, error'),
         (

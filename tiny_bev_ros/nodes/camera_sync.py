@@ -25,6 +25,7 @@ from tiny_bev_ros.inference.fusion_runner import View
 from tiny_bev_ros.inference.memory import NotEnoughMemoryError
 from tiny_bev_ros.messages.tensor_labels import TensorLabels, grid_from_labels
 from tiny_bev_ros.models.camera.geometry import Camera
+from tiny_bev_ros.models.levelling import Levelling
 from tiny_bev_ros.nodes.bev_node import BevNode
 from tiny_bev_ros.nodes.camera_parameters import fixed_extrinsics
 from tiny_bev_ros.nodes.extrinsics_provider import ExtrinsicsProvider
@@ -106,18 +107,21 @@ class CameraSync:
         for name, stats in self._stats.items():
             self._subscriptions += subscribe(name, stats, partial(self._keep, name))
 
-    def fuse(self, bev: Tensor, labels: TensorLabels) -> Tensor:
+    def fuse(
+        self, bev: Tensor, labels: TensorLabels, levelling: Levelling | None = None
+    ) -> Tensor:
         """Returns fused features (1,C,h,w); ``bev`` itself without a usable camera.
 
         Args:
             bev: BEV features (1,C,h,w) of a float dtype.
             labels: labels of the BEV features.
+            levelling: transform from the frame of the labels to that of the features.
 
         Raises:
             TinyBevError: the labels name no grid.
         """
         grid = grid_from_labels(labels, (bev.shape[2], bev.shape[3]))
-        used = self._views(labels)
+        used = self._views(labels, levelling)
         views = [view for _, view in used.values()]
         outcomes = [('failed', '')] * len(views)
         try:
@@ -147,7 +151,9 @@ class CameraSync:
     def _keep(self, name: str, decoded: Any) -> None:
         self._sync.add(name, to_nanoseconds(decoded.stamp), decoded)
 
-    def _views(self, labels: TensorLabels) -> dict[str, tuple[QueuedMessage[Any], View]]:
+    def _views(
+        self, labels: TensorLabels, levelling: Levelling | None
+    ) -> dict[str, tuple[QueuedMessage[Any], View]]:
         values = self._node.values
         with self._node.timed('cameras'):
             taken = self._sync.match(
@@ -160,13 +166,15 @@ class CameraSync:
             if message is None:
                 continue
             try:
-                views[name] = message, self._view(name, message.item, labels)
+                views[name] = message, self._view(name, message.item, labels, levelling)
             except _UnusedError as unused:
                 self._sync.report_outcome(name, message, unused.cause)
                 self._stats[name].count_missing(str(unused))
         return views
 
-    def _view(self, name: str, decoded: Any, labels: TensorLabels) -> View:
+    def _view(
+        self, name: str, decoded: Any, labels: TensorLabels, levelling: Levelling | None
+    ) -> View:
         """Returns features and camera of one message; raises _UnusedError."""
         try:
             extrinsics = self._extrinsics.lookup(
@@ -174,6 +182,8 @@ class CameraSync:
             )
         except TinyBevError as error:
             raise _UnusedError('no_extrinsics', str(error)) from None
+        if levelling is not None:
+            extrinsics = levelling.extrinsics(extrinsics)
         try:
             return self._encode(decoded, replace(decoded.camera, extrinsics=extrinsics))
         except NotEnoughMemoryError as error:

@@ -38,7 +38,14 @@ _PIPELINE = '~/debug/pipeline_latency_ms'
 def stages_of(models: LoadedModels) -> tuple[str, ...]:
     """Returns the stages of a node with these networks, in order."""
     networks = [network for network in _STAGES if getattr(models, network) is not None]
-    return ('decode', *(stage for each in networks for stage in _STAGES[each]), 'publish')
+    # Clouds are levelled where they go through backbone and heads in one node.
+    levelling = ('levelling',) if {'pfn', 'backbone'} <= set(networks) else ()
+    return (
+        'decode',
+        *levelling,
+        *(stage for each in networks for stage in _STAGES[each]),
+        'publish',
+    )
 
 
 class DebugPublisher(OutputPublisher):

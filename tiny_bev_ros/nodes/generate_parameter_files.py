@@ -151,11 +151,10 @@ def _usual_nodes(parameters: Group) -> tuple[str, ...]:
 
 def _allowed(parameter: Parameter) -> str:
     """Returns choices or range in words; '' for any value."""
-    if parameter.choices:
-        return ' | '.join(str(choice) for choice in parameter.choices)
-    if parameter.low is None:
-        return ''
-    return f'{parameter.low:.10g} to {parameter.high:.10g}'
+    allowed = [str(choice) for choice in parameter.choices]
+    if parameter.low is not None and (parameter.or_number or not allowed):
+        allowed.append(f'{parameter.low:.10g} to {parameter.high:.10g}')
+    return ' | '.join(allowed)
 
 
 def params_markdown(shipped: dict[str, Any]) -> str:
@@ -195,7 +194,7 @@ def type_name(parameter: Parameter) -> str:
     default = parameter.default
     if isinstance(default, list):
         return f'{_scalar_name(default[0])} array'
-    return _scalar_name(default)
+    return _scalar_name(default) + (' or float' if parameter.or_number else '')
 
 
 def _scalar_name(value: Any) -> str:
@@ -253,8 +252,11 @@ def _schema_of(parameter: Parameter) -> dict[str, Any]:
     value: dict[str, Any] = {'type': names[type_name(parameter).split()[0]]}
     if parameter.choices:
         value['enum'] = list(parameter.choices)
-    if parameter.low is not None:
-        value |= {'minimum': parameter.low, 'maximum': parameter.high}
+    limits = {} if parameter.low is None else {'minimum': parameter.low, 'maximum': parameter.high}
+    if parameter.or_number:
+        value = {'anyOf': [value, {'type': 'number', **limits}]}
+    else:
+        value |= limits
     if isinstance(parameter.default, list):
         value = {'type': 'array', 'items': value}
         if parameter.choices:

@@ -13,12 +13,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from typing import Any
 
 import torch
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
+from tiny_bev_ros.inference.cloud_normalizer import SelfBox
 from tiny_bev_ros.inference.loaded_models import LoadedModels
 from tiny_bev_ros.inference.memory_fallback import ExecutionConfig
 from tiny_bev_ros.inference.precision import dtype_name, requested_dtype
@@ -70,12 +72,14 @@ def make_cloud_options(values: dict[str, Any]) -> CloudOptions:
         )
     with parameter_context('cloud.'):
         return CloudOptions(
-            **{
-                name.removeprefix('cloud.'): value
-                for name, value in values.items()
-                if name.startswith('cloud.')
-            }
+            **{each.name: values[f'cloud.{each.name}'] for each in fields(CloudOptions)}
         )
+
+
+def make_self_box(values: dict[str, Any]) -> SelfBox | None:
+    """Returns the box of the robot itself, `cloud.self_box`; None for none."""
+    with parameter_context('cloud.'):
+        return SelfBox.from_ends(values['cloud.self_box'])
 
 
 def check_channels(values: dict[str, Any]) -> None:

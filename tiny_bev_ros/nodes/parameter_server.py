@@ -32,6 +32,7 @@ from tiny_bev_ros.nodes.parameters import ALL
 from tiny_bev_ros.nodes.shipped_weights import Shipped, choose
 from tiny_bev_ros.nodes.yaml_numbers import with_numbers
 
+_NUMBERS = (RosParameter.Type.INTEGER, RosParameter.Type.DOUBLE)
 # Parameters that rclpy itself declares.
 _ALSO_KNOWN = ('use_sim_time', 'start_type_description_service')
 
@@ -172,10 +173,10 @@ def descriptor_of(parameter: Parameter) -> ParameterDescriptor:
         description=parameter.description,
         read_only=parameter.changes == 'never',
         # rclpy refuses [], which has no type, for a parameter of static type.
-        dynamic_typing=isinstance(parameter.default, list),
+        dynamic_typing=isinstance(parameter.default, list) or parameter.or_number,
         additional_constraints='; '.join(constraints),
     )
-    if parameter.low is None or parameter.high is None:
+    if parameter.low is None or parameter.high is None or parameter.or_number:
         return descriptor
     if isinstance(parameter.default, int):
         descriptor.integer_range = [
@@ -192,7 +193,8 @@ def _fault(parameter: Parameter, given: RosParameter) -> str:
     """Returns the reason why a value is not allowed; '' if it is."""
     expected_type = RosParameter.Type.from_parameter_value(parameter.default)
     empty = _is_empty(parameter, given)
-    if given.type_ != expected_type and not empty:
+    is_number = parameter.or_number and given.type_ in _NUMBERS
+    if given.type_ != expected_type and not (empty or is_number):
         is_unset = given.type_ == RosParameter.Type.NOT_SET
         shown = '[]' if is_unset else f'{_plain(given.value)!r} ({given.type_.name})'
         return (

@@ -28,6 +28,7 @@ from tiny_bev_ros.nodes.parameter_definitions.messages_io import (
     INPUT,
     OUTPUT,
     PILLAR_INPUT,
+    SENSOR_HEIGHT,
     TENSOR_INPUT,
 )
 from tiny_bev_ros.nodes.parameter_definitions.networks import (
@@ -73,6 +74,7 @@ NODES: dict[str, Group] = {
         WEIGHTS
         + GRID
         + CLOUD
+        + SENSOR_HEIGHT
         + PFN
         + BACKBONE
         + EXECUTION
@@ -114,7 +116,7 @@ SECTIONS = (
         WEIGHTS,
     ),
     Section('Grid', 'REP-103: x forward, y left, z up. Presets are in config/grids/.', GRID),
-    Section('Point clouds', '', CLOUD),
+    Section('Point clouds', '', CLOUD + SENSOR_HEIGHT),
     Section('Pillar feature net', '', PFN),
     Section('Backbone', '', BACKBONE + EXECUTION),
     Section(

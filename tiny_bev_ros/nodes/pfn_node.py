@@ -31,6 +31,7 @@ class PfnNode(BevNode):
         """Loads the pillar feature net."""
         # Wrong options are refused now rather than with the first cloud.
         model_factory.make_cloud_options(values)
+        model_factory.make_self_box(values)
         return model_factory.load_models(values, self.get_logger(), pfn=True)
 
     def make_outputs(self, values: dict[str, Any], networks: ModelRunner) -> list[OutputPublisher]:

@@ -25,11 +25,13 @@ from tiny_bev_ros.inference.model_runner import ModelRunner
 from tiny_bev_ros.messages.tensor_labels import TensorLabels
 from tiny_bev_ros.models.camera.geometry import Camera
 from tiny_bev_ros.models.device import copy_to_host
+from tiny_bev_ros.models.levelling import Levelling
 from tiny_bev_ros.models.observed_ground import observed_cells, road_height
 from tiny_bev_ros.nodes import model_factory
 from tiny_bev_ros.nodes.bev_node import BevNode
 from tiny_bev_ros.nodes.camera_parameters import camera_names, fixed_extrinsics
 from tiny_bev_ros.nodes.camera_sync import CameraSync
+from tiny_bev_ros.nodes.cloud_leveller import CloudLeveller
 from tiny_bev_ros.nodes.head_publishers import HeadPublishers
 from tiny_bev_ros.nodes.image_subscription import CameraImage, PairedCameraSubscription
 from tiny_bev_ros.nodes.output_publisher import OutputPublisher
@@ -54,6 +56,7 @@ class PipelineNode(BevNode):
         model_factory.check_channels(values)
         # Wrong options and poses are refused now rather than with the first cloud.
         model_factory.make_cloud_options(values)
+        model_factory.make_self_box(values)
         has_cameras = bool(fixed_extrinsics(values))
         return model_factory.load_models(
             values,
@@ -86,6 +89,7 @@ class PipelineNode(BevNode):
     def make_inputs(self, values: dict[str, Any]) -> list[Any]:
         """Subscribes to images and clouds."""
         self._cameras = CameraSync(self, self._subscribe, self._encode)
+        self._leveller = CloudLeveller(self, self._grid)
         return [self._cameras, CloudSubscription(self, self._grid, self.process)]
 
     def map_shape(self) -> tuple[int, int]:
@@ -96,6 +100,7 @@ class PipelineNode(BevNode):
         """Publishes the outputs of one cloud on the topics that have subscribers."""
         topics, only_debug = self.subscribers.topics, self.subscribers.only_debug
         self.start_frame(cloud.labels.stamp)
+        cloud = self._leveller.level(cloud)
         pillars = run_pillars(self, cloud, self._grid)
         if topics & self._pillar_topics:
             with self.publishing():
@@ -112,23 +117,29 @@ class PipelineNode(BevNode):
         run_heads = bool(self.values['heads.names']) and (
             drawn or only_debug or bool(topics & self._head_topics)
         )
-        fused = self._fuse(features, labels, run_heads)
-        outputs = self._run_heads(fused) if run_heads else None
+        fused = self._fuse(features, labels, cloud.levelling, run_heads)
+        outputs = self._leveller.restore(self._run_heads(fused), cloud) if run_heads else None
         with self.publishing():
             if outputs is not None:
-                ground = partial(self._observe_ground, cloud.points, pillars[1], outputs)
+                ground = partial(self._observe_ground, cloud, pillars[1], outputs)
                 self._heads.publish(outputs, labels, topics, ground)
             if 'bev_image' in topics:
                 positions = self._positions(pillars[1])
                 shown = outputs if drawn else None
                 self._features.publish_image(features, labels, topics, shown, positions)
 
-    def _fuse(self, features: torch.Tensor, labels: TensorLabels, run_heads: bool) -> torch.Tensor:
+    def _fuse(
+        self,
+        features: torch.Tensor,
+        labels: TensorLabels,
+        levelling: Levelling | None,
+        run_heads: bool,
+    ) -> torch.Tensor:
         """Returns the features for the heads, fused with cameras if there are any."""
         topics = self.subscribers.topics
         if self._fused is None or not ('fused_features' in topics or run_heads):
             return features
-        fused = self._cameras.fuse(features, labels)
+        fused = self._cameras.fuse(features, labels, levelling)
         with self.publishing():
             self._fused.publish(fused, labels, topics)
         return fused
@@ -146,14 +157,17 @@ class PipelineNode(BevNode):
         return self.run('encoder', ModelRunner.encode_image, rgb, camera)
 
     def _observe_ground(
-        self, points: np.ndarray, cells: torch.Tensor, outputs: HeadOutputs
+        self, cloud: LabelledCloud, cells: torch.Tensor, outputs: HeadOutputs
     ) -> tuple[np.ndarray | None, float | None]:
         """Returns the observed cells of the drivable area, and its height, for subscribers."""
         if 'drivable_area' not in self.subscribers.topics:
             return None, None
         row, col = (cells // self._stride).T
         known = observed_cells(row, col, self._feature_grid.shape).numpy()
-        return known, road_height(points, outputs['drivable'], self._feature_grid)
+        height = road_height(cloud.points, outputs['drivable'], self._feature_grid)
+        if height is not None and cloud.levelling is not None:
+            height = cloud.levelling.restore_height(height)
+        return known, height
 
     def _positions(self, cells: torch.Tensor) -> np.ndarray:
         """Returns x and y of the pillars, (N,2), m."""

@@ -27,8 +27,10 @@ from tiny_bev_ros.messages.pillar_tensor import PillarTensor, decode_pillars
 from tiny_bev_ros.messages.point_cloud import decode_cloud
 from tiny_bev_ros.messages.tensor import BevTensor, decode_tensor
 from tiny_bev_ros.messages.tensor_labels import TensorLabels
+from tiny_bev_ros.models.levelling import Levelling
 from tiny_bev_ros.nodes import model_factory
 from tiny_bev_ros.nodes.bev_node import BevNode
+from tiny_bev_ros.nodes.target_frame import TargetFrame
 from tiny_bev_ros.runtime.subscription import LatestInput
 
 _CLOUD_TYPES = {'sensor_msgs/msg/PointCloud2': PointCloud2}
@@ -47,10 +49,14 @@ class LabelledCloud(NamedTuple):
         points: (N,4) or (N,5) float32 [x,y,z,intensity(,time)], all finite, x and y relative to
             the reference of the grid.
         labels: stamp and frame of the cloud, axes of the grid.
+        sensor: position (x, y) of the sensor in that frame, in metres.
+        levelling: transform by which the points were levelled; None for none.
     """
 
     points: np.ndarray
     labels: TensorLabels
+    sensor: tuple[float, float] = (0.0, 0.0)
+    levelling: Levelling | None = None
 
 
 class CloudSubscription(LatestInput):
@@ -65,20 +71,42 @@ class CloudSubscription(LatestInput):
     def __init__(
         self, node: BevNode, grid: BevGrid, callback: Callable[[LabelledCloud], None]
     ) -> None:
-        self._options = model_factory.make_cloud_options(node.values)
-        self._max_bytes = node.values['max_message_mb'] * 2**20
+        values = node.values
+        self._options = model_factory.make_cloud_options(values)
+        self._self_box = model_factory.make_self_box(values)
+        self._max_bytes = values['max_message_mb'] * 2**20
         self._reference, self._axes = grid.reference, (grid.y_axis, grid.x_axis)
+        self._target = TargetFrame(node, values['cloud.target_frame'], grid.reference)
         super().__init__(
             node, 'points', _CLOUD_TYPES, self._decode_cloud, callback, **node.input_options()
         )
 
+    def destroy(self) -> None:
+        """Ends the subscription, its thread and the TF listener."""
+        try:
+            super().destroy()
+        finally:
+            self._target.destroy()
+
     def _decode_cloud(self, message: PointCloud2) -> LabelledCloud:
-        labels = TensorLabels(stamp_of(message), message.header.frame_id, *self._axes)
+        stamp, frame_id = stamp_of(message), message.header.frame_id
+        transform = self._target.transform(frame_id, stamp)
         cloud = decode_cloud(
-            message, self._options, max_bytes=self._max_bytes, origin=self._reference
+            message,
+            self._options,
+            max_bytes=self._max_bytes,
+            origin=self._reference if transform is None else (0.0, 0.0),
         )
         self._stats.points.count_decoded(cloud)
-        return LabelledCloud(cloud.points, labels)
+        points, sensor = cloud.points, (0.0, 0.0)
+        if transform is not None:
+            points, sensor = transform.points(points), transform.origin
+            frame_id = self._target.name
+        if self._self_box is not None:
+            count = len(points)
+            points = self._self_box.outside(points, self._reference)
+            self._stats.points.own = count - len(points)
+        return LabelledCloud(points, TensorLabels(stamp, frame_id, *self._axes), sensor)
 
 
 def run_pillars(

@@ -35,10 +35,13 @@ class PointStats:
     Attributes:
         dropped: number of points dropped because they are not finite.
         empty: number of clouds without a point in the grid.
+        own: number of points of the last cloud that were left out as the robot's own.
+        mounting: keys and values of the sensor's mounting, for diagnostics.
     """
 
     def __init__(self, logger: Any, now_ns: Callable[[], int]) -> None:
-        self.dropped = self.empty = 0
+        self.dropped = self.empty = self.own = 0
+        self.mounting: dict[str, str] = {}
         self._logger, self._now_ns = logger, now_ns
         self._clouds = self._few = self._lost = 0
         self._points, self._inside = 0, 0
@@ -108,9 +111,10 @@ class PointStats:
                 'points_received': f'{self._points}',
                 'points_in_grid_fraction': f'{fraction:.4f}',
                 'clouds_outside_grid': f'{self.empty}',
+                'points_in_self_box': f'{self.own}',
                 'last_outside_grid_warning': self._outside or 'none',
             }
-        return pairs
+        return pairs | self.mounting
 
     def warnings(self) -> Iterator[str]:
         """Yields one line per problem of points since the last call."""

@@ -42,6 +42,23 @@ def extrinsics_from_pose(pose: Sequence[float]) -> Tensor:
     Raises:
         TinyBevError: the pose is not 7 finite numbers, or its quaternion is not of length 1.
     """
+    to_points = transform_from_pose(pose)
+    rotation, position = to_points[:3, :3], to_points[:3, 3]
+    extrinsics = torch.eye(4, dtype=torch.float64)
+    extrinsics[:3, :3] = rotation.T
+    extrinsics[:3, 3] = -rotation.T @ position
+    return extrinsics
+
+
+def transform_from_pose(pose: Sequence[float]) -> Tensor:
+    """Computes the transform (4,4) float64 from a frame to the one in which its pose is given.
+
+    Args:
+        pose: x, y, z in metres and quaternion x, y, z, w.
+
+    Raises:
+        TinyBevError: the pose is not 7 finite numbers, or its quaternion is not of length 1.
+    """
     values = [float(value) for value in pose]
     if len(values) != 7 or not all(math.isfinite(value) for value in values):
         raise TinyBevError(f'pose is {values}; expected 7 finite numbers: x, y, z, qx, qy, qz, qw')
@@ -51,7 +68,8 @@ def extrinsics_from_pose(pose: Sequence[float]) -> Tensor:
             f'pose is {values}, with a quaternion of length {length:.3g}; expected length 1'
         )
     x, y, z, w = (value / length for value in values[3:])
-    to_points = torch.tensor(
+    transform = torch.eye(4, dtype=torch.float64)
+    transform[:3, :3] = torch.tensor(
         [
             [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
             [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
@@ -59,7 +77,5 @@ def extrinsics_from_pose(pose: Sequence[float]) -> Tensor:
         ],
         dtype=torch.float64,
     )
-    extrinsics = torch.eye(4, dtype=torch.float64)
-    extrinsics[:3, :3] = to_points.T
-    extrinsics[:3, 3] = -to_points.T @ to_points.new_tensor(values[:3])
-    return extrinsics
+    transform[:3, 3] = transform.new_tensor(values[:3])
+    return transform

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+from tiny_bev_ros.inference.cloud_normalizer import MAX_HEIGHT
 from tiny_bev_ros.nodes.parameter_definitions.parameter_type import Parameter
 
 CLOUD = (
@@ -38,6 +39,29 @@ CLOUD = (
     ),
     Parameter(
         'cloud.time_scale', 1.0, 'seconds per unit of time_field; 1.0e-9 for ns', 1e-12, 1e12
+    ),
+    Parameter(
+        'cloud.target_frame',
+        '',
+        "frame of TF into which points are transformed, such as base_link; '' for their own",
+    ),
+    Parameter(
+        'cloud.self_box',
+        [0.0] * 6,
+        'box of the robot itself, of which points are left out [x0, x1, y0, y1, z0, z1], m; '
+        'zeros for none',
+    ),
+)
+SENSOR_HEIGHT = (
+    Parameter(
+        'cloud.sensor_height',
+        'auto',
+        "height above the ground of the frame's origin, for a level sensor, m; auto: height and "
+        'tilt are estimated, and corrected for heads with weights',
+        -MAX_HEIGHT,
+        MAX_HEIGHT,
+        choices=('auto',),
+        or_number=True,
     ),
 )
 INPUT = (

@@ -31,6 +31,7 @@ class Parameter:
             allows any.
         changes: when the value may change: ``never`` while the node runs, while the node is
             ``unconfigured``, or ``always``.
+        or_number: True if a number within the range is a value, too, beside the choices.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Parameter:
     high: float | None = None
     choices: tuple[Any, ...] = ()
     changes: Literal['never', 'unconfigured', 'always'] = 'unconfigured'
+    or_number: bool = False
 
     def check(self, value: Value) -> None:
         """Checks a value of the right type.
@@ -54,14 +56,21 @@ class Parameter:
                     f'parameter {self.name} is {value!r}; '
                     f'expected some of {self.listed_choices}, each once'
                 )
-        elif self.choices and value not in self.choices:
+        elif self.choices and value not in self.choices and not self._takes_number(value):
             raise TinyBevError(
                 f'parameter {self.name} is {value!r}; expected one of {self.listed_choices}'
+                + (f', or {self.low:g} to {self.high:g}' if self.or_number else '')
             )
+        if isinstance(value, str):
+            return
         if self.low is not None and self.high is not None and not self.low <= value <= self.high:  # type: ignore[operator]
             raise TinyBevError(
                 f'parameter {self.name} is {value}; expected {self.low:g} to {self.high:g}'
             )
+
+    def _takes_number(self, value: Value) -> bool:
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        return self.or_number and is_number
 
     @property
     def listed_choices(self) -> str:
