@@ -67,7 +67,8 @@ class DetectorResult:
         features: (1,C,h,w) float32 BEV features on the detector's device, which may be
             channels_last in memory.
         grid: grid of the features and of the drivable area: rows run along y, columns along x.
-        seconds: time of each stage, by the device's clock: pillars, backbone, heads.
+        seconds: time of each stage, by the device's clock: pillars, backbone, heads, with a
+            second stage refinement.
     """
 
     heads: HeadOutputs
@@ -127,6 +128,8 @@ class Detector:
         grid: the grid itself, in place of its extents.
         device: auto (CUDA where it works), cpu, cuda or cuda:N.
         precision: compute dtype: float32, bfloat16, float16, or auto for the device's fastest.
+        refine_boxes: fits boxes and scores to the points, by the second stage of the weights;
+            weights without one are used as they are.
 
     Attributes:
         classes: names of the object classes.
@@ -151,8 +154,11 @@ class Detector:
         grid: BevGrid | None = None,
         device: str | torch.device = 'auto',
         precision: str = 'float32',
+        refine_boxes: bool = True,
     ) -> None:
-        models = LoadedModels.from_file(find_weights(weights), x_range, y_range, grid)
+        models = LoadedModels.from_file(
+            find_weights(weights), x_range, y_range, grid, refine_boxes=refine_boxes
+        )
         assert models.pfn is not None and models.grid is not None
         self.grid, self.metadata = models.grid, models.metadata
         self._point_values = models.pfn.point_values

@@ -226,6 +226,7 @@ class Trainer:
                 'folder'
             )
         own = dataclasses.asdict(self._config)
+        del own['second_stage']  # has no effect on this training
         differing = [name for name in own if own[name] != state['config'].get(name)]
         if differing:
             raise TinyBevError(
