@@ -20,7 +20,7 @@ from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.models.camera.encoder import CameraEncoder
 from tiny_bev_ros.models.checkpoint.metadata import CheckpointMetadata, load_weights
 from tiny_bev_ros.models.fusion.futr import FuTrFusion
-from tiny_bev_ros.models.heads.head_registry import map_heads
+from tiny_bev_ros.models.heads.head_registry import BoxHead, box_head, map_heads
 from tiny_bev_ros.models.pfn import PillarFeatureNet
 
 # Number of cells of the default grid ahead of the sensor; half as many lie to either side.
@@ -52,6 +52,11 @@ class LoadedModels:
     grid: BevGrid | None = None
     digests: dict[str, str] = field(default_factory=dict)
     metadata: CheckpointMetadata | None = None
+
+    @property
+    def refinement(self) -> BoxHead | None:
+        """The second stage among the heads; None without one."""
+        return None if self.heads is None else box_head(self.heads)
 
     @classmethod
     def from_file(

@@ -33,7 +33,7 @@ from tiny_bev_ros.inference.pillar_runner import PillarRunner
 from tiny_bev_ros.inference.precision import dtype_for
 from tiny_bev_ros.inference.refinement_runner import RefinementRunner
 from tiny_bev_ros.models.camera.encoder import CameraEncoder
-from tiny_bev_ros.models.heads.head_registry import box_head, map_heads
+from tiny_bev_ros.models.heads.head_registry import map_heads
 
 # (H,W) of KITTI's grid, which is assumed until the first pseudo-image arrives.
 _DEFAULT_SHAPE = (496, 432)
@@ -97,8 +97,8 @@ def build_runner(
             heads.warm_up(
                 models.grid.strided(backbone.stride).shape if models.grid and backbone else None
             )
-        if refinement is None and (second := box_head(models.heads or {})) is not None:
-            refinement = RefinementRunner(second)
+        if refinement is None and models.refinement is not None:
+            refinement = RefinementRunner(models.refinement)
             refinement.warm_up()
         if camera is None and models.camera is not None:
             camera = _build_camera(models.camera, config)

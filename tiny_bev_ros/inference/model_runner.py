@@ -65,8 +65,7 @@ class ModelRunner:
     """Runners of the networks on one device, any of which may be missing.
 
     Each stage is a method; a call runs all stages. The stage of a missing network must not be
-    called. The attributes have the names of those of LoadedModels, whose heads include the
-    second stage.
+    called. The attributes have the names of those of LoadedModels.
 
     Attributes:
         pfn: points to pillars.

@@ -37,6 +37,7 @@ from tiny_bev_ros.nodes.parameter_definitions.networks import (
     GRID,
     HEADS,
     PFN,
+    REFINEMENT,
     WEIGHTS,
 )
 from tiny_bev_ros.nodes.parameter_definitions.operation import (
@@ -77,6 +78,7 @@ NODES: dict[str, Group] = {
         + BACKBONE
         + EXECUTION
         + HEADS
+        + REFINEMENT
         + CAMERAS
         + CAMERA
         + FUSION
@@ -126,7 +128,7 @@ SECTIONS = (
     ),
     Section('Camera encoder', '', CAMERA),
     Section('Fusion', '', FUSION),
-    Section('Heads', '', HEADS),
+    Section('Heads', '', HEADS + REFINEMENT),
     Section('Computing', '', COMPUTE + LOWER_PRECISION),
     Section('Input', '', INPUT + PILLAR_INPUT + TENSOR_INPUT),
     Section('Output', '', OUTPUT),

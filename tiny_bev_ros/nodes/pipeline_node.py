@@ -113,7 +113,7 @@ class PipelineNode(BevNode):
             drawn or only_debug or bool(topics & self._head_topics)
         )
         fused = self._fuse(features, labels, run_heads)
-        outputs = self._run_heads(fused) if run_heads else None
+        outputs = self._run_heads(fused, cloud.points) if run_heads else None
         with self.publishing():
             if outputs is not None:
                 ground = partial(self._observe_ground, cloud.points, pillars[1], outputs)
@@ -133,9 +133,13 @@ class PipelineNode(BevNode):
             self._fused.publish(fused, labels, topics)
         return fused
 
-    def _run_heads(self, features: torch.Tensor) -> HeadOutputs:
+    def _run_heads(self, features: torch.Tensor, points: np.ndarray) -> HeadOutputs:
         scores, grid = self._heads.min_scores, self._feature_grid
-        return self.run('heads', ModelRunner.detect, features, grid, scores)
+        outputs = self.run('heads', ModelRunner.detect, features, grid, scores)
+        loaded = self.models.loaded
+        if loaded is not None and loaded.refinement is not None and outputs.detections is not None:
+            outputs = self.run('refinement', ModelRunner.refine, outputs, points, scores)
+        return outputs
 
     def _subscribe(self, name: str, stats: CameraStats, keep: Callable[[Any], None]) -> list[Any]:
         return [PairedCameraSubscription(self, name, stats, keep)]

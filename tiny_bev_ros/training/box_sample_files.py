@@ -142,7 +142,8 @@ def _make(source: SampleSource, detector: Detector, index: int) -> BoxSamples:
     frame = source.frame(index)
     if not frame.whole:  # labelled ahead of the sensor alone
         angle = 0.0
-    frame = transform(frame, angle, 1 + random.uniform(*config.scaling))
+    low, high = config.scaling
+    frame = transform(frame, angle, 1 + random.uniform(low, high))
     found = detector(frame.points, MIN_CANDIDATE_SCORE).heads.detections
     assert found is not None
     if not frame.whole:

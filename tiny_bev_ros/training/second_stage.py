@@ -32,7 +32,7 @@ from tiny_bev_ros.models.heads.box_crops import (
 )
 from tiny_bev_ros.models.heads.box_ops import paired_ious
 from tiny_bev_ros.models.heads.box_residuals import apply_residuals, residual_targets
-from tiny_bev_ros.models.heads.detection import CLASSES, Detections
+from tiny_bev_ros.models.heads.detection import Detections
 from tiny_bev_ros.training.box_samples import NOTHING, OBJECT, BoxSamples
 from tiny_bev_ros.training.second_stage_config import SecondStageConfig
 from tiny_bev_ros.training.trainer import learning_rate
@@ -233,8 +233,9 @@ def _crop(points: Tensor, box: Tensor, boxes: Tensor) -> BoxCrops:
     counts = torch.bincount(box, minlength=len(boxes))
     thinned = (counts * torch.rand(len(boxes))).long().clamp(min=_MIN_KEPT)
     most = torch.where(torch.rand(len(boxes)) < _THINNED, thinned, MAX_POINTS)
+    kept = counts.minimum(most).clamp(max=MAX_POINTS)
     rank = torch.arange(len(box)) - (counts.cumsum(0) - counts)[box]
-    return BoxCrops(local[rank < most.clamp(max=MAX_POINTS)[box]], counts.minimum(most).clamp(max=MAX_POINTS))
+    return BoxCrops(local[rank < kept[box]], kept)
 
 
 def _quality(refined: Tensor, wanted: Tensor, labels: Tensor) -> Tensor:

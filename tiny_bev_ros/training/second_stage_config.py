@@ -45,6 +45,10 @@ class SecondStageConfig:
         Raises:
             TinyBevError: a value is not allowed.
         """
+        if len(self.scaling) != 2:
+            raise TinyBevError(
+                f'second_stage.scaling is {list(self.scaling)}; expected two numbers, [min, max]'
+            )
         for name in ('frames', 'steps', 'batch', 'workers'):
             if getattr(self, name) < 1:
                 raise TinyBevError(

@@ -82,7 +82,9 @@ class TrainableDetector(nn.Module):
     ) -> tuple[Tensor, dict[str, Any]]:
         """Returns the BEV features of `features`, and each head's output for them by name."""
         features = self.features(points, grids, images, cameras)
-        return features, {name: head(features) for name, head in map_heads(self.network.heads).items()}
+        return features, {
+            name: head(features) for name, head in map_heads(self.network.heads).items()
+        }
 
     def features(
         self,

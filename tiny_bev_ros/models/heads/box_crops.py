@@ -23,7 +23,7 @@ from torch import Tensor
 
 # Number of points near a box that are kept at most.
 MAX_POINTS = 64
-# Distances in metres from the sides, and from bottom and top, of a box up to which points are near.
+# Distances in metres up to which points are near: from the sides of a box, from bottom and top.
 MARGIN, HEIGHT_MARGIN = 1.0, 0.8
 
 

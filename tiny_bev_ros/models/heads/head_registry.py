@@ -11,8 +11,8 @@
 A head is a subclass of `Head` in a module of its own, which `tiny_bev_ros.models` imports. It owns
 its network, its training targets, its loss and the decoding of its maps, in a part for the device
 and a part for the host; the publisher of its outputs is part of ROS and registers itself under the
-same name in `tiny_bev_ros.nodes`. A `BoxHead`, the second stage, takes the objects of the detection
-head and the points near them in place of BEV features.
+same name in `tiny_bev_ros.nodes`. A `BoxHead`, the second stage, takes the objects of the
+detection head and the points near them in place of BEV features.
 """
 
 from __future__ import annotations
@@ -204,12 +204,12 @@ def build_heads(names: Sequence[str], in_channels: int) -> nn.ModuleDict:
     return nn.ModuleDict(heads)
 
 
-def map_heads(heads: Mapping[str, nn.Module]) -> dict[str, Head]:
+def map_heads(heads: nn.ModuleDict) -> dict[str, Head]:
     """Returns the heads on BEV features, by name: those without the second stage."""
     return {name: head for name, head in heads.items() if isinstance(head, Head)}
 
 
-def box_head(heads: Mapping[str, nn.Module]) -> BoxHead | None:
+def box_head(heads: nn.ModuleDict) -> BoxHead | None:
     """Returns the second stage of heads by name; None without one."""
     return next((head for head in heads.values() if isinstance(head, BoxHead)), None)
 

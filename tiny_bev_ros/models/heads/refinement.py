@@ -9,8 +9,8 @@
 """RefinementHead: fits detected boxes, and their scores, to the points near them.
 
 The network is a PointNet (Qi et al., "PointNet: Deep Learning on Point Sets for 3D Classification
-and Segmentation", CVPR 2017), the way is that of two-stage detectors such as PointRCNN (Shi et al.,
-CVPR 2019) and LiDAR R-CNN (Li et al., CVPR 2021).
+and Segmentation", CVPR 2017) on the points near a box, as in LiDAR R-CNN (Li et al., "LiDAR R-CNN:
+An Efficient and Universal 3D Object Detector", CVPR 2021).
 """
 
 from __future__ import annotations

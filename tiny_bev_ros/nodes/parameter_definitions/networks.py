@@ -115,3 +115,11 @@ HEADS = (
         choices=('transient_local', 'volatile'),
     ),
 )
+REFINEMENT = (
+    Parameter(
+        'detection.refine_boxes',
+        True,
+        'fit of boxes and scores to the points near them, by the second stage of '
+        'heads.checkpoint; without effect on weights that have none',
+    ),
+)
