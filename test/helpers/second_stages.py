@@ -40,9 +40,9 @@ def lively_second_stage(seed: int = 0) -> RefinementHead:
     return head.eval()
 
 
-def save_with_second_stage(path: Path) -> Path:
+def save_with_second_stage(path: Path, seed: int = 0) -> Path:
     """Writes a file of small random networks with a second stage."""
     with seeded(1):
         network = build_detector(**{**NETWORK, 'heads': tuple(NETWORK['heads'])})
-    add_second_stage(path, network.eval(), METADATA, lively_second_stage(), {'command': 'none'})
+    add_second_stage(path, network.eval(), METADATA, lively_second_stage(seed), {'command': 'none'})
     return path
