@@ -44,5 +44,7 @@ def save_with_second_stage(path: Path, seed: int = 0) -> Path:
     """Writes a file of small random networks with a second stage."""
     with seeded(1):
         network = build_detector(**{**NETWORK, 'heads': tuple(NETWORK['heads'])})
-    add_second_stage(path, network.eval(), METADATA, lively_second_stage(seed), {'command': 'none'})
+    add_second_stage(
+        path, network.eval(), METADATA, lively_second_stage(seed), {'command': 'none'}
+    )
     return path

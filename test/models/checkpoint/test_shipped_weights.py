@@ -29,9 +29,9 @@ from experiments.ablation_modes import CONFIG as FUSION
 from experiments.ablation_modes import EVAL_SEED, ClassAP, ModeDetector, detect
 from tiny_bev_ros.detector import Detector
 from tiny_bev_ros.models.checkpoint.metadata import load_weights, read_metadata
+from tiny_bev_ros.models.heads.refinement import REFINEMENT
 from tiny_bev_ros.nodes.model_factory import make_grid
 from tiny_bev_ros.nodes.pipeline_node import PipelineNode
-from tiny_bev_ros.models.heads.refinement import REFINEMENT
 from tiny_bev_ros.resources import CAMERA_WEIGHTS, CHECKPOINTS, WEIGHTS, weights_file
 from tiny_bev_ros.training.evaluate import evaluate
 from tiny_bev_ros.training.evaluation import kitti_eval_frames, simulated_eval_frame

@@ -20,6 +20,7 @@ from second_stages import lively_second_stage, save_with_second_stage
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
+from tiny_bev_ros.inference.point_crops import crop_points
 from tiny_bev_ros.models import RefinementHead, list_heads, seeded
 from tiny_bev_ros.models.bev_detector import build_detector
 from tiny_bev_ros.models.checkpoint.metadata import load_weights, read_metadata
@@ -27,7 +28,6 @@ from tiny_bev_ros.models.heads.box_crops import BoxCrops
 from tiny_bev_ros.models.heads.detection import Detections
 from tiny_bev_ros.models.heads.head_registry import box_head, build_heads, head_class, map_heads
 from tiny_bev_ros.models.heads.refinement import REFINEMENT
-from tiny_bev_ros.inference.point_crops import crop_points
 
 
 def scene(count: int = 20) -> tuple[torch.Tensor, Detections]:
