@@ -32,6 +32,7 @@ from tiny_bev_ros.nodes.parameter_definitions.messages_io import (
 )
 from tiny_bev_ros.nodes.parameter_definitions.networks import (
     BACKBONE,
+    DRIVABLE_AREA,
     EXECUTION,
     FEATURES,
     GRID,
@@ -69,7 +70,7 @@ NODES: dict[str, Group] = {
     'fusion_node': (
         WEIGHTS + FEATURES + CAMERAS + CAMERA_FEATURES + FUSION + TENSOR_INPUT + OUTPUT + _COMMON
     ),
-    'heads_node': WEIGHTS + FEATURES + HEADS + TENSOR_INPUT + _COMMON,
+    'heads_node': WEIGHTS + FEATURES + HEADS + DRIVABLE_AREA + TENSOR_INPUT + _COMMON,
     'pipeline_node': (
         WEIGHTS
         + GRID
@@ -79,6 +80,7 @@ NODES: dict[str, Group] = {
         + EXECUTION
         + HEADS
         + REFINEMENT
+        + DRIVABLE_AREA
         + CAMERAS
         + CAMERA
         + FUSION
@@ -128,7 +130,7 @@ SECTIONS = (
     ),
     Section('Camera encoder', '', CAMERA),
     Section('Fusion', '', FUSION),
-    Section('Heads', '', HEADS + REFINEMENT),
+    Section('Heads', '', HEADS + REFINEMENT + DRIVABLE_AREA),
     Section('Computing', '', COMPUTE + LOWER_PRECISION),
     Section('Input', '', INPUT + PILLAR_INPUT + TENSOR_INPUT),
     Section('Output', '', OUTPUT),

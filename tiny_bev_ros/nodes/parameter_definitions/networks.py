@@ -107,13 +107,6 @@ HEADS = (
         )
         for name in CLASSES
     ),
-    Parameter(
-        'drivable_area.durability',
-        'transient_local',
-        'QoS durability of the topic; transient_local, which costmaps request, also serves '
-        'volatile subscribers',
-        choices=('transient_local', 'volatile'),
-    ),
 )
 REFINEMENT = (
     Parameter(
@@ -121,5 +114,14 @@ REFINEMENT = (
         True,
         'fit of boxes and scores to the points near them, by the second stage of '
         'heads.checkpoint; without effect on weights that have none',
+    ),
+)
+DRIVABLE_AREA = (
+    Parameter(
+        'drivable_area.durability',
+        'transient_local',
+        'QoS durability of the topic; transient_local, which costmaps request, also serves '
+        'volatile subscribers',
+        choices=('transient_local', 'volatile'),
     ),
 )
