@@ -30,7 +30,7 @@ REFINEMENT = 'refinement'
 # Lowest score of the objects that the second stage takes, as it may raise scores.
 MIN_CANDIDATE_SCORE = 0.1
 # Exponent of the quality in the final score; that of the first score is the rest to 1.
-_QUALITY_EXPONENT = 0.5
+_QUALITY_EXPONENT = 0.7
 # Distances of scores from 0 and 1 at which logits end.
 _SCORE_MARGIN = 0.02
 # Values by which the network sees a box: class, first score, distance and direction of the sensor,
@@ -67,16 +67,16 @@ class RefinementHead(BoxHead):
     """
 
     def __init__(
-        self, point_channels: int = 64, pooled_channels: int = 128, box_channels: int = 128
+        self, point_channels: int = 48, pooled_channels: int = 96, box_channels: int = 128
     ) -> None:
         super().__init__()
-        self.embed_points = nn.Linear(_POINT_VALUES, point_channels)
+        self.embed_points = nn.Linear(_POINT_VALUES, point_channels, bias=False)
         self.embed_boxes = nn.Linear(_BOX_VALUES, point_channels)
         self.points = nn.Sequential(
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.Linear(point_channels, point_channels),
             nn.BatchNorm1d(point_channels),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.Linear(point_channels, pooled_channels),
             nn.BatchNorm1d(pooled_channels),
         )
@@ -106,7 +106,7 @@ class RefinementHead(BoxHead):
         sides = detections.boxes[:, 3:6].index_select(0, box)
         points = torch.cat([crops.points, crops.points / sides], 1)
         hidden = self.embed_points(points / points.new_tensor(_SCALE))
-        hidden = hidden + self.embed_boxes(values).index_select(0, box)
+        hidden += self.embed_boxes(values).index_select(0, box)
         pooled = _largest(self.points(hidden), box, len(crops.counts))
         outputs = self.boxes(torch.cat([pooled, values], 1))
         return RefinementOutputs(outputs[:, :NUM_RESIDUALS], outputs[:, NUM_RESIDUALS])
