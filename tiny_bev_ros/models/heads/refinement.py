@@ -67,7 +67,7 @@ class RefinementHead(BoxHead):
     """
 
     def __init__(
-        self, point_channels: int = 48, pooled_channels: int = 96, box_channels: int = 128
+        self, point_channels: int = 64, pooled_channels: int = 128, box_channels: int = 128
     ) -> None:
         super().__init__()
         self.embed_points = nn.Linear(_POINT_VALUES, point_channels, bias=False)
