@@ -38,7 +38,6 @@ _SCORE_MARGIN = 0.02
 _BOX_VALUES = len(CLASSES) + 9
 # Position of a point in metres, and as a fraction of the sides of the box.
 _POINT_VALUES = 6
-_SCALE = (2.0, 1.0, 1.0, 1.0, 1.0, 1.0)
 
 
 class RefinementOutputs(NamedTuple):
@@ -105,11 +104,24 @@ class RefinementHead(BoxHead):
         box = torch.repeat_interleave(crops.counts)
         sides = detections.boxes[:, 3:6].index_select(0, box)
         points = torch.cat([crops.points, crops.points / sides], 1)
-        hidden = self.embed_points(points / points.new_tensor(_SCALE))
-        hidden += self.embed_boxes(values).index_select(0, box)
-        pooled = _largest(self.points(hidden), box, len(crops.counts))
+        pooled = self.pool(points, box, self.embed_boxes(values))
         outputs = self.boxes(torch.cat([pooled, values], 1))
         return RefinementOutputs(outputs[:, :NUM_RESIDUALS], outputs[:, NUM_RESIDUALS])
+
+    def pool(self, points: Tensor, box: Tensor, embedded: Tensor) -> Tensor:
+        """Computes the largest values (N,C) of the points of each box; 0 without points.
+
+        Args:
+            points: (M,6) positions in metres, and as fractions of the sides of the box.
+            box: (M,) int64 index of the box of each point.
+            embedded: (N,c) embedding of each box.
+        """
+        hidden = self.embed_points(points)
+        hidden += embedded.index_select(0, box)
+        values = self.points(hidden)
+        largest = values.new_zeros(len(embedded), values.shape[1])
+        index = box[:, None].expand_as(values)
+        return largest.scatter_reduce(0, index, values, 'amax', include_self=False)
 
     def combine(self, detections: Detections, quality: Tensor) -> Tensor:
         """Computes (N,) final scores of first scores and logits of the quality (N,)."""
@@ -139,16 +151,3 @@ def _box_values(counts: Tensor, detections: Detections) -> Tensor:
         ],
         1,
     )
-
-
-def _largest(values: Tensor, box: Tensor, count: int) -> Tensor:
-    """Computes the largest values (count,C) of the points of each box; 0 without points.
-
-    Args:
-        values: (M,C) values of the points.
-        box: (M,) index of the box of each point.
-        count: number of boxes.
-    """
-    largest = values.new_zeros(count, values.shape[1])
-    index = box[:, None].expand_as(values)
-    return largest.scatter_reduce(0, index, values, 'amax', include_self=False)
