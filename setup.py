@@ -79,6 +79,7 @@ setup(
             'bag_player = tiny_bev_ros.commands:bag_player',
             'make_street_bag = tiny_bev_ros.commands:make_street_bag',
             'train = tiny_bev_ros.commands:train',
+            'train_second_stage = tiny_bev_ros.commands:train_second_stage',
             'evaluate = tiny_bev_ros.commands:evaluate',
             'demo = tiny_bev_ros.commands:demo',
             'demo_fusion = tiny_bev_ros.commands:demo_fusion',

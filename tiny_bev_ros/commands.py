@@ -85,6 +85,11 @@ def train() -> None:
     sys.exit(run('train', 'bag.adapt_to_bag' if adapts else 'training.train'))
 
 
+def train_second_stage() -> None:
+    """Entry point of train_second_stage: adds a second stage to a trained network."""
+    sys.exit(run('train_second_stage', 'training.train_second_stage'))
+
+
 def evaluate() -> None:
     """Entry point of evaluate: measures the accuracy of a trained network."""
     sys.exit(run('evaluate', 'training.evaluate'))

@@ -69,7 +69,8 @@ class DetectorResult:
         features: (1,C,h,w) float32 BEV features on the detector's device, which may be
             channels_last in memory.
         grid: grid of the features and of the drivable area: rows run along y, columns along x.
-        seconds: time of each stage, by the device's clock: pillars, backbone, heads.
+        seconds: time of each stage, by the device's clock: pillars, backbone, heads, with a
+            second stage refinement.
     """
 
     heads: HeadOutputs
@@ -134,6 +135,8 @@ class Detector:
             corrects them where they are far from those of training, see `MountingTracker`.
         self_box: x0, x1, y0, y1, z0, z1 in metres: points in this box are the robot's own and
             are left out; () for none.
+        refine_boxes: fits boxes and scores to the points, by the second stage of the weights;
+            weights without one are used as they are.
 
     Attributes:
         classes: names of the object classes.
@@ -160,9 +163,12 @@ class Detector:
         precision: str = 'float32',
         sensor_height: float | str = 'auto',
         self_box: Sequence[float] = (),
+        refine_boxes: bool = True,
     ) -> None:
         own_box = SelfBox.from_ends(self_box)
-        models = LoadedModels.from_file(find_weights(weights), x_range, y_range, grid)
+        models = LoadedModels.from_file(
+            find_weights(weights), x_range, y_range, grid, refine_boxes=refine_boxes
+        )
         assert models.pfn is not None and models.grid is not None
         self.grid, self.metadata = models.grid, models.metadata
         self._point_values, self._self_box = models.pfn.point_values, own_box

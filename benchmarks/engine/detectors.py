@@ -125,7 +125,8 @@ class PeerDetector:
 
 def load_models(map_name: str) -> LoadedModels:
     """Loads the shipped weights for a map, a key of MAPS."""
-    return LoadedModels.from_file(weights_file(WEIGHTS[0]), *MAPS[map_name])
+    # The peers have no second stage.
+    return LoadedModels.from_file(weights_file(WEIGHTS[0]), *MAPS[map_name], refine_boxes=False)
 
 
 def detectors(map_name: str, threads: int, folder: Path) -> dict[str, Callable[[], Detect]]:

@@ -136,7 +136,7 @@ def test_a_pseudo_image_gives_the_features_of_its_pillars(runner: ModelRunner, p
 def test_a_runner_has_the_networks_that_were_loaded(models: LoadedModels):
     backbone = build_runner(LoadedModels(backbone=models.backbone), CONFIG)
     missing = {each.name for each in fields(backbone) if getattr(backbone, each.name) is None}
-    assert missing == {'pfn', 'heads', 'camera', 'fusion', 'grid'}
+    assert missing == {'pfn', 'heads', 'camera', 'fusion', 'grid', 'refinement'}
     backbone.release()
 
 

@@ -20,6 +20,7 @@ from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.models.camera.encoder import CameraEncoder
 from tiny_bev_ros.models.checkpoint.metadata import CheckpointMetadata, load_weights
 from tiny_bev_ros.models.fusion.futr import FuTrFusion
+from tiny_bev_ros.models.heads.head_registry import BoxHead, box_head, map_heads
 from tiny_bev_ros.models.pfn import PillarFeatureNet
 
 # Number of cells of the default grid ahead of the sensor; half as many lie to either side.
@@ -33,7 +34,7 @@ class LoadedModels:
     Attributes:
         pfn: pillar feature net.
         backbone: backbone of the registry.
-        heads: heads by name.
+        heads: heads by name, the second stage among them if there is one.
         camera: camera encoder.
         fusion: fusion of BEV features with camera features.
         grid: grid of the pillars; None without a pillar feature net.
@@ -52,6 +53,11 @@ class LoadedModels:
     digests: dict[str, str] = field(default_factory=dict)
     metadata: CheckpointMetadata | None = None
 
+    @property
+    def refinement(self) -> BoxHead | None:
+        """The second stage among the heads; None without one."""
+        return None if self.heads is None else box_head(self.heads)
+
     @classmethod
     def from_file(
         cls,
@@ -59,6 +65,8 @@ class LoadedModels:
         x_range: tuple[float, float] | None = None,
         y_range: tuple[float, float] | None = None,
         grid: BevGrid | None = None,
+        *,
+        refine_boxes: bool = True,
     ) -> LoadedModels:
         """Loads pillar feature net, backbone and heads from one file of `train`.
 
@@ -67,6 +75,7 @@ class LoadedModels:
             x_range: forward extent of the grid, in metres; None for 256 cells ahead.
             y_range: leftward extent of the grid, in metres; None for 128 cells to either side.
             grid: the grid itself, in place of its extents.
+            refine_boxes: keeps the second stage, if the file has one.
 
         Raises:
             TinyBevError: the file cannot be read, has no metadata of a network or does not fit
@@ -84,4 +93,5 @@ class LoadedModels:
                 f'grid has cells of {grid.resolution:g} m and z_range {list(grid.z_range)}; '
                 f'expected {metadata.cell:g} and {list(metadata.z_range)}, as in {path}'
             )
-        return cls(network.pfn, network.backbone, network.heads, grid=grid, metadata=metadata)
+        heads = network.heads if refine_boxes else nn.ModuleDict(map_heads(network.heads))
+        return cls(network.pfn, network.backbone, heads, grid=grid, metadata=metadata)

@@ -31,7 +31,9 @@ from tiny_bev_ros.inference.memory_fallback import ExecutionConfig
 from tiny_bev_ros.inference.model_runner import ModelRunner
 from tiny_bev_ros.inference.pillar_runner import PillarRunner
 from tiny_bev_ros.inference.precision import dtype_for
+from tiny_bev_ros.inference.refinement_runner import RefinementRunner
 from tiny_bev_ros.models.camera.encoder import CameraEncoder
+from tiny_bev_ros.models.heads.head_registry import map_heads
 
 # (H,W) of KITTI's grid, which is assumed until the first pseudo-image arrives.
 _DEFAULT_SHAPE = (496, 432)
@@ -79,7 +81,7 @@ def build_runner(
     """
     reuse = reuse or ModelRunner()
     pfn, backbone, heads = reuse.pfn, reuse.backbone, reuse.heads
-    camera, fusion = reuse.camera, reuse.fusion
+    camera, fusion, refinement = reuse.camera, reuse.fusion, reuse.refinement
     with translate_oom('the networks'):
         if pfn is None and models.pfn is not None and models.grid is not None:
             pfn = PillarRunner(copy.deepcopy(models.pfn), models.grid.local, config.device)
@@ -90,16 +92,19 @@ def build_runner(
                 _announce_long_start(backbone.needed_bytes(shape), shape, logger)
                 backbone.warm_up(shape)
         if heads is None and models.heads is not None:
-            networks = dict(models.heads.items())
+            networks = map_heads(models.heads)
             heads = HeadRunner(networks, config.device, config.precision, config.threads)
             heads.warm_up(
                 models.grid.strided(backbone.stride).shape if models.grid and backbone else None
             )
+        if refinement is None and models.refinement is not None:
+            refinement = RefinementRunner(models.refinement)
+            refinement.warm_up()
         if camera is None and models.camera is not None:
             camera = _build_camera(models.camera, config)
         if fusion is None and models.fusion is not None:
             fusion = FusionRunner(models.fusion, config.device, config.precision)
-    return ModelRunner(pfn, backbone, heads, camera, fusion, models.grid)
+    return ModelRunner(pfn, backbone, heads, camera, fusion, models.grid, refinement)
 
 
 class ModelBuilder:

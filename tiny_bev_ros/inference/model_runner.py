@@ -24,6 +24,7 @@ from tiny_bev_ros.inference.device_timer import StageTimer
 from tiny_bev_ros.inference.fusion_runner import FusionRunner, View
 from tiny_bev_ros.inference.head_runner import HeadOutputs, HeadRunner
 from tiny_bev_ros.inference.pillar_runner import PillarRunner
+from tiny_bev_ros.inference.refinement_runner import RefinementRunner
 from tiny_bev_ros.models.camera.geometry import Camera
 
 
@@ -50,7 +51,7 @@ class FrameOutputs(NamedTuple):
             where there were images; overwritten by the second next pass.
         heads: objects and drivable area.
         seconds: time of each stage, by the device's clock: pillars, backbone, with images
-            encoder and fusion, heads.
+            encoder and fusion, heads, with a second stage refinement.
     """
 
     pillars: EncodedPillars
@@ -73,6 +74,7 @@ class ModelRunner:
         camera: images to camera features.
         fusion: BEV features and camera features to fused BEV features.
         grid: grid of the pseudo-image; None without a pillar feature net.
+        refinement: objects and the points near them to refined objects; the second stage.
     """
 
     pfn: PillarRunner | None = None
@@ -81,6 +83,7 @@ class ModelRunner:
     camera: CameraRunner | None = None
     fusion: FusionRunner | None = None
     grid: BevGrid | None = None
+    refinement: RefinementRunner | None = None
 
     @property
     def feature_grid(self) -> BevGrid:
@@ -120,6 +123,9 @@ class ModelRunner:
             timer.lap('fusion')
         outputs = self.detect(features, grid, min_scores)
         timer.lap('heads')
+        if self.refinement is not None and outputs.detections is not None:
+            outputs = self.refine(outputs, points, min_scores)
+            timer.lap('refinement')
         return FrameOutputs(pillars, features, outputs, timer.seconds())
 
     def encode_points(self, points: np.ndarray) -> EncodedPillars:
@@ -156,9 +162,29 @@ class ModelRunner:
     def detect(
         self, features: Tensor, grid: BevGrid, min_scores: tuple[float, ...]
     ) -> HeadOutputs:
-        """Finds objects and drivable area in BEV features; stage 'heads'. See `HeadRunner`."""
+        """Finds objects and drivable area in BEV features; stage 'heads'. See `HeadRunner`.
+
+        With a second stage, objects of lower scores are among them: `refine` must follow.
+        """
         assert self.heads is not None
+        if self.refinement is not None:
+            min_scores = self.refinement.candidate_scores(min_scores)
         return self.heads(features, grid, min_scores)
+
+    def refine(
+        self, outputs: HeadOutputs, points: np.ndarray, min_scores: tuple[float, ...]
+    ) -> HeadOutputs:
+        """Fits the objects to the points near them; stage 'refinement'. See `RefinementRunner`.
+
+        Args:
+            outputs: outputs of `detect`.
+            points: points of the same frame, as for a call.
+            min_scores: lowest score of a reported object, for each class.
+        """
+        assert self.refinement is not None and self.grid is not None
+        assert outputs.detections is not None
+        refined = self.refinement(outputs.detections, points, min_scores, self.grid.reference)
+        return HeadOutputs({**outputs, 'detection': refined})
 
     def release(self, successor: ModelRunner | None = None) -> None:
         """Frees the buffers of backbone and heads, unless ``successor`` shares their runners.

@@ -15,7 +15,13 @@ import functools
 from tiny_bev_ros.optional_imports import import_optional, note, one_line
 
 # Modules with kernels; the last one has the trial kernel.
-_KERNELS = ('fused_pfn', 'sparse.sparse_chain', 'kernels.nms_kernels', 'kernels.trial')
+_KERNELS = (
+    'fused_pfn',
+    'sparse.sparse_chain',
+    'kernels.nms_kernels',
+    'kernels.crop_kernels',
+    'kernels.trial',
+)
 
 
 @functools.cache

@@ -28,6 +28,7 @@ from tiny_bev_ros.models.fusion.futr import FuTrFusion
 from tiny_bev_ros.models.heads.detection_head import DetectionHead
 from tiny_bev_ros.models.heads.drivable import DrivableHead
 from tiny_bev_ros.models.heads.head_registry import build_heads, list_heads, register_head
+from tiny_bev_ros.models.heads.refinement import RefinementHead
 from tiny_bev_ros.models.pfn import PillarFeatureNet
 from tiny_bev_ros.models.pillars import scatter
 from tiny_bev_ros.models.registry import (
@@ -50,6 +51,7 @@ __all__ = [
     'FpnBEVBackbone',
     'FuTrFusion',
     'PillarFeatureNet',
+    'RefinementHead',
     'TinyBEVBackbone',
     'TransformerBEVBackbone',
     'build_backbone',

@@ -21,7 +21,7 @@ from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.models.camera.encoder import CameraEncoder
 from tiny_bev_ros.models.camera.geometry import Camera
 from tiny_bev_ros.models.fusion.futr import FuTrFusion
-from tiny_bev_ros.models.heads.head_registry import build_heads
+from tiny_bev_ros.models.heads.head_registry import build_heads, map_heads
 from tiny_bev_ros.models.pfn import PillarFeatureNet
 from tiny_bev_ros.models.pillars import decorate, pillarize
 from tiny_bev_ros.models.registry import build_backbone
@@ -37,6 +37,8 @@ _INITIAL_BIAS, _INITIAL_WEIGHT = (-1.5, 1.5), (1.0, 3.0)
 
 class BevDetector(nn.Module):
     """All networks from points, and from images if there are cameras, to the maps of the heads.
+
+    A second stage among the heads has no maps: it runs after the decoding of the others.
 
     Parameters are named by part: ``pfn.*``, ``backbone.*``, ``heads.*``, and with cameras
     ``camera_encoder.*`` and ``fusion.*``.
@@ -87,7 +89,7 @@ class BevDetector(nn.Module):
         if images is not None:
             stride = grids[0].shape[0] // bev.shape[2]
             bev = self.fuse_cameras(bev, grids[0].strided(stride), images, cameras)
-        return {name: head(bev) for name, head in self.heads.items()}
+        return {name: head(bev) for name, head in map_heads(self.heads).items()}
 
     def encode_bev(self, points: list[Tensor], grids: list[BevGrid]) -> Tensor:
         """Computes BEV features (B,C,h,w) of the clouds alone; arguments as for `forward`."""

@@ -30,6 +30,7 @@ _STAGES = {
     'camera': ('encoder',),
     'fusion': ('cameras', 'fusion'),
     'heads': ('heads',),
+    'refinement': ('refinement',),
 }
 _PROCESSING = '~/debug/processing_time_ms'
 _PIPELINE = '~/debug/pipeline_latency_ms'

@@ -38,6 +38,7 @@ from tiny_bev_ros.models import (
 )
 from tiny_bev_ros.models.checkpoint.loading import load_checkpoint
 from tiny_bev_ros.models.checkpoint.metadata import find_metadata
+from tiny_bev_ros.models.heads.refinement import REFINEMENT
 
 # Parameter of the weight file of each network.
 CHECKPOINTS = {
@@ -128,7 +129,7 @@ def load_models(
     if heads:
         with seeded(values['seed']):
             made['heads'] = build_heads(
-                tuple(values['heads.names']), values['backbone.out_channels']
+                _head_names(values), values['backbone.out_channels']
             ).eval()
     if camera:
         with parameter_context('camera.'), seeded(values['seed']):
@@ -141,6 +142,17 @@ def load_models(
     if grid is not None:
         _check_grid(grid, values[CHECKPOINTS['pfn']])
     return LoadedModels(**made, grid=grid, digests=digests)
+
+
+def _head_names(values: dict[str, Any]) -> tuple[str, ...]:
+    """Returns the names of the heads, and of the second stage where it is used and trained."""
+    names = tuple(values['heads.names'])
+    if not values.get('detection.refine_boxes') or 'detection' not in names:
+        return names
+    path = values[CHECKPOINTS['heads']]
+    trained = find_metadata(path) if path else None
+    has_second_stage = trained is not None and REFINEMENT in trained.network.get('heads', ())
+    return (*names, REFINEMENT) if has_second_stage else names
 
 
 def _build_fusion(values: dict[str, Any]) -> FuTrFusion:

@@ -123,6 +123,7 @@ def _reusable(
         pfn=runner.pfn if new.pfn is old.pfn else None,
         backbone=runner.backbone if new.backbone is old.backbone and not changes else None,
         heads=runner.heads if new.heads is old.heads and same_precision else None,
+        refinement=runner.refinement if new.heads is old.heads else None,
         camera=runner.camera if new.camera is old.camera and same_precision else None,
         fusion=runner.fusion if new.fusion is old.fusion and same_precision else None,
     )

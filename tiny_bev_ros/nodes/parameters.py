@@ -33,11 +33,13 @@ from tiny_bev_ros.nodes.parameter_definitions.messages_io import (
 )
 from tiny_bev_ros.nodes.parameter_definitions.networks import (
     BACKBONE,
+    DRIVABLE_AREA,
     EXECUTION,
     FEATURES,
     GRID,
     HEADS,
     PFN,
+    REFINEMENT,
     WEIGHTS,
 )
 from tiny_bev_ros.nodes.parameter_definitions.operation import (
@@ -69,7 +71,7 @@ NODES: dict[str, Group] = {
     'fusion_node': (
         WEIGHTS + FEATURES + CAMERAS + CAMERA_FEATURES + FUSION + TENSOR_INPUT + OUTPUT + _COMMON
     ),
-    'heads_node': WEIGHTS + FEATURES + HEADS + TENSOR_INPUT + _COMMON,
+    'heads_node': WEIGHTS + FEATURES + HEADS + DRIVABLE_AREA + TENSOR_INPUT + _COMMON,
     'pipeline_node': (
         WEIGHTS
         + GRID
@@ -79,6 +81,8 @@ NODES: dict[str, Group] = {
         + BACKBONE
         + EXECUTION
         + HEADS
+        + REFINEMENT
+        + DRIVABLE_AREA
         + CAMERAS
         + CAMERA
         + FUSION
@@ -128,7 +132,7 @@ SECTIONS = (
     ),
     Section('Camera encoder', '', CAMERA),
     Section('Fusion', '', FUSION),
-    Section('Heads', '', HEADS),
+    Section('Heads', '', HEADS + REFINEMENT + DRIVABLE_AREA),
     Section('Computing', '', COMPUTE + LOWER_PRECISION),
     Section('Input', '', INPUT + PILLAR_INPUT + TENSOR_INPUT),
     Section('Output', '', OUTPUT),

@@ -118,7 +118,9 @@ class PipelineNode(BevNode):
             drawn or only_debug or bool(topics & self._head_topics)
         )
         fused = self._fuse(features, labels, cloud.levelling, run_heads)
-        outputs = self._leveller.restore(self._run_heads(fused), cloud) if run_heads else None
+        outputs = None
+        if run_heads:
+            outputs = self._leveller.restore(self._run_heads(fused, cloud.points), cloud)
         with self.publishing():
             if outputs is not None:
                 ground = partial(self._observe_ground, cloud, pillars[1], outputs)
@@ -144,9 +146,13 @@ class PipelineNode(BevNode):
             self._fused.publish(fused, labels, topics)
         return fused
 
-    def _run_heads(self, features: torch.Tensor) -> HeadOutputs:
+    def _run_heads(self, features: torch.Tensor, points: np.ndarray) -> HeadOutputs:
         scores, grid = self._heads.min_scores, self._feature_grid
-        return self.run('heads', ModelRunner.detect, features, grid, scores)
+        outputs = self.run('heads', ModelRunner.detect, features, grid, scores)
+        loaded = self.models.loaded
+        if loaded is not None and loaded.refinement is not None and outputs.detections is not None:
+            outputs = self.run('refinement', ModelRunner.refine, outputs, points, scores)
+        return outputs
 
     def _subscribe(self, name: str, stats: CameraStats, keep: Callable[[Any], None]) -> list[Any]:
         return [PairedCameraSubscription(self, name, stats, keep)]

@@ -21,6 +21,7 @@ from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.models import CameraEncoder, FuTrFusion, seeded
 from tiny_bev_ros.models.bev_detector import BevDetector, build_detector
 from tiny_bev_ros.models.camera.geometry import Camera
+from tiny_bev_ros.models.heads.head_registry import map_heads
 from tiny_bev_ros.training.training_config import ModelConfig
 
 
@@ -81,7 +82,9 @@ class TrainableDetector(nn.Module):
     ) -> tuple[Tensor, dict[str, Any]]:
         """Returns the BEV features of `features`, and each head's output for them by name."""
         features = self.features(points, grids, images, cameras)
-        return features, {name: head(features) for name, head in self.network.heads.items()}
+        return features, {
+            name: head(features) for name, head in map_heads(self.network.heads).items()
+        }
 
     def features(
         self,

@@ -248,7 +248,8 @@ class Trainer:
                 f'{path} has no {", ".join(missing)}; expected the state of a training, or a new '
                 'folder'
             )
-        own = self._settings
+        own = dict(self._settings)
+        del own['second_stage']  # has no effect on this training
         differing = [name for name in own if own[name] != state['config'].get(name)]
         if differing:
             raise TinyBevError(

@@ -26,6 +26,7 @@ from tiny_bev_ros.text_file import read_text
 from tiny_bev_ros.training.augment import Augmentation
 from tiny_bev_ros.training.dataset import Crop
 from tiny_bev_ros.training.simulated_lidar import Mountings
+from tiny_bev_ros.training.second_stage_config import SecondStageConfig
 
 # Values of `data` that name the simulator; any other value is a folder.
 SIM, SIM_CAMERA = 'sim', 'sim_camera'
@@ -99,6 +100,7 @@ class TrainConfig:
         network: the network.
         crop: part of a frame that is a sample.
         augmentation: limits of the augmentation of LiDAR frames; 'sim_camera' only mirrors.
+        second_stage: settings of `train --second-stage`; the networks do not depend on them.
     """
 
     data: str = SIM
@@ -118,6 +120,7 @@ class TrainConfig:
     network: ModelConfig = field(default_factory=ModelConfig)
     crop: Crop = field(default_factory=Crop)
     augmentation: Augmentation = field(default_factory=Augmentation)
+    second_stage: SecondStageConfig = field(default_factory=SecondStageConfig)
 
     def __post_init__(self) -> None:
         """Checks the values beyond their types.

@@ -11,7 +11,8 @@
 A head is a subclass of `Head` in a module of its own, which `tiny_bev_ros.models` imports. It owns
 its network, its training targets, its loss and the decoding of its maps, in a part for the device
 and a part for the host; the publisher of its outputs is part of ROS and registers itself under the
-same name in `tiny_bev_ros.nodes`.
+same name in `tiny_bev_ros.nodes`. A `BoxHead`, the second stage, takes the objects of the
+detection head and the points near them in place of BEV features.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ from torch import Tensor, nn
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
+from tiny_bev_ros.models.heads.box_crops import BoxCrops
 from tiny_bev_ros.models.heads.box_ops import nms_bev
+from tiny_bev_ros.models.heads.detection import Detections
 from tiny_bev_ros.models.registry import register_in
 
 
@@ -134,8 +137,24 @@ class Head(nn.Module, ABC):
         """
 
 
-_Head = TypeVar('_Head', bound=type[Head])
-_HEADS: dict[str, type[Head]] = {}
+class BoxHead(nn.Module, ABC):
+    """Second stage: changes boxes and scores of detected objects by the points near them.
+
+    The constructor takes keywords with defaults. It runs on the CPU, where objects and points are.
+    """
+
+    @abstractmethod
+    def forward(self, crops: BoxCrops, detections: Detections) -> Detections:
+        """Returns the changed objects, in the order of the given ones.
+
+        Args:
+            crops: points near each object, see `crop_axes`.
+            detections: N objects of the detection head, x and y relative to the sensor.
+        """
+
+
+_Head = TypeVar('_Head', bound=type[Head] | type[BoxHead])
+_HEADS: dict[str, type[Head] | type[BoxHead]] = {}
 
 
 def register_head(name: str) -> Callable[[_Head], _Head]:
@@ -148,33 +167,50 @@ def register_head(name: str) -> Callable[[_Head], _Head]:
 
 
 def list_heads() -> list[str]:
-    """Returns the names of all registered heads, sorted."""
-    return sorted(_HEADS)
+    """Returns the names of all registered heads on BEV features, sorted."""
+    return sorted(name for name, kind in _HEADS.items() if issubclass(kind, Head))
 
 
 def head_class(name: str) -> type[Head]:
-    """Returns the class that is registered under a name.
+    """Returns the class of a head on BEV features that is registered under a name.
 
     Raises:
         TinyBevError: the name is not registered.
     """
-    if name not in _HEADS:
+    kind = _HEADS.get(name)
+    if kind is None or not issubclass(kind, Head):
         raise TinyBevError(f'head is {name!r}; expected one of {", ".join(list_heads())}')
-    return _HEADS[name]
+    return kind
 
 
 def build_heads(names: Sequence[str], in_channels: int) -> nn.ModuleDict:
     """Builds heads by name, with freshly initialised weights.
 
     Args:
-        names: registered names, each at most once.
+        names: registered names, each at most once; that of a second stage may be among them.
         in_channels: number of channels of the features.
 
     Raises:
         TinyBevError: a name is not registered.
     """
-    classes = {name: head_class(name) for name in names}
-    return nn.ModuleDict({name: head(in_channels=in_channels) for name, head in classes.items()})
+    heads: dict[str, nn.Module] = {}
+    for name in names:
+        kind = _HEADS.get(name, Head)
+        if issubclass(kind, BoxHead):
+            heads[name] = kind()
+        else:
+            heads[name] = head_class(name)(in_channels=in_channels)
+    return nn.ModuleDict(heads)
+
+
+def map_heads(heads: nn.ModuleDict) -> dict[str, Head]:
+    """Returns the heads on BEV features, by name: those without the second stage."""
+    return {name: head for name, head in heads.items() if isinstance(head, Head)}
+
+
+def box_head(heads: nn.ModuleDict) -> BoxHead | None:
+    """Returns the second stage of heads by name; None without one."""
+    return next((head for head in heads.values() if isinstance(head, BoxHead)), None)
 
 
 def compute_targets(names: Iterable[str], labels: FrameLabels, grid: BevGrid) -> dict[str, Any]:

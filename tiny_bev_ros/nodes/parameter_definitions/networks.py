@@ -107,6 +107,16 @@ HEADS = (
         )
         for name in CLASSES
     ),
+)
+REFINEMENT = (
+    Parameter(
+        'detection.refine_boxes',
+        True,
+        'fit of boxes and scores to the points near them, by the second stage of '
+        'heads.checkpoint; without effect on weights that have none',
+    ),
+)
+DRIVABLE_AREA = (
     Parameter(
         'drivable_area.durability',
         'transient_local',

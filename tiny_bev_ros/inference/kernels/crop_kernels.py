@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 the tiny_bev_ros authors
+# Licensed under the Apache License, Version 2.0 (the "License"); you may not use this file except
+# in compliance with the License. You may obtain a copy of the License at
+# http://www.apache.org/licenses/LICENSE-2.0 Unless required by applicable law or agreed to in
+# writing, software distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the License for the specific
+# language governing permissions and limitations under the License.
+"""Points near boxes in one pass over the cloud."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tiny_bev_ros.numba_jit import compiler
+
+_jit = compiler(error_model='numpy')
+# Half of the diagonal of a square of side 1, rounded up.
+_HALF_DIAGONAL = 0.7072
+_LOW_BITS = np.uint64(0xFFFFFFFF)
+
+
+@_jit
+def list_boxes(
+    frames: np.ndarray, low: np.ndarray, side: float, shape: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Lists the boxes that each cell of a map meets.
+
+    Args:
+        frames: (N, 11) float32 from `box_frames`.
+        low: (2,) float64 lower corner of the map, in metres.
+        side: side of a cell, in metres.
+        shape: number of cells along x and y.
+
+    Returns:
+        (X * Y + 1,) int32 ends of the lists of the cells, after a 0, and the lists.
+    """
+    ends = np.zeros(shape[0] * shape[1] + 1, np.int32)
+    listed = np.empty(0, np.int32)
+    # The first pass counts, the second one lists.
+    for listing in range(2):
+        for box in range(len(frames)):
+            frame = frames[box]
+            half = np.array(
+                [
+                    abs(frame[3] * frame[7]) + abs(frame[5] * frame[8]),
+                    abs(frame[4] * frame[7]) + abs(frame[6] * frame[8]),
+                ]
+            )
+            first = np.floor((frame[:2] - half - low) / side)
+            last = np.floor((frame[:2] + half - low) / side)
+            for x in range(max(first[0], 0), min(last[0], shape[0] - 1) + 1):
+                for y in range(max(first[1], 0), min(last[1], shape[1] - 1) + 1):
+                    dx = low[0] + (x + 0.5) * side - frame[0]
+                    dy = low[1] + (y + 0.5) * side - frame[1]
+                    along = abs(dx * frame[3] + dy * frame[4])
+                    across = abs(dx * frame[5] + dy * frame[6])
+                    reach = side * _HALF_DIAGONAL
+                    if along > frame[7] + reach or across > frame[8] + reach:
+                        continue
+                    cell = x * shape[1] + y
+                    if listing:
+                        ends[cell] -= 1
+                        listed[ends[cell]] = box
+                    else:
+                        ends[cell] += 1
+        if not listing:
+            total = 0
+            for cell in range(len(ends)):
+                total += ends[cell]
+                ends[cell] = total
+            listed = np.empty(total, np.int32)
+    return ends, listed
+
+
+@_jit
+def select_points(
+    points: np.ndarray,
+    frames: np.ndarray,
+    low: np.ndarray,
+    side: float,
+    shape: tuple[int, int],
+    ends: np.ndarray,
+    listed: np.ndarray,
+    selected: np.ndarray,
+    counts: np.ndarray,
+) -> None:
+    """Selects the points near each box: a random sample where there are many.
+
+    The sample is Vitter's algorithm R ("Random Sampling with a Reservoir", 1985) with a hash in
+    place of random numbers, so that equal clouds give equal samples.
+
+    Args:
+        points: (P, >= 3) float32 x, y, z, ...
+        frames: (N, 11) float32 from `box_frames`.
+        low: as for `list_boxes`.
+        side: as for `list_boxes`.
+        shape: as for `list_boxes`.
+        ends: ends of the lists of boxes, from `list_boxes`.
+        listed: boxes of each cell, from `list_boxes`.
+        selected: (N, K) int32; receives the indices of the selected points.
+        counts: (N,) int64, all 0; receives the number of points near each box.
+    """
+    size = selected.shape[1]
+    inverse = 1.0 / side
+    for i in range(len(points)):
+        x = (points[i, 0] - low[0]) * inverse
+        y = (points[i, 1] - low[1]) * inverse
+        if not (0 <= x < shape[0] and 0 <= y < shape[1]):
+            continue
+        cell = np.int64(x) * shape[1] + np.int64(y)
+        for k in range(ends[cell], ends[cell + 1]):
+            box = listed[k]
+            frame = frames[box]
+            dx, dy = points[i, 0] - frame[0], points[i, 1] - frame[1]
+            up = points[i, 2] - frame[2]
+            along, across = dx * frame[3] + dy * frame[4], dx * frame[5] + dy * frame[6]
+            if not (abs(along) < frame[7] and abs(across) < frame[8]):
+                continue
+            if not (abs(up - frame[9]) < frame[10]):
+                continue
+            slot = counts[box]
+            counts[box] += 1
+            if slot >= size:
+                slot = _random_slot(slot)
+            if slot < size:
+                selected[box, slot] = i
+
+
+@_jit
+def gather_points(
+    points: np.ndarray,
+    frames: np.ndarray,
+    selected: np.ndarray,
+    counts: np.ndarray,
+    gathered: np.ndarray,
+) -> None:
+    """Computes the positions of selected points in the frames of their boxes.
+
+    Args:
+        points: (P, >= 3) float32 x, y, z, ...
+        frames: (N, 11) float32 from `box_frames`.
+        selected: (N, K) indices from `select_points`.
+        counts: (N,) int64 number of selected points of each box.
+        gathered: (M, 3) float32; receives the positions, box after box.
+    """
+    row = 0
+    for box in range(len(frames)):
+        frame = frames[box]
+        for k in range(counts[box]):
+            i = selected[box, k]
+            dx, dy = points[i, 0] - frame[0], points[i, 1] - frame[1]
+            gathered[row, 0] = dx * frame[3] + dy * frame[4]
+            gathered[row, 1] = dx * frame[5] + dy * frame[6]
+            gathered[row, 2] = points[i, 2] - frame[2]
+            row += 1
+
+
+@_jit
+def _random_slot(count: int) -> int:
+    """Returns a number from 0 to ``count`` that depends on ``count`` alone, as if by chance.
+
+    The last step of MurmurHash3 (Appleby, 2011), scaled.
+    """
+    h = np.uint64(count)
+    h ^= h >> np.uint64(16)
+    h = (h * np.uint64(0x85EBCA6B)) & _LOW_BITS
+    h ^= h >> np.uint64(13)
+    h = (h * np.uint64(0xC2B2AE35)) & _LOW_BITS
+    h ^= h >> np.uint64(16)
+    return np.int64((h * np.uint64(count + 1)) >> np.uint64(32))

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 the tiny_bev_ros authors
+# Licensed under the Apache License, Version 2.0 (the "License"); you may not use this file except
+# in compliance with the License. You may obtain a copy of the License at
+# http://www.apache.org/licenses/LICENSE-2.0 Unless required by applicable law or agreed to in
+# writing, software distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the License for the specific
+# language governing permissions and limitations under the License.
+"""Crops of a cloud near boxes, by a compiled kernel where numba can be used."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tiny_bev_ros.inference.numba_support import numba_unavailable_reason
+from tiny_bev_ros.models.heads.box_crops import (
+    HEIGHT_MARGIN,
+    MARGIN,
+    MAX_POINTS,
+    BoxCrops,
+    crop_axes,
+)
+
+# Side of the cells of the map of boxes, in metres, and most cells along an axis.
+_CELL, _MAX_CELLS = 1.0, 512
+
+
+def crop_points(
+    points: np.ndarray,
+    boxes: Tensor,
+    size: int = MAX_POINTS,
+    margins: tuple[float, float] = (MARGIN, HEIGHT_MARGIN),
+) -> BoxCrops:
+    """Finds the points near each box, and of many a sample; equal inputs give equal crops.
+
+    Args:
+        points: (P,3) or more values float32 x, y, z, ..., finite, in the frame of the boxes.
+        boxes: (N,7) float32 on the CPU; x and y relative to the sensor.
+        size: number of points that are kept of each box at most.
+        margins: distances from the sides and from bottom and top up to which points are near.
+    """
+    frames = box_frames(boxes, margins)
+    crop = _plain_crop if numba_unavailable_reason() else _compiled_crop
+    gathered, counts = crop(points, frames, size)
+    return BoxCrops(torch.from_numpy(gathered), torch.from_numpy(counts))
+
+
+def box_frames(boxes: Tensor, margins: tuple[float, float]) -> np.ndarray:
+    """Computes the frames of boxes as the kernels take them.
+
+    Returns:
+        (N,11) float32: origin x, y, z; the axes along and across, x and y of each; half the length
+        and half the width with the margin; half the height, and the same with the margin.
+    """
+    half = boxes[:, 3:6] / 2
+    bottom = boxes[:, 2:3] - half[:, 2:]
+    reach = half[:, :2] + margins[0], half[:, 2:], half[:, 2:] + margins[1]
+    return torch.cat([boxes[:, :2], bottom, crop_axes(boxes).flatten(1), *reach], 1).numpy()
+
+
+def _compiled_crop(
+    points: np.ndarray, frames: np.ndarray, size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    from tiny_bev_ros.inference.kernels import crop_kernels as kernels  # imports numba
+
+    low, side, shape = _map_of(frames)
+    selected = np.empty((len(frames), size), np.int32)
+    counts = np.zeros(len(frames), np.int64)
+    lists = kernels.list_boxes(frames, low, side, shape)
+    kernels.select_points(points, frames, low, side, shape, *lists, selected, counts)
+    np.minimum(counts, size, out=counts)
+    gathered = np.empty((int(counts.sum()), 3), np.float32)
+    kernels.gather_points(points, frames, selected, counts, gathered)
+    return gathered, counts
+
+
+def _map_of(frames: np.ndarray) -> tuple[np.ndarray, float, tuple[int, int]]:
+    """Returns lower corner, side of a cell and cells along x and y of a map of all boxes."""
+    reach = np.hypot(frames[:, 7], frames[:, 8])[:, None]
+    known = np.isfinite(frames).all(axis=1)
+    centre, reach = frames[known, :2].astype(np.float64), reach[known]
+    if not len(centre):
+        return np.zeros(2), _CELL, (0, 0)
+    low, high = (centre - reach).min(axis=0), (centre + reach).max(axis=0)
+    side = max(_CELL, float((high - low).max()) / _MAX_CELLS)
+    x, y = (math.ceil(cells) for cells in (high - low) / side)
+    return low, side, (x, y)
+
+
+def _plain_crop(
+    points: np.ndarray, frames: np.ndarray, size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    order = np.argsort(points[:, 0], kind='stable')
+    sorted_x = points[order, 0]
+    counts = np.zeros(len(frames), np.int64)
+    gathered = [np.empty((0, 3), np.float32)]
+    for box, frame in enumerate(frames):
+        reach = np.hypot(frame[7], frame[8]) * np.float32(1.001)
+        first, last = np.searchsorted(sorted_x, [frame[0] - reach, frame[0] + reach])
+        near = points[np.sort(order[first:last]), :3]
+        dx, dy, up = (near - frame[:3]).T
+        along, across = dx * frame[3] + dy * frame[4], dx * frame[5] + dy * frame[6]
+        inside = (np.abs(along) < frame[7]) & (np.abs(across) < frame[8])
+        inside &= np.abs(up - frame[9]) < frame[10]
+        crop = np.stack([along, across, up], 1)[inside]
+        gathered.append(crop[sample_indices(len(crop), size)])
+        counts[box] = len(gathered[-1])
+    return np.concatenate(gathered), counts
+
+
+def sample_indices(count: int, size: int) -> np.ndarray:
+    """Returns the indices of the sample that `select_points` takes of ``count`` points."""
+    kept = np.arange(min(count, size))
+    number = np.arange(size, max(count, size), dtype=np.uint64)
+    h = number ^ (number >> np.uint64(16))
+    h = (h * np.uint64(0x85EBCA6B)) & np.uint64(0xFFFFFFFF)
+    h ^= h >> np.uint64(13)
+    h = (h * np.uint64(0xC2B2AE35)) & np.uint64(0xFFFFFFFF)
+    h ^= h >> np.uint64(16)
+    slot = ((h * (number + np.uint64(1))) >> np.uint64(32)).astype(np.int64)
+    for index in np.nonzero(slot < size)[0]:  # a later point replaces an earlier one
+        kept[slot[index]] = size + index
+    return kept
