@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.models.sensor_mounting import NOMINAL_HEIGHT
 from tiny_bev_ros.sim import LIDARS, Lidar, Mounting, Scene, ego_pose, scan, street, street_plan
 from tiny_bev_ros.sim.world.ego_body import ego_body
 from tiny_bev_ros.sim.world.parts import Pose, half_sides, joined, rotation
@@ -23,8 +24,6 @@ from tiny_bev_ros.sim.world.plan import Plan
 from tiny_bev_ros.sim.world.terrain import Terrain
 from tiny_bev_ros.training.labelled_frame import Frame, Road
 
-# Height in metres of the sensor above level ground in the frames that networks see.
-_NOMINAL_HEIGHT = 1.73
 # Errors with which frames are levelled: standard deviations in metres and degrees.
 _HEIGHT_ERROR, _TILT_ERROR = 0.15, 1.0
 # Usual mounting on a car: heights in metres, standard deviation of pitch and roll in degrees.
@@ -177,7 +176,7 @@ def _level(frame: Frame, mounting: Mounting, random: np.random.Generator) -> Fra
     """Takes a frame to level ground at the nominal height, by the mounting with an error."""
     pitch, roll = np.radians(random.normal(0, _TILT_ERROR, 2)).tolist()
     matrix = rotation(0.0, mounting.pitch + pitch, mounting.roll + roll).T
-    lift = mounting.height + random.normal(0, _HEIGHT_ERROR) - _NOMINAL_HEIGHT
+    lift = mounting.height + random.normal(0, _HEIGHT_ERROR) - NOMINAL_HEIGHT
     points, boxes = frame.points.copy(), frame.boxes.copy()
     for positions in (points, boxes):
         positions[:, :3] = positions[:, :3] @ matrix + (0, 0, lift)

@@ -25,8 +25,8 @@ from tiny_bev_ros.sim import LIDARS
 from tiny_bev_ros.text_file import read_text
 from tiny_bev_ros.training.augment import Augmentation
 from tiny_bev_ros.training.dataset import Crop
-from tiny_bev_ros.training.simulated_lidar import Mountings
 from tiny_bev_ros.training.second_stage_config import SecondStageConfig
+from tiny_bev_ros.training.simulated_lidar import Mountings
 
 # Values of `data` that name the simulator; any other value is a folder.
 SIM, SIM_CAMERA = 'sim', 'sim_camera'
