@@ -99,12 +99,12 @@ class Premises(Pavements):
         elif back - side.front > 6 and random.random() < 0.1:  # a car in a yard
             offset = side.sign * random.uniform(side.front + 3.0, back - 3.0)
             self.vehicle(self.stand(middle, offset, random.uniform(0, 6.3)), large=0.05)
-        for _ in range(random.poisson(length * random.choice([0.25, 0.7, 1.3]))):
+        for _ in range(random.poisson(length * random.choice([0.4, 1.0, 1.7]))):
             offset = side.sign * random.uniform(side.front + 0.8, back - 0.5)
             pose = self.stand(random.uniform(begin, end), offset, random.uniform(0, 6))
             draw = random.random()
             low = draw > 0.55
-            if not self.try_reserve(pose.x, pose.y, 0.5 if low else 0.9):
+            if not self.try_reserve(pose.x, pose.y, 0.45 if low else 0.7):
                 continue
             if draw < 0.35:
                 surroundings.bush(self.parts, random, pose)

@@ -65,7 +65,7 @@ class RoadUsers(Placement):
                     crossing, side.sign * (side.road + random.uniform(4, 32))
                 )
                 self.vehicle(pose)
-        for _ in range(random.poisson(1.2)):  # vehicles that turn
+        for _ in range(random.poisson(1.0)):  # vehicles that turn
             offset = random.uniform(-1.2, 1.2) * (plan.lane + 3)
             x = crossing.x + crossing.skew * offset + random.uniform(-0.4, 0.4) * crossing.width
             yaw = random.uniform(0, 2 * math.pi)

@@ -33,7 +33,7 @@ def _leaves(random: np.random.Generator) -> Material:
         random.uniform(0.3, 0.55),
         dropout=0.15,
         density=random.uniform(0.35, 0.9),
-        depth=random.uniform(0.2, 1.0),
+        depth=random.uniform(0.4, 2.0),
         surface=LEAVES,
     )
 
@@ -105,7 +105,11 @@ def hedge(parts: PartList, random: np.random.Generator, pose: Pose, length: floa
     """Adds a cut hedge along the heading of the pose."""
     parts.stand(pose)
     leaves = Material(
-        random.uniform(0.3, 0.5), 0.15, random.uniform(0.7, 0.95), 0.35, surface=LEAVES
+        random.uniform(0.3, 0.5),
+        0.15,
+        random.uniform(0.6, 0.95),
+        random.uniform(0.2, 0.9),
+        surface=LEAVES,
     )
     height, width = random.uniform(0.6, 2.4), random.uniform(0.5, 1.4)
     begin = -length / 2
