@@ -111,7 +111,7 @@ def hedge(parts: PartList, random: np.random.Generator, pose: Pose, length: floa
         random.uniform(0.2, 0.9),
         surface=LEAVES,
     )
-    height, width = random.uniform(0.6, 2.4), random.uniform(0.5, 1.4)
+    height, width = random.uniform(0.5, 2.0), random.uniform(0.5, 1.4)
     begin = -length / 2
     while begin < length / 2:
         piece = random.uniform(1.2, 3.0)
@@ -127,7 +127,7 @@ def hedge(parts: PartList, random: np.random.Generator, pose: Pose, length: floa
 def wall(parts: PartList, random: np.random.Generator, pose: Pose, length: float) -> None:
     """Adds a garden wall, perhaps with pillars."""
     parts.stand(pose)
-    height = random.uniform(0.4, 2.2)
+    height = random.choice([random.uniform(0.4, 1.2), random.uniform(1.0, 2.2)])
     material = Material(random.uniform(0.2, 0.5), dropout=0.02)
     parts.box(
         (0, 0, height / 2 - 0.2), (length, random.uniform(0.15, 0.4), height + 0.4), material
