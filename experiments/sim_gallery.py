@@ -6,12 +6,13 @@
 # writing, software distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
 # WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the License for the specific
 # language governing permissions and limitations under the License.
-"""Draws simulated sweeps beside real ones, to compare them by eye."""
+"""Draws simulated sweeps beside real ones, with a table of statistics of both."""
 
 from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -20,19 +21,31 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
+from experiments.street_statistics import (
+    StreetStatistics,
+    format_table,
+    measure_streets,
+    statistics_table,
+)
 from tiny_bev_ros.class_colours import CLASS_COLOURS
+from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.models.heads.box_ops import corners_bev
 from tiny_bev_ros.sim import CLASSES, LIDARS, ego_pose, scan, street, street_plan
-from tiny_bev_ros.training.kitti import read_sweep
-from tiny_bev_ros.training.labelled_frame import MIN_POINTS
+from tiny_bev_ros.training.kitti import KittiFolder, read_sweep
+from tiny_bev_ros.training.labelled_frame import MIN_POINTS, Frame
+from tiny_bev_ros.training.simulated_lidar import simulate_lidar_frame
 
 _X, _Y = (-20.0, 60.0), (-35.0, 35.0)
 _COLUMNS = 4
 _GREY = (0.5, 0.5, 0.5)
+# Heights in inches of a row of panels and of the table.
+_ROW_HEIGHT, _TABLE_HEIGHT = 5.6, 4.0
+# Sensors of the simulated statistics.
+_SENSORS = ('hdl64', 'hdl32')
 
 
-def draw_gallery(path: Path, seeds: list[int], lidar: str, real: list[Path]) -> None:
-    """Writes a PNG: real sweeps first, then simulated streets with the boxes of their objects.
+def draw_gallery(path: Path, seeds: list[int], lidar: str, real: list[Path], table: str) -> None:
+    """Writes a PNG: real sweeps, then simulated streets with boxes of their objects, a table.
 
     Boxes of no class, and with too few points for training, are grey.
 
@@ -41,11 +54,16 @@ def draw_gallery(path: Path, seeds: list[int], lidar: str, real: list[Path]) -> 
         seeds: seeds of the streets.
         lidar: name of the simulated sensor.
         real: files of float32 x, y, z, intensity.
+        table: text below the panels.
     """
     rows = -(-len(real) // _COLUMNS) - (-len(seeds) // _COLUMNS)
-    figure = Figure(figsize=(5 * _COLUMNS, 5.6 * rows), layout='constrained')
-    panels = list(np.atleast_1d(figure.subplots(rows, _COLUMNS)).ravel())
-    for panel in panels:
+    heights = [_ROW_HEIGHT * rows, _TABLE_HEIGHT]
+    figure = Figure(figsize=(5 * _COLUMNS, sum(heights)), layout='constrained')
+    top, bottom = figure.subfigures(2, 1, height_ratios=heights)
+    panels = list(np.atleast_1d(top.subplots(rows, _COLUMNS)).ravel())
+    text = bottom.subplots()
+    text.text(0.0, 1.0, table, family='monospace', fontsize=11, va='top')
+    for panel in [*panels, text]:
         panel.set_axis_off()
     for panel, file in zip(panels, real, strict=False):
         _draw(panel, read_sweep(file), f'real: {file.stem}')
@@ -75,6 +93,32 @@ def _draw(panel: Axes, points: np.ndarray, title: str) -> None:
     panel.set(xticks=[], yticks=[])
 
 
+def measure_sets(data: Path, streets: int) -> tuple[dict[str, StreetStatistics], list[str]]:
+    """Computes the statistics of real and of simulated sweeps.
+
+    Args:
+        data: folder of real data.
+        streets: number of simulated streets for each sensor.
+
+    Returns:
+        Statistics by the name of a set, and a line for each set that is left out.
+    """
+    sets: dict[str, Iterable[Frame]] = {}
+    left_out = []
+    try:
+        folder = KittiFolder(data / 'kitti')
+        sets['KITTI'] = [folder.frame(name) for name in folder.names]
+    except TinyBevError as error:
+        left_out.append(f'KITTI is left out: {error}')
+    for sensor in _SENSORS:
+        sets[f'simulated, {sensor}'] = _simulated(sensor, streets)
+    return {name: measure_streets(frames) for name, frames in sets.items()}, left_out
+
+
+def _simulated(sensor: str, streets: int) -> Iterable[Frame]:
+    return (simulate_lidar_frame(seed, (sensor,)) for seed in range(streets))
+
+
 def main() -> None:
     """Runs the program."""
     parser = argparse.ArgumentParser(prog='sim_gallery', description=__doc__)
@@ -91,12 +135,18 @@ def main() -> None:
         default=os.environ.get('TINY_BEV_DATA', '../shared/data'),
         help='folder with kitti/velodyne/*.bin, if there are any',
     )
+    parser.add_argument(
+        '--streets', type=int, default=40, help='number of simulated streets in the statistics'
+    )
     parser.add_argument('--output', default='build/sim_gallery.png', help='path of the figure')
     options = parser.parse_args()
     real = sorted(Path(options.data).glob('kitti/velodyne/*.bin'))[: 2 * _COLUMNS]
     path = Path(options.output)
     path.parent.mkdir(parents=True, exist_ok=True)
-    draw_gallery(path, options.seeds, options.lidar, real)
+    statistics, left_out = measure_sets(Path(options.data), options.streets)
+    table = '\n'.join([format_table(statistics_table(statistics)), *left_out])
+    print(table)
+    draw_gallery(path, options.seeds, options.lidar, real, table)
     print(f'{len(real)} real and {len(options.seeds)} simulated sweeps: {path}')
 
 

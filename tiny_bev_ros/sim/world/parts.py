@@ -81,22 +81,24 @@ class Pose:
     pitch: float = 0.0
     roll: float = 0.0
 
-    def rotation(self) -> np.ndarray:
-        """Returns the (3,3) rotation from the thing's frame to the world."""
-        return rotation(self.yaw, self.pitch, self.roll)
+    def rotation(self) -> tuple[Size, Size, Size]:
+        """Returns the rows of the rotation from the thing's frame to the world."""
+        return _rotation_rows(self.yaw, self.pitch, self.roll)
 
 
 def rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
     """Returns a (3,3) float64 rotation: yaw about z, then pitch about y, then roll about x."""
+    return np.array(_rotation_rows(yaw, pitch, roll))
+
+
+def _rotation_rows(yaw: float, pitch: float, roll: float) -> tuple[Size, Size, Size]:
     cy, sy = math.cos(yaw), math.sin(yaw)
     cp, sp = math.cos(pitch), math.sin(pitch)
     cr, sr = math.cos(roll), math.sin(roll)
-    return np.array(
-        [
-            [cy * cp, cy * sp * sr - sy * cr, cy * sp * cr + sy * sr],
-            [sy * cp, sy * sp * sr + cy * cr, sy * sp * cr - cy * sr],
-            [-sp, cp * sr, cp * cr],
-        ]
+    return (
+        (cy * cp, cy * sp * sr - sy * cr, cy * sp * cr + sy * sr),
+        (sy * cp, sy * sp * sr + cy * cr, sy * sp * cr - cy * sr),
+        (-sp, cp * sr, cp * cr),
     )
 
 
@@ -159,7 +161,7 @@ class PartList:
 
     def _stand(self, pose: Pose, instance_id: int) -> None:
         self._pose, self._instance_id = pose, instance_id
-        self._turn = pose.rotation().tolist()
+        self._turn = pose.rotation()
 
     def _add(
         self,

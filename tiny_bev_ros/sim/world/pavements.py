@@ -60,7 +60,7 @@ class Pavements(RoadUsers):
             pose = self.stand(float(x) + random.uniform(-3, 3), offset)
             if not self._is_blocked(pose, side, 0.5) and self.try_reserve(pose.x, pose.y, 0.3):
                 surroundings.pole(self.parts, random, pose)
-        green = random.choice([0.0, 6.0, 25.0]) * (2.0 if side.pavement == 0 else 1.0)
+        green = random.choice([0.0, 8.0, 30.0]) * (2.0 if side.pavement == 0 else 1.0)
         for _ in range(random.poisson(green)):
             offset = side.sign * (edge + far + random.normal(0, 0.3))
             pose = self.stand(random.uniform(-45, 70), offset, random.uniform(0, 6))
@@ -105,7 +105,7 @@ class Pavements(RoadUsers):
             yaw = yaw if along else random.uniform(0, 2 * math.pi)
             offset = side.sign * (side.road + random.uniform(0.3, max(side.pavement, 1.0)))
             pose = self.stand(random.uniform(-45, 60), offset, yaw)
-            self.person(pose, random.choice([0.0, 1.3]) if along else 0.0)
+            self.person(pose, random.choice([0.0, 1.3, 1.3]) if along else 0.0)
             draw = random.random()
             if draw < 0.3:  # two who walk together
                 self.person(self._turned(self.beside(pose, 0.75), 0.0), 0.0)

@@ -22,6 +22,8 @@ from tiny_bev_ros.sim.world.parts import CLOTH, SKIN, Material, PartList, Pose, 
 
 # Height in metres to which the proportions of bodies refer.
 _USUAL_HEIGHT = 1.75
+# Least length in metres of a box; annotators draw none as slim as a body that stands straight.
+_LEAST_LENGTH = 0.5
 # x and z in metres, in the plane of symmetry of a body.
 Joint = tuple[float, float]
 
@@ -87,10 +89,10 @@ def pedestrian(
         walks: True for a stride and swinging arms.
         pushes: True for hands on something ahead.
     """
-    height = random.uniform(1.5, 1.92) if random.random() < 0.88 else random.uniform(1.0, 1.45)
+    height = random.uniform(1.52, 1.94) if random.random() < 0.92 else random.uniform(1.0, 1.5)
     scale = height / _USUAL_HEIGHT
     girth = random.uniform(0.85, 1.2) * scale
-    stride = random.uniform(0.55, 0.98) * scale if walks else random.uniform(0.0, 0.2)
+    stride = random.uniform(0.55, 0.98) * scale if walks else random.uniform(0.0, 0.3)
     parts.stand(pose, instance_id)
     top, legs = cloth(random), cloth(random)
     # Feet reach farther ahead of the ankles than behind.
@@ -109,7 +111,8 @@ def pedestrian(
         parts.box((middle - 0.2 * girth, 0, height * 0.7), (0.18, 0.3, 0.42), cloth(random))
         reach = max(reach, 0.2 * girth - middle + 0.09)
     reach = max(reach, 0.13 * girth - middle)
-    return 2 * reach, 0.58 * girth + random.uniform(0.04, 0.1), height
+    length, width = max(2 * reach, _LEAST_LENGTH), 0.58 * girth + random.uniform(0.04, 0.1)
+    return length, width, height
 
 
 def _legs(

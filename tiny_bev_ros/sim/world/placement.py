@@ -48,7 +48,7 @@ class Placement:
         self.parts = PartList()
         self.objects: list[tuple] = []
         # Centre and radius of each thing placed so far, and their number.
-        self._taken, self._count = np.empty((8192, 3)), 0
+        self._taken, self._count = np.empty((3, 8192)), 0
 
     def try_reserve(self, x: float, y: float, radius: float) -> bool:
         """Reserves a position; returns False where it is taken already."""
@@ -59,14 +59,14 @@ class Placement:
 
     def reserve(self, x: float, y: float, radius: float) -> None:
         """Reserves a position, taken or not."""
-        self._taken[self._count] = x, y, radius
+        self._taken[:, self._count] = x, y, radius
         self._count += 1
 
     def is_taken(self, x: float, y: float, radius: float) -> bool:
         """Returns True if something stands within a radius of a position."""
-        others = self._taken[: self._count]
-        square = (others[:, 0] - x) ** 2 + (others[:, 1] - y) ** 2
-        return bool((square < (others[:, 2] + radius) ** 2).any())
+        other_x, other_y, others = self._taken[:, : self._count]
+        square = (other_x - x) ** 2 + (other_y - y) ** 2
+        return bool((square < (others + radius) ** 2).any())
 
     def stand(self, x: float, offset: float, yaw: float = 0.0) -> Pose:
         """Returns a pose on the ground, at an offset from the road centre line."""
@@ -81,7 +81,7 @@ class Placement:
     def add(self, build: _Build, label: int, pose: Pose, speed: float = 0.0) -> None:
         """Adds an object of a class, which will move straight ahead."""
         size = build(self.parts, self.random, pose, len(self.objects))
-        up = pose.rotation()[:, 2] * (size[2] / 2)
+        up = [row[2] * size[2] / 2 for row in pose.rotation()]
         position = (pose.x + up[0], pose.y + up[1], pose.z + up[2])
         velocity = (math.cos(pose.yaw) * speed, math.sin(pose.yaw) * speed)
         self.objects.append((label, position, size, pose.yaw, velocity))

@@ -163,7 +163,7 @@ def _make_side(random: np.random.Generator, kind: str, lane: float, sign: int) -
         lane + strip,
         0.0 if country or random.random() < 0.1 else random.uniform(0.07, 0.16),
         0.0 if country else random.uniform(1.2, 4.5),
-        random.choice([0.0, random.uniform(1, 4), random.uniform(4, 14)]),
+        random.choice([0.0, random.uniform(2, 5), random.uniform(5, 14), random.uniform(8, 18)]),
         bank,
         random.uniform(0.15, 0.8),
         kind == 'car park' and random.random() < 0.7,

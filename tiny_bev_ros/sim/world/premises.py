@@ -96,15 +96,15 @@ class Premises(Pavements):
             offset = side.sign * (side.front + random.uniform(2.5, back - side.front - 2.4))
             pose = self.stand(middle - math.copysign(length / 2 - 1.8, shift), offset, yaw)
             self.vehicle(pose, large=0.0)
-        elif back - side.front > 6 and random.random() < 0.1:  # a car in a yard
+        elif back - side.front > 6 and random.random() < 0.14:  # a car in a yard
             offset = side.sign * random.uniform(side.front + 3.0, back - 3.0)
             self.vehicle(self.stand(middle, offset, random.uniform(0, 6.3)), large=0.05)
-        for _ in range(random.poisson(length * random.choice([0.25, 0.7, 1.3]))):
+        for _ in range(random.poisson(length * random.choice([0.4, 1.0, 1.7]))):
             offset = side.sign * random.uniform(side.front + 0.8, back - 0.5)
             pose = self.stand(random.uniform(begin, end), offset, random.uniform(0, 6))
             draw = random.random()
             low = draw > 0.55
-            if not self.try_reserve(pose.x, pose.y, 0.5 if low else 0.9):
+            if not self.try_reserve(pose.x, pose.y, 0.45 if low else 0.7):
                 continue
             if draw < 0.35:
                 surroundings.bush(self.parts, random, pose)
@@ -121,16 +121,14 @@ class Premises(Pavements):
         begin, end = random.uniform(BEGIN, 0), random.uniform(20, END)
         fill = random.uniform(0.3, 0.95)
         turn = (
-            random.choice([-1, 1]) * random.uniform(0.35, 0.8) if random.random() < 0.14 else 0.0
-        )
-        slant = (
-            random.choice([-1, 1]) * random.uniform(0.5, 0.8) if random.random() < 0.14 else 0.0
+            random.choice([-1, 1]) * random.uniform(0.35, 0.8) if random.random() < 0.12 else 0.0
         )
         middle, centre = (begin + end) / 2, side.front + 20.0
         cos, sin = math.cos(turn), math.sin(turn)
         for row in range(-3, 9) if turn else range(random.integers(2, 6)):
             # Pairs of rows back to back, aisles of 6 m between them.
             out = side.front + 3.2 + (row // 2) * 16.5 + (row % 2) * 11
+            slant = random.choice([-0.6, 0.6]) if random.random() < 0.22 else 0.0
             for along in np.arange(begin, end, random.uniform(2.5, 2.9) / math.cos(slant)):
                 if random.random() > fill:
                     continue

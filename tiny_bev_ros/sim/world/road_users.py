@@ -65,7 +65,7 @@ class RoadUsers(Placement):
                     crossing, side.sign * (side.road + random.uniform(4, 32))
                 )
                 self.vehicle(pose)
-        for _ in range(random.poisson(1.2)):  # vehicles that turn
+        for _ in range(random.poisson(1.4)):  # vehicles that turn
             offset = random.uniform(-1.2, 1.2) * (plan.lane + 3)
             x = crossing.x + crossing.skew * offset + random.uniform(-0.4, 0.4) * crossing.width
             yaw = random.uniform(0, 2 * math.pi)
@@ -86,7 +86,7 @@ class RoadUsers(Placement):
     def add_parked(self, side: Side) -> None:
         """Adds parked cars along one side, and a few that leave or enter the road."""
         random = self.random
-        for _ in range(random.poisson(0.35)):
+        for _ in range(random.poisson(0.5)):
             x, sign = random.uniform(-45, 60), random.choice([-1, 1])
             yaw = sign * random.uniform(0.4, 1.2) + random.choice([0.0, math.pi])
             offset = min(side.road + random.uniform(-0.8, 2.5), side.house - 2.4)

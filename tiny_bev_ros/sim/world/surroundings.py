@@ -33,7 +33,7 @@ def _leaves(random: np.random.Generator) -> Material:
         random.uniform(0.3, 0.55),
         dropout=0.15,
         density=random.uniform(0.35, 0.9),
-        depth=random.uniform(0.2, 1.0),
+        depth=random.uniform(0.4, 2.0),
         surface=LEAVES,
     )
 
@@ -105,9 +105,13 @@ def hedge(parts: PartList, random: np.random.Generator, pose: Pose, length: floa
     """Adds a cut hedge along the heading of the pose."""
     parts.stand(pose)
     leaves = Material(
-        random.uniform(0.3, 0.5), 0.15, random.uniform(0.7, 0.95), 0.35, surface=LEAVES
+        random.uniform(0.3, 0.5),
+        0.15,
+        random.uniform(0.6, 0.95),
+        random.uniform(0.2, 0.9),
+        surface=LEAVES,
     )
-    height, width = random.uniform(0.6, 2.4), random.uniform(0.5, 1.4)
+    height, width = random.uniform(0.5, 2.0), random.uniform(0.5, 1.4)
     begin = -length / 2
     while begin < length / 2:
         piece = random.uniform(1.2, 3.0)
@@ -123,7 +127,7 @@ def hedge(parts: PartList, random: np.random.Generator, pose: Pose, length: floa
 def wall(parts: PartList, random: np.random.Generator, pose: Pose, length: float) -> None:
     """Adds a garden wall, perhaps with pillars."""
     parts.stand(pose)
-    height = random.uniform(0.4, 2.2)
+    height = random.choice([random.uniform(0.4, 1.2), random.uniform(1.0, 2.2)])
     material = Material(random.uniform(0.2, 0.5), dropout=0.02)
     parts.box(
         (0, 0, height / 2 - 0.2), (length, random.uniform(0.15, 0.4), height + 0.4), material

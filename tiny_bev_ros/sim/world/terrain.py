@@ -39,6 +39,7 @@ class Terrain:
     def height(self, x: float, y: float) -> float:
         """Returns the height in metres, interpolated between cell centres."""
         rows, cols = self.heights.shape
+        x, y = float(x), float(y)  # faster than scalars of NumPy
         u = min(max((x - self.corner[0]) / CELL - 0.5, 0.0), cols - 1.001)
         v = min(max((y - self.corner[1]) / CELL - 0.5, 0.0), rows - 1.001)
         col, row = int(u), int(v)
