@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,8 +32,10 @@ from tiny_bev_ros.class_colours import CLASS_COLOURS
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.models.heads.box_ops import corners_bev
 from tiny_bev_ros.sim import CLASSES, LIDARS, ego_pose, scan, street, street_plan
+from tiny_bev_ros.training.evaluation import EvalFrame
 from tiny_bev_ros.training.kitti import KittiFolder, read_sweep
 from tiny_bev_ros.training.labelled_frame import MIN_POINTS, Frame
+from tiny_bev_ros.training.recorded_sweeps import argoverse_frames, nuscenes_frames
 from tiny_bev_ros.training.simulated_lidar import simulate_lidar_frame
 
 _X, _Y = (-20.0, 60.0), (-35.0, 35.0)
@@ -42,6 +45,8 @@ _GREY = (0.5, 0.5, 0.5)
 _ROW_HEIGHT, _TABLE_HEIGHT = 5.6, 4.0
 # Sensors of the simulated statistics.
 _SENSORS = ('hdl64', 'hdl32')
+# Distance in metres up to which objects of real sweeps are counted.
+_REACH = 50.0
 
 
 def draw_gallery(path: Path, seeds: list[int], lidar: str, real: list[Path], table: str) -> None:
@@ -105,14 +110,42 @@ def measure_sets(data: Path, streets: int) -> tuple[dict[str, StreetStatistics],
     """
     sets: dict[str, Iterable[Frame]] = {}
     left_out = []
-    try:
-        folder = KittiFolder(data / 'kitti')
-        sets['KITTI'] = [folder.frame(name) for name in folder.names]
-    except TinyBevError as error:
-        left_out.append(f'KITTI is left out: {error}')
+    for name, read in _REAL.items():
+        try:
+            sets[name] = read(data)
+        except TinyBevError as error:
+            left_out.append(f'{name} is left out: {error}')
     for sensor in _SENSORS:
         sets[f'simulated, {sensor}'] = _simulated(sensor, streets)
     return {name: measure_streets(frames) for name, frames in sets.items()}, left_out
+
+
+def _kitti(data: Path) -> list[Frame]:
+    folder = KittiFolder(data / 'kitti')
+    return [folder.frame(name) for name in folder.names]
+
+
+def _nuscenes(data: Path) -> list[Frame]:
+    return _without_resembling(nuscenes_frames(data / 'nuscenes_mini_sample', _REACH))
+
+
+def _argoverse(data: Path) -> list[Frame]:
+    return _without_resembling(argoverse_frames(data / 'av2', _REACH))
+
+
+def _without_resembling(frames: Iterable[EvalFrame]) -> list[Frame]:
+    """Returns labelled sweeps in which objects that only resemble a class are of none."""
+    found = []
+    for frame in frames:
+        labels = frame.lidar.labels.copy()
+        for label, truth in enumerate(frame.truths['visible']):
+            labels[np.flatnonzero(frame.lidar.labels == label)[~truth.required]] = -1
+        found.append(replace(frame.lidar, labels=labels))
+    return found
+
+
+# Readers of the real sets.
+_REAL = {'KITTI': _kitti, 'nuScenes': _nuscenes, 'Argoverse 2': _argoverse}
 
 
 def _simulated(sensor: str, streets: int) -> Iterable[Frame]:
