@@ -87,6 +87,12 @@ def test_turned_frames_are_those_of_sim_at_45_degrees(level):
     np.testing.assert_allclose(
         np.exp(1j * boxes[:, 6]), np.exp(1j * (before[:, 6] + math.pi / 4)), atol=1e-4
     )
+    required = [truth.required for truth in turned.truths['visible']]
+    distance = [np.hypot(*truth.boxes[:, :2].T) for truth in turned.truths['visible']]
+    assert max(np.concatenate(distance)[np.concatenate(required)]) < 50
+    # All that sim requires, but for the corners of its square.
+    for truth, same, far in zip(level.truths['visible'], required, distance, strict=True):
+        assert (same == (truth.required & (far < 50))).all()
     on_road = level.lidar.road.drivable_at(x, y)
     assert on_road.any() and not on_road.all()
     # Cells of the map's border may change by rounding.

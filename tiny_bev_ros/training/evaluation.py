@@ -71,40 +71,51 @@ class Area:
         return np.full(len(boxes), self._answer)
 
 
+class Square(Area):
+    """Square around the sensor, up to a reach in metres along x and y."""
+
+    def __init__(self, reach: float) -> None:
+        self._reach = reach
+
+    def __call__(self, boxes: np.ndarray) -> np.ndarray:
+        """Returns (N,) bool: true for boxes (N,7) in the area."""
+        return np.abs(boxes[:, :2]).max(axis=1, initial=0) < self._reach
+
+
+class Disc(Area):
+    """Disc around the sensor, of a radius in metres."""
+
+    def __init__(self, radius: float) -> None:
+        self._radius = radius
+
+    def __call__(self, boxes: np.ndarray) -> np.ndarray:
+        """Returns (N,) bool: true for boxes (N,7) in the area."""
+        return np.hypot(boxes[:, 0], boxes[:, 1]) < self._radius
+
+
 def simulated_eval_frame(name: str, frame: Frame, reach: float = 50.0) -> EvalFrame:
     """Converts a simulated frame to a frame for evaluation; see `sweep_eval_frame`."""
-    return sweep_eval_frame(name, frame, np.zeros(len(frame.boxes), np.bool_), reach)
+    return sweep_eval_frame(name, frame, Square(reach))
 
 
 def sweep_eval_frame(
-    name: str, frame: Frame, resembles: np.ndarray, reach: float = 50.0
+    name: str, frame: Frame, area: Area, resembles: np.ndarray | bool = False
 ) -> EvalFrame:
     """Converts a sweep that is labelled on all sides to a frame for evaluation.
 
     Args:
         name: name of the frame.
         frame: the frame; objects of fewer than five points are not required.
+        area: area in which objects have to be detected.
         resembles: (O,) bool, true for objects that only resemble their class, such as trailers;
             detections of them are left out.
-        reach: distance in metres along x and y up to which objects have to be detected.
     """
-    far = np.abs(frame.boxes[:, :2]).max(axis=1, initial=0) >= reach
+    required = (frame.counts >= MIN_POINTS) & area(frame.boxes) & ~np.asarray(resembles)
     truths = []
     for label in range(len(CLASSES)):
         of_class = frame.labels == label
-        required = (frame.counts >= MIN_POINTS) & ~far & ~resembles
         truths.append(Truth(frame.boxes[of_class], required[of_class]))
-    return EvalFrame(name, frame, {'visible': truths}, _Square(reach), Area(answer=False))
-
-
-class _Square(Area):
-    """Square around the sensor."""
-
-    def __init__(self, reach: float) -> None:
-        self._reach = reach
-
-    def __call__(self, boxes: np.ndarray) -> np.ndarray:
-        return np.abs(boxes[:, :2]).max(axis=1, initial=0) < self._reach
+    return EvalFrame(name, frame, {'visible': truths}, area, Area(answer=False))
 
 
 def count_errors(frame: EvalFrame, detections: Detections) -> tuple[int, np.ndarray]:

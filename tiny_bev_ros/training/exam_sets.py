@@ -24,7 +24,12 @@ from typing import NamedTuple
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.sim import LIDARS, Mounting
 from tiny_bev_ros.training.augment import transform
-from tiny_bev_ros.training.evaluation import EvalFrame, simulated_eval_frame
+from tiny_bev_ros.training.evaluation import (
+    Disc,
+    EvalFrame,
+    simulated_eval_frame,
+    sweep_eval_frame,
+)
 from tiny_bev_ros.training.kitti import KittiFolder
 from tiny_bev_ros.training.kitti_eval import kitti_eval_frames
 from tiny_bev_ros.training.recorded_sweeps import (
@@ -51,7 +56,8 @@ class SimulatedSet:
         mounting: mounting of the sensor in all frames; None for the usual ones on cars, 1.5 to
             2.1 m above the ground and level up to a standard deviation of 0.6 degrees, another
             for each street.
-        angle: angle in radians by which frames are rotated about z.
+        angle: angle in radians by which frames are rotated about z. Objects then count up to
+            ``reach`` in any direction: the corners of a square would add the far ends of the road.
         reach: distance in metres along x and y up to which objects have to be detected.
     """
 
@@ -70,9 +76,9 @@ class SimulatedSet:
         """
         lidars = (self.lidar or lidar,)
         frame = simulate_lidar_frame(seed, lidars, self.mounting)
-        if self.angle:
-            frame = transform(frame, self.angle)
-        return simulated_eval_frame(str(seed), frame, self.reach)
+        if not self.angle:
+            return simulated_eval_frame(str(seed), frame, self.reach)
+        return sweep_eval_frame(str(seed), transform(frame, self.angle), Disc(self.reach))
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ import numpy as np
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.optional_imports import import_optional
-from tiny_bev_ros.training.evaluation import EvalFrame, sweep_eval_frame
+from tiny_bev_ros.training.evaluation import EvalFrame, Square, sweep_eval_frame
 from tiny_bev_ros.training.labelled_frame import Frame, instance_ids
 
 # Class of this package by the category of a data set, and true for categories that resemble it.
@@ -145,4 +145,4 @@ def _frame(
     resembles = np.array([kind is not None and kind[1] for kind in kinds], np.bool_)
     points, boxes = points.astype(np.float32), boxes.astype(np.float32)
     frame = Frame(points, instance_ids(boxes, points), boxes, labels, whole=True)
-    return sweep_eval_frame(name, frame, resembles, reach)
+    return sweep_eval_frame(name, frame, Square(reach), resembles)
