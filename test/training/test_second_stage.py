@@ -145,7 +145,7 @@ class FakeDetector:
     def __init__(self, *_: Any, refine_boxes: bool) -> None:
         assert not refine_boxes
 
-    def __call__(self, points: np.ndarray, min_scores: float) -> Any:
+    def runner(self, points: np.ndarray, min_scores: tuple[float, ...]) -> Any:
         return SimpleNamespace(heads=SimpleNamespace(detections=found_in(frame())))
 
 

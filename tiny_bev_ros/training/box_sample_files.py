@@ -25,6 +25,7 @@ from tqdm import tqdm
 
 from tiny_bev_ros.detector import Detector
 from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.models.heads.detection import CLASSES
 from tiny_bev_ros.models.heads.refinement import MIN_CANDIDATE_SCORE
 from tiny_bev_ros.training.augment import transform
 from tiny_bev_ros.training.box_samples import BoxSamples, join_samples, make_box_samples
@@ -144,7 +145,9 @@ def _make(source: SampleSource, detector: Detector, index: int) -> BoxSamples:
         angle = 0.0
     low, high = config.scaling
     frame = transform(frame, angle, 1 + random.uniform(low, high))
-    found = detector(frame.points, MIN_CANDIDATE_SCORE).heads.detections
+    # The networks alone, as the mounting of the sensor differs from frame to frame.
+    scores = (MIN_CANDIDATE_SCORE,) * len(CLASSES)
+    found = detector.runner(frame.points, scores).heads.detections
     assert found is not None
     if not frame.whole:
         ahead = found.boxes[:, 0] > found.boxes[:, 1].abs()

@@ -110,12 +110,9 @@ def add_second_stage(
 def _sample_origin(config: TrainConfig, digest: str) -> dict[str, Any]:
     """Returns the values on which the samples depend."""
     values = dataclasses.asdict(config)
-    second_stage = values['second_stage']
-    return {
-        'weights': digest,
-        **{name: values[name] for name in ('data', 'lidars', 'seed')},
-        **{name: second_stage[name] for name in ('rotated', 'scaling')},
-    }
+    second_stage = values.pop('second_stage')
+    of_frames = {name: second_stage[name] for name in ('rotated', 'scaling')}
+    return {**values, **of_frames, 'weights': digest}
 
 
 def main() -> int:
@@ -129,7 +126,7 @@ def main() -> int:
     parser.add_argument(
         '--config',
         required=True,
-        help='YAML file of the run, of which data, lidars, seed and second_stage count; '
+        help='YAML file of the run, of which frames, seed and second_stage count; '
         'config/training/street.yaml explains the keys',
     )
     parser.add_argument(
