@@ -38,7 +38,7 @@ from tiny_bev_ros.training.distributed import init_distributed
 from tiny_bev_ros.training.kitti import KittiFolder
 from tiny_bev_ros.training.labelled_frame import Frame
 from tiny_bev_ros.training.plots import draw_losses
-from tiny_bev_ros.training.simulated_lidar import simulate_lidar_frame
+from tiny_bev_ros.training.simulated_lidar import Mountings, simulate_lidar_frame
 from tiny_bev_ros.training.start_weights import StartWeights, load_start_weights
 from tiny_bev_ros.training.trainable_detector import (
     TrainableDetector,
@@ -93,15 +93,17 @@ def make_dataset(config: TrainConfig, count: int, folder: Path) -> Dataset:
 def frame_source(config: TrainConfig) -> Callable[[int], Frame]:
     """Returns the function that makes LiDAR frame i of a run."""
     if config.data == SIM:
-        return partial(_simulated, lidars=config.lidars, seed=config.seed)
+        return partial(
+            _simulated, lidars=config.lidars, mountings=config.mountings, seed=config.seed
+        )
     folder = KittiFolder(config.data)
     if folder.remark:
         print(f'train: {folder.remark}', file=sys.stderr)
     return partial(_recorded, folder=folder, seed=config.seed)
 
 
-def _simulated(index: int, lidars: tuple[str, ...], seed: int) -> Frame:
-    return simulate_lidar_frame(_FIRST_SEED * (seed + 1) + index, lidars)
+def _simulated(index: int, lidars: tuple[str, ...], mountings: Mountings, seed: int) -> Frame:
+    return simulate_lidar_frame(_FIRST_SEED * (seed + 1) + index, lidars, mountings)
 
 
 def _recorded(index: int, folder: KittiFolder, seed: int) -> Frame:

@@ -25,10 +25,11 @@ from tiny_bev_ros.sim import LIDARS
 from tiny_bev_ros.text_file import read_text
 from tiny_bev_ros.training.augment import Augmentation
 from tiny_bev_ros.training.dataset import Crop
+from tiny_bev_ros.training.simulated_lidar import Mountings
 
 # Values of `data` that name the simulator; any other value is a folder.
 SIM, SIM_CAMERA = 'sim', 'sim_camera'
-_TYPE_NAMES = {int: 'a whole number', float: 'a number', str: 'a string'}
+_TYPE_NAMES = {int: 'a whole number', float: 'a number', str: 'a string', bool: 'true or false'}
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ class TrainConfig:
         data: 'sim' for simulated LiDAR frames, 'sim_camera' for simulated frames with a camera
             image, or a folder in the form of KITTI's object benchmark.
         lidars: names of simulated sensors for 'sim', one of which is drawn for each frame.
+        mountings: range of the mountings of these sensors.
         frames: number of different frames of 'sim_camera'.
         steps: number of updates of the weights.
         batch: frames of each step and process; two samples are cut from each LiDAR frame.
@@ -101,6 +103,7 @@ class TrainConfig:
 
     data: str = SIM
     lidars: tuple[str, ...] = ('hdl64', 'hdl32', 'vlp16', 'os1_64', 'os1_128')
+    mountings: Mountings = field(default_factory=Mountings)
     frames: int = 2400
     steps: int = 6000
     batch: int = 2

@@ -22,32 +22,46 @@ from tiny_bev_ros.sim.sensors.half_spaces import jit
 
 
 @jit
-def _columns(
-    corners: np.ndarray, centre: np.ndarray, first_azimuth: float, step: float, columns: int
-) -> tuple[int, int]:
-    """Returns the first and last column, not yet wrapped, that an outline may cover."""
-    heading = math.atan2(centre[1], centre[0])
+def azimuth_span(
+    position: np.ndarray, half: np.ndarray, cos: float, sin: float, begin: np.ndarray
+) -> tuple[float, float]:
+    """Returns the azimuths between which an upright box lies: a whole turn around the sensor.
+
+    Args:
+        position: (3,) centre of the box, relative to the sensor.
+        half: (3,) half extents of the box.
+        cos: cosine of the yaw of the box.
+        sin: sine of the yaw of the box.
+        begin: (2,) receives the position of the sensor in the frame of the box.
+    """
+    begin[0] = -(cos * position[0] + sin * position[1])
+    begin[1] = -(cos * position[1] - sin * position[0])
+    heading = math.atan2(position[1], position[0])
+    if abs(begin[0]) <= half[0] and abs(begin[1]) <= half[1]:
+        return heading - math.pi, heading + math.pi
     low, high = np.float32(0), np.float32(0)
-    for i in range(4):
-        angle = math.atan2(corners[i, 1], corners[i, 0]) - heading
+    for j in range(4):
+        along = half[0] if j < 2 else -half[0]
+        across = half[1] if j % 2 == 0 else -half[1]
+        corner_x = np.float32(position[0] + cos * along - sin * across)
+        corner_y = np.float32(position[1] + sin * along + cos * across)
+        angle = math.atan2(corner_y, corner_x) - heading
         angle -= 2 * math.pi * math.floor(angle / (2 * math.pi) + 0.5)
         low, high = min(low, angle), max(high, angle)
     if high - low > math.pi - 0.01:
-        return 0, columns - 1
-    first = math.ceil((heading + low - first_azimuth) / step)
-    last = math.floor((heading + high - first_azimuth) / step)
-    return first, min(last, first + columns - 1)
+        return heading - math.pi, heading + math.pi
+    return heading + low, heading + high
 
 
 @jit
-def _outline(
-    begin: np.ndarray, half: np.ndarray, cos: float, sin: float, azimuth: float
+def outline(
+    begin: np.ndarray, half: np.ndarray, cos: float, sin: float, ray_x: float, ray_y: float
 ) -> tuple[float, float]:
     """Returns the distances at which a column enters and leaves an upright box, from above.
 
-    ``begin`` is the position of the sensor in the frame of the box.
+    ``begin`` is the position of the sensor in the frame of the box; the direction (ray_x,
+    ray_y) has length 1.
     """
-    ray_x, ray_y = math.cos(azimuth), math.sin(azimuth)
     enter, leave = np.float32(0.05), np.float32(1e9)
     for axis in range(2):
         along = cos * ray_x + sin * ray_y if axis == 0 else cos * ray_y - sin * ray_x
@@ -133,25 +147,18 @@ def cast_parts(
     """
     np.random.seed(seed)
     columns, beams = distance.shape
-    corners, begin = np.empty((4, 2), np.float32), np.empty(2, np.float32)
+    begin = np.empty(2, np.float32)
     for i in np.argsort(position[:, 0] ** 2 + position[:, 1] ** 2):
         cos, sin = math.cos(yaw[i]), math.sin(yaw[i])
         half = extent[i]
-        for j in range(4):
-            along = half[0] if j < 2 else -half[0]
-            across = half[1] if j % 2 == 0 else -half[1]
-            corners[j, 0] = position[i, 0] + cos * along - sin * across
-            corners[j, 1] = position[i, 1] + sin * along + cos * across
         low, high = position[i, 2] - half[2], position[i, 2] + half[2]
-        begin[0] = -(cos * position[i, 0] + sin * position[i, 1])
-        begin[1] = -(cos * position[i, 1] - sin * position[i, 0])
-        first, last = _columns(corners, position[i], first_azimuth, step, columns)
-        if abs(begin[0]) <= half[0] and abs(begin[1]) <= half[1]:
-            first, last = 0, columns - 1
+        left, right = azimuth_span(position[i], half, cos, sin, begin)
+        first = math.ceil((left - first_azimuth) / step)
+        last = min(math.floor((right - first_azimuth) / step), first + columns - 1)
         for wrapped in range(first, last + 1):
             column = wrapped % columns
             azimuth = first_azimuth + column * step
-            enter, leave = _outline(begin, half, cos, sin, azimuth)
+            enter, leave = outline(begin, half, cos, sin, math.cos(azimuth), math.sin(azimuth))
             if enter >= leave:
                 continue
             top = math.atan(high / (enter if high > 0 else leave)) - tilt[column]

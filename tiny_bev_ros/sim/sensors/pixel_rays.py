@@ -18,14 +18,13 @@ import math
 
 import numpy as np
 
+from tiny_bev_ros.sim.sensors.ground_rays import trace_ground
 from tiny_bev_ros.sim.sensors.half_spaces import jit
 from tiny_bev_ros.sim.sensors.lidar_rays import intersect
 
 NOTHING, GROUND = -3, -2
 # Near plane in metres.
 _NEAR = 0.1
-# Steepest slope of the ground apart from kerbs, and the highest kerb in metres.
-_STEEPEST, _KERB = 1.0, 0.3
 
 
 @jit
@@ -138,18 +137,6 @@ def face_normals(
 
 
 @jit
-def _height(heights: np.ndarray, x: float, y: float) -> float:
-    """Returns the ground height at a position in cells, interpolated between centres."""
-    rows, cols = heights.shape
-    x, y = min(max(x, 0.0), cols - 1.001), min(max(y, 0.0), rows - 1.001)
-    col, row = int(x), int(y)
-    x, y = x - col, y - row
-    below = heights[row, col] * (1 - x) + heights[row, col + 1] * x
-    above = heights[row + 1, col] * (1 - x) + heights[row + 1, col + 1] * x
-    return below * (1 - y) + above * y
-
-
-@jit
 def cast_ground(
     heights: np.ndarray,
     corner: np.ndarray,
@@ -186,22 +173,10 @@ def cast_ground(
             ray_z = turn[2, 0] + turn[2, 1] * left + turn[2, 2] * up
             level = math.sqrt(ray_x * ray_x + ray_y * ray_y)
             ray_x, ray_y, slope = ray_x / level, ray_y / level, ray_z / level
-            before, above_before, reach = 0.0, 1.0, _NEAR
             # Range limit: below the highest ground, and not behind a part.
             limit = min(max_range, depth[row, col] * level)
             if slope > 0:
                 limit = min(limit, (highest - origin[2]) / slope)
-            while before < limit:
-                x = (origin[0] + reach * ray_x - corner[0]) / cell - 0.5
-                y = (origin[1] + reach * ray_y - corner[1]) / cell - 0.5
-                above = origin[2] + slope * reach - _height(heights, x, y)
-                if above <= 0:
-                    fraction = above_before / (above_before - above)
-                    at = (before + (reach - before) * fraction) / level
-                    if at < depth[row, col]:
-                        depth[row, col], hit[row, col] = at, GROUND
-                    break
-                before, above_before = reach, above
-                # Step within which the ground cannot rise to the ray.
-                safe = (above - _KERB) / (abs(slope) + _STEEPEST)
-                reach += max(0.1, 0.008 * reach, safe)
+            reach, _ = trace_ground(heights, corner, cell, origin, ray_x, ray_y, slope, limit)
+            if reach / level < depth[row, col]:
+                depth[row, col], hit[row, col] = reach / level, GROUND
