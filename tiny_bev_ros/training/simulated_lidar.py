@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -59,19 +60,20 @@ class Mountings:
 
 
 def simulate_lidar_frame(
-    seed: int, lidars: tuple[str, ...], mountings: Mountings | None = None
+    seed: int, lidars: Sequence[str | Lidar], mountings: Mountings | None = None
 ) -> Frame:
     """Simulates one frame of a LiDAR on a street of its own.
 
     Args:
         seed: seed of street and sensor; equal seeds give equal frames.
-        lidars: names of sensors, one of which is drawn.
+        lidars: sensors, or names of LIDARS, one of which is drawn.
         mountings: range of mountings; by default the usual ones on a car.
     """
     mountings = mountings or Mountings()
     # A second number in the seed, as the street's own random numbers would be repeated.
     random, extra = np.random.default_rng((seed, 1)), np.random.default_rng((seed, 5))
-    lidar = LIDARS[str(random.choice(lidars))]
+    drawn = lidars[int(random.choice(len(lidars)))]
+    lidar = LIDARS[drawn] if isinstance(drawn, str) else drawn
     scene, plan = street(seed), street_plan(seed)
     mounting = _draw_mounting(random, extra, mountings, lidar)
     x, y, yaw = ego_pose(plan, float(random.uniform(-2, 12)))
