@@ -101,6 +101,33 @@ def test_parts_behind_the_sensor_and_across_the_azimuth_of_pi(name):
 
 
 @pytest.mark.parametrize('name', LIVOX)
+def test_range_limits_and_noise(name):
+    parts = PartList()
+    parts.stand(Pose(10.5, 0)).box((0, 0, 1), (1, 12, 6), Material(1.0))
+    wall = replace(empty(flat()), parts=parts.array())
+
+    def points(**changes):
+        sweep = scan(wall, replace(exact(name), **changes), HERE)
+        return sweep.points[sweep.instance_ids == -1]
+
+    assert not len(points(max_range=9.9))
+    assert not len(points(min_range=15.0))
+    front = points(noise=0.02)
+    front = front[(np.abs(front[:, 1]) < 1) & (np.abs(front[:, 2]) < 1.5)]
+    assert np.std(front[:, 0]) == pytest.approx(0.02, rel=0.25)
+
+
+@pytest.mark.parametrize('name', LIVOX)
+def test_porous_parts_let_rays_through(name):
+    parts = PartList()
+    parts.stand(Pose(0, 0)).box((5, 0, 1), (0.1, 6, 6), Material(1.0, density=0.3))
+    parts.box((9, 0, 1), (1, 12, 12), Material(1.0))
+    x, y, z, _ = scan(replace(empty(flat()), parts=parts.array()), exact(name), HERE).points.T
+    middle = x[(np.abs(y) < 0.4 * x) & (z > -0.15 * x) & (z < 0.3 * x)]
+    assert (middle < 6).mean() == pytest.approx(0.3, abs=0.06)
+
+
+@pytest.mark.parametrize('name', LIVOX)
 def test_equal_seeds_give_equal_frames(name):
     one, again, other = (scan(street(2), LIDARS[name], HERE, seed) for seed in (4, 4, 5))
     np.testing.assert_array_equal(one.points, again.points)

@@ -24,7 +24,7 @@ from tiny_bev_ros.training.camera_dataset import CameraFrames, CameraSamples, ma
 from tiny_bev_ros.training.dataset import Crop, Crops, collate, make_sample, repeat_targets
 from tiny_bev_ros.training.labelled_frame import MIN_POINTS
 from tiny_bev_ros.training.simulated_camera import GRID, image_tensor, mirror_camera_frame
-from tiny_bev_ros.training.simulated_lidar import simulate_lidar_frame
+from tiny_bev_ros.training.simulated_lidar import Mountings, simulate_lidar_frame
 
 CAMERA_CROP = Crop(size=32.0)
 
@@ -80,6 +80,13 @@ def test_crops_are_equal_in_every_run():
     assert batch.targets['drivable'].drivable.shape == (4, 52, 52)
     assert len(batch.points) == len(batch.cameras) == 4
     assert batch.images is None
+
+
+@pytest.mark.parametrize('lidar', ['avia', 'hap', 'mid360'])
+def test_no_crop_is_empty_where_sensors_look_ahead(lidar):
+    frame = simulate_lidar_frame(4, (lidar,), Mountings(levelled=True))
+    samples = Crops(lambda _: frame, 1, Crop(), 3, Augmentation(), per_frame=12)[0]
+    assert min(len(sample.points) for sample in samples) > 100
 
 
 def test_a_sample_with_an_image(camera_frames):

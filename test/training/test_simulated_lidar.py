@@ -17,7 +17,7 @@ require_packages('numba')
 import numpy as np
 import pytest
 
-from tiny_bev_ros.sim import LIDARS
+from tiny_bev_ros.sim import LIDARS, Mounting
 from tiny_bev_ros.training.augment import choose_heading
 from tiny_bev_ros.training.labelled_frame import GROUND, in_box
 from tiny_bev_ros.training.simulated_lidar import Mountings, simulate_lidar_frame
@@ -52,6 +52,18 @@ def test_the_usual_mountings_are_those_of_cars():
         np.testing.assert_array_equal(usual.points, again.points)
 
 
+def test_mountings_change_neither_street_nor_pose():
+    usual = simulate_lidar_frame(3, ('vlp16',))
+    one = simulate_lidar_frame(3, ('vlp16',), Mounting(0.4))
+    np.testing.assert_array_equal(usual.labels, one.labels)
+    assert one.road is not None
+    np.testing.assert_array_equal(usual.road.to_map, one.road.to_map)
+    np.testing.assert_allclose(usual.boxes[:, 3:], one.boxes[:, 3:])
+    assert ground_height(one) == pytest.approx(-0.4, abs=0.25)
+    again = simulate_lidar_frame(3, (LIDARS['vlp16'],), Mountings((0.4, 0.4)))
+    np.testing.assert_array_equal(usual.road.to_map, again.road.to_map)
+
+
 @pytest.mark.parametrize(('lidar', 'low', 'high'), [('vlp16', 0.3, 0.5), ('os1_64', 2.4, 2.5)])
 def test_sensors_are_mounted_at_any_height(lidar, low, high):
     for seed in range(3):
@@ -76,15 +88,18 @@ def test_levelled_frames_have_level_ground_and_boxes_that_fit(lidar):
     assert inside / total > 0.95
 
 
-def test_the_body_of_the_vehicle_returns_points_of_no_object():
-    near = []
-    for own_body in (0.0, 1.0):
-        frame = simulate_lidar_frame(5, ('mid360',), Mountings((0.6, 0.6), own_body=own_body))
-        distance = np.linalg.norm(frame.points[:, :3], axis=1)
-        assert distance.min() >= LIDARS['mid360'].min_range - 0.1
-        near.append(((distance < 1) & (frame.instance_ids == -1)).sum())
-    assert near[0] == 0
-    assert near[1] > 50
+@pytest.mark.parametrize('height', [0.6, 1.8])
+def test_the_body_of_the_vehicle_returns_points_of_no_object(height):
+    near = np.zeros(2, np.int64)
+    for seed in range(4):
+        for own_body in (0, 1):
+            mountings = Mountings((height, height), own_body=float(own_body))
+            frame = simulate_lidar_frame(seed, ('os1_128',), mountings)
+            distance = np.linalg.norm(frame.points[:, :3], axis=1)
+            assert distance.min() >= LIDARS['os1_128'].min_range - 0.1
+            near[own_body] += ((distance < 2.5) & (frame.instance_ids == -1)).sum()
+            assert not ((distance < 1.5) & (frame.instance_ids >= 0)).any()
+    assert near[1] > near[0] + 100
 
 
 def test_robots_stand_clear_of_other_things():
@@ -103,4 +118,4 @@ def test_sensors_that_look_ahead_are_not_turned_away(lidar):
     frame = simulate_lidar_frame(1, (lidar,))
     assert not frame.whole
     for seed in range(5):
-        assert choose_heading(frame, np.random.default_rng(seed)) is frame
+        assert choose_heading(frame, np.random.default_rng(seed), 0.6) is frame

@@ -30,6 +30,8 @@ def test_shipped_configuration_is_read():
     assert config.augmentation.any_angle == 0.6
     # No network is trained on the sensors of the evaluation.
     assert not {'vlp32', 'pandar64'} & set(config.lidars)
+    assert config.mountings.levelled
+    assert config.mountings.heights == (0.3, 2.5)
 
 
 @pytest.mark.parametrize(
@@ -46,6 +48,12 @@ def test_shipped_configuration_is_read():
         ('network: {heads: []}', r'network.heads is \[\]; expected at least one of detection'),
         ('lidars: [eye]', 'lidars is .eye.; expected one of hdl64'),
         ('lidars: hdl64', "lidars is 'hdl64'; expected a list"),
+        (
+            'mountings: {heights: [2.0, 1.0]}',
+            r'mountings.heights is \[2.0, 1.0\]; expected the l',
+        ),
+        ('mountings: {heights: [2.0]}', r'mountings.heights is \[2.0\]; expected the lowest'),
+        ('mountings: {levelled: 1}', 'mountings.levelled is 1; expected true or false'),
         ('precision: float64', 'precision is .float64.; expected one of bfloat16'),
         ('ema_decay: 1', r'ema_decay is 1.0; expected from 0 to less than 1'),
         ('augmentation: {any_angle: 1.5}', r'any_angle is 1.5; expected from 0 to 1'),

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.sim import LIDARS, Lidar, Mounting, Scene, ego_pose, scan, street, street_plan
 from tiny_bev_ros.sim.world.ego_body import ego_body
 from tiny_bev_ros.sim.world.parts import Pose, half_sides, joined, rotation
@@ -51,31 +52,47 @@ class Mountings:
             to a Gaussian error of 0.15 m and 1 degree; false for the frame of the sensor.
     """
 
-    heights: tuple[float, ...] = _USUAL_HEIGHTS
+    heights: tuple[float, float] = _USUAL_HEIGHTS
     max_tilt: float | None = None
     usual: float = 0.0
     robots: float = 0.0
     own_body: float = 0.0
     levelled: bool = False
 
+    def __post_init__(self) -> None:
+        """Checks the heights.
+
+        Raises:
+            TinyBevError: the heights are not a lowest and a highest one.
+        """
+        if len(self.heights) != 2 or not 0 < self.heights[0] <= self.heights[1]:
+            raise TinyBevError(
+                f'mountings.heights is {list(self.heights)}; expected the lowest and the highest'
+            )
+
 
 def simulate_lidar_frame(
-    seed: int, lidars: Sequence[str | Lidar], mountings: Mountings | None = None
+    seed: int,
+    lidars: Sequence[str | Lidar],
+    mountings: Mountings | Mounting | None = None,
 ) -> Frame:
     """Simulates one frame of a LiDAR on a street of its own.
 
     Args:
         seed: seed of street and sensor; equal seeds give equal frames.
         lidars: sensors, or names of LIDARS, one of which is drawn.
-        mountings: range of mountings; by default the usual ones on a car.
+        mountings: range of mountings, by default the usual ones on a car; or one mounting.
     """
-    mountings = mountings or Mountings()
+    fixed = mountings if isinstance(mountings, Mounting) else None
+    mountings = mountings if isinstance(mountings, Mountings) else Mountings()
     # A second number in the seed, as the street's own random numbers would be repeated.
     random, extra = np.random.default_rng((seed, 1)), np.random.default_rng((seed, 5))
     drawn = lidars[int(random.choice(len(lidars)))]
     lidar = LIDARS[drawn] if isinstance(drawn, str) else drawn
     scene, plan = street(seed), street_plan(seed)
+    # Drawn in any case, as a street has one pose for all mountings of cars.
     mounting = _draw_mounting(random, extra, mountings, lidar)
+    mounting = fixed or mounting
     x, y, yaw = ego_pose(plan, float(random.uniform(-2, 12)))
     pose = (x, y + random.normal(0, 0.3), yaw + random.normal(0, 0.06))
     if mounting.height < _ROBOT and extra.random() < mountings.robots:

@@ -6,4 +6,4 @@
 # writing, software distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
 # WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the License for the specific
 # language governing permissions and limitations under the License.
-"""Sensors of the simulator: spinning LiDARs and a pinhole camera."""
+"""Sensors of the simulator: LiDARs and a pinhole camera."""

@@ -168,7 +168,7 @@ def _cast_pattern(
     yaw: float,
     random: np.random.Generator,
 ) -> _Hits:
-    """Returns the same as `_cast_spinning`, for a LiDAR with a scan pattern."""
+    """Returns results as `_cast_spinning` does, for a LiDAR with a scan pattern."""
     assert lidar.pattern
     azimuth, elevation = np.radians(lidar.pattern(random)).T
     level = np.cos(elevation)

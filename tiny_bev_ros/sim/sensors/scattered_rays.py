@@ -21,6 +21,9 @@ from tiny_bev_ros.sim.sensors.ground_rays import trace_ground
 from tiny_bev_ros.sim.sensors.half_spaces import jit
 from tiny_bev_ros.sim.sensors.lidar_rays import azimuth_span, intersect, outline
 
+# Distance in metres from which on rays are cast.
+_NEAREST = 0.05
+
 
 @jit
 def cast_parts(
@@ -55,19 +58,28 @@ def cast_parts(
     """
     np.random.seed(seed)
     begin = np.empty(2, np.float32)
+    level = np.sqrt(rays[:, 0] ** 2 + rays[:, 1] ** 2)
+    slopes = rays[:, 2] / level
     for i in np.argsort(position[:, 0] ** 2 + position[:, 1] ** 2):
         cos, sin = math.cos(yaw[i]), math.sin(yaw[i])
         half = extent[i]
         low, high = position[i, 2] - half[2], position[i, 2] + half[2]
         left, right = azimuth_span(position[i], half, cos, sin, begin)
+        # Slopes of rays that may meet the box, from its least and largest horizontal distance.
+        beside_x, beside_y = abs(begin[0]) - half[0], abs(begin[1]) - half[1]
+        least = max(math.hypot(max(beside_x, 0.0), max(beside_y, 0.0)), _NEAREST)
+        most = math.hypot(beside_x + 2 * half[0], beside_y + 2 * half[1])
+        lowest, highest = low / (least if low < 0 else most), high / (least if high > 0 else most)
         for turn in range(-1, 2):
             first = np.searchsorted(azimuth, left + turn * 2 * math.pi)
             last = np.searchsorted(azimuth, right + turn * 2 * math.pi)
             for ray in range(first, last):
+                slope = slopes[ray]
+                if slope < lowest or slope > highest or distance[ray] < least:
+                    continue
                 x, y, z = rays[ray]
-                level = math.sqrt(x * x + y * y)
-                enter, leave = outline(begin, half, cos, sin, x / level, y / level)
-                slope = z / level
+                along_x, along_y = x / level[ray], y / level[ray]
+                enter, leave = outline(begin, half, cos, sin, along_x, along_y)
                 if enter >= leave or distance[ray] < enter:
                     continue
                 if max(slope * enter, slope * leave) < low:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tiny_bev_ros.sim.world.parts import PAINT, RUBBER, Material, PartList, Pose
+from tiny_bev_ros.sim.world.parts import GLASS, PAINT, RUBBER, Material, PartList, Pose
 
 # Least height in metres of a sensor on the roof of a car.
 _ROOF = 1.35
@@ -37,7 +37,7 @@ def ego_body(random: np.random.Generator, pose: Pose, height: float) -> np.ndarr
 
 
 def _car(parts: PartList, random: np.random.Generator, height: float, paint: Material) -> None:
-    """Adds roof, bonnet, boot, mirrors and perhaps a rack."""
+    """Adds roof, windows, bonnet, boot, mirrors and perhaps a rack."""
     below = random.uniform(0.1, min(0.6, height - 1.2))
     roof, wide = height - below, random.uniform(1.05, 1.5)
     # The edges of the roof are 14 degrees below the horizon or more: sensors see over them.
@@ -45,7 +45,14 @@ def _car(parts: PartList, random: np.random.Generator, height: float, paint: Mat
     long, middle = ahead + behind, (ahead - behind) / 2
     parts.box((middle, 0, roof - 0.06), (long, wide, 0.12), paint)
     belt = roof * random.uniform(0.55, 0.65)
-    nose, tail = random.uniform(1.2, 1.8), random.uniform(0.3, 1.3)
+    screen = random.uniform(0.3, 0.8)
+    parts.box(
+        (middle, 0, (roof + belt) / 2),
+        (long + 2 * screen, wide + 0.3, roof - belt - 0.06),
+        Material(0.08, 0.4, density=random.uniform(0.15, 0.6), surface=GLASS),
+        taper=(long / (long + 2 * screen), wide / (wide + 0.3)),
+    )
+    nose, tail = screen + random.uniform(0.7, 1.2), screen + random.uniform(0.0, 0.9)
     front, back = middle + long / 2 + nose, middle - long / 2 - tail
     body = ((front + back) / 2, 0.0, (belt + 0.2) / 2), (front - back, wide + 0.4, belt - 0.2)
     parts.box(*body, paint)
@@ -58,16 +65,20 @@ def _car(parts: PartList, random: np.random.Generator, height: float, paint: Mat
 
 
 def _robot(parts: PartList, random: np.random.Generator, height: float, paint: Material) -> None:
-    """Adds a chassis, wheels and perhaps a mast or a load behind the sensor."""
+    """Adds a chassis, wheels and perhaps a mast behind the sensor, or a body as of a car."""
     below = random.uniform(0.04, max(0.05, min(0.3, height - 0.2)))
     top, wide = height - below, random.uniform(0.35, 0.8)
-    ahead, behind = below * random.uniform(1, 4), 0.2 + below * random.uniform(1, 4)
+    ahead, behind = below * random.uniform(1, 4), random.uniform(0.2, 1.8)
     long, middle = ahead + behind, (ahead - behind) / 2
     parts.box((middle, 0, (top + 0.06) / 2), (long, wide, top - 0.06), paint)
     wheel = min(random.uniform(0.1, 0.3), 2 * top)
     for x in (middle + long * 0.35, middle - long * 0.35):
         for y in (wide / 2 + 0.05, -wide / 2 - 0.05):
             parts.box((x, y, wheel / 2), (wheel, 0.08, wheel), Material(0.06, surface=RUBBER))
+    if random.random() < 0.25:  # the sensor is in front of a body that hides all behind it
+        tall, deep = height + random.uniform(0.1, 0.9), random.uniform(0.5, 3.0)
+        begin, across = -random.uniform(0.1, 0.5), random.uniform(0.5, 1.8)
+        parts.box((begin - deep / 2, 0, tall / 2 + 0.1), (deep, across, tall - 0.2), paint)
     _mast(parts, random, height, 0.5)
 
 
@@ -75,7 +86,7 @@ def _mast(parts: PartList, random: np.random.Generator, height: float, probabili
     """Adds masts or a load behind the sensor that hide a sector, with a probability."""
     if random.random() > probability:
         return
-    behind, side = -random.uniform(0.25, 0.8), random.uniform(0.0, 0.4)
+    behind, side = -random.uniform(0.25, 1.6), random.uniform(0.0, 0.4)
     thick, up = random.uniform(0.02, 0.25), random.uniform(0.1, 0.5)
     for y in (side, -side):
         parts.box((behind, y, height), (thick, thick, 2 * up), Material(0.3))
