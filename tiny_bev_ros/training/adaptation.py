@@ -15,11 +15,12 @@ Simulated frames are mixed in, so that nothing is forgotten.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import shutil
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -27,7 +28,8 @@ import numpy as np
 
 from tiny_bev_ros.detector import Detector
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.models.checkpoint.metadata import CheckpointMetadata, read_metadata, save_weights
+from tiny_bev_ros.models.checkpoint.metadata import CheckpointMetadata, load_weights, save_weights
+from tiny_bev_ros.models.heads.head_registry import list_heads
 from tiny_bev_ros.resources import find_weights
 from tiny_bev_ros.sim import LIDARS
 from tiny_bev_ros.training.adaptation_report import compare
@@ -37,9 +39,9 @@ from tiny_bev_ros.training.plots import draw_losses
 from tiny_bev_ros.training.pseudo_labels import LabelledRun, label_runs
 from tiny_bev_ros.training.recorded_lidar import recorded_lidar
 from tiny_bev_ros.training.simulated_lidar import simulate_lidar_frame
-from tiny_bev_ros.training.start_weights import load_start_weights
+from tiny_bev_ros.training.start_weights import StartWeights
 from tiny_bev_ros.training.train import WEIGHTS, describe
-from tiny_bev_ros.training.trainable_detector import TrainableDetector, build_network
+from tiny_bev_ros.training.trainable_detector import TrainableDetector
 from tiny_bev_ros.training.trainer import CHECKPOINT, LOG, Trainer
 from tiny_bev_ros.training.training_config import ModelConfig, TrainConfig
 
@@ -89,7 +91,8 @@ def adaptation_config(metadata: CheckpointMetadata, steps: int) -> TrainConfig:
         metadata: metadata of the weights.
         steps: number of updates of the weights.
     """
-    network = {**metadata.network, 'heads': tuple(metadata.network['heads'])}
+    # A second stage, which takes boxes in place of BEV features, stays as it is.
+    heads = tuple(name for name in metadata.network['heads'] if name in list_heads())
     trained_on = metadata.origin.get('config', {}).get('lidars', ())
     crop = Crop(_CROP_CELLS * metadata.cell, metadata.cell, metadata.z_range)
     return TrainConfig(
@@ -99,7 +102,7 @@ def adaptation_config(metadata: CheckpointMetadata, steps: int) -> TrainConfig:
         learning_rate=3e-4,
         warmup_fraction=0.1,
         workers=0,
-        network=ModelConfig(**network),
+        network=ModelConfig(**{**metadata.network, 'heads': heads}),
         crop=crop,
     )
 
@@ -132,9 +135,9 @@ def adapt(
     if folder.exists() and any(folder.iterdir()):
         raise TinyBevError(f'output is {folder}, which is not empty; expected a new folder')
     path = find_weights(weights)
-    config = adaptation_config(read_metadata(path), steps)
-    network = build_network(config.network, config.seed)
-    start = load_start_weights(weights, network, config)
+    network, old = load_weights(path)
+    config = adaptation_config(old, steps)
+    start = StartWeights(path.name, hashlib.sha256(path.read_bytes()).hexdigest())
     detector = make_detector(path, config)
     recording = [list(run) for run in runs]
     lidar = recorded_lidar([points for run in recording for points in run])
@@ -158,13 +161,14 @@ def adapt(
         heads=config.network.heads,
     )
     trainer = Trainer(config, dataset, folder, None, TrainableDetector(network), start)
-    metadata = describe(config, command, start)
+    # The network of the old weights, with any part that is not trained here.
+    metadata = replace(describe(config, command, start), network=old.network)
     after = before
     for number in range(1, _ROUNDS + 1):
+        frames.recorded = labelled_frames(after)
         trainer.run(until=math.ceil(steps * number / _ROUNDS))
         save_weights(folder / WEIGHTS, trainer.average.network, metadata)
         after = label_runs(make_detector(folder / WEIGHTS, config), clouds)
-        frames.recorded = labelled_frames(after)
     (folder / CHECKPOINT).unlink()  # cannot be resumed, as labels of earlier rounds are gone
     draw_losses(folder / LOG, folder / 'curves.png')
     report = compare(before, after)
