@@ -118,4 +118,4 @@ def test_sensors_that_look_ahead_are_not_turned_away(lidar):
     frame = simulate_lidar_frame(1, (lidar,))
     assert not frame.whole
     for seed in range(5):
-        assert choose_heading(frame, np.random.default_rng(seed)) is frame
+        assert choose_heading(frame, np.random.default_rng(seed), 0.6) is frame

@@ -15,11 +15,12 @@ Simulated frames are mixed in, so that nothing is forgotten.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import shutil
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -27,7 +28,8 @@ import numpy as np
 
 from tiny_bev_ros.detector import Detector
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.models.checkpoint.metadata import CheckpointMetadata, read_metadata, save_weights
+from tiny_bev_ros.models.checkpoint.metadata import CheckpointMetadata, load_weights, save_weights
+from tiny_bev_ros.models.heads.head_registry import list_heads
 from tiny_bev_ros.resources import find_weights
 from tiny_bev_ros.sim import LIDARS
 from tiny_bev_ros.training.adaptation_report import compare
@@ -35,20 +37,24 @@ from tiny_bev_ros.training.dataset import Crop, Crops
 from tiny_bev_ros.training.labelled_frame import Frame
 from tiny_bev_ros.training.plots import draw_losses
 from tiny_bev_ros.training.pseudo_labels import LabelledRun, label_runs
+from tiny_bev_ros.training.recorded_lidar import recorded_lidar
 from tiny_bev_ros.training.simulated_lidar import simulate_lidar_frame
-from tiny_bev_ros.training.start_weights import load_start_weights
+from tiny_bev_ros.training.start_weights import StartWeights
 from tiny_bev_ros.training.train import WEIGHTS, describe
-from tiny_bev_ros.training.trainable_detector import TrainableDetector, build_network
+from tiny_bev_ros.training.trainable_detector import TrainableDetector
 from tiny_bev_ros.training.trainer import CHECKPOINT, LOG, Trainer
 from tiny_bev_ros.training.training_config import ModelConfig, TrainConfig
 
 OLD_WEIGHTS = 'old_weights.safetensors'
 REPORT = 'adaptation.json'
 _TEACHER = 'teacher.safetensors'
+# Frames of a step: a recorded one, one simulated with the scan pattern of the recording, and one
+# with the sensors that the weights were trained on.
+_KINDS = 3
 # Number of times that the recording is labelled for training.
 _ROUNDS = 2
 # Cells of a crop, and of the map on which clouds are labelled, to each side of the sensor.
-_CELLS = 256
+_CROP_CELLS, _MAP_CELLS = 192, 256
 # Seed of the first simulated frame; far from those of training and evaluation.
 _FIRST_SEED = 500_000_000
 
@@ -59,17 +65,20 @@ class MixedFrames:
 
     Attributes:
         recorded: labelled frames of the recording.
-        simulated: function that makes a simulated frame from a seed.
+        scanned: function that simulates a frame with the scan pattern of the recording, from a
+            seed.
+        known: function that simulates a frame with a sensor that the weights were trained on.
     """
 
     recorded: list[Frame]
-    simulated: Callable[[int], Frame]
+    scanned: Callable[[int], Frame]
+    known: Callable[[int], Frame]
 
     def __call__(self, index: int) -> Frame:
         """Returns frame ``index``; each epoch has the recorded ones in an order of its own."""
-        number, kind = divmod(index, 2)
+        number, kind = divmod(index, _KINDS)
         if kind:
-            return self.simulated(_FIRST_SEED + number)
+            return (self.scanned if kind == 1 else self.known)(_FIRST_SEED + index)
         epoch, position = divmod(number, len(self.recorded))
         order = np.random.default_rng((7, epoch)).permutation(len(self.recorded))
         return self.recorded[order[position]]
@@ -82,17 +91,18 @@ def adaptation_config(metadata: CheckpointMetadata, steps: int) -> TrainConfig:
         metadata: metadata of the weights.
         steps: number of updates of the weights.
     """
-    network = {**metadata.network, 'heads': tuple(metadata.network['heads'])}
+    # A second stage, which takes boxes in place of BEV features, stays as it is.
+    heads = tuple(name for name in metadata.network['heads'] if name in list_heads())
     trained_on = metadata.origin.get('config', {}).get('lidars', ())
-    crop = Crop(_CELLS * metadata.cell, metadata.cell, metadata.z_range)
+    crop = Crop(_CROP_CELLS * metadata.cell, metadata.cell, metadata.z_range)
     return TrainConfig(
         lidars=tuple(name for name in trained_on if name in LIDARS) or TrainConfig.lidars,
         steps=steps,
-        batch=2,
+        batch=_KINDS,
         learning_rate=3e-4,
         warmup_fraction=0.1,
         workers=0,
-        network=ModelConfig(**network),
+        network=ModelConfig(**{**metadata.network, 'heads': heads}),
         crop=crop,
     )
 
@@ -125,14 +135,19 @@ def adapt(
     if folder.exists() and any(folder.iterdir()):
         raise TinyBevError(f'output is {folder}, which is not empty; expected a new folder')
     path = find_weights(weights)
-    config = adaptation_config(read_metadata(path), steps)
-    network = build_network(config.network, config.seed)
-    start = load_start_weights(weights, network, config)
+    network, old = load_weights(path)
+    config = adaptation_config(old, steps)
+    start = StartWeights(path.name, hashlib.sha256(path.read_bytes()).hexdigest())
     detector = make_detector(path, config)
-    clouds = [[_crop(points, detector) for points in run] for run in runs]
+    recording = [list(run) for run in runs]
+    lidar = recorded_lidar([points for run in recording for points in run])
+    clouds = [[_crop(points, detector) for points in run] for run in recording]
+    del recording
     before = label_runs(detector, clouds)
     frames = MixedFrames(
-        labelled_frames(before), partial(simulate_lidar_frame, lidars=config.lidars)
+        labelled_frames(before),
+        partial(simulate_lidar_frame, lidars=(lidar,)),
+        partial(simulate_lidar_frame, lidars=config.lidars),
     )
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(path, folder / OLD_WEIGHTS)
@@ -142,16 +157,18 @@ def adapt(
         config.crop,
         config.seed,
         config.augmentation,
+        per_frame=1,
         heads=config.network.heads,
     )
     trainer = Trainer(config, dataset, folder, None, TrainableDetector(network), start)
-    metadata = describe(config, command, start)
+    # The network of the old weights, with any part that is not trained here.
+    metadata = replace(describe(config, command, start), network=old.network)
     after = before
     for number in range(1, _ROUNDS + 1):
+        frames.recorded = labelled_frames(after)
         trainer.run(until=math.ceil(steps * number / _ROUNDS))
         save_weights(folder / WEIGHTS, trainer.average.network, metadata)
         after = label_runs(make_detector(folder / WEIGHTS, config), clouds)
-        frames.recorded = labelled_frames(after)
     (folder / CHECKPOINT).unlink()  # cannot be resumed, as labels of earlier rounds are gone
     draw_losses(folder / LOG, folder / 'curves.png')
     report = compare(before, after)
@@ -161,7 +178,7 @@ def adapt(
 
 def make_detector(path: Path, config: TrainConfig) -> Detector:
     """Returns the detector that labels clouds, on a map around the sensor."""
-    side = config.crop.size
+    side = _MAP_CELLS * config.crop.resolution
     return Detector(path, (-side, side), (-side, side))
 
 

@@ -23,7 +23,7 @@ from tiny_bev_ros.training.pseudo_labels import LabelledRun, is_label
 
 # Least score of the objects that are counted, and edges of the histogram of scores.
 COUNTED = 0.3
-_EDGES = (0.1, 0.3, 0.5, 0.7, 1.0)
+_EDGES = (0.05, 0.3, 0.5, 0.7, 1.0)
 _ROWS = {
     'objects': 'objects per cloud, score from 0.3',
     'labels': 'of these: labels for training, per cloud',

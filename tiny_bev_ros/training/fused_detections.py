@@ -20,7 +20,7 @@ from tiny_bev_ros.detector import Detector
 # Signs of x and y of the passes that are fused: the cloud, its mirror images, and half a turn.
 FLIPS = ((1, 1), (1, -1), (-1, 1), (-1, -1))
 # Detections of lower scores in a pass are dropped.
-MIN_SCORE = 0.1
+MIN_SCORE = 0.05
 # Distance in metres within which detections of two passes are one object, by class.
 _SAME = np.array([1.5, 0.5, 0.7])
 # Largest distance in metres between an object's positions in successive clouds: 40 m/s relative to
