@@ -21,6 +21,7 @@ from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.models.checkpoint.metadata import load_weights, save_weights
 from tiny_bev_ros.models.heads.detection import CLASSES
 from tiny_bev_ros.models.heads.score_calibration import ScoreCalibration
+from tiny_bev_ros.models.sensor_mounting import NOMINAL_HEIGHT
 from tiny_bev_ros.resources import find_weights
 from tiny_bev_ros.sim import LIDARS
 from tiny_bev_ros.training.evaluation import EvalFrame, simulated_eval_frame
@@ -30,8 +31,8 @@ from tiny_bev_ros.training.simulated_lidar import simulate_lidar_frame
 
 # Seeds of the streets begin here: those of evaluation begin at 0, of training at 1,000,000.
 FIRST_SEED = 500_000
-# Height in metres of sensors on cars.
-_CAR_HEIGHT = 1.73
+# Sensors that are left for evaluation.
+_UNUSED_LIDARS = ('vlp32', 'pandar64')
 # Distance of scores from 0 and 1, beyond which float32 has no logits.
 _MARGIN = 1e-6
 
@@ -47,8 +48,8 @@ def calibrate(weights: str | Path, output: str | Path, streets: int) -> list[str
     Args:
         weights: name of shipped weights, or a file of train.
         output: path of the weights that are written.
-        streets: number of simulated streets, each with a sensor that is drawn from those that see
-            all around and are mounted on cars.
+        streets: number of simulated streets, each with a sensor that is drawn from those with
+            a field of view of 360 degrees on cars, but for those of evaluation.
 
     Returns:
         A line for each class: scale, bias, and calibration error before and after.
@@ -89,7 +90,9 @@ def _frames(streets: int) -> Iterator[EvalFrame]:
     lidars = tuple(
         name
         for name, lidar in LIDARS.items()
-        if lidar.around and lidar.heights[0] <= _CAR_HEIGHT <= lidar.heights[1]
+        if lidar.around
+        and lidar.heights[0] <= NOMINAL_HEIGHT <= lidar.heights[1]
+        and name not in _UNUSED_LIDARS
     )
     for seed in range(FIRST_SEED, FIRST_SEED + streets):
         yield simulated_eval_frame(str(seed), simulate_lidar_frame(seed, lidars))
