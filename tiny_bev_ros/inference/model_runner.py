@@ -168,7 +168,7 @@ class ModelRunner:
         """
         assert self.heads is not None
         if self.refinement is not None:
-            min_scores = self.refinement.candidate_scores(min_scores)
+            min_scores = self.refinement.candidate_scores
         return self.heads(features, grid, min_scores)
 
     def refine(

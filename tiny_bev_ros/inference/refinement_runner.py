@@ -17,10 +17,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_linear_bn_eval
 
+from tiny_bev_ros.inference.fast_nms import fast_nms
 from tiny_bev_ros.inference.point_crops import crop_points
-from tiny_bev_ros.models.heads.detection import Detections
+from tiny_bev_ros.models.heads.detection import CLASSES, Detections
 from tiny_bev_ros.models.heads.head_registry import BoxHead
 from tiny_bev_ros.models.heads.refinement import MIN_CANDIDATE_SCORE, RefinementHead
+
+# Largest overlap of two refined objects of a class, seen from above. It is larger than that of the
+# detection head, as people walk side by side.
+_MAX_IOU = 0.3
 
 
 class RefinementRunner:
@@ -39,13 +44,13 @@ class RefinementRunner:
         if isinstance(self._head, RefinementHead):
             self._head.pool = _BufferedPool(self._head)  # type: ignore[method-assign]
 
-    @staticmethod
-    def candidate_scores(min_scores: tuple[float, ...]) -> tuple[float, ...]:
-        """Returns the lowest first scores of the objects that are refined, for each class.
+    @property
+    def candidate_scores(self) -> tuple[float, ...]:
+        """Lowest first scores of the objects that are refined, for each class.
 
-        They are below those of reported objects, as the second stage may raise scores.
+        They do not depend on the scores of reported objects, which are those of the second stage.
         """
-        return tuple(min(score, MIN_CANDIDATE_SCORE) for score in min_scores)
+        return (MIN_CANDIDATE_SCORE,) * len(CLASSES)
 
     @torch.inference_mode()
     def __call__(
@@ -71,6 +76,9 @@ class RefinementRunner:
         kept = scores >= scores.new_tensor(min_scores)[labels]
         best = scores[kept].argsort(descending=True, stable=True)
         boxes, scores, labels = (each[kept][best] for each in (boxes, scores, labels))
+        # Two boxes near one object are both fitted to it.
+        apart = fast_nms(boxes, scores, labels, _MAX_IOU)
+        boxes, scores, labels = (each[apart] for each in (boxes, scores, labels))
         return Detections(_shifted(boxes, reference, 1), scores, labels)
 
     def warm_up(self) -> None:
