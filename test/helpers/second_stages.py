@@ -44,6 +44,8 @@ def save_with_second_stage(path: Path, seed: int = 0) -> Path:
     """Writes a file of small random networks with a second stage."""
     with seeded(1):
         network = build_detector(**{**NETWORK, 'heads': tuple(NETWORK['heads'])})
+    # Scores around one half, so that objects are candidates of the second stage.
+    torch.nn.init.zeros_(network.heads['detection'].maps.bias)
     add_second_stage(
         path, network.eval(), METADATA, lively_second_stage(seed), {'command': 'none'}
     )

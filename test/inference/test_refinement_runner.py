@@ -87,7 +87,9 @@ def test_an_object_with_two_boxes_is_reported_once(points: np.ndarray):
     detections = found()
     twice = Detections(*(torch.cat([each, each]) for each in detections))
     runner = RefinementRunner(lively_second_stage())
-    equal(runner(twice, points, (0.0,) * 3), runner(detections, points, (0.0,) * 3))
+    wanted = runner(detections, points, (0.0,) * 3)
+    for one, other in zip(runner(twice, points, (0.0,) * 3), wanted, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
 
 
 def test_boxes_in_the_frame_of_a_map_meet_points_relative_to_its_reference(points: np.ndarray):
@@ -99,6 +101,18 @@ def test_boxes_in_the_frame_of_a_map_meet_points_relative_to_its_reference(point
     refined = runner(far, points, SCORES, reference)
     torch.testing.assert_close(refined.boxes - shift, wanted.boxes, atol=0.05, rtol=0)
     torch.testing.assert_close(refined.scores, wanted.scores, atol=0.05, rtol=0)
+
+
+def test_objects_are_refined_from_the_position_of_the_sensor(points: np.ndarray):
+    runner = RefinementRunner(lively_second_stage())
+    wanted = runner(found(), points, SCORES)
+    moved = points + np.float32([1.5, -0.5, 0, 0])
+    shift = torch.tensor([1.5, -0.5, 0, 0, 0, 0, 0])
+    boxes = found()._replace(boxes=found().boxes + shift)
+    refined = runner(boxes, moved, SCORES, sensor=(1.5, -0.5))
+    torch.testing.assert_close(refined.boxes - shift, wanted.boxes, atol=1e-3, rtol=0)
+    elsewhere = runner(boxes, moved, SCORES)
+    assert not torch.allclose(elsewhere.scores, wanted.scores, atol=1e-3)
 
 
 def test_a_call_is_its_stages_with_the_second_one_last(weights: Path, points: np.ndarray):

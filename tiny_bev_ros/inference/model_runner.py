@@ -172,7 +172,11 @@ class ModelRunner:
         return self.heads(features, grid, min_scores)
 
     def refine(
-        self, outputs: HeadOutputs, points: np.ndarray, min_scores: tuple[float, ...]
+        self,
+        outputs: HeadOutputs,
+        points: np.ndarray,
+        min_scores: tuple[float, ...],
+        sensor: tuple[float, float] = (0.0, 0.0),
     ) -> HeadOutputs:
         """Fits the objects to the points near them; stage 'refinement'. See `RefinementRunner`.
 
@@ -180,10 +184,12 @@ class ModelRunner:
             outputs: outputs of `detect`.
             points: points of the same frame, as for a call.
             min_scores: lowest score of a reported object, for each class.
+            sensor: x and y of the sensor, relative to the `reference` of the grid, in metres.
         """
         assert self.refinement is not None and self.grid is not None
         assert outputs.detections is not None
-        refined = self.refinement(outputs.detections, points, min_scores, self.grid.reference)
+        reference = self.grid.reference
+        refined = self.refinement(outputs.detections, points, min_scores, reference, sensor)
         return HeadOutputs({**outputs, 'detection': refined})
 
     def release(self, successor: ModelRunner | None = None) -> None:

@@ -59,6 +59,7 @@ class RefinementRunner:
         points: np.ndarray,
         min_scores: tuple[float, ...],
         reference: tuple[float, float] = (0.0, 0.0),
+        sensor: tuple[float, float] = (0.0, 0.0),
     ) -> Detections:
         """Returns the refined objects, best first.
 
@@ -68,9 +69,13 @@ class RefinementRunner:
                 ``reference``.
             min_scores: lowest score of a reported object, for each class.
             reference: x and y in the frame of the objects, in metres.
+            sensor: x and y of the sensor, relative to ``reference``, in metres.
         """
-        # Positions near the sensor, as float32 has coarse steps far from the origin.
-        boxes = _shifted(detections.boxes, reference, -1)
+        # The second stage takes positions from the sensor.
+        origin = (reference[0] + sensor[0], reference[1] + sensor[1])
+        boxes = _shifted(detections.boxes, origin, -1)
+        if any(sensor):
+            points = points[:, :3] - np.array([*sensor, 0], np.float32)
         crops = crop_points(points, boxes)
         boxes, scores, labels = self._head(crops, detections._replace(boxes=boxes))
         kept = scores >= scores.new_tensor(min_scores)[labels]
@@ -79,7 +84,7 @@ class RefinementRunner:
         # Two boxes near one object are both fitted to it.
         apart = fast_nms(boxes, scores, labels, _MAX_IOU)
         boxes, scores, labels = (each[apart] for each in (boxes, scores, labels))
-        return Detections(_shifted(boxes, reference, 1), scores, labels)
+        return Detections(_shifted(boxes, origin, 1), scores, labels)
 
     def warm_up(self) -> None:
         """Refines a box, so that the first frame is not late."""

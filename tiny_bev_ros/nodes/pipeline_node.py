@@ -120,7 +120,7 @@ class PipelineNode(BevNode):
         fused = self._fuse(features, labels, cloud.levelling, run_heads)
         outputs = None
         if run_heads:
-            outputs = self._leveller.restore(self._run_heads(fused, cloud.points), cloud)
+            outputs = self._leveller.restore(self._run_heads(fused, cloud), cloud)
         with self.publishing():
             if outputs is not None:
                 ground = partial(self._observe_ground, cloud, pillars[1], outputs)
@@ -146,13 +146,27 @@ class PipelineNode(BevNode):
             self._fused.publish(fused, labels, topics)
         return fused
 
-    def _run_heads(self, features: torch.Tensor, points: np.ndarray) -> HeadOutputs:
+    def _run_heads(self, features: torch.Tensor, cloud: LabelledCloud) -> HeadOutputs:
         scores, grid = self._heads.min_scores, self._feature_grid
         outputs = self.run('heads', ModelRunner.detect, features, grid, scores)
         loaded = self.models.loaded
         if loaded is not None and loaded.refinement is not None and outputs.detections is not None:
-            outputs = self.run('refinement', ModelRunner.refine, outputs, points, scores)
+            sensor = self._sensor(cloud)
+            outputs = self.run(
+                'refinement', ModelRunner.refine, outputs, cloud.points, scores, sensor
+            )
         return outputs
+
+    def _sensor(self, cloud: LabelledCloud) -> tuple[float, float]:
+        """Returns x and y of the sensor, relative to the reference of the grid, in metres.
+
+        Clouds that come in a frame far from the sensor do not tell where it is: the middle of the
+        grid stands for it.
+        """
+        if not any(cloud.sensor):
+            return (0.0, 0.0)
+        x, y = self._grid.reference
+        return (cloud.sensor[0] - x, cloud.sensor[1] - y)
 
     def _subscribe(self, name: str, stats: CameraStats, keep: Callable[[Any], None]) -> list[Any]:
         return [PairedCameraSubscription(self, name, stats, keep)]
