@@ -28,11 +28,11 @@ from tiny_bev_ros.models.heads.score_calibration import ScoreCalibration
 
 REFINEMENT = 'refinement'
 # Lowest score of the objects that the second stage takes, as it may raise scores.
-MIN_CANDIDATE_SCORE = 0.05
+MIN_CANDIDATE_SCORE = 0.005
 # Exponent of the quality in the final score; that of the first score is the rest to 1.
 _QUALITY_EXPONENT = 0.7
 # Distances of scores from 0 and 1 at which logits end.
-_SCORE_MARGIN = 0.02
+_SCORE_MARGIN = 0.002
 # Values by which the network sees a box: class, first score, distance and direction of the sensor,
 # length, width, height, number of points, and the side of the sensor, ahead or behind.
 _BOX_VALUES = len(CLASSES) + 9
