@@ -132,7 +132,8 @@ class Detector:
         precision: compute dtype: float32, bfloat16, float16, or auto for the device's fastest.
         sensor_height: height of the origin of the points above the ground, in metres, for a
             level sensor; 'auto' estimates height and tilt over the clouds of all calls, and
-            corrects them where they are far from those of training, see `MountingTracker`.
+            corrects them where they are far from those of training, see `MountingTracker`;
+            for weights that were not trained on levelled clouds it changes nothing.
         self_box: x0, x1, y0, y1, z0, z1 in metres: points in this box are the robot's own and
             are left out; () for none.
         refine_boxes: fits boxes and scores to the points, by the second stage of the weights;
@@ -172,7 +173,8 @@ class Detector:
         assert models.pfn is not None and models.grid is not None
         self.grid, self.metadata = models.grid, models.metadata
         self._point_values, self._self_box = models.pfn.point_values, own_box
-        self._normalizer = CloudNormalizer(sensor_height, self.grid.reference)
+        estimates = self.metadata is not None and self.metadata.levelled
+        self._normalizer = CloudNormalizer(sensor_height, self.grid.reference, estimates)
         config = ExecutionConfig(resolve_device(str(device)), precision)
         self.runner = build_runner(models, config, shape=self.grid.shape)
         self.feature_grid = self.runner.feature_grid

@@ -110,6 +110,15 @@ def test_nothing_is_estimated_far_from_the_origin_of_a_map():
     assert CloudNormalizer(0.0, (5000.0, 0.0))(points).levelling is not None
 
 
+def test_nothing_is_estimated_for_networks_that_were_not_trained_on_levelled_clouds():
+    points = ground_cloud(height=0.4)
+    assert CloudNormalizer('auto')(points).levelling is not None
+    normalizer = CloudNormalizer('auto', estimates=False)
+    same, levelling = normalizer(points)
+    assert same is points and levelling is None
+    assert normalizer.state.clouds == 0
+
+
 def test_objects_around_the_sensor_are_left_out():
     """The carrying vehicle: below a sensor on its roof, or around the origin of base_link."""
     outputs = found(

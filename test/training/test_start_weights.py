@@ -16,6 +16,7 @@ require_packages('numba', 'safetensors')
 
 import dataclasses
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.models.checkpoint.metadata import load_weights, read_metadata, save_weights
 from tiny_bev_ros.resources import weights_file
 from tiny_bev_ros.training.dataset import Crop
+from tiny_bev_ros.training.simulated_lidar import Mountings
 from tiny_bev_ros.training.start_weights import load_start_weights
 from tiny_bev_ros.training.train import describe, train
 from tiny_bev_ros.training.train import main as train_main
@@ -58,6 +60,27 @@ def test_weights_are_loaded_and_identified(weights, capsys):
     for key, value in load_weights(weights)[0].state_dict().items():
         assert torch.equal(value, network.state_dict()[key]), key
     assert capsys.readouterr().err == ''
+
+
+def test_a_fit_of_scores_is_not_taken_over(tmp_path):
+    fitted = build_network(NETWORK, 5)
+    calibration = fitted.heads['detection'].calibration
+    calibration.scale.fill_(2.0)
+    calibration.bias.fill_(-1.0)
+    save_weights(tmp_path / 'fitted.safetensors', fitted, describe(SMALL, 'train'))
+    network = build_network(NETWORK, 0)
+    load_start_weights(tmp_path / 'fitted.safetensors', network, SMALL)
+    assert network.heads['detection'].calibration.scale.tolist() == [1, 1, 1]
+    assert network.heads['detection'].calibration.bias.tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize('levelled', [True, False])
+def test_weights_know_whether_their_clouds_were_levelled(tmp_path, levelled):
+    config = replace(SMALL, mountings=Mountings(levelled=levelled))
+    path = tmp_path / 'weights.safetensors'
+    save_weights(path, build_network(NETWORK, 5), describe(config, 'train'))
+    assert read_metadata(path).levelled == levelled
+    assert not describe(replace(config, data='a folder'), 'train').levelled
 
 
 def test_absent_heads_stay_fresh_and_are_named(weights, capsys):

@@ -101,6 +101,8 @@ class CloudNormalizer:
             estimates height and tilt from the points, see `MountingTracker`.
         reference: position (x, y) that was subtracted from the points; where it is not (0, 0) the
             sensor is far from the origin of the cloud's frame, and 'auto' changes nothing.
+        estimates: false for networks that were not trained on levelled clouds: 'auto' changes
+            nothing.
 
     Raises:
         TinyBevError: the height is neither 'auto' nor within 10 m.
@@ -110,12 +112,13 @@ class CloudNormalizer:
         self,
         sensor_height: float | str = 'auto',
         reference: tuple[float, float] = (0.0, 0.0),
+        estimates: bool = True,
     ) -> None:
         self._tracker: MountingTracker | None = None
         self._fixed: Levelling | None = None
         self._given = MountingState()
         if sensor_height == 'auto':
-            self._tracker = None if any(reference) else MountingTracker()
+            self._tracker = MountingTracker() if estimates and not any(reference) else None
             return
         height = _checked_height(sensor_height)
         differs = height != NOMINAL_HEIGHT

@@ -16,6 +16,7 @@ from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.inference.cloud_normalizer import CloudNormalizer, restore_outputs
 from tiny_bev_ros.inference.head_runner import HeadOutputs
 from tiny_bev_ros.inference.mounting_tracker import MountingState
+from tiny_bev_ros.models.checkpoint.metadata import find_metadata
 from tiny_bev_ros.models.sensor_mounting import NOMINAL_HEIGHT, MountingEstimate
 from tiny_bev_ros.nodes.bev_node import BevNode
 from tiny_bev_ros.nodes.subscriptions import LabelledCloud
@@ -45,6 +46,7 @@ class CloudLeveller:
         self._node, self._height = node, node.values['cloud.sensor_height']
         self._normalizer = CloudNormalizer(self._height, grid.reference)
         self._source: tuple[str | None, int] | None = None
+        self._weights, self._is_levelled = '', False
         self._last = self._normalizer.state
         node.stats.points.mounting = mounting_values(self._last)
 
@@ -66,10 +68,16 @@ class CloudLeveller:
         return restore_outputs(outputs, cloud.levelling, cloud.sensor)
 
     def _is_wanted(self) -> bool:
-        """Returns True unless 'auto' would level clouds for networks of unknown training."""
+        """Returns True unless 'auto' would level clouds for networks that were not trained so."""
+        if self._height != 'auto':
+            return True
         values = self._node.values
-        trained = bool(values['heads.names'] and values['heads.checkpoint'])
-        return trained or self._height != 'auto'
+        path = values['heads.checkpoint'] if values['heads.names'] else ''
+        if path != self._weights:  # loaded at start or by a reload
+            self._weights = path
+            trained = find_metadata(path) if path else None
+            self._is_levelled = trained is not None and trained.levelled
+        return self._is_levelled
 
     def _report(self, state: MountingState) -> None:
         self._node.stats.points.mounting = mounting_values(state)

@@ -22,6 +22,7 @@ from tiny_bev_ros.models.bev_detector import BevDetector
 from tiny_bev_ros.models.checkpoint.loading import load_checkpoint
 from tiny_bev_ros.models.checkpoint.metadata import CheckpointMetadata, read_metadata
 from tiny_bev_ros.models.checkpoint.safetensors_file import read_header
+from tiny_bev_ros.models.heads.score_calibration import ScoreCalibration
 from tiny_bev_ros.resources import find_weights
 from tiny_bev_ros.training.trainable_detector import lidar_arguments
 from tiny_bev_ros.training.training_config import TrainConfig
@@ -59,6 +60,10 @@ def load_start_weights(
     _check_structure(path.stem, read_metadata(path), config)
     present, absent = _split_parts(path, network)
     info = load_checkpoint(path, present)
+    # A fit of scores belongs to the weights that it was made for.
+    for module in network.modules():
+        if isinstance(module, ScoreCalibration):
+            module.reset()
     if absent:
         print(
             f'train: {path.name} has no {", ".join(absent)}; trained from random weights',

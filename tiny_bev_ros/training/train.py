@@ -159,10 +159,9 @@ def describe(
     }
     if start:
         origin['start_from'] = start._asdict()
-    crop = config.crop
-    return CheckpointMetadata(
-        lidar_arguments(config.network), crop.resolution, crop.z_range, origin
-    )
+    crop, levelled = config.crop, config.data == SIM and config.mountings.levelled
+    network = lidar_arguments(config.network)
+    return CheckpointMetadata(network, crop.resolution, crop.z_range, origin, levelled)
 
 
 def commit_of_source() -> str:

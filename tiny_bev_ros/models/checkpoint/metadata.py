@@ -36,12 +36,15 @@ class CheckpointMetadata:
         cell: side of a cell of the pseudo-image, in metres.
         z_range: lower and upper end of the pillars, in metres from the sensor.
         origin: configuration, seed, commit and command of the training.
+        levelled: true for a training on clouds that were levelled to the nominal mounting, see
+            `sensor_mounting`, to which clouds of other mountings are levelled then.
     """
 
     network: dict[str, Any]
     cell: float
     z_range: tuple[float, float]
     origin: dict[str, Any]
+    levelled: bool = False
 
     def grid(self, x_range: tuple[float, float], y_range: tuple[float, float]) -> BevGrid:
         """Returns the grid for the network over an area in metres."""
@@ -61,9 +64,13 @@ def save_weights(path: str | Path, network: nn.Module, metadata: CheckpointMetad
             'cell': metadata.cell,
             'z_range': list(metadata.z_range),
             'origin': metadata.origin,
+            'levelled': metadata.levelled,
         }
     )
-    save_file(tensors, str(path), {_KEY: text})
+    # Replaced in one step: a stopped call leaves the file that was there.
+    part = Path(path).with_suffix('.new')
+    save_file(tensors, str(part), {_KEY: text})
+    part.replace(path)
 
 
 def read_metadata(path: str | Path) -> CheckpointMetadata:
@@ -79,7 +86,11 @@ def read_metadata(path: str | Path) -> CheckpointMetadata:
             fields = json.loads(read_header(file)['__metadata__'][_KEY])
         low, high = fields['z_range']
         return CheckpointMetadata(
-            dict(fields['network']), float(fields['cell']), (low, high), dict(fields['origin'])
+            dict(fields['network']),
+            float(fields['cell']),
+            (low, high),
+            dict(fields['origin']),
+            bool(fields.get('levelled', False)),
         )
     except OSError as error:
         raise TinyBevError(f'{path} cannot be read: {error.strerror}') from None

@@ -42,6 +42,11 @@ class ScoreCalibration(nn.Module):
         self.register_buffer('scale', torch.ones(num_classes))
         self.register_buffer('bias', torch.zeros(num_classes))
 
+    def reset(self) -> None:
+        """Makes it the identity on logits, for weights that are trained further."""
+        self.scale.fill_(1.0)
+        self.bias.zero_()
+
     def forward(self, logits: Tensor) -> Tensor:
         """Computes the scores of logits (B,K,N), of every class."""
         return (logits * self.scale[:, None] + self.bias[:, None]).sigmoid()
