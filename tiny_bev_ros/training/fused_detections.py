@@ -132,22 +132,23 @@ def recurring(
     Returns:
         (N,) bool.
     """
-    size = _SAME[now.labels]
-    first = [_steps(now, each) for each in (before, after) if each is not None]
-    if not first:
-        return np.ones(len(size), np.bool_)
-    if len(first) == 1:
-        return np.isfinite(first[0]).all(axis=2).any(axis=1)
-    bend = np.linalg.norm(first[0][:, :, None] + first[1][:, None], axis=3) / 2
-    return (np.nan_to_num(bend, nan=np.inf) < size[:, None, None]).any(axis=(1, 2))
+    neighbours = [each for each in (before, after) if each is not None]
+    recurs = np.ones(len(now.labels), np.bool_)
+    for index, label in enumerate(now.labels):
+        steps = [_steps(now.boxes[index], label, each) for each in neighbours]
+        if len(steps) == 2:
+            # Opposite steps: the sum is twice the distance to the mean of the two positions.
+            bend = np.linalg.norm(steps[0][:, None] + steps[1], axis=2) / 2
+            recurs[index] = (bend < _SAME[label]).any()
+        elif steps:
+            recurs[index] = len(steps[0]) > 0
+    return recurs
 
 
-def _steps(now: FusedDetections, other: FusedDetections) -> np.ndarray:
-    """(N,M,2) steps in x and y to the objects of another cloud, NaN where they are others."""
-    step = other.boxes[None, :, :2] - now.boxes[:, None, :2]
-    same = now.labels[:, None] == other.labels
-    near = np.linalg.norm(step, axis=2) < _STEP[now.labels][:, None]
-    return np.where((same & near)[:, :, None], step, np.nan)
+def _steps(box: np.ndarray, label: int, other: FusedDetections) -> np.ndarray:
+    """Returns (K,2) steps in x and y from an object to those of its class in another cloud."""
+    steps: np.ndarray = other.boxes[other.labels == label, :2] - box[:2]
+    return steps[np.linalg.norm(steps, axis=1) < _STEP[label]]
 
 
 def match(first: FusedDetections, second: FusedDetections) -> np.ndarray:
