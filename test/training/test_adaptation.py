@@ -30,6 +30,7 @@ from tiny_bev_ros.training.adaptation import (
     MixedFrames,
     adapt,
     adaptation_config,
+    mix_weights,
 )
 from tiny_bev_ros.training.dataset import Crop
 from tiny_bev_ros.training.train import WEIGHTS, describe
@@ -104,6 +105,14 @@ def test_weights_are_adapted_and_the_old_ones_kept(weights, tmp_path, monkeypatc
     assert values['cyclist']['before']['flips'] is None
     assert '| objects per cloud, score from 0.3 | 2.00 -> 2.00 | 0.00 -> 0.00 |' in report
     assert '| - -> - |' in report
+
+
+def test_adapted_weights_are_mixed_with_the_old_ones():
+    old, network = build_network(SMALL.network, 5), build_network(SMALL.network, 6)
+    before = network.pfn.linear.weight.clone()
+    mix_weights(network, old, 0.7)
+    expected = 0.7 * before + 0.3 * old.pfn.linear.weight
+    torch.testing.assert_close(network.pfn.linear.weight, expected)
 
 
 def test_without_labels_nothing_is_trained(weights, tmp_path, small_maps):

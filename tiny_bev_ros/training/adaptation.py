@@ -25,6 +25,8 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch import nn
 
 from tiny_bev_ros.detector import Detector
 from tiny_bev_ros.errors import TinyBevError
@@ -51,6 +53,8 @@ _TEACHER = 'teacher.safetensors'
 # Frames of a step: a recorded one, one simulated with the scan pattern of the recording, and one
 # with the sensors that the weights were trained on.
 _KINDS = 3
+# Fraction of the adapted weights in those that are written; the rest are the old ones.
+_ADAPTED = 0.7
 # Number of times that the recording is labelled for training.
 _ROUNDS = 2
 # Cells of a crop, and of the map on which clouds are labelled, to each side of the sensor.
@@ -167,6 +171,8 @@ def adapt(
     for number in range(1, _ROUNDS + 1):
         frames.recorded = labelled_frames(after)
         trainer.run(until=math.ceil(steps * number / _ROUNDS))
+        if number == _ROUNDS:
+            mix_weights(trainer.average.network, load_weights(path)[0], _ADAPTED)
         save_weights(folder / WEIGHTS, trainer.average.network, metadata)
         after = label_runs(make_detector(folder / WEIGHTS, config), clouds)
     (folder / CHECKPOINT).unlink()  # cannot be resumed, as labels of earlier rounds are gone
@@ -174,6 +180,23 @@ def adapt(
     report = compare(before, after)
     (folder / REPORT).write_text(json.dumps(report.values, indent=1))
     return report.markdown()
+
+
+@torch.no_grad()
+def mix_weights(network: nn.Module, old: nn.Module, fraction: float) -> None:
+    """Moves the weights of a network towards old ones, so that less is forgotten.
+
+    Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022.
+
+    Args:
+        network: network whose weights are changed.
+        old: network of the same structure.
+        fraction: fraction of its own weights that the network keeps.
+    """
+    values = old.state_dict()
+    for name, tensor in network.state_dict().items():
+        if tensor.is_floating_point():
+            tensor.lerp_(values[name], 1 - fraction)
 
 
 def make_detector(path: Path, config: TrainConfig) -> Detector:
