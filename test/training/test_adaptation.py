@@ -19,6 +19,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from ground_cloud import ground_cloud
 from steady_detector import SteadyDetector, cloud_with_cars
 
 from tiny_bev_ros.errors import TinyBevError
@@ -33,6 +34,7 @@ from tiny_bev_ros.training.adaptation import (
     mix_weights,
 )
 from tiny_bev_ros.training.dataset import Crop
+from tiny_bev_ros.training.simulated_lidar import Mountings
 from tiny_bev_ros.training.train import WEIGHTS, describe
 from tiny_bev_ros.training.trainable_detector import build_network
 from tiny_bev_ros.training.training_config import ModelConfig, TrainConfig
@@ -157,3 +159,14 @@ def test_recorded_and_simulated_frames_take_turns():
     assert {item[0] for item in items[2::3]} == {'known'}
     assert len({item[1] for item in items if len(item) > 1}) == 8
     assert [frames(index) for index in range(12)] == items
+
+
+def test_clouds_of_a_low_sensor_are_levelled_for_weights_of_levelled_clouds():
+    recording = [[ground_cloud(height=0.4, seed=seed) for seed in range(3)]]
+    level, mountings = adaptation._mounting(recording, True, Mountings(levelled=True))
+    ground = np.percentile(level(recording[0][0])[:, 2], 10)
+    assert abs(ground + 1.73) < 0.15
+    assert mountings.heights == pytest.approx((0.4, 0.4), abs=0.1)
+    same, mountings = adaptation._mounting(recording, False, Mountings())
+    assert same(recording[0][0]) is recording[0][0]
+    assert mountings == Mountings()

@@ -30,8 +30,10 @@ from torch import nn
 
 from tiny_bev_ros.detector import Detector
 from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.inference.cloud_normalizer import CloudNormalizer
 from tiny_bev_ros.models.checkpoint.metadata import CheckpointMetadata, load_weights, save_weights
 from tiny_bev_ros.models.heads.head_registry import list_heads
+from tiny_bev_ros.models.sensor_mounting import NOMINAL_HEIGHT
 from tiny_bev_ros.resources import find_weights
 from tiny_bev_ros.sim import LIDARS
 from tiny_bev_ros.training.adaptation_report import compare
@@ -40,12 +42,12 @@ from tiny_bev_ros.training.labelled_frame import Frame
 from tiny_bev_ros.training.plots import draw_losses
 from tiny_bev_ros.training.pseudo_labels import LabelledRun, label_runs
 from tiny_bev_ros.training.recorded_lidar import recorded_lidar
-from tiny_bev_ros.training.simulated_lidar import simulate_lidar_frame
+from tiny_bev_ros.training.simulated_lidar import Mountings, simulate_lidar_frame
 from tiny_bev_ros.training.start_weights import StartWeights
 from tiny_bev_ros.training.train import WEIGHTS, describe
 from tiny_bev_ros.training.trainable_detector import TrainableDetector
 from tiny_bev_ros.training.trainer import CHECKPOINT, LOG, Trainer
-from tiny_bev_ros.training.training_config import ModelConfig, TrainConfig
+from tiny_bev_ros.training.training_config import ModelConfig, TrainConfig, from_dict
 
 OLD_WEIGHTS = 'old_weights.safetensors'
 REPORT = 'adaptation.json'
@@ -99,8 +101,10 @@ def adaptation_config(metadata: CheckpointMetadata, steps: int) -> TrainConfig:
     heads = tuple(name for name in metadata.network['heads'] if name in list_heads())
     trained_on = metadata.origin.get('config', {}).get('lidars', ())
     crop = Crop(_CROP_CELLS * metadata.cell, metadata.cell, metadata.z_range)
+    mountings = metadata.origin.get('config', {}).get('mountings', {})
     return TrainConfig(
         lidars=tuple(name for name in trained_on if name in LIDARS) or TrainConfig.lidars,
+        mountings=from_dict(Mountings, mountings, 'mountings.'),
         steps=steps,
         batch=_KINDS,
         learning_rate=3e-4,
@@ -145,13 +149,14 @@ def adapt(
     detector = make_detector(path, config)
     recording = [list(run) for run in runs]
     lidar = recorded_lidar([points for run in recording for points in run])
-    clouds = [[_crop(points, detector) for points in run] for run in recording]
+    level, scanned_mountings = _mounting(recording, old.levelled, config.mountings)
+    clouds = [[_crop(level(points), detector) for points in run] for run in recording]
     del recording
     before = label_runs(detector, clouds)
     frames = MixedFrames(
         labelled_frames(before),
-        partial(simulate_lidar_frame, lidars=(lidar,)),
-        partial(simulate_lidar_frame, lidars=config.lidars),
+        partial(simulate_lidar_frame, lidars=(lidar,), mountings=scanned_mountings),
+        partial(simulate_lidar_frame, lidars=config.lidars, mountings=config.mountings),
     )
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(path, folder / OLD_WEIGHTS)
@@ -166,7 +171,9 @@ def adapt(
     )
     trainer = Trainer(config, dataset, folder, None, TrainableDetector(network), start)
     # The network of the old weights, with any part that is not trained here.
-    metadata = replace(describe(config, command, start), network=old.network)
+    metadata = replace(
+        describe(config, command, start), network=old.network, levelled=old.levelled
+    )
     after = before
     for number in range(1, _ROUNDS + 1):
         frames.recorded = labelled_frames(after)
@@ -202,7 +209,8 @@ def mix_weights(network: nn.Module, old: nn.Module, fraction: float) -> None:
 def make_detector(path: Path, config: TrainConfig) -> Detector:
     """Returns the detector that labels clouds, on a map around the sensor."""
     side = _MAP_CELLS * config.crop.resolution
-    return Detector(path, (-side, side), (-side, side))
+    # The clouds are level already, and their mirror images would disturb an estimate of tilts.
+    return Detector(path, (-side, side), (-side, side), sensor_height=NOMINAL_HEIGHT)
 
 
 def labelled_frames(runs: Sequence[LabelledRun]) -> list[Frame]:
@@ -218,6 +226,31 @@ def labelled_frames(runs: Sequence[LabelledRun]) -> list[Frame]:
             'successive clouds and their mirror images'
         )
     return frames
+
+
+def _mounting(
+    recording: Sequence[Sequence[np.ndarray]], levelled: bool, trained: Mountings
+) -> tuple[Callable[[np.ndarray], np.ndarray], Mountings]:
+    """Estimates the mounting of the sensor that recorded clouds.
+
+    Args:
+        recording: runs of successive clouds (N,4) float32, all of one sensor.
+        levelled: true for weights that take levelled clouds; others take them as they are.
+        trained: mountings of the training of the weights.
+
+    Returns:
+        Function that levels a cloud, and mountings with the height of the sensor.
+    """
+    normalizer, levelling = CloudNormalizer('auto', estimates=levelled), None
+    for run in recording:
+        for points in run:
+            levelling = normalizer(points).levelling
+    estimate = normalizer.state.estimate
+    if estimate is None:
+        return lambda points: points, trained
+    heights = (max(estimate.height, 0.0),) * 2
+    mountings = replace(trained, heights=heights, usual=0.0, max_tilt=None)
+    return levelling.points if levelling else lambda points: points, mountings
 
 
 def _crop(points: np.ndarray, detector: Detector) -> np.ndarray:
