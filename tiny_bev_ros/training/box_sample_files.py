@@ -68,7 +68,8 @@ def write_samples(source: SampleSource, folder: Path, origin: dict[str, Any]) ->
     """
     folder.mkdir(parents=True, exist_ok=True)
     _check_origin(folder / 'origin.json', origin)
-    missing = [first for first in _firsts(source.config) if not _path(folder, first).exists()]
+    config = source.config
+    missing = [first for first in _firsts(config) if not _path(folder, first, config).exists()]
     write = partial(_write_file, source, folder)
     bar = tqdm(missing, unit='file', desc='samples', disable=None)
     if source.config.workers == 1:
@@ -89,7 +90,7 @@ def read_samples(folder: Path, config: SecondStageConfig) -> BoxSamples:
 
 def _read_files(folder: Path, config: SecondStageConfig) -> Iterator[BoxSamples]:
     for first in _firsts(config):
-        with np.load(_path(folder, first)) as file:
+        with np.load(_path(folder, first, config)) as file:
             yield BoxSamples(*(torch.from_numpy(file[name]) for name in BoxSamples._fields))
 
 
@@ -97,14 +98,20 @@ def _firsts(config: SecondStageConfig) -> range:
     return range(0, config.frames, _FRAMES)
 
 
-def _path(folder: Path, first: int) -> Path:
-    return folder / f'frames_{first:06d}.npz'
+def _last(first: int, config: SecondStageConfig) -> int:
+    return min(first + _FRAMES, config.frames)
+
+
+def _path(folder: Path, first: int, config: SecondStageConfig) -> Path:
+    return folder / f'frames_{first:06d}_{_last(first, config):06d}.npz'
 
 
 def _check_origin(path: Path, origin: dict[str, Any]) -> None:
     text = json.dumps(origin, indent=1, sort_keys=True)
     if not path.exists():
-        path.write_text(text, encoding='utf-8')
+        new = path.with_suffix('.new')
+        new.write_text(text, encoding='utf-8')
+        new.replace(path)
         return
     if path.read_text(encoding='utf-8') != text:
         raise TinyBevError(f'{path} has other values; expected the same run, or a new folder')
@@ -116,10 +123,10 @@ _DETECTORS: dict[tuple[Path, float], Detector] = {}
 
 def _write_file(source: SampleSource, folder: Path, first: int) -> None:
     detector = _detector(source)
-    last = min(first + _FRAMES, source.config.frames)
+    last = _last(first, source.config)
     samples = join_samples([_make(source, detector, index) for index in range(first, last)])
     arrays = {name: getattr(samples, name).numpy() for name in BoxSamples._fields}
-    path = _path(folder, first)
+    path = _path(folder, first, source.config)
     new = path.with_suffix('.new')
     with new.open('wb') as file:
         np.savez(file, **arrays)
