@@ -24,9 +24,11 @@ from node_bench import process, values_of
 from rclpy.parameter import Parameter
 
 from tiny_bev_ros.detector import Detector
+from tiny_bev_ros.inference.head_runner import HeadOutputs
 from tiny_bev_ros.messages.point_cloud import encode_cloud
 from tiny_bev_ros.messages.tensor_labels import TensorLabels
 from tiny_bev_ros.models.camera.geometry import Camera
+from tiny_bev_ros.models.heads.detection import Detections
 from tiny_bev_ros.models.levelling import Levelling
 from tiny_bev_ros.nodes.camera_sync import CameraSync
 from tiny_bev_ros.nodes.output_publisher import Subscribers
@@ -117,6 +119,20 @@ def test_boxes_and_road_are_in_the_frame_of_the_cloud(station):
     assert int(values.pop('sensor_ground_m2')) > 30
     assert values == {'sensor_clouds': '1', 'sensor_corrected': 'height'}
     assert values_of(made.node)['points_in_self_box'] == '0'
+
+
+def test_objects_around_the_sensor_are_counted(station):
+    made = station()
+    around = [0.2, 0.1, -1, 4, 1.8, 1.5, 0.1]
+    away = [8.0, 0.1, -1, 4, 1.8, 1.5, 0.1]
+    boxes = torch.tensor([around, away])
+    found = Detections(boxes, torch.ones(2), torch.zeros(2, dtype=torch.long))
+    made.node._run_heads = lambda *_: HeadOutputs(  # type: ignore[method-assign]
+        {'detection': found, 'drivable': torch.zeros(made.node._feature_grid.shape)}
+    )
+    made.give(cloud(Mounting()))
+    assert np.array_equal(made.results[0][0], boxes[1:].numpy())
+    assert values_of(made.node)['objects_around_sensor'] == '1'
 
 
 def test_a_correction_is_logged_when_it_begins_and_ends(station):

@@ -138,6 +138,7 @@ def test_clouds_outside_of_the_grid_are_logged_with_both_extents(log: Log, stats
         'points_in_grid_fraction': '0.0000',
         'clouds_outside_grid': '11',
         'points_in_self_box': '0',
+        'objects_around_sensor': '0',
         'last_outside_grid_warning': line,
     }
     # Inside again, and outside again.

@@ -65,7 +65,11 @@ class CloudLeveller:
 
     def restore(self, outputs: HeadOutputs, cloud: LabelledCloud) -> HeadOutputs:
         """Returns outputs in the frame of a cloud, without objects around the sensor."""
-        return restore_outputs(outputs, cloud.levelling, cloud.sensor)
+        restored = restore_outputs(outputs, cloud.levelling, cloud.sensor)
+        if outputs.detections is not None and restored.detections is not None:
+            left_out = len(outputs.detections.boxes) - len(restored.detections.boxes)
+            self._node.stats.points.around_sensor = left_out
+        return restored
 
     def _is_wanted(self) -> bool:
         """Returns True unless 'auto' would level clouds for networks that were not trained so."""

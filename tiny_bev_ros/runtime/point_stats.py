@@ -36,11 +36,13 @@ class PointStats:
         dropped: number of points dropped because they are not finite.
         empty: number of clouds without a point in the grid.
         own: number of points of the last cloud that were left out as the robot's own.
+        around_sensor: number of objects of the last cloud that were left out as the vehicle that
+            carries the sensor.
         mounting: keys and values of the sensor's mounting, for diagnostics.
     """
 
     def __init__(self, logger: Any, now_ns: Callable[[], int]) -> None:
-        self.dropped = self.empty = self.own = 0
+        self.dropped = self.empty = self.own = self.around_sensor = 0
         self.mounting: dict[str, str] = {}
         self._logger, self._now_ns = logger, now_ns
         self._clouds = self._few = self._lost = 0
@@ -112,6 +114,7 @@ class PointStats:
                 'points_in_grid_fraction': f'{fraction:.4f}',
                 'clouds_outside_grid': f'{self.empty}',
                 'points_in_self_box': f'{self.own}',
+                'objects_around_sensor': f'{self.around_sensor}',
                 'last_outside_grid_warning': self._outside or 'none',
             }
         return pairs | self.mounting
