@@ -16,6 +16,7 @@ require_packages('safetensors')
 
 import dataclasses
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,37 +47,27 @@ CONFIG = ROOT / 'config'
 STREET = weights_file('street')
 
 
-# Keys of a configuration at the commit that made the weights, and those of now.
-RENAMED = {
-    'warm_up': 'warmup_fraction',
-    'piece': 'crop',
-    'cell': 'resolution',
-    'variation': 'augmentation',
-    'turn': 'rotation',
-    'scale': 'scaling',
-    'lift': 'z_jitter',
-    'drop': 'point_dropout',
-    'slab': 'part_dropout',
-    'view': 'view_crop',
-}
-
-
-def renamed(values):
-    """A recorded configuration with the keys of now."""
-    if not isinstance(values, dict):
-        return values
-    return {RENAMED.get(key, key): renamed(value) for key, value in values.items()}
+# Length of a run: the shipped weights continue former ones in a shorter run than one from scratch.
+LENGTH = ('steps', 'learning_rate', 'warmup_fraction', 'seed', 'save_every')
 
 
 @pytest.mark.parametrize('name', WEIGHTS)
 def test_metadata_hold_the_training(name):
     path = Path(weights_file(name))
     assert path.stat().st_size < 8 * 2**20
-    origin = read_metadata(path).origin
-    assert origin['command'] == f'train --config train_{name}.yaml'
-    assert 'dirty' not in origin['commit']
-    made = from_dict(TrainConfig, renamed(origin['config']))
-    assert made == read_config(CONFIG / f'training/{name}.yaml')
+    metadata = read_metadata(path)
+    origin = metadata.origin
+    assert metadata.levelled
+    assert origin['command'].startswith(f'train --config {name}.yaml --start-from ')
+    assert origin['calibration']['head'] == REFINEMENT
+    for made in (origin, origin['second_stage']):
+        assert 'dirty' not in made['commit']
+    config = read_config(CONFIG / f'training/{name}.yaml')
+    made = from_dict(TrainConfig, origin['config'])
+    length = {key: getattr(made, key) for key in LENGTH}
+    assert replace(config, **length, second_stage=made.second_stage) == made
+    second = from_dict(TrainConfig, origin['second_stage']['config'])
+    assert second.second_stage == config.second_stage
 
 
 @pytest.mark.parametrize('name', [*WEIGHTS, CAMERA_WEIGHTS])
