@@ -24,20 +24,27 @@ import torch
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.resources import find_weights
 from tiny_bev_ros.sim import LIDARS
+from tiny_bev_ros.training.bootstrap import CONFIDENCE, RESAMPLES
 from tiny_bev_ros.training.calibrate import calibrate
 from tiny_bev_ros.training.evaluation import Score
-from tiny_bev_ros.training.exam import (
+from tiny_bev_ros.training.evaluation_report import VISIBLE, report, score_values
+from tiny_bev_ros.training.evaluation_run import (
     Result,
-    build_exam_detector,
+    build_evaluation_detector,
     evaluate,
+    has_second_stage,
     load_min_scores,
-    second_stage_of,
 )
-from tiny_bev_ros.training.exam_report import VISIBLE, report, score_values
-from tiny_bev_ros.training.exam_sets import NAMES, REAL, RECORDED, open_set, parse_names, title_of
+from tiny_bev_ros.training.evaluation_sets import (
+    NAMES,
+    REAL,
+    RECORDED,
+    open_set,
+    parse_names,
+    title_of,
+)
+from tiny_bev_ros.training.nuscenes_argoverse import MissingDataError
 from tiny_bev_ros.training.plots import draw_precision_recall, draw_worst_frames
-from tiny_bev_ros.training.recorded_sweeps import MissingDataError
-from tiny_bev_ros.training.resampling import CONFIDENCE, RESAMPLES
 
 # Folder of sensor data beside the project.
 _DATA = '../shared/data'
@@ -77,7 +84,7 @@ def run_sets(options: argparse.Namespace, names: list[str]) -> tuple[list[SetRes
     """
     results: list[SetResult] = []
     left_out: Values = {}
-    stages = _STAGES[options.second_stage] if second_stage_of(options.weights) else (None,)
+    stages = _STAGES[options.second_stage] if has_second_stage(options.weights) else (None,)
     min_scores = load_min_scores(options.weights)
     single = [name for name in NAMES if name in names or (REAL in names and name in RECORDED)]
     for name in single:
@@ -86,7 +93,9 @@ def run_sets(options: argparse.Namespace, names: list[str]) -> tuple[list[SetRes
         try:
             for stage in stages:
                 frames = open_set(name, options.frames, options.lidar, Path(options.data))
-                detector = build_exam_detector(options.weights, frames.ahead, stage is not False)
+                detector = build_evaluation_detector(
+                    options.weights, frames.ahead, stage is not False
+                )
                 result = evaluate(detector, frames.frames, frames.length, min_scores, name)
                 results.append(SetResult(name, stage, result))
                 print(f'evaluate: {name}: {frames.length} frames evaluated', file=sys.stderr)
@@ -112,7 +121,7 @@ def _pool_recorded(results: list[SetResult], stage: bool | None) -> SetResult | 
 
 
 def as_json(options: argparse.Namespace, results: list[SetResult], left_out: Values) -> Values:
-    """Converts an exam to values that JSON takes; see docs/training.md."""
+    """Converts an evaluation to values that JSON takes; see docs/training.md."""
     return {
         'weights': Path(options.weights).name,
         'sha256': hashlib.sha256(find_weights(options.weights).read_bytes()).hexdigest(),
@@ -167,9 +176,9 @@ def main() -> int:
         return 1
     folder = Path(options.output)
     folder.mkdir(parents=True, exist_ok=True)
-    exam = as_json(options, results, left_out)
-    (folder / 'evaluation.json').write_text(json.dumps(exam, indent=1))
-    print(report(exam))
+    evaluation = as_json(options, results, left_out)
+    (folder / 'evaluation.json').write_text(json.dumps(evaluation, indent=1))
+    print(report(evaluation))
     print(f'\nwritten: {folder}/evaluation.json')
     _draw(folder, results)
     return 0

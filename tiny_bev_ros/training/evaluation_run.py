@@ -47,7 +47,7 @@ def map_reach(weights: str | Path) -> float:
     return math.ceil(_MIN_MAP / (_BLOCK * cell)) * _BLOCK * cell
 
 
-def build_exam_detector(
+def build_evaluation_detector(
     weights: str | Path, ahead: bool = False, second_stage: bool = True
 ) -> Detector:
     """Builds the detector of a set, which has seen no frame.
@@ -63,7 +63,7 @@ def build_exam_detector(
     return Detector(weights, x_range, y_range, **options)
 
 
-def exam_min_scores(network: nn.Module) -> tuple[float, ...]:
+def evaluation_min_scores(network: nn.Module) -> tuple[float, ...]:
     """Returns the least scores of detections that are evaluated, for each class.
 
     Scores of 0.05 before calibration, so that the calibration, which moves scores, changes
@@ -133,11 +133,11 @@ def evaluate(
     return result
 
 
-def second_stage_of(weights: str | Path) -> bool:
+def has_second_stage(weights: str | Path) -> bool:
     """Returns True for weights with a second stage."""
     return 'refinement' in read_metadata(find_weights(weights)).network.get('heads', ())
 
 
 def load_min_scores(weights: str | Path) -> tuple[float, ...]:
-    """Returns `exam_min_scores` of weights."""
-    return exam_min_scores(load_weights(find_weights(weights))[0])
+    """Returns `evaluation_min_scores` of weights."""
+    return evaluation_min_scores(load_weights(find_weights(weights))[0])

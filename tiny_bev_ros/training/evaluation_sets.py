@@ -32,7 +32,7 @@ from tiny_bev_ros.training.evaluation import (
 )
 from tiny_bev_ros.training.kitti import KittiFolder
 from tiny_bev_ros.training.kitti_eval import kitti_eval_frames
-from tiny_bev_ros.training.recorded_sweeps import (
+from tiny_bev_ros.training.nuscenes_argoverse import (
     MissingDataError,
     argoverse_frames,
     nuscenes_frames,
@@ -130,7 +130,7 @@ def title_of(name: str, lidar: str) -> str:
     return RECORDED[name].title if name in RECORDED else f'{", ".join(RECORDED)}, pooled'
 
 
-class ExamFrames(NamedTuple):
+class EvaluationFrames(NamedTuple):
     """Frames of a set.
 
     Attributes:
@@ -161,7 +161,7 @@ def parse_names(text: str) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def open_set(name: str, streets: int, lidar: str, data: Path) -> ExamFrames:
+def open_set(name: str, streets: int, lidar: str, data: Path) -> EvaluationFrames:
     """Opens a set; frames are simulated or read when they are iterated.
 
     Args:
@@ -179,17 +179,17 @@ def open_set(name: str, streets: int, lidar: str, data: Path) -> ExamFrames:
         chosen = SIMULATED[name]
         if (chosen.lidar or lidar) not in LIDARS:
             raise MissingDataError(f'lidar is {chosen.lidar!r}; expected {", ".join(LIDARS)}')
-        return ExamFrames(map(partial(chosen.frame, lidar=lidar), range(streets)), streets)
+        return EvaluationFrames(map(partial(chosen.frame, lidar=lidar), range(streets)), streets)
     folder = data / RECORDED[name].folder
     if name == 'kitti':
         return _open_kitti(folder if folder.is_dir() else data)
     read = nuscenes_frames if name == 'nuscenes' else argoverse_frames
     frames = read(folder, _REACH)
-    return ExamFrames(frames, len(frames))
+    return EvaluationFrames(frames, len(frames))
 
 
-def _open_kitti(path: Path) -> ExamFrames:
+def _open_kitti(path: Path) -> EvaluationFrames:
     if not any((path / where).is_dir() for where in ('label_2', 'training/label_2')):
         raise MissingDataError(f'{path} holds no label_2; expected a folder in the form of KITTI')
     folder = KittiFolder(path)
-    return ExamFrames(kitti_eval_frames(folder, _REACH), len(folder), True, folder.remark)
+    return EvaluationFrames(kitti_eval_frames(folder, _REACH), len(folder), True, folder.remark)
