@@ -8,8 +8,8 @@
 # language governing permissions and limitations under the License.
 r"""Writes the tables of docs/model_card.md from the JSON of an evaluation.
 
-ros2 run tiny_bev_ros evaluate --weights street --sets all --second-stage both --data path/to/data \
-    --output build/evaluation
+ros2 run tiny_bev_ros evaluate --weights street --sets all --second-stage both \
+    --data path/to/data --output build/evaluation
 scripts/with_env.sh python -m experiments.model_card build/evaluation/evaluation.json
 """
 

@@ -221,7 +221,7 @@ def test_weights_with_a_second_stage_are_evaluated_with_and_without_it(monkeypat
     names = [(each.name, each.second_stage) for each in results]
     each_twice = [(name, on) for name in ('sim', *RECORDED) for on in (True, False)]
     assert names == [*each_twice, ('real', True), ('real', False)]
-    assert built == [{}, {'refine_boxes': False}] * 4
+    assert built == [{'refine_boxes': True}, {'refine_boxes': False}] * 4
     assert results[-1].result.score.rankings['visible', 'vehicle', 'bev', 0.5].positives == 24
     options.second_stage = 'off'
     assert {each.second_stage for each in run_sets(options, ['sim'])[0]} == {False}
@@ -242,6 +242,27 @@ def test_sets_without_data_are_left_out_with_a_line(tmp_path, monkeypatch, capsy
 
     assert run_program(monkeypatch, '--sets', 'kitti', '--data', tmp_path) == 1
     assert 'no set of kitti was evaluated' in capsys.readouterr().err
+
+
+def test_recorded_sets_are_left_out_without_a_folder(tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv('TINY_BEV_DATA', raising=False)
+    monkeypatch.chdir(tmp_path)
+    assert run_program(monkeypatch, '--sets', 'kitti') == 1
+    line = 'kitti left out: data is not given; expected a folder in --data or $TINY_BEV_DATA'
+    assert line in capsys.readouterr().err
+
+
+def test_a_remark_on_a_set_is_printed_once(monkeypatch, capsys):
+    frames = EvaluationFrames([], 4, remark='label_2 has 2 files without a cloud')
+    monkeypatch.setattr(evaluation_run, 'Detector', lambda *arguments, **options: None)
+    monkeypatch.setattr(evaluate_module, 'has_second_stage', lambda weights: True)
+    monkeypatch.setattr(evaluate_module, 'open_set', lambda *arguments: frames)
+    result = Result(scored(), [3.0] * 4)
+    monkeypatch.setattr(evaluate_module, 'evaluate', lambda *arguments: result)
+    options = Namespace(weights='street', second_stage='both', frames=4, lidar='vlp32', data='.')
+    assert len(run_sets(options, ['kitti'])[0]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines.count('evaluate: label_2 has 2 files without a cloud') == 1
 
 
 def test_recorded_frames_are_pooled(data_dir, tmp_path, monkeypatch, capsys):

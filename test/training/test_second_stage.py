@@ -133,6 +133,20 @@ def test_a_resumed_training_is_as_one_that_was_not_stopped(tmp_path: Path):
         SecondStageTrainer(dataclasses.replace(CONFIG, batch=16), samples(), tmp_path / 'parts', 0)
 
 
+@pytest.mark.parametrize(
+    ('content', 'words'),
+    [
+        (b'', 'it is empty'),
+        (b'PK\x03\x04' + bytes(999), r'cannot be read \(.*Error'),
+    ],
+)
+def test_a_damaged_state_is_one_line(tmp_path: Path, content: bytes, words: str):
+    (tmp_path / 'second_stage.pt').write_bytes(content)
+    with pytest.raises(TinyBevError, match=words) as error:
+        SecondStageTrainer(CONFIG, samples(), tmp_path, 0)
+    assert str(error.value).isprintable()
+
+
 def test_boxes_on_objects_and_on_nothing_are_needed(tmp_path: Path):
     made = samples(1)
     with pytest.raises(TinyBevError, match='boxes on objects are 0; expected some'):

@@ -17,7 +17,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 
@@ -27,7 +27,7 @@ from tiny_bev_ros.sim import LIDARS
 from tiny_bev_ros.training.bootstrap import CONFIDENCE, RESAMPLES
 from tiny_bev_ros.training.calibrate import calibrate
 from tiny_bev_ros.training.evaluation import Score
-from tiny_bev_ros.training.evaluation_report import VISIBLE, report, score_values
+from tiny_bev_ros.training.evaluation_report import VISIBLE, Values, report, score_values
 from tiny_bev_ros.training.evaluation_run import (
     Result,
     build_evaluation_detector,
@@ -39,20 +39,17 @@ from tiny_bev_ros.training.evaluation_sets import (
     NAMES,
     REAL,
     RECORDED,
+    SIMULATED,
     open_set,
     parse_names,
     title_of,
 )
 from tiny_bev_ros.training.nuscenes_argoverse import MissingDataError
 from tiny_bev_ros.training.plots import draw_precision_recall, draw_worst_frames
+from tiny_bev_ros.whole_number import whole_number
 
-# Folder of sensor data beside the project.
-_DATA = '../shared/data'
 _STAGES = {'on': (True,), 'off': (False,), 'both': (True, False)}
-
-
 _FRAMES, _CALIBRATION_FRAMES = 60, 200
-Values = dict[str, Any]
 
 
 class SetResult(NamedTuple):
@@ -86,13 +83,14 @@ def run_sets(options: argparse.Namespace, names: list[str]) -> tuple[list[SetRes
     left_out: Values = {}
     stages = _STAGES[options.second_stage] if has_second_stage(options.weights) else (None,)
     min_scores = load_min_scores(options.weights)
-    single = [name for name in NAMES if name in names or (REAL in names and name in RECORDED)]
-    for name in single:
-        if name == REAL:
-            continue
+    asked = {*names, *(RECORDED if REAL in names else ())}
+    data = Path(options.data) if options.data else None
+    for name in (name for name in (*SIMULATED, *RECORDED) if name in asked):
         try:
             for stage in stages:
-                frames = open_set(name, options.frames, options.lidar, Path(options.data))
+                frames = open_set(name, options.frames, options.lidar, data)
+                if frames.remark and stage is stages[0]:
+                    print(f'evaluate: {frames.remark}', file=sys.stderr)
                 detector = build_evaluation_detector(
                     options.weights, frames.ahead, stage is not False
                 )
@@ -147,12 +145,12 @@ def _draw(folder: Path, results: list[SetResult]) -> None:
     drawn = [each for each in results if each.result.worst]
     for name, stage, result in drawn:
         part = name if stage is not False else f'{name}_without_second_stage'
-        place = folder / part if len(results) > 1 else folder
-        place.mkdir(parents=True, exist_ok=True)
+        target = folder / part if len(results) > 1 else folder
+        target.mkdir(parents=True, exist_ok=True)
         assert result.grid is not None
-        draw_precision_recall(result.score, place / 'precision_recall.png')
-        draw_worst_frames(result.worst, result.grid, place / 'worst.png')
-        print(f'written: {place}/precision_recall.png and worst.png')
+        draw_precision_recall(result.score, target / 'precision_recall.png')
+        draw_worst_frames(result.worst, result.grid, target / 'worst.png')
+        print(f'written: {target}/precision_recall.png and worst.png')
 
 
 def main() -> int:
@@ -166,7 +164,7 @@ def main() -> int:
             print('\n'.join([*lines, f'written: {options.calibrate}']))
             return 0
         names = parse_names(options.sets or ('kitti' if options.data else 'sim'))
-        options.data = options.data or os.environ.get('TINY_BEV_DATA', _DATA)
+        options.data = options.data or os.environ.get('TINY_BEV_DATA', '')
         options.frames = options.frames or _FRAMES
         results, left_out = run_sets(options, names)
         if not results:
@@ -191,10 +189,12 @@ def _parser() -> argparse.ArgumentParser:
     add('--sets', help=f'all, or some of {", ".join(NAMES)}, comma-separated (default: sim)')
     add(
         '--data',
-        help='folder with the data of recorded sets (default: $TINY_BEV_DATA, else '
-        f"{_DATA}), or one in KITTI's form, which then is the default of --sets",
+        help='folder with the data of recorded sets (default: $TINY_BEV_DATA; without it they are '
+        "left out), or one in KITTI's form, which then is the default of --sets",
     )
-    add('--frames', type=_count, help=f'frames of each simulated set (default: {_FRAMES})')
+    add(
+        '--frames', type=whole_number(1), help=f'frames of each simulated set (default: {_FRAMES})'
+    )
     add(
         '--lidar',
         default='vlp32',
@@ -215,13 +215,6 @@ def _parser() -> argparse.ArgumentParser:
         f'the fit to FILE (--frames: {_CALIBRATION_FRAMES} by default)',
     )
     return parser
-
-
-def _count(text: str) -> int:
-    count = int(text)
-    if count < 1:
-        raise argparse.ArgumentTypeError(f'{count}; expected 1 or more')
-    return count
 
 
 if __name__ == '__main__':

@@ -40,7 +40,7 @@ def score_values(score: Score, times: list[float]) -> Values:
         areas = np.array(score.areas)
         both, either = (draw_frames(len(areas)) @ areas).T
         resampled = both / np.where(either, either, np.nan)
-        values['drivable_iou'] = _figure(score.drivable_iou, resampled)
+        values['drivable_iou'] = _with_interval(score.drivable_iou, resampled)
     if score.rankings:
         values['calibration_error'] = _calibration_errors(score)
         counts = draw_frames(score.frames)
@@ -51,15 +51,15 @@ def score_values(score: Score, times: list[float]) -> Values:
                 'view': view,
                 'min_iou': min_iou,
                 'number': ranking.positives,
-                **_figure(ranking.average_precision(), ranking.resampled_precision(counts)),
+                **_with_interval(ranking.average_precision(), ranking.resampled_precision(counts)),
             }
             for (level, kind, view, min_iou), ranking in score.rankings.items()
         ]
     return values
 
 
-def _figure(value: float, resampled: np.ndarray) -> Values:
-    """Returns a figure with its interval; None where it is unknown."""
+def _with_interval(value: float, resampled: np.ndarray) -> Values:
+    """Returns a value with its interval; None where it is unknown."""
     low, high = interval(resampled) or (None, None)
     return {'value': None if np.isnan(value) else value, 'low': low, 'high': high}
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.sim import LIDARS, Mounting
+from tiny_bev_ros.sim import Mounting
 from tiny_bev_ros.training.augment import transform
 from tiny_bev_ros.training.evaluation import (
     Disc,
@@ -56,8 +56,9 @@ class SimulatedSet:
         mounting: mounting of the sensor in all frames; None for the usual ones on cars, 1.5 to
             2.1 m above the ground and level up to a standard deviation of 0.6 degrees, another
             for each street.
-        angle: angle in radians by which frames are rotated about z. Objects then count up to
-            ``reach`` in any direction: the corners of a square would add the far ends of the road.
+        angle: angle in radians by which frames are rotated about z.
+            Objects then count in a circle: the corners of a square would add the far ends of the
+            road.
         reach: distance in metres along x and y up to which objects have to be detected.
     """
 
@@ -161,7 +162,7 @@ def parse_names(text: str) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def open_set(name: str, streets: int, lidar: str, data: Path) -> EvaluationFrames:
+def open_set(name: str, streets: int, lidar: str, data: Path | None) -> EvaluationFrames:
     """Opens a set; frames are simulated or read when they are iterated.
 
     Args:
@@ -169,7 +170,7 @@ def open_set(name: str, streets: int, lidar: str, data: Path) -> EvaluationFrame
         streets: number of streets of a simulated set.
         lidar: sensor of simulated sets without one of their own.
         data: folder of sensor data, with a folder for each recorded set; for kitti also a folder
-            in KITTI's form.
+            in KITTI's form; None for none.
 
     Raises:
         MissingDataError: the data are missing.
@@ -177,9 +178,9 @@ def open_set(name: str, streets: int, lidar: str, data: Path) -> EvaluationFrame
     """
     if name in SIMULATED:
         chosen = SIMULATED[name]
-        if (chosen.lidar or lidar) not in LIDARS:
-            raise MissingDataError(f'lidar is {chosen.lidar!r}; expected {", ".join(LIDARS)}')
         return EvaluationFrames(map(partial(chosen.frame, lidar=lidar), range(streets)), streets)
+    if data is None:
+        raise MissingDataError('data is not given; expected a folder in --data or $TINY_BEV_DATA')
     folder = data / RECORDED[name].folder
     if name == 'kitti':
         return _open_kitti(folder if folder.is_dir() else data)
