@@ -228,3 +228,18 @@ def test_the_executable_says_what_is_wrong(capsys: Any, monkeypatch: pytest.Monk
     )
     assert train_second_stage.main() == 1
     assert "train_second_stage: weights is 'none.pt'; expected street" in capsys.readouterr().err
+
+
+def test_the_recorded_command_names_weights_and_configuration(monkeypatch: pytest.MonkeyPatch):
+    config = Path(__file__).parents[2] / 'config/training/street.yaml'
+    words = ['train_second_stage', '--weights', 'street', '--config', str(config)]
+    monkeypatch.setattr('sys.argv', words)
+    commands: list[str] = []
+
+    def record(config: TrainConfig, weights: Path, folder: Path, command: str) -> Path:
+        commands.append(command)
+        return folder
+
+    monkeypatch.setattr(train_second_stage, 'train_second_stage', record)
+    assert train_second_stage.main() == 0
+    assert commands == ['train_second_stage --weights street --config street.yaml']
