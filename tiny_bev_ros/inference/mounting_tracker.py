@@ -38,7 +38,7 @@ class _Limit(NamedTuple):
 
     Attributes:
         first: difference above which a correction begins, over the first clouds.
-        begin: the same, afterwards.
+        begin: difference above which one begins, afterwards.
         end: difference below which it ends.
     """
 
