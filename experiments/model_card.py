@@ -6,10 +6,11 @@
 # writing, software distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
 # WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the License for the specific
 # language governing permissions and limitations under the License.
-"""Writes the tables of docs/model_card.md from the JSON of an exam.
+r"""Writes the tables of docs/model_card.md from the JSON of an evaluation.
 
-ros2 run tiny_bev_ros evaluate --weights street --sets all --second-stage both --output build/exam
-python -m experiments.model_card build/exam/evaluation.json
+ros2 run tiny_bev_ros evaluate --weights street --sets all --second-stage both \
+    --data path/to/data --output build/evaluation
+scripts/with_env.sh python -m experiments.model_card build/evaluation/evaluation.json
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Any
 
 from benchmarks.document_tables import replace_tables
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.training.exam_report import (
+from tiny_bev_ros.training.evaluation_report import (
     VISIBLE,
     accuracy_table,
     second_stage_table,
@@ -32,19 +33,19 @@ from tiny_bev_ros.training.exam_report import (
 _CARD = Path(__file__).parents[1] / 'docs/model_card.md'
 
 
-def card_tables(exam: dict[str, Any]) -> dict[str, str]:
+def card_tables(evaluation: dict[str, Any]) -> dict[str, str]:
     """Renders the tables of the model card, by the name of their marks.
 
     Args:
-        exam: content of the JSON file of `evaluate`.
+        evaluation: content of the JSON file of `evaluate`.
     """
-    results = [each for each in exam['results'] if each['second_stage'] is not False]
+    results = [each for each in evaluation['results'] if each['second_stage'] is not False]
     kitti = [each for each in results if each['set'] == 'kitti']
-    stages = second_stage_table(exam['results'])
+    stages = second_stage_table(evaluation['results'])
     return {
-        'exam': (
-            f'Measured {exam["date"]}, weights of SHA-256 `{exam["sha256"][:16]}`. In brackets: '
-            f'{exam["confidence"]:.0%} intervals by bootstrap over frames.'
+        'evaluation': (
+            f'Measured {evaluation["date"]}, weights of SHA-256 `{evaluation["sha256"][:16]}`. '
+            f'In brackets: {evaluation["confidence"]:.0%} intervals by bootstrap over frames.'
         ),
         # Times are those of docs/benchmarks.md, of a machine without other work.
         'sets': summary_table(results, times=False),
@@ -63,12 +64,12 @@ def _without(objects: str, result: dict[str, Any]) -> dict[str, Any]:
 def main() -> int:
     """Runs the program; returns its exit code."""
     parser = argparse.ArgumentParser(prog='model_card', description=(__doc__ or '').split('\n')[0])
-    parser.add_argument('exam', help='evaluation.json of evaluate --sets all')
+    parser.add_argument('evaluation', help='evaluation.json of evaluate --sets all')
     parser.add_argument('--document', default=str(_CARD), help='path of the model card')
     options = parser.parse_args()
     try:
-        exam = json.loads(Path(options.exam).read_text())
-        replace_tables(Path(options.document), card_tables(exam))
+        evaluation = json.loads(Path(options.evaluation).read_text())
+        replace_tables(Path(options.document), card_tables(evaluation))
     except (OSError, ValueError, TinyBevError) as error:
         print(f'model_card: {error}', file=sys.stderr)
         return 1

@@ -35,7 +35,7 @@ from tiny_bev_ros.sim import CLASSES, LIDARS, ego_pose, scan, street, street_pla
 from tiny_bev_ros.training.evaluation import EvalFrame
 from tiny_bev_ros.training.kitti import KittiFolder, read_sweep
 from tiny_bev_ros.training.labelled_frame import MIN_POINTS, Frame
-from tiny_bev_ros.training.recorded_sweeps import argoverse_frames, nuscenes_frames
+from tiny_bev_ros.training.nuscenes_argoverse import argoverse_frames, nuscenes_frames
 from tiny_bev_ros.training.simulated_lidar import simulate_lidar_frame
 
 _X, _Y = (-20.0, 60.0), (-35.0, 35.0)

@@ -69,8 +69,8 @@ class DetectorResult:
         features: (1,C,h,w) float32 BEV features on the detector's device, which may be
             channels_last in memory.
         grid: grid of the features and of the drivable area: rows run along y, columns along x.
-        seconds: time of each stage, by the device's clock: pillars, backbone, heads, with a
-            second stage refinement.
+        seconds: time of each stage, by the device's clock: pillars, backbone,
+            heads, and refinement where the weights have a second stage.
     """
 
     heads: HeadOutputs

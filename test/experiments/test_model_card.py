@@ -6,7 +6,7 @@
 # writing, software distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
 # WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the License for the specific
 # language governing permissions and limitations under the License.
-"""Tables of the model card from the JSON of an exam."""
+"""Tables of the model card from the JSON of an evaluation."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def result(name, second_stage, value, objects=('visible',)):
     }
 
 
-EXAM = {
+EVALUATION = {
     'date': '2026-11-29',
     'sha256': 'ab' * 32,
     'threads': 1,
@@ -57,8 +57,8 @@ EXAM = {
 
 
 def test_tables_of_an_exam():
-    tables = card_tables(EXAM)
-    assert 'Measured 2026-11-29' in tables['exam']
+    tables = card_tables(EVALUATION)
+    assert 'Measured 2026-11-29' in tables['evaluation']
     assert tables['sets'].count('| 60 | 0.800 (0.70-0.90) | 0.040 |') == 2
     assert '| sim | visible | vehicle | 9 | 0.900 (0.80-1.00) |' in tables['accuracy']
     assert '0.700 (' not in tables['accuracy']
@@ -66,15 +66,15 @@ def test_tables_of_an_exam():
     assert '| kitti | easy | vehicle | 9 | 0.600 (0.50-0.70) |' in tables['difficulties']
     assert 'visible' not in tables['difficulties']
     assert '| sim | vehicle | 0.900, 0.700 |' in tables['second stage']
-    one = {**EXAM, 'results': [result('sim', None, 0.9)]}
+    one = {**EVALUATION, 'results': [result('sim', None, 0.9)]}
     assert card_tables(one)['second stage'] == 'These weights have no second stage.'
 
 
 def test_the_model_card_takes_the_tables(tmp_path, monkeypatch, capsys):
-    card, exam = tmp_path / 'model_card.md', tmp_path / 'evaluation.json'
+    card, evaluation = tmp_path / 'model_card.md', tmp_path / 'evaluation.json'
     card.write_text(CARD.read_text())
-    exam.write_text(json.dumps(EXAM))
-    monkeypatch.setattr('sys.argv', ['model_card', str(exam), '--document', str(card)])
+    evaluation.write_text(json.dumps(EVALUATION))
+    monkeypatch.setattr('sys.argv', ['model_card', str(evaluation), '--document', str(card)])
     assert main() == 0
     text = card.read_text()
     assert '| sim | visible | vehicle | 9 | 0.900 (0.80-1.00) |' in text
@@ -82,4 +82,4 @@ def test_the_model_card_takes_the_tables(tmp_path, monkeypatch, capsys):
     assert card.read_text() == text
     card.write_text('# Nothing to replace')
     assert main() == 1
-    assert 'has no marks of exam' in capsys.readouterr().err
+    assert 'has no marks of evaluation' in capsys.readouterr().err

@@ -141,11 +141,11 @@ def test_a_correction_is_logged_when_it_begins_and_ends(station):
         made.give(cloud(Mounting(0.4)))
     (line,) = made.log.lines
     assert line.startswith('points: the origin is 0.4')
-    assert line.endswith('degrees; the networks get clouds of corrected height')
+    assert line.endswith('degrees; corrected for the networks: height')
     for _ in range(6):
         made.give(cloud(Mounting(1.73)))
     assert len(made.log.lines) == 2
-    assert made.log.lines[1].endswith('degrees; clouds are no more corrected')
+    assert made.log.lines[1].endswith('degrees; corrected for the networks: nothing')
     assert mounting_of(made)['sensor_corrected'] == 'none'
 
 

@@ -17,7 +17,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from tiny_bev_ros.sim.world import fleet, people, two_wheelers
+from tiny_bev_ros.sim.world import people, two_wheelers, vehicle_kinds
 from tiny_bev_ros.sim.world.parts import PartList, Pose, attitudes
 
 # Metres by which the mirrors of cars lie outside of their boxes.
@@ -30,8 +30,8 @@ def of_kind(kind, parts, random, pose, instance_id):
 
 VEHICLES = {
     name: partial(of_kind, kind)
-    for name, kind in vars(fleet).items()
-    if isinstance(kind, fleet.Kind)
+    for name, kind in vars(vehicle_kinds).items()
+    if isinstance(kind, vehicle_kinds.Kind)
 }
 PEOPLE = {
     'walking': partial(people.pedestrian, walks=True),

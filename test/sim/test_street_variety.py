@@ -20,8 +20,8 @@ import numpy as np
 import pytest
 
 from tiny_bev_ros.sim import street, street_plan
-from tiny_bev_ros.sim.world.fleet import REGIONS
 from tiny_bev_ros.sim.world.parts import TUBE
+from tiny_bev_ros.sim.world.vehicle_kinds import REGIONS
 
 STREETS = 40
 

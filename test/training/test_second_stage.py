@@ -133,6 +133,20 @@ def test_a_resumed_training_is_as_one_that_was_not_stopped(tmp_path: Path):
         SecondStageTrainer(dataclasses.replace(CONFIG, batch=16), samples(), tmp_path / 'parts', 0)
 
 
+@pytest.mark.parametrize(
+    ('content', 'words'),
+    [
+        (b'', 'it is empty'),
+        (b'PK\x03\x04' + bytes(999), r'cannot be read \(.*Error'),
+    ],
+)
+def test_a_damaged_state_is_one_line(tmp_path: Path, content: bytes, words: str):
+    (tmp_path / 'second_stage.pt').write_bytes(content)
+    with pytest.raises(TinyBevError, match=words) as error:
+        SecondStageTrainer(CONFIG, samples(), tmp_path, 0)
+    assert str(error.value).isprintable()
+
+
 def test_boxes_on_objects_and_on_nothing_are_needed(tmp_path: Path):
     made = samples(1)
     with pytest.raises(TinyBevError, match='boxes on objects are 0; expected some'):
@@ -214,3 +228,18 @@ def test_the_executable_says_what_is_wrong(capsys: Any, monkeypatch: pytest.Monk
     )
     assert train_second_stage.main() == 1
     assert "train_second_stage: weights is 'none.pt'; expected street" in capsys.readouterr().err
+
+
+def test_the_recorded_command_names_weights_and_configuration(monkeypatch: pytest.MonkeyPatch):
+    config = Path(__file__).parents[2] / 'config/training/street.yaml'
+    words = ['train_second_stage', '--weights', 'street', '--config', str(config)]
+    monkeypatch.setattr('sys.argv', words)
+    commands: list[str] = []
+
+    def record(config: TrainConfig, weights: Path, folder: Path, command: str) -> Path:
+        commands.append(command)
+        return folder
+
+    monkeypatch.setattr(train_second_stage, 'train_second_stage', record)
+    assert train_second_stage.main() == 0
+    assert commands == ['train_second_stage --weights street --config street.yaml']

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from second_stages import lively_second_stage
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.models.checkpoint.metadata import load_weights, read_metadata, save_weights
@@ -30,6 +31,7 @@ from tiny_bev_ros.training.simulated_lidar import Mountings
 from tiny_bev_ros.training.start_weights import load_start_weights
 from tiny_bev_ros.training.train import describe, train
 from tiny_bev_ros.training.train import main as train_main
+from tiny_bev_ros.training.train_second_stage import add_second_stage
 from tiny_bev_ros.training.trainable_detector import build_network
 from tiny_bev_ros.training.training_config import CameraConfig, ModelConfig, TrainConfig
 
@@ -105,6 +107,14 @@ def test_absent_cameras_stay_fresh_and_are_named(weights, capsys):
     )
     load_start_weights(weights, build_network(config.network, 0), config)
     assert 'has no camera_encoder, fusion; trained' in capsys.readouterr().err
+
+
+def test_a_second_stage_is_not_taken_over_and_named(weights, tmp_path, capsys):
+    path = tmp_path / 'two_stages.safetensors'
+    add_second_stage(path, *load_weights(weights), lively_second_stage(), {})
+    load_start_weights(path, build_network(NETWORK, 0), SMALL)
+    line = 'train: two_stages.safetensors has a second stage, which is not taken over\n'
+    assert capsys.readouterr().err == line
 
 
 def test_the_shipped_weights_fit_the_shipped_configuration():

@@ -33,7 +33,7 @@ from tiny_bev_ros.training.dataset import Crop, collate
 from tiny_bev_ros.training.distributed import DistributedContext
 from tiny_bev_ros.training.evaluate import main as evaluate_main
 from tiny_bev_ros.training.evaluation import simulated_eval_frame
-from tiny_bev_ros.training.exam import evaluate, map_reach
+from tiny_bev_ros.training.evaluation_run import evaluate, map_reach
 from tiny_bev_ros.training.simulated_lidar import simulate_lidar_frame
 from tiny_bev_ros.training.train import main as train_main
 from tiny_bev_ros.training.train import make_dataset, smoke_config, train
@@ -143,7 +143,9 @@ def test_intensity_stays_without_effect(tmp_path):
 )
 def test_the_map_of_an_evaluation_fits_the_cells_of_the_weights(monkeypatch, cell, reach):
     metadata = CheckpointMetadata({}, cell, (-3.0, 2.0), {})
-    monkeypatch.setattr('tiny_bev_ros.training.exam.read_metadata', lambda path: metadata)
+    monkeypatch.setattr(
+        'tiny_bev_ros.training.evaluation_run.read_metadata', lambda path: metadata
+    )
     side = map_reach('street')
     assert side == pytest.approx(reach)
     rows, cols = metadata.grid((-side, side), (-side, side)).shape

@@ -29,6 +29,7 @@ from tiny_bev_ros.messages.tensor import TensorLabels
 from tiny_bev_ros.models.heads.detection import Detections
 from tiny_bev_ros.sim import LIDARS, ego_pose, scan, street, street_plan
 from tiny_bev_ros.training.labelled_frame import MIN_POINTS
+from tiny_bev_ros.whole_number import whole_number
 
 TOPIC = '/points'
 LABELS = '/labels'
@@ -83,26 +84,19 @@ def make_street_bag(
     write_bag(path, topics, sweeps(count, seed, camera))
 
 
-def _count(text: str) -> int:
-    if (value := int(text)) < 1:
-        raise argparse.ArgumentTypeError(f'{text} is not a whole number from 1')
-    return value
-
-
-def _seed(text: str) -> int:
-    if (value := int(text)) < 0:
-        raise argparse.ArgumentTypeError(f'{text} is not a whole number from 0')
-    return value
-
-
 def main() -> int:
     """Entry point of the make_street_bag executable; returns its exit code."""
     parser = argparse.ArgumentParser(prog='make_street_bag', description=__doc__)
     parser.add_argument('out', help='folder of the new bag')
     parser.add_argument(
-        '--sweeps', type=_count, default=20, help='number of sweeps at 10 Hz (default: 20)'
+        '--sweeps',
+        type=whole_number(1),
+        default=20,
+        help='number of sweeps at 10 Hz (default: 20)',
     )
-    parser.add_argument('--seed', type=_seed, default=0, help='seed of the street (default: 0)')
+    parser.add_argument(
+        '--seed', type=whole_number(0), default=0, help='seed of the street (default: 0)'
+    )
     parser.add_argument('--camera', action='store_true', help='add a camera beside the LiDAR')
     options = parser.parse_args()
     try:

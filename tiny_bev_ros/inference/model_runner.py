@@ -51,7 +51,7 @@ class FrameOutputs(NamedTuple):
             where there were images; overwritten by the second next pass.
         heads: objects and drivable area.
         seconds: time of each stage, by the device's clock: pillars, backbone, with images
-            encoder and fusion, heads, with a second stage refinement.
+            encoder and fusion, heads, and refinement where the weights have a second stage.
     """
 
     pillars: EncodedPillars

@@ -37,9 +37,9 @@ class _Limit(NamedTuple):
     """Differences from the nominal mounting at which a correction begins and ends.
 
     Attributes:
-        first: begins above it while few clouds were seen.
-        begin: begins above it.
-        end: ends below it.
+        first: difference above which a correction begins, over the first clouds.
+        begin: difference above which one begins, afterwards.
+        end: difference below which it ends.
     """
 
     first: float

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_linear_bn_eval
 
+from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.inference.fast_nms import fast_nms
 from tiny_bev_ros.inference.point_crops import crop_points
 from tiny_bev_ros.models.heads.detection import CLASSES, Detections
@@ -70,7 +71,14 @@ class RefinementRunner:
             min_scores: lowest score of a reported object, for each class.
             reference: x and y in the frame of the objects, in metres.
             sensor: x and y of the sensor, relative to ``reference``, in metres.
+
+        Raises:
+            TinyBevError: there is not one score for each class.
         """
+        if len(min_scores) != len(CLASSES):
+            raise TinyBevError(
+                f'min_scores are {len(min_scores)}; expected {len(CLASSES)}, one for each class'
+            )
         # The second stage takes positions from the sensor.
         origin = (reference[0] + sensor[0], reference[1] + sensor[1])
         boxes = _shifted(detections.boxes, origin, -1)

@@ -92,11 +92,7 @@ class CloudLeveller:
         kinds = _corrected_text(state)
         self._node.get_logger().info(
             f'points: {_estimate_text(state.estimate)}; '
-            + (
-                f'the networks get clouds of corrected {kinds}'
-                if kinds
-                else 'clouds are no more corrected'
-            )
+            f'corrected for the networks: {kinds or "nothing"}'
         )
 
 

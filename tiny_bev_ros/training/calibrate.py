@@ -25,7 +25,11 @@ from tiny_bev_ros.models.sensor_mounting import NOMINAL_HEIGHT
 from tiny_bev_ros.resources import find_weights
 from tiny_bev_ros.sim import LIDARS
 from tiny_bev_ros.training.evaluation import EvalFrame, simulated_eval_frame
-from tiny_bev_ros.training.exam import build_exam_detector, evaluate, exam_min_scores
+from tiny_bev_ros.training.evaluation_run import (
+    build_evaluation_detector,
+    evaluate,
+    evaluation_min_scores,
+)
 from tiny_bev_ros.training.reliability import calibration_error, fit_logistic
 from tiny_bev_ros.training.simulated_lidar import simulate_lidar_frame
 
@@ -62,8 +66,8 @@ def calibrate(weights: str | Path, output: str | Path, streets: int) -> list[str
     if not heads:
         raise TinyBevError(f'{weights} has no detection head; expected one')
     calibration = cast(ScoreCalibration, network.heads[heads[0]].calibration)
-    detector = build_exam_detector(weights)
-    frames = evaluate(detector, _frames(streets), streets, exam_min_scores(network))
+    detector = build_evaluation_detector(weights)
+    frames = evaluate(detector, _frames(streets), streets, evaluation_min_scores(network))
     lines, hits = [], frames.score.hits()
     for label, kind in enumerate(CLASSES):
         scores, is_true = hits[kind]

@@ -17,35 +17,39 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.resources import find_weights
 from tiny_bev_ros.sim import LIDARS
+from tiny_bev_ros.training.bootstrap import CONFIDENCE, RESAMPLES
 from tiny_bev_ros.training.calibrate import calibrate
 from tiny_bev_ros.training.evaluation import Score
-from tiny_bev_ros.training.exam import (
+from tiny_bev_ros.training.evaluation_report import VISIBLE, Values, report, score_values
+from tiny_bev_ros.training.evaluation_run import (
     Result,
-    build_exam_detector,
+    build_evaluation_detector,
     evaluate,
+    has_second_stage,
     load_min_scores,
-    second_stage_of,
 )
-from tiny_bev_ros.training.exam_report import VISIBLE, report, score_values
-from tiny_bev_ros.training.exam_sets import NAMES, REAL, RECORDED, open_set, parse_names, title_of
+from tiny_bev_ros.training.evaluation_sets import (
+    NAMES,
+    REAL,
+    RECORDED,
+    SIMULATED,
+    open_set,
+    parse_names,
+    title_of,
+)
+from tiny_bev_ros.training.nuscenes_argoverse import MissingDataError
 from tiny_bev_ros.training.plots import draw_precision_recall, draw_worst_frames
-from tiny_bev_ros.training.recorded_sweeps import MissingDataError
-from tiny_bev_ros.training.resampling import CONFIDENCE, RESAMPLES
+from tiny_bev_ros.whole_number import whole_number
 
-# Folder of sensor data beside the project.
-_DATA = '../shared/data'
 _STAGES = {'on': (True,), 'off': (False,), 'both': (True, False)}
-
-
 _FRAMES, _CALIBRATION_FRAMES = 60, 200
-Values = dict[str, Any]
 
 
 class SetResult(NamedTuple):
@@ -77,16 +81,19 @@ def run_sets(options: argparse.Namespace, names: list[str]) -> tuple[list[SetRes
     """
     results: list[SetResult] = []
     left_out: Values = {}
-    stages = _STAGES[options.second_stage] if second_stage_of(options.weights) else (None,)
+    stages = _STAGES[options.second_stage] if has_second_stage(options.weights) else (None,)
     min_scores = load_min_scores(options.weights)
-    single = [name for name in NAMES if name in names or (REAL in names and name in RECORDED)]
-    for name in single:
-        if name == REAL:
-            continue
+    asked = {*names, *(RECORDED if REAL in names else ())}
+    data = Path(options.data) if options.data else None
+    for name in (name for name in (*SIMULATED, *RECORDED) if name in asked):
         try:
             for stage in stages:
-                frames = open_set(name, options.frames, options.lidar, Path(options.data))
-                detector = build_exam_detector(options.weights, frames.ahead, stage is not False)
+                frames = open_set(name, options.frames, options.lidar, data)
+                if frames.remark and stage is stages[0]:
+                    print(f'evaluate: {frames.remark}', file=sys.stderr)
+                detector = build_evaluation_detector(
+                    options.weights, frames.ahead, stage is not False
+                )
                 result = evaluate(detector, frames.frames, frames.length, min_scores, name)
                 results.append(SetResult(name, stage, result))
                 print(f'evaluate: {name}: {frames.length} frames evaluated', file=sys.stderr)
@@ -112,7 +119,7 @@ def _pool_recorded(results: list[SetResult], stage: bool | None) -> SetResult | 
 
 
 def as_json(options: argparse.Namespace, results: list[SetResult], left_out: Values) -> Values:
-    """Converts an exam to values that JSON takes; see docs/training.md."""
+    """Converts an evaluation to values that JSON takes; see docs/training.md."""
     return {
         'weights': Path(options.weights).name,
         'sha256': hashlib.sha256(find_weights(options.weights).read_bytes()).hexdigest(),
@@ -138,12 +145,12 @@ def _draw(folder: Path, results: list[SetResult]) -> None:
     drawn = [each for each in results if each.result.worst]
     for name, stage, result in drawn:
         part = name if stage is not False else f'{name}_without_second_stage'
-        place = folder / part if len(results) > 1 else folder
-        place.mkdir(parents=True, exist_ok=True)
+        target = folder / part if len(results) > 1 else folder
+        target.mkdir(parents=True, exist_ok=True)
         assert result.grid is not None
-        draw_precision_recall(result.score, place / 'precision_recall.png')
-        draw_worst_frames(result.worst, result.grid, place / 'worst.png')
-        print(f'written: {place}/precision_recall.png and worst.png')
+        draw_precision_recall(result.score, target / 'precision_recall.png')
+        draw_worst_frames(result.worst, result.grid, target / 'worst.png')
+        print(f'written: {target}/precision_recall.png and worst.png')
 
 
 def main() -> int:
@@ -157,7 +164,7 @@ def main() -> int:
             print('\n'.join([*lines, f'written: {options.calibrate}']))
             return 0
         names = parse_names(options.sets or ('kitti' if options.data else 'sim'))
-        options.data = options.data or os.environ.get('TINY_BEV_DATA', _DATA)
+        options.data = options.data or os.environ.get('TINY_BEV_DATA', '')
         options.frames = options.frames or _FRAMES
         results, left_out = run_sets(options, names)
         if not results:
@@ -167,9 +174,9 @@ def main() -> int:
         return 1
     folder = Path(options.output)
     folder.mkdir(parents=True, exist_ok=True)
-    exam = as_json(options, results, left_out)
-    (folder / 'evaluation.json').write_text(json.dumps(exam, indent=1))
-    print(report(exam))
+    evaluation = as_json(options, results, left_out)
+    (folder / 'evaluation.json').write_text(json.dumps(evaluation, indent=1))
+    print(report(evaluation))
     print(f'\nwritten: {folder}/evaluation.json')
     _draw(folder, results)
     return 0
@@ -182,10 +189,12 @@ def _parser() -> argparse.ArgumentParser:
     add('--sets', help=f'all, or some of {", ".join(NAMES)}, comma-separated (default: sim)')
     add(
         '--data',
-        help='folder with the data of recorded sets (default: $TINY_BEV_DATA, else '
-        f"{_DATA}), or one in KITTI's form, which then is the default of --sets",
+        help='folder with the data of recorded sets (default: $TINY_BEV_DATA; without it they are '
+        "left out), or one in KITTI's form, which then is the default of --sets",
     )
-    add('--frames', type=_count, help=f'frames of each simulated set (default: {_FRAMES})')
+    add(
+        '--frames', type=whole_number(1), help=f'frames of each simulated set (default: {_FRAMES})'
+    )
     add(
         '--lidar',
         default='vlp32',
@@ -206,13 +215,6 @@ def _parser() -> argparse.ArgumentParser:
         f'the fit to FILE (--frames: {_CALIBRATION_FRAMES} by default)',
     )
     return parser
-
-
-def _count(text: str) -> int:
-    count = int(text)
-    if count < 1:
-        raise argparse.ArgumentTypeError(f'{count}; expected 1 or more')
-    return count
 
 
 if __name__ == '__main__':

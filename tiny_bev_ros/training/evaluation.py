@@ -22,7 +22,7 @@ from tiny_bev_ros.training.average_precision import Ranking
 from tiny_bev_ros.training.labelled_frame import MIN_POINTS, Frame
 
 MIN_IOUS = (0.25, 0.5, 0.7)
-# Smallest BEV IoU of a right detection where one is asked for, by class: people are small.
+# Smallest BEV IoU of a hit, by class: lower for small objects.
 HIT_IOUS = (0.5, 0.25, 0.25)
 _VIEWS = {'bev': iou_bev, '3d': iou_3d}
 

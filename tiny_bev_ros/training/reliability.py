@@ -15,7 +15,7 @@ import numpy as np
 from tiny_bev_ros.errors import TinyBevError
 
 BINS = 10
-# Lowest score of the detections that count for the calibration error.
+# Lowest score of the detections that are evaluated, and that count for the calibration error.
 MIN_SCORE = 0.05
 # Fewest detections of either kind, right and wrong, for a fit.
 MIN_DETECTIONS = 20

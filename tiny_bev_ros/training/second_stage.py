@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import time
 from pathlib import Path
@@ -30,14 +29,17 @@ from tiny_bev_ros.models.heads.box_crops import (
     BoxCrops,
     crop_axes,
 )
-from tiny_bev_ros.models.heads.box_ops import paired_ious
+from tiny_bev_ros.models.heads.box_ops import paired_iou_bev
 from tiny_bev_ros.models.heads.box_residuals import apply_residuals, residual_targets
 from tiny_bev_ros.models.heads.detection import Detections
 from tiny_bev_ros.training.box_samples import NOTHING, OBJECT, BoxSamples
+from tiny_bev_ros.training.run_files import append_log, read_state, save_state
 from tiny_bev_ros.training.second_stage_config import SecondStageConfig
 from tiny_bev_ros.training.trainer import learning_rate
 
 _CHECKPOINT, _LOG = 'second_stage.pt', 'second_stage.csv'
+_STATE = ('step', 'config', 'network', 'optimizer')
+_LOSSES = ('residuals', 'shifts', 'quality')
 _SAVE_EVERY, _LOG_STEPS = 500, 100
 _MAX_GRADIENT_NORM = 5.0
 _WARMUP_FRACTION = 0.03
@@ -71,7 +73,8 @@ class SecondStageTrainer:
         head: the network.
 
     Raises:
-        TinyBevError: there are no boxes on objects, or the checkpoint is of another run.
+        TinyBevError: there are no boxes on objects, or the checkpoint is damaged or of another
+            run.
     """
 
     def __init__(
@@ -171,31 +174,25 @@ class SecondStageTrainer:
         return Detections(boxes, samples.scores[chosen], labels), wanted, crops
 
     def _log(self, means: Tensor, seconds: float) -> None:
-        path = self._folder / _LOG
-        new = not path.exists()
-        with path.open('a', newline='') as file:
-            writer = csv.writer(file)
-            if new:
-                writer.writerow(['step', 'seconds', 'residuals', 'shifts', 'quality'])
-            writer.writerow([self.step, f'{seconds:.1f}', *(f'{x:.5f}' for x in means.tolist())])
+        row = {'step': self.step, 'seconds': f'{seconds:.1f}'}
+        losses = zip(_LOSSES, means.tolist(), strict=True)
+        append_log(self._folder / _LOG, {**row, **{name: f'{x:.5f}' for name, x in losses}})
 
     def _save(self) -> None:
-        path = self._folder / _CHECKPOINT
         state = {
             'step': self.step,
             'config': self._values(),
             'network': self.head.state_dict(),
             'optimizer': self._optimizer.state_dict(),
         }
-        torch.save(state, path.with_suffix('.new'))
-        path.with_suffix('.new').replace(path)
+        save_state(self._folder / _CHECKPOINT, state)
 
     def _values(self) -> dict[str, Any]:
         return {**dataclasses.asdict(self._config), 'seed': self._seed}
 
     def _resume(self) -> None:
         path = self._folder / _CHECKPOINT
-        state = torch.load(path, map_location='cpu', weights_only=True)
+        state = read_state(path, _STATE)
         if state['config'] != self._values():
             raise TinyBevError(f'{path} is of another run; expected the same, or a new folder')
         self.head.load_state_dict(state['network'])
@@ -240,6 +237,6 @@ def _crop(points: Tensor, box: Tensor, boxes: Tensor) -> BoxCrops:
 
 def _quality(refined: Tensor, wanted: Tensor, labels: Tensor) -> Tensor:
     """Computes the quality (N,) 0 to 1 of refined boxes (N,7)."""
-    bev, _ = paired_ious(refined, wanted)
+    bev = paired_iou_bev(refined, wanted)
     low, high = torch.tensor(_QUALITIES)[(labels > 0).long()].unbind(1)
     return ((bev - low) / (high - low)).clamp(0, 1)

@@ -16,10 +16,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.models.sensor_mounting import NOMINAL_HEIGHT
+from tiny_bev_ros.models.levelling import Levelling
+from tiny_bev_ros.models.sensor_mounting import NOMINAL_HEIGHT, MountingEstimate
 from tiny_bev_ros.sim import LIDARS, Lidar, Mounting, Scene, ego_pose, scan, street, street_plan
 from tiny_bev_ros.sim.world.ego_body import ego_body
-from tiny_bev_ros.sim.world.parts import Pose, half_sides, joined, rotation
+from tiny_bev_ros.sim.world.parts import Pose, half_sides, joined
 from tiny_bev_ros.sim.world.plan import Plan
 from tiny_bev_ros.sim.world.terrain import Terrain
 from tiny_bev_ros.training.labelled_frame import Frame, Road
@@ -175,11 +176,11 @@ def _with_body(
 def _level(frame: Frame, mounting: Mounting, random: np.random.Generator) -> Frame:
     """Takes a frame to level ground at the nominal height, by the mounting with an error."""
     pitch, roll = np.radians(random.normal(0, _TILT_ERROR, 2)).tolist()
-    matrix = rotation(0.0, mounting.pitch + pitch, mounting.roll + roll).T
-    lift = mounting.height + random.normal(0, _HEIGHT_ERROR) - NOMINAL_HEIGHT
-    points, boxes = frame.points.copy(), frame.boxes.copy()
-    for positions in (points, boxes):
-        positions[:, :3] = positions[:, :3] @ matrix + (0, 0, lift)
+    height = mounting.height + random.normal(0, _HEIGHT_ERROR)
+    assumed = MountingEstimate(height, mounting.pitch + pitch, mounting.roll + roll)
+    levelling = Levelling(assumed.rotation, height - NOMINAL_HEIGHT)
+    # Boxes begin with x, y, z as points do; their sides and yaw stay.
+    points, boxes = levelling.points(frame.points), levelling.points(frame.boxes)
     return replace(frame, points=points, boxes=boxes)
 
 

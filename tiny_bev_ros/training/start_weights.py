@@ -22,6 +22,7 @@ from tiny_bev_ros.models.bev_detector import BevDetector
 from tiny_bev_ros.models.checkpoint.loading import load_checkpoint
 from tiny_bev_ros.models.checkpoint.metadata import CheckpointMetadata, read_metadata
 from tiny_bev_ros.models.checkpoint.safetensors_file import read_header
+from tiny_bev_ros.models.heads.refinement import REFINEMENT
 from tiny_bev_ros.models.heads.score_calibration import ScoreCalibration
 from tiny_bev_ros.resources import find_weights
 from tiny_bev_ros.training.trainable_detector import lidar_arguments
@@ -45,7 +46,8 @@ def load_start_weights(
 ) -> StartWeights:
     """Loads weights into a network that is to be trained; absent parts keep their fresh weights.
 
-    Heads, camera encoder and fusion may be absent from the file; they are named on stderr.
+    Heads, camera encoder and fusion may be absent from the file; they are named on stderr. A
+    second stage of the file is not taken over, which is a line on stderr too.
 
     Args:
         weights: name of shipped weights, or a file of `train`.
@@ -57,7 +59,8 @@ def load_start_weights(
             network is not changed then.
     """
     path = find_weights(weights)
-    _check_structure(path.stem, read_metadata(path), config)
+    metadata = read_metadata(path)
+    _check_structure(path.stem, metadata, config)
     present, absent = _split_parts(path, network)
     info = load_checkpoint(path, present)
     # A fit of scores belongs to the weights that it was made for.
@@ -69,6 +72,8 @@ def load_start_weights(
             f'train: {path.name} has no {", ".join(absent)}; trained from random weights',
             file=sys.stderr,
         )
+    if REFINEMENT in metadata.network.get('heads', ()):
+        print(f'train: {path.name} has a second stage, which is not taken over', file=sys.stderr)
     return StartWeights(path.name, info['pfn'].digest)
 
 

@@ -35,14 +35,13 @@ from tiny_bev_ros.models.heads.head_registry import map_heads
 from tiny_bev_ros.models.heads.refinement import REFINEMENT, RefinementHead
 from tiny_bev_ros.resources import find_weights
 from tiny_bev_ros.training.box_sample_files import SampleSource, read_samples, write_samples
+from tiny_bev_ros.training.evaluation_run import map_reach
 from tiny_bev_ros.training.second_stage import SecondStageTrainer
 from tiny_bev_ros.training.train import WEIGHTS, commit_of_source, frame_source
 from tiny_bev_ros.training.training_config import TrainConfig, read_config
 
 # Difference of seeds between the frames of train and those of the second stage.
 _SEED_OFFSET = 500
-# Reach of the map to each side in cells: with cells of 0.2 m a little above 50 m.
-_REACH_CELLS = 256
 
 
 def train_second_stage(config: TrainConfig, weights: Path, folder: Path, command: str) -> Path:
@@ -63,8 +62,8 @@ def train_second_stage(config: TrainConfig, weights: Path, folder: Path, command
     network, metadata = load_weights(weights)
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
     frame = frame_source(dataclasses.replace(config, seed=config.seed + _SEED_OFFSET))
-    reach, settings = _REACH_CELLS * metadata.cell, config.second_stage
-    source = SampleSource(weights, frame, reach, settings, config.seed)
+    settings = config.second_stage
+    source = SampleSource(weights, frame, map_reach(weights), settings, config.seed)
     write_samples(source, folder / 'samples', _sample_origin(config, digest))
     samples = read_samples(folder / 'samples', settings)
     head = SecondStageTrainer(settings, samples, folder, config.seed).run()
@@ -138,7 +137,10 @@ def main() -> int:
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
-    command = f'train_second_stage --config {Path(options.config).name}'
+    command = (
+        f'train_second_stage --weights {Path(options.weights).name} '
+        f'--config {Path(options.config).name}'
+    )
     try:
         weights, config = find_weights(options.weights), read_config(options.config)
         path = train_second_stage(config, weights, Path(options.output), command)

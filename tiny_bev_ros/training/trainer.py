@@ -10,13 +10,11 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,11 +23,10 @@ from tqdm import tqdm
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.inference.precision import auto_dtype
-from tiny_bev_ros.models.checkpoint.weight_files import refuse_other_files
 from tiny_bev_ros.models.heads.head_registry import compute_losses
-from tiny_bev_ros.optional_imports import one_line
 from tiny_bev_ros.training.dataset import Batch, collate, repeat_targets
 from tiny_bev_ros.training.distributed import DistributedContext, init_distributed
+from tiny_bev_ros.training.run_files import append_log, read_state, save_state
 from tiny_bev_ros.training.start_weights import StartWeights
 from tiny_bev_ros.training.trainable_detector import TrainableDetector, build_network
 from tiny_bev_ros.training.training_config import TrainConfig
@@ -67,7 +64,7 @@ def learning_rate(step: int, steps: int, peak: float, warmup_fraction: float) ->
 
 
 def compute_dtype(precision: str, device: torch.device) -> torch.dtype:
-    """Returns the dtype of convolutions and products in training.
+    """Returns the compute dtype of training.
 
     Args:
         precision: bfloat16, float32, or auto for the `auto_dtype` of the device; float32 in place
@@ -208,21 +205,13 @@ class Trainer:
     def _log(self, means: dict[str, float], seconds: float) -> None:
         if not self._context.is_main:
             return
-        path = self._folder / LOG
-        new = not path.exists()
-        with path.open('a', newline='') as file:
-            writer = csv.writer(file)
-            if new:
-                writer.writerow(['step', 'rate', 'seconds', *means])
-            writer.writerow(
-                [self.step, f'{self._rate():.3e}', f'{seconds:.1f}']
-                + [f'{value:.5f}' for value in means.values()]
-            )
+        row = {'step': self.step, 'rate': f'{self._rate():.3e}', 'seconds': f'{seconds:.1f}'}
+        losses = {name: f'{value:.5f}' for name, value in means.items()}
+        append_log(self._folder / LOG, {**row, **losses})
 
     def _save(self) -> None:
         if not self._context.is_main:
             return
-        path = self._folder / CHECKPOINT
         state = {
             'step': self.step,
             'config': self._settings,
@@ -230,24 +219,10 @@ class Trainer:
             'optimizer': self._optimizer.state_dict(),
             'average': self.average.network.state_dict(),
         }
-        torch.save(state, path.with_suffix('.new'))
-        path.with_suffix('.new').replace(path)
+        save_state(self._folder / CHECKPOINT, state)
 
     def _resume(self, path: Path) -> None:
-        refuse_other_files(path)
-        try:
-            state: Any = torch.load(path, map_location='cpu', weights_only=True)
-        except Exception as error:  # torch.load documents no errors for damaged files
-            raise TinyBevError(
-                f'{path} cannot be read ({one_line(error)}); expected the state of a training, '
-                'or a new folder'
-            ) from None
-        missing = [name for name in _STATE if not isinstance(state, dict) or name not in state]
-        if missing:
-            raise TinyBevError(
-                f'{path} has no {", ".join(missing)}; expected the state of a training, or a new '
-                'folder'
-            )
+        state = read_state(path, _STATE)
         own = dict(self._settings)
         del own['second_stage']  # has no effect on this training
         differing = [name for name in own if own[name] != state['config'].get(name)]

@@ -100,7 +100,7 @@ class TrainConfig:
         network: the network.
         crop: part of a frame that is a sample.
         augmentation: limits of the augmentation of LiDAR frames; 'sim_camera' only mirrors.
-        second_stage: settings of `train --second-stage`; the networks do not depend on them.
+        second_stage: settings of the program `train_second_stage`; `train` ignores them.
     """
 
     data: str = SIM

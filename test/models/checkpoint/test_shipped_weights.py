@@ -35,7 +35,7 @@ from tiny_bev_ros.nodes.model_factory import make_grid
 from tiny_bev_ros.nodes.pipeline_node import PipelineNode
 from tiny_bev_ros.resources import CAMERA_WEIGHTS, CHECKPOINTS, WEIGHTS, weights_file
 from tiny_bev_ros.training.evaluation import simulated_eval_frame
-from tiny_bev_ros.training.exam import evaluate
+from tiny_bev_ros.training.evaluation_run import evaluate
 from tiny_bev_ros.training.kitti import KittiFolder
 from tiny_bev_ros.training.kitti_eval import kitti_eval_frames
 from tiny_bev_ros.training.simulated_camera import GRID, simulate_camera_frame

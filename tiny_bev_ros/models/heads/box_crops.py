@@ -10,8 +10,8 @@
 
 The frame of a box has its origin in the middle of the box's bottom and its first axis along the
 length, its second across, its third up. Both horizontal axes point to the side of the box on which
-the sensor is. Objects that differ by a reflection then look alike, and so do objects whose heading
-is wrong by half a turn.
+the sensor is. Mirrored objects then have equal inputs, and so do objects whose heading is wrong
+by half a turn.
 """
 
 from __future__ import annotations

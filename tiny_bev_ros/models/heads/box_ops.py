@@ -76,17 +76,13 @@ def iou_3d(first: Tensor, second: Tensor) -> Tensor:
     return shared / both.clamp(min=_EPSILON)
 
 
-def paired_ious(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    """Computes intersection over union of N pairs of boxes (N,7): in BEV, and of the volumes."""
+def paired_iou_bev(first: Tensor, second: Tensor) -> Tensor:
+    """Computes (N,) intersection over union in BEV of N pairs of boxes, (N,7) each."""
     centre = first[:, None, :2].double()
     one, other = (corners_bev(boxes.double()) - centre for boxes in (first, second))
     shared = _shared_area(one, other).to(first.dtype)
-    low = torch.maximum(first[:, 2] - first[:, 5] / 2, second[:, 2] - second[:, 5] / 2)
-    high = torch.minimum(first[:, 2] + first[:, 5] / 2, second[:, 2] + second[:, 5] / 2)
-    area = first[:, 3:5].prod(1) + second[:, 3:5].prod(1) - shared
-    inner = shared * (high - low).clamp(min=0)
-    volume = first[:, 3:6].prod(1) + second[:, 3:6].prod(1) - inner
-    return shared / area.clamp(min=_EPSILON), inner / volume.clamp(min=_EPSILON)
+    both = first[:, 3:5].prod(1) + second[:, 3:5].prod(1) - shared
+    return shared / both.clamp(min=_EPSILON)
 
 
 def nms_bev(boxes: Tensor, scores: Tensor, labels: Tensor, max_iou: float) -> Tensor:

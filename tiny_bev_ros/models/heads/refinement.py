@@ -33,7 +33,7 @@ MIN_CANDIDATE_SCORE = 0.005
 _QUALITY_EXPONENT = 0.7
 # Distances of scores from 0 and 1 at which logits end.
 _SCORE_MARGIN = 0.002
-# Values by which the network sees a box: class, first score, distance and direction of the sensor,
+# Input values of a box: class, first score, distance and direction of the sensor,
 # length, width, height, number of points, and the side of the sensor, ahead or behind.
 _BOX_VALUES = len(CLASSES) + 9
 # Position of a point in metres, and as a fraction of the sides of the box.
@@ -131,7 +131,7 @@ class RefinementHead(BoxHead):
 
 
 def _box_values(counts: Tensor, detections: Detections) -> Tensor:
-    """Computes the values (N,_BOX_VALUES) by which the network sees boxes."""
+    """Computes the input values (N,_BOX_VALUES) of boxes."""
     boxes, scores, labels = detections
     axes = crop_axes(boxes)
     distance = boxes[:, :2].norm(dim=1)

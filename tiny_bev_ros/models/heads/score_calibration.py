@@ -21,8 +21,8 @@ from tiny_bev_ros.models.heads.detection import CLASSES
 class ScoreCalibration(nn.Module):
     """Platt scaling by class: score = sigmoid(scale * logit + bias).
 
-    The losses do not see it. `evaluate --calibrate` fits it after training; until then, and for
-    checkpoints without it, it is the identity on logits.
+    Losses use uncalibrated logits. `evaluate --calibrate` fits it after training; until then, and
+    for checkpoints without it, it is the identity on logits.
 
     Platt, "Probabilistic Outputs for Support Vector Machines", 1999.
 

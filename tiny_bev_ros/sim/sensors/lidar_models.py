@@ -77,8 +77,8 @@ _PANDAR_64 = (
 )
 
 # Range noise is the accuracy in the data sheet, taken as two standard deviations, or its
-# precision. The HDL-64E has 32 beams in narrow steps, then 32 in wide ones; as it sees little
-# above itself, it is mounted on roofs. The Mid-360 sees little below itself.
+# precision. The HDL-64E has 32 beams in narrow steps, then 32 in wide ones; as few
+# of its beams point upward, it is mounted on roofs. Few of the Mid-360's point downward.
 LIDARS = {
     'hdl64': Lidar(
         (*_even(2, -8.33, 32), *_even(-8.83, -24.8, 32)),

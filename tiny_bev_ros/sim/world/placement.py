@@ -17,11 +17,11 @@ from functools import partial
 import numpy as np
 
 from tiny_bev_ros.sim.world import people, two_wheelers
-from tiny_bev_ros.sim.world.fleet import TRAILER, draw_kind
 from tiny_bev_ros.sim.world.parts import PartList, Pose, Size
 from tiny_bev_ros.sim.world.plan import Plan
 from tiny_bev_ros.sim.world.scene import CLASSES
 from tiny_bev_ros.sim.world.terrain import Terrain
+from tiny_bev_ros.sim.world.vehicle_kinds import TRAILER, draw_kind
 
 _VEHICLE, _PEDESTRIAN, _CYCLIST = range(len(CLASSES))
 # Label of things that move with people and cars but are of no class.

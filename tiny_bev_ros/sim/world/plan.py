@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tiny_bev_ros.sim.world.fleet import REGIONS
+from tiny_bev_ros.sim.world.vehicle_kinds import REGIONS
 
 # Ends of the road in metres; a drive begins at 0.
 BEGIN, END = -70.0, 110.0

@@ -14,7 +14,6 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -26,13 +25,13 @@ from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.inference.head_runner import HeadOutputs
 from tiny_bev_ros.models.checkpoint.metadata import load_weights, read_metadata
 from tiny_bev_ros.models.heads.detection import CLASSES, Detections
+from tiny_bev_ros.models.heads.refinement import REFINEMENT
 from tiny_bev_ros.models.heads.score_calibration import ScoreCalibration
 from tiny_bev_ros.resources import find_weights
 from tiny_bev_ros.training.dataset import make_sample
 from tiny_bev_ros.training.evaluation import EvalFrame, Score, count_errors
+from tiny_bev_ros.training.reliability import MIN_SCORE
 
-# Detections of lower scores are dropped; the curves end there.
-_MIN_SCORE = 0.05
 # Smallest score of the detections that count as errors, and number of frames that are drawn.
 _LIKELY = 0.3
 _WORST = 4
@@ -47,10 +46,10 @@ def map_reach(weights: str | Path) -> float:
     return math.ceil(_MIN_MAP / (_BLOCK * cell)) * _BLOCK * cell
 
 
-def build_exam_detector(
+def build_evaluation_detector(
     weights: str | Path, ahead: bool = False, second_stage: bool = True
 ) -> Detector:
-    """Builds the detector of a set, which has seen no frame.
+    """Builds a detector for one set, without a mounting estimate of other clouds.
 
     Args:
         weights: name of shipped weights, or a file of train.
@@ -59,17 +58,16 @@ def build_exam_detector(
     """
     side = map_reach(weights)
     x_range, y_range = ((0.0, side), (-side / 2, side / 2)) if ahead else ((-side, side),) * 2
-    options: dict[str, Any] = {} if second_stage else {'refine_boxes': False}
-    return Detector(weights, x_range, y_range, **options)
+    return Detector(weights, x_range, y_range, refine_boxes=second_stage)
 
 
-def exam_min_scores(network: nn.Module) -> tuple[float, ...]:
+def evaluation_min_scores(network: nn.Module) -> tuple[float, ...]:
     """Returns the least scores of detections that are evaluated, for each class.
 
     Scores of 0.05 before calibration, so that the calibration, which moves scores, changes
     neither the detections that are evaluated nor their average precision.
     """
-    least = torch.full((len(CLASSES),), _MIN_SCORE)
+    least = torch.full((len(CLASSES),), MIN_SCORE)
     logits = least.logit()[None, :, None]
     for module in network.modules():
         if isinstance(module, ScoreCalibration):
@@ -99,7 +97,7 @@ def evaluate(
     detector: Detector,
     frames: Iterable[EvalFrame],
     count: int,
-    min_scores: Sequence[float] = (_MIN_SCORE,) * len(CLASSES),
+    min_scores: Sequence[float] = (MIN_SCORE,) * len(CLASSES),
     name: str = '',
 ) -> Result:
     """Runs a detector on frames and measures its accuracy.
@@ -108,7 +106,8 @@ def evaluate(
         detector: the detector.
         frames: labelled frames.
         count: number of frames, for the progress bar.
-        min_scores: least scores of detections that are evaluated, for each class.
+        min_scores: least scores of detections that are evaluated, for each class; precision over
+            recall ends there.
         name: name of the frames, for the progress bar.
     """
     result, kept = Result(grid=detector.feature_grid), []
@@ -133,11 +132,11 @@ def evaluate(
     return result
 
 
-def second_stage_of(weights: str | Path) -> bool:
+def has_second_stage(weights: str | Path) -> bool:
     """Returns True for weights with a second stage."""
-    return 'refinement' in read_metadata(find_weights(weights)).network.get('heads', ())
+    return REFINEMENT in read_metadata(find_weights(weights)).network.get('heads', ())
 
 
 def load_min_scores(weights: str | Path) -> tuple[float, ...]:
-    """Returns `exam_min_scores` of weights."""
-    return exam_min_scores(load_weights(find_weights(weights))[0])
+    """Returns `evaluation_min_scores` of weights."""
+    return evaluation_min_scores(load_weights(find_weights(weights))[0])

@@ -20,8 +20,8 @@ import pytest
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.models.heads.detection import CLASSES
 from tiny_bev_ros.sim import LIDARS
-from tiny_bev_ros.training import recorded_sweeps
-from tiny_bev_ros.training.exam_sets import (
+from tiny_bev_ros.training import nuscenes_argoverse
+from tiny_bev_ros.training.evaluation_sets import (
     NAMES,
     SIMULATED,
     open_set,
@@ -29,7 +29,7 @@ from tiny_bev_ros.training.exam_sets import (
     title_of,
 )
 from tiny_bev_ros.training.labelled_frame import GROUND
-from tiny_bev_ros.training.recorded_sweeps import (
+from tiny_bev_ros.training.nuscenes_argoverse import (
     MissingDataError,
     argoverse_frames,
     nuscenes_frames,
@@ -196,7 +196,7 @@ def test_sweeps_of_argoverse_are_in_the_order_of_time(tmp_path, monkeypatch):
             columns = boxes if path.name == 'annotations.feather' else points
             return {name: FakeColumn(values) for name, values in columns.items()}
 
-    monkeypatch.setattr(recorded_sweeps, 'import_optional', lambda name: (Feather, ''))
+    monkeypatch.setattr(nuscenes_argoverse, 'import_optional', lambda name: (Feather, ''))
     first, second = argoverse_frames(tmp_path, 50.0)
     assert (first.name, second.name) == ('100', '200')
     np.testing.assert_allclose(first.lidar.points[0], [5, 1, 1, 0.2], rtol=1e-6)

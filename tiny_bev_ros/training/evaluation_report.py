@@ -6,7 +6,7 @@
 # writing, software distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
 # WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the License for the specific
 # language governing permissions and limitations under the License.
-"""Results of an exam as values for JSON, and as Markdown tables.
+"""Results of an evaluation as values for JSON, and as Markdown tables.
 
 Tables are made of the JSON alone, so that they can be made again from its file.
 """
@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
+from tiny_bev_ros.training.bootstrap import draw_frames, interval
 from tiny_bev_ros.training.evaluation import MIN_IOUS, Score
 from tiny_bev_ros.training.reliability import calibration_error
-from tiny_bev_ros.training.resampling import draw_frames, interval
 
 # Set of objects in tables of all sets.
 VISIBLE = 'visible'
@@ -40,7 +40,7 @@ def score_values(score: Score, times: list[float]) -> Values:
         areas = np.array(score.areas)
         both, either = (draw_frames(len(areas)) @ areas).T
         resampled = both / np.where(either, either, np.nan)
-        values['drivable_iou'] = _figure(score.drivable_iou, resampled)
+        values['drivable_iou'] = _with_interval(score.drivable_iou, resampled)
     if score.rankings:
         values['calibration_error'] = _calibration_errors(score)
         counts = draw_frames(score.frames)
@@ -51,15 +51,15 @@ def score_values(score: Score, times: list[float]) -> Values:
                 'view': view,
                 'min_iou': min_iou,
                 'number': ranking.positives,
-                **_figure(ranking.average_precision(), ranking.resampled_precision(counts)),
+                **_with_interval(ranking.average_precision(), ranking.resampled_precision(counts)),
             }
             for (level, kind, view, min_iou), ranking in score.rankings.items()
         ]
     return values
 
 
-def _figure(value: float, resampled: np.ndarray) -> Values:
-    """Returns a figure with its interval; None where it is unknown."""
+def _with_interval(value: float, resampled: np.ndarray) -> Values:
+    """Returns a value with its interval; None where it is unknown."""
     low, high = interval(resampled) or (None, None)
     return {'value': None if np.isnan(value) else value, 'low': low, 'high': high}
 
@@ -77,7 +77,7 @@ def accuracy_table(results: list[Values], objects: str = '') -> str:
     """Renders the average precision of each set, set of objects and class, with intervals.
 
     Args:
-        results: entries of ``results`` of an exam.
+        results: entries of ``results`` of an evaluation.
         objects: the only set of objects; '' for all of them.
     """
     names = [f'{_VIEWS[view]} {min_iou}' for view, min_iou in _COLUMNS]
@@ -96,7 +96,7 @@ def summary_table(results: list[Values], times: bool = True) -> str:
     """Renders frames, drivable area and calibration error of each set.
 
     Args:
-        results: entries of ``results`` of an exam.
+        results: entries of ``results`` of an evaluation.
         times: true for a column with the median time of a frame, in ms.
     """
     names = ['set', 'description', 'frames', 'drivable area: IoU', 'calibration error']
@@ -120,19 +120,19 @@ def as_text(figure: Values) -> str:
     return f'{figure["value"]:.3f} ({figure["low"]:.2f}-{figure["high"]:.2f})'
 
 
-def report(exam: Values) -> str:
-    """Writes an exam as Markdown: tables, and the lines around them."""
-    percent = f'{exam["confidence"]:.0%}'
+def report(evaluation: Values) -> str:
+    """Writes an evaluation as Markdown: tables, and the lines around them."""
+    percent = f'{evaluation["confidence"]:.0%}'
     lines = [
         f'In brackets: {percent} intervals by bootstrap over frames '
-        f'({exam["resamples"]} resamples).',
+        f'({evaluation["resamples"]} resamples).',
         '',
-        summary_table(exam['results']),
+        summary_table(evaluation['results']),
     ]
-    accuracy = accuracy_table(exam['results'])
+    accuracy = accuracy_table(evaluation['results'])
     if accuracy.count('\n') > 1:
         lines += ['', 'Average precision:', '', accuracy]
-    lines += [f'\n{name} left out: {reason}.' for name, reason in exam['left_out'].items()]
+    lines += [f'\n{name} left out: {reason}.' for name, reason in evaluation['left_out'].items()]
     return '\n'.join(lines)
 
 

@@ -9,7 +9,7 @@
 """Bootstrap intervals over frames.
 
 Efron, "Bootstrap Methods: Another Look at the Jackknife", Annals of Statistics 1979: percentiles
-of a figure over resamples, each of as many frames as there are, drawn with replacement. Objects
+of a value over resamples, each of as many frames as there are, drawn with replacement. Objects
 of a frame are not independent of each other, therefore frames are drawn.
 """
 
@@ -18,7 +18,7 @@ from __future__ import annotations
 import numpy as np
 
 RESAMPLES = 1000
-# Probability that an interval is meant to hold the figure over all frames of such a kind.
+# Probability that an interval is meant to hold the value over all frames of such a kind.
 CONFIDENCE = 0.95
 
 
@@ -26,7 +26,7 @@ def draw_frames(frames: int, resamples: int = RESAMPLES, seed: int = 0) -> np.nd
     """Draws resamples of frames.
 
     Args:
-        frames: number of frames; a single one says nothing about others.
+        frames: number of frames; one frame gives no interval.
         resamples: number of resamples.
         seed: seed of the draws; equal seeds give equal draws.
 
@@ -40,7 +40,7 @@ def draw_frames(frames: int, resamples: int = RESAMPLES, seed: int = 0) -> np.nd
 
 
 def interval(values: np.ndarray, confidence: float = CONFIDENCE) -> tuple[float, float] | None:
-    """Returns the interval of a figure from its values (R,) over resamples.
+    """Returns the interval of a value from its values (R,) over resamples.
 
     Resamples without a value, NaN, are left out; None where no resample has one.
     """

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.sim import LIDARS, Mounting
+from tiny_bev_ros.sim import Mounting
 from tiny_bev_ros.training.augment import transform
 from tiny_bev_ros.training.evaluation import (
     Disc,
@@ -32,7 +32,7 @@ from tiny_bev_ros.training.evaluation import (
 )
 from tiny_bev_ros.training.kitti import KittiFolder
 from tiny_bev_ros.training.kitti_eval import kitti_eval_frames
-from tiny_bev_ros.training.recorded_sweeps import (
+from tiny_bev_ros.training.nuscenes_argoverse import (
     MissingDataError,
     argoverse_frames,
     nuscenes_frames,
@@ -56,8 +56,9 @@ class SimulatedSet:
         mounting: mounting of the sensor in all frames; None for the usual ones on cars, 1.5 to
             2.1 m above the ground and level up to a standard deviation of 0.6 degrees, another
             for each street.
-        angle: angle in radians by which frames are rotated about z. Objects then count up to
-            ``reach`` in any direction: the corners of a square would add the far ends of the road.
+        angle: angle in radians by which frames are rotated about z.
+            Objects then count in a circle: the corners of a square would add the far ends of the
+            road.
         reach: distance in metres along x and y up to which objects have to be detected.
     """
 
@@ -130,7 +131,7 @@ def title_of(name: str, lidar: str) -> str:
     return RECORDED[name].title if name in RECORDED else f'{", ".join(RECORDED)}, pooled'
 
 
-class ExamFrames(NamedTuple):
+class EvaluationFrames(NamedTuple):
     """Frames of a set.
 
     Attributes:
@@ -161,7 +162,7 @@ def parse_names(text: str) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def open_set(name: str, streets: int, lidar: str, data: Path) -> ExamFrames:
+def open_set(name: str, streets: int, lidar: str, data: Path | None) -> EvaluationFrames:
     """Opens a set; frames are simulated or read when they are iterated.
 
     Args:
@@ -169,7 +170,7 @@ def open_set(name: str, streets: int, lidar: str, data: Path) -> ExamFrames:
         streets: number of streets of a simulated set.
         lidar: sensor of simulated sets without one of their own.
         data: folder of sensor data, with a folder for each recorded set; for kitti also a folder
-            in KITTI's form.
+            in KITTI's form; None for none.
 
     Raises:
         MissingDataError: the data are missing.
@@ -177,19 +178,19 @@ def open_set(name: str, streets: int, lidar: str, data: Path) -> ExamFrames:
     """
     if name in SIMULATED:
         chosen = SIMULATED[name]
-        if (chosen.lidar or lidar) not in LIDARS:
-            raise MissingDataError(f'lidar is {chosen.lidar!r}; expected {", ".join(LIDARS)}')
-        return ExamFrames(map(partial(chosen.frame, lidar=lidar), range(streets)), streets)
+        return EvaluationFrames(map(partial(chosen.frame, lidar=lidar), range(streets)), streets)
+    if data is None:
+        raise MissingDataError('data is not given; expected a folder in --data or $TINY_BEV_DATA')
     folder = data / RECORDED[name].folder
     if name == 'kitti':
         return _open_kitti(folder if folder.is_dir() else data)
     read = nuscenes_frames if name == 'nuscenes' else argoverse_frames
     frames = read(folder, _REACH)
-    return ExamFrames(frames, len(frames))
+    return EvaluationFrames(frames, len(frames))
 
 
-def _open_kitti(path: Path) -> ExamFrames:
+def _open_kitti(path: Path) -> EvaluationFrames:
     if not any((path / where).is_dir() for where in ('label_2', 'training/label_2')):
         raise MissingDataError(f'{path} holds no label_2; expected a folder in the form of KITTI')
     folder = KittiFolder(path)
-    return ExamFrames(kitti_eval_frames(folder, _REACH), len(folder), True, folder.remark)
+    return EvaluationFrames(kitti_eval_frames(folder, _REACH), len(folder), True, folder.remark)

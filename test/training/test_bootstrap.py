@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from tiny_bev_ros.training.average_precision import Ranking
-from tiny_bev_ros.training.resampling import draw_frames, interval
+from tiny_bev_ros.training.bootstrap import draw_frames, interval
 
 
 def ranking_of(*frames):

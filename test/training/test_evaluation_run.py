@@ -6,7 +6,7 @@
 # writing, software distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
 # WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the License for the specific
 # language governing permissions and limitations under the License.
-"""Exams: values for JSON, tables, the calibration of a weight file, and the program's errors."""
+"""Evaluation: values for JSON, tables, calibration of a weight file, errors of the program."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ from tiny_bev_ros.models.heads.detection import CLASSES, Detections
 from tiny_bev_ros.resources import weights_file
 from tiny_bev_ros.training import calibrate as calibrate_module
 from tiny_bev_ros.training import evaluate as evaluate_module
-from tiny_bev_ros.training import exam as exam_module
+from tiny_bev_ros.training import evaluation_run
 from tiny_bev_ros.training.calibrate import calibrate
 from tiny_bev_ros.training.evaluate import main, run_sets
 from tiny_bev_ros.training.evaluation import Score, simulated_eval_frame
-from tiny_bev_ros.training.exam import Result, exam_min_scores
-from tiny_bev_ros.training.exam_report import (
+from tiny_bev_ros.training.evaluation_report import (
     accuracy_table,
     report,
     score_values,
     second_stage_table,
     summary_table,
 )
-from tiny_bev_ros.training.exam_sets import RECORDED, ExamFrames
+from tiny_bev_ros.training.evaluation_run import Result, evaluation_min_scores
+from tiny_bev_ros.training.evaluation_sets import RECORDED, EvaluationFrames
 from tiny_bev_ros.training.labelled_frame import Frame
 
 CARS = np.array([[10, 0, 0, 4, 2, 1.5, 0], [20, 5, 0, 4, 2, 1.5, 1]], np.float32)
@@ -63,7 +63,7 @@ def scored(frames=4):
     return score
 
 
-def exam_of(*results):
+def evaluation_of(*results):
     return {'confidence': 0.95, 'resamples': 1000, 'results': [*results], 'left_out': {}}
 
 
@@ -113,8 +113,11 @@ def test_tables():
         '| sim | sim title | 4 | 0.500 (0.50-0.50) | 0.300 | 3.0 |'
     )
     assert '3.0' not in summary_table(results, times=False)
-    exam = {**exam_of(*results), 'left_out': {'livox': 'lidar is missing; expected it'}}
-    text = report(exam)
+    evaluation = {
+        **evaluation_of(*results),
+        'left_out': {'livox': 'lidar is missing; expected it'},
+    }
+    text = report(evaluation)
     assert accuracy_table(results) in text and summary_table(results) in text
     assert '95% intervals' in text and 'livox left out: lidar is missing; expected it.' in text
 
@@ -129,13 +132,13 @@ def test_both_stages_are_compared():
 
 def test_least_scores_are_those_before_calibration():
     network, _ = load_weights(weights_file('street'))
-    assert exam_min_scores(network) == pytest.approx((0.05,) * 3)
+    assert evaluation_min_scores(network) == pytest.approx((0.05,) * 3)
     calibration = network.heads['detection'].calibration
     calibration.scale.copy_(torch.tensor([1.0, 2.0, 0.5]))
     calibration.bias.copy_(torch.tensor([-1.0, 0.0, 1.0]))
     logit = np.log(0.05 / 0.95)
     expected = [1 / (1 + np.exp(1 - logit)), 1 / (1 + np.exp(-2 * logit)), 0.05]
-    assert exam_min_scores(network) == pytest.approx(expected)
+    assert evaluation_min_scores(network) == pytest.approx(expected)
 
 
 @pytest.fixture
@@ -206,9 +209,9 @@ def test_weights_with_a_second_stage_are_evaluated_with_and_without_it(monkeypat
         def __init__(self, *arguments, **options):
             built.append(options)
 
-    frames = ExamFrames([], 4)
-    monkeypatch.setattr(exam_module, 'Detector', RecordedDetector)
-    monkeypatch.setattr(evaluate_module, 'second_stage_of', lambda weights: True)
+    frames = EvaluationFrames([], 4)
+    monkeypatch.setattr(evaluation_run, 'Detector', RecordedDetector)
+    monkeypatch.setattr(evaluate_module, 'has_second_stage', lambda weights: True)
     monkeypatch.setattr(evaluate_module, 'open_set', lambda *arguments: frames)
     result = Result(scored(), [3.0] * 4)
     monkeypatch.setattr(evaluate_module, 'evaluate', lambda *arguments: result)
@@ -218,7 +221,7 @@ def test_weights_with_a_second_stage_are_evaluated_with_and_without_it(monkeypat
     names = [(each.name, each.second_stage) for each in results]
     each_twice = [(name, on) for name in ('sim', *RECORDED) for on in (True, False)]
     assert names == [*each_twice, ('real', True), ('real', False)]
-    assert built == [{}, {'refine_boxes': False}] * 4
+    assert built == [{'refine_boxes': True}, {'refine_boxes': False}] * 4
     assert results[-1].result.score.rankings['visible', 'vehicle', 'bev', 0.5].positives == 24
     options.second_stage = 'off'
     assert {each.second_stage for each in run_sets(options, ['sim'])[0]} == {False}
@@ -230,10 +233,10 @@ def test_sets_without_data_are_left_out_with_a_line(tmp_path, monkeypatch, capsy
     printed = capsys.readouterr()
     for name in ('kitti', 'nuscenes', 'argoverse2'):
         assert printed.err.count(f'evaluate: {name} left out: ') == 1
-    exam = json.loads((tmp_path / 'o/evaluation.json').read_text())
-    assert [each['set'] for each in exam['results']] == ['sim']
-    assert list(exam['left_out']) == ['kitti', 'nuscenes', 'argoverse2']
-    assert len(exam['sha256']) == 64
+    evaluation = json.loads((tmp_path / 'o/evaluation.json').read_text())
+    assert [each['set'] for each in evaluation['results']] == ['sim']
+    assert list(evaluation['left_out']) == ['kitti', 'nuscenes', 'argoverse2']
+    assert len(evaluation['sha256']) == 64
     assert '| sim | visible | vehicle |' in printed.out
     assert (tmp_path / 'o/worst.png').is_file()
 
@@ -241,12 +244,33 @@ def test_sets_without_data_are_left_out_with_a_line(tmp_path, monkeypatch, capsy
     assert 'no set of kitti was evaluated' in capsys.readouterr().err
 
 
+def test_recorded_sets_are_left_out_without_a_folder(tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv('TINY_BEV_DATA', raising=False)
+    monkeypatch.chdir(tmp_path)
+    assert run_program(monkeypatch, '--sets', 'kitti') == 1
+    line = 'kitti left out: data is not given; expected a folder in --data or $TINY_BEV_DATA'
+    assert line in capsys.readouterr().err
+
+
+def test_a_remark_on_a_set_is_printed_once(monkeypatch, capsys):
+    frames = EvaluationFrames([], 4, remark='label_2 has 2 files without a cloud')
+    monkeypatch.setattr(evaluation_run, 'Detector', lambda *arguments, **options: None)
+    monkeypatch.setattr(evaluate_module, 'has_second_stage', lambda weights: True)
+    monkeypatch.setattr(evaluate_module, 'open_set', lambda *arguments: frames)
+    result = Result(scored(), [3.0] * 4)
+    monkeypatch.setattr(evaluate_module, 'evaluate', lambda *arguments: result)
+    options = Namespace(weights='street', second_stage='both', frames=4, lidar='vlp32', data='.')
+    assert len(run_sets(options, ['kitti'])[0]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines.count('evaluate: label_2 has 2 files without a cloud') == 1
+
+
 def test_recorded_frames_are_pooled(data_dir, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, 'pyarrow.feather', None)
     words = ('--sets', 'real', '--data', data_dir, '--output', tmp_path)
     assert run_program(monkeypatch, *words) == 0
-    exam = json.loads((tmp_path / 'evaluation.json').read_text())
-    sets = {each['set']: each for each in exam['results']}
+    evaluation = json.loads((tmp_path / 'evaluation.json').read_text())
+    sets = {each['set']: each for each in evaluation['results']}
     assert list(sets) == ['kitti', 'nuscenes', 'real']
     assert sets['real']['frames'] == sets['kitti']['frames'] + 1
     number = {
@@ -255,4 +279,4 @@ def test_recorded_frames_are_pooled(data_dir, tmp_path, monkeypatch, capsys):
     }
     assert number['real'] == number['kitti'] + number['nuscenes']
     assert {row['objects'] for row in sets['real']['average_precision']} == {'visible'}
-    assert 'expected pyarrow' in exam['left_out']['argoverse2']
+    assert 'expected pyarrow' in evaluation['left_out']['argoverse2']
