@@ -68,7 +68,7 @@ def test_boxes_fit_in_the_frame_of_the_cloud_at_any_mounting(mounting: Mounting,
     estimated = Detector(x_range=RANGES[0], y_range=RANGES[1])
     as_nominal = Detector(x_range=RANGES[0], y_range=RANGES[1], sensor_height=1.73)
     found = found_as_nominal = 0
-    for seed in range(3):
+    for seed in range(4):
         frame = sweep(mounting, seed)
         points, truth = frame.points.copy(), frame.boxes[frame.counts >= 10]
         points[:, 2] += lift
