@@ -124,6 +124,6 @@ def test_kernels_are_compiled_before_the_first_frame(monkeypatch: pytest.MonkeyP
 def test_heads_in_float32_run_on_tiles() -> None:
     head = build_heads(['detection'], in_channels=16)['detection'].eval()
     for dtype, kind in ((torch.float32, TileConv2d), (torch.bfloat16, nn.Conv2d)):
-        module = FoldedModule(head, CPU, dtype)._module
+        module = FoldedModule(head, CPU, dtype).module
         assert type(module.shared[0]) is kind
     assert type(head.shared[0]) is nn.Conv2d, 'the given module was changed'

@@ -26,7 +26,7 @@ from tiny_bev_ros.training.augment import (
     mirror,
     transform,
 )
-from tiny_bev_ros.training.labelled_frame import in_box, instance_ids
+from tiny_bev_ros.training.labelled_frame import in_box
 from tiny_bev_ros.training.simulated_lidar import simulate_lidar_frame
 
 
@@ -36,15 +36,17 @@ def frame():
 
 
 def fraction_inside(frame):
-    """Fraction of the objects' points that lie in their boxes."""
-    on_object = frame.instance_ids >= 0
-    ids = instance_ids(frame.boxes, frame.points)
-    return (ids[on_object] == frame.instance_ids[on_object]).mean()
+    """Fraction of the objects' points that lie in their boxes, up to noise."""
+    inside = [
+        in_box(box, frame.points[frame.instance_ids == index], 0.05)
+        for index, box in enumerate(frame.boxes)
+    ]
+    return np.concatenate(inside).mean()
 
 
 def test_points_of_objects_lie_in_their_boxes(frame):
-    # Mirrors stick out, and noise moves points of a side out of it.
-    assert fraction_inside(frame) > 0.8
+    # Mirrors stick out.
+    assert fraction_inside(frame) > 0.95
 
 
 @pytest.mark.parametrize(

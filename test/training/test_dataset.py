@@ -47,7 +47,8 @@ def test_a_sample_is_the_part_of_a_frame_on_a_grid():
     targets = sample.targets['detection']
     assert targets.heatmap.shape == (3, 64, 64)
     required = (
-        (frame.counts >= MIN_POINTS)
+        (frame.labels >= 0)
+        & (frame.counts >= MIN_POINTS)
         & (frame.boxes[:, 0] > 0)
         & (frame.boxes[:, 0] < 32)
         & (np.abs(frame.boxes[:, 1]) < 16)

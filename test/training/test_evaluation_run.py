@@ -17,6 +17,7 @@ require_packages('numba', 'safetensors')
 import json
 import sys
 from argparse import Namespace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -24,8 +25,9 @@ import torch
 from safetensors.torch import load_file
 
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.models.checkpoint.metadata import load_weights, read_metadata
+from tiny_bev_ros.models.checkpoint.metadata import load_weights, read_metadata, save_weights
 from tiny_bev_ros.models.heads.detection import CLASSES, Detections
+from tiny_bev_ros.models.heads.head_registry import map_heads
 from tiny_bev_ros.resources import weights_file
 from tiny_bev_ros.training import calibrate as calibrate_module
 from tiny_bev_ros.training import evaluate as evaluate_module
@@ -130,8 +132,20 @@ def test_both_stages_are_compared():
     assert '| sim, without second stage | visible |' in accuracy_table(both)
 
 
-def test_least_scores_are_those_before_calibration():
-    network, _ = load_weights(weights_file('street'))
+@pytest.fixture(scope='module')
+def plain(tmp_path_factory):
+    """Shipped weights without a second stage and without a fit of scores."""
+    network, metadata = load_weights(weights_file('street'))
+    heads = map_heads(network.heads)
+    network.heads = torch.nn.ModuleDict(heads)
+    network.heads['detection'].calibration.reset()
+    path = tmp_path_factory.mktemp('plain') / 'plain.safetensors'
+    save_weights(path, network, replace(metadata, network={**metadata.network, 'heads': [*heads]}))
+    return path
+
+
+def test_least_scores_are_those_before_calibration(plain):
+    network, _ = load_weights(plain)
     assert evaluation_min_scores(network) == pytest.approx((0.05,) * 3)
     calibration = network.heads['detection'].calibration
     calibration.scale.copy_(torch.tensor([1.0, 2.0, 0.5]))
@@ -156,30 +170,38 @@ def hits(monkeypatch):
     return found
 
 
-def test_the_fit_is_written_into_a_weight_file(tmp_path, hits):
+def test_the_fit_is_written_into_a_weight_file(tmp_path, hits, plain):
     path = tmp_path / 'calibrated.safetensors'
-    lines = calibrate('street', path, 3)
+    lines = calibrate(plain, path, 3)
     assert [line.partition(':')[0] for line in lines] == list(CLASSES)
     network, metadata = load_weights(path)
     calibration = network.heads['detection'].calibration
     assert calibration.scale.tolist() == pytest.approx([2] * 3, abs=0.1)
     assert calibration.bias.tolist() == pytest.approx([-1] * 3, abs=0.1)
     # Nothing else has changed.
-    before, after = load_file(weights_file('street')), load_file(path)
-    assert all(torch.equal(after[key], value) for key, value in before.items())
-    assert {key for key in after.keys() - before.keys() if 'calibration' not in key} == set()
-    old = read_metadata(weights_file('street'))
+    before, after = load_file(plain), load_file(path)
+    assert after.keys() == before.keys()
+    for key, value in before.items():
+        assert 'calibration' in key or torch.equal(after[key], value), key
+    old = read_metadata(plain)
     assert (metadata.network, metadata.cell) == (old.network, old.cell)
     record = {'head': 'detection', 'streets': 3, 'first_seed': 500_000}
     assert metadata.origin == {**old.origin, 'calibration': record}
 
 
-def test_a_second_fit_follows_the_first(tmp_path, hits):
-    calibrate('street', tmp_path / 'one.safetensors', 3)
+def test_a_second_fit_follows_the_first(tmp_path, hits, plain):
+    calibrate(plain, tmp_path / 'one.safetensors', 3)
     calibrate(tmp_path / 'one.safetensors', tmp_path / 'two.safetensors', 3)
     calibration = load_weights(tmp_path / 'two.safetensors')[0].heads['detection'].calibration
     assert calibration.scale.tolist() == pytest.approx([4] * 3, abs=0.3)
     assert calibration.bias.tolist() == pytest.approx([-3] * 3, abs=0.3)
+
+
+def test_the_second_stage_is_fitted_where_there_is_one(tmp_path, hits):
+    calibrate('street', tmp_path / 'fitted.safetensors', 3)
+    before, after = load_file(weights_file('street')), load_file(tmp_path / 'fitted.safetensors')
+    changed = {key for key, value in before.items() if not torch.equal(after[key], value)}
+    assert changed == {f'heads.refinement.calibration.{name}' for name in ('scale', 'bias')}
 
 
 def test_too_few_detections_write_no_file(tmp_path, hits):
