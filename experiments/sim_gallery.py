@@ -41,8 +41,8 @@ from tiny_bev_ros.training.simulated_lidar import simulate_lidar_frame
 _X, _Y = (-20.0, 60.0), (-35.0, 35.0)
 _COLUMNS = 4
 _GREY = (0.5, 0.5, 0.5)
-# Heights in inches of a row of panels and of the table.
-_ROW_HEIGHT, _TABLE_HEIGHT = 5.6, 4.0
+# Heights in inches of a row of panels and of a line of the table.
+_ROW_HEIGHT, _LINE_HEIGHT = 5.6, 0.2
 # Sensors of the simulated statistics.
 _SENSORS = ('hdl64', 'hdl32')
 # Distance in metres up to which objects of real sweeps are counted.
@@ -62,7 +62,7 @@ def draw_gallery(path: Path, seeds: list[int], lidar: str, real: list[Path], tab
         table: text below the panels.
     """
     rows = -(-len(real) // _COLUMNS) - (-len(seeds) // _COLUMNS)
-    heights = [_ROW_HEIGHT * rows, _TABLE_HEIGHT]
+    heights = [_ROW_HEIGHT * rows, _LINE_HEIGHT * (len(table.splitlines()) + 1)]
     figure = Figure(figsize=(5 * _COLUMNS, sum(heights)), layout='constrained')
     top, bottom = figure.subfigures(2, 1, height_ratios=heights)
     panels = list(np.atleast_1d(top.subplots(rows, _COLUMNS)).ravel())

@@ -182,13 +182,19 @@ def statistics_table(columns: dict[str, StreetStatistics]) -> list[list[str]]:
             rows.append(
                 [
                     f'{kind}: {side} in m, median (10 %, 90 %)',
-                    *(f'{mid:.2f} ({low:.2f}, {high:.2f})' for low, mid, high in values),
+                    *(
+                        '-' if np.isnan(mid) else f'{mid:.2f} ({low:.2f}, {high:.2f})'
+                        for low, mid, high in values
+                    ),
                 ]
             )
         rows.append(
             [
                 f'{kind}: points x range squared, 1000 m^2',
-                *(f'{each.returns[kind]:.0f}' for each in sets),
+                *(
+                    '-' if np.isnan(each.returns[kind]) else f'{each.returns[kind]:.0f}'
+                    for each in sets
+                ),
             ]
         )
     return rows
