@@ -25,6 +25,7 @@ from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.messages.point_cloud import decode_cloud
 from tiny_bev_ros.training.adaptation import OLD_WEIGHTS, REPORT, adapt
 from tiny_bev_ros.training.train import WEIGHTS
+from tiny_bev_ros.whole_number import whole_number
 
 # Number of successive clouds that are taken together, where a bag has more than are wanted.
 _RUN = 3
@@ -70,12 +71,6 @@ def read_runs(bag: Bag, topic: str, wanted: int) -> Iterator[list[np.ndarray]]:
         yield clouds
 
 
-def _at_least(least: int, text: str) -> int:
-    if (value := int(text)) < least:
-        raise argparse.ArgumentTypeError(f'{text} is not a whole number from {least}')
-    return value
-
-
 def main() -> int:
     """Runs the train executable with `--adapt`; returns its exit code."""
     parser = argparse.ArgumentParser(prog='train', description=__doc__)
@@ -86,13 +81,13 @@ def main() -> int:
     )
     parser.add_argument(
         '--frames',
-        type=lambda text: _at_least(_RUN, text),
+        type=whole_number(_RUN),
         default=200,
         help='clouds that are taken at most, spread over the bag (default: 200)',
     )
     parser.add_argument(
         '--steps',
-        type=lambda text: _at_least(2, text),
+        type=whole_number(2),
         default=300,
         help='updates of the weights (default: 300)',
     )

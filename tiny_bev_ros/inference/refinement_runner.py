@@ -17,10 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_linear_bn_eval
 
-from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.inference.fast_nms import fast_nms
 from tiny_bev_ros.inference.point_crops import crop_points
-from tiny_bev_ros.models.heads.detection import CLASSES, Detections
+from tiny_bev_ros.models.heads.detection import CLASSES, Detections, check_min_scores
 from tiny_bev_ros.models.heads.head_registry import BoxHead
 from tiny_bev_ros.models.heads.refinement import MIN_CANDIDATE_SCORE, RefinementHead
 
@@ -75,10 +74,7 @@ class RefinementRunner:
         Raises:
             TinyBevError: there is not one score for each class.
         """
-        if len(min_scores) != len(CLASSES):
-            raise TinyBevError(
-                f'min_scores are {len(min_scores)}; expected {len(CLASSES)}, one for each class'
-            )
+        check_min_scores(min_scores)
         # The second stage takes positions from the sensor.
         origin = (reference[0] + sensor[0], reference[1] + sensor[1])
         boxes = _shifted(detections.boxes, origin, -1)

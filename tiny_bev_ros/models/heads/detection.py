@@ -10,9 +10,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from torch import Tensor
+
+from tiny_bev_ros.errors import TinyBevError
 
 # Names of the classes, by the index of their heatmap.
 CLASSES = ('vehicle', 'pedestrian', 'cyclist')
@@ -50,3 +53,15 @@ class Detections(NamedTuple):
     boxes: Tensor
     scores: Tensor
     labels: Tensor
+
+
+def check_min_scores(min_scores: Sequence[float]) -> None:
+    """Checks the lowest scores of reported objects.
+
+    Raises:
+        TinyBevError: there is not one score for each class.
+    """
+    if len(min_scores) != len(CLASSES):
+        raise TinyBevError(
+            f'min_scores are {len(min_scores)}; expected {len(CLASSES)}, one for each class'
+        )

@@ -20,7 +20,12 @@ from torch import Tensor, nn
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.models.device import copy_to_host
-from tiny_bev_ros.models.heads.detection import CLASSES, DetectionMaps, Detections
+from tiny_bev_ros.models.heads.detection import (
+    CLASSES,
+    DetectionMaps,
+    Detections,
+    check_min_scores,
+)
 from tiny_bev_ros.models.heads.detection_loss import (
     DetectionTargets,
     detection_loss,
@@ -117,11 +122,7 @@ class DetectionHead(Head):
         Raises:
             TinyBevError: there is not one score for each class.
         """
-        if len(options.min_scores) != len(selected):
-            raise TinyBevError(
-                f'min_scores are {len(options.min_scores)}; expected {len(selected)}, '
-                'one for each class'
-            )
+        check_min_scores(options.min_scores)
         label, peaks = _best_peaks(selected.numpy(), options.min_scores)
         boxes = _boxes(torch.from_numpy(peaks), grid)
         scores, labels = torch.from_numpy(peaks[:, 0].copy()), torch.from_numpy(label)
