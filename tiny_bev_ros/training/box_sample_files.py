@@ -25,6 +25,7 @@ from tqdm import tqdm
 
 from tiny_bev_ros.detector import Detector
 from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.file_replacement import replacing
 from tiny_bev_ros.models.heads.detection import CLASSES
 from tiny_bev_ros.models.heads.refinement import MIN_CANDIDATE_SCORE
 from tiny_bev_ros.training.augment import transform
@@ -109,9 +110,8 @@ def _path(folder: Path, first: int, config: SecondStageConfig) -> Path:
 def _check_origin(path: Path, origin: dict[str, Any]) -> None:
     text = json.dumps(origin, indent=1, sort_keys=True)
     if not path.exists():
-        new = path.with_suffix('.new')
-        new.write_text(text, encoding='utf-8')
-        new.replace(path)
+        with replacing(path) as new:
+            new.write_text(text, encoding='utf-8')
         return
     if path.read_text(encoding='utf-8') != text:
         raise TinyBevError(f'{path} has other values; expected the same run, or a new folder')
@@ -126,11 +126,8 @@ def _write_file(source: SampleSource, folder: Path, first: int) -> None:
     last = _last(first, source.config)
     samples = join_samples([_make(source, detector, index) for index in range(first, last)])
     arrays = {name: getattr(samples, name).numpy() for name in BoxSamples._fields}
-    path = _path(folder, first, source.config)
-    new = path.with_suffix('.new')
-    with new.open('wb') as file:
+    with replacing(_path(folder, first, source.config)) as new, new.open('wb') as file:
         np.savez(file, **arrays)
-    new.replace(path)
 
 
 def _detector(source: SampleSource) -> Detector:

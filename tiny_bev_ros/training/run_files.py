@@ -18,14 +18,15 @@ from typing import Any
 import torch
 
 from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.file_replacement import replacing
 from tiny_bev_ros.models.checkpoint.weight_files import refuse_other_files
 from tiny_bev_ros.optional_imports import one_line
 
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
     """Writes the state of a training; a run that is stopped meanwhile leaves the last one."""
-    torch.save(state, path.with_suffix('.new'))
-    path.with_suffix('.new').replace(path)
+    with replacing(path) as new:
+        torch.save(state, new)
 
 
 def read_state(path: Path, names: Sequence[str]) -> dict[str, Any]:

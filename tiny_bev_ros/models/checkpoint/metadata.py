@@ -18,6 +18,7 @@ from typing import Any
 from torch import nn
 
 from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.file_replacement import replacing
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.models.bev_detector import BevDetector, build_detector
 from tiny_bev_ros.models.checkpoint.loading import load_checkpoint
@@ -67,10 +68,8 @@ def save_weights(path: str | Path, network: nn.Module, metadata: CheckpointMetad
             'levelled': metadata.levelled,
         }
     )
-    # Replaced in one step: a stopped call leaves the file that was there.
-    part = Path(path).with_suffix('.new')
-    save_file(tensors, str(part), {_KEY: text})
-    part.replace(path)
+    with replacing(path) as new:
+        save_file(tensors, str(new), {_KEY: text})
 
 
 def read_metadata(path: str | Path) -> CheckpointMetadata:
