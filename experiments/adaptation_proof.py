@@ -26,11 +26,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from tiny_bev_ros.detector import Detector
 from tiny_bev_ros.resources import find_weights
 from tiny_bev_ros.sim import LIDARS, ego_pose, scan, street, street_plan
 from tiny_bev_ros.training.adaptation import adapt
-from tiny_bev_ros.training.evaluation import Score, simulated_eval_frame
+from tiny_bev_ros.training.evaluation import simulated_eval_frame
+from tiny_bev_ros.training.evaluation_run import build_evaluation_detector, evaluate
 from tiny_bev_ros.training.simulated_lidar import simulate_lidar_frame
 from tiny_bev_ros.training.train import WEIGHTS
 
@@ -38,7 +38,6 @@ NEW, OTHER = 'mid360', 'vlp32'
 # First seeds of the streets of the drives and of the evaluation.
 _DRIVES, _STREETS = 40_000, 41_000
 _SWEEPS, _PERIOD_S, _SPEED = 3, 0.1, 8.0
-_REACH, _SIDE, _MIN_SCORE = 50.0, 51.2, 0.05
 _MEASURES = (
     ('vehicle', 'bev', 0.5),
     ('vehicle', 'bev', 0.7),
@@ -65,12 +64,11 @@ def drives(count: int) -> Iterator[list[np.ndarray]]:
 
 def measure(weights: str | Path, lidar: str, streets: int) -> dict[str, float]:
     """Returns average precisions on simulated streets, by class, view and IoU."""
-    detector, score = Detector(weights, (-_SIDE, _SIDE), (-_SIDE, _SIDE)), Score()
-    for seed in range(_STREETS, _STREETS + streets):
-        frame = simulated_eval_frame(str(seed), simulate_lidar_frame(seed, (lidar,)), _REACH)
-        found = detector(frame.lidar.points, _MIN_SCORE).heads.detections
-        assert found is not None
-        score.add(frame, found)
+    frames = (
+        simulated_eval_frame(str(seed), simulate_lidar_frame(seed, (lidar,)))
+        for seed in range(_STREETS, _STREETS + streets)
+    )
+    score = evaluate(build_evaluation_detector(weights), frames, streets).score
     return {
         f'{kind} {view} {iou}': score.rankings['visible', kind, view, iou].average_precision()
         for kind, view, iou in _MEASURES
