@@ -78,6 +78,7 @@ setup(
             'pipeline_node = tiny_bev_ros.nodes.main:pipeline_node',
             'bag_player = tiny_bev_ros.commands:bag_player',
             'make_street_bag = tiny_bev_ros.commands:make_street_bag',
+            'extract = tiny_bev_ros.commands:extract',
             'train = tiny_bev_ros.commands:train',
             'train_second_stage = tiny_bev_ros.commands:train_second_stage',
             'evaluate = tiny_bev_ros.commands:evaluate',

@@ -18,6 +18,7 @@ from benchmarks.engine.end_to_end import CAPPED, PADDED
 from benchmarks.engine.fusion_costs import fusion_table
 from benchmarks.engine.isolated import untuned_sentence
 from benchmarks.engine.scaling import PILLARS
+from benchmarks.extraction.extraction_rates import extraction_table
 from benchmarks.tables import SPREAD, as_table, spread
 from benchmarks.timing import median
 from benchmarks.transport.transport_report import transport_tables
@@ -51,6 +52,8 @@ def markdown(result: dict[str, Any]) -> str:
         parts += _engine(result['engine'])
     if 'transport' in result:
         parts += transport_tables(result['transport'])
+    if 'extraction' in result:
+        parts += ['## Extraction from bags', extraction_table(result['extraction'])]
     return '\n\n'.join(part.strip() for part in parts) + '\n'
 
 

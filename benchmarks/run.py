@@ -38,12 +38,15 @@ from benchmarks.engine.end_to_end import measure_end_to_end
 from benchmarks.engine.fusion_costs import measure_fusion
 from benchmarks.engine.isolated import peak_memory, untuned_eager
 from benchmarks.engine.scaling import measure_scaling
+from benchmarks.extraction.extraction_rates import measure_extraction
 from benchmarks.machine import machine
 from benchmarks.report import markdown
 from benchmarks.timing import fma_peak
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.optional_imports import import_optional, one_line
 from tiny_bev_ros.runtime.process import configure_malloc
+
+PARTS = ('engine', 'transport', 'extraction')
 
 
 def measure_engine(
@@ -158,12 +161,12 @@ def main() -> None:
         help='folder with kitti/velodyne/*.bin; without it, streets are simulated',
     )
     parser.add_argument(
-        '--only', choices=['engine', 'transport'], help='run one part instead of both'
+        '--only', choices=PARTS, help='run one part instead of all'
     )
     parser.add_argument('--document', default='', help='Markdown file whose tables are replaced')
     options = parser.parse_args()
-    if options.document and options.only == 'transport':
-        parser.error('--document is given with --only transport; expected the engine as well')
+    if options.document and options.only not in (None, 'engine'):
+        parser.error(f'--document is given with --only {options.only}; expected the engine as well')
     warnings.filterwarnings('ignore', category=DeprecationWarning)
     logging.getLogger().setLevel(logging.ERROR)  # The quantizer warns about its own steps.
     tuned = configure_malloc()
@@ -178,13 +181,16 @@ def main() -> None:
             'allocator': 'tuned' if tuned else 'default, or as set by the user',
         },
     }
-    if options.only != 'transport':
+    if options.only in (None, 'engine'):
         with tempfile.TemporaryDirectory() as scratch:
             result['engine'] = measure_engine(points, one, options, Path(scratch))
         plot_contenders(result['engine']['runs'], folder / 'contenders.png')
         plot_scaling(result['engine']['scaling'], folder / 'scaling.png')
-    if options.only != 'engine':
+    if options.only in (None, 'transport'):
         result['transport'] = try_transport(points, one, options, folder)
+    if options.only in (None, 'extraction'):
+        with tempfile.TemporaryDirectory() as scratch:
+            result['extraction'] = measure_extraction(options.rounds, Path(scratch))
     text = markdown(result)
     (folder / 'bench.json').write_text(json.dumps(result))
     (folder / 'bench.md').write_text(text)

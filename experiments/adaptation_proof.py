@@ -36,7 +36,7 @@ from tiny_bev_ros.training.train import WEIGHTS
 
 NEW, OTHER = 'mid360', 'vlp32'
 # First seeds of the streets of the drives and of the evaluation.
-_DRIVES, _STREETS = 40_000, 41_000
+_DRIVES, _STREETS = 60_000, 61_000
 _SWEEPS, _PERIOD_S, _SPEED = 3, 0.1, 8.0
 _MEASURES = (
     ('vehicle', 'bev', 0.5),
@@ -90,8 +90,8 @@ def main() -> None:
     """Adapts and measures; prints a table and writes it as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
     parser.add_argument('--weights', default='street', help='weights to adapt (default: street)')
-    parser.add_argument('--drives', type=int, default=20, help='runs of 3 sweeps (default: 20)')
-    parser.add_argument('--steps', type=int, default=120, help='updates (default: 120)')
+    parser.add_argument('--drives', type=int, default=67, help='runs of 3 sweeps (default: 67)')
+    parser.add_argument('--steps', type=int, default=300, help='updates (default: 300)')
     parser.add_argument('--streets', type=int, default=30, help='for each sensor (default: 30)')
     parser.add_argument('--output', default='build/adaptation_proof', help='new folder')
     options = parser.parse_args()

@@ -79,6 +79,11 @@ def make_street_bag() -> None:
     sys.exit(run('make_street_bag', 'bag.street_bag'))
 
 
+def extract() -> None:
+    """Entry point of extract: runs the networks on rosbags."""
+    sys.exit(run('extract', 'extraction.extract'))
+
+
 def train() -> None:
     """Entry point of train: trains a network, or adapts weights to a bag."""
     adapts = any(word.partition('=')[0] == '--adapt' for word in sys.argv[1:])
