@@ -144,6 +144,17 @@ def test_sentences_open_with_their_subject(page: Path):
     assert not found
 
 
+def write_cloud_bag(path: Path, points: np.ndarray) -> None:
+    pytest.importorskip('rosbags')
+    from rclpy.serialization import serialize_message
+
+    from tiny_bev_ros.bag.reader import CLOUD_TYPE, BagMessage, write_bag
+    from tiny_bev_ros.messages.point_cloud import encode_cloud
+
+    data = bytes(serialize_message(encode_cloud(points, (1, 0), 'lidar')))
+    write_bag(path, {'/points': CLOUD_TYPE}, [BagMessage('/points', 10**9, data)])
+
+
 @pytest.mark.parametrize(('page', 'code'), PYTHON, ids=page_ids(PYTHON))
 def test_python_snippets_run(
     page: Path, code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -154,9 +165,13 @@ def test_python_snippets_run(
     rng = np.random.default_rng(0)
     points = rng.uniform([0, -25, -2, 0], [50, 25, 1, 1], (1000, 4)).astype(np.float32)
     points.tofile(tmp_path / 'sweep.bin')
+    if "'bag'" in code:
+        write_cloud_bag(tmp_path / 'bag', points)
     monkeypatch.chdir(tmp_path)
     scope: dict[str, Any] = {}
     exec(compiled, scope)
+    if 'frame' in scope:
+        assert scope['frame'].points.shape == (1000, 4)
     if 'tokens' in scope:
         assert scope['tokens'].shape == (1, 10000, 128)
         assert sum(each.numel() for each in scope['backbone'].parameters()) == 300_352

@@ -18,6 +18,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tiny_bev_ros.bag.cloud_frames import BagFrame, read_bag
     from tiny_bev_ros.client import BevSubscriber
     from tiny_bev_ros.detector import Detector
     from tiny_bev_ros.errors import TinyBevError
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 __version__ = '0.1.0'
 __all__ = [
+    'BagFrame',
     'BevGrid',
     'BevSubscriber',
     'Detector',
@@ -33,9 +35,11 @@ __all__ = [
     'TinyBevError',
     'build_backbone',
     'list_backbones',
+    'read_bag',
 ]
 # Module of each public name.
 _MODULES = {
+    'BagFrame': 'bag.cloud_frames',
     'BevGrid': 'grid',
     'BevSubscriber': 'client',
     'Detector': 'detector',
@@ -43,6 +47,7 @@ _MODULES = {
     'TinyBevError': 'errors',
     'build_backbone': 'models',
     'list_backbones': 'models',
+    'read_bag': 'bag.cloud_frames',
 }
 
 

@@ -44,8 +44,9 @@ from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import String
 
 from tiny_bev_ros.bag.player import Player, message_class, quality, split_ros_args
-from tiny_bev_ros.bag.reader import Bag, BagMessage, BagTopic
+from tiny_bev_ros.bag.reader import Bag, BagMessage
 from tiny_bev_ros.bag.recorded_qos import RecordedQos
+from tiny_bev_ros.bag.recorded_topics import BagTopic
 from tiny_bev_ros.bag.schedule import Schedule
 
 pytestmark = pytest.mark.dds

@@ -16,8 +16,8 @@ import re
 
 import pytest
 
-from tiny_bev_ros.bag.reader import BagTopic
 from tiny_bev_ros.bag.recorded_qos import RecordedQos
+from tiny_bev_ros.bag.recorded_topics import BagTopic
 from tiny_bev_ros.bag.schedule import Pulse, Schedule, parse_remap, select
 from tiny_bev_ros.errors import TinyBevError
 

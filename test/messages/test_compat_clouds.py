@@ -63,6 +63,13 @@ def odd_fields() -> list[PointField]:
     return fields[::-1]
 
 
+def test_datatypes_are_those_of_the_message():
+    names = ('INT8', 'UINT8', 'INT16', 'UINT16', 'INT32', 'UINT32', 'FLOAT32', 'FLOAT64')
+    expected = {getattr(PointField, name): np.dtype(name.lower()) for name in names}
+    assert expected == adapter.DATATYPES
+    assert (adapter.FLOAT32, adapter.FLOAT64) == (PointField.FLOAT32, PointField.FLOAT64)
+
+
 @pytest.mark.usefixtures('without_sensor_msgs_py')
 def test_numpy_alone_suffices():
     assert (

@@ -17,12 +17,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from rclpy.serialization import deserialize_message
-from sensor_msgs.msg import PointCloud2
 
+from tiny_bev_ros.bag.cloud_frames import read_frames
 from tiny_bev_ros.bag.reader import Bag, find_cloud_topic
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.messages.point_cloud import decode_cloud
 from tiny_bev_ros.training.adaptation import OLD_WEIGHTS, REPORT, adapt
 from tiny_bev_ros.training.train import WEIGHTS
 from tiny_bev_ros.whole_number import whole_number
@@ -56,19 +54,12 @@ def read_runs(bag: Bag, topic: str, wanted: int) -> Iterator[list[np.ndarray]]:
     Raises:
         TinyBevError: the topic has no clouds, or one cannot be decoded.
     """
-    runs = choose_runs(bag.topics[topic].count, wanted)
+    runs = choose_runs(len(bag.times(topic)), wanted)
     if not runs:
         raise TinyBevError(f'{topic} of {bag.path} has 0 clouds; expected at least one')
-    messages = enumerate(bag.messages([topic]))
     for run in runs:
-        clouds = []
-        for index, message in messages:
-            if index in run:
-                cloud = decode_cloud(deserialize_message(message.data, PointCloud2))
-                clouds.append(cloud.points[:, :4])
-            if index == run[-1]:
-                break
-        yield clouds
+        frames = read_frames(bag, topic, first=run.start, count=len(run))
+        yield [frame.points[:, :4] for frame in frames]
 
 
 def main() -> int:

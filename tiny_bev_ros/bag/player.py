@@ -34,8 +34,9 @@ from rosgraph_msgs.msg import Clock
 from tqdm import tqdm
 
 from tiny_bev_ros.bag.player_options import DISCOVERY_S, make_parser
-from tiny_bev_ros.bag.reader import Bag, BagTopic
+from tiny_bev_ros.bag.reader import Bag
 from tiny_bev_ros.bag.recorded_qos import RecordedQos
+from tiny_bev_ros.bag.recorded_topics import BagTopic
 from tiny_bev_ros.bag.schedule import Pulse, Schedule, parse_remap, select
 from tiny_bev_ros.bag.storage_files import message_of
 from tiny_bev_ros.errors import TinyBevError

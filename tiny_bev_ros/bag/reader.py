@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
+import numpy as np
 from rosbags.interfaces import (
     Connection,
-    ConnectionExtRosbag2,
     Qos,
     QosDurability,
     QosHistory,
@@ -30,30 +29,14 @@ from rosbags.interfaces import (
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
-from tiny_bev_ros.bag.recorded_qos import DEPTH, RecordedQos, joined
-from tiny_bev_ros.bag.storage_files import METADATA, open_files
+from tiny_bev_ros.bag.recorded_qos import DEPTH
+from tiny_bev_ros.bag.recorded_topics import absolute_name, count_messages, list_topics
+from tiny_bev_ros.bag.storage_files import METADATA, Message, open_files
 from tiny_bev_ros.errors import TinyBevError
 
 CLOUD_TYPE = 'sensor_msgs/msg/PointCloud2'
 TF_STATIC = '/tf_static'
 _UNLIMITED = QosTime(2147483647, 4294967295)
-
-
-@dataclass(frozen=True)
-class BagTopic:
-    """A recorded topic.
-
-    Attributes:
-        name: topic name with a leading slash.
-        type: message type such as 'sensor_msgs/msg/PointCloud2'.
-        count: number of messages.
-        qos: quality of service as recorded.
-    """
-
-    name: str
-    type: str
-    count: int
-    qos: RecordedQos
 
 
 class BagMessage(NamedTuple):
@@ -90,26 +73,71 @@ class Bag:
         self.path = Path(path)
         self._files = open_files(self.path)
         self.remarks = list(self._files.remarks)
-        self.topics: dict[str, BagTopic] = {}
-        self.unreadable: dict[str, str] = {}
-        self._list_topics()
+        self.topics, self.unreadable = list_topics(self._files)
+        self._times: dict[str, list[np.ndarray]] = {}
+        promised = count_messages(self._files.promised)
+        held = count_messages(self._files.connections)
+        if self._files.promised and promised < held:
+            self.remarks.append(f'{METADATA} says {promised} messages; the files hold {held}')
 
-    def messages(self, topics: Collection[str] = ()) -> Iterator[BagMessage]:
+    def messages(
+        self,
+        topics: Collection[str] = (),
+        start_ns: int | None = None,
+        stop_ns: int | None = None,
+    ) -> Iterator[BagMessage]:
         """Yields messages in the order of recording; each call starts again.
 
         Args:
             topics: topics to read; empty for all.
+            start_ns: earliest time of recording (ns); None for the beginning of the bag.
+            stop_ns: end of the times of recording (ns), which is excluded; None for the end of
+                the bag. Only the parts of the bag that can hold these messages are read.
 
         Raises:
             TinyBevError: a topic is not in the bag, the bag is damaged, or holds fewer
                 messages than its index says.
         """
-        names = [absolute_name(topic) for topic in topics] or list(self.topics)
-        self.refuse_unreadable(names)
-        for name in names:
-            if name not in self.topics:
-                raise TinyBevError(f'topic is {name}; {self.path} has {_listed(self.topics)}')
-        return self._read(set(names))
+        names = {self._checked(topic) for topic in topics} or set(self.topics)
+        if start_ns is None and stop_ns is None:
+            count = sum(self.topics[name].count for name in names)
+        else:
+            count = sum(_count_between(self.times(name), start_ns, stop_ns) for name in names)
+        messages = self._files.messages(self._connections(names), start_ns, stop_ns)
+        return self._read(messages, count)
+
+    def times(self, topic: str) -> np.ndarray:
+        """Returns (N,) int64 recording times (ns) of a topic, in the order of `messages`.
+
+        They come from the index of the bag, where it has one, and are sorted within each file.
+
+        Raises:
+            TinyBevError: the topic is not in the bag, the bag is damaged, or its index has fewer
+                messages than its metadata say.
+        """
+        return np.concatenate([np.empty(0, np.int64), *self._times_by_file(self._checked(topic))])
+
+    def slice(self, topic: str, first: int, count: int) -> Iterator[BagMessage]:
+        """Yields successive messages of a topic, reading only the parts of the bag that hold them.
+
+        Args:
+            topic: topic to read.
+            first: number of the first message, an index into `times`.
+            count: number of messages.
+
+        Raises:
+            TinyBevError: the topic is not in the bag or has fewer messages, or the bag is damaged
+                or holds other messages than its index says.
+        """
+        name = self._checked(topic)
+        times = self._times_by_file(name)
+        total = sum(map(len, times))
+        if not 0 <= first <= first + count <= total:
+            raise TinyBevError(
+                f'slice of {name} is {first} to {first + count}; expected 0 to {total}, the '
+                f'messages in {self.path}'
+            )
+        return self._read(self._files.slice(self._connections([name]), times, first, count), count)
 
     def refuse_unreadable(self, names: Iterable[str]) -> None:
         """Refuses topics that are in the bag but cannot be read.
@@ -136,40 +164,27 @@ class Bag:
     ) -> None:
         self.close()
 
-    def _list_topics(self) -> None:
-        files = self._files
-        names = {absolute_name(each.topic) for each in (*files.connections, *files.promised)}
-        for name in sorted(names):
-            stored = [each for each in files.connections if absolute_name(each.topic) == name]
-            promised = [each for each in files.promised if absolute_name(each.topic) == name]
-            every = stored + promised
-            formats = sorted({_extension(each).serialization_format for each in every})
-            # A type without messages does not count.
-            types = sorted({each.msgtype for each in every if each.msgcount}) or sorted(
-                {each.msgtype for each in every}
-            )
-            if formats != ['cdr']:
-                self.unreadable[name] = f'serialized as {", ".join(formats)}; expected cdr'
-            elif len(types) > 1:
-                self.unreadable[name] = f'of the types {", ".join(types)}; expected one type'
-            else:
-                profiles = [
-                    qos
-                    for each in promised or stored
-                    for qos in _extension(each).offered_qos_profiles
-                ]
-                count = max(_messages(stored), _messages(promised))
-                self.topics[name] = BagTopic(name, types[0], count, joined(profiles))
-        indexed, held = _messages(files.promised), _messages(files.connections)
-        if files.promised and indexed < held:
-            self.remarks.append(f'{METADATA} says {indexed} messages; the files hold {held}')
+    def _checked(self, topic: str) -> str:
+        """Returns the absolute name of a topic that can be read."""
+        name = absolute_name(topic)
+        self.refuse_unreadable([name])
+        if name not in self.topics:
+            raise TinyBevError(f'topic is {name}; {self.path} has {_listed(self.topics)}')
+        return name
 
-    def _read(self, names: set[str]) -> Iterator[BagMessage]:
-        connections = [
-            each for each in self._files.connections if absolute_name(each.topic) in names
-        ]
+    def _connections(self, names: Collection[str]) -> list[Connection]:
+        return [each for each in self._files.connections if absolute_name(each.topic) in names]
+
+    def _times_by_file(self, name: str) -> list[np.ndarray]:
+        if name not in self._times:
+            times = self._files.times(self._connections([name]))
+            self._refuse_fewer(sum(map(len, times)), self.topics[name].count)
+            self._times[name] = times
+        return self._times[name]
+
+    def _read(self, messages: Iterable[Message], count: int) -> Iterator[BagMessage]:
         read = 0
-        for connection, time_ns, data in self._files.messages(connections):
+        for connection, time_ns, data in messages:
             if data[:1] != b'\0':
                 raise TinyBevError(
                     f'bag {self.path} cannot be read: a message on {connection.topic} is not CDR; '
@@ -177,7 +192,9 @@ class Bag:
                 )
             yield BagMessage(absolute_name(connection.topic), time_ns, data)
             read += 1
-        count = sum(self.topics[name].count for name in names)
+        self._refuse_fewer(read, count)
+
+    def _refuse_fewer(self, read: int, count: int) -> None:
         if read < count:
             raise TinyBevError(f'bag {self.path} holds {read} messages; its index says {count}')
 
@@ -216,11 +233,6 @@ def find_cloud_topic(bag: Bag, name: str = '') -> str:
             f'bag {bag.path} has {len(clouds)} PointCloud2 topics; name one of {_listed(clouds)}'
         )
     return clouds[0]
-
-
-def absolute_name(topic: str) -> str:
-    """Returns the topic name as bags store it: with a leading slash."""
-    return topic if topic.startswith('/') else f'/{topic}'
 
 
 def write_bag(path: str | Path, topics: Mapping[str, str], messages: Iterable[BagMessage]) -> None:
@@ -273,12 +285,10 @@ def write_bag(path: str | Path, topics: Mapping[str, str], messages: Iterable[Ba
         raise TinyBevError(f'bag {path} cannot be written: {error}') from error
 
 
-def _extension(connection: Connection) -> ConnectionExtRosbag2:
-    return cast('ConnectionExtRosbag2', connection.ext)
-
-
-def _messages(connections: Iterable[Connection]) -> int:
-    return sum(each.msgcount for each in connections)
+def _count_between(times: np.ndarray, start: int | None, stop: int | None) -> int:
+    late = True if start is None else times >= start
+    early = True if stop is None else times < stop
+    return int(np.count_nonzero(np.broadcast_to(np.logical_and(late, early), times.shape)))
 
 
 def _listed(names: Iterable[str]) -> str:

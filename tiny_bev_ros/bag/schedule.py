@@ -14,7 +14,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 
-from tiny_bev_ros.bag.reader import BagTopic, absolute_name
+from tiny_bev_ros.bag.recorded_topics import BagTopic, absolute_name
 from tiny_bev_ros.errors import TinyBevError
 
 # Recorders have several queues, so messages may be out of order by this much.

@@ -17,6 +17,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
 from rosbags.interfaces import (
     Connection,
     ConnectionExtRosbag2,
@@ -75,19 +76,44 @@ class SqliteFile:
         """Closes the file, and removes its copy."""
         self._stack.close()
 
+    def times(self, connections: Collection[Connection]) -> np.ndarray:
+        """Returns (N,) int64 recording times (ns) of messages, in the order of `messages`."""
+        rows = self._select('timestamp', [connection.id for connection in connections])
+        return np.fromiter((time_ns for (time_ns,) in rows), np.int64)
+
     def messages(
-        self, connections: Collection[Connection]
+        self,
+        connections: Collection[Connection],
+        start: int | None = None,
+        stop: int | None = None,
     ) -> Iterator[tuple[Connection, int, bytes]]:
-        """Yields messages by time: connection, nanoseconds, serialized message."""
+        """Yields messages by time: connection, nanoseconds, serialized message.
+
+        Args:
+            connections: topics to read.
+            start: earliest time; None for the first message.
+            stop: end of the times, which is excluded; None for the last message.
+        """
         by_id = {connection.id: connection for connection in connections}
-        marks = ','.join('?' * len(by_id))
-        query = (
-            'SELECT topic_id, timestamp, data FROM messages '  # noqa: S608 - marks only
-            f'WHERE topic_id IN ({marks}) ORDER BY timestamp'
-        )
-        rows = self._database.execute(query, list(by_id))
+        rows = self._select('topic_id, timestamp, data', list(by_id), start, stop)
         for number, time_ns, data in rows:
             yield by_id[number], time_ns, data
+
+    def _select(
+        self, columns: str, topics: list[int], start: int | None = None, stop: int | None = None
+    ) -> sqlite3.Cursor:
+        conditions = [f'topic_id IN ({",".join("?" * len(topics))})']
+        values = list(topics)
+        for condition, time_ns in (('timestamp >= ?', start), ('timestamp < ?', stop)):
+            if time_ns is not None:
+                conditions.append(condition)
+                values.append(time_ns)
+        # Messages of one time come in the order of recording, whatever the range.
+        query = (
+            f'SELECT {columns} FROM messages WHERE {" AND ".join(conditions)} '  # noqa: S608
+            'ORDER BY timestamp, rowid'
+        )
+        return self._database.execute(query, values)
 
     def _beside(self) -> list[Path]:
         log, journal = (

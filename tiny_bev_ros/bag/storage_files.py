@@ -15,18 +15,20 @@ import sys
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path, PurePath
 from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
+import numpy as np
 import yaml
 from rosbags.interfaces import (
     Connection,
     ConnectionExtRosbag2,
 )
 from rosbags.rosbag2.metadata import parse_qos
-from rosbags.rosbag2.storage_mcap import McapReader, Schema
 
+from tiny_bev_ros.bag.mcap_file import McapFile
 from tiny_bev_ros.bag.sqlite_file import NO_DEFINITION, SqliteFile
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.git_lfs import refuse_lfs_pointer
@@ -41,8 +43,6 @@ METADATA = 'metadata.yaml'
 EXPECTED = 'expected a rosbag2 folder, .mcap or .db3 file'
 _ENDINGS = {'.mcap': 'mcap', '.db3': 'sqlite3'}
 _NEWEST_VERSION = 9
-# Encodings of definitions that rosbags parses; messages are read without definitions.
-_DEFINITIONS = ('ros2msg', 'ros2idl', 'omgidl', '')
 
 Message = tuple[Connection, int, bytes]
 
@@ -56,24 +56,11 @@ class _Storage(Protocol):
 
     def close(self) -> None: ...
 
-    def messages(self, connections: Collection[Connection]) -> Iterator[Message]: ...
+    def times(self, connections: Collection[Connection]) -> np.ndarray: ...
 
-
-class _Schemas(dict[int, Schema]):
-    """Definitions of message types; other encodings, such as JSON schemas, are dropped."""
-
-    def __setitem__(self, key: int, schema: Schema) -> None:
-        if schema.encoding not in _DEFINITIONS:
-            schema = schema._replace(encoding='', data='')
-        super().__setitem__(key, schema)
-
-
-class _McapFile(McapReader):
-    """Mcap reader of rosbags that also opens files with topics of other systems."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self.schemas = _Schemas()
+    def messages(
+        self, connections: Collection[Connection], start: int | None, stop: int | None
+    ) -> Iterator[Message]: ...
 
 
 @dataclass
@@ -100,19 +87,74 @@ class BagFiles:
         """Topics that the files list, file by file."""
         return [each for storage in self.storages for each in storage.connections]
 
-    def messages(self, connections: list[Connection]) -> Iterator[Message]:
-        """Yields messages of some connections, file by file."""
+    def times(self, connections: list[Connection]) -> list[np.ndarray]:
+        """Returns by file the sorted recording times (N,) int64 (ns) of some connections."""
+        found = []
         for path, storage in zip(self.paths, self.storages, strict=True):
             selected = [each for each in storage.connections if each in connections]
-            if not selected:
+            try:
+                found.append(storage.times(selected) if selected else np.empty(0, np.int64))
+            except Exception as error:
+                raise unreadable(path, error) from error
+        return found
+
+    def messages(
+        self,
+        connections: list[Connection],
+        start: int | None = None,
+        stop: int | None = None,
+        file: int | None = None,
+    ) -> Iterator[Message]:
+        """Yields messages of some connections, file by file.
+
+        Args:
+            connections: topics to read.
+            start: earliest time (ns); None for the first message.
+            stop: end of the times (ns), which is excluded; None for the last message.
+            file: number of the only file to read; None for all.
+        """
+        for number, (path, storage) in enumerate(zip(self.paths, self.storages, strict=True)):
+            selected = [each for each in storage.connections if each in connections]
+            if not selected or file not in (None, number):
                 continue
             try:
-                for connection, time_ns, data in storage.messages(selected):
+                for connection, time_ns, data in storage.messages(selected, start, stop):
                     if self.compressed_messages:
                         data = zstd.decompress(data)  # noqa: PLW2901
                     yield connection, time_ns, data
             except Exception as error:
                 raise unreadable(path, error) from error
+
+    def slice(
+        self, connections: list[Connection], times: list[np.ndarray], first: int, count: int
+    ) -> Iterator[Message]:
+        """Yields successive messages of some connections.
+
+        Args:
+            connections: topics to read.
+            times: result of `times` for them.
+            first: number of the first message, over all files.
+            count: number of messages.
+
+        Raises:
+            TinyBevError: a file is damaged, or holds a message of another time than ``times``.
+        """
+        for file, path in enumerate(self.paths):
+            begin, end = max(first, 0), min(first + count, len(times[file]))
+            first -= len(times[file])
+            if begin >= end:
+                continue
+            expected = times[file][begin:end].tolist()
+            # Messages of the first time may lie before the slice, and of the last one behind it.
+            before = begin - int(np.searchsorted(times[file], expected[0]))
+            found = self.messages(connections, expected[0], expected[-1] + 1, file)
+            for time_ns, message in zip(expected, islice(found, before, None), strict=False):
+                if message[1] != time_ns:
+                    raise TinyBevError(
+                        f'{path} cannot be read: a message has the time {message[1]} ns; its '
+                        f'index says {time_ns} ns'
+                    )
+                yield message
 
     def close(self) -> None:
         """Closes the files and removes unpacked copies."""
@@ -122,7 +164,7 @@ class BagFiles:
         """Opens one more file, of a storage plugin's kind."""
         refuse_lfs_pointer(path)
         plain = self._unpacked(path) if compressed else path
-        storage: Any = _McapFile(plain) if kind == 'mcap' else SqliteFile(plain)
+        storage: Any = McapFile(plain) if kind == 'mcap' else SqliteFile(plain)
         try:
             storage.open()
         except TinyBevError:

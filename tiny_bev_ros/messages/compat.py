@@ -12,8 +12,8 @@ Not every ``cv_bridge`` is usable: some binaries do not load beside NumPy 2, and
 ROS 1 ignores ``step``. So it must first convert a few small images as NumPy does. Images
 that it is known to corrupt or to fail on are always converted by NumPy.
 
-``dtype_from_fields`` and ``create_cloud`` of ``sensor_msgs_py`` are used. Its ``read_points``
-is not: it ignores ``row_step``, keeps infinite points and trusts ``is_dense``.
+``dtype_from_fields`` and ``create_cloud`` of ``sensor_msgs_py`` are used where it is installed.
+Its ``read_points`` is not: it ignores ``row_step``, keeps infinite points and trusts ``is_dense``.
 """
 
 from __future__ import annotations
@@ -22,12 +22,14 @@ import array
 import functools
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sensor_msgs.msg import Image, PointCloud2, PointField
 
 from tiny_bev_ros.optional_imports import import_optional, note, one_line
+
+if TYPE_CHECKING:
+    from sensor_msgs.msg import Image, PointCloud2
 
 # OpenCV types without colour order, which cv_bridge does not convert, and the encodings as which
 # they are read, in the colour order of OpenCV.
@@ -42,16 +44,18 @@ ENCODINGS: dict[str, tuple[int, tuple[int, int, int]]] = {
 }
 ENCODINGS |= {name: ENCODINGS[meant] for name, meant in COLOURLESS.items()}
 _NUMPY_IMAGES = 'NumPy converts images'
+# Constants of sensor_msgs/PointField, which is not installed everywhere.
+FLOAT32, FLOAT64 = 7, 8
 # NumPy type in the byte order of this machine, by PointField.datatype.
 DATATYPES: dict[int, np.dtype] = {
-    PointField.INT8: np.dtype(np.int8),
-    PointField.UINT8: np.dtype(np.uint8),
-    PointField.INT16: np.dtype(np.int16),
-    PointField.UINT16: np.dtype(np.uint16),
-    PointField.INT32: np.dtype(np.int32),
-    PointField.UINT32: np.dtype(np.uint32),
-    PointField.FLOAT32: np.dtype(np.float32),
-    PointField.FLOAT64: np.dtype(np.float64),
+    1: np.dtype(np.int8),
+    2: np.dtype(np.uint8),
+    3: np.dtype(np.int16),
+    4: np.dtype(np.uint16),
+    5: np.dtype(np.int32),
+    6: np.dtype(np.uint32),
+    FLOAT32: np.dtype(np.float32),
+    FLOAT64: np.dtype(np.float64),
 }
 _POINT_CLOUD2 = ('sensor_msgs_py.point_cloud2', 'NumPy reads clouds')
 
@@ -125,6 +129,8 @@ def create_cloud(header: Any, fields: list[Any], points: np.ndarray) -> PointClo
     # create_cloud of sensor_msgs_py casts a memoryview, which fails on an empty one.
     if module is not None and len(points):
         return module.create_cloud(header, fields, points)
+    from sensor_msgs.msg import PointCloud2
+
     point_step = 4 * len(fields)
     cloud = PointCloud2(
         header=header,
@@ -167,12 +173,16 @@ def _refuse_bridge(why_not: str) -> tuple[None, str]:
 
 def _probe(encoding: str, size: int) -> Image:
     """Makes an image of 2 x 3 different pixels, each row followed by one pixel of padding."""
+    from sensor_msgs.msg import Image
+
     probe = Image(height=2, width=3, encoding=encoding, step=4 * size)
     probe.data = array.array('B', range(8 * size))
     return probe
 
 
 def _numpy_message(rgb: np.ndarray) -> Image:
+    from sensor_msgs.msg import Image
+
     height, width, _ = rgb.shape
     msg = Image(height=height, width=width, encoding='rgb8', step=3 * width)
     msg.data = _byte_array(rgb)

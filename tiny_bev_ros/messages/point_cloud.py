@@ -13,13 +13,12 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sensor_msgs.msg import PointCloud2, PointField
 
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.messages.compat import create_cloud
+from tiny_bev_ros.messages.compat import FLOAT32, create_cloud
 from tiny_bev_ros.messages.message_fields import Stamp, byte_view, check_max_bytes, make_header
 from tiny_bev_ros.messages.point_layout import (
     COORDINATES,
@@ -28,6 +27,9 @@ from tiny_bev_ros.messages.point_layout import (
     field_values,
     find_layout,
 )
+
+if TYPE_CHECKING:
+    from sensor_msgs.msg import PointCloud2
 
 # Bounds of coordinates in metres: less than a micrometre is noise, and ECEF ends below 1e7.
 _MIN_METRES, _MAX_METRES = 1e-6, 1e8
@@ -271,8 +273,11 @@ def encode_cloud(points: np.ndarray, stamp: Stamp, frame_id: str) -> PointCloud2
     """
     if points.ndim != 2 or points.shape[1] != 4 or points.dtype != np.float32:
         raise TinyBevError(f'points is {points.shape} {points.dtype}; expected (N, 4) float32')
+    # A late import: decoding works where no message package is installed.
+    from sensor_msgs.msg import PointField
+
     fields = [
-        PointField(name=name, offset=4 * index, datatype=PointField.FLOAT32, count=1)
+        PointField(name=name, offset=4 * index, datatype=FLOAT32, count=1)
         for index, name in enumerate((*COORDINATES, 'intensity'))
     ]
     return create_cloud(make_header(stamp, frame_id), fields, points)

@@ -16,16 +16,15 @@ import operator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from sensor_msgs.msg import PointField
 
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.messages.compat import DATATYPES, cloud_dtype
+from tiny_bev_ros.messages.compat import DATATYPES, FLOAT32, FLOAT64, cloud_dtype
 
 # Names of the intensity field that 'auto' tries, in this order. Drivers that publish
 # both intensity and reflectivity exist, so the order matters.
 INTENSITY_NAMES = ('intensity', 'i', 'reflectivity')
 COORDINATES = ('x', 'y', 'z')
-_COORDINATE_TYPES = (PointField.FLOAT32, PointField.FLOAT64)
+_COORDINATE_TYPES = (FLOAT32, FLOAT64)
 
 # Values of a PointField in the order of a Field.
 field_values = operator.attrgetter('name', 'offset', 'datatype', 'count')
@@ -114,7 +113,7 @@ def find_layout(
     unique = {field.name: field for field in selected if field}
     dtype = cloud_dtype(list(unique.values()))
     is_packed = point_step == 16 and all(
-        field is not None and field.datatype == PointField.FLOAT32 and field.offset == 4 * k
+        field is not None and field.datatype == FLOAT32 and field.offset == 4 * k
         for k, field in enumerate(selected)
     )
     return PointLayout(
