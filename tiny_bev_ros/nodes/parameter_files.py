@@ -16,17 +16,22 @@ from typing import Any
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.inference.model_builder import LOGGER, Logger
-from tiny_bev_ros.nodes.parameters import NODES
+from tiny_bev_ros.nodes.parameters import ALL, NODES
 from tiny_bev_ros.nodes.rcl_yaml import Given, ParameterSections
 from tiny_bev_ros.nodes.start_values import StartValues
+from tiny_bev_ros.nodes.trained_weights import trained_defaults
+from tiny_bev_ros.resources import find_weights
 
 _NOTHING: Mapping[str, Any] = {}
+_WEIGHTS = ALL['weights'].choices
 
 
 def read_parameters(
     node: str,
     files: Sequence[str | Path],
     given: Mapping[str, Any] = _NOTHING,
+    *,
+    weights: str | Path = '',
     logger: Logger = LOGGER,
 ) -> dict[str, Any]:
     """Returns the values of a node that starts with parameter files, in the default namespace.
@@ -35,6 +40,9 @@ def read_parameters(
         node: name of the node, such as pipeline_node.
         files: paths, in the order of `--params-file`.
         given: values by name, as of `-p NAME:=VALUE`.
+        weights: a value of the parameter `weights`, or the path of a weight file of `train`,
+            whose networks and grid become defaults as those of shipped weights do; '' leaves the
+            choice to the files.
         logger: receives a line for each name that is not known, and for `weights: auto` that
             takes none.
 
@@ -42,7 +50,12 @@ def read_parameters(
         TinyBevError: a file cannot be read, or a value is not allowed, for the reasons and with
             the messages of the node; or a file overrides a given value.
     """
-    sections = ParameterSections()
+    sections, trained = ParameterSections(), None
+    if weights in _WEIGHTS:
+        given = {**given, 'weights': weights}
+    elif weights:
+        trained = trained_defaults(find_weights(weights))
+        given = {**given, 'weights': 'none'}
     for path in files:
         sections.add_file(path)
     typed = {name: _typed(name, value) for name, value in given.items()}
@@ -55,7 +68,7 @@ def read_parameters(
                 f'parameter {name} is {found[name].value!r} by a parameter file, which ROS ranks '
                 f'above the given {each.value!r}; expected one of the two'
             )
-    start = StartValues(NODES[node], found)
+    start = StartValues(NODES[node], found, trained)
     for line in start.unknown():
         logger.warning(line)
     if start.shipped.reason:

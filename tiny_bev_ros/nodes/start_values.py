@@ -34,20 +34,28 @@ class StartValues:
     Args:
         parameters: group of parameters.NODES.
         given: given values by name.
+        trained: defaults of a weight file of `train`, in place of shipped weights.
 
     Attributes:
-        definitions: parameters by name, with the defaults of shipped weights.
+        definitions: parameters by name, with the defaults of weights.
         values: values by name.
         faults: reasons why given values are not allowed, by name.
         shipped: shipped weights that the node takes.
     """
 
-    def __init__(self, parameters: Sequence[Parameter], given: Mapping[str, Given]) -> None:
+    def __init__(
+        self,
+        parameters: Sequence[Parameter],
+        given: Mapping[str, Given],
+        trained: Mapping[str, Any] | None = None,
+    ) -> None:
         self._given = dict(given)
         self.definitions: dict[str, Parameter] = {}
         self.values: dict[str, Any] = {}
         self.faults: dict[str, str] = {}
-        self.shipped = self._choose_weights(parameters)
+        self.shipped = (
+            self._choose_weights(parameters) if trained is None else Shipped('none', '', trained)
+        )
         for parameter in parameters:
             default = self.shipped.defaults.get(parameter.name, parameter.default)
             self._add(replace(parameter, default=default))
