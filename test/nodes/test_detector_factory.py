@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -87,14 +88,17 @@ class Station:
         self.context.try_shutdown()
 
 
+@functools.lru_cache
+def scan_from(mounting: Mounting, seconds: float) -> np.ndarray:
+    pose = ego_pose(street_plan(1), seconds)
+    return scan(street(1), LIDARS['vlp16'], pose, 1, mounting).points
+
+
 def clouds_of(case: str) -> list[Any]:
     """Returns four successive messages; the third is empty, so that no road is found in it."""
     given, mounting = CASES[case]
     shift = np.float32([5000.0 if given['grid.x_range'][0] > 0 else 0.0, 0.0, 0.0, 0.0])
-    clouds = [
-        scan(street(1), LIDARS['vlp16'], ego_pose(street_plan(1), seconds), 1, mounting).points
-        for seconds in (3.0, 3.2, 3.4)
-    ]
+    clouds = [scan_from(mounting, seconds) for seconds in (3.0, 3.2, 3.4)]
     clouds.insert(2, clouds[0][:0])
     return [
         encode_cloud(points + shift, (1 + number, 0), 'lidar')
@@ -218,7 +222,7 @@ def test_a_weight_file_is_as_its_values_in_a_parameter_file(tmp_path: Path):
     )
     found = read_parameters('pipeline_node', [], {'device': 'cpu'}, weights=path)
     assert found == read_parameters('pipeline_node', [mine], {'device': 'cpu'})
-    points = scan(street(1), LIDARS['vlp16'], ego_pose(street_plan(1), 3.0), 1).points
+    points = scan_from(Mounting(), 3.0)
     result, wanted = make_detector(found)(points), Detector(path, device='cpu')(points)
     assert torch.equal(result.features, wanted.features)
     assert np.array_equal(result.boxes, wanted.boxes)
