@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 import torch
 
-from tiny_bev_ros.detector import DetectedObject, Detector
+from tiny_bev_ros.detector import Detector
+from tiny_bev_ros.detector_result import DetectedObject
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.inference.loaded_models import LoadedModels

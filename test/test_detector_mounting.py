@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
@@ -17,8 +18,10 @@ import numpy as np
 import pytest
 import torch
 
-from tiny_bev_ros.detector import Detector, DetectorResult
+from tiny_bev_ros.detector import Detector
+from tiny_bev_ros.detector_result import DetectorResult
 from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.inference.mounting_tracker import MountingTracker
 from tiny_bev_ros.models.heads.box_ops import iou_3d
 from tiny_bev_ros.sim import LIDARS, Mounting, ego_pose, scan, street, street_plan
 from tiny_bev_ros.sim.sensors.lidar import Sweep
@@ -138,3 +141,65 @@ def test_the_carrying_vehicle_is_no_object():
 def test_a_wrong_option_is_one_clear_error(options: Any, message: str):
     with pytest.raises(TinyBevError, match=message):
         Detector(**options)
+
+
+def test_a_detector_goes_on_from_the_state_of_another():
+    low = [sweep(Mounting(0.4), seed).points for seed in range(2)]
+    whole, part = (Detector(x_range=RANGES[0], y_range=RANGES[1], device='cpu') for _ in range(2))
+    assert whole.tracker is not None
+    assert whole.tracker.needs_cloud
+    whole.track_mounting(low[0])
+    state = json.loads(json.dumps(whole.tracker.to_dict()))
+    part.restore_mounting(state)
+    assert part.mounting == whole.mounting
+    assert part.mounting.height_corrected
+    one, other = whole(low[1]), part(low[1])
+    assert np.array_equal(one.boxes, other.boxes)
+    assert torch.equal(one.features, other.features)
+    assert part.mounting == whole.mounting
+    part.restore_mounting(None)
+    assert part.mounting.clouds == 0
+
+
+def test_a_state_is_refused_where_the_mounting_is_given():
+    detector = Detector(x_range=RANGES[0], y_range=RANGES[1], sensor_height=1.73)
+    assert detector.tracker is None
+    detector.restore_mounting(None)
+    with pytest.raises(TinyBevError, match='state of a mounting is given; expected None'):
+        detector.restore_mounting(MountingTracker().to_dict())
+
+
+def test_detectors_in_one_process_share_no_state():
+    """Two sensors in turn have the results that each has alone."""
+
+    def make(number: int) -> Detector:
+        x_range = RANGES[0] if number else (0.0, 25.6)
+        return Detector(x_range=x_range, y_range=RANGES[1], device='cpu')
+
+    streams = [
+        [sweep(Mounting(height), seed).points for seed in range(2)] for height in (0.4, 1.73)
+    ]
+    alone = [list(make(number).detect_all(stream)) for number, stream in enumerate(streams)]
+    in_turn = [make(number).detect_all(iter(stream)) for number, stream in enumerate(streams)]
+    for index in range(2):
+        for number in range(2):
+            found, wanted = next(in_turn[number]), alone[number][index]
+            assert np.array_equal(found.boxes, wanted.boxes)
+            assert torch.equal(found.features, wanted.features)
+            assert np.array_equal(found.drivable, wanted.drivable)
+            assert np.array_equal(found.observed, wanted.observed)
+            assert found.road_height == wanted.road_height
+    assert [next(each, None) for each in in_turn] == [None, None]
+
+
+def test_the_ground_is_that_of_the_cloud():
+    """Height and observed cells are computed when they are asked for, and keep no cloud alive."""
+    detector = Detector(x_range=RANGES[0], y_range=RANGES[1], device='cpu')
+    points = sweep(Mounting(0.4)).points.copy()
+    result = detector(points)
+    points[:] = 0  # the caller's buffer is used again
+    assert result.road_height == pytest.approx(-0.4, abs=0.1)
+    assert result.observed.shape == result.grid.shape
+    assert 0.1 < result.observed.mean() < 1
+    assert result.ground.samples.base is None
+    assert result.observed is result.observed

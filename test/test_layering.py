@@ -65,6 +65,7 @@ RULES = {
     'messages': ('rclpy', 'launch', 'launch_ros', *TOP),
     'inference': ('rclpy', 'launch', 'launch_ros', *TOP),
     'detector.py': (*ROS, 'tiny_bev_ros.messages', *TOP),
+    'detector_result.py': (*ROS, 'tiny_bev_ros.messages', 'tiny_bev_ros.detector', *TOP),
     'sim': (*ROS, 'torch', 'tiny_bev_ros.models', 'tiny_bev_ros.messages', *TOP),
     'training': (*ROS, 'tiny_bev_ros.messages', *TOP),
     'runtime': (

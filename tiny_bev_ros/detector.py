@@ -10,112 +10,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 
+from tiny_bev_ros.detector_result import DetectorResult, GroundPoints
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.inference.cloud_normalizer import CloudNormalizer, SelfBox, restore_outputs
-from tiny_bev_ros.inference.head_runner import HeadOutputs
 from tiny_bev_ros.inference.loaded_models import LoadedModels
 from tiny_bev_ros.inference.memory_fallback import ExecutionConfig
-from tiny_bev_ros.inference.model_builder import build_runner
-from tiny_bev_ros.inference.mounting_tracker import MountingState
+from tiny_bev_ros.inference.model_builder import LOGGER, Logger, build_runner
+from tiny_bev_ros.inference.mounting_tracker import MountingState, MountingTracker
 from tiny_bev_ros.models.device import resolve_device
 from tiny_bev_ros.models.heads.detection import CLASSES
+from tiny_bev_ros.models.observed_ground import height_samples
 from tiny_bev_ros.resources import find_weights
 
 # Fewest and most values of a point: x, y, z; with intensity and time.
 _MIN_VALUES, _MAX_VALUES = 3, 5
-
-
-class DetectedObject(NamedTuple):
-    """One object in the frame of the points.
-
-    Attributes:
-        label: vehicle, pedestrian or cyclist.
-        score: confidence, 0 to 1.
-        x: forward position of the box's centre, in metres.
-        y: leftward position of the box's centre, in metres.
-        z: upward position of the box's centre, in metres.
-        length: size along the heading, in metres.
-        width: size across the heading, in metres.
-        height: size along z, in metres.
-        yaw: heading from the x axis towards the y axis, in radians, -pi to pi.
-    """
-
-    label: str
-    score: float
-    x: float
-    y: float
-    z: float
-    length: float
-    width: float
-    height: float
-    yaw: float
-
-
-@dataclass(frozen=True)
-class DetectorResult:
-    """Outputs of a Detector for one cloud, in the frame of its points.
-
-    Attributes:
-        heads: outputs of the heads, as tensors on the CPU.
-        features: (1,C,h,w) float32 BEV features on the detector's device, which may be
-            channels_last in memory.
-        grid: grid of the features and of the drivable area: rows run along y, columns along x.
-        seconds: time of each stage, by the device's clock: pillars, backbone,
-            heads, and refinement where the weights have a second stage.
-    """
-
-    heads: HeadOutputs
-    features: torch.Tensor
-    grid: BevGrid
-    seconds: dict[str, float]
-
-    @property
-    def objects(self) -> list[DetectedObject]:
-        """Objects with named values, best first."""
-        return [
-            DetectedObject(label, score, *box)
-            for label, score, box in zip(
-                self.labels, self.scores.tolist(), self.boxes.tolist(), strict=True
-            )
-        ]
-
-    @property
-    def boxes(self) -> np.ndarray:
-        """(N,7) float32 x, y, z, length, width, height, yaw of the objects, best first."""
-        detections = self.heads.detections
-        return np.empty((0, 7), np.float32) if detections is None else detections.boxes.numpy()
-
-    @property
-    def scores(self) -> np.ndarray:
-        """(N,) float32 scores of the objects, 0 to 1."""
-        detections = self.heads.detections
-        return np.empty(0, np.float32) if detections is None else detections.scores.numpy()
-
-    @property
-    def label_ids(self) -> np.ndarray:
-        """(N,) int64 classes of the objects, indices into `Detector.classes`."""
-        detections = self.heads.detections
-        return np.empty(0, np.int64) if detections is None else detections.labels.numpy()
-
-    @property
-    def labels(self) -> list[str]:
-        """Names of the classes of the objects."""
-        return [CLASSES[index] for index in self.label_ids]
-
-    @property
-    def drivable(self) -> np.ndarray | None:
-        """(h,w) float32 probability of road surface on `grid`; None without that head."""
-        drivable = self.heads.drivable
-        return None if drivable is None else drivable.numpy()
+# Lowest score of a reported object, for each class.
+_MIN_SCORES = (0.3,) * len(CLASSES)
 
 
 class Detector:
@@ -141,7 +59,8 @@ class Detector:
 
     Attributes:
         classes: names of the object classes.
-        metadata: description of the weight file.
+        metadata: description of the weight file; None for `from_models`.
+        min_scores: lowest score of a reported object by class, unless a call has its own.
         grid: grid of the pillars.
         stride: side of a cell of the features, in cells of the grid.
         feature_grid: grid of the features and of the drivable area.
@@ -170,18 +89,59 @@ class Detector:
         models = LoadedModels.from_file(
             find_weights(weights), x_range, y_range, grid, refine_boxes=refine_boxes
         )
+        config = ExecutionConfig(resolve_device(str(device)), precision)
+        levelled = models.metadata is not None and models.metadata.levelled
+        self._set_up(models, config, sensor_height, levelled, own_box, LOGGER)
+
+    @classmethod
+    def from_models(
+        cls,
+        models: LoadedModels,
+        config: ExecutionConfig,
+        *,
+        sensor_height: float | str = 'auto',
+        levelled: bool = False,
+        self_box: SelfBox | None = None,
+        min_scores: Sequence[float] = _MIN_SCORES,
+        logger: Logger = LOGGER,
+    ) -> Detector:
+        """Makes a detector of networks that are loaded, any heads or none among them.
+
+        Args:
+            models: pillar feature net with its grid, backbone and heads.
+            config: device, precision, sparsity and threads.
+            sensor_height: as for a Detector.
+            levelled: true for networks that were trained on levelled clouds; others ignore
+                `sensor_height: auto`.
+            self_box: box of the robot's own points; None for none.
+            min_scores: lowest score of a reported object, for each class.
+            logger: receives a line for each setting that has no effect.
+        """
+        detector = cls.__new__(cls)
+        detector._set_up(models, config, sensor_height, levelled, self_box, logger)
+        detector.min_scores = tuple(min_scores)
+        return detector
+
+    def _set_up(
+        self,
+        models: LoadedModels,
+        config: ExecutionConfig,
+        sensor_height: float | str,
+        levelled: bool,
+        self_box: SelfBox | None,
+        logger: Logger,
+    ) -> None:
         assert models.pfn is not None and models.grid is not None
         self.grid, self.metadata = models.grid, models.metadata
-        self._point_values, self._self_box = models.pfn.point_values, own_box
-        estimates = self.metadata is not None and self.metadata.levelled
-        self._normalizer = CloudNormalizer(sensor_height, self.grid.reference, estimates)
-        config = ExecutionConfig(resolve_device(str(device)), precision)
-        self.runner = build_runner(models, config, shape=self.grid.shape)
+        self.min_scores = _MIN_SCORES
+        self._point_values, self._self_box = models.pfn.point_values, self_box
+        self._normalizer = CloudNormalizer(sensor_height, self.grid.reference, levelled)
+        self.runner = build_runner(models, config, shape=self.grid.shape, logger=logger)
         self.feature_grid = self.runner.feature_grid
         self.stride = round(self.feature_grid.resolution / self.grid.resolution)
 
     def __call__(
-        self, points: np.ndarray | torch.Tensor, min_scores: float | Sequence[float] = 0.3
+        self, points: np.ndarray | torch.Tensor, min_scores: float | Sequence[float] | None = None
     ) -> DetectorResult:
         """Finds objects and drivable area in one cloud.
 
@@ -192,33 +152,84 @@ class Detector:
         Args:
             points: (N,3), (N,4) or (N,5) float32 or float64 x, y, z in metres, intensity from 0
                 to 1 and time in seconds; in the sensor's frame, x forward and z up.
-            min_scores: lowest score of a reported object, one for all classes or one for each.
+            min_scores: lowest score of a reported object, one for all classes or one for each;
+                None for the attribute, 0.3 by default.
 
         Raises:
             TinyBevError: the points have another shape or dtype or lack the time that the
                 network takes, there is not one score for each class, or memory is short.
         """
-        scores = np.atleast_1d(min_scores).tolist()
-        if np.ndim(min_scores) == 0:
-            scores *= len(CLASSES)
         cloud = _prepare(points, self._point_values, self.grid.reference)
-        if self._self_box is not None:
-            cloud = self._self_box.outside(cloud, self.grid.reference)
-        cloud, levelling = self._normalizer(cloud)
+        return self.detect_local(cloud, min_scores)
+
+    def detect_all(self, clouds: Iterable[np.ndarray | torch.Tensor]) -> Iterator[DetectorResult]:
+        """Yields the result of each of successive clouds of one sensor, as a call does."""
+        for points in clouds:
+            yield self(points)
+
+    def detect_local(
+        self, points: np.ndarray, min_scores: float | Sequence[float] | None = None
+    ) -> DetectorResult:
+        """Finds objects and drivable area in a cloud that is prepared as networks take it.
+
+        Args:
+            points: (N,4) float32 x, y, z and intensity, or (N,5) with time for networks that take
+                it; all finite, x and y relative to `grid.reference`, as `decode_cloud` returns
+                them with this origin.
+            min_scores: as for a call.
+
+        Raises:
+            TinyBevError: as for a call.
+        """
+        scores = np.atleast_1d(self.min_scores if min_scores is None else min_scores).tolist()
+        if np.ndim(min_scores) == 0 and min_scores is not None:
+            scores *= len(CLASSES)
+        cloud, levelling = self._normalizer(self._without_self(points))
         outputs = self.runner(cloud, tuple(scores))
         heads = restore_outputs(outputs.heads, levelling)
         # A copy, as the runner overwrites its features.
         features = outputs.features.to(torch.float32, copy=True)
-        return DetectorResult(heads, features, self.feature_grid, outputs.seconds)
+        ground = GroundPoints(
+            outputs.pillars.cells,
+            self.stride,
+            height_samples(cloud).copy(),  # a view would keep all of the cloud
+            self.grid.local.strided(self.stride),
+            levelling,
+        )
+        return DetectorResult(heads, features, self.feature_grid, outputs.seconds, ground)
 
     @property
     def mounting(self) -> MountingState:
         """Mounting of the sensor as estimated so far, or as given by `sensor_height`."""
         return self._normalizer.state
 
+    @property
+    def tracker(self) -> MountingTracker | None:
+        """Tracker of the mounting; None where it is not estimated."""
+        return self._normalizer.tracker
+
+    def track_mounting(self, points: np.ndarray) -> None:
+        """Passes a cloud, as for `detect_local`, to the tracker alone, which must be there."""
+        tracker = self._normalizer.tracker
+        assert tracker is not None
+        tracker.update(self._without_self(points))
+
     def reset_mounting(self) -> None:
         """Forgets the mounting: the next cloud is of another sensor or recording."""
         self._normalizer.reset()
+
+    def restore_mounting(self, fields: Mapping[str, Any] | None) -> None:
+        """Goes on from a state of `tracker.to_dict()`; None is that before any cloud.
+
+        Raises:
+            TinyBevError: there is a state, but the mounting is not estimated.
+        """
+        self._normalizer.restore(fields)
+
+    def _without_self(self, points: np.ndarray) -> np.ndarray:
+        if self._self_box is None:
+            return points
+        return self._self_box.outside(points, self.grid.reference)
 
 
 def _prepare(points: Any, values: int, reference: tuple[float, float]) -> np.ndarray:

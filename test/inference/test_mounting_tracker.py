@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
@@ -135,3 +136,52 @@ def test_a_reset_forgets(acted: Acted):
     assert acted.tracker.levelling is None
     assert acted.give(1.73) is None
     assert acted.tracker.state.clouds == 1
+
+
+def test_a_tracker_goes_on_from_its_state_and_needs_few_clouds(monkeypatch: pytest.MonkeyPatch):
+    """Skips and restores change nothing, whenever they come: the levelling is the same."""
+    generator = np.random.default_rng(0)
+    # A level sensor, then a low one, then a tilted one; some clouds show no ground.
+    heights, pitches = np.repeat([1.73, 0.6, 1.7], 100), np.repeat([0.0, 0.0, 0.1], 100)
+    heights = heights + generator.normal(0, 0.03, 300)
+    pitches = pitches + generator.normal(0, 0.01, 300)
+    estimates = [
+        None if generator.random() < 0.1 else MountingEstimate(height, pitch, 0.01, 100)
+        for height, pitch in zip(heights.tolist(), pitches.tolist(), strict=True)
+    ]
+    current: list[MountingEstimate | None] = [None]
+    monkeypatch.setattr(mounting_tracker, 'estimate_mounting', lambda _: current[0])
+    plain, carried, looked, kinds = MountingTracker(), MountingTracker(), 0, set()
+    for estimate in estimates:
+        current[0] = estimate
+        wanted = plain.update(EMPTY)
+        if generator.random() < 0.3:
+            carried = MountingTracker.from_dict(json.loads(json.dumps(carried.to_dict())))
+        if carried.needs_cloud:
+            carried.update(EMPTY)
+            looked += 1
+        else:
+            carried.skip()
+        assert carried.state == plain.state
+        assert carried.to_dict() == plain.to_dict()
+        found = carried.levelling
+        assert (found is None) == (wanted is None)
+        if found is not None and wanted is not None:
+            assert found.lift == wanted.lift
+            assert np.array_equal(found.rotation, wanted.rotation)
+        kinds.add((plain.state.height_corrected, plain.state.tilt_corrected))
+    assert {(False, False), (True, False), (False, True)} <= kinds
+    assert looked < 100
+
+
+def test_needs_cloud_tells_if_points_are_looked_at(acted: Acted):
+    acted.estimate = MountingEstimate(1.73, 0.0, 0.0, 100)
+    for _ in range(80):
+        calls, is_needed = acted.calls, acted.tracker.needs_cloud
+        acted.tracker.update(EMPTY)
+        assert (acted.calls > calls) == is_needed
+
+
+def test_the_state_before_any_cloud_is_restored():
+    tracker = MountingTracker.from_dict(MountingTracker().to_dict())
+    assert (tracker.state, tracker.levelling) == (MountingTracker().state, None)

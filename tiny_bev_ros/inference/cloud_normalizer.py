@@ -11,9 +11,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -104,6 +104,9 @@ class CloudNormalizer:
         estimates: false for networks that were not trained on levelled clouds: 'auto' changes
             nothing.
 
+    Attributes:
+        tracker: estimates the mounting; None where it is given, or nothing is changed.
+
     Raises:
         TinyBevError: the height is neither 'auto' nor within 10 m.
     """
@@ -114,11 +117,11 @@ class CloudNormalizer:
         reference: tuple[float, float] = (0.0, 0.0),
         estimates: bool = True,
     ) -> None:
-        self._tracker: MountingTracker | None = None
+        self.tracker: MountingTracker | None = None
         self._fixed: Levelling | None = None
         self._given = MountingState()
         if sensor_height == 'auto':
-            self._tracker = MountingTracker() if estimates and not any(reference) else None
+            self.tracker = MountingTracker() if estimates and not any(reference) else None
             return
         height = _checked_height(sensor_height)
         differs = height != NOMINAL_HEIGHT
@@ -129,12 +132,27 @@ class CloudNormalizer:
     @property
     def state(self) -> MountingState:
         """Mounting as estimated so far, or as given, which counts no clouds."""
-        return self._tracker.state if self._tracker is not None else self._given
+        return self.tracker.state if self.tracker is not None else self._given
 
     def reset(self) -> None:
         """Forgets all clouds, as for another sensor or recording."""
-        if self._tracker is not None:
-            self._tracker.reset()
+        if self.tracker is not None:
+            self.tracker.reset()
+
+    def restore(self, fields: Mapping[str, Any] | None) -> None:
+        """Goes on from a state of `MountingTracker.to_dict`; None is that before any cloud.
+
+        Raises:
+            TinyBevError: there is a state, but nothing is estimated.
+        """
+        if fields is None:
+            self.reset()
+        elif self.tracker is None:
+            raise TinyBevError(
+                'state of a mounting is given; expected None, as no mounting is estimated'
+            )
+        else:
+            self.tracker = MountingTracker.from_dict(fields)
 
     def __call__(self, points: np.ndarray) -> NormalizedCloud:
         """Normalizes a cloud.
@@ -142,7 +160,7 @@ class CloudNormalizer:
         Args:
             points: (N,4) or (N,5) float32 x, y, z in metres and further values, finite.
         """
-        levelling = self._tracker.update(points) if self._tracker is not None else self._fixed
+        levelling = self.tracker.update(points) if self.tracker is not None else self._fixed
         return NormalizedCloud(
             points if levelling is None else levelling.points(points), levelling
         )

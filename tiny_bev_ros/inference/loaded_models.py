@@ -23,9 +23,6 @@ from tiny_bev_ros.models.fusion.futr import FuTrFusion
 from tiny_bev_ros.models.heads.head_registry import BoxHead, box_head, map_heads
 from tiny_bev_ros.models.pfn import PillarFeatureNet
 
-# Number of cells of the default grid ahead of the sensor; half as many lie to either side.
-_DEFAULT_CELLS = 256
-
 
 @dataclass(frozen=True)
 class LoadedModels:
@@ -84,8 +81,8 @@ class LoadedModels:
         """
         network, metadata = load_weights(path)
         if grid is None:
-            side = _DEFAULT_CELLS * metadata.cell
-            grid = metadata.grid(x_range or (0.0, side), y_range or (-side / 2, side / 2))
+            default_x, default_y = metadata.default_ranges
+            grid = metadata.grid(x_range or default_x, y_range or default_y)
         elif x_range is not None or y_range is not None:
             raise TinyBevError('grid is given with x_range or y_range; expected one of the two')
         elif (grid.resolution, grid.z_range) != (metadata.cell, metadata.z_range):

@@ -51,7 +51,8 @@ class FrameOutputs(NamedTuple):
             where there were images; overwritten by the second next pass.
         heads: objects and drivable area.
         seconds: time of each stage, by the device's clock: pillars, backbone, with images
-            encoder and fusion, heads, and refinement where the weights have a second stage.
+            encoder and fusion, heads where there are any, and refinement where the weights
+            have a second stage.
     """
 
     pillars: EncodedPillars
@@ -64,8 +65,8 @@ class FrameOutputs(NamedTuple):
 class ModelRunner:
     """Runners of the networks on one device, any of which may be missing.
 
-    Each stage is a method; a call runs all stages. The stage of a missing network must not be
-    called. The attributes have the names of those of LoadedModels.
+    Each stage is a method; a call runs all stages, but needs no heads. The stage of a missing
+    network must not be called. The attributes have the names of those of LoadedModels.
 
     Attributes:
         pfn: points to pillars.
@@ -121,8 +122,10 @@ class ModelRunner:
             timer.lap('encoder')
             features = self.fuse(features, grid, views)
             timer.lap('fusion')
-        outputs = self.detect(features, grid, min_scores)
-        timer.lap('heads')
+        outputs = HeadOutputs()
+        if self.heads is not None:
+            outputs = self.detect(features, grid, min_scores)
+            timer.lap('heads')
         if self.refinement is not None and outputs.detections is not None:
             outputs = self.refine(outputs, points, min_scores)
             timer.lap('refinement')

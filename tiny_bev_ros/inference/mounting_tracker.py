@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -103,14 +104,52 @@ class MountingTracker:
         self._applied: MountingEstimate | None = None
         self._since = 0
 
+    @property
+    def needs_cloud(self) -> bool:
+        """True if `update` would look at the points of the next cloud."""
+        return len(self._recent) < _WINDOW or self._since + 1 >= _INTERVAL
+
+    def skip(self) -> None:
+        """Counts the next cloud without its points, which `needs_cloud` does not ask for."""
+        assert not self.needs_cloud
+        self._since += 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns everything that later clouds depend on, as exact values for JSON."""
+        return {
+            'recent': [astuple(estimate) for estimate in self._recent],
+            'applied': None if self._applied is None else astuple(self._applied),
+            'height_corrected': self.state.height_corrected,
+            'tilt_corrected': self.state.tilt_corrected,
+            'since': self._since,
+        }
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> MountingTracker:
+        """Returns a tracker that goes on where `to_dict` was called."""
+        tracker, applied = cls(), fields['applied']
+        tracker._recent.extend(MountingEstimate(*each) for each in fields['recent'])
+        tracker._applied = None if applied is None else MountingEstimate(*applied)
+        tracker._since = fields['since']
+        if tracker._recent:
+            tracker.state = MountingState(
+                tracker._median(),
+                len(tracker._recent),
+                fields['height_corrected'],
+                fields['tilt_corrected'],
+            )
+        tracker.levelling = tracker._levelling(tracker._applied)
+        return tracker
+
     def update(self, points: np.ndarray) -> Levelling | None:
         """Returns the transform for a cloud, whose own ground counts as well.
 
         Args:
             points: (N,3+) float32 x, y, z in metres, finite.
         """
+        is_needed = self.needs_cloud
         self._since += 1
-        if len(self._recent) < _WINDOW or self._since >= _INTERVAL:
+        if is_needed:
             estimate = estimate_mounting(points)
             if estimate is not None:
                 self._recent.append(estimate)
@@ -119,14 +158,8 @@ class MountingTracker:
         return self.levelling
 
     def _decide(self) -> None:
-        rows = [(each.height, each.pitch, each.roll, each.support) for each in self._recent]
-        height, pitch, roll, support = np.median(rows, axis=0).tolist()
-        estimate, count, last = (
-            MountingEstimate(height, pitch, roll, int(support)),
-            len(rows),
-            self.state,
-        )
-        off = abs(height - NOMINAL_HEIGHT)
+        estimate, count, last = self._median(), len(self._recent), self.state
+        off = abs(estimate.height - NOMINAL_HEIGHT)
         self.state = MountingState(
             estimate,
             count,
@@ -140,6 +173,12 @@ class MountingTracker:
         if changed or (self._applied is not None and _differ(self._applied, estimate)):
             self._applied = estimate if self.state.corrected else None
             self.levelling = self._levelling(self._applied)
+
+    def _median(self) -> MountingEstimate:
+        height, pitch, roll, support = np.median(
+            [astuple(each) for each in self._recent], axis=0
+        ).tolist()
+        return MountingEstimate(height, pitch, roll, int(support))
 
     def _levelling(self, applied: MountingEstimate | None) -> Levelling | None:
         if applied is None:

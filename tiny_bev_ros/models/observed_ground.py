@@ -48,20 +48,29 @@ def observed_cells(rows: Tensor, cols: Tensor, shape: tuple[int, int]) -> Tensor
     return observed
 
 
+def height_samples(points: np.ndarray) -> np.ndarray:
+    """Returns the points of (N,3+) that `road_height` uses, as a view."""
+    return points[::_POINT_STEP]
+
+
 def road_height(points: np.ndarray, drivable: Tensor, grid: BevGrid) -> float | None:
     """Returns the median height in metres of the points on predicted road; None for too few.
 
     Args:
         points: (N,3+) float32 x, y, z.
         drivable: (h,w) probability of road surface, on the CPU.
-        grid: grid of the drivable area.
+        grid: grid of the drivable area, in the frame of the points.
     """
-    some = points[::_POINT_STEP]
-    col, row = grid.x_axis.index(some[:, 0]), grid.y_axis.index(some[:, 1])
+    return sampled_road_height(height_samples(points), drivable, grid)
+
+
+def sampled_road_height(samples: np.ndarray, drivable: Tensor, grid: BevGrid) -> float | None:
+    """Returns the height as `road_height` does, of `height_samples`."""
+    col, row = grid.x_axis.index(samples[:, 0]), grid.y_axis.index(samples[:, 1])
     rows, cols = drivable.shape
     inside = (row >= 0) & (row < rows) & (col >= 0) & (col < cols)
     road = drivable.numpy()[row[inside].astype(np.int64), col[inside].astype(np.int64)] >= 0.5
-    heights = some[inside, 2][road]
+    heights = samples[inside, 2][road]
     return float(np.median(heights)) if len(heights) >= _MIN_POINTS else None
 
 

@@ -16,9 +16,9 @@ from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.inference.cloud_normalizer import CloudNormalizer, restore_outputs
 from tiny_bev_ros.inference.head_runner import HeadOutputs
 from tiny_bev_ros.inference.mounting_tracker import MountingState
-from tiny_bev_ros.models.checkpoint.metadata import find_metadata
 from tiny_bev_ros.models.sensor_mounting import NOMINAL_HEIGHT, MountingEstimate
 from tiny_bev_ros.nodes.bev_node import BevNode
+from tiny_bev_ros.nodes.model_factory import is_levelled
 from tiny_bev_ros.nodes.subscriptions import LabelledCloud
 
 _ESTIMATE_KEYS = (
@@ -79,8 +79,7 @@ class CloudLeveller:
         path = values['heads.checkpoint'] if values['heads.names'] else ''
         if path != self._weights:  # loaded at start or by a reload
             self._weights = path
-            trained = find_metadata(path) if path else None
-            self._is_levelled = trained is not None and trained.levelled
+            self._is_levelled = is_levelled(values)
         return self._is_levelled
 
     def _report(self, state: MountingState) -> None:

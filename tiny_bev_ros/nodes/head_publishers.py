@@ -33,8 +33,8 @@ from tiny_bev_ros.messages.detections import (
 )
 from tiny_bev_ros.messages.occupancy import encode_drivable
 from tiny_bev_ros.messages.tensor import TensorLabels
-from tiny_bev_ros.models.heads.detection import CLASSES
 from tiny_bev_ros.models.registry import register_in
+from tiny_bev_ros.nodes.model_factory import make_min_scores
 from tiny_bev_ros.nodes.output_publisher import ApplyCallback, OutputPublisher
 from tiny_bev_ros.runtime.staleness import to_nanoseconds
 
@@ -245,7 +245,7 @@ class HeadPublishers(OutputPublisher):
             head.withdraw()
 
     def _apply(self, values: dict[str, Any]) -> None:
-        self.min_scores = tuple(values[f'detection.min_score.{name}'] for name in CLASSES)
+        self.min_scores = make_min_scores(values)
 
     def _lifetime_s(self, labels: TensorLabels) -> float:
         """Returns the lifetime with which markers last until the next, at the input's rate."""

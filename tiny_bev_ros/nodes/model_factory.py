@@ -38,6 +38,7 @@ from tiny_bev_ros.models import (
 )
 from tiny_bev_ros.models.checkpoint.loading import load_checkpoint
 from tiny_bev_ros.models.checkpoint.metadata import find_metadata
+from tiny_bev_ros.models.heads.detection import CLASSES
 from tiny_bev_ros.models.heads.refinement import REFINEMENT
 
 # Parameter of the weight file of each network.
@@ -81,6 +82,18 @@ def make_self_box(values: dict[str, Any]) -> SelfBox | None:
     """Returns the box of the robot itself, `cloud.self_box`; None for none."""
     with parameter_context('cloud.'):
         return SelfBox.from_ends(values['cloud.self_box'])
+
+
+def make_min_scores(values: dict[str, Any]) -> tuple[float, ...]:
+    """Returns the lowest score of a reported object, for each class."""
+    return tuple(values[f'detection.min_score.{name}'] for name in CLASSES)
+
+
+def is_levelled(values: dict[str, Any]) -> bool:
+    """Returns True if the heads were trained on levelled clouds, by their metadata."""
+    path = values['heads.checkpoint'] if values['heads.names'] else ''
+    trained = find_metadata(path) if path else None
+    return trained is not None and trained.levelled
 
 
 def check_channels(values: dict[str, Any]) -> None:

@@ -10,10 +10,7 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
 from rcl_interfaces.msg import (
@@ -26,15 +23,10 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.nodes.camera_parameters import EXTRINSICS, extrinsics_parameters
 from tiny_bev_ros.nodes.parameter_definitions.parameter_type import Parameter
-from tiny_bev_ros.nodes.parameters import ALL
-from tiny_bev_ros.nodes.shipped_weights import Shipped, choose
+from tiny_bev_ros.nodes.rcl_yaml import Given
+from tiny_bev_ros.nodes.start_values import StartValues, fault_of
 from tiny_bev_ros.nodes.yaml_numbers import with_numbers
-
-_NUMBERS = (RosParameter.Type.INTEGER, RosParameter.Type.DOUBLE)
-# Parameters that rclpy itself declares.
-_ALSO_KNOWN = ('use_sim_time', 'start_type_description_service')
 
 
 class ParameterServer:
@@ -49,9 +41,6 @@ class ParameterServer:
         is_configured: returns True while only parameters that change at any time may change.
         apply: called with all values and the names of the changed ones when a configured node
             is changed; a TinyBevError that it raises refuses the change.
-
-    Attributes:
-        values: current value by parameter name.
     """
 
     def __init__(
@@ -62,69 +51,48 @@ class ParameterServer:
         apply: Callable[[dict[str, Any], set[str]], None],
     ) -> None:
         self._node = node
-        self._by_name: dict[str, Parameter] = {}
         self._is_configured, self._apply = is_configured, apply
-        self._faults: dict[str, str] = {}
         # A private attribute, equal in all releases: rclpy has no public access to overrides
         # before their declaration.
-        self._overrides: dict[str, RosParameter] = getattr(node, '_parameter_overrides', {})
-        self.values: dict[str, Any] = {}
-        shipped = self._shipped(parameters)
-        for parameter in parameters:
-            default = shipped.defaults.get(parameter.name, parameter.default)
-            self._declare(replace(parameter, default=default))
-        with suppress(TinyBevError):  # raised again by `check`
-            self._declare_extrinsics()
+        overrides: dict[str, RosParameter] = getattr(node, '_parameter_overrides', {})
+        self._start = StartValues(
+            parameters, {name: _given(override) for name, override in overrides.items()}
+        )
+        if self._start.shipped.reason:
+            node.get_logger().info(f'weights: none, as {self._start.shipped.reason}')
+        for parameter in self._by_name.values():
+            self._declare(parameter)
         node.add_on_set_parameters_callback(self._change)
         if hasattr(node, 'add_pre_set_parameters_callback'):  # Iron and later
             node.add_pre_set_parameters_callback(self._convert_numbers)
-        _warn_of_unknown(node, self._overrides, self._by_name)
+        for line in self._start.unknown():
+            node.get_logger().warning(line)
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """Current value by parameter name."""
+        return self._start.values
 
     def check(self) -> None:
         """Raises TinyBevError if a start value is wrong."""
-        self._declare_extrinsics()
-        for reason in self._faults.values():
-            raise TinyBevError(reason)
+        for parameter in self._start.add_extrinsics():
+            self._declare(parameter)
+        self._start.check()
 
-    def _shipped(self, parameters: tuple[Parameter, ...]) -> Shipped:
-        """Returns the shipped weights that set defaults, and sets `weights` to their name."""
-        definition = next((each for each in parameters if each.name == 'weights'), None)
-        if definition is None:
-            return Shipped('none')
-        given = self._overrides.get('weights')
-        if given and _fault(definition, given):
-            return Shipped('none')
-        values = {name: _plain(each.value) for name, each in self._overrides.items()}
-        shipped = choose(values.get('weights', definition.default), values)
-        self._overrides['weights'] = RosParameter('weights', value=shipped.name)
-        if shipped.reason:
-            self._node.get_logger().info(f'weights: none, as {shipped.reason}')
-        return shipped
-
-    def _declare_extrinsics(self) -> None:
-        """Declares a pose for each of `cameras`, which may have changed."""
-        for parameter in extrinsics_parameters(self.values):
-            if parameter.name not in self._by_name:
-                self._declare(parameter)
+    @property
+    def _by_name(self) -> dict[str, Parameter]:
+        return self._start.definitions
 
     def _declare(self, parameter: Parameter) -> None:
-        override = self._overrides.get(parameter.name)
-        fault = _fault(parameter, override) if override else ''
-        if fault:
-            self._faults[parameter.name] = fault
-        empty = override is not None and _is_empty(parameter, override)
-        declared = self._node.declare_parameter(
-            parameter.name,
-            parameter.default,
-            descriptor_of(parameter),
-            ignore_override=bool(fault) or empty,
+        name, value = parameter.name, self.values[parameter.name]
+        # rclpy declares no [], which has no type.
+        declared = parameter.default if value == [] else value
+        self._node.declare_parameter(
+            name, declared, descriptor_of(parameter), ignore_override=True
         )
-        self._by_name[parameter.name] = parameter
-        self.values[parameter.name] = _plain(declared.value)
-        if empty and not fault:
+        if value == []:
             kind = RosParameter.Type.from_parameter_value(parameter.default)
-            self._node.set_parameters([RosParameter(parameter.name, kind, [])])
-            self.values[parameter.name] = []
+            self._node.set_parameters([RosParameter(name, kind, [])])
 
     def _convert_numbers(self, changes: list[RosParameter]) -> list[RosParameter]:
         return [
@@ -144,13 +112,13 @@ class ParameterServer:
                 self._apply(values, set(known))
         except TinyBevError as error:
             return SetParametersResult(successful=False, reason=str(error))
-        self.values = values
+        self._start.values = values
         for name in known:
-            self._faults.pop(name, None)
+            self._start.faults.pop(name, None)
         return SetParametersResult(successful=True)
 
     def _check_change(self, parameter: Parameter, change: RosParameter) -> None:
-        fault = _fault(parameter, change)
+        fault = fault_of(parameter, _given(change))
         if fault:
             raise TinyBevError(fault)
         if change.type_ == RosParameter.Type.NOT_SET:
@@ -189,42 +157,8 @@ def descriptor_of(parameter: Parameter) -> ParameterDescriptor:
     return descriptor
 
 
-def _fault(parameter: Parameter, given: RosParameter) -> str:
-    """Returns the reason why a value is not allowed; '' if it is."""
-    expected_type = RosParameter.Type.from_parameter_value(parameter.default)
-    empty = _is_empty(parameter, given)
-    is_number = parameter.or_number and given.type_ in _NUMBERS
-    if given.type_ != expected_type and not (empty or is_number):
-        is_unset = given.type_ == RosParameter.Type.NOT_SET
-        shown = '[]' if is_unset else f'{_plain(given.value)!r} ({given.type_.name})'
-        return (
-            f'parameter {parameter.name} is {shown}; '
-            f'expected {expected_type.name}, as in {parameter.default!r}'
-        )
-    try:
-        parameter.check([] if empty else _plain(given.value))
-    except TinyBevError as error:
-        return str(error)
-    return ''
-
-
-def _is_empty(parameter: Parameter, given: RosParameter) -> bool:
-    """Returns True for an empty array: [] has no type in YAML, and any type elsewhere."""
-    nothing = given.type_ == RosParameter.Type.NOT_SET or _plain(given.value) == []
-    return isinstance(parameter.default, list) and nothing
-
-
-def _warn_of_unknown(node: Node, overrides: dict[str, RosParameter], own: dict[str, Any]) -> None:
-    """Logs names of parameters that no node of the package has: most are misspelt."""
-    known = {*ALL, *own, *_ALSO_KNOWN}
-    # A node with cameras has declared the poses of all of them.
-    others = ('qos_overrides.',) if 'cameras' in own else ('qos_overrides.', EXTRINSICS)
-    for name in overrides:
-        if name in known or name.startswith(others):
-            continue
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f'; did you mean {close[0]}?' if close else ''
-        node.get_logger().warning(f'parameter {name} is not known and has no effect{hint}')
+def _given(parameter: RosParameter) -> Given:
+    return Given(parameter.type_.name, _plain(parameter.value))
 
 
 def _plain(value: Any) -> Any:

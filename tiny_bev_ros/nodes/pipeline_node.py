@@ -184,7 +184,9 @@ class PipelineNode(BevNode):
             return None, None
         row, col = (cells // self._stride).T
         known = observed_cells(row, col, self._feature_grid.shape).numpy()
-        height = road_height(cloud.points, outputs['drivable'], self._feature_grid)
+        # Points are relative to the reference of the grid.
+        grid = self._grid.local.strided(self._stride)
+        height = road_height(cloud.points, outputs['drivable'], grid)
         if height is not None and cloud.levelling is not None:
             height = cloud.levelling.restore_height(height)
         return known, height

@@ -26,6 +26,8 @@ from tiny_bev_ros.models.checkpoint.safetensors_file import read_header
 from tiny_bev_ros.models.checkpoint.weight_files import refuse_other_files
 
 _KEY = 'tiny_bev_ros'
+# Number of cells of the default grid ahead of the sensor; half as many lie to either side.
+_DEFAULT_CELLS = 256
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,12 @@ class CheckpointMetadata:
     z_range: tuple[float, float]
     origin: dict[str, Any]
     levelled: bool = False
+
+    @property
+    def default_ranges(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Extents of the default grid along x and y in metres: 256 cells ahead of the sensor."""
+        side = _DEFAULT_CELLS * self.cell
+        return (0.0, side), (-side / 2, side / 2)
 
     def grid(self, x_range: tuple[float, float], y_range: tuple[float, float]) -> BevGrid:
         """Returns the grid for the network over an area in metres."""
