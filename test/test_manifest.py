@@ -146,7 +146,9 @@ def test_a_plain_installation_pulls_nothing_heavy():
 
 def test_extras_have_every_package_that_the_package_needs_beside_ros():
     wanted = set(requirements('base.txt', until='# Building and testing'))
-    have = {each for name in ('runtime', 'bags', 'train', 'extract', 'ray') for each in extras()[name]}
+    have = {
+        each for name in ('runtime', 'bags', 'train', 'extract', 'ray') for each in extras()[name]
+    }
     assert have == wanted
     assert set(extras()['test']) <= set(requirements('base.txt'))
 
