@@ -20,6 +20,8 @@ EXTRAS = {
     'runtime': ['numba', 'numpy', 'safetensors', 'torch'],
     'bags': ['pyyaml', 'rosbags', 'tqdm'],
     'train': ['matplotlib', 'pyyaml', 'safetensors', 'tqdm'],
+    'extract': ['pyarrow', 'pyyaml', 'rosbags', 'safetensors', 'tqdm'],  # Parquet of detections
+    'ray': ['ray'],  # extract on a cluster
     'argoverse': ['pyarrow'],  # sweeps of Argoverse 2 in evaluate
     'camera': ['timm'],  # encoders of other projects; the package's own needs nothing
     'docs': ['furo', 'myst-parser', 'sphinx'],

@@ -46,7 +46,7 @@ ABOVE_MODELS = tuple(
 )
 PROGRAMS = tuple(
     f'tiny_bev_ros.{name}'
-    for name in ('nodes', 'bag', 'demo', 'commands', 'launch_utils', 'launch_values')
+    for name in ('nodes', 'bag', 'demo', 'extraction', 'commands', 'launch_utils', 'launch_values')
 )
 TOP = (
     *PROGRAMS,
@@ -76,6 +76,7 @@ RULES = {
         *PROGRAMS,
     ),
     'client.py': ('launch', 'launch_ros', INFERENCE, *PROGRAMS),
+    'extraction': ('rclpy', 'launch', 'launch_ros', 'tiny_bev_ros.demo'),
     '': ('benchmarks', 'experiments'),
 }
 

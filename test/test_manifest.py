@@ -131,12 +131,24 @@ def requirements(name: str, until: str = '') -> dict[str, list[Requirement]]:
 
 def test_a_plain_installation_pulls_nothing_heavy():
     assert "install_requires=['setuptools']" in (ROOT / 'setup.py').read_text()
-    assert set(extras()) == {'runtime', 'bags', 'train', 'argoverse', 'camera', 'docs', 'test'}
+    assert set(extras()) == {
+        'runtime',
+        'bags',
+        'train',
+        'extract',
+        'ray',
+        'argoverse',
+        'camera',
+        'docs',
+        'test',
+    }
 
 
 def test_extras_have_every_package_that_the_package_needs_beside_ros():
     wanted = set(requirements('base.txt', until='# Building and testing'))
-    have = {each for name in ('runtime', 'bags', 'train') for each in extras()[name]}
+    have = {
+        each for name in ('runtime', 'bags', 'train', 'extract', 'ray') for each in extras()[name]
+    }
     assert have == wanted
     assert set(extras()['test']) <= set(requirements('base.txt'))
 

@@ -28,6 +28,8 @@ _PIP_NAMES = {
     'backports': 'rosbags',
     'matplotlib': 'matplotlib',
     'numba': 'numba',
+    'pyarrow': 'pyarrow',
+    'ray': 'ray',
     'rosbags': 'rosbags',
     'safetensors': 'safetensors',
     'tqdm': 'tqdm',

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 the tiny_bev_ros authors
+# Licensed under the Apache License, Version 2.0 (the "License"); you may not use this file except
+# in compliance with the License. You may obtain a copy of the License at
+# http://www.apache.org/licenses/LICENSE-2.0 Unless required by applicable law or agreed to in
+# writing, software distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the License for the specific
+# language governing permissions and limitations under the License.
+"""Opening of an output folder: its manifest, old outputs, and use by one program at a time."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.extraction.durable_files import replace_text
+from tiny_bev_ros.extraction.output_folder import MARKERS, PARTIAL, OutputFolder
+from tiny_bev_ros.extraction.work_units import SINGLE, Shard
+
+# Value of the entry `program`: without it a manifest.json is of another program.
+_PROGRAM = 'tiny_bev_ros extract'
+# Names of the files that an extraction makes, below its folder; nothing else is ever removed.
+_OUTPUTS = (
+    *(
+        f'{kind}/*/part-*.{end}'
+        for kind in ('detections', 'drivable')
+        for end in ('parquet', 'safetensors')
+    ),
+    'features/*/part-*.safetensors',
+    'messages/*/part-*.mcap',
+    f'{MARKERS}/*/part-*.json',
+    f'{MARKERS}/*/survey.json',
+    'failed.jsonl',
+    'failed-*-of-*.jsonl',
+)
+_ABSENT = object()
+
+
+@contextmanager
+def open_output(
+    path: str | Path,
+    manifest: Mapping[str, Any],
+    shard: Shard = SINGLE,
+    overwrite: bool = False,
+) -> Iterator[OutputFolder]:
+    """Context manager: yields an output folder of one configuration, for this program alone.
+
+    Leftovers of a run that was killed are removed at the start, its list of failed units too, as
+    they are tried again; partial files also at the end.
+
+    Args:
+        path: folder; made if it is absent.
+        manifest: configuration, versions and inputs that determine the outputs, for JSON.
+        shard: part of this machine.
+        overwrite: True to remove outputs of another configuration; those of an equal one stay.
+
+    Raises:
+        TinyBevError: the folder holds outputs of another configuration, or is in use.
+    """
+    folder = OutputFolder(Path(path).absolute(), shard)
+    try:
+        folder.partial_path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TinyBevError(f'{path} cannot be made: {error.strerror}') from None
+    with _locked(folder):
+        _match_manifest(folder, manifest, overwrite)
+        folder.remove_leftovers()
+        folder.failures_path.unlink(missing_ok=True)
+        try:
+            yield folder
+        finally:
+            folder.remove_partial_folder()
+
+
+@contextmanager
+def _locked(folder: OutputFolder) -> Iterator[None]:
+    """Holds the folder of partial files; the lock of a process that was killed is free."""
+    handle = os.open(folder.partial_path, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:  # Some network file systems have no locks.
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                raise TinyBevError(
+                    f'{folder.path} is in use by another extraction of shard '
+                    f'{folder.shard.index}/{folder.shard.count}; expected one at a time'
+                ) from None
+        yield
+    finally:
+        os.close(handle)
+
+
+def _match_manifest(folder: OutputFolder, manifest: Mapping[str, Any], overwrite: bool) -> None:
+    path = folder.path / 'manifest.json'
+    text = json.dumps({'program': _PROGRAM, **manifest}, indent=1, sort_keys=True) + '\n'
+    difference = _difference(folder, json.loads(text))
+    if difference and not overwrite:
+        raise TinyBevError(f'{difference}: name another folder, or give --overwrite')
+    if difference:
+        _remove_outputs(folder)
+    if difference or not path.exists():
+        replace_text(path, text, folder.partial_path / 'manifest.json')
+        if difference := _difference(folder, json.loads(text)):  # by a machine that starts too
+            raise TinyBevError(difference)
+
+
+def _difference(folder: OutputFolder, expected: dict[str, Any]) -> str:
+    """Returns the first entry of the manifest that differs, in one line; '' if all are equal.
+
+    Raises:
+        TinyBevError: the file is no manifest of an extraction.
+    """
+    path = folder.path / 'manifest.json'
+    if not path.exists():
+        marker = next((folder.path / MARKERS).glob('*/*.json'), None)
+        return f'{path} is absent beside {marker}; expected a manifest' if marker else ''
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        found = None
+    if not isinstance(found, dict) or found.get('program') != _PROGRAM:
+        raise TinyBevError(
+            f'{path} is of another program; expected a folder of `extract`, or none'
+        )
+    old, new = _flatten(found), _flatten(expected)
+    for name in dict.fromkeys((*new, *old)):
+        if old.get(name, _ABSENT) != new.get(name, _ABSENT):
+            return f'{path}: {name} is {_text(old, name)}; expected {_text(new, name)}'
+    return ''
+
+
+def _flatten(value: Any, name: str = '') -> dict[str, Any]:
+    """Returns the leaves of nested objects and lists by their dotted names."""
+    if isinstance(value, dict) and value:
+        items = [(f'{name}.{key}' if name else key, each) for key, each in value.items()]
+    elif isinstance(value, list) and value:
+        items = [(f'{name}[{index}]', each) for index, each in enumerate(value)]
+    else:
+        return {name: value}
+    return {key: leaf for prefix, each in items for key, leaf in _flatten(each, prefix).items()}
+
+
+def _text(values: Mapping[str, Any], name: str) -> str:
+    return json.dumps(values[name]) if name in values else 'no entry'
+
+
+def _remove_outputs(folder: OutputFolder) -> None:
+    """Removes the files of an extraction and the folders that are empty without them."""
+    root = folder.path
+    files = [path for each in _OUTPUTS for path in root.glob(each) if path.is_file()]
+    for path in files:
+        path.unlink(missing_ok=True)
+    parents = {parent for path in files for parent in path.parents if root in parent.parents}
+    for parent in sorted(parents, reverse=True):
+        with suppress(OSError):  # It may hold other files.
+            parent.rmdir()
+    for partial in (root / PARTIAL).iterdir():
+        if partial != folder.partial_path:  # which is locked
+            shutil.rmtree(partial, ignore_errors=True)

@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 the tiny_bev_ros authors
+# Licensed under the Apache License, Version 2.0 (the "License"); you may not use this file except
+# in compliance with the License. You may obtain a copy of the License at
+# http://www.apache.org/licenses/LICENSE-2.0 Unless required by applicable law or agreed to in
+# writing, software distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the License for the specific
+# language governing permissions and limitations under the License.
+"""Events of a pool of workers, and the interface of the pools."""
+
+from __future__ import annotations
+
+import errno
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from tiny_bev_ros.errors import TinyBevError, first_line
+from tiny_bev_ros.extraction.work_units import Unit, Worker
+from tiny_bev_ros.optional_imports import one_line
+
+# Disk is full, quota is used up, file system is read-only: no unit can be written.
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+class Finished(NamedTuple):
+    """A unit was computed.
+
+    Attributes:
+        unit: unit.
+        result: return value of the worker.
+    """
+
+    unit: Unit
+    result: dict[str, Any]
+
+
+class Failed(NamedTuple):
+    """A unit raised an error; its worker goes on.
+
+    Attributes:
+        unit: unit.
+        reason: error in one line.
+        fatal: True if every other unit would fail too.
+        retry: True if a second try may succeed.
+    """
+
+    unit: Unit
+    reason: str
+    fatal: bool
+    retry: bool
+
+
+class Died(NamedTuple):
+    """A worker process ended; the pool starts another one.
+
+    Attributes:
+        unit: unit that it computed; None if it had none.
+        reason: cause in one line.
+    """
+
+    unit: Unit | None
+    reason: str
+
+
+class Progress(NamedTuple):
+    """Frames of a unit were computed.
+
+    Attributes:
+        unit: unit.
+        frames: number of frames since the last event.
+    """
+
+    unit: Unit
+    frames: int
+
+
+PoolEvent = Finished | Failed | Died | Progress
+
+
+class WorkerPool(Protocol):
+    """Worker processes, each with at most one unit; a pool never retries a unit itself."""
+
+    def idle(self) -> list[int]:
+        """Returns the numbers of workers without a unit; each process has a number of its own.
+
+        The first call starts the workers.
+        """
+        ...
+
+    def start(self, worker: int, unit: Unit) -> None:
+        """Gives a unit to an idle worker."""
+        ...
+
+    def wait(self, timeout_s: float) -> list[PoolEvent]:
+        """Waits until something happens, or for a time in seconds.
+
+        Raises:
+            TinyBevError: workers cannot start.
+        """
+        ...
+
+    def close(self) -> None:
+        """Ends all workers at once."""
+        ...
+
+
+class StartCounter:
+    """Ends a pool whose workers end again and again before they are ready.
+
+    Args:
+        workers: number of workers of the pool.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self._most = workers + 2
+        self._failed = 0
+
+    def ready(self) -> None:
+        """Notes that a worker is ready."""
+        self._failed = 0
+
+    def died(self, reason: str) -> None:
+        """Notes that a worker ended before it was ready.
+
+        Raises:
+            TinyBevError: it happened too often in a row.
+        """
+        self._failed += 1
+        if self._failed >= self._most:
+            raise TinyBevError(
+                f'{self._failed} workers in a row ended while they started; expected them to load '
+                f'the networks ({reason})'
+            )
+
+
+def start_error(reason: str) -> TinyBevError:
+    """Returns the error of a worker that cannot be made.
+
+    Args:
+        reason: error of its maker in one line.
+    """
+    return TinyBevError(f'worker cannot start: {reason}')
+
+
+def run_unit(worker: Worker, unit: Unit, progress: Callable[[int], None]) -> Finished | Failed:
+    """Runs a unit in the process of the worker; any exception becomes an event.
+
+    Args:
+        worker: worker.
+        unit: unit.
+        progress: called with numbers of computed frames.
+    """
+    try:
+        return Finished(unit, worker(unit, progress))
+    except Exception as error:
+        fatal = _is_unwritable(error)
+        return Failed(unit, describe(error), fatal, not fatal and not _is_user_error(error))
+
+
+def describe(error: Exception) -> str:
+    """Returns an error in one line; a bug has its position in the source."""
+    if _is_user_error(error):
+        return first_line(error)
+    frames = traceback.extract_tb(error.__traceback__)
+    position = f' ({Path(frames[-1].filename).name}:{frames[-1].lineno})' if frames else ''
+    return one_line(error) + position
+
+
+def _is_user_error(error: Exception) -> bool:
+    return isinstance(error, TinyBevError)
+
+
+def _is_unwritable(error: BaseException | None) -> bool:
+    """True for an error of a full or read-only disk, or for one that was raised from it."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _UNWRITABLE:
+            return True
+        error = error.__cause__ or error.__context__
+    return False

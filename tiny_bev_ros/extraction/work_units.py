@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 the tiny_bev_ros authors
+# Licensed under the Apache License, Version 2.0 (the "License"); you may not use this file except
+# in compliance with the License. You may obtain a copy of the License at
+# http://www.apache.org/licenses/LICENSE-2.0 Unless required by applicable law or agreed to in
+# writing, software distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the License for the specific
+# language governing permissions and limitations under the License.
+"""Units of work of an extraction: a survey for each bag, then runs of its frames."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import unicodedata
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+# Extracted frames of a run.
+RUN_FRAMES = 256
+# Characters of a folder name; 4 bytes each at most, below the 255 that file systems take.
+_NAME_LENGTH = 60
+
+
+@dataclass(frozen=True)
+class Survey:
+    """First unit of a bag: finds its clouds.
+
+    Its result has `count`, the number of extracted frames, and, where the mounting of the sensor
+    is estimated, `mounting`: the state of the estimate at the first frame of each run.
+
+    Attributes:
+        path: bag, as an absolute path.
+        name: folder name of the bag in the output, unique.
+    """
+
+    path: str
+    name: str
+
+    @property
+    def key(self) -> str:
+        """Unique name of the unit."""
+        return f'{self.name}/survey'
+
+    @property
+    def size(self) -> int:
+        """Number of frames in the output: none."""
+        return 0
+
+
+@dataclass(frozen=True)
+class Run:
+    """Successive extracted frames of one bag.
+
+    Attributes:
+        path: bag, as an absolute path.
+        name: folder name of the bag in the output, unique.
+        number: number of the run in its bag, from 0.
+        first: index of its first frame among the extracted frames of the bag.
+        count: number of its frames.
+        mounting: state of the estimated mounting before the first frame; None without an estimate.
+    """
+
+    path: str
+    name: str
+    number: int
+    first: int
+    count: int
+    mounting: dict[str, Any] | None = None
+
+    @property
+    def key(self) -> str:
+        """Unique name of the unit."""
+        return f'{self.name}/part-{self.number:05d}'
+
+    @property
+    def size(self) -> int:
+        """Number of frames in the output."""
+        return self.count
+
+
+Unit = Survey | Run
+
+
+class Worker(Protocol):
+    """Object that computes units, with the networks loaded."""
+
+    def __call__(self, unit: Unit, progress: Callable[[int], None]) -> dict[str, Any]:
+        """Computes one unit and writes its files.
+
+        Args:
+            unit: survey or run.
+            progress: called with the number of frames that were done since its last call.
+
+        Returns:
+            Result that JSON can hold, without times.
+        """
+        ...
+
+
+# Maker of a worker, called once in each worker process; picklable.
+MakeWorker = Callable[[], Worker]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Part of the runs that one of several machines takes.
+
+    Attributes:
+        index: number of the machine, from 1.
+        count: number of machines.
+    """
+
+    index: int = 1
+    count: int = 1
+
+    @property
+    def label(self) -> str:
+        """Text for file names."""
+        return f'{self.index}-of-{self.count}'
+
+    def takes(self, run: Run) -> bool:
+        """True where the run belongs to this machine.
+
+        Each machine takes every `count`-th run of each bag. The first one depends on the bag, as
+        bags of a single run would otherwise all belong to machine 1.
+        """
+        return (run.number + zlib.crc32(run.name.encode())) % self.count == self.index - 1
+
+
+SINGLE = Shard()
+
+
+def plan_surveys(paths: Iterable[str | Path]) -> list[Survey]:
+    """Plans the first units of bags; a bag that is given twice is taken once.
+
+    Args:
+        paths: bags, folders or files.
+    """
+    bags = list(dict.fromkeys(str(Path(path).resolve()) for path in paths))
+    names = _folder_names(bags)
+    return [Survey(path, names[path]) for path in bags]
+
+
+def plan_runs(survey: Survey, result: Mapping[str, Any]) -> list[Run]:
+    """Plans the runs of a bag.
+
+    Args:
+        survey: survey of the bag.
+        result: its result.
+    """
+    count, states = result['count'], result.get('mounting')
+    return [
+        Run(
+            survey.path,
+            survey.name,
+            number,
+            first,
+            min(RUN_FRAMES, count - first),
+            states[number] if states else None,
+        )
+        for number, first in enumerate(range(0, count, RUN_FRAMES))
+    ]
+
+
+def _folder_names(paths: list[str]) -> dict[str, str]:
+    """Returns a unique folder name for each path, whatever the order of the paths.
+
+    A name is the base name of the path, with as many of its parent folders as make it unique. If
+    names are still alike, as odd characters became alike, a hash of the path is added.
+    """
+    depths = dict.fromkeys(paths, 1)
+    names = {path: _safe_name(path, 1) for path in paths}
+    for _ in range(max((len(Path(path).parts) for path in paths), default=0)):
+        used = Counter(name.casefold() for name in names.values())
+        alike = [path for path in paths if used[names[path].casefold()] > 1]
+        for path in alike:
+            depths[path] += 1
+            names[path] = _safe_name(path, depths[path])
+    used = Counter(name.casefold() for name in names.values())
+    for path in paths:
+        if used[names[path].casefold()] > 1:
+            digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:10]
+            names[path] = f'{names[path]}-{digest}'
+    return names
+
+
+def _safe_name(path: str, depth: int) -> str:
+    """Returns the last parts of a path as one file name that every file system and shell takes."""
+    text = unicodedata.normalize('NFC', '-'.join(Path(path).parts[1:][-depth:]))
+    return re.sub(r'[^\w.-]+', '_', text)[-_NAME_LENGTH:].strip('.-') or '_'
