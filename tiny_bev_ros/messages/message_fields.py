@@ -10,12 +10,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from builtin_interfaces.msg import Time
-from std_msgs.msg import Header
+from typing import TYPE_CHECKING, Any
 
 from tiny_bev_ros.errors import TinyBevError
+
+if TYPE_CHECKING:
+    from std_msgs.msg import Header
 
 # (sec, nanosec), as builtin_interfaces/Time has them.
 Stamp = tuple[int, int]
@@ -28,6 +28,10 @@ def make_header(stamp: Stamp, frame_id: str) -> Header:
         stamp: seconds and nanoseconds.
         frame_id: coordinate frame.
     """
+    # Late imports: labels are used without the message packages, too.
+    from builtin_interfaces.msg import Time
+    from std_msgs.msg import Header
+
     return Header(stamp=Time(sec=stamp[0], nanosec=stamp[1]), frame_id=frame_id)
 
 

@@ -19,13 +19,15 @@ import reprlib
 import string
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import quote
-
-from std_msgs.msg import Header
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import Axis, BevGrid
 from tiny_bev_ros.messages.message_fields import Stamp, make_header
+
+if TYPE_CHECKING:
+    from std_msgs.msg import Header
 
 # Dimensions in the order of the axes of a tensor.
 AXES = ('batch', 'channel', 'height', 'width')
