@@ -47,7 +47,13 @@ OPENING = re.compile(
     r'(?:^|[.!?] +|\n\n|\n\s*[-*] +|\n\d+\. +|\| )(?:What|Whether|Of|How|Is to be|The same|'
     r'Those that|That which)\b'
 )
-PYTHON = [(page, code) for page in pages() for code in blocks(page, 'python')]
+# Snippets that read extracted files run in test/extraction/test_extraction_page.py.
+PYTHON = [
+    (page, code)
+    for page in pages()
+    if page.stem != 'extraction'
+    for code in blocks(page, 'python')
+]
 COMMANDS = [
     (page, line)
     for page in pages()

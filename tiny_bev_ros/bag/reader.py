@@ -37,6 +37,18 @@ from tiny_bev_ros.errors import TinyBevError
 CLOUD_TYPE = 'sensor_msgs/msg/PointCloud2'
 TF_STATIC = '/tf_static'
 _UNLIMITED = QosTime(2147483647, 4294967295)
+# Quality of service of the topics of written bags.
+WRITTEN_QOS = Qos(
+    QosHistory.KEEP_LAST,
+    DEPTH,
+    QosReliability.RELIABLE,
+    QosDurability.VOLATILE,
+    _UNLIMITED,
+    _UNLIMITED,
+    QosLiveliness.AUTOMATIC,
+    _UNLIMITED,
+    False,
+)
 
 
 class BagMessage(NamedTuple):
@@ -251,19 +263,8 @@ def write_bag(path: str | Path, topics: Mapping[str, str], messages: Iterable[Ba
     path = Path(path)
     if path.exists():
         raise TinyBevError(f'bag is {path}, which exists; expected a new folder')
-    qos = Qos(
-        QosHistory.KEEP_LAST,
-        DEPTH,
-        QosReliability.RELIABLE,
-        QosDurability.VOLATILE,
-        _UNLIMITED,
-        _UNLIMITED,
-        QosLiveliness.AUTOMATIC,
-        _UNLIMITED,
-        False,
-    )
     # Static transforms are kept for late subscribers.
-    latched = qos._replace(durability=QosDurability.TRANSIENT_LOCAL)
+    latched = WRITTEN_QOS._replace(durability=QosDurability.TRANSIENT_LOCAL)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f'.{path.name}.', dir=path.parent) as folder:
@@ -274,7 +275,7 @@ def write_bag(path: str | Path, topics: Mapping[str, str], messages: Iterable[Ba
                         topic,
                         kind,
                         typestore=get_typestore(Stores.ROS2_JAZZY),
-                        offered_qos_profiles=[latched if topic == TF_STATIC else qos],
+                        offered_qos_profiles=[latched if topic == TF_STATIC else WRITTEN_QOS],
                     )
                     for topic, kind in topics.items()
                 }

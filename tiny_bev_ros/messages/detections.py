@@ -38,6 +38,8 @@ from tiny_bev_ros.optional_imports import import_optional
 CHANNELS = ('x', 'y', 'z', 'length', 'width', 'height', 'yaw', 'score', 'class')
 _MAX_BYTES = 2**20
 _BOX_OPACITY = 0.45
+# Markers are shown for three times the time between two frames, within these bounds.
+_FRAMES_SHOWN, _MIN_LIFETIME_S, _MAX_LIFETIME_S = 3, 1.0, 10.0
 
 
 @dataclass(frozen=True)
@@ -165,6 +167,15 @@ def encode_markers(detections: Detections, labels: TensorLabels, lifetime_s: flo
         arrow.color = ColorRGBA(r=red, g=green, b=blue, a=1.0)
         markers.append(arrow)
     return MarkerArray(markers=markers)
+
+
+def marker_lifetime_s(gap_s: float) -> float:
+    """Returns the lifetime in seconds with which markers last until the next.
+
+    Args:
+        gap_s: time between the stamps of the last frame and of this one, in seconds; 0 if unknown.
+    """
+    return min(max(_FRAMES_SHOWN * gap_s, _MIN_LIFETIME_S), _MAX_LIFETIME_S)
 
 
 def encode_no_markers(labels: TensorLabels) -> MarkerArray:

@@ -16,9 +16,8 @@ import numpy as np
 from geometry_msgs.msg import Point, Pose, Quaternion
 from nav_msgs.msg import MapMetaData, OccupancyGrid
 
+from tiny_bev_ros.messages.occupancy_values import occupancy_values
 from tiny_bev_ros.messages.tensor_labels import TensorLabels
-
-UNKNOWN = -1
 
 
 def encode_drivable(
@@ -50,7 +49,5 @@ def encode_drivable(
             orientation=Quaternion(x=0.0, y=0.0, z=0.0, w=1.0),
         ),
     )
-    values = np.rint((1 - drivable) * 100).astype(np.int8)
-    if known is not None:
-        values[~known] = UNKNOWN
+    values = occupancy_values(drivable, known)
     return OccupancyGrid(header=header, info=info, data=array.array('b', values.tobytes()))

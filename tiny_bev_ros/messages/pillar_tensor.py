@@ -20,6 +20,7 @@ import numpy as np
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.messages import multi_array
+from tiny_bev_ros.messages.finite_values import all_finite, non_finite_error
 from tiny_bev_ros.messages.label_parser import parse_pillar_labels
 from tiny_bev_ros.messages.message_fields import check_max_bytes
 from tiny_bev_ros.messages.tensor_labels import PILLAR_AXES, TensorLabels, format_labels
@@ -109,10 +110,8 @@ def encode_pillars(
     ):
         _checked_cells(table, canvas)  # names the pillar
     multi_array.copy_into(table[:, _CELL:], features)
-    if not multi_array.all_finite(table):
-        raise multi_array.non_finite_error(
-            'features', ('pillar', 'channel'), features, table[:, _CELL:]
-        )
+    if not all_finite(table):
+        raise non_finite_error('features', ('pillar', 'channel'), features, table[:, _CELL:])
     return message
 
 
@@ -143,8 +142,8 @@ def decode_pillars(
         )
     dense = f'pseudo-image of {canvas[0]} x {canvas[1]} cells and {count} channels'
     check_max_bytes(dense, canvas[0] * canvas[1] * count * _ITEMSIZE, max_bytes)
-    if not multi_array.all_finite(stored):
-        raise multi_array.non_finite_error('data', PILLAR_AXES, array)
+    if not all_finite(stored):
+        raise non_finite_error('data', PILLAR_AXES, array)
     table = multi_array.ensure_aligned(array[:, :, 0, 0])
     return PillarTensor(table[:, _CELL:], _checked_cells(table, canvas), canvas, labels)
 

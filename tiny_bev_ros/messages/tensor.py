@@ -17,6 +17,7 @@ import numpy as np
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.messages import multi_array
+from tiny_bev_ros.messages.finite_values import all_finite, non_finite_error
 from tiny_bev_ros.messages.label_parser import parse_labels
 from tiny_bev_ros.messages.multi_array import MESSAGE_TYPES
 from tiny_bev_ros.messages.tensor_labels import AXES, TensorLabels, format_labels
@@ -82,8 +83,8 @@ def encode_tensor(
         raise TinyBevError(f'array shape is {shape}; expected (B, C, H, W), all above 0')
     message, values = multi_array.allocate_message(shape, format_labels(labels), encoding, out)
     multi_array.copy_into(values, array)
-    if not multi_array.all_finite(values):
-        raise multi_array.non_finite_error('array', AXES, array, values)
+    if not all_finite(values):
+        raise non_finite_error('array', AXES, array, values)
     return message
 
 
@@ -117,6 +118,6 @@ def decode_tensor(
     array = stored.transpose([names.index(name) for name in AXES[-rank:]])
     if rank == 3:
         array = array[np.newaxis]
-    if not multi_array.all_finite(stored):
-        raise multi_array.non_finite_error('data', AXES, array)
+    if not all_finite(stored):
+        raise non_finite_error('data', AXES, array)
     return BevTensor(multi_array.ensure_aligned(array), labels)

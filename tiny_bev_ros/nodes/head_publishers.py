@@ -29,6 +29,7 @@ from tiny_bev_ros.messages.detections import (
     encode_detections,
     encode_markers,
     encode_no_markers,
+    marker_lifetime_s,
     vision_msgs,
 )
 from tiny_bev_ros.messages.occupancy import encode_drivable
@@ -38,8 +39,6 @@ from tiny_bev_ros.nodes.model_factory import make_min_scores
 from tiny_bev_ros.nodes.output_publisher import ApplyCallback, OutputPublisher
 from tiny_bev_ros.runtime.staleness import to_nanoseconds
 
-# Markers are shown for three times the time between two frames, within these bounds.
-_FRAMES_SHOWN, _MIN_LIFETIME_S, _MAX_LIFETIME_S = 3, 1.0, 10.0
 # A subscriber that hangs delays the end of a node by no more than this.
 _WITHDRAWAL_S = 0.2
 
@@ -252,7 +251,7 @@ class HeadPublishers(OutputPublisher):
         now_ns = to_nanoseconds(labels.stamp or (0, 0))
         gap_s = (now_ns - (self._last_ns or now_ns)) / 1e9
         self._last_ns = now_ns
-        return min(max(_FRAMES_SHOWN * gap_s, _MIN_LIFETIME_S), _MAX_LIFETIME_S)
+        return marker_lifetime_s(gap_s)
 
 
 def _boxes(frame: HeadFrame) -> Any:

@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 the tiny_bev_ros authors
+# Licensed under the Apache License, Version 2.0 (the "License"); you may not use this file except
+# in compliance with the License. You may obtain a copy of the License at
+# http://www.apache.org/licenses/LICENSE-2.0 Unless required by applicable law or agreed to in
+# writing, software distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the License for the specific
+# language governing permissions and limitations under the License.
+"""Frames of simulated clouds, computed once."""
+
+from __future__ import annotations
+
+import pytest
+from extracted_frames import street_frames
+
+from tiny_bev_ros.extraction.frame_outputs import ExtractedFrame
+
+
+@pytest.fixture(scope='session')
+def frames() -> list[ExtractedFrame]:
+    """Two clouds of a street with objects, and between them one without points."""
+    return street_frames()
