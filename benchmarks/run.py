@@ -160,13 +160,13 @@ def main() -> None:
         default=os.environ.get('TINY_BEV_DATA', '../shared/data'),
         help='folder with kitti/velodyne/*.bin; without it, streets are simulated',
     )
-    parser.add_argument(
-        '--only', choices=PARTS, help='run one part instead of all'
-    )
+    parser.add_argument('--only', choices=PARTS, help='run one part instead of all')
     parser.add_argument('--document', default='', help='Markdown file whose tables are replaced')
     options = parser.parse_args()
     if options.document and options.only not in (None, 'engine'):
-        parser.error(f'--document is given with --only {options.only}; expected the engine as well')
+        parser.error(
+            f'--document is given with --only {options.only}; expected the engine as well'
+        )
     warnings.filterwarnings('ignore', category=DeprecationWarning)
     logging.getLogger().setLevel(logging.ERROR)  # The quantizer warns about its own steps.
     tuned = configure_malloc()

@@ -95,9 +95,7 @@ class CloudWorker:
         if isinstance(unit, Survey):
             result = self._survey(unit)
         else:
-            writers = make_writers(
-                self._settings.outputs, partial_folder, unit.name, unit.number
-            )
+            writers = make_writers(self._settings.outputs, partial_folder, unit.name, unit.number)
             result = self._compute(unit, writers, progress)
             for writer in writers:
                 writer.close()

@@ -6,10 +6,10 @@
 # writing, software distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
 # WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the License for the specific
 # language governing permissions and limitations under the License.
-"""Extracts detections, drivable area and BEV features from rosbags, as pipeline_node computes them.
+"""Extracts detections, drivable area and BEV features from rosbags, as pipeline_node does.
 
-The same parameters give the same results, without middleware, as fast as the machine allows. A run
-that was stopped or killed goes on where it ended when the same command is called again.
+The same parameters give the same results, without middleware, as fast as the machine allows. A
+run that was stopped or killed goes on where it ended when the command is called again.
 """
 
 from __future__ import annotations
