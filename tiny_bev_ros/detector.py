@@ -181,8 +181,9 @@ class Detector:
         Raises:
             TinyBevError: as for a call.
         """
-        scores = np.atleast_1d(self.min_scores if min_scores is None else min_scores).tolist()
-        if np.ndim(min_scores) == 0 and min_scores is not None:
+        given = self.min_scores if min_scores is None else min_scores
+        scores = np.atleast_1d(given).tolist()
+        if np.ndim(given) == 0:
             scores *= len(CLASSES)
         cloud, levelling = self._normalizer(self._without_self(points))
         outputs = self.runner(cloud, tuple(scores))

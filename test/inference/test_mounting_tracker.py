@@ -142,7 +142,8 @@ def test_a_tracker_goes_on_from_its_state_and_needs_few_clouds(monkeypatch: pyte
     """Skips and restores change nothing, whenever they come: the levelling is the same."""
     generator = np.random.default_rng(0)
     # A level sensor, then a low one, then a tilted one; some clouds show no ground.
-    heights, pitches = np.repeat([1.73, 0.6, 1.7], 100), np.repeat([0.0, 0.0, 0.1], 100)
+    counts = (3, 40, 257)
+    heights, pitches = np.repeat([1.73, 0.6, 1.7], counts), np.repeat([0.0, 0.0, 0.1], counts)
     heights = heights + generator.normal(0, 0.03, 300)
     pitches = pitches + generator.normal(0, 0.01, 300)
     estimates = [
