@@ -87,7 +87,7 @@ def test_a_killed_actor_costs_one_attempt(undisturbed, tmp_path):
 )
 def test_what_ends_the_program_does_so_on_ray(options, message, tmp_path):
     with pytest.raises(TinyBevError, match=message):
-        extract(tmp_path / 'out', tmp_path / 'log', RayPool, **options)
+        extract(tmp_path / 'out', tmp_path / 'log', RayPool, 1, **options)
 
 
 def test_a_cluster_without_gpus_is_refused(tmp_path):
