@@ -6,7 +6,7 @@
 # writing, software distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
 # WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the License for the specific
 # language governing permissions and limitations under the License.
-"""Extractions that are killed: reruns complete them, and compute nothing twice but the last unit."""
+"""Extractions that are killed: reruns complete them, and repeat only units in flight."""
 
 from __future__ import annotations
 

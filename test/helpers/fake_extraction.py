@@ -60,7 +60,7 @@ class MakeFakeWorker:
     Attributes:
         folder: output folder.
         log: folder of files that count how often each unit was started and committed.
-        faults: what happens in a unit, by its key: `kill`, `exit`, `raise`, `refuse`, `full`,
+        faults: faults by the key of a unit: `kill`, `exit`, `raise`, `refuse`, `full`,
             each `always` or `once` after a blank, or `dev_full`.
         pause_s: time of a step of 32 frames.
         broken_start: error with which workers are not made.

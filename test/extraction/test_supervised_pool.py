@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 the tiny_bev_ros authors
+# Licensed under the Apache License, Version 2.0 (the "License"); you may not use this file except
+# in compliance with the License. You may obtain a copy of the License at
+# http://www.apache.org/licenses/LICENSE-2.0 Unless required by applicable law or agreed to in
+# writing, software distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the License for the specific
+# language governing permissions and limitations under the License.
+"""Pool of supervised processes, beside a whole extraction."""
+
+from __future__ import annotations
+
+import os
+import signal
+import struct
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any
+
+from tiny_bev_ros.extraction.pool_events import Died, Finished, PoolEvent
+from tiny_bev_ros.extraction.supervised_pool import SupervisedPool
+from tiny_bev_ros.extraction.work_units import Survey, Unit
+
+UNIT = Survey('/bags/rec', 'rec')
+
+
+def halting_worker(unit: Unit, progress: Callable[[int], None]) -> dict[str, Any]:
+    """Is killed while it writes a message into its pipe."""
+    cells = [cell.cell_contents for cell in getattr(progress, '__closure__', ())]
+    (pipe,) = [each for each in cells if isinstance(each, Connection)]
+    os.write(pipe.fileno(), struct.pack('!i', 1000) + b'half a message')
+    os.kill(os.getpid(), signal.SIGKILL)
+    return {}
+
+
+def make_halting_worker() -> Callable[..., dict[str, Any]]:
+    return halting_worker
+
+
+def quick_worker(unit: Unit, progress: Callable[[int], None]) -> dict[str, Any]:
+    return {'pid': os.getpid()}
+
+
+def make_quick_worker() -> Callable[..., dict[str, Any]]:
+    return quick_worker
+
+
+def events(pool: SupervisedPool, unit: Unit) -> list[PoolEvent]:
+    """Starts a unit on the first worker that is ready; returns the next events."""
+    while not (idle := pool.idle()):
+        pool.wait(60)
+    pool.start(idle[0], unit)
+    found: list[PoolEvent] = []
+    while not found:
+        found = pool.wait(60)
+    return found
+
+
+def test_a_worker_that_is_killed_within_a_message_is_dead():
+    pool = SupervisedPool(make_halting_worker, 1)
+    try:
+        assert events(pool, UNIT) == [Died(UNIT, 'the worker was ended by SIGKILL')]
+    finally:
+        pool.close()
+
+
+def test_an_idle_worker_that_is_killed_is_replaced():
+    pool = SupervisedPool(make_quick_worker, 1)
+    try:
+        (first,) = events(pool, UNIT)
+        assert isinstance(first, Finished)
+        (number,) = pool.idle()
+        os.kill(first.result['pid'], signal.SIGKILL)
+        while not pool.wait(60):
+            pass
+        (second,) = events(pool, UNIT)
+        assert isinstance(second, Finished)
+        assert second.result != first.result
+        assert number not in pool.idle()
+    finally:
+        pool.close()
+
+
+def test_a_unit_for_a_worker_that_has_just_died_is_reported():
+    pool = SupervisedPool(make_quick_worker, 1)
+    try:
+        (first,) = events(pool, UNIT)
+        assert isinstance(first, Finished)
+        os.kill(first.result['pid'], signal.SIGKILL)
+        time.sleep(0.2)  # The pipe is closed by then, or soon after: both are one event.
+        assert events(pool, UNIT) == [Died(UNIT, 'the worker was ended by SIGKILL')]
+    finally:
+        pool.close()
