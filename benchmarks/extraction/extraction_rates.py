@@ -122,7 +122,9 @@ def _contenders(folder: Path) -> tuple[dict[str, Callable[[list[Path]], None]], 
 
 
 def _run(command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True)  # noqa: S603 - own programs
+    done = subprocess.run(  # noqa: S603 - own programs
+        command, check=False, capture_output=True, text=True
+    )
     if done.returncode:
         lines = done.stderr.strip().splitlines()
         raise TinyBevError(

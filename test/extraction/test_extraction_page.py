@@ -21,7 +21,6 @@ import pytest
 from extracted_frames import write_run
 from markdown_page import DOCS, blocks
 
-import tiny_bev_ros
 from tiny_bev_ros.extraction.frame_outputs import ExtractedFrame, OutputOptions
 from tiny_bev_ros.optional_imports import import_optional
 
@@ -57,8 +56,6 @@ def test_snippets_run(folder: Path, number: int, monkeypatch: pytest.MonkeyPatch
         if reason := import_optional(module).reason:
             pytest.skip(reason)
     if 'read_bag' in code:
-        if 'read_bag' not in tiny_bev_ros.__all__:
-            pytest.skip('read_bag is not in this version')
         from tiny_bev_ros.bag.street_bag import make_street_bag
 
         make_street_bag(folder / 'street', count=1)

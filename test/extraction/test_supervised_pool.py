@@ -48,7 +48,7 @@ def make_quick_worker() -> Callable[..., dict[str, Any]]:
 
 def events(pool: SupervisedPool, unit: Unit) -> list[PoolEvent]:
     """Starts a unit on the first worker that is ready; returns the next events."""
-    while not (idle := pool.idle()):
+    while not (idle := pool.idle(1)):
         pool.wait(60)
     pool.start(idle[0], unit)
     found: list[PoolEvent] = []
@@ -70,14 +70,14 @@ def test_an_idle_worker_that_is_killed_is_replaced():
     try:
         (first,) = events(pool, UNIT)
         assert isinstance(first, Finished)
-        (number,) = pool.idle()
+        (number,) = pool.idle(1)
         os.kill(first.result['pid'], signal.SIGKILL)
         while not pool.wait(60):
             pass
         (second,) = events(pool, UNIT)
         assert isinstance(second, Finished)
         assert second.result != first.result
-        assert number not in pool.idle()
+        assert number not in pool.idle(1)
     finally:
         pool.close()
 

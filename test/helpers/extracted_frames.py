@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from tiny_bev_ros.detector import Detector, DetectorResult
+from tiny_bev_ros.detector import Detector
+from tiny_bev_ros.detector_result import DetectorResult
 from tiny_bev_ros.extraction.frame_outputs import ExtractedFrame, OutputOptions, make_writers
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.inference.head_runner import HeadOutputs
@@ -29,6 +30,8 @@ START_NS = 1_700_000_000 * 10**9
 PERIOD_NS = 100_000_000
 # Differs from the stamp, as the cloud was recorded after it was measured.
 DELAY_NS = 3_000_000
+# Not used, as `MadeUpResult` is given what would be computed of it.
+_NO_GROUND: Any = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ def with_ground(
         'features': result.features,
         'grid': result.grid,
         'seconds': result.seconds,
+        'ground': result.ground,
         'observed': observed,
         'road_height': road_height,
     }
@@ -89,7 +93,8 @@ def made_up_frames(count: int) -> list[ExtractedFrame]:
         drivable = torch.rand(grid.shape, generator=random)
         features = torch.randn(1, 8, *grid.shape, generator=random)
         heads = HeadOutputs(detection=detections, drivable=drivable)
-        frames.append(frame_of(with_ground(DetectorResult(heads, features, grid, {})), index))
+        result = DetectorResult(heads, features, grid, {}, _NO_GROUND)
+        frames.append(frame_of(with_ground(result), index))
     return frames
 
 

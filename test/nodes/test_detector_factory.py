@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import rclpy
 import torch
 import yaml
 from log_recorder import Recorder
 from node_bench import process
+from recording_node import RecordingNode
 from second_stages import save_with_second_stage
 
 from tiny_bev_ros.detector import Detector
@@ -33,9 +33,7 @@ from tiny_bev_ros.messages.point_cloud import decode_cloud, encode_cloud
 from tiny_bev_ros.nodes.detector_factory import make_detector
 from tiny_bev_ros.nodes.head_publishers import HeadFrame
 from tiny_bev_ros.nodes.model_factory import make_cloud_options
-from tiny_bev_ros.nodes.output_publisher import Subscribers
 from tiny_bev_ros.nodes.parameter_files import read_parameters
-from tiny_bev_ros.nodes.pipeline_node import PipelineNode
 from tiny_bev_ros.resources import WEIGHTS
 from tiny_bev_ros.sim import LIDARS, Mounting, ego_pose, scan, street, street_plan
 
@@ -43,7 +41,6 @@ ROOT = Path(__file__).resolve().parents[2]
 SMALL = {'device': 'cpu', 'num_threads': 1, 'weights': 'street'}
 NEAR = {'grid.x_range': [-12.8, 25.6], 'grid.y_range': [-12.8, 12.8]}
 FAR = {'grid.x_range': [4987.2, 5025.6], 'grid.y_range': [-12.8, 12.8]}
-ALL_TOPICS = frozenset({'bev_features', 'detection_boxes', 'drivable_area'})
 # Parameters, and the mounting of the sensor.
 CASES: dict[str, tuple[dict[str, Any], Mounting]] = {
     'nominal': (NEAR, Mounting()),
@@ -58,34 +55,6 @@ CASES: dict[str, tuple[dict[str, Any], Mounting]] = {
     'drivable area alone': ({**NEAR, 'heads.names': ['drivable']}, Mounting(0.6)),
     'no heads': ({**NEAR, 'heads.names': []}, Mounting(0.6)),
 }
-
-
-class Station:
-    """Active pipeline_node that processes clouds in the test's thread and keeps its outputs."""
-
-    def __init__(self, path: Path) -> None:
-        self.context = rclpy.Context()
-        self.context.init(args=['--ros-args', '--params-file', str(path)])
-        self.node = PipelineNode(context=self.context)
-        assert self.node.start(), self.node.fault
-        self.node._next_subscribers = Subscribers(ALL_TOPICS)
-        self.node._note_subscribers = lambda: True  # type: ignore[method-assign]
-        self.features: list[torch.Tensor] = []
-        self.frames: list[HeadFrame] = []
-        self.node._features.publish = self._keep_features  # type: ignore[method-assign]
-        for head in self.node._heads._heads:
-            head.publish = self._keep_frame  # type: ignore[method-assign]
-
-    def _keep_features(self, features: torch.Tensor, labels: Any, topics: Any) -> None:
-        self.features.append(features.clone())
-        self.frames.append(None)  # type: ignore[arg-type]
-
-    def _keep_frame(self, frame: HeadFrame, topics: Any) -> None:
-        self.frames[-1] = frame  # that of the last head holds the ground
-
-    def close(self) -> None:
-        self.node.destroy_node()
-        self.context.try_shutdown()
 
 
 @functools.lru_cache
@@ -117,12 +86,12 @@ def write(tmp_path: Path) -> Callable[[dict[str, Any]], Path]:
 
 
 @pytest.fixture
-def stations() -> Iterator[Callable[[Path], Station]]:
-    made: list[Station] = []
+def stations() -> Iterator[Callable[[Path], RecordingNode]]:
+    made: list[RecordingNode] = []
     threads = torch.get_num_threads()
 
-    def make(path: Path) -> Station:
-        made.append(Station(path))
+    def make(path: Path) -> RecordingNode:
+        made.append(RecordingNode(path))
         return made[-1]
 
     yield make

@@ -104,6 +104,8 @@ def extract(options: argparse.Namespace) -> int:
             scheduler = Scheduler(pool, folder, progress, options.retries)
             for outcome in scheduler.outcomes(surveys):
                 summary.add(outcome)
+                for remark in (outcome.result or {}).get('remarks', ()):
+                    progress.warn(f'{outcome.unit.path}: {remark}')
     print(summary.table(time.monotonic() - began))
     return 2 if summary.failures else 0
 
@@ -114,16 +116,13 @@ def read_values(options: argparse.Namespace) -> dict[str, Any]:
     Raises:
         TinyBevError: a file or a value is wrong.
     """
-    files = [*options.params_file]
-    if options.grid:
-        files.append(str(config_file(f'grids/{options.grid}.yaml')))
+    preset = [config_file(f'grids/{options.grid}.yaml')] if options.grid else []
+    files = [*options.params_file, *preset]
     given: dict[str, Any] = {}
-    if options.weights:
-        given |= weight_parameters(options.weights)
     if options.region:
         x_low, x_high, y_low, y_high = options.region
         given |= {'output_roi.x_range': [x_low, x_high], 'output_roi.y_range': [y_low, y_high]}
-    values = read_parameters(_NODE, files, given)
+    values = read_parameters(_NODE, files, given, weights=options.weights)
     # Results must not depend on the number of workers, so each computes with one thread.
     return {**values, 'num_threads': values['num_threads'] or 1}
 
@@ -235,7 +234,9 @@ def _parser() -> argparse.ArgumentParser:
         help='YAML file of the nodes, of which that of pipeline_node counts; may be repeated',
     )
     clouds.add_argument('--grid', choices=GRIDS, help='preset of the grid, as of the launch files')
-    clouds.add_argument('--weights', help='shipped weights, or a file of train (default: street)')
+    clouds.add_argument(
+        '--weights', default='', help='shipped weights, or a file of train (default: street)'
+    )
     work = parser.add_argument_group('work')
     work.add_argument(
         '--workers',
@@ -276,6 +277,9 @@ def main() -> int:
         return extract(options)
     except TinyBevError as error:
         print(f'extract: {error}', file=sys.stderr)
+        return 1
+    except OSError as error:  # such as a full disk
+        print(f'extract: {options.output} cannot be written: {error}', file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

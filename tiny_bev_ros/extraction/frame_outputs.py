@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from tiny_bev_ros.detector import DetectorResult
+from tiny_bev_ros.detector_result import DetectorResult
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.messages.output_roi import OutputRoi
 from tiny_bev_ros.optional_imports import import_optional

@@ -34,6 +34,7 @@ _OUTPUTS = (
         for kind in ('detections', 'drivable')
         for end in ('parquet', 'safetensors')
     ),
+    'frames/*/part-*.parquet',
     'features/*/part-*.safetensors',
     'messages/*/part-*.mcap',
     f'{MARKERS}/*/part-*.json',
@@ -58,7 +59,8 @@ def open_output(
 
     Args:
         path: folder; made if it is absent.
-        manifest: configuration, versions and inputs that determine the outputs, for JSON.
+        manifest: configuration, versions and inputs that determine the outputs, for JSON. The
+            entry `bags` describes each bag by its name; later calls may add further bags.
         shard: part of this machine.
         overwrite: True to remove outputs of another configuration; those of an equal one stay.
 
@@ -100,28 +102,32 @@ def _locked(folder: OutputFolder) -> Iterator[None]:
 
 def _match_manifest(folder: OutputFolder, manifest: Mapping[str, Any], overwrite: bool) -> None:
     path = folder.path / 'manifest.json'
-    text = json.dumps({'program': _PROGRAM, **manifest}, indent=1, sort_keys=True) + '\n'
-    difference = _difference(folder, json.loads(text))
+    expected = {'program': _PROGRAM, **manifest}
+    found = _read(folder)
+    difference = _difference(folder, found, expected)
     if difference and not overwrite:
         raise TinyBevError(f'{difference}: name another folder, or give --overwrite')
     if difference:
         _remove_outputs(folder)
-    if difference or not path.exists():
+    elif found is not None:
+        expected = _with_bags(found, expected)
+    if difference or found != expected:
+        text = json.dumps(expected, indent=1, sort_keys=True) + '\n'
         replace_text(path, text, folder.partial_path / 'manifest.json')
-        if difference := _difference(folder, json.loads(text)):  # by a machine that starts too
+        # Another machine may have started at the same moment.
+        if difference := _difference(folder, _read(folder), expected):
             raise TinyBevError(difference)
 
 
-def _difference(folder: OutputFolder, expected: dict[str, Any]) -> str:
-    """Returns the first entry of the manifest that differs, in one line; '' if all are equal.
+def _read(folder: OutputFolder) -> dict[str, Any] | None:
+    """Returns the manifest of a folder; None without one.
 
     Raises:
         TinyBevError: the file is no manifest of an extraction.
     """
     path = folder.path / 'manifest.json'
     if not path.exists():
-        marker = next((folder.path / MARKERS).glob('*/*.json'), None)
-        return f'{path} is absent beside {marker}; expected a manifest' if marker else ''
+        return None
     try:
         found = json.loads(path.read_bytes())
     except (OSError, ValueError):
@@ -130,7 +136,26 @@ def _difference(folder: OutputFolder, expected: dict[str, Any]) -> str:
         raise TinyBevError(
             f'{path} is of another program; expected a folder of `extract`, or none'
         )
-    old, new = _flatten(found), _flatten(expected)
+    return found
+
+
+def _with_bags(manifest: dict[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a manifest to which the bags of another one are added."""
+    return {**manifest, 'bags': {**other.get('bags', {}), **manifest.get('bags', {})}}
+
+
+def _difference(
+    folder: OutputFolder, found: dict[str, Any] | None, expected: dict[str, Any]
+) -> str:
+    """Returns the first entry of the manifest that differs, in one line; '' if all are equal.
+
+    Bags that only one of the two has are no difference.
+    """
+    path = folder.path / 'manifest.json'
+    if found is None:
+        marker = next((folder.path / MARKERS).glob('*/*.json'), None)
+        return f'{path} is absent beside {marker}; expected a manifest' if marker else ''
+    old, new = _flatten(_with_bags(found, expected)), _flatten(_with_bags(expected, found))
     for name in dict.fromkeys((*new, *old)):
         if old.get(name, _ABSENT) != new.get(name, _ABSENT):
             return f'{path}: {name} is {_text(old, name)}; expected {_text(new, name)}'

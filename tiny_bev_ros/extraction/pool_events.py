@@ -82,10 +82,11 @@ PoolEvent = Finished | Failed | Died | Progress
 class WorkerPool(Protocol):
     """Worker processes, each with at most one unit; a pool never retries a unit itself."""
 
-    def idle(self) -> list[int]:
+    def idle(self, wanted: int) -> list[int]:
         """Returns the numbers of workers without a unit; each process has a number of its own.
 
-        The first call starts the workers.
+        Args:
+            wanted: number of units that wait; no more workers are started than that.
         """
         ...
 

@@ -81,9 +81,9 @@ class RayPool:
         self._made = 0
         self._starts = StartCounter(workers)
 
-    def idle(self) -> list[int]:
+    def idle(self, wanted: int) -> list[int]:
         """Returns the numbers of workers without a unit."""
-        while len(self._actors) < self._count:
+        while len(self._actors) < min(self._count, len(self._units) + wanted):
             self._made += 1
             actor = self._actor_class.remote(self._make_worker)
             self._actors[self._made] = actor

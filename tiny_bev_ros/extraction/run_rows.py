@@ -19,7 +19,7 @@ from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.messages.occupancy_values import occupancy_values
 
 if TYPE_CHECKING:
-    from tiny_bev_ros.detector import DetectorResult
+    from tiny_bev_ros.detector_result import DetectorResult
     from tiny_bev_ros.extraction.frame_outputs import ExtractedFrame
 
 

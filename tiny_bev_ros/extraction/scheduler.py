@@ -109,9 +109,10 @@ class Scheduler:
             self._listener.advance(0)
 
     def _assign(self) -> None:
-        if not (self._surveys or self._runs):
+        waiting = len(self._surveys) + sum(map(len, self._runs.values()))
+        if not waiting:
             return
-        for worker in self._pool.idle():
+        for worker in self._pool.idle(waiting):
             unit = self._next_unit(worker)
             if unit is None:
                 return

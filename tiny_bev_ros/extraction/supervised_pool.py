@@ -55,9 +55,12 @@ class SupervisedPool:
         self._made = 0
         self._starts = StartCounter(workers)
 
-    def idle(self) -> list[int]:
+    def idle(self, wanted: int) -> list[int]:
         """Returns the numbers of workers without a unit."""
-        self._start_missing()
+        busy = sum(each.unit is not None for each in self._processes.values())
+        while len(self._processes) < min(self._count, busy + wanted):
+            self._made += 1
+            self._processes[self._made] = _WorkerProcess(self._make_worker)
         return [n for n, each in self._processes.items() if each.ready and each.unit is None]
 
     def start(self, worker: int, unit: Unit) -> None:
@@ -81,11 +84,6 @@ class SupervisedPool:
         for each in self._processes.values():
             each.end_reason()
         self._processes.clear()
-
-    def _start_missing(self) -> None:
-        while len(self._processes) < self._count:
-            self._made += 1
-            self._processes[self._made] = _WorkerProcess(self._make_worker)
 
     def _receive(self, number: int) -> list[PoolEvent]:
         """Takes one message of a worker; none is left when it ends, as its pipe keeps them."""

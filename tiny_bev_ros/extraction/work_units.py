@@ -193,4 +193,5 @@ def _folder_names(paths: list[str]) -> dict[str, str]:
 def _safe_name(path: str, depth: int) -> str:
     """Returns the last parts of a path as one file name that every file system and shell takes."""
     text = unicodedata.normalize('NFC', '-'.join(Path(path).parts[1:][-depth:]))
-    return re.sub(r'[^\w.-]+', '_', text)[-_NAME_LENGTH:].strip('.-') or '_'
+    # Readers of Parquet ignore folders that begin with . or _.
+    return re.sub(r'[^\w.-]+', '_', text)[-_NAME_LENGTH:].strip('._-') or 'bag'
