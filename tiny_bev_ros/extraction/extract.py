@@ -8,8 +8,8 @@
 # language governing permissions and limitations under the License.
 """Extracts detections, drivable area and BEV features from rosbags, as pipeline_node does.
 
-The same parameters give the same results, without middleware, as fast as the machine allows. A
-run that was stopped or killed goes on where it ended when the command is called again.
+Equal parameters give equal results, without middleware, as fast as the machine allows. After an
+extraction was stopped or killed, the same command continues where it ended.
 """
 
 from __future__ import annotations
@@ -56,13 +56,14 @@ examples:
                                                   with the parameters of the robot's nodes
   extract drive --output out --what detections,drivable,features --region 0 40 -10 10
   extract drive --output out --format mcap        messages for `ros2 bag play` and Foxglove
-  extract drives/* --output out --shard 3/8       third of eight machines that share `out`
+  extract drives/* --output out --shard 3/8       on the third of eight machines that share `out`
   extract drives/* --output out --executor ray    on Ray
 
 exit codes:
-  0  everything is extracted
-  2  some bags or runs failed, see failed.jsonl; the rest is extracted
-  1  nothing could be done, or the disk is full: the same command goes on where it ended
+  0    everything is extracted
+  1    nothing could begin, or the disk is full: the same command continues where it ended
+  2    some bags or runs failed, see failed.jsonl, and the rest is extracted; or an option is wrong
+  130  interrupted by Ctrl-C: the same command continues where it ended
 """
 
 
@@ -201,7 +202,7 @@ def _parser() -> argparse.ArgumentParser:
     results.add_argument(
         '--what',
         default='detections',
-        help='some of detections, drivable, features (8 MiB a cloud), with commas between them '
+        help='some of detections, drivable, features (8 MiB a cloud), separated by commas '
         '(default: detections)',
     )
     results.add_argument(
@@ -212,17 +213,17 @@ def _parser() -> argparse.ArgumentParser:
         'the nodes (default: parquet)',
     )
     results.add_argument(
-        '--dtype', choices=DTYPES, default='float16', help='of the features (default: float16)'
+        '--dtype', choices=DTYPES, default='float16', help='dtype of features (default: float16)'
     )
     results.add_argument(
         '--region',
         nargs=4,
         type=float,
         metavar=('X0', 'X1', 'Y0', 'Y1'),
-        help='part of the map of which features are kept, m (default: all of it)',
+        help='extent of the features that are written, in metres (default: the whole map)',
     )
     clouds = parser.add_argument_group('clouds and networks')
-    clouds.add_argument('--topic', default='', help='PointCloud2 topic, if there are several')
+    clouds.add_argument('--topic', default='', help='PointCloud2 topic; needed where a bag has several')
     clouds.add_argument(
         '--every', type=whole_number(1), default=1, help='take every Nth cloud (default: 1)'
     )
@@ -231,9 +232,9 @@ def _parser() -> argparse.ArgumentParser:
         action='append',
         default=[],
         metavar='FILE',
-        help='YAML file of the nodes, of which that of pipeline_node counts; may be repeated',
+        help='parameter file of the nodes, read for pipeline_node; may be repeated, the last wins',
     )
-    clouds.add_argument('--grid', choices=GRIDS, help='preset of the grid, as of the launch files')
+    clouds.add_argument('--grid', choices=GRIDS, help='preset of the grid, as in the launch files')
     clouds.add_argument(
         '--weights', default='', help='shipped weights, or a file of train (default: street)'
     )
@@ -243,28 +244,33 @@ def _parser() -> argparse.ArgumentParser:
         type=whole_number(1),
         help='processes with one thread each (default: number of cores; 1 on a GPU)',
     )
-    work.add_argument('--executor', choices=('local', 'ray'), default='local')
     work.add_argument(
-        '--ray-address', default='', help='cluster of Ray (default: one on this machine)'
+        '--executor',
+        choices=('local', 'ray'),
+        default='local',
+        help='processes on this machine, or actors of a Ray cluster (default: local)',
+    )
+    work.add_argument(
+        '--ray-address', default='', help='address of the Ray cluster (default: a new one on this machine)'
     )
     work.add_argument(
         '--shard',
         type=shard,
         default=SINGLE,
         metavar='I/N',
-        help='part I of N, from 1, of machines that share the output folder',
+        help='part I of N, from 1: one part for each machine that shares the output folder',
     )
     work.add_argument(
         '--retries',
         type=whole_number(0),
         default=1,
-        help='further attempts with a run that ends its worker (default: 1)',
+        help='further attempts at a run whose worker died (default: 1)',
     )
     work.add_argument(
-        '--verify', action='store_true', help='compare finished results with their SHA-256 first'
+        '--verify', action='store_true', help='compare finished files with their SHA-256 first'
     )
     work.add_argument(
-        '--overwrite', action='store_true', help='remove results of another configuration first'
+        '--overwrite', action='store_true', help='remove results of another configuration'
     )
     return parser
 
