@@ -26,7 +26,7 @@ from typing import Any
 
 import tiny_bev_ros
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.extraction.cloud_worker import MakeCloudWorker
+from tiny_bev_ros.extraction.cloud_worker import CloudWorkerFactory
 from tiny_bev_ros.extraction.durable_files import sha256
 from tiny_bev_ros.extraction.extract_options import make_parser
 from tiny_bev_ros.extraction.frame_outputs import OutputOptions, check_packages
@@ -66,7 +66,7 @@ def extract(options: argparse.Namespace) -> int:
     with open_output(options.output, manifest, options.shard, options.overwrite) as folder:
         for unit in folder.verify() if options.verify else ():
             progress.warn(f'{unit.key}: {unit.reason}; it is computed again')
-        maker = MakeCloudWorker(values, options.topic, options.every, outputs, folder)
+        maker = CloudWorkerFactory(values, options.topic, options.every, outputs, folder)
         with closing(make_pool(options, values, maker)) as pool, closing(progress):
             scheduler = Scheduler(pool, folder, progress, options.retries)
             for outcome in scheduler.outcomes(surveys):
@@ -138,7 +138,7 @@ def describe_bag(path: str) -> dict[str, Any]:
 
 
 def make_pool(
-    options: argparse.Namespace, values: dict[str, Any], maker: MakeCloudWorker
+    options: argparse.Namespace, values: dict[str, Any], maker: CloudWorkerFactory
 ) -> WorkerPool:
     """Makes the pool of workers, on this machine or on Ray.
 
