@@ -70,7 +70,7 @@ def messages() -> Iterator[BagMessage]:
 
 @pytest.fixture(scope='module')
 def drives(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder with two equal bags, one that is cut off, one without clouds, and a parameter file."""
+    """Folder with two equal bags, a truncated one, one without clouds, and a parameter file."""
     folder = tmp_path_factory.mktemp('drives')
     for name in ('first', 'second'):
         write_bag(folder / name, {'/points': CLOUD_TYPE}, list(messages()))
@@ -101,7 +101,7 @@ def extracted(drives: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     options = ('--what', 'detections,drivable,features', '--workers', '1')
     done = extract(drives, output, *options, bags=('first', 'second'))
     assert done.returncode == 0, done.stderr
-    assert f'skipped clouds {2:>21}'.split() == done.stdout.splitlines()[3].split()
+    assert done.stdout.splitlines()[3].split() == ['skipped', 'clouds', '2']
     return output
 
 
@@ -191,8 +191,7 @@ def test_another_configuration_is_refused_and_more_bags_are_added(drives: Path, 
     assert extract(drives, output, '--every', '3', bags=('second',)).returncode == 0
     assert contents(output).items() > before.items()
     assert extract(drives, output, '--every', '2', '--overwrite').returncode == 0
-    (marker,) = [json.loads(text) for name, text in contents(output).items() if 'part' in name
-                 and name.startswith('runs')]  # fmt: skip
+    marker = json.loads((output / 'runs/first/part-00000.json').read_text())
     # Clouds 0, 2 and 4: the broken one is not among them.
     assert (marker['frames'], marker['skipped']) == (3, [])
 

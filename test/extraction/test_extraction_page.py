@@ -40,7 +40,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory, frames: list[ExtractedFrame
     """Folder with the extracted files that the snippets read."""
     folder = tmp_path_factory.mktemp('extraction')
     what = ('detections', 'drivable', 'features')
-    write_run(folder / 'out', OutputOptions(what, dtype='int8'), frames)
+    write_run(folder / 'out', OutputOptions(what[:2]), frames)
+    write_run(folder / 'features_out', OutputOptions(what[2:], dtype='int8'), frames)
     return folder
 
 

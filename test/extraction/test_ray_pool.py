@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-from fake_extraction import MakeFakeWorker, Noise, counted, digests, extract
+from fake_extraction import FakeWorkerFactory, Noise, counted, digests, extract
 from optional_packages import require_packages
 
 from tiny_bev_ros import optional_imports
@@ -92,11 +92,11 @@ def test_what_ends_the_program_does_so_on_ray(options, message, tmp_path):
 
 def test_a_cluster_without_gpus_is_refused(tmp_path):
     with pytest.raises(TinyBevError, match='GPUs in the Ray cluster is 0; expected at least 1'):
-        RayPool(MakeFakeWorker(None, tmp_path), 1, num_gpus=1)
+        RayPool(FakeWorkerFactory(None, tmp_path), 1, num_gpus=1)
 
 
 def test_a_missing_ray_is_one_line(tmp_path, monkeypatch):
     absent = optional_imports.OptionalModule(None, 'ray is not installed')
     monkeypatch.setattr('tiny_bev_ros.extraction.ray_pool.import_optional', lambda name: absent)
     with pytest.raises(TinyBevError, match='ray is not installed; expected it for Ray'):
-        RayPool(MakeFakeWorker(None, tmp_path), 1)
+        RayPool(FakeWorkerFactory(None, tmp_path), 1)

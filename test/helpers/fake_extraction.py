@@ -54,7 +54,7 @@ class Noise:
 
 
 @dataclass(frozen=True)
-class MakeFakeWorker:
+class FakeWorkerFactory:
     """Makes workers.
 
     Attributes:
@@ -85,7 +85,7 @@ class MakeFakeWorker:
 class FakeWorker:
     """Writes a file of pseudo-random bytes for each run."""
 
-    def __init__(self, options: MakeFakeWorker) -> None:
+    def __init__(self, options: FakeWorkerFactory) -> None:
         self._options = options
 
     def __call__(self, unit: Unit, progress: Callable[[int], None]) -> dict[str, Any]:
@@ -178,7 +178,7 @@ def living_workers(log: Path) -> list[int]:
 def extract(
     output: Path,
     log: Path,
-    make_pool: Callable[[MakeFakeWorker, int], WorkerPool] = SupervisedPool,
+    make_pool: Callable[[FakeWorkerFactory, int], WorkerPool] = SupervisedPool,
     workers: int = 2,
     shard: Shard = SINGLE,
     retries: int = 1,
@@ -190,7 +190,7 @@ def extract(
     """Extracts all bags as the program would; returns the outcomes."""
     outcomes = []
     with open_output(output, {'configuration': {'cell': 0.2}}, shard) as folder:
-        pool = make_pool(MakeFakeWorker(folder, log, **options), workers)
+        pool = make_pool(FakeWorkerFactory(folder, log, **options), workers)
         try:
             scheduler = Scheduler(pool, folder, noise or Noise(), retries)
             for outcome in scheduler.outcomes(plan_surveys(bags)):

@@ -37,8 +37,8 @@ _LOGGER = logging.getLogger('tiny_bev_ros')
 
 
 @dataclass(frozen=True)
-class MakeCloudWorker:
-    """Maker of a worker, in the process of the worker.
+class CloudWorkerFactory:
+    """Factory of a worker, called in the process of the worker; picklable.
 
     Attributes:
         values: parameters of pipeline_node, by name.
@@ -55,7 +55,7 @@ class MakeCloudWorker:
     folder: OutputFolder
 
     def __call__(self) -> CloudWorker:
-        """Loads the networks.
+        """Makes a worker, which loads the networks.
 
         Raises:
             TinyBevError: a parameter or a weight file is wrong.
@@ -70,7 +70,7 @@ class CloudWorker:
         settings: parameters, topic and outputs.
     """
 
-    def __init__(self, settings: MakeCloudWorker) -> None:
+    def __init__(self, settings: CloudWorkerFactory) -> None:
         configure_malloc()
         values = settings.values
         self._settings = settings
@@ -102,7 +102,7 @@ class CloudWorker:
         return folder.commit(unit, partial_folder, result)
 
     def _survey(self, unit: Survey) -> dict[str, Any]:
-        """Returns topic, number of frames, remarks, and the mounting at the begin of each run."""
+        """Returns topic, number of frames, remarks, and the mounting before each run."""
         bag = self._open(unit.path)
         topic = find_cloud_topic(bag, self._settings.topic)
         count = count_frames(len(bag.times(topic)), self._settings.every)
@@ -114,9 +114,9 @@ class CloudWorker:
         return result
 
     def _track(self, bag: Bag, topic: str, count: int) -> list[dict[str, Any]]:
-        """Carries the estimate of the mounting over all frames, of which it needs a few.
+        """Returns the estimate of the mounting before each run; few clouds are decoded for it.
 
-        A run that begins with these states has the results of a node that saw all clouds.
+        A run that begins with its state has the results of a node that received all clouds.
         """
         detector, every = self._detector, self._settings.every
         detector.reset_mounting()
@@ -132,16 +132,16 @@ class CloudWorker:
             (cloud,) = read_clouds(
                 bag, topic, every=every, first=index, count=1, decode=self._decode
             )
-            if isinstance(cloud, BagFrame):  # as the nodes never see the others
+            if isinstance(cloud, BagFrame):  # a node drops the others
                 detector.track_mounting(cloud.points)
         return states
 
     def _compute(
         self, unit: Run, writers: list[RunWriter], progress: Callable[[int], None]
     ) -> dict[str, Any]:
-        """Writes the results of the clouds of a run; returns their number, and those without.
+        """Writes the results of the clouds of a run; returns their number and the skipped clouds.
 
-        As in the nodes, a cloud that cannot be decoded is counted, and the next one follows.
+        As in a node, a cloud that cannot be decoded is skipped, and the next one follows.
         """
         self._detector.restore_mounting(unit.mounting)
         clouds = read_clouds(
@@ -156,7 +156,7 @@ class CloudWorker:
         for cloud in clouds:
             if isinstance(cloud, BagFrame):
                 if frame_id and cloud.frame_id != frame_id:
-                    self._detector.reset_mounting()  # clouds of another sensor, as in the nodes
+                    self._detector.reset_mounting()  # another sensor: a node does so, too
                 frame_id = cloud.frame_id
                 reason = self._write(cloud, unit.name, writers)
             else:

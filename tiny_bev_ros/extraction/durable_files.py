@@ -38,12 +38,12 @@ def sync_folders(files: Iterable[Path], root: Path) -> None:
 
 
 def replace_text(path: Path, text: str, new: Path) -> None:
-    """Writes a text file in one step: other machines may write the same file at that moment.
+    """Replaces a text file in one step, as other machines may write the same file meanwhile.
 
     Args:
         path: file.
         text: content.
-        new: path of the new file while it is written, on the same file system.
+        new: path at which the new file is written first, on the same file system.
     """
     with new.open('w', encoding='utf-8') as file:
         file.write(text)
@@ -55,9 +55,9 @@ def replace_text(path: Path, text: str, new: Path) -> None:
 
 
 def sha256(path: Path) -> str:
-    """Returns the SHA-256 of a file in hexadecimal digits, read in pieces."""
+    """Returns the SHA-256 of a file in hexadecimal digits; the file is read in chunks."""
     digest = hashlib.sha256()
     with path.open('rb') as file:
-        while piece := file.read(1 << 20):
-            digest.update(piece)
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
     return digest.hexdigest()

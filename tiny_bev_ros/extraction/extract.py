@@ -8,14 +8,13 @@
 # language governing permissions and limitations under the License.
 """Extracts detections, drivable area and BEV features from rosbags, as pipeline_node does.
 
-The same parameters give the same results, without middleware, as fast as the machine allows. A
-run that was stopped or killed goes on where it ended when the command is called again.
+Equal parameters give equal results, without middleware, as fast as the machine allows. After an
+extraction was stopped or killed, the same command continues where it ended.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import logging
 import os
 import sys
@@ -27,55 +26,27 @@ from typing import Any
 
 import tiny_bev_ros
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.extraction.cloud_worker import MakeCloudWorker
-from tiny_bev_ros.extraction.frame_outputs import DTYPES, FORMATS, OutputOptions, check_packages
+from tiny_bev_ros.extraction.cloud_worker import CloudWorkerFactory
+from tiny_bev_ros.extraction.durable_files import sha256
+from tiny_bev_ros.extraction.extract_options import make_parser
+from tiny_bev_ros.extraction.frame_outputs import OutputOptions, check_packages
 from tiny_bev_ros.extraction.output_manifest import open_output
 from tiny_bev_ros.extraction.pool_events import WorkerPool
 from tiny_bev_ros.extraction.progress import ExtractionProgress, Summary
 from tiny_bev_ros.extraction.ray_pool import RayPool
 from tiny_bev_ros.extraction.scheduler import Scheduler
 from tiny_bev_ros.extraction.supervised_pool import SupervisedPool
-from tiny_bev_ros.extraction.work_units import (
-    RUN_FRAMES,
-    SINGLE,
-    Shard,
-    Survey,
-    plan_surveys,
-)
+from tiny_bev_ros.extraction.work_units import RUN_FRAMES, Survey, plan_surveys
 from tiny_bev_ros.models.device import resolve_device
 from tiny_bev_ros.nodes.model_factory import CHECKPOINTS, make_output_roi
 from tiny_bev_ros.nodes.parameter_files import read_parameters
-from tiny_bev_ros.resources import GRIDS, config_file
-from tiny_bev_ros.whole_number import whole_number
+from tiny_bev_ros.resources import config_file
 
 _NODE = 'pipeline_node'
-_EXAMPLES = """\
-examples:
-  extract drives/* --output out                   detections as Parquet, on all cores
-  extract drive --output out --grid around --params-file robot.yaml
-                                                  with the parameters of the robot's nodes
-  extract drive --output out --what detections,drivable,features --region 0 40 -10 10
-  extract drive --output out --format mcap        messages for `ros2 bag play` and Foxglove
-  extract drives/* --output out --shard 3/8       third of eight machines that share `out`
-  extract drives/* --output out --executor ray    on Ray
-
-exit codes:
-  0  everything is extracted
-  2  some bags or runs failed, see failed.jsonl; the rest is extracted
-  1  nothing could be done, or the disk is full: the same command goes on where it ended
-"""
-
-
-def shard(text: str) -> Shard:
-    """Parses I/N, part I of N, from 1."""
-    index, _, count = text.partition('/')
-    if not (index.isdigit() and count.isdigit() and 1 <= int(index) <= int(count)):
-        raise argparse.ArgumentTypeError(f'{text}; expected I/N, I from 1 to N')
-    return Shard(int(index), int(count))
 
 
 def extract(options: argparse.Namespace) -> int:
-    """Extracts; returns the exit code.
+    """Runs an extraction; returns the exit code.
 
     Args:
         options: arguments of the program.
@@ -86,20 +57,16 @@ def extract(options: argparse.Namespace) -> int:
     """
     began = time.monotonic()
     values = read_values(options)
-    outputs = OutputOptions(
-        tuple(dict.fromkeys(options.what.split(','))),
-        options.format,
-        options.dtype,
-        make_output_roi(values),
-    )
+    what = tuple(sorted(set(options.what.split(','))))
+    outputs = OutputOptions(what, options.format, options.dtype, make_output_roi(values))
     check_packages(outputs)
     surveys = plan_surveys(options.bags)
     summary, progress = Summary(), ExtractionProgress()
-    manifest = make_manifest(options, values, surveys)
+    manifest = make_manifest(options, values, outputs, surveys)
     with open_output(options.output, manifest, options.shard, options.overwrite) as folder:
         for unit in folder.verify() if options.verify else ():
             progress.warn(f'{unit.key}: {unit.reason}; it is computed again')
-        maker = MakeCloudWorker(values, options.topic, options.every, outputs, folder)
+        maker = CloudWorkerFactory(values, options.topic, options.every, outputs, folder)
         with closing(make_pool(options, values, maker)) as pool, closing(progress):
             scheduler = Scheduler(pool, folder, progress, options.retries)
             for outcome in scheduler.outcomes(surveys):
@@ -111,7 +78,7 @@ def extract(options: argparse.Namespace) -> int:
 
 
 def read_values(options: argparse.Namespace) -> dict[str, Any]:
-    """Returns the parameters of pipeline_node by the arguments of the program.
+    """Returns the parameters of pipeline_node that the arguments of the program give.
 
     Raises:
         TinyBevError: a file or a value is wrong.
@@ -128,7 +95,10 @@ def read_values(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def make_manifest(
-    options: argparse.Namespace, values: dict[str, Any], surveys: Sequence[Survey]
+    options: argparse.Namespace,
+    values: dict[str, Any],
+    outputs: OutputOptions,
+    surveys: Sequence[Survey],
 ) -> dict[str, Any]:
     """Returns everything that determines the outputs.
 
@@ -138,11 +108,13 @@ def make_manifest(
     return {
         'version': tiny_bev_ros.__version__,
         'parameters': values,
-        'weights': {name: _sha256(values[name]) for name in CHECKPOINTS.values() if values[name]},
+        'weights': {
+            name: _weights_digest(values[name]) for name in CHECKPOINTS.values() if values[name]
+        },
         'outputs': {
-            'what': sorted(set(options.what.split(','))),
-            'format': options.format,
-            'dtype': options.dtype,
+            'what': list(outputs.what),
+            'format': outputs.format,
+            'dtype': outputs.dtype,
         },
         'topic': options.topic,
         'every': options.every,
@@ -152,7 +124,7 @@ def make_manifest(
 
 
 def describe_bag(path: str) -> dict[str, Any]:
-    """Returns path, and names, sizes and times of the files of a bag, by which a change shows."""
+    """Returns path of a bag, and sizes and times of its files: a changed bag differs in them."""
     bag = Path(path)
     files = sorted(bag.iterdir()) if bag.is_dir() else [bag]
     stats = {file.name: file.stat() for file in files if file.is_file()}
@@ -166,7 +138,7 @@ def describe_bag(path: str) -> dict[str, Any]:
 
 
 def make_pool(
-    options: argparse.Namespace, values: dict[str, Any], maker: MakeCloudWorker
+    options: argparse.Namespace, values: dict[str, Any], maker: CloudWorkerFactory
 ) -> WorkerPool:
     """Makes the pool of workers, on this machine or on Ray.
 
@@ -174,104 +146,23 @@ def make_pool(
         TinyBevError: the device or Ray cannot be used.
     """
     on_gpu = resolve_device(values['device']).type == 'cuda'
-    # One GPU is busy with one worker; several would need its memory several times.
+    # One worker keeps a GPU busy; several would need its memory several times.
     workers = options.workers or (1 if on_gpu else len(os.sched_getaffinity(0)))
     if options.executor == 'ray':
         return RayPool(maker, workers, options.ray_address, num_gpus=float(on_gpu))
     return SupervisedPool(maker, workers)
 
 
-def _sha256(path: str) -> str:
+def _weights_digest(path: str) -> str:
     try:
-        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        return sha256(Path(path))
     except OSError as error:
         raise TinyBevError(f'weights are {path} ({error.strerror}); expected a file') from None
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog='extract',
-        description=__doc__,
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument('bags', nargs='+', help='rosbag2 folders, .mcap or .db3 files')
-    parser.add_argument('--output', required=True, help='folder of the results')
-    results = parser.add_argument_group('results')
-    results.add_argument(
-        '--what',
-        default='detections',
-        help='some of detections, drivable, features (8 MiB a cloud), with commas between them '
-        '(default: detections)',
-    )
-    results.add_argument(
-        '--format',
-        choices=FORMATS,
-        default='parquet',
-        help='parquet, with features as safetensors; safetensors alone; or mcap, the messages of '
-        'the nodes (default: parquet)',
-    )
-    results.add_argument(
-        '--dtype', choices=DTYPES, default='float16', help='of the features (default: float16)'
-    )
-    results.add_argument(
-        '--region',
-        nargs=4,
-        type=float,
-        metavar=('X0', 'X1', 'Y0', 'Y1'),
-        help='part of the map of which features are kept, m (default: all of it)',
-    )
-    clouds = parser.add_argument_group('clouds and networks')
-    clouds.add_argument('--topic', default='', help='PointCloud2 topic, if there are several')
-    clouds.add_argument(
-        '--every', type=whole_number(1), default=1, help='take every Nth cloud (default: 1)'
-    )
-    clouds.add_argument(
-        '--params-file',
-        action='append',
-        default=[],
-        metavar='FILE',
-        help='YAML file of the nodes, of which that of pipeline_node counts; may be repeated',
-    )
-    clouds.add_argument('--grid', choices=GRIDS, help='preset of the grid, as of the launch files')
-    clouds.add_argument(
-        '--weights', default='', help='shipped weights, or a file of train (default: street)'
-    )
-    work = parser.add_argument_group('work')
-    work.add_argument(
-        '--workers',
-        type=whole_number(1),
-        help='processes with one thread each (default: number of cores; 1 on a GPU)',
-    )
-    work.add_argument('--executor', choices=('local', 'ray'), default='local')
-    work.add_argument(
-        '--ray-address', default='', help='cluster of Ray (default: one on this machine)'
-    )
-    work.add_argument(
-        '--shard',
-        type=shard,
-        default=SINGLE,
-        metavar='I/N',
-        help='part I of N, from 1, of machines that share the output folder',
-    )
-    work.add_argument(
-        '--retries',
-        type=whole_number(0),
-        default=1,
-        help='further attempts with a run that ends its worker (default: 1)',
-    )
-    work.add_argument(
-        '--verify', action='store_true', help='compare finished results with their SHA-256 first'
-    )
-    work.add_argument(
-        '--overwrite', action='store_true', help='remove results of another configuration first'
-    )
-    return parser
-
-
 def main() -> int:
     """Runs the extract executable; returns its exit code."""
-    options = _parser().parse_args()
+    options = make_parser(__doc__).parse_args()
     logging.basicConfig(level=logging.WARNING, format='extract: %(message)s')
     try:
         return extract(options)

@@ -17,6 +17,7 @@ from typing import Protocol
 
 from tiny_bev_ros.detector_result import DetectorResult
 from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.extraction.work_units import part_name
 from tiny_bev_ros.messages.output_roi import OutputRoi
 from tiny_bev_ros.optional_imports import import_optional
 
@@ -63,7 +64,7 @@ class OutputOptions:
         roi: region to which features are cropped.
 
     Raises:
-        TinyBevError: a value is no such name, what is empty, or int8 is asked of mcap.
+        TinyBevError: a value is no such name, ``what`` is empty, or mcap is combined with int8.
     """
 
     what: tuple[str, ...] = ('detections',)
@@ -121,8 +122,8 @@ def check_packages(options: OutputOptions) -> None:
 def make_writers(options: OutputOptions, folder: Path, name: str, number: int) -> list[RunWriter]:
     """Makes the writers of a run; every frame goes to each, in this order.
 
-    Features, which may be beyond the range of their dtype, come first: an error for a frame leaves
-    it out of all outputs.
+    The writer of features comes first: it refuses frames with values beyond the range of their
+    dtype, and a frame that it refuses is in no output.
 
     Args:
         options: selection and format.
@@ -135,7 +136,7 @@ def make_writers(options: OutputOptions, folder: Path, name: str, number: int) -
         OSError: a folder or file cannot be made.
     """
     check_packages(options)
-    part = f'part-{number:05d}'
+    part = part_name(number)
     if options.format == 'mcap':
         from tiny_bev_ros.extraction.message_file import MessageFile
 

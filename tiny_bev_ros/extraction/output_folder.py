@@ -32,7 +32,7 @@ PARTIAL = '.partial'
 
 
 class BrokenUnit(NamedTuple):
-    """Unit whose files are not those that were written.
+    """Finished unit whose files differ from its marker.
 
     Attributes:
         key: key of the unit.
@@ -45,15 +45,20 @@ class BrokenUnit(NamedTuple):
 
 @dataclass(frozen=True)
 class OutputFolder:
-    """Finished units of an output folder; picklable, for the workers.
+    """Files and markers of the units in an output folder; picklable, for the workers.
 
     Attributes:
-        path: folder.
-        shard: part of this machine; names the folder of its partial files.
+        path: path of the folder.
+        shard: part of the runs that this machine computes; names the folder of its partial files.
     """
 
     path: Path
     shard: Shard = SINGLE
+
+    @property
+    def manifest_path(self) -> Path:
+        """Path of the manifest."""
+        return self.path / 'manifest.json'
 
     @property
     def partial_path(self) -> Path:
@@ -62,12 +67,12 @@ class OutputFolder:
 
     @property
     def failures_path(self) -> Path:
-        """List of the units that this machine put aside."""
+        """Path of the list of units that this machine put aside."""
         name = 'failed' if self.shard.count == 1 else f'failed-{self.shard.label}'
         return self.path / f'{name}.jsonl'
 
     def partial_folder(self, unit: Unit) -> Path:
-        """Makes an empty folder for the files of a unit, which has the tree of the output."""
+        """Makes an empty folder for the files of a unit, in the tree of the output folder."""
         self.partial_path.mkdir(parents=True, exist_ok=True)
         return Path(tempfile.mkdtemp(dir=self.partial_path, prefix=_partial_prefix(unit)))
 
@@ -102,7 +107,7 @@ class OutputFolder:
         return marker
 
     def discard(self, unit: Unit) -> None:
-        """Removes partial files of a unit that failed, to free their memory on the disk."""
+        """Removes partial files of a unit that failed, which frees space on the disk."""
         for folder in self.partial_path.glob(f'{_partial_prefix(unit)}*'):
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -6,7 +6,7 @@
 # writing, software distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
 # WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the License for the specific
 # language governing permissions and limitations under the License.
-"""Opening of an output folder: its manifest, old outputs, and use by one program at a time."""
+"""Opening of an output folder: compares its manifest, removes old outputs, and locks it."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from tiny_bev_ros.extraction.durable_files import replace_text
 from tiny_bev_ros.extraction.output_folder import MARKERS, PARTIAL, OutputFolder
 from tiny_bev_ros.extraction.work_units import SINGLE, Shard
 
-# Value of the entry `program`: without it a manifest.json is of another program.
+# Value of the entry `program`; a manifest.json without it belongs to another program.
 _PROGRAM = 'tiny_bev_ros extract'
-# Names of the files that an extraction makes, below its folder; nothing else is ever removed.
+# Patterns of the files that an extraction writes; no other files are ever removed.
 _OUTPUTS = (
     *(
         f'{kind}/*/part-*.{end}'
@@ -54,14 +54,14 @@ def open_output(
 ) -> Iterator[OutputFolder]:
     """Context manager: yields an output folder of one configuration, for this program alone.
 
-    Leftovers of a run that was killed are removed at the start, its list of failed units too, as
-    they are tried again; partial files also at the end.
+    Partial files are removed at the start, as an extraction that was killed left them, and at the
+    end. The list of failed units is removed at the start, as they are tried again.
 
     Args:
-        path: folder; made if it is absent.
+        path: path of the folder, which is made if it is absent.
         manifest: configuration, versions and inputs that determine the outputs, for JSON. The
             entry `bags` describes each bag by its name; later calls may add further bags.
-        shard: part of this machine.
+        shard: part of the runs that this machine computes.
         overwrite: True to remove outputs of another configuration; those of an equal one stay.
 
     Raises:
@@ -84,7 +84,7 @@ def open_output(
 
 @contextmanager
 def _locked(folder: OutputFolder) -> Iterator[None]:
-    """Holds the folder of partial files; the lock of a process that was killed is free."""
+    """Locks the folder of partial files; the lock ends with this process, even if it is killed."""
     handle = os.open(folder.partial_path, os.O_RDONLY)
     try:
         try:
@@ -101,7 +101,7 @@ def _locked(folder: OutputFolder) -> Iterator[None]:
 
 
 def _match_manifest(folder: OutputFolder, manifest: Mapping[str, Any], overwrite: bool) -> None:
-    path = folder.path / 'manifest.json'
+    path = folder.manifest_path
     expected = {'program': _PROGRAM, **manifest}
     found = _read(folder)
     difference = _difference(folder, found, expected)
@@ -125,7 +125,7 @@ def _read(folder: OutputFolder) -> dict[str, Any] | None:
     Raises:
         TinyBevError: the file is no manifest of an extraction.
     """
-    path = folder.path / 'manifest.json'
+    path = folder.manifest_path
     if not path.exists():
         return None
     try:
@@ -151,7 +151,7 @@ def _difference(
 
     Bags that only one of the two has are no difference.
     """
-    path = folder.path / 'manifest.json'
+    path = folder.manifest_path
     if found is None:
         marker = next((folder.path / MARKERS).glob('*/*.json'), None)
         return f'{path} is absent beside {marker}; expected a manifest' if marker else ''

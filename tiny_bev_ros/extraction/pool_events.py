@@ -83,10 +83,12 @@ class WorkerPool(Protocol):
     """Worker processes, each with at most one unit; a pool never retries a unit itself."""
 
     def idle(self, wanted: int) -> list[int]:
-        """Returns the numbers of workers without a unit; each process has a number of its own.
+        """Starts missing workers; returns the numbers of those that are ready and have no unit.
+
+        A worker that replaces another one has a new number.
 
         Args:
-            wanted: number of units that wait; no more workers are started than that.
+            wanted: number of units that wait; no more workers are started than they need.
         """
         ...
 
@@ -115,7 +117,7 @@ class StartCounter:
     """
 
     def __init__(self, workers: int) -> None:
-        self._most = workers + 2
+        self._limit = workers + 2
         self._failed = 0
 
     def ready(self) -> None:
@@ -126,10 +128,10 @@ class StartCounter:
         """Notes that a worker ended before it was ready.
 
         Raises:
-            TinyBevError: it happened too often in a row.
+            TinyBevError: too many workers in a row ended so.
         """
         self._failed += 1
-        if self._failed >= self._most:
+        if self._failed >= self._limit:
             raise TinyBevError(
                 f'{self._failed} workers in a row ended while they started; expected them to load '
                 f'the networks ({reason})'
@@ -161,7 +163,7 @@ def run_unit(worker: Worker, unit: Unit, progress: Callable[[int], None]) -> Fin
 
 
 def describe(error: Exception) -> str:
-    """Returns an error in one line; a bug has its position in the source."""
+    """Returns an error in one line; with its position in the source if it is a bug."""
     if _is_user_error(error):
         return first_line(error)
     frames = traceback.extract_tb(error.__traceback__)

@@ -123,7 +123,7 @@ class Summary:
         self._skipped += len(outcome.result.get('skipped', ()))
 
     def table(self, seconds: float) -> str:
-        """Returns the summary as a table of names and figures.
+        """Returns the summary as a table of names and numbers.
 
         Args:
             seconds: time that the extraction took.
@@ -137,7 +137,7 @@ class Summary:
             ('seconds', f'{seconds:.1f}'),
             ('frames a second', f'{self._computed / max(seconds, 1e-9):.1f}'),
         ]
-        lines = [f'{name:<24}{figure:>12}' for name, figure in rows]
+        lines = [f'{name:<24}{number:>12}' for name, number in rows]
         lines += [
             f'failed {each.unit.key}: {each.reason}' for each in self.failures[:_LISTED_FAILURES]
         ]

@@ -27,12 +27,12 @@ from tiny_bev_ros.extraction.pool_events import (
     run_unit,
     start_error,
 )
-from tiny_bev_ros.extraction.work_units import MakeWorker, Unit, Worker
+from tiny_bev_ros.extraction.work_units import Unit, Worker, WorkerFactory
 from tiny_bev_ros.optional_imports import import_optional, one_line
 
 # Results are small: units write their files themselves. Ray needs 75 MiB at least.
 _OBJECT_STORE_BYTES = 100 * 2**20
-# Seconds between two answers of an actor about its progress.
+# Seconds between two reports of an actor on its progress.
 _POLL_S = 0.5
 # Group of threads of an actor, beside the one that computes.
 _PROGRESS = 'progress'
@@ -42,7 +42,7 @@ class RayPool:
     """Pool of Ray actors; see `WorkerPool`. Ray retries nothing: the scheduler does.
 
     Args:
-        make_worker: maker of a worker, called once in each actor.
+        make_worker: factory of a worker, called once in each actor.
         workers: number of actors, each with one CPU core.
         address: address of a cluster, such as 'auto' or 'ray://host:10001'; '' starts one on this
             machine, unless this process has joined one already.
@@ -53,7 +53,7 @@ class RayPool:
     """
 
     def __init__(
-        self, make_worker: MakeWorker, workers: int, address: str = '', num_gpus: float = 0
+        self, make_worker: WorkerFactory, workers: int, address: str = '', num_gpus: float = 0
     ) -> None:
         optional = import_optional('ray')
         if optional.module is None:
@@ -75,14 +75,14 @@ class RayPool:
         self._actors: dict[int, Any] = {}
         self._units: dict[int, Unit] = {}
         self._ready: set[int] = set()
-        # Calls that have not answered: ready or run by actor, and progress by actor.
+        # Numbers of actors by pending call: of make_worker or run, and of progress.
         self._calls: dict[Any, int] = {}
         self._polls: dict[Any, int] = {}
         self._made = 0
         self._starts = StartCounter(workers)
 
     def idle(self, wanted: int) -> list[int]:
-        """Returns the numbers of workers without a unit."""
+        """Starts missing workers; returns the numbers of those that are ready and have no unit."""
         while len(self._actors) < min(self._count, len(self._units) + wanted):
             self._made += 1
             actor = self._actor_class.remote(self._make_worker)
@@ -108,7 +108,7 @@ class RayPool:
         ready, _ = self._ray.wait(pending, num_returns=1, timeout=timeout_s)
         events: list[PoolEvent] = []
         for call in ready:
-            # An actor that was buried by a call before has no calls left.
+            # The calls of an actor that died are gone, though they may be ready.
             if call in self._polls:
                 events += self._take_progress(call)
             elif call in self._calls:
@@ -140,7 +140,7 @@ class RayPool:
         try:
             answer = self._ray.get(call)
         except self._ray.exceptions.RayError as error:
-            return self._bury(number, _death_reason(error))
+            return self._remove(number, _death_reason(error))
         if isinstance(answer, str):
             raise start_error(answer)
         if answer is None:
@@ -155,7 +155,7 @@ class RayPool:
         try:
             progress: Progress | None = self._ray.get(call)
         except self._ray.exceptions.RayError:
-            return []  # The call that computes reports the death.
+            return []  # The call of run reports the death.
         unit = self._units.get(number)
         if unit is None:
             return []
@@ -166,7 +166,7 @@ class RayPool:
         if number not in self._polls.values():
             self._polls[self._actors[number].progress.remote()] = number
 
-    def _bury(self, number: int, reason: str) -> list[PoolEvent]:
+    def _remove(self, number: int, reason: str) -> list[PoolEvent]:
         self._ray.kill(self._actors.pop(number))
         self._polls = {call: each for call, each in self._polls.items() if each != number}
         if number not in self._ready:
@@ -178,7 +178,7 @@ class RayPool:
 class _RayWorker:
     """Actor: computes a unit in one thread and reports its progress in another."""
 
-    def __init__(self, make_worker: MakeWorker) -> None:
+    def __init__(self, make_worker: WorkerFactory) -> None:
         self._make_worker = make_worker
         self._worker: Worker
         self._unit: Unit | None = None
@@ -200,7 +200,7 @@ class _RayWorker:
         return run_unit(self._worker, unit, self._advance)
 
     def progress(self) -> Progress | None:
-        """Returns the frames that were computed in the last moments; None without a unit."""
+        """Returns the number of frames since the last answer; None before the first unit."""
         time.sleep(_POLL_S)
         with self._lock:
             frames, self._frames = self._frames, 0
@@ -221,7 +221,7 @@ def _connect(ray: Any, workers: int, address: str) -> None:
     if address:
         settings |= {'address': address}
     else:
-        os.environ.setdefault('RAY_USAGE_STATS_ENABLED', '0')  # no figures leave the machine
+        os.environ.setdefault('RAY_USAGE_STATS_ENABLED', '0')  # no statistics leave the machine
         settings |= {
             'address': 'local',  # else Ray joins any cluster that runs here
             'num_cpus': workers,
@@ -230,7 +230,7 @@ def _connect(ray: Any, workers: int, address: str) -> None:
         }
     try:
         ray.init(**settings)
-    except Exception as error:  # of many kinds, by the stage of the start
+    except Exception as error:  # Ray raises many kinds
         raise TinyBevError(
             f'Ray cluster {address or "on this machine"} cannot be used ({one_line(error)}); '
             'expected one that answers'

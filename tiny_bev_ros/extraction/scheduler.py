@@ -35,7 +35,7 @@ class Outcome(NamedTuple):
     Attributes:
         unit: unit.
         result: marker of the unit; None if it was put aside.
-        reason: cause for which it was put aside, in one line; '' if it is finished.
+        reason: cause in one line if it was put aside; '' if it is finished.
         attempts: number of times that it was started; 0 if it was finished before.
     """
 
@@ -64,11 +64,11 @@ class ProgressListener(Protocol):
 class Scheduler:
     """Drives a pool: surveys first, then runs, each worker on the bag that it has open.
 
-    A unit is put aside when it failed, or ended its worker, once more than the retries allow; the
-    others go on.
+    A unit that fails, or whose worker dies, is tried again as often as the retries allow, then put
+    aside. Other units are not affected.
 
     Args:
-        pool: workers; not closed here, and not used if all units are finished.
+        pool: workers; not closed here, and not started if all units are finished.
         folder: output folder, in which workers commit finished units.
         listener: display of the progress.
         retries: number of further attempts after the first.
@@ -85,8 +85,8 @@ class Scheduler:
         self._runs: dict[str, deque[Run]] = {}  # by bag; never empty
         self._attempts: Counter[str] = Counter()
         self._frames: Counter[str] = Counter()  # computed so far, by the key of a unit in flight
-        self._workers: dict[str, int] = {}  # of units in flight
-        self._bags: dict[int, str] = {}  # open in a worker
+        self._workers: dict[str, int] = {}  # by the key of a unit in flight
+        self._bags: dict[int, str] = {}  # name of the open bag, by worker
 
     def outcomes(self, surveys: Iterable[Survey]) -> Iterator[Outcome]:
         """Runs all units that are not finished; yields the outcome of each unit.
@@ -151,8 +151,8 @@ class Scheduler:
             self._release(event.unit)
             yield from self._retry(event.unit, event.reason, event.retry)
         elif event.unit is None:
-            self._listener.warn(f'{event.reason}, without a unit; another one starts')
-        elif self._folder.is_done(event.unit):  # It ended just after its last unit.
+            self._listener.warn(f'{event.reason}, without a unit; another worker starts')
+        elif self._folder.is_done(event.unit):  # Its worker died after the commit.
             del self._bags[self._workers[event.unit.key]]
             yield from self._complete(event.unit, self._folder.result(event.unit))
         else:

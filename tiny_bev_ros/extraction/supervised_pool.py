@@ -9,8 +9,8 @@
 """Worker processes on one machine that survive the end of each of them.
 
 `ProcessPoolExecutor` breaks and `multiprocessing.Pool` hangs when a worker is killed, for example
-by the kernel when memory is short. Here each worker has a pipe of its own, whose end is the news
-of the worker's end, and no lock is shared.
+by the kernel when memory is short. Here each worker has a pipe of its own, which closes when the
+worker ends, and no lock is shared.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from tiny_bev_ros.extraction.pool_events import (
     run_unit,
     start_error,
 )
-from tiny_bev_ros.extraction.work_units import MakeWorker, Unit
+from tiny_bev_ros.extraction.work_units import Unit, WorkerFactory
 
 _SPAWN = multiprocessing.get_context('spawn')
 
@@ -44,11 +44,11 @@ class SupervisedPool:
     """Pool of spawned processes; see `WorkerPool`.
 
     Args:
-        make_worker: maker of a worker, called once in each process.
+        make_worker: factory of a worker, called once in each process.
         workers: number of processes.
     """
 
-    def __init__(self, make_worker: MakeWorker, workers: int) -> None:
+    def __init__(self, make_worker: WorkerFactory, workers: int) -> None:
         self._make_worker = make_worker
         self._count = workers
         self._processes: dict[int, _WorkerProcess] = {}
@@ -56,7 +56,7 @@ class SupervisedPool:
         self._starts = StartCounter(workers)
 
     def idle(self, wanted: int) -> list[int]:
-        """Returns the numbers of workers without a unit."""
+        """Starts missing workers; returns the numbers of those that are ready and have no unit."""
         busy = sum(each.unit is not None for each in self._processes.values())
         while len(self._processes) < min(self._count, busy + wanted):
             self._made += 1
@@ -86,12 +86,12 @@ class SupervisedPool:
         self._processes.clear()
 
     def _receive(self, number: int) -> list[PoolEvent]:
-        """Takes one message of a worker; none is left when it ends, as its pipe keeps them."""
+        """Takes one message of a worker; those that it sent before it ended stay in its pipe."""
         worker = self._processes[number]
         try:
             message = worker.connection.recv()
         except (EOFError, OSError):  # OSError: the worker was killed within a message
-            return self._bury(number)
+            return self._remove(number)
         if message is None:
             worker.ready = True
             self._starts.ready()
@@ -102,7 +102,7 @@ class SupervisedPool:
             worker.unit = None
         return [message]
 
-    def _bury(self, number: int) -> list[PoolEvent]:
+    def _remove(self, number: int) -> list[PoolEvent]:
         worker = self._processes.pop(number)
         reason = worker.end_reason()
         if not worker.ready:
@@ -113,7 +113,7 @@ class SupervisedPool:
 class _WorkerProcess:
     """A process with its pipe and its unit."""
 
-    def __init__(self, make_worker: MakeWorker) -> None:
+    def __init__(self, make_worker: WorkerFactory) -> None:
         self.connection, theirs = _SPAWN.Pipe()
         self.process: SpawnProcess = _SPAWN.Process(
             target=_work, args=(make_worker, theirs), daemon=True, name='extraction worker'
@@ -147,7 +147,7 @@ def _without_interrupts() -> Iterator[None]:
     """Blocks SIGINT: a process that is started here never gets it.
 
     Ctrl-C in a terminal signals all its processes, and workers would print tracebacks. The driver
-    alone acts on it; an interrupt meanwhile arrives afterwards.
+    alone handles it; an interrupt of the driver in the meantime arrives afterwards.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
@@ -156,8 +156,8 @@ def _without_interrupts() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _work(make_worker: MakeWorker, connection: Connection) -> None:
-    """Main function of a worker process; messages: None once it is ready, events, or an error."""
+def _work(make_worker: WorkerFactory, connection: Connection) -> None:
+    """Main function of a worker process: sends an error, or None when it is ready, then events."""
     units: queue.SimpleQueue[Unit] = queue.SimpleQueue()
     threading.Thread(target=_receive_units, args=(connection, units), daemon=True).start()
     try:

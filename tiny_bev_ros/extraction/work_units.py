@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-# Extracted frames of a run.
+# Number of frames of a run; the last one of a bag is shorter.
 RUN_FRAMES = 256
 # Characters of a folder name; 4 bytes each at most, below the 255 that file systems take.
 _NAME_LENGTH = 60
@@ -76,7 +76,7 @@ class Run:
     @property
     def key(self) -> str:
         """Unique name of the unit."""
-        return f'{self.name}/part-{self.number:05d}'
+        return f'{self.name}/{part_name(self.number)}'
 
     @property
     def size(self) -> int:
@@ -95,7 +95,7 @@ class Worker(Protocol):
 
         Args:
             unit: survey or run.
-            progress: called with the number of frames that were done since its last call.
+            progress: called with the number of frames that were computed since its last call.
 
         Returns:
             Result that JSON can hold, without times.
@@ -103,8 +103,8 @@ class Worker(Protocol):
         ...
 
 
-# Maker of a worker, called once in each worker process; picklable.
-MakeWorker = Callable[[], Worker]
+# Factory of a worker, called once in each worker process; picklable.
+WorkerFactory = Callable[[], Worker]
 
 
 @dataclass(frozen=True)
@@ -134,6 +134,11 @@ class Shard:
 
 
 SINGLE = Shard()
+
+
+def part_name(number: int) -> str:
+    """Returns the name of the files of a run, without ending."""
+    return f'part-{number:05d}'
 
 
 def plan_surveys(paths: Iterable[str | Path]) -> list[Survey]:
@@ -171,8 +176,8 @@ def plan_runs(survey: Survey, result: Mapping[str, Any]) -> list[Run]:
 def _folder_names(paths: list[str]) -> dict[str, str]:
     """Returns a unique folder name for each path, whatever the order of the paths.
 
-    A name is the base name of the path, with as many of its parent folders as make it unique. If
-    names are still alike, as odd characters became alike, a hash of the path is added.
+    A name is the base name of the path, with as many of its parent folders as make it unique.
+    Names that are still equal, because special characters were replaced, get a hash of the path.
     """
     depths = dict.fromkeys(paths, 1)
     names = {path: _safe_name(path, 1) for path in paths}
