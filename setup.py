@@ -22,6 +22,7 @@ EXTRAS = {
     'train': ['matplotlib', 'pyyaml', 'safetensors', 'tqdm'],
     'argoverse': ['pyarrow'],  # sweeps of Argoverse 2 in evaluate
     'camera': ['timm'],  # encoders of other projects; the package's own needs nothing
+    'export': ['onnx', 'onnxruntime', 'openvino'],
     'docs': ['furo', 'myst-parser', 'sphinx'],
     'test': ['hypothesis', 'jsonschema', 'pytest', 'pytest-timeout'],
 }
@@ -81,6 +82,7 @@ setup(
             'train = tiny_bev_ros.commands:train',
             'train_second_stage = tiny_bev_ros.commands:train_second_stage',
             'evaluate = tiny_bev_ros.commands:evaluate',
+            'export = tiny_bev_ros.commands:export',
             'demo = tiny_bev_ros.commands:demo',
             'demo_fusion = tiny_bev_ros.commands:demo_fusion',
         ],

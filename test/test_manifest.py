@@ -131,7 +131,16 @@ def requirements(name: str, until: str = '') -> dict[str, list[Requirement]]:
 
 def test_a_plain_installation_pulls_nothing_heavy():
     assert "install_requires=['setuptools']" in (ROOT / 'setup.py').read_text()
-    assert set(extras()) == {'runtime', 'bags', 'train', 'argoverse', 'camera', 'docs', 'test'}
+    assert set(extras()) == {
+        'runtime',
+        'bags',
+        'train',
+        'argoverse',
+        'camera',
+        'export',
+        'docs',
+        'test',
+    }
 
 
 def test_extras_have_every_package_that_the_package_needs_beside_ros():
