@@ -71,7 +71,7 @@ def _detection_maps(head: DetectionHead, maps: DetectionMaps) -> list[Tensor]:
 
     Rounding would flip peaks and headings in cells without an object.
     """
-    scores = head.calibration(maps.heatmap.flatten(2)).view_as(maps.heatmap)
+    scores = head.calibration.of_maps(maps.heatmap)
     size = maps.log_size.clamp(-MAX_LOG_SIZE, MAX_LOG_SIZE).exp()
     return [scores, torch.cat([maps.offset, maps.z, size, maps.axis, maps.heading_sign], dim=1)]
 

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
@@ -119,6 +120,7 @@ def relative_error(got: Tensor, wanted: Tensor) -> float:
     return float((got.float() - wanted).abs().amax() / scale)
 
 
+@functools.lru_cache(maxsize=4)
 def simulated_points(seed: int, values: int) -> np.ndarray:
     """Simulates a sweep of a street.
 

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 the tiny_bev_ros authors
+# Licensed under the Apache License, Version 2.0 (the "License"); you may not use this file except
+# in compliance with the License. You may obtain a copy of the License at
+# http://www.apache.org/licenses/LICENSE-2.0 Unless required by applicable law or agreed to in
+# writing, software distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the License for the specific
+# language governing permissions and limitations under the License.
+"""Every registered backbone, exported and run at sizes that were not traced."""
+
+from __future__ import annotations
+
+from optional_packages import require_packages
+
+require_packages('onnx', 'onnxruntime')
+
+from pathlib import Path
+
+import pytest
+import torch
+from small_models import small_models
+
+from tiny_bev_ros.export.exported_parts import backbone_part
+from tiny_bev_ros.export.exported_runtimes import OnnxRuntime, TorchProgram
+from tiny_bev_ros.export.onnx_files import write_onnx
+from tiny_bev_ros.export.parity import (
+    SIZES,
+    TOLERANCES,
+    check_parity,
+    parity_cases,
+    simulated_points,
+)
+from tiny_bev_ros.export.torch_program import write_torch_program
+from tiny_bev_ros.inference.loaded_models import LoadedModels
+from tiny_bev_ros.models import list_backbones
+
+TOLERANCE = TOLERANCES['float32']
+
+
+@pytest.fixture(scope='module', params=list_backbones())
+def models(request: pytest.FixtureRequest) -> LoadedModels:
+    return small_models(request.param)
+
+
+def test_a_backbone_exports_to_onnx(models: LoadedModels, tmp_path: Path):
+    part = backbone_part(models.backbone, 8)
+    path = write_onnx(part, tmp_path / 'backbone.onnx')
+    cases = parity_cases(part, models)
+    rows = check_parity(part, path.name, OnnxRuntime(path, 1).outputs, cases, TOLERANCE)
+    assert len(rows) == len(SIZES) == 2
+    assert part.inputs['pseudo_image'].shape[2:] not in [size[1:] for size in SIZES]
+
+
+def test_a_backbone_exports_to_a_program_of_torch(models: LoadedModels, tmp_path: Path):
+    part = backbone_part(models.backbone, 8)
+    path = write_torch_program(part, tmp_path / 'backbone.pt2')
+    cases = parity_cases(part, models)
+    rows = check_parity(part, path.name, TorchProgram(path).outputs, cases, TOLERANCE)
+    assert len(rows) == 2
+
+
+@pytest.mark.parametrize('shape', [(1, 8, 64, 80), (2, 8, 97, 51), (1, 8, 128, 128)])
+def test_a_program_serves_maps_that_need_no_padding_too(
+    shape: tuple[int, ...], transformer: TorchProgram
+):
+    network = small_models('transformer').backbone
+    image = torch.rand(*shape)
+    with torch.no_grad():
+        torch.testing.assert_close(transformer(image), network(image), atol=1e-5, rtol=1e-5)
+
+
+@pytest.fixture(scope='module')
+def transformer(tmp_path_factory: pytest.TempPathFactory) -> TorchProgram:
+    part = backbone_part(small_models('transformer').backbone, 8)
+    return TorchProgram(write_torch_program(part, tmp_path_factory.mktemp('t') / 'x.pt2'))
+
+
+def test_the_simulated_cloud_has_points():
+    assert len(simulated_points(0, 4)) > 1000
+    assert simulated_points(0, 5).shape[1] == 5
