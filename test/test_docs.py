@@ -20,6 +20,7 @@ from importlib import import_module, util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import exported_files
 import markdown_page
 import numpy as np
 import pytest
@@ -154,12 +155,15 @@ def test_python_snippets_run(
     rng = np.random.default_rng(0)
     points = rng.uniform([0, -25, -2, 0], [50, 25, 1, 1], (1000, 4)).astype(np.float32)
     points.tofile(tmp_path / 'sweep.bin')
+    exported_files.write_files_of(code, tmp_path)
     monkeypatch.chdir(tmp_path)
     scope: dict[str, Any] = {}
     exec(compiled, scope)
     if 'tokens' in scope:
         assert scope['tokens'].shape == (1, 10000, 128)
         assert sum(each.numel() for each in scope['backbone'].parameters()) == 300_352
+    if 'drivable' in scope:
+        assert scope['boxes'].shape == (1, 9, 128, 128)
     if 'runner' in scope:
         assert scope['bev_features'].shape == (1, 128, 248, 216)
         assert scope['runner'].statistics.path == 'sparse'
