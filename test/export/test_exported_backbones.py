@@ -17,7 +17,6 @@ require_packages('onnx', 'onnxruntime')
 from pathlib import Path
 
 import pytest
-import torch
 from small_models import small_models
 
 from tiny_bev_ros.export.exported_parts import backbone_part
@@ -56,23 +55,8 @@ def test_a_backbone_exports_to_a_program_of_torch(models: LoadedModels, tmp_path
     path = write_torch_program(part, tmp_path / 'backbone.pt2')
     cases = parity_cases(part, models)
     rows = check_parity(part, path.name, TorchProgram(path).outputs, cases, TOLERANCE)
-    assert len(rows) == 2
-
-
-@pytest.mark.parametrize('shape', [(1, 8, 64, 80), (2, 8, 97, 51), (1, 8, 128, 128)])
-def test_a_program_serves_maps_that_need_no_padding_too(
-    shape: tuple[int, ...], transformer: TorchProgram
-):
-    network = small_models('transformer').backbone
-    image = torch.rand(*shape)
-    with torch.no_grad():
-        torch.testing.assert_close(transformer(image), network(image), atol=1e-5, rtol=1e-5)
-
-
-@pytest.fixture(scope='module')
-def transformer(tmp_path_factory: pytest.TempPathFactory) -> TorchProgram:
-    part = backbone_part(small_models('transformer').backbone, 8)
-    return TorchProgram(write_torch_program(part, tmp_path_factory.mktemp('t') / 'x.pt2'))
+    # Windows of transformer fill a map of 32 x 40 cells without padding.
+    assert [row.name.split(' ', 2)[2] for row in rows] == ['1 x 64 x 80', '2 x 97 x 51']
 
 
 def test_the_simulated_cloud_has_points():

@@ -143,7 +143,10 @@ class _Layer(nn.Module):
             mask = mask.repeat(batch, 1, 1, 1) if is_exporting() or batch > 1 else mask
         attended = scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
         attended = self.output(attended.transpose(1, 2).flatten(2))
-        attended = _merge_windows(attended, window_rows, window_cols, window)
+        attended = attended.reshape(
+            batch, window_rows, window_cols, window, window, cells.shape[3]
+        )
+        attended = _merge_windows(attended)
         return attended[:, shift : shift + rows, shift : shift + cols]
 
 
@@ -161,7 +164,6 @@ def _split_windows(cells: Tensor, window_rows: int, window_cols: int, window: in
     return parts.transpose(2, 3).flatten(3, 4).flatten(1, 2)
 
 
-def _merge_windows(tokens: Tensor, window_rows: int, window_cols: int, window: int) -> Tensor:
-    """(B*windows, window^2, C) back to (B,h,w,C), for numbers of rows and columns of windows."""
-    parts = tokens.reshape(-1, window_rows, window_cols, window, window, tokens.shape[2])
+def _merge_windows(parts: Tensor) -> Tensor:
+    """(B, rows of windows, columns of windows, window, window, C) back to (B,h,w,C)."""
     return parts.transpose(2, 3).flatten(3, 4).flatten(1, 2)
