@@ -28,7 +28,7 @@ NETWORK: dict[str, Any] = {
     'heads': ('detection', 'drivable'),
 }
 METADATA = CheckpointMetadata(NETWORK, 0.2, (-3.0, 2.0), {'commit': 'none'})
-# Of these backbones, two layers have every kind of operation.
+# Backbones whose first two layers have every kind of operation.
 _DEEP = ('deformable', 'transformer')
 
 

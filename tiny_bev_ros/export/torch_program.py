@@ -26,7 +26,7 @@ from tiny_bev_ros.export.parity import TOLERANCES, check_parity, parity_cases
 from tiny_bev_ros.inference.loaded_models import LoadedModels
 from tiny_bev_ros.resources import find_weights
 
-METADATA = 'tiny_bev_ros.json'
+METADATA = 'metadata.json'
 
 
 def export(options: argparse.Namespace, folder: Path) -> ExportReport:
