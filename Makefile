@@ -64,7 +64,6 @@ docs: build/docs-env/bin/sphinx-build
 	@echo "written: build/docs/index.html"
 
 bench: build
-	@.venv/bin/python -m pip install --disable-pip-version-check -q -r requirements/bench.txt -c requirements/constraints.txt
 	@scripts/with_env.sh python -m benchmarks.run --threads $(THREADS) $(if $(ONLY),--only $(ONLY))
 
 # Exit code of the program: 0 passed, 1 a section failed, 2 no CUDA device.

@@ -24,6 +24,7 @@ EXTRAS = {
     'ray': ['ray'],  # extract on a cluster
     'argoverse': ['pyarrow'],  # sweeps of Argoverse 2 in evaluate
     'camera': ['timm'],  # encoders of other projects; the package's own needs nothing
+    'export': ['onnx', 'onnxruntime', 'openvino'],
     'docs': ['furo', 'myst-parser', 'sphinx'],
     'test': ['hypothesis', 'jsonschema', 'pytest', 'pytest-timeout'],
 }
@@ -84,6 +85,7 @@ setup(
             'train = tiny_bev_ros.commands:train',
             'train_second_stage = tiny_bev_ros.commands:train_second_stage',
             'evaluate = tiny_bev_ros.commands:evaluate',
+            'export = tiny_bev_ros.commands:export',
             'demo = tiny_bev_ros.commands:demo',
             'demo_fusion = tiny_bev_ros.commands:demo_fusion',
         ],

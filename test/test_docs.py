@@ -20,6 +20,7 @@ from importlib import import_module, util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import exported_files
 import markdown_page
 import numpy as np
 import pytest
@@ -173,6 +174,7 @@ def test_python_snippets_run(
     points.tofile(tmp_path / 'sweep.bin')
     if "'bag'" in code:
         write_cloud_bag(tmp_path / 'bag', points)
+    exported_files.write_files_of(code, tmp_path)
     monkeypatch.chdir(tmp_path)
     scope: dict[str, Any] = {}
     exec(compiled, scope)
@@ -181,6 +183,8 @@ def test_python_snippets_run(
     if 'tokens' in scope:
         assert scope['tokens'].shape == (1, 10000, 128)
         assert sum(each.numel() for each in scope['backbone'].parameters()) == 300_352
+    if 'drivable' in scope:
+        assert scope['boxes'].shape == (1, 9, 128, 128)
     if 'runner' in scope:
         assert scope['bev_features'].shape == (1, 128, 248, 216)
         assert scope['runner'].statistics.path == 'sparse'

@@ -42,7 +42,8 @@ ROS = (
     'visualization_msgs',
 )
 ABOVE_MODELS = tuple(
-    f'tiny_bev_ros.{name}' for name in ('messages', 'inference', 'sim', 'training', 'detector')
+    f'tiny_bev_ros.{name}'
+    for name in ('messages', 'inference', 'sim', 'training', 'export', 'detector')
 )
 PROGRAMS = tuple(
     f'tiny_bev_ros.{name}'
@@ -68,6 +69,7 @@ RULES = {
     'detector_result.py': (*ROS, 'tiny_bev_ros.messages', 'tiny_bev_ros.detector', *TOP),
     'sim': (*ROS, 'torch', 'tiny_bev_ros.models', 'tiny_bev_ros.messages', *TOP),
     'training': (*ROS, 'tiny_bev_ros.messages', *TOP),
+    'export': (*ROS, 'tiny_bev_ros.messages', 'tiny_bev_ros.training', *TOP),
     'runtime': (
         'launch',
         'launch_ros',

@@ -139,6 +139,7 @@ def test_a_plain_installation_pulls_nothing_heavy():
         'ray',
         'argoverse',
         'camera',
+        'export',
         'docs',
         'test',
     }

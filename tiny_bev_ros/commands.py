@@ -102,6 +102,11 @@ def evaluate() -> None:
     sys.exit(run('evaluate', 'training.evaluate'))
 
 
+def export() -> None:
+    """Entry point of export: writes trained networks for other runtimes."""
+    sys.exit(run('export', 'export.export'))
+
+
 def demo() -> None:
     """Entry point of demo: plays a bag through the nodes and draws their outputs."""
     sys.exit(run('demo', 'demo.cloud_demo'))

@@ -23,8 +23,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.engine.benchmark_inputs import CPU, pseudo_images, simulated
 from benchmarks.engine.peers import (
     Contender,
-    OnnxRuntime,
-    OpenVino,
     PointPillarsBackbone,
     compiled,
     export_int8,
@@ -32,6 +30,7 @@ from benchmarks.engine.peers import (
 )
 from benchmarks.timing import interleaved
 from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.export.exported_runtimes import OnnxRuntime, OpenVino
 from tiny_bev_ros.inference.backbone_runner import BackboneRunner
 from tiny_bev_ros.optional_imports import one_line
 

@@ -29,8 +29,9 @@ from tqdm import tqdm
 from benchmarks.engine.benchmark_inputs import CPU
 from benchmarks.engine.contenders import build
 from benchmarks.engine.detection_costs import MAPS, MIN_SCORES
-from benchmarks.engine.peers import OnnxRuntime, OpenVino, export_onnx
+from benchmarks.engine.peers import export_onnx
 from benchmarks.timing import interleaved
+from tiny_bev_ros.export.exported_runtimes import OnnxRuntime, OpenVino
 from tiny_bev_ros.inference.fast_nms import fast_nms
 from tiny_bev_ros.inference.head_runner import HeadOutputs
 from tiny_bev_ros.inference.loaded_models import LoadedModels

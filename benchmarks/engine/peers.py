@@ -11,16 +11,16 @@
 from __future__ import annotations
 
 import os
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.export.exported_parts import ExportedPart
+from tiny_bev_ros.export.exported_runtimes import require_package
+from tiny_bev_ros.export.onnx_files import write_onnx
 
 Contender = Callable[[Tensor], Tensor]
 
@@ -68,89 +68,18 @@ def compiled(network: nn.Module, threads: int) -> Contender:
     return run
 
 
-class ExportedNetwork(ABC):
-    """Exported network in another runtime, from a pseudo-image to its outputs."""
-
-    @abstractmethod
-    def outputs(self, x: Tensor) -> list[Tensor]:
-        """Maps (1,C,H,W) float32 to all outputs, in the order of the file."""
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """Maps (1,C,H,W) float32 to the only output."""
-        (y,) = self.outputs(x)
-        return y
-
-
-class OnnxRuntime(ExportedNetwork):
-    """Exported network in ONNX Runtime.
-
-    Args:
-        path: .onnx file.
-        threads: number of threads.
-    """
-
-    def __init__(self, path: Path, threads: int) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        self._session = onnxruntime.InferenceSession(
-            path, options, providers=['CPUExecutionProvider']
-        )
-
-    def outputs(self, x: Tensor) -> list[Tensor]:
-        """Maps (1,C,H,W) float32 to all outputs, in the order of the file."""
-        return [torch.from_numpy(y) for y in self._session.run(None, {'x': x.numpy()})]
-
-
-class OpenVino(ExportedNetwork):
-    """Exported network in OpenVINO, tuned for the latency of one frame.
-
-    Args:
-        path: .onnx file.
-        threads: number of threads.
-        precision: compute dtype: float32 or bfloat16.
-
-    Raises:
-        TinyBevError: the CPU has no instructions for bfloat16, which OpenVINO would emulate.
-    """
-
-    def __init__(self, path: Path, threads: int, precision: str = 'float32') -> None:
-        import openvino
-
-        core = openvino.Core()
-        can = core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
-        if precision == 'bfloat16' and 'BF16' not in can:
-            known = ', '.join(can)
-            raise TinyBevError(
-                f'capabilities of OpenVINO on this CPU are {known}; expected BF16 among them'
-            )
-        options = {
-            'PERFORMANCE_HINT': 'LATENCY',
-            'INFERENCE_NUM_THREADS': threads,
-            'INFERENCE_PRECISION_HINT': {'float32': 'f32', 'bfloat16': 'bf16'}[precision],
-        }
-        self._request = core.compile_model(path, 'CPU', options).create_infer_request()
-
-    def outputs(self, x: Tensor) -> list[Tensor]:
-        """Maps (1,C,H,W) float32 to all outputs; the next call overwrites them."""
-        found = self._request.infer([x.numpy()], share_inputs=True, share_outputs=True)
-        return [torch.from_numpy(np.asarray(y)) for y in found.values()]
-
-
 def export_onnx(network: nn.Module, example: Tensor, path: Path) -> Path:
-    """Exports a network with input `x`, unless the file is there; returns its path.
+    """Exports a network for one size, unless the file is there; returns its path.
 
     Args:
         network: network in eval mode, from a tensor to a tensor or a tuple of them.
         example: pseudo-image (1,C,H,W), whose shape the file takes.
         path: .onnx file.
     """
-    # The exporter imports onnx late; here its absence is reported first.
-    import onnx  # noqa: F401
-
+    # Its absence is reported first.
+    require_package('onnx')
     if not path.exists():
-        torch.onnx.export(network, (example,), path, dynamo=False, input_names=['x'])
+        write_onnx(ExportedPart(path.stem, network, {'x': example}, (), {}), path)
     return path
 
 

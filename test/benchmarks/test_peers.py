@@ -8,7 +8,6 @@
 # language governing permissions and limitations under the License.
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -17,15 +16,16 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.engine import peers
 from benchmarks.engine.benchmark_inputs import backbone
 from benchmarks.engine.peers import (
-    OnnxRuntime,
-    OpenVino,
     PointPillarsBackbone,
     export_int8,
     export_onnx,
 )
 from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.export import exported_runtimes
+from tiny_bev_ros.export.exported_runtimes import OnnxRuntime, OpenVino
 
 
 def test_the_backbone_of_pointpillars_is_the_published_one():
@@ -99,7 +99,7 @@ class Vino:
 @pytest.mark.parametrize(('precision', 'hint'), [('float32', 'f32'), ('bfloat16', 'bf16')])
 def test_openvino_gets_precision_and_threads(monkeypatch, precision: str, hint: str):
     vino = Vino('FP32', 'BF16')
-    monkeypatch.setitem(sys.modules, 'openvino', vino)
+    monkeypatch.setattr(exported_runtimes, 'require_package', lambda name: vino)
     first, second = OpenVino(Path('x.onnx'), 2, precision).outputs(torch.ones(1, 1, 2, 2))
     assert torch.equal(second, 2 * first)
     assert vino.options == {
@@ -110,14 +110,15 @@ def test_openvino_gets_precision_and_threads(monkeypatch, precision: str, hint: 
 
 
 def test_openvino_refuses_to_emulate_bfloat16(monkeypatch):
-    monkeypatch.setitem(sys.modules, 'openvino', Vino('FP32', 'INT8'))
+    vino = Vino('FP32', 'INT8')
+    monkeypatch.setattr(exported_runtimes, 'require_package', lambda name: vino)
     with pytest.raises(TinyBevError, match='on this CPU are FP32, INT8; expected BF16'):
         OpenVino(Path('x.onnx'), 1, 'bfloat16')
     OpenVino(Path('x.onnx'), 1)
 
 
 def test_an_exported_file_is_not_written_again(monkeypatch, tmp_path: Path):
-    monkeypatch.setitem(sys.modules, 'onnx', mock.MagicMock())
+    monkeypatch.setattr(peers, 'require_package', mock.MagicMock())
     monkeypatch.setattr(torch.onnx, 'export', mock.MagicMock(side_effect=AssertionError))
     path = tmp_path / 'float32.onnx'
     path.touch()

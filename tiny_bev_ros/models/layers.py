@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import nn
 
 from tiny_bev_ros.errors import TinyBevError
@@ -36,6 +37,15 @@ def mlp(channels: int) -> nn.Sequential:
         nn.GELU(),
         nn.Linear(2 * channels, channels),
     )
+
+
+def is_exporting() -> bool:
+    """True while torch.export or the tracer of ONNX records a network.
+
+    Sizes are symbols then, which no condition may depend on.
+    """
+    is_recorded = getattr(torch.compiler, 'is_exporting', torch.compiler.is_compiling)
+    return bool(is_recorded() or torch.jit.is_tracing())
 
 
 def check_positive_int(**arguments: Any) -> None:

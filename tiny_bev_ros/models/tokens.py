@@ -45,7 +45,8 @@ def from_tokens(tokens: Tensor, shape: tuple[int, int]) -> Tensor:
         raise TinyBevError(
             f'tokens are {tokens.shape[1]}; expected {rows * cols} for a map of {rows} x {cols}'
         )
-    return tokens.transpose(1, 2).unflatten(2, (rows, cols))
+    # Not unflatten, whose sizes become constants in ONNX.
+    return tokens.transpose(1, 2).reshape(tokens.shape[0], tokens.shape[2], rows, cols)
 
 
 def camera_tokens(features: Sequence[Tensor], cameras: Sequence[object]) -> Tensor:

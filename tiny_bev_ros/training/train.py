@@ -17,8 +17,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -32,6 +30,7 @@ from torch.utils.data import Dataset
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.models.checkpoint.metadata import CheckpointMetadata, save_weights
 from tiny_bev_ros.optional_imports import import_optional
+from tiny_bev_ros.source_commit import commit_of_source
 from tiny_bev_ros.training.augment import Augmentation
 from tiny_bev_ros.training.camera_dataset import CameraFrames, CameraSamples
 from tiny_bev_ros.training.dataset import Crop, Crops
@@ -162,22 +161,6 @@ def describe(
     crop, levelled = config.crop, config.data == SIM and config.mountings.levelled
     network = lidar_arguments(config.network)
     return CheckpointMetadata(network, crop.resolution, crop.z_range, origin, levelled)
-
-
-def commit_of_source() -> str:
-    """Returns the commit of the source, 'dirty' after local changes, 'unknown' without git."""
-    if not (git := shutil.which('git')):
-        return 'unknown'
-    try:
-        done = subprocess.run(  # noqa: S603
-            [git, '-C', str(Path(__file__).parent), 'describe', '--always', '--dirty'],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return 'unknown'
-    return done.stdout.strip()
 
 
 def main() -> int:

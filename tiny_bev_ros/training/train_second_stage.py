@@ -34,10 +34,11 @@ from tiny_bev_ros.models.checkpoint.metadata import (
 from tiny_bev_ros.models.heads.head_registry import map_heads
 from tiny_bev_ros.models.heads.refinement import REFINEMENT, RefinementHead
 from tiny_bev_ros.resources import find_weights
+from tiny_bev_ros.source_commit import commit_of_source
 from tiny_bev_ros.training.box_sample_files import SampleSource, read_samples, write_samples
 from tiny_bev_ros.training.evaluation_run import map_reach
 from tiny_bev_ros.training.second_stage import SecondStageTrainer
-from tiny_bev_ros.training.train import WEIGHTS, commit_of_source, frame_source
+from tiny_bev_ros.training.train import WEIGHTS, frame_source
 from tiny_bev_ros.training.training_config import TrainConfig, read_config
 
 # Difference of seeds between the frames of train and those of the second stage.

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import grid_sample
 
-from tiny_bev_ros.models.layers import check_divisible_by_heads
+from tiny_bev_ros.models.layers import check_divisible_by_heads, is_exporting
 
 
 class DeformableAttention(nn.Module):
@@ -92,4 +92,6 @@ class DeformableAttention(nn.Module):
 def _sizes(maps: Sequence[Tensor], like: Tensor) -> Tensor:
     """Returns (levels, 2) columns and rows of each map, made on the device without a copy."""
     sides = [side for each in maps for side in (each.shape[3], each.shape[2])]
+    if is_exporting():  # where a number that fills a tensor becomes a constant
+        return torch.cat([side * like.new_ones(1) for side in sides]).view(-1, 2)
     return torch.cat([like.new_full((1,), side) for side in sides]).view(-1, 2)

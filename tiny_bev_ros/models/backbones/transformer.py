@@ -18,6 +18,7 @@ from tiny_bev_ros.models.layers import (
     check_divisible_by_heads,
     check_positive_int,
     conv_block,
+    is_exporting,
     mlp,
 )
 from tiny_bev_ros.models.registry import FeatureInfo, register_backbone
@@ -118,10 +119,14 @@ class _Layer(nn.Module):
     def _attend(self, cells: Tensor) -> Tensor:
         rows, cols = cells.shape[1:3]
         window, shift = self.window, self.shift
-        bottom, right = -(rows + shift) % window, -(cols + shift) % window
+        window_rows = (rows + shift + window - 1) // window
+        window_cols = (cols + shift + window - 1) // window
+        bottom, right = window_rows * window - rows - shift, window_cols * window - cols - shift
         around = (shift, right, shift, bottom)
-        padded = pad(cells, (0, 0, *around)) if any(around) else cells
-        tokens = _split_windows(padded, window)
+        # Exported networks always pad, as no condition may depend on the size.
+        is_padded = is_exporting() or any(around)
+        padded = pad(cells, (0, 0, *around)) if is_padded else cells
+        tokens = _split_windows(padded, window_rows, window_cols, window)
         batch, number = tokens.shape[:2]
         # Windows are part of the batch, as fused kernels take four dimensions alone.
         tokens = tokens.flatten(0, 1)
@@ -131,13 +136,17 @@ class _Layer(nn.Module):
         )
         # One mask for all windows, unless some hold padded cells.
         mask = self.position_bias.to(queries.dtype)[:, self.pairs][None]
-        if any(around):
+        if is_padded:
             outside = pad(mask.new_zeros(1, rows, cols, 1), (0, 0, *around), value=float('-inf'))
-            mask = mask + _split_windows(outside, window).view(number, 1, 1, -1)
-            mask = mask.repeat(batch, 1, 1, 1) if batch > 1 else mask
+            outside = _split_windows(outside, window_rows, window_cols, window)
+            mask = mask + outside.view(number, 1, 1, window**2)
+            mask = mask.repeat(batch, 1, 1, 1) if is_exporting() or batch > 1 else mask
         attended = scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
-        attended = self.output(attended.transpose(1, 2).flatten(2)).unflatten(0, (batch, number))
-        attended = _merge_windows(attended, padded.shape[1] // window, window)
+        attended = self.output(attended.transpose(1, 2).flatten(2))
+        attended = attended.reshape(
+            batch, window_rows, window_cols, window, window, cells.shape[3]
+        )
+        attended = _merge_windows(attended)
         return attended[:, shift : shift + rows, shift : shift + cols]
 
 
@@ -148,13 +157,13 @@ def _pairs(window: int) -> Tensor:
     return offset[0] * (2 * window - 1) + offset[1]
 
 
-def _split_windows(cells: Tensor, window: int) -> Tensor:
-    """(B,h,w,C) to (B, windows, window^2, C)."""
-    parts = cells.unflatten(2, (-1, window)).unflatten(1, (-1, window))
+def _split_windows(cells: Tensor, window_rows: int, window_cols: int, window: int) -> Tensor:
+    """(B,h,w,C) to (B, windows, window^2, C), for numbers of rows and columns of windows."""
+    batch, channels = cells.shape[0], cells.shape[3]
+    parts = cells.reshape(batch, window_rows, window, window_cols, window, channels)
     return parts.transpose(2, 3).flatten(3, 4).flatten(1, 2)
 
 
-def _merge_windows(tokens: Tensor, window_rows: int, window: int) -> Tensor:
-    """(B, windows, window^2, C) back to (B,h,w,C), for a number of rows of windows."""
-    parts = tokens.unflatten(2, (window, window)).unflatten(1, (window_rows, -1))
+def _merge_windows(parts: Tensor) -> Tensor:
+    """(B, rows of windows, columns of windows, window, window, C) back to (B,h,w,C)."""
     return parts.transpose(2, 3).flatten(3, 4).flatten(1, 2)

@@ -50,7 +50,7 @@ _MAX_PEAKS = 500
 # Largest overlap of two objects of a class, seen from above.
 _MAX_IOU = 0.15
 # Largest logarithm of a side: a network in training may predict anything, no box exceeds 55 m.
-_MAX_LOG_SIZE = 4
+MAX_LOG_SIZE = 4
 
 
 @register_head('detection')
@@ -211,5 +211,5 @@ def _boxes(peaks: Tensor, grid: BevGrid) -> Tensor:
     yaw = torch.where(heading_sign >= 0, yaw, yaw + torch.pi)
     yaw = torch.where(yaw > torch.pi, yaw - 2 * torch.pi, yaw)
     x, y = grid.x_axis.centre(col + x_offset), grid.y_axis.centre(row + y_offset)
-    size = torch.stack(log_size).clamp(-_MAX_LOG_SIZE, _MAX_LOG_SIZE).exp()
+    size = torch.stack(log_size).clamp(-MAX_LOG_SIZE, MAX_LOG_SIZE).exp()
     return torch.stack([x, y, z, *size, yaw], dim=1)

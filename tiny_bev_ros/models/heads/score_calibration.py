@@ -51,6 +51,10 @@ class ScoreCalibration(nn.Module):
         """Computes the scores of logits (B,K,N), of every class."""
         return (logits * self.scale[:, None] + self.bias[:, None]).sigmoid()
 
+    def of_maps(self, logits: Tensor) -> Tensor:
+        """Computes the scores of heatmaps (B,K,h,w)."""
+        return (logits * self.scale[:, None, None] + self.bias[:, None, None]).sigmoid()
+
     def of_labels(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Computes the scores of logits (N,) of objects of classes (N,) int64."""
         return (logits * self.scale[labels] + self.bias[labels]).sigmoid()

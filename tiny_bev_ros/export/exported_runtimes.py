@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 the tiny_bev_ros authors
+# Licensed under the Apache License, Version 2.0 (the "License"); you may not use this file except
+# in compliance with the License. You may obtain a copy of the License at
+# http://www.apache.org/licenses/LICENSE-2.0 Unless required by applicable law or agreed to in
+# writing, software distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the License for the specific
+# language governing permissions and limitations under the License.
+"""Runtimes that compute exported networks on the CPU."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.optional_imports import import_optional
+
+
+def require_package(name: str) -> Any:
+    """Imports a package that an export needs.
+
+    Raises:
+        TinyBevError: it cannot be used.
+    """
+    module, reason = import_optional(name)
+    if reason:
+        raise TinyBevError(f'{reason}; expected it for this export: pip install {name}')
+    return module
+
+
+class ExportedNetwork(ABC):
+    """Exported network in another runtime."""
+
+    @abstractmethod
+    def outputs(self, *inputs: Tensor) -> list[Tensor]:
+        """Maps inputs, in the order of the file, to all outputs, likewise."""
+
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        """Maps inputs, in the order of the file, to the only output."""
+        (y,) = self.outputs(*inputs)
+        return y
+
+
+class OnnxRuntime(ExportedNetwork):
+    """Exported network in ONNX Runtime.
+
+    Args:
+        path: .onnx file.
+        threads: number of threads; 0 for all cores.
+    """
+
+    def __init__(self, path: Path, threads: int = 0) -> None:
+        onnxruntime = require_package('onnxruntime')
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        self._session = onnxruntime.InferenceSession(
+            path, options, providers=['CPUExecutionProvider']
+        )
+        self._names = [each.name for each in self._session.get_inputs()]
+
+    def outputs(self, *inputs: Tensor) -> list[Tensor]:
+        """Maps inputs, in the order of the file, to all outputs, likewise."""
+        named = {name: x.numpy() for name, x in zip(self._names, inputs, strict=True)}
+        return [torch.from_numpy(y) for y in self._session.run(None, named)]
+
+
+class OpenVino(ExportedNetwork):
+    """Exported network in OpenVINO, tuned for the latency of one frame.
+
+    Args:
+        path: .onnx or .xml file.
+        threads: number of threads; 0 for all cores.
+        precision: compute dtype: float32 or bfloat16.
+
+    Raises:
+        TinyBevError: the CPU has no instructions for bfloat16, which OpenVINO would emulate.
+    """
+
+    def __init__(self, path: Path, threads: int = 0, precision: str = 'float32') -> None:
+        core = require_package('openvino').Core()
+        can = core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
+        if precision == 'bfloat16' and 'BF16' not in can:
+            known = ', '.join(can)
+            raise TinyBevError(
+                f'capabilities of OpenVINO on this CPU are {known}; expected BF16 among them'
+            )
+        options = {
+            'PERFORMANCE_HINT': 'LATENCY',
+            'INFERENCE_NUM_THREADS': threads,
+            'INFERENCE_PRECISION_HINT': {'float32': 'f32', 'bfloat16': 'bf16'}[precision],
+        }
+        self._request = core.compile_model(path, 'CPU', options).create_infer_request()
+
+    def outputs(self, *inputs: Tensor) -> list[Tensor]:
+        """Maps inputs to all outputs, in the order of the file; the next call overwrites them."""
+        arrays = [x.numpy() for x in inputs]
+        found = self._request.infer(arrays, share_inputs=True, share_outputs=True)
+        return [torch.from_numpy(np.asarray(y)) for y in found.values()]
+
+
+class TorchProgram(ExportedNetwork):
+    """Exported program of PyTorch.
+
+    Args:
+        path: .pt2 file of torch.export.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._run = torch.export.load(path).module()
+
+    @torch.no_grad()
+    def outputs(self, *inputs: Tensor) -> list[Tensor]:
+        """Maps inputs, in the order of the file, to all outputs, likewise."""
+        found = self._run(*inputs)
+        return [found] if isinstance(found, Tensor) else list(found)

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 the tiny_bev_ros authors
+# Licensed under the Apache License, Version 2.0 (the "License"); you may not use this file except
+# in compliance with the License. You may obtain a copy of the License at
+# http://www.apache.org/licenses/LICENSE-2.0 Unless required by applicable law or agreed to in
+# writing, software distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the License for the specific
+# language governing permissions and limitations under the License.
+"""Target `onnx`: backbone, backbone with heads, and pillar feature net as ONNX files."""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from pathlib import Path
+
+import torch
+
+from tiny_bev_ros.export.export_report import ExportReport, ParityRow
+from tiny_bev_ros.export.exported_parts import MEANINGS, ExportedPart, build_parts, describe
+from tiny_bev_ros.export.exported_runtimes import OnnxRuntime, require_package
+from tiny_bev_ros.export.parity import TOLERANCES, check_parity, parity_cases
+from tiny_bev_ros.inference.loaded_models import LoadedModels
+from tiny_bev_ros.resources import find_weights
+
+# 17 has LayerNormalization and GridSample; TensorRT reads it since 8.6.
+OPSET = 17
+
+
+def export(options: argparse.Namespace, folder: Path) -> ExportReport:
+    """Exports the networks of a weight file and compares them in ONNX Runtime.
+
+    Args:
+        options: options of the program; ``weights`` is read.
+        folder: folder of the files.
+
+    Raises:
+        TinyBevError: a package is missing, a part cannot be exported, or differs too much.
+    """
+    weights = find_weights(options.weights)
+    models = LoadedModels.from_file(weights)
+    files: list[Path] = []
+    rows: list[ParityRow] = []
+    for part in build_parts(models, describe(weights, models)):
+        path = write_onnx(part, folder / f'{part.name}.onnx')
+        cases = parity_cases(part, models)
+        run = OnnxRuntime(path, threads=1).outputs
+        rows += check_parity(part, path.name, run, cases, TOLERANCES['float32'])
+        files.append(path)
+    return ExportReport(files, rows, left_out_notes(models))
+
+
+def left_out_notes(models: LoadedModels) -> list[str]:
+    """Returns a line for a second stage, which is not exported."""
+    if models.refinement is None:
+        return []
+    return ['second stage: left out, as it takes the points near each object']
+
+
+def write_onnx(part: ExportedPart, path: Path) -> Path:
+    """Writes a part as ONNX file of opset 17 and checks the file; returns its path.
+
+    Args:
+        part: part to export; without axes the file has the sizes of the example inputs.
+        path: .onnx file.
+
+    Raises:
+        TinyBevError: onnx cannot be used.
+    """
+    onnx = require_package('onnx')
+    with warnings.catch_warnings():
+        # Deprecation of this exporter, and conditions on sizes, whose effects parity would show.
+        warnings.simplefilter('ignore')
+        torch.onnx.export(
+            part.network,
+            tuple(part.inputs.values()),
+            path,
+            dynamo=False,  # the other exporter needs one more package and is not better here
+            opset_version=OPSET,
+            input_names=list(part.inputs),
+            output_names=list(part.outputs),
+            dynamic_axes={name: dict(axes) for name, axes in part.axes.items()},
+        )
+    model = onnx.load(path)
+    for value in (*model.graph.input, *model.graph.output):
+        value.doc_string = MEANINGS.get(value.name, '')
+    onnx.helper.set_model_props(model, dict(part.metadata))
+    onnx.save(model, path)
+    onnx.checker.check_model(str(path), full_check=True)
+    return path

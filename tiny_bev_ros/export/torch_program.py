@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 the tiny_bev_ros authors
+# Licensed under the Apache License, Version 2.0 (the "License"); you may not use this file except
+# in compliance with the License. You may obtain a copy of the License at
+# http://www.apache.org/licenses/LICENSE-2.0 Unless required by applicable law or agreed to in
+# writing, software distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the License for the specific
+# language governing permissions and limitations under the License.
+"""Target `torch`: networks as programs of torch.export."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import warnings
+from importlib import import_module
+from pathlib import Path
+
+import torch
+
+from tiny_bev_ros.export.export_report import ExportReport, ParityRow
+from tiny_bev_ros.export.exported_parts import ExportedPart, build_parts, describe
+from tiny_bev_ros.export.exported_runtimes import TorchProgram
+from tiny_bev_ros.export.onnx_files import left_out_notes
+from tiny_bev_ros.export.parity import TOLERANCES, check_parity, parity_cases
+from tiny_bev_ros.inference.loaded_models import LoadedModels
+from tiny_bev_ros.resources import find_weights
+
+METADATA = 'metadata.json'
+
+
+def export(options: argparse.Namespace, folder: Path) -> ExportReport:
+    """Exports the networks of a weight file and compares the files, loaded again.
+
+    Args:
+        options: options of the program; ``weights`` is read.
+        folder: folder of the files.
+
+    Raises:
+        TinyBevError: a part cannot be exported, or differs too much.
+    """
+    weights = find_weights(options.weights)
+    models = LoadedModels.from_file(weights)
+    files: list[Path] = []
+    rows: list[ParityRow] = []
+    for part in build_parts(models, describe(weights, models)):
+        path = write_torch_program(part, folder / f'{part.name}.pt2')
+        cases = parity_cases(part, models)
+        run = TorchProgram(path).outputs
+        rows += check_parity(part, path.name, run, cases, TOLERANCES['float32'])
+        files.append(path)
+    return ExportReport(files, rows, left_out_notes(models))
+
+
+def write_torch_program(part: ExportedPart, path: Path) -> Path:
+    """Writes a part as program of torch.export, with its metadata; returns its path.
+
+    Args:
+        part: part to export.
+        path: .pt2 file.
+    """
+    sizes = tuple(
+        dict.fromkeys(part.axes.get(name, {}), torch.export.Dim.DYNAMIC) for name in part.inputs
+    )
+    # Otherwise conditions of PyTorch on memory layouts, such as that a padded map differs from
+    # the map in size, become conditions of the program.
+    with (
+        warnings.catch_warnings(),
+        torch.no_grad(),
+        import_module('torch.fx.experimental._config').patch(backed_size_oblivious=True),
+    ):
+        warnings.simplefilter('ignore')
+        program = torch.export.export(
+            part.network, tuple(part.inputs.values()), dynamic_shapes=sizes
+        )
+        torch.export.save(program, path, extra_files={METADATA: json.dumps(dict(part.metadata))})
+    return path
