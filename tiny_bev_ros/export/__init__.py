@@ -1,0 +1,1 @@
+"""Export of weights to the formats and runtimes of other systems; no ROS."""
