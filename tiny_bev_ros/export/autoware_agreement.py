@@ -11,10 +11,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from tiny_bev_ros.detector import Detector
 from tiny_bev_ros.export.autoware_emulation import (
     AutowareGrid,
     AutowareObjects,
@@ -55,6 +57,30 @@ class Agreement:
         reasons = ', '.join(f'{name}: {count}' for name, count in sorted(self.reasons.items()))
         text = f'{self.matched} of {self.total} objects match, the node alone has {self.added}'
         return f'{text} ({reasons})' if reasons else text
+
+
+def to_base_link(points: np.ndarray, sensor_height: float) -> np.ndarray:
+    """Moves points (N,3+) from the frame of the networks to that of Autoware; returns (N,3)."""
+    return points[:, :3] + np.array([0.0, 0.0, sensor_height], np.float32)
+
+
+def detected(
+    detector: Detector,
+    points: np.ndarray,
+    sensor_height: float,
+    min_scores: float | Sequence[float],
+) -> AutowareObjects:
+    """Returns the objects of this package in the frame of Autoware's cloud.
+
+    Args:
+        detector: detector without a second stage.
+        points: (N,3+) float32 points in the frame of the networks, in metres.
+        sensor_height: z of the origin of that frame in Autoware's cloud, in metres.
+        min_scores: lowest score of an object, one for all classes or one for each.
+    """
+    result = detector(points, min_scores)
+    boxes = result.boxes + np.array([0, 0, sensor_height, 0, 0, 0, 0], np.float32)
+    return AutowareObjects(boxes, result.scores, result.label_ids)
 
 
 def add_sweep(

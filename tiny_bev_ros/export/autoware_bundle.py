@@ -17,20 +17,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
 from tiny_bev_ros import __version__
 from tiny_bev_ros.detector import Detector
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.export.autoware_agreement import Agreement, add_sweep
-from tiny_bev_ros.export.autoware_emulation import (
-    AutowareObjects,
-    AutowarePillars,
-    EmulatedNode,
-    make_pillars,
+from tiny_bev_ros.export.autoware_agreement import (
+    Agreement,
+    add_sweep,
+    detected,
+    to_base_link,
 )
+from tiny_bev_ros.export.autoware_emulation import EmulatedNode, make_pillars
 from tiny_bev_ros.export.autoware_networks import (
     HEAD_OUTPUTS,
     MAX_POINTS,
@@ -51,6 +50,7 @@ from tiny_bev_ros.export.autoware_parameters import (
     write_parameters,
     write_yaml,
 )
+from tiny_bev_ros.export.autoware_parity import check_parity
 from tiny_bev_ros.export.export_report import ExportReport, ParityRow
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.models.checkpoint.metadata import CheckpointMetadata, load_weights
@@ -64,12 +64,8 @@ from tiny_bev_ros.training.train import commit_of_source
 
 # Version of ONNX's operators, as in Autoware's own exports.
 OPSET = 17
-# Largest error of an output in ONNX Runtime, relative to the largest magnitude.
-TOLERANCE = 1e-4
 # Cells of the default range on each side of the origin.
 _HALF_CELLS = 256
-# Fraction of the cells whose rotation is compared: a heading flips where the network is undecided.
-_COMPARED_ROTATIONS = 0.999
 # Number of pillars in the trace of the first network; any number is accepted afterwards.
 _TRACED_PILLARS = 4
 
@@ -111,7 +107,7 @@ def export(options: AutowareOptions, folder: Path) -> ExportReport:
 
     Raises:
         TinyBevError: the weights cannot be exported, a package is missing, or an error is above
-            TOLERANCE.
+            the tolerance.
     """
     onnx, reason = import_optional('onnx')
     if onnx is None:
@@ -228,78 +224,23 @@ def _metadata(
 
 
 def _check(
-    options: AutowareOptions,
-    folder: Path,
-    encoder: nn.Module,
-    head: nn.Module,
-    grid: BevGrid,
+    options: AutowareOptions, folder: Path, encoder: nn.Module, head: nn.Module, grid: BevGrid
 ) -> tuple[list[ParityRow], list[str]]:
     """Returns errors and notes on a simulated sweep."""
     node = EmulatedNode(folder)
     sweep = scan(street(0), LIDARS['hdl64'], ego_pose(street_plan(0), 0.0)).points
     points = to_base_link(sweep, options.sensor_height)
     pillars = make_pillars(points, node.grid)
-    rows = _parity(node, pillars, encoder, head)
-    for row in rows:
-        if not row.error <= row.tolerance:
-            raise TinyBevError(
-                f'{row.name} has an error of {row.error:.2g} in ONNX Runtime; expected at most '
-                f'{row.tolerance:.2g}'
-            )
+    rows = check_parity(node, pillars, encoder, head)
     detector = Detector(
         options.weights, grid=grid, device='cpu', sensor_height=NOMINAL_HEIGHT, refine_boxes=False
     )
+    wanted = detected(detector, sweep, options.sensor_height, options.min_scores)
     agreement = Agreement()
-    wanted = detected(detector, sweep, options)
     add_sweep(agreement, node, points, wanted)
     number = len(pillars.cells) + pillars.dropped
-    notes = [
-        'second stage and drivable area of the weights are left out: the node has no place for '
-        'them',
+    return rows, [
+        'second stage and drivable area are left out: the node has no place for them',
         f'simulated sweep: {number} pillars of at most {options.max_voxels}',
         f'emulated node on it: {agreement}',
     ]
-    return rows, notes
-
-
-@torch.no_grad()
-def _parity(
-    node: EmulatedNode, pillars: AutowarePillars, encoder: nn.Module, head: nn.Module
-) -> list[ParityRow]:
-    """Returns the errors of all outputs in ONNX Runtime against PyTorch."""
-    features = node.encode(pillars)
-    wanted = encoder(torch.from_numpy(pillars.features)).numpy()
-    rows = [ParityRow(f'{ENCODER}: pillar_features', _error(features, wanted), TOLERANCE)]
-    canvas = node.scatter(wanted, pillars.cells)
-    outputs = node.run_head(canvas)
-    for name, value in zip(HEAD_OUTPUTS, head(torch.from_numpy(canvas)), strict=True):
-        fraction = _COMPARED_ROTATIONS if name == 'rot' else 1.0
-        error = _error(outputs[name], value.numpy(), fraction)
-        rows.append(ParityRow(f'{HEAD}: {name}', error, TOLERANCE))
-    return rows
-
-
-def _error(found: np.ndarray, wanted: np.ndarray, fraction: float = 1.0) -> float:
-    """Returns the largest error of a fraction of the values, relative to the largest magnitude."""
-    if found.shape != wanted.shape:
-        return float('inf')
-    largest = float(np.abs(wanted).max()) or 1.0
-    return float(np.quantile(np.abs(found - wanted), fraction)) / largest
-
-
-def to_base_link(points: np.ndarray, sensor_height: float) -> np.ndarray:
-    """Moves points (N,3+) from the frame of the sensor to that of Autoware; returns (N,3)."""
-    return points[:, :3] + np.array([0.0, 0.0, sensor_height], np.float32)
-
-
-def detected(detector: Detector, points: np.ndarray, options: AutowareOptions) -> AutowareObjects:
-    """Returns the objects of this package in the frame of Autoware's cloud.
-
-    Args:
-        detector: detector without a second stage.
-        points: (N,3+) float32 points in the frame of the sensor, in metres.
-        options: options of the bundle.
-    """
-    result = detector(points, options.min_scores)
-    boxes = result.boxes + np.array([0, 0, options.sensor_height, 0, 0, 0, 0], np.float32)
-    return AutowareObjects(boxes, result.scores, result.label_ids)
