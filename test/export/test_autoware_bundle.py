@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 from pathlib import Path
@@ -28,9 +29,10 @@ from tiny_bev_ros.detector import Detector
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.export import autoware_bundle, autoware_parity
 from tiny_bev_ros.export.autoware_agreement import Agreement, add_sweep, detected, to_base_link
-from tiny_bev_ros.export.autoware_bundle import AutowareOptions, export
+from tiny_bev_ros.export.autoware_bundle import export
 from tiny_bev_ros.export.autoware_emulation import EmulatedNode
 from tiny_bev_ros.export.autoware_networks import HEAD_OUTPUTS
+from tiny_bev_ros.export.autoware_options import AutowareOptions, add_arguments
 from tiny_bev_ros.export.autoware_parameters import read_parameters
 from tiny_bev_ros.export.export_report import ExportReport
 from tiny_bev_ros.optional_imports import OptionalModule
@@ -125,7 +127,9 @@ def test_a_bundle_is_complete(report: ExportReport, folder: Path):
     assert sorted(file.name for file in folder.iterdir()) == sorted(FILES)
 
 
-@pytest.mark.parametrize(('name', 'wanted'), zip(FILES[2:5], (MANIFEST, REMAPPER, COMMON)))
+@pytest.mark.parametrize(
+    ('name', 'wanted'), zip(FILES[2:5], (MANIFEST, REMAPPER, COMMON), strict=True)
+)
 def test_parameters_have_the_types_of_the_schemas(folder: Path, name: str, wanted: Any):
     assert types(read_parameters(folder / name)) == wanted
     assert list(yaml.safe_load((folder / name).read_text())) == ['/**']
@@ -247,6 +251,24 @@ def test_wrong_options_are_refused(tmp_path: Path, options: Any, message: str):
     with pytest.raises(TinyBevError, match=message):
         export(AutowareOptions(**options), tmp_path / 'new')
     assert not (tmp_path / 'new').exists()
+
+
+def test_options_of_the_program(tmp_path: Path):
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    options = parser.parse_args([])
+    defaults = AutowareOptions()
+    assert (options.sensor_height, options.max_voxels) == (1.73, defaults.max_voxels)
+    assert tuple(options.min_scores) == defaults.min_scores
+    words = '--x-range -3.2 3.2 --y-range -3.2 3.2 --max-voxels 9 --min-scores 0.2 0.3 0.4'
+    options = parser.parse_args(words.split(), argparse.Namespace(weights='street'))
+    report = export(options, tmp_path)
+    model = read_parameters(tmp_path / 'ml_package.param.yaml')['model_params']
+    assert model['point_cloud_range'] == [-3.2, -3.2, -1.27, 3.2, 3.2, 3.73]
+    assert model['max_voxel_size'] == 9
+    scores = {'CAR': [0.2], 'PEDESTRIAN': [0.3], 'BICYCLE': [0.4]}
+    assert model['detection_score_thresholds']['min_confidence_scores'] == scores
+    assert any('pillars of at most 9' in note for note in report.notes)
 
 
 def test_an_error_above_the_tolerance_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Sequence
-from dataclasses import dataclass
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +36,7 @@ from tiny_bev_ros.export.autoware_networks import (
     POINT_FEATURES,
     autoware_networks,
 )
+from tiny_bev_ros.export.autoware_options import Options
 from tiny_bev_ros.export.autoware_parameters import (
     COMMON,
     ENCODER,
@@ -54,7 +54,7 @@ from tiny_bev_ros.export.autoware_parity import check_parity
 from tiny_bev_ros.export.export_report import ExportReport, ParityRow
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.models.checkpoint.metadata import CheckpointMetadata, load_weights
-from tiny_bev_ros.models.heads.detection import CLASSES, check_min_scores
+from tiny_bev_ros.models.heads.detection import check_min_scores
 from tiny_bev_ros.models.layers import check_positive_int
 from tiny_bev_ros.models.sensor_mounting import NOMINAL_HEIGHT
 from tiny_bev_ros.optional_imports import import_optional
@@ -70,35 +70,11 @@ _HALF_CELLS = 256
 _TRACED_PILLARS = 4
 
 
-@dataclass(frozen=True)
-class AutowareOptions:
-    """Options of a bundle.
-
-    Attributes:
-        weights: name of shipped weights, or path of a weight file of `train`.
-        sensor_height: height of the origin of the networks above the ground, in metres. The
-            ground of Autoware's cloud, in base_link, is at z = 0, whatever the height of the
-            vehicle's own LiDARs. Levelled weights expect NOMINAL_HEIGHT.
-        x_range: forward extent of the grid in base_link, in metres; None for 256 cells on
-            either side.
-        y_range: leftward extent of the grid, likewise.
-        max_voxels: number of pillars that the node keeps of a sweep.
-        min_scores: lowest score of a reported vehicle, pedestrian and cyclist.
-    """
-
-    weights: str | Path = 'street'
-    sensor_height: float = NOMINAL_HEIGHT
-    x_range: tuple[float, float] | None = None
-    y_range: tuple[float, float] | None = None
-    max_voxels: int = 40000
-    min_scores: Sequence[float] = (0.3,) * len(CLASSES)
-
-
-def export(options: AutowareOptions, folder: Path) -> ExportReport:
+def export(options: Options, folder: Path) -> ExportReport:
     """Writes a bundle and checks it.
 
     Args:
-        options: options of the bundle.
+        options: options of the bundle, or those of a program with `add_arguments` and weights.
         folder: folder of the bundle, which is made if it is new.
 
     Returns:
@@ -135,7 +111,7 @@ def export(options: AutowareOptions, folder: Path) -> ExportReport:
     return ExportReport([folder / name for name in names], rows, notes)
 
 
-def _check_options(options: AutowareOptions, metadata: CheckpointMetadata) -> None:
+def _check_options(options: Options, metadata: CheckpointMetadata) -> None:
     check_min_scores(options.min_scores)
     check_positive_int(max_voxels=options.max_voxels)
     if metadata.levelled and options.sensor_height != NOMINAL_HEIGHT:
@@ -146,7 +122,7 @@ def _check_options(options: AutowareOptions, metadata: CheckpointMetadata) -> No
         )
 
 
-def _grid(options: AutowareOptions, metadata: CheckpointMetadata) -> BevGrid:
+def _grid(options: Options, metadata: CheckpointMetadata) -> BevGrid:
     side = round(_HALF_CELLS * metadata.cell, 6)
     default = (-side, side)
     return metadata.grid(options.x_range or default, options.y_range or default)
@@ -182,7 +158,9 @@ def _write_onnx(
     keywords: dict[str, Any] = {}
     if 'dynamo' in inspect.signature(torch.onnx.export).parameters:  # PyTorch 2.5
         keywords['dynamo'] = False
-    with torch.no_grad():
+    with torch.no_grad(), warnings.catch_warnings():
+        # Deprecation of this exporter, and sizes in the trace, whose effects parity would show.
+        warnings.simplefilter('ignore')
         torch.onnx.export(
             network,
             (example,),
@@ -196,7 +174,7 @@ def _write_onnx(
 
 
 def _metadata(
-    options: AutowareOptions,
+    options: Options,
     path: Path,
     metadata: CheckpointMetadata,
     parameters: dict[str, Any],
@@ -224,7 +202,11 @@ def _metadata(
 
 
 def _check(
-    options: AutowareOptions, folder: Path, encoder: nn.Module, head: nn.Module, grid: BevGrid
+    options: Options,
+    folder: Path,
+    encoder: nn.Module,
+    head: nn.Module,
+    grid: BevGrid,
 ) -> tuple[list[ParityRow], list[str]]:
     """Returns errors and notes on a simulated sweep."""
     node = EmulatedNode(folder)
