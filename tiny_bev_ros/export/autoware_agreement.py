@@ -29,6 +29,8 @@ from tiny_bev_ros.export.autoware_emulation import (
 MAX_DISTANCE, MAX_ANGLE = 0.3, np.radians(5.0)
 # Lowest score of an object whose score alone is too low.
 _NEAR_SCORE = 0.1
+# Summand of a box that turns it by half a turn.
+_HALF_TURN = np.array([0, 0, 0, 0, 0, 0, np.pi], np.float32)
 
 
 @dataclass
@@ -133,7 +135,8 @@ def _reason(
         return 'one class per cell'
     if _holds_any(one.boxes[0], crowded, grid):
         return 'cap of 32 points per pillar'
-    return 'other'
+    turned = AutowareObjects(one.boxes + _HALF_TURN, one.scores, one.labels)
+    return 'opposite heading' if _matches(turned, candidates).any() else 'other'
 
 
 def _holds_any(box: np.ndarray, cells: np.ndarray, grid: AutowareGrid) -> bool:
