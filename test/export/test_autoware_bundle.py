@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from optional_packages import require_packages
 
@@ -35,6 +36,9 @@ from tiny_bev_ros.export.autoware_networks import HEAD_OUTPUTS
 from tiny_bev_ros.export.autoware_options import AutowareOptions, add_arguments
 from tiny_bev_ros.export.autoware_parameters import read_parameters
 from tiny_bev_ros.export.export_report import ExportReport
+from tiny_bev_ros.models import TinyBEVBackbone, seeded
+from tiny_bev_ros.models.bev_detector import build_detector
+from tiny_bev_ros.models.checkpoint.metadata import CheckpointMetadata, save_weights
 from tiny_bev_ros.optional_imports import OptionalModule
 from tiny_bev_ros.resources import weights_file
 from tiny_bev_ros.sim import LIDARS, ego_pose, scan, street, street_plan
@@ -251,6 +255,37 @@ def test_wrong_options_are_refused(tmp_path: Path, options: Any, message: str):
     with pytest.raises(TinyBevError, match=message):
         export(AutowareOptions(**options), tmp_path / 'new')
     assert not (tmp_path / 'new').exists()
+
+
+@pytest.fixture
+def own_weights(tmp_path: Path) -> Path:
+    """Weights that were not trained on levelled clouds."""
+    fields = {'backbone': 'tiny', 'mid_channels': 8, 'out_channels': 16, 'heads': ['detection']}
+    with seeded(0):
+        network = build_detector(**{**fields, 'heads': ('detection',)})
+    path = tmp_path / 'own.safetensors'
+    save_weights(path, network, CheckpointMetadata(fields, 0.4, (-2.0, 1.2), {}))
+    return path
+
+
+def test_own_weights_have_their_own_height(own_weights: Path, tmp_path: Path):
+    options = AutowareOptions(own_weights, 0.6, max_voxels=50)
+    report = export(options, tmp_path / 'bundle')
+    model = read_parameters(tmp_path / 'bundle/ml_package.param.yaml')['model_params']
+    assert model['point_cloud_range'] == [-102.4, -102.4, -1.4, 102.4, 102.4, 1.8]
+    assert model['voxel_size'] == [0.4, 0.4, 3.2]
+    metadata = yaml.safe_load((tmp_path / 'bundle/deploy_metadata.yaml').read_text())
+    assert metadata['sensor_height'] == 0.6
+    assert metadata['weights']['name'] == 'own.safetensors'
+    assert len(report.rows) == 7
+
+
+def test_an_operator_that_onnx_lacks_is_refused(
+    own_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(TinyBEVBackbone, 'forward', lambda _, x: torch.linalg.pinv(x))
+    with pytest.raises(TinyBevError, match=r'pts_backbone_neck_head\.onnx cannot be written \('):
+        export(AutowareOptions(own_weights, **SMALL), tmp_path)
 
 
 def test_options_of_the_program(tmp_path: Path):

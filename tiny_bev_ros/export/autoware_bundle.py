@@ -57,7 +57,7 @@ from tiny_bev_ros.models.checkpoint.metadata import CheckpointMetadata, load_wei
 from tiny_bev_ros.models.heads.detection import check_min_scores
 from tiny_bev_ros.models.layers import check_positive_int
 from tiny_bev_ros.models.sensor_mounting import NOMINAL_HEIGHT
-from tiny_bev_ros.optional_imports import import_optional
+from tiny_bev_ros.optional_imports import import_optional, one_line
 from tiny_bev_ros.resources import find_weights
 from tiny_bev_ros.sim import LIDARS, ego_pose, scan, street, street_plan
 from tiny_bev_ros.training.train import commit_of_source
@@ -158,19 +158,25 @@ def _write_onnx(
     keywords: dict[str, Any] = {}
     if 'dynamo' in inspect.signature(torch.onnx.export).parameters:  # PyTorch 2.5
         keywords['dynamo'] = False
-    with torch.no_grad(), warnings.catch_warnings():
-        # Deprecation of this exporter, and sizes in the trace, whose effects parity would show.
-        warnings.simplefilter('ignore')
-        torch.onnx.export(
-            network,
-            (example,),
-            str(path),
-            input_names=inputs,
-            output_names=outputs,
-            dynamic_axes=axes,
-            opset_version=OPSET,
-            **keywords,
-        )
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            # Deprecation of this exporter, and sizes in the trace, which parity would show.
+            warnings.simplefilter('ignore')
+            torch.onnx.export(
+                network,
+                (example,),
+                str(path),
+                input_names=inputs,
+                output_names=outputs,
+                dynamic_axes=axes,
+                opset_version=OPSET,
+                **keywords,
+            )
+    except Exception as error:  # raised for operators that ONNX lacks, of any type
+        raise TinyBevError(
+            f'{path.name} cannot be written ({one_line(error)}); expected a backbone with '
+            f'operators of ONNX {OPSET}'
+        ) from error
 
 
 def _metadata(
