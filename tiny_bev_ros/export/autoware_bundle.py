@@ -60,7 +60,7 @@ from tiny_bev_ros.models.sensor_mounting import NOMINAL_HEIGHT
 from tiny_bev_ros.optional_imports import import_optional, one_line
 from tiny_bev_ros.resources import find_weights
 from tiny_bev_ros.sim import LIDARS, ego_pose, scan, street, street_plan
-from tiny_bev_ros.training.train import commit_of_source
+from tiny_bev_ros.source_commit import commit_of_source
 
 # Version of ONNX's operators, as in Autoware's own exports.
 OPSET = 17
