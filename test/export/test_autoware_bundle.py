@@ -248,6 +248,7 @@ def test_objects_of_real_sweeps_agree(folder: Path, detector: Detector, data_dir
         ({'x_range': (-6.4, 6.2), 'y_range': (-3.2, 3.2)}, '63 cells; expected a multiple of 2'),
         ({'max_voxels': 0}, 'max_voxels is 0'),
         ({'min_scores': (0.3,)}, 'min_scores are 1; expected 3'),
+        ({'min_scores': (0.3, 1.0, 0.3)}, r'min_scores are \[0\.3, 1\.0, 0\.3\]; expected 0'),
         ({'weights': 'nowhere'}, "weights is 'nowhere'; expected street"),
     ],
 )

@@ -113,6 +113,11 @@ def export(options: Options, folder: Path) -> ExportReport:
 
 def _check_options(options: Options, metadata: CheckpointMetadata) -> None:
     check_min_scores(options.min_scores)
+    if not all(0 <= score < 1 for score in options.min_scores):
+        raise TinyBevError(
+            f'min_scores are {list(options.min_scores)}; expected 0 to below 1, as Autoware takes '
+            'others for 0'
+        )
     check_positive_int(max_voxels=options.max_voxels)
     if metadata.levelled and options.sensor_height != NOMINAL_HEIGHT:
         raise TinyBevError(
