@@ -15,6 +15,8 @@ Examples:
       the same networks of your own training, for OpenVINO, with weights in float16
   export --target torch --weights street --output build/torch
       programs of torch.export, for PyTorch without this package
+  export --target autoware --weights street --output tiny_bev
+      a bundle for Autoware's CenterPoint node
 
 Files are written if the largest error is within the tolerance, which is measured on simulated
 clouds at sizes that were not traced. No GPU is needed. docs/export.md describes the tensors.
@@ -29,10 +31,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.export import autoware_options
 from tiny_bev_ros.export.export_report import ExportReport
 
 # Modules of the targets, each with a function `export(options, folder) -> ExportReport`.
-_TARGETS = {'onnx': 'onnx_files', 'openvino': 'openvino_files', 'torch': 'torch_program'}
+_TARGETS = {
+    'onnx': 'onnx_files',
+    'openvino': 'openvino_files',
+    'torch': 'torch_program',
+    'autoware': 'autoware_bundle',
+}
 
 
 def main() -> int:
@@ -71,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     add('--target', required=True, choices=list(_TARGETS), help='runtime of the files')
     add('--weights', required=True, help='name of shipped weights, or a file of train')
     add('--output', required=True, help='folder of the files; it is made where it is missing')
+    autoware_options.add_arguments(parser.add_argument_group('options of --target autoware'))
     return parser
 
 
