@@ -43,7 +43,7 @@ class AutowareOptions:
     min_scores: Sequence[float] = (0.3,) * len(CLASSES)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse._ActionsContainer) -> None:
     """Adds the options of a bundle, but the weights, to a program."""
     defaults, add = AutowareOptions(), parser.add_argument
     add(
