@@ -23,7 +23,7 @@ from tiny_bev_ros.export.parity import TOLERANCES, check_parity, parity_cases
 from tiny_bev_ros.inference.loaded_models import LoadedModels
 from tiny_bev_ros.resources import find_weights
 
-# 17 has LayerNormalization and GridSample; TensorRT reads it since 8.6.
+# 17 is the first with LayerNormalization; GridSample came with 16.
 OPSET = 17
 
 
