@@ -24,7 +24,7 @@ EXTRAS = {
     'ray': ['ray'],  # extract on a cluster
     'argoverse': ['pyarrow'],  # sweeps of Argoverse 2 in evaluate
     'camera': ['timm'],  # encoders of other projects; the package's own needs nothing
-    'export': ['onnx', 'onnxruntime', 'openvino'],
+    'export': ['onnx', 'onnxruntime', 'openvino', 'pyyaml', 'safetensors'],
     'docs': ['furo', 'myst-parser', 'sphinx'],
     'test': ['hypothesis', 'jsonschema', 'pytest', 'pytest-timeout'],
 }

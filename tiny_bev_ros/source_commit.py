@@ -16,16 +16,22 @@ from pathlib import Path
 
 
 def commit_of_source() -> str:
-    """Returns the commit of the source, 'dirty' after local changes, 'unknown' without git."""
+    """Returns the commit of the source, 'dirty' after local changes, 'unknown' without git.
+
+    A repository of another project, in which the package is installed, does not count.
+    """
     if not (git := shutil.which('git')):
         return 'unknown'
+    here = Path(__file__).parent
     try:
-        done = subprocess.run(  # noqa: S603
-            [git, '-C', str(Path(__file__).parent), 'describe', '--always', '--dirty'],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        root = Path(_output_of(git, '-C', str(here), 'rev-parse', '--show-toplevel'))
+        if not (root / here.name / Path(__file__).name).exists():
+            return 'unknown'
+        return _output_of(git, '-C', str(root), 'describe', '--always', '--dirty')
     except (OSError, subprocess.CalledProcessError):
         return 'unknown'
+
+
+def _output_of(*words: str) -> str:
+    done = subprocess.run(words, capture_output=True, text=True, check=True)  # noqa: S603
     return done.stdout.strip()

@@ -28,7 +28,7 @@ import onnx
 
 from tiny_bev_ros.detector import Detector
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.export import autoware_bundle, autoware_parity
+from tiny_bev_ros.export import autoware_parity, exported_runtimes
 from tiny_bev_ros.export.autoware_agreement import Agreement, add_sweep, detected, to_base_link
 from tiny_bev_ros.export.autoware_bundle import export
 from tiny_bev_ros.export.autoware_emulation import EmulatedNode
@@ -317,6 +317,6 @@ def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     def missing(name: str) -> OptionalModule:
         return OptionalModule(None, f'{name} is not installed')
 
-    monkeypatch.setattr(autoware_bundle, 'import_optional', missing)
+    monkeypatch.setattr(exported_runtimes, 'import_optional', missing)
     with pytest.raises(TinyBevError, match='onnx is not installed; expected it'):
         export(AutowareOptions(), tmp_path)

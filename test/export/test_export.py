@@ -14,6 +14,7 @@ from optional_packages import require_packages
 
 require_packages('onnx', 'onnxruntime', 'openvino')
 
+import dataclasses
 import hashlib
 import json
 import sys
@@ -24,13 +25,16 @@ import onnx
 import openvino
 import pytest
 import torch
-from small_models import small_weights
+from small_models import small_models, small_weights
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.export import export, exported_runtimes, onnx_files, parity
-from tiny_bev_ros.export.exported_parts import MEANINGS
-from tiny_bev_ros.export.torch_program import METADATA
+from tiny_bev_ros.export.export_report import ExportReport
+from tiny_bev_ros.export.exported_parts import MEANINGS, backbone_part, build_parts
+from tiny_bev_ros.export.torch_program import METADATA, write_torch_program
+from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.optional_imports import OptionalModule
+from tiny_bev_ros.resources import CAMERA_WEIGHTS
 
 NAMES = ('backbone', 'backbone_heads', 'pfn')
 
@@ -91,6 +95,43 @@ def test_programs_of_torch_are_described(run, tmp_path: Path):
     extra = {METADATA: ''}
     torch.export.load(tmp_path / 'out/pfn.pt2', extra_files=extra)
     assert json.loads(extra[METADATA])['weights'] == 'own'
+
+
+def test_an_engine_of_replaced_files_is_removed(run, tmp_path: Path):
+    for name in ('backbone.engine', 'own.engine'):
+        (tmp_path / 'out').mkdir(exist_ok=True)
+        (tmp_path / 'out' / name).touch()
+    assert run('onnx') == 0
+    assert files(tmp_path) == {*(f'{name}.onnx' for name in NAMES), 'own.engine'}
+
+
+def test_cameras_are_left_out_with_a_line(
+    weights: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys
+):
+    report = ExportReport([], [])
+    monkeypatch.setattr(onnx_files, 'export', lambda options, folder: report)
+    for name, count in ((CAMERA_WEIGHTS, 1), (str(weights), 0)):
+        words = ['export', '--target', 'onnx', '--weights', name, '--output', str(tmp_path)]
+        monkeypatch.setattr(sys, 'argv', words)
+        assert export.main() == 0
+        assert capsys.readouterr().out.count('camera encoder and fusion: left out') == count
+
+
+def test_a_condition_on_values_is_refused(tmp_path: Path):
+    class Conditional(torch.nn.Module):
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            return image if image.sum() > 0 else -image
+
+    with pytest.raises(TinyBevError, match=r'^x\.pt2 cannot be written \('):
+        write_torch_program(backbone_part(Conditional(), 8), tmp_path / 'x.pt2')
+
+
+def test_maps_of_small_cells_have_points():
+    models = small_models('tiny')
+    grid = BevGrid((0.0, 6.4), (-3.2, 3.2), (-3.0, 2.0), 0.05)
+    models = dataclasses.replace(models, grid=grid)
+    for part in build_parts(models, {}):
+        assert all(case.inputs[0].any() for case in parity.parity_cases(part, models))
 
 
 def test_a_wrong_export_leaves_no_file(run, tmp_path: Path, monkeypatch, capsys):

@@ -11,8 +11,6 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -52,18 +50,18 @@ from tiny_bev_ros.export.autoware_parameters import (
 )
 from tiny_bev_ros.export.autoware_parity import check_parity
 from tiny_bev_ros.export.export_report import ExportReport, ParityRow
+from tiny_bev_ros.export.exported_parts import ExportedPart
+from tiny_bev_ros.export.exported_runtimes import require_package
+from tiny_bev_ros.export.onnx_files import OPSET, write_onnx
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.models.checkpoint.metadata import CheckpointMetadata, load_weights
 from tiny_bev_ros.models.heads.detection import check_min_scores
 from tiny_bev_ros.models.layers import check_positive_int
 from tiny_bev_ros.models.sensor_mounting import NOMINAL_HEIGHT
-from tiny_bev_ros.optional_imports import import_optional, one_line
 from tiny_bev_ros.resources import find_weights
 from tiny_bev_ros.sim import LIDARS, ego_pose, scan, street, street_plan
 from tiny_bev_ros.source_commit import commit_of_source
 
-# Version of ONNX's operators, as in Autoware's own exports.
-OPSET = 17
 # Cells of the default range on each side of the origin.
 _HALF_CELLS = 256
 # Number of pillars in the trace of the first network; any number is accepted afterwards.
@@ -85,9 +83,8 @@ def export(options: Options, folder: Path) -> ExportReport:
         TinyBevError: the weights cannot be exported, a package is missing, or an error is above
             the tolerance.
     """
-    onnx, reason = import_optional('onnx')
-    if onnx is None:
-        raise TinyBevError(f'{reason}; expected it, as ONNX files are written and checked by it')
+    for package in ('onnx', 'onnxruntime'):
+        require_package(package)
     path = find_weights(options.weights)
     network, metadata = load_weights(path)
     _check_options(options, metadata)
@@ -100,8 +97,6 @@ def export(options: Options, folder: Path) -> ExportReport:
     folder.mkdir(parents=True, exist_ok=True)
     _write_encoder(encoder, folder / f'{ENCODER}.onnx')
     _write_head(head, folder / f'{HEAD}.onnx', grid.shape)
-    for name in (ENCODER, HEAD):
-        onnx.checker.check_model(str(folder / f'{name}.onnx'), full_check=True)
     write_parameters(folder / MANIFEST, parameters)
     write_parameters(folder / REMAPPER, remapper())
     write_parameters(folder / COMMON, common())
@@ -138,7 +133,8 @@ def _write_encoder(encoder: nn.Module, path: Path) -> None:
     example = torch.rand(_TRACED_PILLARS, MAX_POINTS, POINT_FEATURES)
     axes = {'input_features': {0: 'num_voxels', 1: 'num_max_points'}}
     axes['pillar_features'] = {0: 'num_voxels'}
-    _write_onnx(encoder, example, path, ['input_features'], ['pillar_features'], axes)
+    inputs = {'input_features': example}
+    write_onnx(ExportedPart(path.stem, encoder, inputs, ('pillar_features',), axes), path)
 
 
 def _write_head(head: nn.Module, path: Path, shape: tuple[int, int]) -> None:
@@ -148,40 +144,8 @@ def _write_head(head: nn.Module, path: Path, shape: tuple[int, int]) -> None:
     axes = {
         name: {0: 'batch_size', 2: 'H', 3: 'W'} for name in ('spatial_features', *HEAD_OUTPUTS)
     }
-    _write_onnx(head, example, path, ['spatial_features'], list(HEAD_OUTPUTS), axes)
-
-
-def _write_onnx(
-    network: nn.Module,
-    example: torch.Tensor,
-    path: Path,
-    inputs: list[str],
-    outputs: list[str],
-    axes: dict[str, dict[int, str]],
-) -> None:
-    """Writes an ONNX file by tracing, which needs no package but onnx."""
-    keywords: dict[str, Any] = {}
-    if 'dynamo' in inspect.signature(torch.onnx.export).parameters:  # PyTorch 2.5
-        keywords['dynamo'] = False
-    try:
-        with torch.no_grad(), warnings.catch_warnings():
-            # Deprecation of this exporter, and sizes in the trace, which parity would show.
-            warnings.simplefilter('ignore')
-            torch.onnx.export(
-                network,
-                (example,),
-                str(path),
-                input_names=inputs,
-                output_names=outputs,
-                dynamic_axes=axes,
-                opset_version=OPSET,
-                **keywords,
-            )
-    except Exception as error:  # raised for operators that ONNX lacks, of any type
-        raise TinyBevError(
-            f'{path.name} cannot be written ({one_line(error)}); expected a backbone with '
-            f'operators of ONNX {OPSET}'
-        ) from error
+    inputs = {'spatial_features': example}
+    write_onnx(ExportedPart(path.stem, head, inputs, tuple(HEAD_OUTPUTS), axes), path)
 
 
 def _metadata(

@@ -22,11 +22,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.export.autoware_networks import MAX_POINTS, POINT_FEATURES
 from tiny_bev_ros.export.autoware_parameters import COMMON, MANIFEST, read_parameters
+from tiny_bev_ros.export.exported_runtimes import require_package
 from tiny_bev_ros.models.heads.box_ops import iou_bev
-from tiny_bev_ros.optional_imports import import_optional
 
 
 @dataclass(frozen=True)
@@ -278,9 +277,7 @@ def open_session(path: Path) -> Any:
     Raises:
         TinyBevError: ONNX Runtime cannot be used.
     """
-    runtime, reason = import_optional('onnxruntime')
-    if runtime is None:
-        raise TinyBevError(f'{reason}; expected it, as exported files are checked in it')
+    runtime = require_package('onnxruntime')
     options = runtime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.models.bev_detector import BevDetector
 from tiny_bev_ros.models.heads.detection import CLASSES
-from tiny_bev_ros.models.heads.detection_head import DetectionHead
+from tiny_bev_ros.models.heads.detection_head import MAX_LOG_SIZE, DetectionHead
 from tiny_bev_ros.models.pfn import PillarFeatureNet
 
 # Number of channels of the pseudo-image, a constant of the node, and points of a pillar.
@@ -33,8 +33,6 @@ _Z, _TIME_LAG = 2, 3
 # Names of the outputs of the second network, in the order in which the node reads them, and their
 # numbers of channels.
 HEAD_OUTPUTS = {'heatmap': len(CLASSES), 'reg': 2, 'height': 1, 'dim': 3, 'rot': 2, 'vel': 2}
-# Largest logarithm of a side, as in the decoding of `DetectionHead`.
-_MAX_LOG_SIZE = 4.0
 
 
 class VoxelEncoder(nn.Module):
@@ -110,7 +108,7 @@ class BackboneNeckHead(nn.Module):
         heatmap, reg, height, dim, axis, sign, vel = maps.split(
             [len(CLASSES), 2, 1, 3, 2, 1, 2], dim=1
         )
-        dim = dim.clamp(-_MAX_LOG_SIZE, _MAX_LOG_SIZE)
+        dim = dim.clamp(-MAX_LOG_SIZE, MAX_LOG_SIZE)
         return heatmap, reg, height, dim, _rotation(axis, sign), vel
 
 

@@ -33,6 +33,8 @@ from tempfile import TemporaryDirectory
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.export import autoware_options
 from tiny_bev_ros.export.export_report import ExportReport
+from tiny_bev_ros.models.checkpoint.safetensors_file import read_header
+from tiny_bev_ros.resources import find_weights
 
 # Modules of the targets, each with a function `export(options, folder) -> ExportReport`.
 _TARGETS = {
@@ -57,14 +59,27 @@ def main() -> int:
     except (TinyBevError, OSError) as error:
         print(f'export: {error}', file=sys.stderr)
         return 1
-    print('\n'.join([*report.lines(), '', *(f'written: {path}' for path in written)]))
+    notes = _left_out_cameras(find_weights(options.weights))
+    print('\n'.join([*report.lines(), *notes, '', *(f'written: {path}' for path in written)]))
     return 0
 
 
 def _move(file: Path, folder: Path, output: Path) -> Path:
     path = output / file.relative_to(folder)
     path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == '.onnx':
+        # Autoware loads an engine that is there, even one of the weights of an earlier export.
+        path.with_suffix('.engine').unlink(missing_ok=True)
     return file.replace(path)
+
+
+def _left_out_cameras(weights: Path) -> list[str]:
+    """Returns a line for camera encoder and fusion, which are not exported."""
+    with weights.open('rb') as file:
+        has_cameras = any(name.startswith('fusion.') for name in read_header(file))
+    if not has_cameras:
+        return []
+    return ['camera encoder and fusion: left out, so results are those without cameras']
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -16,14 +16,17 @@ from pathlib import Path
 
 import torch
 
+from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.export.export_report import ExportReport, ParityRow
 from tiny_bev_ros.export.exported_parts import MEANINGS, ExportedPart, build_parts, describe
 from tiny_bev_ros.export.exported_runtimes import OnnxRuntime, require_package
 from tiny_bev_ros.export.parity import TOLERANCES, check_parity, parity_cases
 from tiny_bev_ros.inference.loaded_models import LoadedModels
+from tiny_bev_ros.optional_imports import one_line
 from tiny_bev_ros.resources import find_weights
 
-# 17 is the first with LayerNormalization; GridSample came with 16.
+# 17 is the first with LayerNormalization, and that of Autoware's own exports; GridSample came
+# with 16.
 OPSET = 17
 
 
@@ -65,9 +68,26 @@ def write_onnx(part: ExportedPart, path: Path) -> Path:
         path: .onnx file.
 
     Raises:
-        TinyBevError: onnx cannot be used.
+        TinyBevError: onnx cannot be used, or lacks an operator of the network.
     """
     onnx = require_package('onnx')
+    try:
+        _trace(part, path)
+    except Exception as error:  # raised for operators that ONNX lacks, of any type
+        raise TinyBevError(
+            f'{path.name} cannot be written ({one_line(error)}); expected a network with '
+            f'operators of ONNX {OPSET}'
+        ) from error
+    model = onnx.load(path)
+    for value in (*model.graph.input, *model.graph.output):
+        value.doc_string = MEANINGS.get(value.name, '')
+    onnx.helper.set_model_props(model, dict(part.metadata))
+    onnx.save(model, path)
+    onnx.checker.check_model(str(path), full_check=True)
+    return path
+
+
+def _trace(part: ExportedPart, path: Path) -> None:
     with warnings.catch_warnings():
         # Deprecation of this exporter, and conditions on sizes, whose effects parity would show.
         warnings.simplefilter('ignore')
@@ -81,10 +101,3 @@ def write_onnx(part: ExportedPart, path: Path) -> Path:
             output_names=list(part.outputs),
             dynamic_axes={name: dict(axes) for name, axes in part.axes.items()},
         )
-    model = onnx.load(path)
-    for value in (*model.graph.input, *model.graph.output):
-        value.doc_string = MEANINGS.get(value.name, '')
-    onnx.helper.set_model_props(model, dict(part.metadata))
-    onnx.save(model, path)
-    onnx.checker.check_model(str(path), full_check=True)
-    return path

@@ -34,6 +34,9 @@ TOLERANCES = {'float32': 1e-4, 'float16': 1e-2}
 # Frames, rows and columns of the compared maps: windows, strides and batches of other remainders
 # than in the traced size.
 SIZES = ((1, 64, 80), (2, 97, 51))
+# Least side of a cell in metres: maps of fewer metres would lie inside the innermost ring of the
+# simulated LiDAR.
+_MIN_CELL = 0.2
 
 
 class ParityCase(NamedTuple):
@@ -136,9 +139,9 @@ def simulated_points(seed: int, values: int) -> np.ndarray:
 
 
 def _grid(models: LoadedModels, size: tuple[int, int, int]) -> BevGrid:
-    """Grid with the sensor in its middle."""
+    """Grid with the sensor in its middle, of cells that are large enough to hold points."""
     assert models.grid is not None
-    cell, (_, rows, cols) = models.grid.resolution, size
+    cell, (_, rows, cols) = max(models.grid.resolution, _MIN_CELL), size
     x_low, y_low = -(cols // 2) * cell, -(rows // 2) * cell
     ranges = (x_low, x_low + cols * cell), (y_low, y_low + rows * cell)
     return BevGrid(*ranges, models.grid.z_range, cell)

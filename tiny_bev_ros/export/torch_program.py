@@ -18,12 +18,14 @@ from pathlib import Path
 
 import torch
 
+from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.export.export_report import ExportReport, ParityRow
 from tiny_bev_ros.export.exported_parts import ExportedPart, build_parts, describe
 from tiny_bev_ros.export.exported_runtimes import TorchProgram
 from tiny_bev_ros.export.onnx_files import left_out_notes
 from tiny_bev_ros.export.parity import TOLERANCES, check_parity, parity_cases
 from tiny_bev_ros.inference.loaded_models import LoadedModels
+from tiny_bev_ros.optional_imports import one_line
 from tiny_bev_ros.resources import find_weights
 
 METADATA = 'metadata.json'
@@ -58,6 +60,9 @@ def write_torch_program(part: ExportedPart, path: Path) -> Path:
     Args:
         part: part to export.
         path: .pt2 file.
+
+    Raises:
+        TinyBevError: torch.export cannot record the network.
     """
     sizes = tuple(
         dict.fromkeys(part.axes.get(name, {}), torch.export.Dim.DYNAMIC) for name in part.inputs
@@ -70,8 +75,14 @@ def write_torch_program(part: ExportedPart, path: Path) -> Path:
         import_module('torch.fx.experimental._config').patch(backed_size_oblivious=True),
     ):
         warnings.simplefilter('ignore')
-        program = torch.export.export(
-            part.network, tuple(part.inputs.values()), dynamic_shapes=sizes
-        )
+        try:
+            program = torch.export.export(
+                part.network, tuple(part.inputs.values()), dynamic_shapes=sizes
+            )
+        except Exception as error:  # raised for conditions on sizes, of any type
+            raise TinyBevError(
+                f'{path.name} cannot be written ({one_line(error)}); expected a network without '
+                'conditions on the size or the values of its input'
+            ) from error
         torch.export.save(program, path, extra_files={METADATA: json.dumps(dict(part.metadata))})
     return path
