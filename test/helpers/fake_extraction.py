@@ -106,7 +106,7 @@ class FakeWorker:
         count = BAGS[unit.path]
         if count < 0:
             raise TinyBevError(f'{unit.path} is broken; expected a bag')
-        return {'count': count, 'mounting': [{'seen': k} for k in range(-(-count // 256))]}
+        return {'count': count, 'mounting': [{'run': k} for k in range(-(-count // 256))]}
 
     def _write(self, unit: Run, partial: Path, progress: Callable[[int], None]) -> None:
         path = partial / 'detections' / unit.name / f'part-{unit.number:05d}.parquet'
