@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from bag_kinds import KINDS
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer, storage_mcap
 from rosbags.typesys import Stores, get_typestore
 
@@ -31,16 +32,6 @@ from tiny_bev_ros.bag.reader import CLOUD_TYPE, Bag, BagMessage
 from tiny_bev_ros.errors import TinyBevError
 
 MCAP, SQLITE = StoragePlugin.MCAP, StoragePlugin.SQLITE3
-# The storage mode of rosbags compresses the chunks of mcap.
-KINDS = [
-    (MCAP, CompressionMode.NONE),
-    (MCAP, CompressionMode.STORAGE),
-    (MCAP, CompressionMode.FILE),
-    (MCAP, CompressionMode.MESSAGE),
-    (SQLITE, CompressionMode.NONE),
-    (SQLITE, CompressionMode.FILE),
-    (SQLITE, CompressionMode.MESSAGE),
-]
 # Three messages share each time: rosbags' chunks of 1 MiB end after every fourth of /a.
 TIMES = [10**18 + 1000 * (index // 3) for index in range(16)]
 BYTES = 270_000

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import pytest
 from absent_packages import MESSAGES, RCLPY, run_without
+from bag_kinds import KINDS
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
@@ -38,15 +39,6 @@ from tiny_bev_ros.messages.point_cloud import decode_cloud
 from tiny_bev_ros.messages.point_layout import CloudOptions
 
 STORE = get_typestore(Stores.ROS2_JAZZY)
-KINDS = [
-    (StoragePlugin.MCAP, CompressionMode.NONE),
-    (StoragePlugin.MCAP, CompressionMode.STORAGE),
-    (StoragePlugin.MCAP, CompressionMode.FILE),
-    (StoragePlugin.MCAP, CompressionMode.MESSAGE),
-    (StoragePlugin.SQLITE3, CompressionMode.NONE),
-    (StoragePlugin.SQLITE3, CompressionMode.FILE),
-    (StoragePlugin.SQLITE3, CompressionMode.MESSAGE),
-]
 
 
 def points_of(index: int) -> np.ndarray:
