@@ -65,7 +65,7 @@ class MessageFile:
     """File of messages with the stamps of the clouds, at the clouds' times of recording.
 
     The first frame has markers of the shortest lifetime. The drivable area has height 0 until the
-    first road is found. The same holds for the first frames of a node.
+    first road is found. A node begins so, too.
 
     Args:
         options: outputs that are written.
