@@ -35,8 +35,8 @@ BAGS = {'/data/a/rec': 1100, '/data/b/rec': 300, '/data/empty': 0, '/data/broken
 RUNS = 7
 
 
-class Noise:
-    """Collects what a display would show."""
+class RecordedProgress:
+    """Listener that keeps numbers of frames and lines."""
 
     def __init__(self) -> None:
         self.planned = self.frames = 0
@@ -183,7 +183,7 @@ def extract(
     shard: Shard = SINGLE,
     retries: int = 1,
     each: Callable[[Outcome], None] = lambda outcome: None,
-    noise: Noise | None = None,
+    progress: RecordedProgress | None = None,
     bags: Iterable[str] = tuple(BAGS),
     **options: Any,
 ) -> list[Outcome]:
@@ -192,7 +192,7 @@ def extract(
     with open_output(output, {'configuration': {'cell': 0.2}}, shard) as folder:
         pool = make_pool(FakeWorkerFactory(folder, log, **options), workers)
         try:
-            scheduler = Scheduler(pool, folder, noise or Noise(), retries)
+            scheduler = Scheduler(pool, folder, progress or RecordedProgress(), retries)
             for outcome in scheduler.outcomes(plan_surveys(bags)):
                 outcomes.append(outcome)
                 each(outcome)
