@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from bag_kinds import KINDS
 from rosbags.interfaces import (
     Qos,
     QosDurability,
@@ -88,18 +89,7 @@ def write(
     return written
 
 
-@pytest.mark.parametrize(
-    ('storage', 'compression'),
-    [
-        (StoragePlugin.MCAP, CompressionMode.NONE),
-        (StoragePlugin.MCAP, CompressionMode.STORAGE),
-        (StoragePlugin.MCAP, CompressionMode.FILE),
-        (StoragePlugin.MCAP, CompressionMode.MESSAGE),
-        (StoragePlugin.SQLITE3, CompressionMode.NONE),
-        (StoragePlugin.SQLITE3, CompressionMode.FILE),
-        (StoragePlugin.SQLITE3, CompressionMode.MESSAGE),
-    ],
-)
+@pytest.mark.parametrize(('storage', 'compression'), KINDS)
 def test_every_kind_of_bag_returns_its_bytes(
     tmp_path: Path, storage: StoragePlugin, compression: CompressionMode
 ) -> None:

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-from fake_extraction import FakeWorkerFactory, Noise, counted, digests, extract
+from fake_extraction import FakeWorkerFactory, RecordedProgress, counted, digests, extract
 from optional_packages import require_packages
 
 from tiny_bev_ros import optional_imports
@@ -55,11 +55,11 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 def test_ray_gives_the_files_of_the_processes(undisturbed, tmp_path):
-    noise = Noise()
-    extract(tmp_path / 'out', tmp_path / 'log', RayPool, noise=noise)
+    progress = RecordedProgress()
+    extract(tmp_path / 'out', tmp_path / 'log', RayPool, progress=progress)
     assert digests(tmp_path / 'out') == undisturbed
     assert max(Counter(counted(tmp_path / 'log', 'started')).values()) == 1
-    assert (noise.planned, noise.frames) == (1400, 1400)
+    assert (progress.planned, progress.frames) == (1400, 1400)
 
 
 def test_a_killed_actor_costs_one_attempt(undisturbed, tmp_path):

@@ -35,8 +35,8 @@ BAGS = {'/data/a/rec': 1100, '/data/b/rec': 300, '/data/empty': 0, '/data/broken
 RUNS = 7
 
 
-class Noise:
-    """Collects what a display would show."""
+class RecordedProgress:
+    """Listener that keeps numbers of frames and lines."""
 
     def __init__(self) -> None:
         self.planned = self.frames = 0
@@ -106,7 +106,7 @@ class FakeWorker:
         count = BAGS[unit.path]
         if count < 0:
             raise TinyBevError(f'{unit.path} is broken; expected a bag')
-        return {'count': count, 'mounting': [{'seen': k} for k in range(-(-count // 256))]}
+        return {'count': count, 'mounting': [{'run': k} for k in range(-(-count // 256))]}
 
     def _write(self, unit: Run, partial: Path, progress: Callable[[int], None]) -> None:
         path = partial / 'detections' / unit.name / f'part-{unit.number:05d}.parquet'
@@ -183,7 +183,7 @@ def extract(
     shard: Shard = SINGLE,
     retries: int = 1,
     each: Callable[[Outcome], None] = lambda outcome: None,
-    noise: Noise | None = None,
+    progress: RecordedProgress | None = None,
     bags: Iterable[str] = tuple(BAGS),
     **options: Any,
 ) -> list[Outcome]:
@@ -192,7 +192,7 @@ def extract(
     with open_output(output, {'configuration': {'cell': 0.2}}, shard) as folder:
         pool = make_pool(FakeWorkerFactory(folder, log, **options), workers)
         try:
-            scheduler = Scheduler(pool, folder, noise or Noise(), retries)
+            scheduler = Scheduler(pool, folder, progress or RecordedProgress(), retries)
             for outcome in scheduler.outcomes(plan_surveys(bags)):
                 outcomes.append(outcome)
                 each(outcome)

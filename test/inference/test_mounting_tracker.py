@@ -152,7 +152,7 @@ def test_a_tracker_goes_on_from_its_state_and_needs_few_clouds(monkeypatch: pyte
     ]
     current: list[MountingEstimate | None] = [None]
     monkeypatch.setattr(mounting_tracker, 'estimate_mounting', lambda _: current[0])
-    plain, carried, looked, kinds = MountingTracker(), MountingTracker(), 0, set()
+    plain, carried, used, kinds = MountingTracker(), MountingTracker(), 0, set()
     for estimate in estimates:
         current[0] = estimate
         wanted = plain.update(EMPTY)
@@ -160,7 +160,7 @@ def test_a_tracker_goes_on_from_its_state_and_needs_few_clouds(monkeypatch: pyte
             carried = MountingTracker.from_dict(json.loads(json.dumps(carried.to_dict())))
         if carried.needs_cloud:
             carried.update(EMPTY)
-            looked += 1
+            used += 1
         else:
             carried.skip()
         assert carried.state == plain.state
@@ -172,10 +172,10 @@ def test_a_tracker_goes_on_from_its_state_and_needs_few_clouds(monkeypatch: pyte
             assert np.array_equal(found.rotation, wanted.rotation)
         kinds.add((plain.state.height_corrected, plain.state.tilt_corrected))
     assert {(False, False), (True, False), (False, True)} <= kinds
-    assert looked < 100
+    assert used < 100
 
 
-def test_needs_cloud_tells_if_points_are_looked_at(acted: Acted):
+def test_needs_cloud_reports_if_points_are_used(acted: Acted):
     acted.estimate = MountingEstimate(1.73, 0.0, 0.0, 100)
     for _ in range(80):
         calls, is_needed = acted.calls, acted.tracker.needs_cloud

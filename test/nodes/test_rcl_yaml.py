@@ -10,13 +10,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import rclpy
+from absent_packages import RCLPY, run_without
 from log_recorder import Recorder
 from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
@@ -28,8 +27,6 @@ from tiny_bev_ros.nodes.parameter_server import ParameterServer
 from tiny_bev_ros.nodes.parameters import NODES
 from tiny_bev_ros.nodes.rcl_yaml import ParameterSections, read_scalar
 from tiny_bev_ros.resources import WEIGHTS, config_file
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def section(node: str, *lines: str) -> str:
@@ -270,19 +267,8 @@ def test_sections_of_other_nodes_are_left_out(tmp_path: Path):
 def test_nothing_of_ros_is_needed(tmp_path: Path):
     path = write(tmp_path, (section('/**', 'device: cpu'),))[0]
     code = f"""
-import sys
-
-class Absent:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition('.')[0] in ('rclpy', 'rcl_interfaces'):
-            raise ModuleNotFoundError(name)
-
-sys.meta_path.insert(0, Absent())
 import tiny_bev_ros.nodes.model_factory
 from tiny_bev_ros.nodes.parameter_files import read_parameters
 assert read_parameters('pipeline_node', [{str(path)!r}])['device'] == 'cpu'
 """
-    done = subprocess.run(
-        [sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    run_without(RCLPY, code)

@@ -141,7 +141,8 @@ def _read(folder: OutputFolder) -> dict[str, Any] | None:
 
 def _with_bags(manifest: dict[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
     """Returns a manifest to which the bags of another one are added."""
-    return {**manifest, 'bags': {**other.get('bags', {}), **manifest.get('bags', {})}}
+    bags = {**other.get('bags', {}), **manifest.get('bags', {})}
+    return {**manifest, 'bags': bags} if bags else manifest
 
 
 def _difference(

@@ -232,8 +232,8 @@ class _Reader:
         return Given.of(read_scalar(event.value))
 
     def _error(self, key: Any, found: str, expected: str) -> TinyBevError:
-        place = '' if key is None else f', line {_line(key)},'
-        return TinyBevError(f'{self._path}{place} has {found}; expected {expected}')
+        position = '' if key is None else f', line {_line(key)},'
+        return TinyBevError(f'{self._path}{position} has {found}; expected {expected}')
 
 
 def read_scalar(text: str) -> bool | int | float | str:
