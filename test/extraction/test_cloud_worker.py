@@ -197,3 +197,44 @@ def test_a_window_of_estimates_ignores_undecodable_clouds(
     extraction = Extraction(tmp_path, clouds)
     sinces = [run.mounting['tracker']['since'] for run in extraction.runs() if run.mounting]
     assert sinces == [0] * 8 + [1, 3, 7, 3, 7, 3, 7]
+
+
+def test_a_cloud_at_which_the_detector_fails_is_skipped(
+    frames: list[ExtractedFrame], tmp_path: Path
+):
+    faults = {1: FAULTY, 2: FAULTY}
+    clouds = [Cloud(0.6, intensity=faults.get(index, 0.0)) for index in range(4)]
+    extraction = Extraction(tmp_path, clouds)
+    (run,) = extraction.runs()
+    marker = extraction(run)
+    assert marker['frames'] == 2
+    assert [each['index'] for each in marker['skipped']] == [1, 2]
+    assert {each['reason'] for each in marker['skipped']} == {'cloud is faulty; expected another'}
+    # As in a node, the mounting was estimated before.
+    assert [(frame.index, frame.result[0]) for frame in frames] == [(0, 1), (3, 4)]  # type: ignore[index]
+
+
+def test_short_memory_fails_the_run(frames: list[ExtractedFrame], tmp_path: Path):
+    extraction = Extraction(tmp_path, [Cloud(0.6), Cloud(0.6, intensity=TOO_LARGE), Cloud(0.6)])
+    (run,) = extraction.runs()
+    with pytest.raises(NotEnoughMemoryError):
+        extraction(run)
+    assert not extraction.folder.is_done(run)
+
+
+@pytest.mark.parametrize(
+    ('cloud', 'reason'),
+    [
+        (Cloud(0.6, intensity=FAULTY), 'cloud is faulty'),
+        (Cloud(0.6, broken=True), "fields are .'range'"),
+    ],
+)
+def test_a_run_without_frames_fails(
+    frames: list[ExtractedFrame], tmp_path: Path, cloud: Cloud, reason: str
+):
+    extraction = Extraction(tmp_path, [cloud] * 4 + [Cloud(0.6)])
+    first, second = extraction.runs()
+    with pytest.raises(TinyBevError, match=f'run has 0 frames, as all of its 4 .*: {reason}'):
+        extraction(first)
+    assert not extraction.folder.is_done(first)
+    assert extraction(second)['frames'] == 1

@@ -29,6 +29,7 @@ from tiny_bev_ros.extraction.frame_outputs import (
 from tiny_bev_ros.extraction.output_folder import OutputFolder
 from tiny_bev_ros.extraction.sensor_history import SensorHistory
 from tiny_bev_ros.extraction.work_units import RUN_FRAMES, Run, Survey, Unit
+from tiny_bev_ros.inference.memory import NotEnoughMemoryError
 from tiny_bev_ros.messages.point_cloud import decode_cloud
 from tiny_bev_ros.nodes.detector_factory import make_detector
 from tiny_bev_ros.nodes.model_factory import make_cloud_options
@@ -138,7 +139,11 @@ class CloudWorker:
     ) -> dict[str, Any]:
         """Writes the results of the clouds of a run; returns their number and the skipped clouds.
 
-        As in a node, a cloud that cannot be decoded is skipped, and the next one follows.
+        As in a node, a cloud that cannot be used is skipped, and the next one follows.
+
+        Raises:
+            TinyBevError: no cloud of the run can be used.
+            NotEnoughMemoryError: a cloud needs more memory than is free now.
         """
         history = SensorHistory(self._detector, unit.mounting)
         clouds = read_clouds(
@@ -159,17 +164,24 @@ class CloudWorker:
             if reason:
                 skipped.append({'index': cloud.index, 'time_ns': cloud.time_ns, 'reason': reason})
             progress(1)
+        if len(skipped) == unit.count:
+            raise TinyBevError(
+                f'run has 0 frames, as all of its {unit.count} clouds are skipped; expected one at '
+                f'least; the first cloud: {skipped[0]["reason"]}'
+            )
         return {'frames': unit.count - len(skipped), 'skipped': skipped}
 
     def _write(self, cloud: BagFrame, bag: str, writers: list[RunWriter]) -> str:
-        """Writes the results of a cloud; returns the reason where they cannot be written."""
-        result = self._detector.detect_local(cloud.points)
-        frame = ExtractedFrame(
-            bag, cloud.index, cloud.time_ns, cloud.stamp, cloud.frame_id, result
-        )
+        """Writes the results of a cloud; returns the reason where there are none."""
         try:
+            result = self._detector.detect_local(cloud.points)
+            frame = ExtractedFrame(
+                bag, cloud.index, cloud.time_ns, cloud.stamp, cloud.frame_id, result
+            )
             for writer in writers:
                 writer.add(frame)
+        except NotEnoughMemoryError:
+            raise  # free memory differs between attempts, and results must not
         except TinyBevError as error:
             return str(error)
         return ''
