@@ -240,6 +240,10 @@ def test_messages_are_those_of_the_nodes(drives: Path, tmp_path: Path):
     [
         (('--what', 'boxes'), 'what is boxes; expected some of detections, drivable, features'),
         (('--region', '5', '1', '0', '1'), 'parameter output_roi.x_range'),
+        (
+            ('--region', '60', '70', '0', '1'),
+            'parameter output_roi.x_range is [60, 70] m; expected an overlap with the grid',
+        ),
         (('--weights', 'absent'), "weights is 'absent'; expected street"),
         (('--format', 'mcap', '--dtype', 'int8'), 'dtype is int8; expected float16'),
         (('--shard', '3/2'), '3/2; expected I/N'),

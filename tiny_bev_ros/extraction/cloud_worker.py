@@ -166,8 +166,8 @@ class CloudWorker:
             progress(1)
         if len(skipped) == unit.count:
             raise TinyBevError(
-                f'run has 0 frames, as all of its {unit.count} clouds are skipped; expected one at '
-                f'least; the first cloud: {skipped[0]["reason"]}'
+                f'run has 0 frames, as all of its {unit.count} clouds are skipped; expected at '
+                f'least one; the first cloud: {skipped[0]["reason"]}'
             )
         return {'frames': unit.count - len(skipped), 'skipped': skipped}
 

@@ -29,7 +29,7 @@ from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.extraction.cloud_worker import CloudWorkerFactory
 from tiny_bev_ros.extraction.durable_files import sha256
 from tiny_bev_ros.extraction.extract_options import make_parser
-from tiny_bev_ros.extraction.frame_outputs import OutputOptions, check_packages
+from tiny_bev_ros.extraction.frame_outputs import OutputOptions, check_heads, check_packages
 from tiny_bev_ros.extraction.output_manifest import open_output
 from tiny_bev_ros.extraction.pool_events import WorkerPool
 from tiny_bev_ros.extraction.progress import ExtractionProgress, Summary
@@ -38,7 +38,7 @@ from tiny_bev_ros.extraction.scheduler import Scheduler
 from tiny_bev_ros.extraction.supervised_pool import SupervisedPool
 from tiny_bev_ros.extraction.work_units import RUN_FRAMES, Survey, plan_surveys
 from tiny_bev_ros.models.device import resolve_device
-from tiny_bev_ros.nodes.model_factory import CHECKPOINTS, make_output_roi
+from tiny_bev_ros.nodes.model_factory import CHECKPOINTS, make_grid, make_output_roi
 from tiny_bev_ros.nodes.parameter_files import read_parameters
 from tiny_bev_ros.resources import config_file
 
@@ -58,7 +58,9 @@ def extract(options: argparse.Namespace) -> int:
     began = time.monotonic()
     values = read_values(options)
     what = tuple(sorted(set(options.what.split(','))))
-    outputs = OutputOptions(what, options.format, options.dtype, make_output_roi(values))
+    roi = make_output_roi(values, make_grid(values))
+    outputs = OutputOptions(what, options.format, options.dtype, roi)
+    check_heads(outputs, values['heads.names'])
     check_packages(outputs)
     surveys = plan_surveys(options.bags)
     summary, progress = Summary(), ExtractionProgress()
