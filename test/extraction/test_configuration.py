@@ -170,3 +170,10 @@ def test_a_bag_that_cannot_be_listed_hides_no_other(
     found = make_manifest(given, read_values(given), OutputOptions(), surveys)['bags']
     assert found.keys() == {'good'}
     assert found['good']['files']['a.mcap']['bytes'] == 3
+
+
+def test_parameters_of_other_nodes_are_refused(tmp_path: Path):
+    file = tmp_path / 'robot.yaml'
+    file.write_text('/robot1/pipeline_node: {ros__parameters: {weights: street}}')
+    with pytest.raises(TinyBevError, match='has parameters of /robot1/pipeline_node; expected'):
+        read_values(options('--params-file', str(file)))

@@ -34,7 +34,7 @@ from tiny_bev_ros.nodes.parameter_definitions.operation import (
     LIFECYCLE,
     LOWER_PRECISION,
 )
-from tiny_bev_ros.nodes.parameter_files import read_parameters
+from tiny_bev_ros.nodes.parameter_files import read_parameters, refuse_foreign_files
 from tiny_bev_ros.resources import config_file
 
 _NODE = 'pipeline_node'
@@ -70,6 +70,7 @@ def read_values(options: argparse.Namespace) -> dict[str, Any]:
     if options.region:
         x_low, x_high, y_low, y_high = options.region
         given |= {'output_roi.x_range': [x_low, x_high], 'output_roi.y_range': [y_low, y_high]}
+    refuse_foreign_files(_NODE, options.params_file)
     values = read_parameters(_NODE, files, given, weights=options.weights)
     return {
         **values,
