@@ -16,6 +16,7 @@ require_packages('rosbags')
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -146,7 +147,10 @@ class Extraction:
 
     def runs(self) -> list[Run]:
         result = json.loads(json.dumps(self(self._survey)))
-        return plan_runs(self._survey, result)
+        return [
+            replace(run, mounting=result['mounting'][run.number])
+            for run in plan_runs(self._survey, result)
+        ]
 
     def __call__(self, unit: Any) -> dict[str, Any]:
         return self._worker(unit, lambda _: None)
