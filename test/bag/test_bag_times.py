@@ -187,6 +187,41 @@ def test_a_file_without_any_index(tmp_path: Path) -> None:
         assert all(first == second for first, second in both)
 
 
+def test_parts_of_a_file_without_chunks_are_read_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each byte of the messages is read once by successive slices, and none by `times`."""
+    path = write(tmp_path / 'bag', times=list(range(10**18, 10**18 + 40)))
+    without_index(file_of(path))
+    read = []
+    read_exact = storage_mcap.read_exact
+
+    def counted(file: io.BufferedReader, size: int) -> bytes:
+        read.append(size)
+        return read_exact(file, size)
+
+    with Bag(path) as bag:
+        for module in (storage_mcap, mcap_file):
+            monkeypatch.setattr(module, 'read_exact', counted)
+        assert len(bag.times('/a')) == 40
+        assert sum(read) < 10_000
+        read.clear()
+        for first in range(40):
+            assert len(list(bag.slice('/a', first, 1))) == 1
+        assert sum(read) < 41 * BYTES
+
+
+def test_times_of_a_file_without_chunks_are_in_order_or_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / 'bag', times=[10**18, 10**18 + 2, 10**18 + 4])
+    without_index(file_of(path))
+    data = file_of(path).read_bytes()
+    late = struct.pack('<QQ', 10**18 + 2, 10**18 + 2)
+    data = data.replace(late, struct.pack('<QQ', 10**18 + 9, 10**18 + 9))
+    file_of(path).write_bytes(data)
+    with Bag(path) as bag, pytest.raises(TinyBevError, match='not in timestamp order'):
+        bag.times('/a')
+
+
 def test_no_chunk_is_read_in_vain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read = []
     decompress = storage_mcap.decompress

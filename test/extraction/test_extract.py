@@ -52,17 +52,18 @@ VALUES = {
     'cloud.self_box': [-1.0, 1.0, -0.5, 0.5, -0.6, 0.2],
 }
 START_NS = 1_700_000_000 * 10**9
-CLOUDS, BROKEN = 6, 3
+CLOUDS, BROKEN, OTHER_SENSOR = 6, 3, 5
 
 
 def messages() -> Iterator[BagMessage]:
-    """Yields clouds of a drive; the fields of one of them have no x."""
+    """Yields clouds of a drive; one has no x, and the last is of another sensor."""
     plan = street_plan(1)
     for index in range(CLOUDS):
         seconds = 3.0 + 0.2 * index
         points = scan(street(1), LIDARS['vlp16'], ego_pose(plan, seconds), 1, Mounting(0.6)).points
         time_ns = START_NS + index * 200_000_000
-        cloud = encode_cloud(points, divmod(time_ns, 10**9), 'lidar')
+        frame_id = 'lidar' if index < OTHER_SENSOR else 'roof'
+        cloud = encode_cloud(points, divmod(time_ns, 10**9), frame_id)
         if index == BROKEN:
             cloud.fields[0].name = 'range'
         yield BagMessage('/points', time_ns + 5_000_000, bytes(serialize_message(cloud)))
@@ -239,6 +240,10 @@ def test_messages_are_those_of_the_nodes(drives: Path, tmp_path: Path):
     [
         (('--what', 'boxes'), 'what is boxes; expected some of detections, drivable, features'),
         (('--region', '5', '1', '0', '1'), 'parameter output_roi.x_range'),
+        (
+            ('--region', '60', '70', '0', '1'),
+            'parameter output_roi.x_range is [60, 70] m; expected an overlap with the grid',
+        ),
         (('--weights', 'absent'), "weights is 'absent'; expected street"),
         (('--format', 'mcap', '--dtype', 'int8'), 'dtype is int8; expected float16'),
         (('--shard', '3/2'), '3/2; expected I/N'),

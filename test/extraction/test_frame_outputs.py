@@ -21,7 +21,7 @@ from extracted_frames import made_up_frames, write_run
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.extraction import frame_outputs
-from tiny_bev_ros.extraction.frame_outputs import OutputOptions, check_packages
+from tiny_bev_ros.extraction.frame_outputs import OutputOptions, check_heads, check_packages
 from tiny_bev_ros.optional_imports import OptionalModule, import_optional
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,6 +50,15 @@ def usable_formats() -> list[str]:
 def test_wrong_options_are_refused(options: dict[str, Any], message: str):
     with pytest.raises(TinyBevError, match=message):
         OutputOptions(**options)
+
+
+def test_outputs_of_absent_heads_are_refused():
+    check_heads(OutputOptions(ALL), ['drivable', 'detection'])
+    check_heads(OutputOptions(('features',)), [])
+    with pytest.raises(TinyBevError, match=r"heads.names is \['detection'\]; expected drivable"):
+        check_heads(OutputOptions(ALL), ['detection'])
+    with pytest.raises(TinyBevError, match=r'heads.names is \[\]; expected detection among'):
+        check_heads(OutputOptions(), [])
 
 
 @pytest.mark.parametrize(

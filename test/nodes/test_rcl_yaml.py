@@ -22,7 +22,7 @@ from rclpy.parameter import Parameter as RosParameter
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.nodes import shipped_weights
-from tiny_bev_ros.nodes.parameter_files import read_parameters
+from tiny_bev_ros.nodes.parameter_files import read_parameters, refuse_foreign_files
 from tiny_bev_ros.nodes.parameter_server import ParameterServer
 from tiny_bev_ros.nodes.parameters import NODES
 from tiny_bev_ros.nodes.rcl_yaml import ParameterSections, read_scalar
@@ -189,7 +189,7 @@ def test_values_and_errors_are_those_of_the_node(case: str, tmp_path: Path):
     paths, log = write(tmp_path, texts), Recorder()
     expected, lines = of_node(paths, given)
     try:
-        found: Any = read_parameters('pipeline_node', paths, given, log)  # type: ignore[arg-type]
+        found: Any = read_parameters('pipeline_node', paths, given, logger=log)  # type: ignore[arg-type]
     except TinyBevError as error:
         found = str(error)
     assert found == expected
@@ -272,3 +272,26 @@ from tiny_bev_ros.nodes.parameter_files import read_parameters
 assert read_parameters('pipeline_node', [{str(path)!r}])['device'] == 'cpu'
 """
     run_without(RCLPY, code)
+
+
+@pytest.mark.parametrize(
+    ('text', 'names'),
+    [
+        (section('/robot1/pipeline_node', 'seed: 1'), '/robot1/pipeline_node'),
+        (section('my_pipeline', 'seed: 1'), 'my_pipeline'),
+        (section('heads_node', 'seed: 1') + section('/*/*', 'seed: 1'), 'heads_node, /*/*'),
+    ],
+)
+def test_files_of_other_nodes_alone_are_refused_by_programs(
+    tmp_path: Path, text: str, names: str
+) -> None:
+    used = section('heads_node', 'seed: 1') + section('/**/pipeline_node', 'seed: 1')
+    others = write(tmp_path, ('# nothing\n', '/**:\n  ros__parameters: {}\n', used))
+    refuse_foreign_files('pipeline_node', others)
+    foreign = tmp_path / 'foreign.yaml'
+    foreign.write_text(text)
+    with pytest.raises(TinyBevError) as caught:
+        refuse_foreign_files('pipeline_node', [*others, foreign])
+    assert str(caught.value) == (
+        f'{foreign} has parameters of {names}; expected some of /pipeline_node or of /**'
+    )

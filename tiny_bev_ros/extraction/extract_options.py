@@ -28,7 +28,7 @@ examples:
   extract drives/* --output out --executor ray    on Ray
 
 exit codes:
-  0    everything is extracted
+  0    everything is extracted, but for the skipped clouds of the summary
   1    nothing could begin, or the disk is full: the same command continues where it ended
   2    some bags or runs failed, see failed.jsonl, and the rest is extracted; or an option is wrong
   130  interrupted by Ctrl-C: the same command continues where it ended

@@ -104,16 +104,6 @@ class MountingTracker:
         self._applied: MountingEstimate | None = None
         self._since = 0
 
-    @property
-    def needs_cloud(self) -> bool:
-        """True if `update` would use the points of the next cloud."""
-        return len(self._recent) < _WINDOW or self._since + 1 >= _INTERVAL
-
-    def skip(self) -> None:
-        """Counts the next cloud without its points; allowed while `needs_cloud` is false."""
-        assert not self.needs_cloud
-        self._since += 1
-
     def to_dict(self) -> dict[str, Any]:
         """Returns the whole state as exact values that JSON can hold."""
         return {
@@ -147,9 +137,8 @@ class MountingTracker:
         Args:
             points: (N,3+) float32 x, y, z in metres, finite.
         """
-        is_needed = self.needs_cloud
         self._since += 1
-        if is_needed:
+        if len(self._recent) < _WINDOW or self._since >= _INTERVAL:
             estimate = estimate_mounting(points)
             if estimate is not None:
                 self._recent.append(estimate)

@@ -100,6 +100,14 @@ class ParameterSections:
         """Adds a parameter of the command line, `-p name:=value`."""
         self._sections.setdefault('/**', _Section()).find(name).put(given)
 
+    def refuse_foreign(self, node: str, path: str | Path) -> None:
+        """Raises TinyBevError when these sections, those of a file, are all of other nodes."""
+        if self._sections and not any(_matches(pattern, node) for pattern in self._sections):
+            raise TinyBevError(
+                f'{path} has parameters of {", ".join(self._sections)}; expected some of '
+                f'/{node} or of /**'
+            )
+
     def of_node(self, node: str) -> dict[str, Given]:
         """Returns the parameters of a node in the default namespace, by name."""
         found: dict[str, Given] = {}
