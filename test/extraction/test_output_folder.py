@@ -154,8 +154,11 @@ def test_a_folder_in_use_is_refused_but_not_by_another_shard(tmp_path):
 def test_leftovers_of_a_killed_run_are_removed(tmp_path):
     folder = OutputFolder(tmp_path)
     (folder.partial_folder(RUN) / 'half.parquet').write_text('x')
+    (folder.scratch_folder() / 'rec.mcap').write_text('unpacked')
     with open_output(tmp_path, MANIFEST) as folder:
         assert not list(folder.partial_path.iterdir())
+        (folder.scratch_folder() / 'rec.mcap').write_text('unpacked')
+    assert not folder.partial_path.exists()
 
 
 def test_failed_units_are_those_of_the_last_call(tmp_path):

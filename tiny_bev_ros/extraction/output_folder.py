@@ -29,6 +29,8 @@ from tiny_bev_ros.extraction.work_units import SINGLE, Shard, Unit
 
 MARKERS = 'runs'
 PARTIAL = '.partial'
+# Folder beside those of units, none of which has this name.
+_SCRATCH = 'unpacked'
 
 
 class BrokenUnit(NamedTuple):
@@ -75,6 +77,15 @@ class OutputFolder:
         """Makes an empty folder for the files of a unit, in the tree of the output folder."""
         self.partial_path.mkdir(parents=True, exist_ok=True)
         return Path(tempfile.mkdtemp(dir=self.partial_path, prefix=_partial_prefix(unit)))
+
+    def scratch_folder(self) -> Path:
+        """Makes the folder of unpacked copies of bags, which is removed as partial files are.
+
+        Workers are ended at once, so that they cannot remove their copies themselves.
+        """
+        folder = self.partial_path / _SCRATCH
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
 
     def commit(
         self, unit: Unit, partial_folder: Path, result: Mapping[str, Any]
