@@ -18,7 +18,6 @@ import json
 import shutil
 import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -51,7 +50,7 @@ class OutputFolder:
 
     Attributes:
         path: path of the folder.
-        shard: part of the runs that this machine computes; names the folder of its partial files.
+        shard: part of the bags that this machine computes; names the folder of its partial files.
     """
 
     path: Path
@@ -66,6 +65,11 @@ class OutputFolder:
     def partial_path(self) -> Path:
         """Folder of the files that this machine is writing."""
         return self.path / PARTIAL / self.shard.label
+
+    @property
+    def lock_path(self) -> Path:
+        """Path of the file that this machine locks."""
+        return self.path / PARTIAL / f'{self.shard.label}.lock'
 
     @property
     def failures_path(self) -> Path:
@@ -163,15 +167,8 @@ class OutputFolder:
             file.write(json.dumps(entry) + '\n')
 
     def remove_leftovers(self) -> None:
-        """Removes partial files of this machine; the locked folder that holds them stays."""
-        for path in self.partial_path.iterdir():
-            shutil.rmtree(path, ignore_errors=True)
-
-    def remove_partial_folder(self) -> None:
-        """Removes the folder of partial files of this machine."""
+        """Removes partial files and unpacked bags of this machine."""
         shutil.rmtree(self.partial_path, ignore_errors=True)
-        with suppress(OSError):  # Another machine may write there.
-            self.partial_path.parent.rmdir()
 
     def _marker(self, key: str) -> Path:
         return self.path / MARKERS / f'{key}.json'
