@@ -17,7 +17,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ class Noise:
     def __init__(self) -> None:
         self.planned = self.frames = 0
         self.lines: list[str] = []
+        self.uncounted: list[int] = []
 
     def plan(self, frames: int, finished: int = 0) -> None:
         self.planned += frames + finished
@@ -51,6 +52,9 @@ class Noise:
 
     def warn(self, line: str, failed: bool = False) -> None:
         self.lines.append(line)
+
+    def refresh(self, uncounted: int, units: Collection[str]) -> None:
+        self.uncounted.append(uncounted)
 
 
 @dataclass(frozen=True)

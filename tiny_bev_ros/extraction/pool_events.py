@@ -80,7 +80,13 @@ PoolEvent = Finished | Failed | Died | Progress
 
 
 class WorkerPool(Protocol):
-    """Worker processes, each with at most one unit; a pool never retries a unit itself."""
+    """Worker processes, each with at most one unit; a pool never retries a unit itself.
+
+    Attributes:
+        size: largest number of workers.
+    """
+
+    size: int
 
     def idle(self, wanted: int) -> list[int]:
         """Starts missing workers; returns the numbers of those that are ready and have no unit.
