@@ -17,13 +17,13 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from fake_extraction import RUNS, counted, digests, extract
+from fake_extraction import BAGS, RUNS, counted, digests, extract
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.extraction.file_lock import FileLock
 from tiny_bev_ros.extraction.output_folder import OutputFolder
 from tiny_bev_ros.extraction.output_manifest import known_bags, open_output
-from tiny_bev_ros.extraction.work_units import Run, Shard, Survey
+from tiny_bev_ros.extraction.work_units import Run, Shard, Survey, plan_surveys
 
 RUN = Run('/bags/rec', 'rec', 3, 768, 256)
 MANIFEST = {
@@ -316,7 +316,18 @@ def test_verification_finds_broken_units_which_are_computed_again(tmp_path):
     short.write_bytes(short.read_bytes()[:-1])
     absent.unlink()
     (output / 'runs/b-rec/part-00001.json').write_text('{"fi')
-    broken = OutputFolder(output).verify()
+    surveys = plan_surveys(BAGS)
+    assert list(OutputFolder(output).verify(surveys[2:3])) == []  # a bag that is whole
+    counts: list[tuple[int, int]] = []
+    broken = [
+        unit
+        for index, bag in ((1, 'a-rec'), (2, 'b-rec'))
+        for unit in OutputFolder(output, Shard(index, 2)).verify(
+            surveys, lambda *count: counts.append(count)
+        )
+        if unit.key.startswith(bag)  # of the bags of this machine alone
+    ]
+    assert counts == [(number, total) for total in (6, 4) for number in range(1, total + 1)]
     assert {each.key: each.reason.partition('; ')[0] for each in broken} == {
         'a-rec/part-00000': f'{parts}0.parquet has another SHA-256',
         'a-rec/part-00002': f'{parts}2.parquet has {short.stat().st_size} bytes',
@@ -329,7 +340,7 @@ def test_verification_finds_broken_units_which_are_computed_again(tmp_path):
     assert digests(output) == whole
     again = Counter(counted(log, 'started')) - before
     assert set(again) == {each.key for each in broken} | {'broken/survey'}
-    assert OutputFolder(output).verify() == []
+    assert list(OutputFolder(output).verify(surveys)) == []
     assert len(before) == RUNS + 4
 
 

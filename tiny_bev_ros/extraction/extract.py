@@ -30,7 +30,7 @@ from tiny_bev_ros.extraction.cloud_worker import CloudWorkerFactory
 from tiny_bev_ros.extraction.durable_files import sha256
 from tiny_bev_ros.extraction.extract_options import make_parser
 from tiny_bev_ros.extraction.frame_outputs import OutputOptions, check_packages
-from tiny_bev_ros.extraction.output_manifest import open_output
+from tiny_bev_ros.extraction.output_manifest import known_bags, open_output
 from tiny_bev_ros.extraction.pool_events import WorkerPool
 from tiny_bev_ros.extraction.progress import ExtractionProgress, Summary
 from tiny_bev_ros.extraction.ray_pool import RayPool
@@ -60,11 +60,11 @@ def extract(options: argparse.Namespace) -> int:
     what = tuple(sorted(set(options.what.split(','))))
     outputs = OutputOptions(what, options.format, options.dtype, make_output_roi(values))
     check_packages(outputs)
-    surveys = plan_surveys(options.bags)
+    surveys = plan_surveys(options.bags, known_bags(options.output))
     summary, progress = Summary(), ExtractionProgress()
     manifest = make_manifest(options, values, outputs, surveys)
     with open_output(options.output, manifest, options.shard, options.overwrite) as folder:
-        for unit in folder.verify() if options.verify else ():
+        for unit in folder.verify(surveys, progress.verified) if options.verify else ():
             progress.warn(f'{unit.key}: {unit.reason}; it is computed again')
         maker = CloudWorkerFactory(values, options.topic, options.every, outputs, folder)
         with closing(make_pool(options, values, maker)) as pool, closing(progress):

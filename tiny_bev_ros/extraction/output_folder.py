@@ -17,14 +17,14 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.extraction.durable_files import replace_text, sha256, sync, sync_folders
-from tiny_bev_ros.extraction.work_units import SINGLE, Shard, Unit
+from tiny_bev_ros.extraction.work_units import SINGLE, Shard, Survey, Unit
 
 MARKERS = 'runs'
 PARTIAL = '.partial'
@@ -145,17 +145,24 @@ class OutputFolder:
             ) from None
         return marker
 
-    def verify(self) -> list[BrokenUnit]:
-        """Compares the files of all markers with their SHA-256.
+    def verify(
+        self, surveys: Iterable[Survey], compared: Callable[[int, int], None] = lambda *_: None
+    ) -> Iterator[BrokenUnit]:
+        """Compares the files of the bags of this machine with the SHA-256 in their markers.
 
         Markers of broken units are removed, so that these are computed again.
+
+        Args:
+            surveys: surveys of all bags.
+            compared: called with the number of compared units, and that of all.
         """
-        broken = []
-        for path in sorted((self.path / MARKERS).glob('*/*.json')):
+        bags = [self.path / MARKERS / survey.name for survey in self.shard.select(surveys)]
+        paths = [path for bag in bags for path in sorted(bag.glob('*.json'))]
+        for number, path in enumerate(paths, 1):
             if reason := self._difference(path):
-                broken.append(BrokenUnit(f'{path.parent.name}/{path.stem}', reason))
                 path.unlink()
-        return broken
+                yield BrokenUnit(f'{path.parent.name}/{path.stem}', reason)
+            compared(number, len(paths))
 
     def put_aside(self, entry: Mapping[str, Any]) -> None:
         """Adds a line to the list of failed units.
