@@ -64,8 +64,8 @@ class FakeWorkerFactory:
     Attributes:
         folder: output folder.
         log: folder of files that count how often each unit was started and committed.
-        faults: faults by the key of a unit: `kill`, `exit`, `raise`, `refuse`, `full`,
-            each `always` or `once` after a blank, or `dev_full`.
+        faults: faults by the key of a unit: `kill`, `exit`, `raise`, `lose`, `refuse`,
+            `full`, each `always` or `once` after a blank, or `dev_full`.
         pause_s: time of a step of 32 frames.
         broken_start: error with which workers are not made.
     """
@@ -134,6 +134,11 @@ class FakeWorker:
             sys.exit(7)
         if kind == 'raise':
             raise RuntimeError('odd\nsecond line')
+        if kind == 'lose':
+            import torch
+
+            assert not torch.cuda.is_initialized()
+            raise RuntimeError('CUDA error: an illegal memory access was encountered')
         if kind == 'refuse':
             raise TinyBevError('cloud is odd; expected an even one')
         if kind == 'full':

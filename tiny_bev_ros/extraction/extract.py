@@ -146,10 +146,12 @@ def make_pool(
         TinyBevError: the device or Ray cannot be used.
     """
     on_gpu = resolve_device(values['device']).type == 'cuda'
+    if options.executor == 'ray':
+        return RayPool(
+            maker, options.workers, options.ray_address, float(on_gpu), values['num_threads']
+        )
     # One worker keeps a GPU busy; several would need its memory several times.
     workers = options.workers or (1 if on_gpu else len(os.sched_getaffinity(0)))
-    if options.executor == 'ray':
-        return RayPool(maker, workers, options.ray_address, num_gpus=float(on_gpu))
     return SupervisedPool(maker, workers)
 
 

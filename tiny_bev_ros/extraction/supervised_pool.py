@@ -101,6 +101,10 @@ class SupervisedPool:
             return []
         if isinstance(message, str):
             raise start_error(message)
+        if isinstance(message, Died):
+            worker.process.kill()
+            self._remove(number)
+            return [message]
         if not isinstance(message, Progress):
             worker.unit = None
         return [message]
@@ -109,7 +113,8 @@ class SupervisedPool:
         worker = self._processes.pop(number)
         reason = worker.end_reason()
         if not worker.ready:
-            self._starts.died(reason)
+            ready = sum(each.ready for each in self._processes.values())
+            self.size = self._starts.died(reason, self.size, ready)
         return [Died(worker.unit, reason)]
 
 
