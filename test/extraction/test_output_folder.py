@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import errno
 import json
+import os
+import stat
 import threading
 from collections import Counter
 from pathlib import Path
@@ -358,3 +360,17 @@ def test_machines_that_commit_one_survey_at_once_agree(tmp_path):
     for thread in threads:
         thread.join()
     assert folders[0].result(survey) == {'count': 5, 'files': {}}
+
+
+def test_a_file_system_that_cannot_flush_folders_is_used(tmp_path, monkeypatch):
+    fsync = os.fsync
+
+    def refuse_folders(handle: int) -> None:
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, 'Invalid argument')
+        fsync(handle)
+
+    monkeypatch.setattr('os.fsync', refuse_folders)
+    with open_output(tmp_path, MANIFEST) as folder:
+        commit(folder)
+        assert folder.is_done(RUN)
