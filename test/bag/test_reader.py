@@ -371,3 +371,15 @@ def test_closing_removes_unpacked_files(tmp_path: Path, monkeypatch: pytest.Monk
     with Bag(tmp_path / 'bag'):
         assert list(unpacked.iterdir())
     assert not list(unpacked.iterdir())
+
+
+def test_copies_are_unpacked_into_a_given_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / 'bag', {'/a': STRING}, compression=CompressionMode.FILE)
+    unpacked = tmp_path / 'unpacked'
+    unpacked.mkdir()
+    monkeypatch.setattr('tempfile.tempdir', str(tmp_path / 'absent'))
+    with Bag(tmp_path / 'bag', unpacked):
+        assert list(unpacked.iterdir())
+    assert not list(unpacked.iterdir())

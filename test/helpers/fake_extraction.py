@@ -17,7 +17,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ class RecordedProgress:
     def __init__(self) -> None:
         self.planned = self.frames = 0
         self.lines: list[str] = []
+        self.uncounted: list[int] = []
 
     def plan(self, frames: int, finished: int = 0) -> None:
         self.planned += frames + finished
@@ -52,6 +53,9 @@ class RecordedProgress:
     def warn(self, line: str, failed: bool = False) -> None:
         self.lines.append(line)
 
+    def refresh(self, uncounted: int, units: Collection[str]) -> None:
+        self.uncounted.append(uncounted)
+
 
 @dataclass(frozen=True)
 class FakeWorkerFactory:
@@ -60,8 +64,8 @@ class FakeWorkerFactory:
     Attributes:
         folder: output folder.
         log: folder of files that count how often each unit was started and committed.
-        faults: faults by the key of a unit: `kill`, `exit`, `raise`, `refuse`, `full`,
-            each `always` or `once` after a blank, or `dev_full`.
+        faults: faults by the key of a unit: `kill`, `exit`, `raise`, `lose`, `refuse`,
+            `full`, each `always` or `once` after a blank, or `dev_full`.
         pause_s: time of a step of 32 frames.
         broken_start: error with which workers are not made.
     """
@@ -130,6 +134,11 @@ class FakeWorker:
             sys.exit(7)
         if kind == 'raise':
             raise RuntimeError('odd\nsecond line')
+        if kind == 'lose':
+            import torch
+
+            assert not torch.cuda.is_initialized()
+            raise RuntimeError('CUDA error: an illegal memory access was encountered')
         if kind == 'refuse':
             raise TinyBevError('cloud is odd; expected an even one')
         if kind == 'full':

@@ -192,5 +192,5 @@ class CloudWorker:
             self._bag.close()
             self._bag = None
         if self._bag is None:
-            self._bag = Bag(path)
+            self._bag = Bag(path, self._settings.folder.scratch_folder())
         return self._bag

@@ -27,7 +27,7 @@ from tiny_bev_ros.extraction.cloud_worker import CloudWorkerFactory
 from tiny_bev_ros.extraction.configuration import make_manifest, read_values
 from tiny_bev_ros.extraction.extract_options import make_parser
 from tiny_bev_ros.extraction.frame_outputs import OutputOptions, check_heads, check_packages
-from tiny_bev_ros.extraction.output_manifest import open_output
+from tiny_bev_ros.extraction.output_manifest import known_bags, open_output
 from tiny_bev_ros.extraction.pool_events import WorkerPool
 from tiny_bev_ros.extraction.progress import ExtractionProgress, Summary
 from tiny_bev_ros.extraction.ray_pool import RayPool
@@ -54,11 +54,11 @@ def extract(options: argparse.Namespace) -> int:
     outputs = OutputOptions(what, options.format, options.dtype, roi)
     check_heads(outputs, values['heads.names'])
     check_packages(outputs)
-    surveys = plan_surveys(options.bags)
+    surveys = plan_surveys(options.bags, known_bags(options.output))
     summary, progress = Summary(), ExtractionProgress()
     manifest = make_manifest(options, values, outputs, surveys)
     with open_output(options.output, manifest, options.shard, options.overwrite) as folder:
-        for unit in folder.verify() if options.verify else ():
+        for unit in folder.verify(surveys, progress.verified) if options.verify else ():
             progress.warn(f'{unit.key}: {unit.reason}; it is computed again')
         maker = CloudWorkerFactory(values, options.topic, options.every, outputs, folder)
         with closing(make_pool(options, values, maker)) as pool, closing(progress):
@@ -80,10 +80,12 @@ def make_pool(
         TinyBevError: the device or Ray cannot be used.
     """
     on_gpu = values['device'] != 'cpu'
+    if options.executor == 'ray':
+        return RayPool(
+            maker, options.workers, options.ray_address, float(on_gpu), values['num_threads']
+        )
     # One worker keeps a GPU busy; several would need its memory several times.
     workers = options.workers or (1 if on_gpu else len(os.sched_getaffinity(0)))
-    if options.executor == 'ray':
-        return RayPool(maker, workers, options.ray_address, num_gpus=float(on_gpu))
     return SupervisedPool(maker, workers)
 
 
