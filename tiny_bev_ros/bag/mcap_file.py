@@ -142,7 +142,7 @@ class McapFile(McapReader):
     def _part(self, start: int | None, stop: int | None) -> tuple[int, int]:
         """Returns the positions between which all messages of a range of times lie."""
         records = self._records()
-        chosen = np.ones(len(records.begins), np.bool_)
+        chosen: np.ndarray = np.ones(len(records.begins), np.bool_)
         if start is not None:
             chosen &= records.lasts >= start
         if stop is not None:
