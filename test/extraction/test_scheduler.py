@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_extraction import Noise
+from fake_extraction import RecordedProgress
 
 from tiny_bev_ros.extraction.output_folder import OutputFolder
 from tiny_bev_ros.extraction.pool_events import Finished, PoolEvent
@@ -55,19 +55,19 @@ class InlinePool:
     def close(self) -> None: ...
 
 
-def schedule(path: Path, size: int, shard: Shard = Shard()) -> tuple[list[Unit], Noise]:  # noqa: B008
+def schedule(path: Path, size: int, shard: Shard = Shard()) -> tuple[list[Unit], RecordedProgress]:  # noqa: B008
     """Extracts all bags; returns the units in the order of their starts, and the display."""
-    folder, noise = OutputFolder(path, shard), Noise()
+    folder, progress = OutputFolder(path, shard), RecordedProgress()
     pool = InlinePool(folder, size)
-    outcomes = list(Scheduler(pool, folder, noise).outcomes(plan_surveys(BAGS)))
+    outcomes = list(Scheduler(pool, folder, progress).outcomes(plan_surveys(BAGS)))
     assert all(outcome.result is not None for outcome in outcomes)
-    assert noise.frames == noise.planned
-    return pool.started, noise
+    assert progress.frames == progress.planned
+    return pool.started, progress
 
 
 @pytest.mark.parametrize('size', [1, 2, 4])
 def test_bags_are_surveyed_only_where_runs_are_few(size: int, tmp_path: Path):
-    started, noise = schedule(tmp_path, size)
+    started, progress = schedule(tmp_path, size)
     assert len(started) == len({unit.key for unit in started}) == len(BAGS) * (1 + RUNS)
     for index, unit in enumerate(started):
         if isinstance(unit, Survey):
@@ -75,9 +75,9 @@ def test_bags_are_surveyed_only_where_runs_are_few(size: int, tmp_path: Path):
             surveyed = sum(isinstance(each, Survey) for each in started[:index])
             runs = index - surveyed
             assert surveyed * RUNS - runs < 2 * size + size * RUNS
-    assert noise.uncounted[0] == len(BAGS)
-    assert noise.uncounted[-1] == 0
-    assert sorted(noise.uncounted, reverse=True) == noise.uncounted
+    assert progress.uncounted[0] == len(BAGS)
+    assert progress.uncounted[-1] == 0
+    assert sorted(progress.uncounted, reverse=True) == progress.uncounted
 
 
 def test_a_run_gets_its_mounting_when_it_starts(tmp_path: Path):
