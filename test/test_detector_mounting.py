@@ -147,7 +147,6 @@ def test_a_detector_goes_on_from_the_state_of_another():
     low = [sweep(Mounting(0.4), seed).points for seed in range(2)]
     whole, part = (Detector(x_range=RANGES[0], y_range=RANGES[1], device='cpu') for _ in range(2))
     assert whole.tracker is not None
-    assert whole.tracker.needs_cloud
     whole.track_mounting(low[0])
     state = json.loads(json.dumps(whole.tracker.to_dict()))
     part.restore_mounting(state)

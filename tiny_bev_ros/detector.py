@@ -210,7 +210,10 @@ class Detector:
         return self._normalizer.tracker
 
     def track_mounting(self, points: np.ndarray) -> None:
-        """Passes a cloud, as for `detect_local`, to the tracker alone, which must be there."""
+        """Updates the estimate of the mounting by a cloud, prepared as for `detect_local`.
+
+        Nothing is detected. `tracker` must not be None.
+        """
         tracker = self._normalizer.tracker
         assert tracker is not None
         tracker.update(self._without_self(points))
@@ -220,10 +223,10 @@ class Detector:
         self._normalizer.reset()
 
     def restore_mounting(self, fields: Mapping[str, Any] | None) -> None:
-        """Goes on from a state of `tracker.to_dict()`; None is that before any cloud.
+        """Continues from a state of `tracker.to_dict()`; None for that before any cloud.
 
         Raises:
-            TinyBevError: there is a state, but the mounting is not estimated.
+            TinyBevError: a state is given, but the mounting is not estimated.
         """
         self._normalizer.restore(fields)
 

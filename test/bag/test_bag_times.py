@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from bag_kinds import KINDS
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer, storage_mcap
 from rosbags.typesys import Stores, get_typestore
 
@@ -31,16 +32,6 @@ from tiny_bev_ros.bag.reader import CLOUD_TYPE, Bag, BagMessage
 from tiny_bev_ros.errors import TinyBevError
 
 MCAP, SQLITE = StoragePlugin.MCAP, StoragePlugin.SQLITE3
-# The storage mode of rosbags compresses the chunks of mcap.
-KINDS = [
-    (MCAP, CompressionMode.NONE),
-    (MCAP, CompressionMode.STORAGE),
-    (MCAP, CompressionMode.FILE),
-    (MCAP, CompressionMode.MESSAGE),
-    (SQLITE, CompressionMode.NONE),
-    (SQLITE, CompressionMode.FILE),
-    (SQLITE, CompressionMode.MESSAGE),
-]
 # Three messages share each time: rosbags' chunks of 1 MiB end after every fourth of /a.
 TIMES = [10**18 + 1000 * (index // 3) for index in range(16)]
 BYTES = 270_000
@@ -104,19 +95,19 @@ def without_message_index(file: Path, statistics: bool = True) -> None:
     """Takes the MessageIndex records out of an mcap file, and out of its index of chunks."""
     body, summary, index = io.BytesIO(), io.BytesIO(), io.BytesIO()
     body.write(MAGIC)
-    places = []
+    positions = []
     for opcode, content in records(file.read_bytes()):
         if opcode in (0x01, 0x06):
             if opcode == 0x06:
-                places.append((body.tell(), len(content) + 9))
+                positions.append((body.tell(), len(content) + 9))
             body.write(record(opcode, content))
         elif opcode in (0x03, 0x04) or (opcode == 0x0B and statistics):
             summary.write(record(opcode, content))
         elif opcode == 0x08:
             (length,) = struct.unpack_from('<I', content, 32)
             rest = content[36 + length + 8 :]
-            place = struct.pack('<QQIQ', *places[index.tell()], 0, 0)
-            summary.write(record(0x08, content[:16] + place + rest))
+            position = struct.pack('<QQIQ', *positions[index.tell()], 0, 0)
+            summary.write(record(0x08, content[:16] + position + rest))
             index.seek(index.tell() + 1)
     body.write(record(0x0F, bytes(4)))
     start = body.tell()
@@ -196,6 +187,41 @@ def test_a_file_without_any_index(tmp_path: Path) -> None:
         assert all(first == second for first, second in both)
 
 
+def test_parts_of_a_file_without_chunks_are_read_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each byte of the messages is read once by successive slices, and none by `times`."""
+    path = write(tmp_path / 'bag', times=list(range(10**18, 10**18 + 40)))
+    without_index(file_of(path))
+    read = []
+    read_exact = storage_mcap.read_exact
+
+    def counted(file: io.BufferedReader, size: int) -> bytes:
+        read.append(size)
+        return read_exact(file, size)
+
+    with Bag(path) as bag:
+        for module in (storage_mcap, mcap_file):
+            monkeypatch.setattr(module, 'read_exact', counted)
+        assert len(bag.times('/a')) == 40
+        assert sum(read) < 10_000
+        read.clear()
+        for first in range(40):
+            assert len(list(bag.slice('/a', first, 1))) == 1
+        assert sum(read) < 41 * BYTES
+
+
+def test_times_of_a_file_without_chunks_are_in_order_or_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / 'bag', times=[10**18, 10**18 + 2, 10**18 + 4])
+    without_index(file_of(path))
+    data = file_of(path).read_bytes()
+    late = struct.pack('<QQ', 10**18 + 2, 10**18 + 2)
+    data = data.replace(late, struct.pack('<QQ', 10**18 + 9, 10**18 + 9))
+    file_of(path).write_bytes(data)
+    with Bag(path) as bag, pytest.raises(TinyBevError, match='not in timestamp order'):
+        bag.times('/a')
+
+
 def test_no_chunk_is_read_in_vain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read = []
     decompress = storage_mcap.decompress
@@ -250,12 +276,12 @@ def test_metadata_that_says_more_than_the_index(tmp_path: Path, storage: Storage
 def shift_index(file: Path, entries: int, shift: int) -> None:
     """Changes the times of the first entries of the first MessageIndex record of /a."""
     data = bytearray(file.read_bytes())
-    place = len(MAGIC)
-    while data[place] != 0x07:
-        place += 9 + struct.unpack_from('<Q', data, place + 1)[0]
+    position = len(MAGIC)
+    while data[position] != 0x07:
+        position += 9 + struct.unpack_from('<Q', data, position + 1)[0]
     for entry in range(entries):
-        (time_ns,) = struct.unpack_from('<Q', data, place + 15 + 16 * entry)
-        struct.pack_into('<Q', data, place + 15 + 16 * entry, time_ns + shift)
+        (time_ns,) = struct.unpack_from('<Q', data, position + 15 + 16 * entry)
+        struct.pack_into('<Q', data, position + 15 + 16 * entry, time_ns + shift)
     file.write_bytes(data)
 
 
@@ -285,12 +311,12 @@ def test_a_part_with_fewer_messages_than_the_index_says(tmp_path: Path) -> None:
 def test_a_damaged_message_index(tmp_path: Path) -> None:
     file = file_of(write(tmp_path / 'bag'))
     whole = file.read_bytes()
-    place = len(MAGIC)
-    while whole[place] != 0x07:
-        place += 9 + struct.unpack_from('<Q', whole, place + 1)[0]
-    for position in (0, 9, 11, 13):
+    position = len(MAGIC)
+    while whole[position] != 0x07:
+        position += 9 + struct.unpack_from('<Q', whole, position + 1)[0]
+    for offset in (0, 9, 11, 13):
         data = bytearray(whole)
-        data[place + position] ^= 0x55
+        data[position + offset] ^= 0x55
         file.write_bytes(data)
         with (
             Bag(file) as bag,

@@ -90,6 +90,19 @@ def test_messages_in_a_write_ahead_log_are_read(
     assert not list(copies.iterdir())
 
 
+def test_a_log_is_copied_into_a_given_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = killed(tmp_path, 'WAL')
+    copies = tmp_path / 'copies'
+    copies.mkdir()
+    monkeypatch.setattr('tempfile.tempdir', str(tmp_path / 'absent'))
+    with Bag(file, copies) as bag:
+        assert list(copies.iterdir())
+        assert bag.topics['/points'].count == 20
+    assert not list(copies.iterdir())
+
+
 def test_a_damaged_write_ahead_log_is_named(tmp_path: Path) -> None:
     file = killed(tmp_path, 'WAL')
     log = file.with_name(f'{file.name}-wal')

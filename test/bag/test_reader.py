@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from bag_kinds import KINDS
 from rosbags.interfaces import (
     Qos,
     QosDurability,
@@ -88,18 +89,7 @@ def write(
     return written
 
 
-@pytest.mark.parametrize(
-    ('storage', 'compression'),
-    [
-        (StoragePlugin.MCAP, CompressionMode.NONE),
-        (StoragePlugin.MCAP, CompressionMode.STORAGE),
-        (StoragePlugin.MCAP, CompressionMode.FILE),
-        (StoragePlugin.MCAP, CompressionMode.MESSAGE),
-        (StoragePlugin.SQLITE3, CompressionMode.NONE),
-        (StoragePlugin.SQLITE3, CompressionMode.FILE),
-        (StoragePlugin.SQLITE3, CompressionMode.MESSAGE),
-    ],
-)
+@pytest.mark.parametrize(('storage', 'compression'), KINDS)
 def test_every_kind_of_bag_returns_its_bytes(
     tmp_path: Path, storage: StoragePlugin, compression: CompressionMode
 ) -> None:
@@ -379,5 +369,17 @@ def test_closing_removes_unpacked_files(tmp_path: Path, monkeypatch: pytest.Monk
     unpacked.mkdir()
     monkeypatch.setattr('tempfile.tempdir', str(unpacked))
     with Bag(tmp_path / 'bag'):
+        assert list(unpacked.iterdir())
+    assert not list(unpacked.iterdir())
+
+
+def test_copies_are_unpacked_into_a_given_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / 'bag', {'/a': STRING}, compression=CompressionMode.FILE)
+    unpacked = tmp_path / 'unpacked'
+    unpacked.mkdir()
+    monkeypatch.setattr('tempfile.tempdir', str(tmp_path / 'absent'))
+    with Bag(tmp_path / 'bag', unpacked):
         assert list(unpacked.iterdir())
     assert not list(unpacked.iterdir())

@@ -22,6 +22,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,7 @@ from safetensors.numpy import load_file
 from sensor_msgs.msg import PointCloud2
 
 from tiny_bev_ros.bag.reader import CLOUD_TYPE, Bag, BagMessage, write_bag
+from tiny_bev_ros.bag.storage_files import METADATA, zstd
 from tiny_bev_ros.messages.occupancy_values import occupancy_values
 from tiny_bev_ros.messages.point_cloud import encode_cloud
 from tiny_bev_ros.models.heads.detection import CLASSES
@@ -52,17 +54,18 @@ VALUES = {
     'cloud.self_box': [-1.0, 1.0, -0.5, 0.5, -0.6, 0.2],
 }
 START_NS = 1_700_000_000 * 10**9
-CLOUDS, BROKEN = 6, 3
+CLOUDS, BROKEN, OTHER_SENSOR = 6, 3, 5
 
 
 def messages() -> Iterator[BagMessage]:
-    """Yields clouds of a drive; the fields of one of them have no x."""
+    """Yields clouds of a drive; one has no x, and the last is of another sensor."""
     plan = street_plan(1)
     for index in range(CLOUDS):
         seconds = 3.0 + 0.2 * index
         points = scan(street(1), LIDARS['vlp16'], ego_pose(plan, seconds), 1, Mounting(0.6)).points
         time_ns = START_NS + index * 200_000_000
-        cloud = encode_cloud(points, divmod(time_ns, 10**9), 'lidar')
+        frame_id = 'lidar' if index < OTHER_SENSOR else 'roof'
+        cloud = encode_cloud(points, divmod(time_ns, 10**9), frame_id)
         if index == BROKEN:
             cloud.fields[0].name = 'range'
         yield BagMessage('/points', time_ns + 5_000_000, bytes(serialize_message(cloud)))
@@ -75,10 +78,27 @@ def drives(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ('first', 'second'):
         write_bag(folder / name, {'/points': CLOUD_TYPE}, list(messages()))
     (folder / 'cut.mcap').write_bytes((folder / 'first/first.mcap').read_bytes()[:100_000])
+    compress(folder / 'second')
     write_bag(folder / 'none', {'/points': CLOUD_TYPE}, [])
     content = {'/**': {'ros__parameters': VALUES}}
     (folder / 'robot.yaml').write_text(yaml.safe_dump(content))
     return folder
+
+
+def compress(bag: Path) -> None:
+    """Compresses a bag as `ros2 bag record --compression-mode file` does."""
+    (file,) = bag.glob('*.mcap')
+    packed = file.with_name(f'{file.name}.zstd')
+    with zstd.open(packed, 'wb') as stream:
+        stream.write(file.read_bytes())
+    file.unlink()
+    metadata = yaml.safe_load((bag / METADATA).read_text())
+    metadata['rosbag2_bagfile_information'] |= {
+        'compression_mode': 'file',
+        'compression_format': 'zstd',
+        'relative_file_paths': [packed.name],
+    }
+    (bag / METADATA).write_text(yaml.safe_dump(metadata))
 
 
 def command(drives: Path, output: Path, *options: str, bags: tuple[str, ...] = ('first',)) -> Any:
@@ -89,9 +109,15 @@ def command(drives: Path, output: Path, *options: str, bags: tuple[str, ...] = (
 
 
 def extract(drives: Path, output: Path, *options: str, **more: Any) -> Any:
-    return subprocess.run(
-        command(drives, output, *options, **more), capture_output=True, text=True, check=False
-    )
+    """Runs the program; no unpacked bag may be left in the temporary folder."""
+    arguments = command(drives, output, *options, **more)
+    with TemporaryDirectory() as folder:
+        environment = {**os.environ, 'TMPDIR': folder}
+        done = subprocess.run(
+            arguments, capture_output=True, text=True, check=False, env=environment
+        )
+        assert not list(Path(folder).glob('bag_*'))
+    return done
 
 
 @pytest.fixture(scope='module')
@@ -239,6 +265,10 @@ def test_messages_are_those_of_the_nodes(drives: Path, tmp_path: Path):
     [
         (('--what', 'boxes'), 'what is boxes; expected some of detections, drivable, features'),
         (('--region', '5', '1', '0', '1'), 'parameter output_roi.x_range'),
+        (
+            ('--region', '60', '70', '0', '1'),
+            'parameter output_roi.x_range is [60, 70] m; expected an overlap with the grid',
+        ),
         (('--weights', 'absent'), "weights is 'absent'; expected street"),
         (('--format', 'mcap', '--dtype', 'int8'), 'dtype is int8; expected float16'),
         (('--shard', '3/2'), '3/2; expected I/N'),

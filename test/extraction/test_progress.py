@@ -62,6 +62,70 @@ def test_a_terminal_has_one_bar_with_all_counts():
     assert '1 failed' in text.rpartition('\r')[2]
 
 
+def test_a_total_that_grows_has_a_plus_and_no_time_left():
+    stream, now = io.StringIO(), [0.0]
+    progress = ExtractionProgress(stream, lambda: now[0])
+    for uncounted in (2, 0):
+        progress.plan(100)
+        now[0] += 10
+        progress.advance(20)
+        now[0] += 10
+        progress.refresh(uncounted, ['rec/part-00000'])
+        progress.advance(20)
+        now[0] += 10
+        progress.refresh(uncounted, ['rec/part-00000'])
+    assert stream.getvalue().splitlines() == [
+        '20 of 100 frames, 2.0 frames/s, 40 s left, 0 failed',
+        '40 of 100+ frames, 1.3 frames/s, 0 failed',
+        '60 of 200+ frames, 1.5 frames/s, 0 failed',
+        '80 of 200 frames, 1.3 frames/s, 90 s left, 0 failed',
+    ]
+
+
+def test_the_bar_shows_a_total_that_grows():
+    stream = Terminal()
+    progress = ExtractionProgress(stream)
+    progress.refresh(1, [])
+    progress.plan(100)
+    assert '0/100+ [' in stream.getvalue().rpartition('\r')[2]
+    progress.refresh(0, [])
+    progress.plan(50)
+    progress.close()
+    assert '0/150 [' in stream.getvalue().rpartition('\r')[2]
+
+
+def test_a_minute_without_frames_is_a_line_that_names_the_units():
+    stream, now = io.StringIO(), [0.0]
+    progress = ExtractionProgress(stream, lambda: now[0])
+    progress.plan(256)
+    progress.advance(8)
+    for _ in range(125):
+        now[0] += 1
+        progress.refresh(0, ['a/part-00000', 'b/survey'])
+    progress.advance(8)
+    for _ in range(65):
+        now[0] += 1
+        progress.refresh(0, [])
+    lines = [line for line in stream.getvalue().splitlines() if line.startswith('no frame')]
+    assert lines == [
+        'no frame for 60 s; in progress: a/part-00000, b/survey',
+        'no frame for 120 s; in progress: a/part-00000, b/survey',
+        'no frame for 60 s; in progress: workers that start',
+    ]
+
+
+def test_verification_has_a_line_every_ten_seconds():
+    stream, now = io.StringIO(), [0.0]
+    progress = ExtractionProgress(stream, lambda: now[0])
+    for number in range(1, 26):
+        now[0] += 1
+        progress.verified(number, 25)
+    assert stream.getvalue().splitlines() == [
+        '10 of 25 finished units are compared',
+        '20 of 25 finished units are compared',
+    ]
+
+
 def test_the_summary_has_frames_failures_and_speed():
     survey = Survey('/rec', 'rec')
     runs = [Run('/rec', 'rec', number, 256 * number, 256) for number in range(14)]

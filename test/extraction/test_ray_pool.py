@@ -16,17 +16,21 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-from fake_extraction import FakeWorkerFactory, Noise, counted, digests, extract
+from fake_extraction import FakeWorkerFactory, RecordedProgress, counted, digests, extract
 from optional_packages import require_packages
 
 from tiny_bev_ros import optional_imports
 from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.extraction.output_folder import OutputFolder
+from tiny_bev_ros.extraction.pool_events import PoolEvent, Progress
 from tiny_bev_ros.extraction.ray_pool import RayPool
+from tiny_bev_ros.extraction.work_units import Run
 
 require_packages('ray')
 import ray
 
 BAG = '/data/b/rec'
+RUN = Run(BAG, 'rec', 0, 0, 256)
 
 
 @pytest.fixture(scope='module', autouse=True)
@@ -55,11 +59,11 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 def test_ray_gives_the_files_of_the_processes(undisturbed, tmp_path):
-    noise = Noise()
-    extract(tmp_path / 'out', tmp_path / 'log', RayPool, noise=noise)
+    progress = RecordedProgress()
+    extract(tmp_path / 'out', tmp_path / 'log', RayPool, progress=progress)
     assert digests(tmp_path / 'out') == undisturbed
     assert max(Counter(counted(tmp_path / 'log', 'started')).values()) == 1
-    assert (noise.planned, noise.frames) == (1400, 1400)
+    assert (progress.planned, progress.frames) == (1400, 1400)
 
 
 def test_a_killed_actor_costs_one_attempt(undisturbed, tmp_path):
@@ -93,6 +97,37 @@ def test_what_ends_the_program_does_so_on_ray(options, message, tmp_path):
 def test_a_cluster_without_gpus_is_refused(tmp_path):
     with pytest.raises(TinyBevError, match='GPUs in the Ray cluster is 0; expected at least 1'):
         RayPool(FakeWorkerFactory(None, tmp_path), 1, num_gpus=1)
+
+
+def test_a_cluster_with_too_few_cpus_is_refused(tmp_path):
+    with pytest.raises(TinyBevError, match='CPUs in the Ray cluster is 2; expected at least 3'):
+        RayPool(FakeWorkerFactory(None, tmp_path), 1, num_cpus=3)
+
+
+@pytest.mark.parametrize(('num_cpus', 'size'), [(1, 2), (2, 1)])
+def test_the_pool_is_as_large_as_the_cluster(num_cpus, size, tmp_path):
+    assert RayPool(FakeWorkerFactory(None, tmp_path), None, num_cpus=num_cpus).size == size
+
+
+def wait_for(pool: RayPool) -> PoolEvent:
+    """Starts a unit on the first actor that is ready; returns the next event."""
+    while not (idle := pool.idle(1)):
+        pool.wait(60)
+    pool.start(idle[0], RUN)
+    while not (events := pool.wait(60)):
+        pass
+    return events[0]
+
+
+def test_progress_comes_before_the_end_of_a_unit(tmp_path):
+    folder = OutputFolder(tmp_path / 'out')
+    pool = RayPool(FakeWorkerFactory(folder, tmp_path / 'log', pause_s=0.3), 1)
+    try:
+        event = wait_for(pool)
+        assert isinstance(event, Progress)
+        assert 0 <= event.frames < RUN.size
+    finally:
+        pool.close()
 
 
 def test_a_missing_ray_is_one_line(tmp_path, monkeypatch):

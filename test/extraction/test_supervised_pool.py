@@ -15,7 +15,9 @@ import signal
 import struct
 import time
 from collections.abc import Callable
+from functools import partial
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 from tiny_bev_ros.extraction.pool_events import Died, Finished, PoolEvent
@@ -43,6 +45,25 @@ def quick_worker(unit: Unit, progress: Callable[[int], None]) -> dict[str, Any]:
 
 
 def make_quick_worker() -> Callable[..., dict[str, Any]]:
+    return quick_worker
+
+
+def make_lost_worker() -> Callable[..., dict[str, Any]]:
+    import torch
+
+    def lose_device(unit: Unit, progress: Callable[[int], None]) -> dict[str, Any]:
+        assert not torch.cuda.is_initialized()
+        raise RuntimeError('CUDA error: an illegal memory access was encountered')
+
+    return lose_device
+
+
+def make_one_worker(first: Path) -> Callable[..., dict[str, Any]]:
+    """Makes the first worker; all others are killed, as if memory were short."""
+    try:
+        first.touch(exist_ok=False)
+    except FileExistsError:
+        os.kill(os.getpid(), signal.SIGKILL)
     return quick_worker
 
 
@@ -90,5 +111,28 @@ def test_a_unit_for_a_worker_that_has_just_died_is_reported():
         os.kill(first.result['pid'], signal.SIGKILL)
         time.sleep(0.2)  # The pipe is closed by then, or soon after: both are one event.
         assert events(pool, UNIT) == [Died(UNIT, 'the worker was ended by SIGKILL')]
+    finally:
+        pool.close()
+
+
+def test_a_worker_that_lost_its_device_is_replaced():
+    pool = SupervisedPool(make_lost_worker, 1)
+    try:
+        (event,) = events(pool, UNIT)
+        assert isinstance(event, Died)
+        assert event.reason.startswith('RuntimeError: CUDA error: an illegal memory access')
+        assert pool.idle(1) == []  # The next one starts.
+    finally:
+        pool.close()
+
+
+def test_a_worker_goes_on_alone_where_others_cannot_start(tmp_path: Path):
+    pool = SupervisedPool(partial(make_one_worker, tmp_path / 'first'), 2)
+    try:
+        while pool.size > 1:
+            pool.idle(2)
+            pool.wait(60)
+        (event,) = events(pool, UNIT)
+        assert isinstance(event, Finished)
     finally:
         pool.close()

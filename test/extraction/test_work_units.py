@@ -16,7 +16,13 @@ from pathlib import Path
 
 import pytest
 
-from tiny_bev_ros.extraction.work_units import Run, Shard, Survey, plan_runs, plan_surveys
+from tiny_bev_ros.extraction.work_units import (
+    Shard,
+    Survey,
+    plan_runs,
+    plan_surveys,
+    with_mounting,
+)
 
 
 def names(*paths: str) -> dict[str, str]:
@@ -63,6 +69,15 @@ def test_names_that_became_alike_still_differ(paths):
     assert names(*reversed(paths)) == found
 
 
+def test_bags_of_an_output_keep_their_names():
+    known = names('/a/street')
+    assert known == {'/a/street': 'street'}
+    surveys = plan_surveys(['/b/street', '/a/street', '/c/other'], known)
+    assert [survey.name for survey in surveys] == ['b-street', 'street', 'other']
+    (survey,) = plan_surveys(['/b/street'], {'/a/street': 'street', '/x': 'b-street'})
+    assert survey.name.startswith('b-street-')
+
+
 def test_a_bag_is_taken_once(tmp_path, monkeypatch):
     (tmp_path / 'rec').mkdir()
     (tmp_path / 'link').symlink_to('rec')
@@ -76,7 +91,10 @@ def test_a_bag_is_taken_once(tmp_path, monkeypatch):
 )
 def test_runs_cover_all_frames_once(count, counts):
     states = [{'height': float(number)} for number in range(len(counts))]
-    runs = plan_runs(Survey('/bags/rec', 'rec'), {'count': count, 'mounting': states})
+    result = {'count': count, 'mounting': states}
+    planned = plan_runs(Survey('/bags/rec', 'rec'), result)
+    assert all(run.mounting is None for run in planned)  # thousands of them wait
+    runs = [with_mounting(run, result) for run in planned]
     assert [run.count for run in runs] == counts
     assert [run.first for run in runs] == [256 * number for number in range(len(counts))]
     assert [run.mounting for run in runs] == states
@@ -86,15 +104,14 @@ def test_runs_cover_all_frames_once(count, counts):
 
 def test_runs_without_an_estimate_have_no_mounting():
     (run,) = plan_runs(Survey('/bags/rec', 'rec'), {'count': 3})
-    assert run.mounting is None
+    assert with_mounting(run, {'count': 3}).mounting is None
 
 
-def test_shards_take_each_run_once_and_share_short_bags():
-    runs = [
-        Run('', f'bag-{bag}', number, 0, 1) for bag in range(100) for number in range(1 + bag % 5)
-    ]
+def test_shards_take_each_bag_once_in_any_order_of_the_arguments():
+    surveys = plan_surveys(f'/bags/{number:02d}' for number in range(11))
     shards = [Shard(index, 3) for index in (1, 2, 3)]
-    taken = [[run for run in runs if shard.takes(run)] for shard in shards]
-    assert sorted(run.key for part in taken for run in part) == sorted(run.key for run in runs)
-    assert min(sum(run.number == 0 for run in part) for part in taken) > 20
-    assert all(Shard().takes(run) for run in runs)
+    taken = [shard.select(surveys) for shard in shards]
+    assert [shard.select(reversed(surveys)) for shard in shards] == taken
+    assert [len(part) for part in taken] == [4, 4, 3]
+    assert sorted(each.path for part in taken for each in part) == [s.path for s in surveys]
+    assert Shard().select(surveys) == surveys

@@ -17,7 +17,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,12 +35,13 @@ BAGS = {'/data/a/rec': 1100, '/data/b/rec': 300, '/data/empty': 0, '/data/broken
 RUNS = 7
 
 
-class Noise:
-    """Collects what a display would show."""
+class RecordedProgress:
+    """Listener that keeps numbers of frames and lines."""
 
     def __init__(self) -> None:
         self.planned = self.frames = 0
         self.lines: list[str] = []
+        self.uncounted: list[int] = []
 
     def plan(self, frames: int, finished: int = 0) -> None:
         self.planned += frames + finished
@@ -52,6 +53,9 @@ class Noise:
     def warn(self, line: str, failed: bool = False) -> None:
         self.lines.append(line)
 
+    def refresh(self, uncounted: int, units: Collection[str]) -> None:
+        self.uncounted.append(uncounted)
+
 
 @dataclass(frozen=True)
 class FakeWorkerFactory:
@@ -60,8 +64,8 @@ class FakeWorkerFactory:
     Attributes:
         folder: output folder.
         log: folder of files that count how often each unit was started and committed.
-        faults: faults by the key of a unit: `kill`, `exit`, `raise`, `refuse`, `full`,
-            each `always` or `once` after a blank, or `dev_full`.
+        faults: faults by the key of a unit: `kill`, `exit`, `raise`, `lose`, `refuse`,
+            `full`, each `always` or `once` after a blank, or `dev_full`.
         pause_s: time of a step of 32 frames.
         broken_start: error with which workers are not made.
     """
@@ -106,7 +110,7 @@ class FakeWorker:
         count = BAGS[unit.path]
         if count < 0:
             raise TinyBevError(f'{unit.path} is broken; expected a bag')
-        return {'count': count, 'mounting': [{'seen': k} for k in range(-(-count // 256))]}
+        return {'count': count, 'mounting': [{'run': k} for k in range(-(-count // 256))]}
 
     def _write(self, unit: Run, partial: Path, progress: Callable[[int], None]) -> None:
         path = partial / 'detections' / unit.name / f'part-{unit.number:05d}.parquet'
@@ -130,6 +134,11 @@ class FakeWorker:
             sys.exit(7)
         if kind == 'raise':
             raise RuntimeError('odd\nsecond line')
+        if kind == 'lose':
+            import torch
+
+            assert not torch.cuda.is_initialized()
+            raise RuntimeError('CUDA error: an illegal memory access was encountered')
         if kind == 'refuse':
             raise TinyBevError('cloud is odd; expected an even one')
         if kind == 'full':
@@ -183,7 +192,7 @@ def extract(
     shard: Shard = SINGLE,
     retries: int = 1,
     each: Callable[[Outcome], None] = lambda outcome: None,
-    noise: Noise | None = None,
+    progress: RecordedProgress | None = None,
     bags: Iterable[str] = tuple(BAGS),
     **options: Any,
 ) -> list[Outcome]:
@@ -192,7 +201,7 @@ def extract(
     with open_output(output, {'configuration': {'cell': 0.2}}, shard) as folder:
         pool = make_pool(FakeWorkerFactory(folder, log, **options), workers)
         try:
-            scheduler = Scheduler(pool, folder, noise or Noise(), retries)
+            scheduler = Scheduler(pool, folder, progress or RecordedProgress(), retries)
             for outcome in scheduler.outcomes(plan_surveys(bags)):
                 outcomes.append(outcome)
                 each(outcome)

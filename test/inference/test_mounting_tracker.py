@@ -138,8 +138,8 @@ def test_a_reset_forgets(acted: Acted):
     assert acted.tracker.state.clouds == 1
 
 
-def test_a_tracker_goes_on_from_its_state_and_needs_few_clouds(monkeypatch: pytest.MonkeyPatch):
-    """Skips and restores change nothing, whenever they come: the levelling is the same."""
+def test_a_tracker_goes_on_from_its_state(monkeypatch: pytest.MonkeyPatch):
+    """Restores change nothing, whenever they come: the levelling is the same."""
     generator = np.random.default_rng(0)
     # A level sensor, then a low one, then a tilted one; some clouds show no ground.
     counts = (3, 40, 257)
@@ -152,17 +152,13 @@ def test_a_tracker_goes_on_from_its_state_and_needs_few_clouds(monkeypatch: pyte
     ]
     current: list[MountingEstimate | None] = [None]
     monkeypatch.setattr(mounting_tracker, 'estimate_mounting', lambda _: current[0])
-    plain, carried, looked, kinds = MountingTracker(), MountingTracker(), 0, set()
+    plain, carried, kinds = MountingTracker(), MountingTracker(), set()
     for estimate in estimates:
         current[0] = estimate
         wanted = plain.update(EMPTY)
         if generator.random() < 0.3:
             carried = MountingTracker.from_dict(json.loads(json.dumps(carried.to_dict())))
-        if carried.needs_cloud:
-            carried.update(EMPTY)
-            looked += 1
-        else:
-            carried.skip()
+        carried.update(EMPTY)
         assert carried.state == plain.state
         assert carried.to_dict() == plain.to_dict()
         found = carried.levelling
@@ -172,15 +168,6 @@ def test_a_tracker_goes_on_from_its_state_and_needs_few_clouds(monkeypatch: pyte
             assert np.array_equal(found.rotation, wanted.rotation)
         kinds.add((plain.state.height_corrected, plain.state.tilt_corrected))
     assert {(False, False), (True, False), (False, True)} <= kinds
-    assert looked < 100
-
-
-def test_needs_cloud_tells_if_points_are_looked_at(acted: Acted):
-    acted.estimate = MountingEstimate(1.73, 0.0, 0.0, 100)
-    for _ in range(80):
-        calls, is_needed = acted.calls, acted.tracker.needs_cloud
-        acted.tracker.update(EMPTY)
-        assert (acted.calls > calls) == is_needed
 
 
 def test_the_state_before_any_cloud_is_restored():

@@ -11,8 +11,6 @@
 from __future__ import annotations
 
 import functools
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from absent_packages import RCLPY, run_without
 from log_recorder import Recorder
 from node_bench import process
 from recording_node import RecordingNode
@@ -37,7 +36,6 @@ from tiny_bev_ros.nodes.parameter_files import read_parameters
 from tiny_bev_ros.resources import WEIGHTS
 from tiny_bev_ros.sim import LIDARS, Mounting, ego_pose, scan, street, street_plan
 
-ROOT = Path(__file__).resolve().parents[2]
 SMALL = {'device': 'cpu', 'num_threads': 1, 'weights': 'street'}
 NEAR = {'grid.x_range': [-12.8, 25.6], 'grid.y_range': [-12.8, 12.8]}
 FAR = {'grid.x_range': [4987.2, 5025.6], 'grid.y_range': [-12.8, 12.8]}
@@ -227,19 +225,8 @@ def test_device_and_weights_are_logged(write):
 
 def test_rclpy_is_not_needed(write):
     code = f"""
-import sys
-
-class Absent:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition('.')[0] in ('rclpy', 'rcl_interfaces'):
-            raise ModuleNotFoundError(name)
-
-sys.meta_path.insert(0, Absent())
 from tiny_bev_ros.nodes.detector_factory import make_detector
 from tiny_bev_ros.nodes.parameter_files import read_parameters
 make_detector(read_parameters('pipeline_node', [{str(write(NEAR))!r}]))
 """
-    done = subprocess.run(
-        [sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    run_without(RCLPY, code)

@@ -10,26 +10,23 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import rclpy
+from absent_packages import RCLPY, run_without
 from log_recorder import Recorder
 from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.nodes import shipped_weights
-from tiny_bev_ros.nodes.parameter_files import read_parameters
+from tiny_bev_ros.nodes.parameter_files import read_parameters, refuse_foreign_files
 from tiny_bev_ros.nodes.parameter_server import ParameterServer
 from tiny_bev_ros.nodes.parameters import NODES
 from tiny_bev_ros.nodes.rcl_yaml import ParameterSections, read_scalar
 from tiny_bev_ros.resources import WEIGHTS, config_file
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def section(node: str, *lines: str) -> str:
@@ -192,7 +189,7 @@ def test_values_and_errors_are_those_of_the_node(case: str, tmp_path: Path):
     paths, log = write(tmp_path, texts), Recorder()
     expected, lines = of_node(paths, given)
     try:
-        found: Any = read_parameters('pipeline_node', paths, given, log)  # type: ignore[arg-type]
+        found: Any = read_parameters('pipeline_node', paths, given, logger=log)  # type: ignore[arg-type]
     except TinyBevError as error:
         found = str(error)
     assert found == expected
@@ -270,19 +267,31 @@ def test_sections_of_other_nodes_are_left_out(tmp_path: Path):
 def test_nothing_of_ros_is_needed(tmp_path: Path):
     path = write(tmp_path, (section('/**', 'device: cpu'),))[0]
     code = f"""
-import sys
-
-class Absent:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition('.')[0] in ('rclpy', 'rcl_interfaces'):
-            raise ModuleNotFoundError(name)
-
-sys.meta_path.insert(0, Absent())
 import tiny_bev_ros.nodes.model_factory
 from tiny_bev_ros.nodes.parameter_files import read_parameters
 assert read_parameters('pipeline_node', [{str(path)!r}])['device'] == 'cpu'
 """
-    done = subprocess.run(
-        [sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, check=False
+    run_without(RCLPY, code)
+
+
+@pytest.mark.parametrize(
+    ('text', 'names'),
+    [
+        (section('/robot1/pipeline_node', 'seed: 1'), '/robot1/pipeline_node'),
+        (section('my_pipeline', 'seed: 1'), 'my_pipeline'),
+        (section('heads_node', 'seed: 1') + section('/*/*', 'seed: 1'), 'heads_node, /*/*'),
+    ],
+)
+def test_files_of_other_nodes_alone_are_refused_by_programs(
+    tmp_path: Path, text: str, names: str
+) -> None:
+    used = section('heads_node', 'seed: 1') + section('/**/pipeline_node', 'seed: 1')
+    others = write(tmp_path, ('# nothing\n', '/**:\n  ros__parameters: {}\n', used))
+    refuse_foreign_files('pipeline_node', others)
+    foreign = tmp_path / 'foreign.yaml'
+    foreign.write_text(text)
+    with pytest.raises(TinyBevError) as caught:
+        refuse_foreign_files('pipeline_node', [*others, foreign])
+    assert str(caught.value) == (
+        f'{foreign} has parameters of {names}; expected some of /pipeline_node or of /**'
     )
-    assert done.returncode == 0, done.stderr

@@ -14,6 +14,7 @@ import copy
 import struct
 from collections.abc import Collection, Generator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from rosbags.interfaces import Connection
@@ -25,6 +26,11 @@ _DEFINITIONS = ('ros2msg', 'ros2idl', 'omgidl', '')
 # Head of a MessageIndex record: opcode, bytes of the record, channel, bytes of its entries.
 _INDEX_HEAD = struct.Struct('<BQHI')
 _INDEX_OPCODE, _INDEX_FIXED_BYTES = 0x07, 6
+# Heads of the records that hold messages: bytes of the record, channel, number in sequence, time
+# of recording; and bytes of the record, first and last time of a chunk.
+_MESSAGE_HEAD, _CHUNK_HEAD = struct.Struct('<QHIQ'), struct.Struct('<QQQ')
+_MESSAGE_OPCODE, _CHUNK_OPCODE = 0x05, 0x06
+_SIZE = struct.Struct('<Q')
 # An entry is the time of recording and the position in the chunk, 8 bytes each.
 _ENTRY_BYTES = 16
 
@@ -38,10 +44,27 @@ class _Schemas(dict[int, Schema]):
         super().__setitem__(key, schema)
 
 
+class _Records(NamedTuple):
+    """Records with messages of a file without an index of chunks, in the order of the file.
+
+    Attributes:
+        begins, ends: (N,) int64 positions in the file.
+        firsts, lasts: (N,) int64 first and last time of recording (ns).
+        channels: (N,) int64 channel of a message; -1 for a chunk.
+    """
+
+    begins: np.ndarray
+    ends: np.ndarray
+    firsts: np.ndarray
+    lasts: np.ndarray
+    channels: np.ndarray
+
+
 class McapFile(McapReader):
     """Mcap reader of rosbags that also opens files with topics of other systems.
 
-    Chunks without MessageIndex records, which rosbags leaves out, are read once on opening.
+    Chunks without MessageIndex records, which rosbags leaves out, are read once on opening. The
+    heads of the records of a file without an index of chunks are read once, when a part of it is.
 
     Args:
         path: path of the file.
@@ -54,6 +77,7 @@ class McapFile(McapReader):
         self.schemas = _Schemas()
         # Times by channel, by position of a chunk without MessageIndex records.
         self._scanned: dict[int, dict[int, np.ndarray]] = {}
+        self._unindexed: _Records | None = None
 
     def open(self) -> None:
         """Opens the file and lists its topics."""
@@ -67,11 +91,10 @@ class McapFile(McapReader):
     def times(self, connections: Collection[Connection]) -> np.ndarray:
         """Returns (N,) int64 recording times (ns) of messages, in the order of `messages`.
 
-        They come from the index alone; a file without chunks is read once.
+        They come from the index, or from the heads of the messages of a file without chunks.
         """
         if not self.chunks:
-            found = [time_ns for _, time_ns, _ in self.messages(connections)]
-            return np.array(found, np.int64)
+            return self._unindexed_times(connections)
         parts = [
             self._chunk_times(chunk, connection.id)
             for chunk in self.chunks
@@ -100,8 +123,61 @@ class McapFile(McapReader):
             return
         # A scan keeps its position in the file, so each one opens the file again.
         scan = copy.copy(self)
+        if start is not None or stop is not None:
+            scan.data_start, scan.data_end = self._part(start, stop)
         with self.path.open('rb') as scan.bio:
             yield from McapReader.messages(scan, connections, start, stop)
+
+    def _unindexed_times(self, connections: Collection[Connection]) -> np.ndarray:
+        records = self._records()
+        if (records.channels < 0).any():  # the messages of chunks are read
+            found = [time_ns for _, time_ns, _ in self.messages(connections)]
+            return np.array(found, np.int64)
+        wanted = np.isin(records.channels, [each.id for each in connections])
+        times: np.ndarray = records.firsts[wanted]
+        if (np.diff(times) < 0).any():
+            raise ReaderError('Messages without an index are not in timestamp order.')
+        return times
+
+    def _part(self, start: int | None, stop: int | None) -> tuple[int, int]:
+        """Returns the positions between which all messages of a range of times lie."""
+        records = self._records()
+        chosen: np.ndarray = np.ones(len(records.begins), np.bool_)
+        if start is not None:
+            chosen &= records.lasts >= start
+        if stop is not None:
+            chosen &= records.firsts < stop
+        numbers = np.flatnonzero(chosen)
+        if not len(numbers):
+            return self.data_end, self.data_end
+        return int(records.begins[numbers[0]]), int(records.ends[numbers[-1]])
+
+    def _records(self) -> _Records:
+        if self._unindexed is None:
+            found = np.array(list(self._scan_records()), np.int64).reshape(-1, 5)
+            self._unindexed = _Records(*found.T)
+        return self._unindexed
+
+    def _scan_records(self) -> Generator[tuple[int, int, int, int, int], None, None]:
+        """Yields the fields of `_Records`, record by record; passes over the messages."""
+        place = self.data_start
+        with self.path.open('rb') as file:
+            while place < self.data_end:
+                file.seek(place)
+                opcode = ord(read_exact(file, 1))
+                channel = -1
+                if opcode == _MESSAGE_OPCODE:
+                    head = read_exact(file, _MESSAGE_HEAD.size)
+                    size, channel, _, first = _MESSAGE_HEAD.unpack(head)
+                    last = first
+                elif opcode == _CHUNK_OPCODE:
+                    size, first, last = _CHUNK_HEAD.unpack(read_exact(file, _CHUNK_HEAD.size))
+                else:
+                    (size,) = _SIZE.unpack(read_exact(file, _SIZE.size))
+                end = place + 1 + _SIZE.size + size
+                if opcode in (_MESSAGE_OPCODE, _CHUNK_OPCODE):
+                    yield place, end, first, last, channel
+                place = end
 
     def _scan_chunks(self) -> None:
         unindexed = [chunk for chunk in self.chunks if not chunk.message_index_offsets]

@@ -70,6 +70,8 @@ class Bag:
 
     Args:
         path: folder with metadata.yaml, or one .mcap or .db3 file.
+        scratch: folder of unpacked copies, which `close` removes; None for the temporary folder of
+            the system.
 
     Attributes:
         path: path of the bag.
@@ -81,9 +83,9 @@ class Bag:
         TinyBevError: the bag is missing, damaged or of an unknown kind.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, scratch: Path | None = None) -> None:
         self.path = Path(path)
-        self._files = open_files(self.path)
+        self._files = open_files(self.path, scratch)
         self.remarks = list(self._files.remarks)
         self.topics, self.unreadable = list_topics(self._files)
         self._times: dict[str, list[np.ndarray]] = {}

@@ -43,14 +43,16 @@ class SqliteFile:
 
     Args:
         path: path of the file.
+        scratch: folder of such a copy; None for the temporary folder of the system.
 
     Attributes:
         connections: recorded topics with their numbers of messages.
         remark: '' or a line about an irregularity of the file.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, scratch: Path | None = None) -> None:
         self.path = path
+        self._scratch = scratch
         self.connections: list[Connection] = []
         self.remark = ''
         self._stack = ExitStack()
@@ -128,7 +130,8 @@ class SqliteFile:
         return found
 
     def _copied(self, beside: list[Path]) -> Path:
-        folder = Path(self._stack.enter_context(TemporaryDirectory(prefix='bag_')))
+        copy = TemporaryDirectory(prefix='bag_', dir=self._scratch)
+        folder = Path(self._stack.enter_context(copy))
         files = [self.path, *beside]
         before = [_state(file) for file in files]
         try:

@@ -73,6 +73,7 @@ class BagFiles:
         promised: topics that metadata.yaml lists; empty for a bag without it.
         remarks: lines about irregularities.
         compressed_messages: True if each message is compressed by itself.
+        scratch: folder of unpacked copies; None for the temporary folder of the system.
     """
 
     paths: list[Path] = field(default_factory=list)
@@ -80,6 +81,7 @@ class BagFiles:
     promised: list[Connection] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     compressed_messages: bool = False
+    scratch: Path | None = None
     _stack: ExitStack = field(default_factory=ExitStack)
 
     @property
@@ -164,7 +166,7 @@ class BagFiles:
         """Opens one more file, of a storage plugin's kind."""
         refuse_lfs_pointer(path)
         plain = self._unpacked(path) if compressed else path
-        storage: Any = McapFile(plain) if kind == 'mcap' else SqliteFile(plain)
+        storage: Any = McapFile(plain) if kind == 'mcap' else SqliteFile(plain, self.scratch)
         try:
             storage.open()
         except TinyBevError:
@@ -179,7 +181,7 @@ class BagFiles:
 
     def _unpacked(self, path: Path) -> Path:
         """Unpacks a compressed file into a temporary copy."""
-        folder = self._stack.enter_context(TemporaryDirectory(prefix='bag_'))
+        folder = self._stack.enter_context(TemporaryDirectory(prefix='bag_', dir=self.scratch))
         copy = Path(folder, path.stem)
         try:
             with zstd.open(path, 'rb') as packed, copy.open('wb') as file:
@@ -189,8 +191,12 @@ class BagFiles:
         return copy
 
 
-def open_files(path: Path) -> BagFiles:
+def open_files(path: Path, scratch: Path | None = None) -> BagFiles:
     """Opens a bag: a folder with metadata.yaml, or one file.
+
+    Args:
+        path: path of the bag.
+        scratch: folder of unpacked copies; None for the temporary folder of the system.
 
     Raises:
         TinyBevError: the bag does not exist, a file is missing or damaged, or the storage is
@@ -198,7 +204,7 @@ def open_files(path: Path) -> BagFiles:
     """
     if not path.exists():
         raise TinyBevError(f'bag is {path}, which does not exist; {EXPECTED}')
-    files = BagFiles()
+    files = BagFiles(scratch=scratch)
     try:
         if path.is_dir():
             _open_folder(path, files)

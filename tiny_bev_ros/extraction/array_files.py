@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from safetensors.numpy import save
 
+from tiny_bev_ros.detector_result import DetectedObject
 from tiny_bev_ros.extraction.run_rows import DetectionRows, FrameRows, stored_drivable
 from tiny_bev_ros.models.heads.detection import CLASSES
 
@@ -24,9 +25,10 @@ if TYPE_CHECKING:
     from tiny_bev_ros.extraction.frame_outputs import ExtractedFrame
     from tiny_bev_ros.grid import Axis, BevGrid
 
-# The only key: the order of several differs between processes.
-METADATA = 'tiny_bev_ros'
-BOX = ('x', 'y', 'z', 'length', 'width', 'height', 'yaw')
+# Only key of the metadata: the order of several keys differs between processes.
+_METADATA = 'tiny_bev_ros'
+# Order of the values of a box: fields of an object after its label and score.
+_BOX = DetectedObject._fields[2:]
 
 
 class DetectionArrays:
@@ -52,7 +54,7 @@ class DetectionArrays:
             'labels': rows.class_ids,
             'offsets': np.concatenate([np.zeros(1, np.int64), np.cumsum(rows.counts)]),
         }
-        write_arrays(self._path, rows.frames, arrays, {'box': BOX, 'classes': CLASSES})
+        write_arrays(self._path, rows.frames, arrays, {'box': _BOX, 'classes': CLASSES})
 
 
 class DrivableArrays:
@@ -96,7 +98,7 @@ def axes_entry(x_axis: Axis, y_axis: Axis) -> dict[str, Any]:
 def write_arrays(
     path: Path, frames: FrameRows, arrays: dict[str, np.ndarray], metadata: dict[str, Any]
 ) -> None:
-    """Writes arrays of some frames, with their indices and stamps.
+    """Writes a file with arrays of successive frames, and their indices and stamps.
 
     Args:
         path: path of the file, whose folder is made.
@@ -114,7 +116,7 @@ def write_arrays(
     }
     bag = frames.bags[0] if frames.bags else path.parent.name
     entries = {'bag': bag, 'frame_ids': frames.frame_ids, **metadata}
-    # Written by Python, whose OSError states a full disk.
-    content = save({**arrays, **identity}, {METADATA: json.dumps(entries)})
+    # Python writes the file, as its OSError tells a full disk apart from other errors.
+    content = save({**arrays, **identity}, {_METADATA: json.dumps(entries)})
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)

@@ -27,7 +27,9 @@ from tiny_bev_ros.extraction.frame_outputs import (
     make_writers,
 )
 from tiny_bev_ros.extraction.output_folder import OutputFolder
+from tiny_bev_ros.extraction.sensor_history import SensorHistory
 from tiny_bev_ros.extraction.work_units import RUN_FRAMES, Run, Survey, Unit
+from tiny_bev_ros.inference.memory import NotEnoughMemoryError
 from tiny_bev_ros.messages.point_cloud import decode_cloud
 from tiny_bev_ros.nodes.detector_factory import make_detector
 from tiny_bev_ros.nodes.model_factory import make_cloud_options
@@ -114,26 +116,22 @@ class CloudWorker:
         return result
 
     def _track(self, bag: Bag, topic: str, count: int) -> list[dict[str, Any]]:
-        """Returns the estimate of the mounting before each run; few clouds are decoded for it.
+        """Returns the history of the sensor before each run.
 
-        A run that begins with its state has the results of a node that received all clouds.
+        A run that begins with it has the results of a node that received all clouds.
         """
-        detector, every = self._detector, self._settings.every
-        detector.reset_mounting()
-        tracker = detector.tracker
-        assert tracker is not None
-        states = []
-        for index in range(count):
-            if index % RUN_FRAMES == 0:
-                states.append(tracker.to_dict())
-            if not tracker.needs_cloud:
-                tracker.skip()
-                continue
-            (cloud,) = read_clouds(
-                bag, topic, every=every, first=index, count=1, decode=self._decode
-            )
+        history = SensorHistory(self._detector)
+        states = [history.to_dict()]
+        before = (count - 1) // RUN_FRAMES * RUN_FRAMES  # frames before the last run
+        clouds = read_clouds(
+            bag, topic, every=self._settings.every, count=before, decode=self._decode
+        )
+        for number, cloud in enumerate(clouds, 1):
             if isinstance(cloud, BagFrame):  # a node drops the others
-                detector.track_mounting(cloud.points)
+                history.begin_cloud(cloud)
+                self._detector.track_mounting(cloud.points)
+            if number % RUN_FRAMES == 0:
+                states.append(history.to_dict())
         return states
 
     def _compute(
@@ -141,9 +139,13 @@ class CloudWorker:
     ) -> dict[str, Any]:
         """Writes the results of the clouds of a run; returns their number and the skipped clouds.
 
-        As in a node, a cloud that cannot be decoded is skipped, and the next one follows.
+        As in a node, a cloud that cannot be used is skipped, and the next one follows.
+
+        Raises:
+            TinyBevError: no cloud of the run can be used.
+            NotEnoughMemoryError: a cloud needs more memory than is free now.
         """
-        self._detector.restore_mounting(unit.mounting)
+        history = SensorHistory(self._detector, unit.mounting)
         clouds = read_clouds(
             self._open(unit.path),
             self._settings.topic,
@@ -152,29 +154,34 @@ class CloudWorker:
             count=unit.count,
             decode=self._decode,
         )
-        skipped, frame_id = [], ''
+        skipped = []
         for cloud in clouds:
             if isinstance(cloud, BagFrame):
-                if frame_id and cloud.frame_id != frame_id:
-                    self._detector.reset_mounting()  # another sensor: a node does so, too
-                frame_id = cloud.frame_id
+                history.begin_cloud(cloud)
                 reason = self._write(cloud, unit.name, writers)
             else:
                 reason = cloud.reason
             if reason:
                 skipped.append({'index': cloud.index, 'time_ns': cloud.time_ns, 'reason': reason})
             progress(1)
+        if len(skipped) == unit.count:
+            raise TinyBevError(
+                f'run has 0 frames, as all of its {unit.count} clouds are skipped; expected at '
+                f'least one; the first cloud: {skipped[0]["reason"]}'
+            )
         return {'frames': unit.count - len(skipped), 'skipped': skipped}
 
     def _write(self, cloud: BagFrame, bag: str, writers: list[RunWriter]) -> str:
-        """Writes the results of a cloud; returns the reason where they cannot be written."""
-        result = self._detector.detect_local(cloud.points)
-        frame = ExtractedFrame(
-            bag, cloud.index, cloud.time_ns, cloud.stamp, cloud.frame_id, result
-        )
+        """Writes the results of a cloud; returns the reason where there are none."""
         try:
+            result = self._detector.detect_local(cloud.points)
+            frame = ExtractedFrame(
+                bag, cloud.index, cloud.time_ns, cloud.stamp, cloud.frame_id, result
+            )
             for writer in writers:
                 writer.add(frame)
+        except NotEnoughMemoryError:
+            raise  # free memory differs between attempts, and results must not
         except TinyBevError as error:
             return str(error)
         return ''
@@ -185,5 +192,5 @@ class CloudWorker:
             self._bag.close()
             self._bag = None
         if self._bag is None:
-            self._bag = Bag(path)
+            self._bag = Bag(path, self._settings.folder.scratch_folder())
         return self._bag

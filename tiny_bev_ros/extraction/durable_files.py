@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Iterable
@@ -17,10 +18,13 @@ from pathlib import Path
 
 
 def sync(path: Path) -> None:
-    """Flushes a file or a folder to its disk."""
+    """Flushes a file or a folder to its disk; a folder only where its file system can do so."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno != errno.EINVAL or not path.is_dir():  # as on some CIFS and FUSE mounts
+            raise
     finally:
         os.close(handle)
 

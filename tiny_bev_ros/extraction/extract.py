@@ -19,30 +19,22 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Sequence
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
-import tiny_bev_ros
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.extraction.cloud_worker import CloudWorkerFactory
-from tiny_bev_ros.extraction.durable_files import sha256
+from tiny_bev_ros.extraction.configuration import make_manifest, read_values
 from tiny_bev_ros.extraction.extract_options import make_parser
-from tiny_bev_ros.extraction.frame_outputs import OutputOptions, check_packages
-from tiny_bev_ros.extraction.output_manifest import open_output
+from tiny_bev_ros.extraction.frame_outputs import OutputOptions, check_heads, check_packages
+from tiny_bev_ros.extraction.output_manifest import known_bags, open_output
 from tiny_bev_ros.extraction.pool_events import WorkerPool
 from tiny_bev_ros.extraction.progress import ExtractionProgress, Summary
 from tiny_bev_ros.extraction.ray_pool import RayPool
 from tiny_bev_ros.extraction.scheduler import Scheduler
 from tiny_bev_ros.extraction.supervised_pool import SupervisedPool
-from tiny_bev_ros.extraction.work_units import RUN_FRAMES, Survey, plan_surveys
-from tiny_bev_ros.models.device import resolve_device
-from tiny_bev_ros.nodes.model_factory import CHECKPOINTS, make_output_roi
-from tiny_bev_ros.nodes.parameter_files import read_parameters
-from tiny_bev_ros.resources import config_file
-
-_NODE = 'pipeline_node'
+from tiny_bev_ros.extraction.work_units import plan_surveys
+from tiny_bev_ros.nodes.model_factory import make_grid, make_output_roi
 
 
 def extract(options: argparse.Namespace) -> int:
@@ -58,13 +50,15 @@ def extract(options: argparse.Namespace) -> int:
     began = time.monotonic()
     values = read_values(options)
     what = tuple(sorted(set(options.what.split(','))))
-    outputs = OutputOptions(what, options.format, options.dtype, make_output_roi(values))
+    roi = make_output_roi(values, make_grid(values))
+    outputs = OutputOptions(what, options.format, options.dtype, roi)
+    check_heads(outputs, values['heads.names'])
     check_packages(outputs)
-    surveys = plan_surveys(options.bags)
+    surveys = plan_surveys(options.bags, known_bags(options.output))
     summary, progress = Summary(), ExtractionProgress()
     manifest = make_manifest(options, values, outputs, surveys)
     with open_output(options.output, manifest, options.shard, options.overwrite) as folder:
-        for unit in folder.verify() if options.verify else ():
+        for unit in folder.verify(surveys, progress.verified) if options.verify else ():
             progress.warn(f'{unit.key}: {unit.reason}; it is computed again')
         maker = CloudWorkerFactory(values, options.topic, options.every, outputs, folder)
         with closing(make_pool(options, values, maker)) as pool, closing(progress):
@@ -77,66 +71,6 @@ def extract(options: argparse.Namespace) -> int:
     return 2 if summary.failures else 0
 
 
-def read_values(options: argparse.Namespace) -> dict[str, Any]:
-    """Returns the parameters of pipeline_node that the arguments of the program give.
-
-    Raises:
-        TinyBevError: a file or a value is wrong.
-    """
-    preset = [config_file(f'grids/{options.grid}.yaml')] if options.grid else []
-    files = [*options.params_file, *preset]
-    given: dict[str, Any] = {}
-    if options.region:
-        x_low, x_high, y_low, y_high = options.region
-        given |= {'output_roi.x_range': [x_low, x_high], 'output_roi.y_range': [y_low, y_high]}
-    values = read_parameters(_NODE, files, given, weights=options.weights)
-    # Results must not depend on the number of workers, so each computes with one thread.
-    return {**values, 'num_threads': values['num_threads'] or 1}
-
-
-def make_manifest(
-    options: argparse.Namespace,
-    values: dict[str, Any],
-    outputs: OutputOptions,
-    surveys: Sequence[Survey],
-) -> dict[str, Any]:
-    """Returns everything that determines the outputs.
-
-    Raises:
-        TinyBevError: a weight file cannot be read.
-    """
-    return {
-        'version': tiny_bev_ros.__version__,
-        'parameters': values,
-        'weights': {
-            name: _weights_digest(values[name]) for name in CHECKPOINTS.values() if values[name]
-        },
-        'outputs': {
-            'what': list(outputs.what),
-            'format': outputs.format,
-            'dtype': outputs.dtype,
-        },
-        'topic': options.topic,
-        'every': options.every,
-        'frames_of_a_run': RUN_FRAMES,
-        'bags': {survey.name: describe_bag(survey.path) for survey in surveys},
-    }
-
-
-def describe_bag(path: str) -> dict[str, Any]:
-    """Returns path of a bag, and sizes and times of its files: a changed bag differs in them."""
-    bag = Path(path)
-    files = sorted(bag.iterdir()) if bag.is_dir() else [bag]
-    stats = {file.name: file.stat() for file in files if file.is_file()}
-    return {
-        'path': path,
-        'files': {
-            name: {'bytes': each.st_size, 'mtime_ns': each.st_mtime_ns}
-            for name, each in stats.items()
-        },
-    }
-
-
 def make_pool(
     options: argparse.Namespace, values: dict[str, Any], maker: CloudWorkerFactory
 ) -> WorkerPool:
@@ -145,19 +79,14 @@ def make_pool(
     Raises:
         TinyBevError: the device or Ray cannot be used.
     """
-    on_gpu = resolve_device(values['device']).type == 'cuda'
+    on_gpu = values['device'] != 'cpu'
+    if options.executor == 'ray':
+        return RayPool(
+            maker, options.workers, options.ray_address, float(on_gpu), values['num_threads']
+        )
     # One worker keeps a GPU busy; several would need its memory several times.
     workers = options.workers or (1 if on_gpu else len(os.sched_getaffinity(0)))
-    if options.executor == 'ray':
-        return RayPool(maker, workers, options.ray_address, num_gpus=float(on_gpu))
     return SupervisedPool(maker, workers)
-
-
-def _weights_digest(path: str) -> str:
-    try:
-        return sha256(Path(path))
-    except OSError as error:
-        raise TinyBevError(f'weights are {path} ({error.strerror}); expected a file') from None
 
 
 def main() -> int:

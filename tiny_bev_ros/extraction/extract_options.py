@@ -28,7 +28,7 @@ examples:
   extract drives/* --output out --executor ray    on Ray
 
 exit codes:
-  0    everything is extracted
+  0    everything is extracted, but for the skipped clouds of the summary
   1    nothing could begin, or the disk is full: the same command continues where it ended
   2    some bags or runs failed, see failed.jsonl, and the rest is extracted; or an option is wrong
   130  interrupted by Ctrl-C: the same command continues where it ended
@@ -91,7 +91,8 @@ def make_parser(description: str | None) -> argparse.ArgumentParser:
     work.add_argument(
         '--workers',
         type=whole_number(1),
-        help='processes with one thread each (default: number of cores; 1 on a GPU)',
+        help='processes with one thread each (default: number of cores, without limits of '
+        'containers; 1 on a GPU; on Ray as many as fit)',
     )
     work.add_argument(
         '--executor',
@@ -109,7 +110,8 @@ def make_parser(description: str | None) -> argparse.ArgumentParser:
         type=_shard,
         default=SINGLE,
         metavar='I/N',
-        help='part I of N, from 1: one part for each machine that shares the output folder',
+        help='part I of N of the bags, from 1: one part for each machine that shares the output '
+        'folder; call all with the same bags',
     )
     work.add_argument(
         '--retries',

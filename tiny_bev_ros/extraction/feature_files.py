@@ -26,7 +26,7 @@ from tiny_bev_ros.models.device import copy_to_host
 if TYPE_CHECKING:
     from tiny_bev_ros.extraction.frame_outputs import ExtractedFrame
 
-MAX_FRAMES = 16
+_MAX_FRAMES = 16
 _MAX_BYTES = 128 * 2**20
 _INT8_MAX = 127
 
@@ -48,7 +48,7 @@ class FeatureFiles:
         self._labels = TensorLabels()
         self._frames = FrameRows()
         self._written = 0
-        # Arrays by name, with room for the frames of a file.
+        # Arrays by name, with room for the frames of one file; reused for the next one.
         self._arrays: dict[str, np.ndarray] = {}
 
     def add(self, frame: ExtractedFrame) -> None:
@@ -59,7 +59,7 @@ class FeatureFiles:
         encode = to_int8 if self._dtype == 'int8' else to_float16
         encoded = encode(features)
         if not self._arrays:
-            room = min(MAX_FRAMES, max(_MAX_BYTES // encoded['features'].nbytes, 1))
+            room = min(_MAX_FRAMES, max(_MAX_BYTES // encoded['features'].nbytes, 1))
             self._arrays = {
                 name: np.empty((room, *values.shape), values.dtype)
                 for name, values in encoded.items()

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -24,6 +25,8 @@ from tiny_bev_ros.optional_imports import import_optional
 WHAT = ('detections', 'drivable', 'features')
 FORMATS = ('parquet', 'safetensors', 'mcap')
 DTYPES = ('float16', 'int8')
+# Head of each output that needs one.
+_HEADS = {'detections': 'detection', 'drivable': 'drivable'}
 _MESSAGE_PACKAGES = ('geometry_msgs.msg', 'nav_msgs.msg', 'std_msgs.msg', 'visualization_msgs.msg')
 
 
@@ -116,6 +119,16 @@ def check_packages(options: OutputOptions) -> None:
             raise TinyBevError(
                 f'format is {options.format}, but {reason}; expected that package, '
                 'or format safetensors'
+            )
+
+
+def check_heads(options: OutputOptions, heads: Collection[str]) -> None:
+    """Raises TinyBevError when there is no head for an output, by `heads.names`."""
+    for what in options.what:
+        if what in _HEADS and _HEADS[what] not in heads:
+            raise TinyBevError(
+                f'what is {",".join(options.what)}, but parameter heads.names is {list(heads)}; '
+                f'expected {_HEADS[what]} among the heads'
             )
 
 

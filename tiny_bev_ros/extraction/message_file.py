@@ -22,7 +22,7 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
 from tiny_bev_ros.bag.reader import WRITTEN_QOS
-from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.extraction.run_rows import required_detections, required_drivable
 from tiny_bev_ros.messages.detections import (
     encode_detection_boxes,
     encode_detections,
@@ -36,7 +36,7 @@ from tiny_bev_ros.messages.tensor import TensorLabels, encode_tensor
 if TYPE_CHECKING:
     from tiny_bev_ros.extraction.frame_outputs import ExtractedFrame, OutputOptions
 
-# Types of the messages by topic, by output.
+# Message type of each topic, by output.
 TOPICS = {
     'features': {'/bev_features': 'std_msgs/msg/UInt8MultiArray'},
     'detections': {
@@ -46,7 +46,7 @@ TOPICS = {
     },
     'drivable': {'/drivable_area': 'nav_msgs/msg/OccupancyGrid'},
 }
-# Definitions of vision_msgs 4, which rosbags does not have.
+# Definitions of vision_msgs 4, which rosbags lacks.
 _VISION_MSGS = {
     'ObjectHypothesis': 'string class_id\nfloat64 score\n',
     'ObjectHypothesisWithPose': (
@@ -64,8 +64,8 @@ _VISION_MSGS = {
 class MessageFile:
     """File of messages with the stamps of the clouds, at the clouds' times of recording.
 
-    The first frame has markers of the shortest lifetime and, before a road is seen, a drivable
-    area at height 0, as the first frame of a node.
+    The first frame has markers of the shortest lifetime. The drivable area has height 0 until the
+    first road is found. A node begins so, too.
 
     Args:
         options: outputs that are written.
@@ -127,21 +127,18 @@ class MessageFile:
             self._tensor = encode_tensor(*cropped, 'float16', self._tensor)
             yield '/bev_features', self._tensor
         if 'detections' in what:
-            detections = result.heads.detections
-            if detections is None:
-                raise TinyBevError('results have no detections; expected the detection head')
+            detections = required_detections(result)
             yield '/detection_boxes', encode_detection_boxes(detections, labels)
             yield '/detection_markers', encode_markers(detections, labels, self._lifetime_s(frame))
             if '/detections' in self._connections:
                 yield '/detections', encode_detections(detections, labels)
         if 'drivable' in what:
-            if result.drivable is None:
-                raise TinyBevError('results have no drivable area; expected the drivable head')
+            drivable = required_drivable(result)
             if result.road_height is not None:
                 self._height = result.road_height
             yield (
                 '/drivable_area',
-                encode_drivable(result.drivable, labels, self._height, result.observed),
+                encode_drivable(drivable, labels, self._height, result.observed),
             )
 
     def _lifetime_s(self, frame: ExtractedFrame) -> float:
@@ -150,7 +147,7 @@ class MessageFile:
 
 
 def message_types() -> Typestore:
-    """Returns the types of all messages, those of vision_msgs too."""
+    """Returns the types of all messages, including those of vision_msgs."""
     store = get_typestore(Stores.ROS2_JAZZY)
     for name, definition in _VISION_MSGS.items():
         store.register(get_types_from_msg(definition, f'vision_msgs/msg/{name}'))
@@ -158,7 +155,7 @@ def message_types() -> Typestore:
 
 
 class _NumpyView:
-    """View of a message of ROS in which all arrays are NumPy's, as rosbags serializes them."""
+    """View of a ROS message with NumPy arrays in place of all others, as rosbags needs them."""
 
     def __init__(self, message: Any) -> None:
         self._message = message

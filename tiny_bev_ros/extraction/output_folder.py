@@ -17,18 +17,19 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.extraction.durable_files import replace_text, sha256, sync, sync_folders
-from tiny_bev_ros.extraction.work_units import SINGLE, Shard, Unit
+from tiny_bev_ros.extraction.work_units import SINGLE, Shard, Survey, Unit
 
 MARKERS = 'runs'
 PARTIAL = '.partial'
+# Folder beside those of units, none of which has this name.
+_SCRATCH = 'unpacked'
 
 
 class BrokenUnit(NamedTuple):
@@ -49,7 +50,7 @@ class OutputFolder:
 
     Attributes:
         path: path of the folder.
-        shard: part of the runs that this machine computes; names the folder of its partial files.
+        shard: part of the bags that this machine computes; names the folder of its partial files.
     """
 
     path: Path
@@ -66,6 +67,11 @@ class OutputFolder:
         return self.path / PARTIAL / self.shard.label
 
     @property
+    def lock_path(self) -> Path:
+        """Path of the file that this machine locks."""
+        return self.path / PARTIAL / f'{self.shard.label}.lock'
+
+    @property
     def failures_path(self) -> Path:
         """Path of the list of units that this machine put aside."""
         name = 'failed' if self.shard.count == 1 else f'failed-{self.shard.label}'
@@ -75,6 +81,15 @@ class OutputFolder:
         """Makes an empty folder for the files of a unit, in the tree of the output folder."""
         self.partial_path.mkdir(parents=True, exist_ok=True)
         return Path(tempfile.mkdtemp(dir=self.partial_path, prefix=_partial_prefix(unit)))
+
+    def scratch_folder(self) -> Path:
+        """Makes the folder of unpacked copies of bags, which is removed as partial files are.
+
+        Workers are ended at once, so that they cannot remove their copies themselves.
+        """
+        folder = self.partial_path / _SCRATCH
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
 
     def commit(
         self, unit: Unit, partial_folder: Path, result: Mapping[str, Any]
@@ -130,17 +145,24 @@ class OutputFolder:
             ) from None
         return marker
 
-    def verify(self) -> list[BrokenUnit]:
-        """Compares the files of all markers with their SHA-256.
+    def verify(
+        self, surveys: Iterable[Survey], compared: Callable[[int, int], None] = lambda *_: None
+    ) -> Iterator[BrokenUnit]:
+        """Compares the files of the bags of this machine with the SHA-256 in their markers.
 
         Markers of broken units are removed, so that these are computed again.
+
+        Args:
+            surveys: surveys of all bags.
+            compared: called with the number of compared units, and that of all.
         """
-        broken = []
-        for path in sorted((self.path / MARKERS).glob('*/*.json')):
+        bags = [self.path / MARKERS / survey.name for survey in self.shard.select(surveys)]
+        paths = [path for bag in bags for path in sorted(bag.glob('*.json'))]
+        for number, path in enumerate(paths, 1):
             if reason := self._difference(path):
-                broken.append(BrokenUnit(f'{path.parent.name}/{path.stem}', reason))
                 path.unlink()
-        return broken
+                yield BrokenUnit(f'{path.parent.name}/{path.stem}', reason)
+            compared(number, len(paths))
 
     def put_aside(self, entry: Mapping[str, Any]) -> None:
         """Adds a line to the list of failed units.
@@ -152,15 +174,8 @@ class OutputFolder:
             file.write(json.dumps(entry) + '\n')
 
     def remove_leftovers(self) -> None:
-        """Removes partial files of this machine; the locked folder that holds them stays."""
-        for path in self.partial_path.iterdir():
-            shutil.rmtree(path, ignore_errors=True)
-
-    def remove_partial_folder(self) -> None:
-        """Removes the folder of partial files of this machine."""
+        """Removes partial files and unpacked bags of this machine."""
         shutil.rmtree(self.partial_path, ignore_errors=True)
-        with suppress(OSError):  # Another machine may write there.
-            self.partial_path.parent.rmdir()
 
     def _marker(self, key: str) -> Path:
         return self.path / MARKERS / f'{key}.json'

@@ -24,8 +24,8 @@ from tiny_bev_ros.models.heads.detection import CLASSES
 if TYPE_CHECKING:
     from tiny_bev_ros.extraction.frame_outputs import ExtractedFrame
 
-# Column of maps, which are compressed one by one.
-MAP = 'map'
+# Column of the maps, each of which is compressed on its own.
+_MAP = 'map'
 _ZSTD_LEVEL = 3
 
 
@@ -77,7 +77,7 @@ TABLES = {
         'x_origin': Column('float64', 'm', 'lower edge of column 0'),
         'y_origin': Column('float64', 'm', 'lower edge of row 0'),
         'step': Column('float64', 'm', 'side of a cell'),
-        MAP: Column('binary', '', 'zstd of rows x cols uint8: 0 road to 100 other, 255 unknown'),
+        _MAP: Column('binary', '', 'zstd of rows x cols uint8: 0 road to 100 other, 255 unknown'),
     },
 }
 
@@ -141,7 +141,7 @@ class DrivableTable:
                 'x_origin': grid.x_axis.origin,
                 'y_origin': grid.y_axis.origin,
                 'step': grid.resolution,
-                MAP: self._codec.compress(values.tobytes(), asbytes=True),
+                _MAP: self._codec.compress(values.tobytes(), asbytes=True),
             }
         )
 
@@ -174,12 +174,12 @@ def _schema(table: str) -> pa.Schema:
 def _write(folder: Path, table: str, file: str, columns: dict[str, Any]) -> None:
     schema = _schema(table)
     texts = [name for name, column in TABLES[table].items() if column.type == 'string']
-    # Written by Python, whose OSError states a full disk.
+    # Python writes the file, as its OSError tells a full disk apart from other errors.
     buffer = io.BytesIO()
     pq.write_table(
         pa.table(columns, schema),
         buffer,
-        compression={name: 'none' if name == MAP else 'zstd' for name in columns},
+        compression={name: 'none' if name == _MAP else 'zstd' for name in columns},
         use_dictionary=texts,
     )
     path = folder / table / file

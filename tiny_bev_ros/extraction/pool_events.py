@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import errno
+import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -53,7 +54,7 @@ class Failed(NamedTuple):
 
 
 class Died(NamedTuple):
-    """A worker process ended; the pool starts another one.
+    """A worker process ended, or cannot go on and is ended; the pool starts another one.
 
     Attributes:
         unit: unit that it computed; None if it had none.
@@ -80,7 +81,13 @@ PoolEvent = Finished | Failed | Died | Progress
 
 
 class WorkerPool(Protocol):
-    """Worker processes, each with at most one unit; a pool never retries a unit itself."""
+    """Worker processes, each with at most one unit; a pool never retries a unit itself.
+
+    Attributes:
+        size: largest number of workers.
+    """
+
+    size: int
 
     def idle(self, wanted: int) -> list[int]:
         """Starts missing workers; returns the numbers of those that are ready and have no unit.
@@ -110,7 +117,7 @@ class WorkerPool(Protocol):
 
 
 class StartCounter:
-    """Ends a pool whose workers end again and again before they are ready.
+    """Stops starts of workers that end again and again before they are ready.
 
     Args:
         workers: number of workers of the pool.
@@ -124,18 +131,31 @@ class StartCounter:
         """Notes that a worker is ready."""
         self._failed = 0
 
-    def died(self, reason: str) -> None:
+    def died(self, reason: str, size: int, ready: int) -> int:
         """Notes that a worker ended before it was ready.
 
+        Args:
+            reason: cause in one line.
+            size: largest number of workers.
+            ready: number of the workers that are ready.
+
+        Returns:
+            Largest number of workers from now on: where too many in a row ended so, those that
+            are ready go on alone, for example as memory is short.
+
         Raises:
-            TinyBevError: too many workers in a row ended so.
+            TinyBevError: too many workers in a row ended so, and none is ready.
         """
         self._failed += 1
+        if self._failed >= self._limit and ready:
+            self._failed = 0
+            return ready
         if self._failed >= self._limit:
             raise TinyBevError(
                 f'{self._failed} workers in a row ended while they started; expected them to load '
                 f'the networks ({reason})'
             )
+        return size
 
 
 def start_error(reason: str) -> TinyBevError:
@@ -147,19 +167,27 @@ def start_error(reason: str) -> TinyBevError:
     return TinyBevError(f'worker cannot start: {reason}')
 
 
-def run_unit(worker: Worker, unit: Unit, progress: Callable[[int], None]) -> Finished | Failed:
+def run_unit(
+    worker: Worker, unit: Unit, progress: Callable[[int], None]
+) -> Finished | Failed | Died:
     """Runs a unit in the process of the worker; any exception becomes an event.
 
     Args:
         worker: worker.
         unit: unit.
         progress: called with numbers of computed frames.
+
+    Returns:
+        `Died` where the process can no longer use its device, so that it must end.
     """
     try:
         return Finished(unit, worker(unit, progress))
     except Exception as error:
+        if _device_is_lost(error):
+            return Died(unit, describe(error))
         fatal = _is_unwritable(error)
-        return Failed(unit, describe(error), fatal, not fatal and not _is_user_error(error))
+        retry = not fatal and (_memory_is_short(error) or not _is_user_error(error))
+        return Failed(unit, describe(error), fatal, retry)
 
 
 def describe(error: Exception) -> str:
@@ -173,6 +201,25 @@ def describe(error: Exception) -> str:
 
 def _is_user_error(error: Exception) -> bool:
     return isinstance(error, TinyBevError)
+
+
+def _device_is_lost(error: Exception) -> bool:
+    if 'torch' not in sys.modules:  # nor any device; workers of tests start faster without it
+        return False
+    import torch
+
+    from tiny_bev_ros.inference.device_errors import device_is_lost, is_device_error
+
+    device = torch.device('cuda') if torch.cuda.is_initialized() else None
+    return is_device_error(error) and device_is_lost(error, device)
+
+
+def _memory_is_short(error: Exception) -> bool:
+    if 'torch' not in sys.modules:
+        return False
+    from tiny_bev_ros.inference.memory import NotEnoughMemoryError
+
+    return isinstance(error, NotEnoughMemoryError)
 
 
 def _is_unwritable(error: BaseException | None) -> bool:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TextIO
 
 from tqdm import tqdm
@@ -22,6 +22,10 @@ from tiny_bev_ros.extraction.work_units import Survey
 
 # Seconds between plain lines.
 _PERIOD_S = 10.0
+# Seconds without frames after which a line tells so, and between two such lines.
+_STALL_S = 60.0
+# Bar of frames whose total still grows, and of which no time left is known.
+_GROWING_BAR = '{l_bar}{bar}| {n_fmt}/{total_fmt}+ [{elapsed}, {rate_fmt}{postfix}]'
 # Failures that the summary lists; the file of failed units has all.
 _LISTED_FAILURES = 10
 
@@ -39,7 +43,9 @@ class ExtractionProgress:
     ) -> None:
         self._stream = stream or sys.stderr
         self._clock = clock
-        self._start = self._last = clock()
+        self._start = self._last = self._last_frame = clock()
+        self._stall_s = _STALL_S
+        self._growing = False
         self._total = self._computed = self._finished = self._failed = 0
         self._shown = -1
         self._bar = tqdm(
@@ -64,6 +70,8 @@ class ExtractionProgress:
     def advance(self, frames: int) -> None:
         """Notes computed frames; less than 0 for those of an attempt that failed."""
         self._computed += frames
+        if frames:
+            self._last_frame, self._stall_s = self._clock(), _STALL_S
         if not self._bar.disable:
             self._bar.update(frames)
         elif self._clock() - self._last >= _PERIOD_S:
@@ -75,6 +83,29 @@ class ExtractionProgress:
         tqdm.write(line, file=self._stream)
         if failed and not self._bar.disable:
             self._bar.set_postfix_str(f'{self._failed} failed')
+
+    def refresh(self, uncounted: int, units: Collection[str]) -> None:
+        """Notes the state; shows a line if no frame was computed for a minute.
+
+        Args:
+            uncounted: number of bags whose frames are not planned yet.
+            units: keys of the units that are being computed.
+        """
+        if self._growing != (uncounted > 0):
+            self._growing = uncounted > 0
+            self._bar.bar_format = _GROWING_BAR if self._growing else None
+        self.advance(0)
+        stall_s = self._clock() - self._last_frame
+        if stall_s >= self._stall_s:
+            self._stall_s = stall_s + _STALL_S
+            names = ', '.join(units) or 'workers that start'
+            self.warn(f'no frame for {stall_s:.0f} s; in progress: {names}')
+
+    def verified(self, units: int, total: int) -> None:
+        """Notes finished units whose files were compared; shows a line every ten seconds."""
+        if self._clock() - self._last >= _PERIOD_S:
+            self._last = self._clock()
+            self.warn(f'{units} of {total} finished units are compared')
 
     def close(self) -> None:
         """Ends the bar."""
@@ -88,9 +119,11 @@ class ExtractionProgress:
             return
         self._shown = done
         speed = self._computed / max(self._last - self._start, 1e-9)
-        left = f', {(self._total - done) / speed:.0f} s left' if speed > 0 else ''
+        known = speed > 0 and not self._growing
+        left = f', {(self._total - done) / speed:.0f} s left' if known else ''
+        total = f'{self._total}+' if self._growing else f'{self._total}'
         print(
-            f'{done} of {self._total} frames, {speed:.1f} frames/s{left}, {self._failed} failed',
+            f'{done} of {total} frames, {speed:.1f} frames/s{left}, {self._failed} failed',
             file=self._stream,
             flush=True,
         )

@@ -43,30 +43,40 @@ class RayPool:
 
     Args:
         make_worker: factory of a worker, called once in each actor.
-        workers: number of actors, each with one CPU core.
+        workers: number of actors; None for as many as the cluster has room for.
         address: address of a cluster, such as 'auto' or 'ray://host:10001'; '' starts one on this
             machine, unless this process has joined one already.
         num_gpus: GPUs of each actor; 0 on the CPU.
+        num_cpus: CPU cores of each actor: its threads.
+
+    Attributes:
+        size: largest number of actors.
 
     Raises:
-        TinyBevError: ray is not installed, the cluster cannot be reached, or it has no GPU.
+        TinyBevError: ray is not installed, or the cluster cannot be reached or is too small.
     """
 
     def __init__(
-        self, make_worker: WorkerFactory, workers: int, address: str = '', num_gpus: float = 0
+        self,
+        make_worker: WorkerFactory,
+        workers: int | None,
+        address: str = '',
+        num_gpus: float = 0,
+        num_cpus: int = 1,
     ) -> None:
         optional = import_optional('ray')
         if optional.module is None:
             raise TinyBevError(f'{optional.reason}; expected it for Ray: pip install ray')
         self._ray = optional.module
         self._make_worker = make_worker
-        self._count = workers
         self._owns_cluster = not self._ray.is_initialized()
         if self._owns_cluster:
-            _connect(self._ray, workers, address)
-        self._refuse_missing_gpus(num_gpus)
+            cores = len(os.sched_getaffinity(0)) if workers is None else workers * num_cpus
+            _connect(self._ray, max(cores, num_cpus), address)
+        room = self._room(num_cpus, num_gpus)
+        self.size = room if workers is None else workers
         self._actor_class = self._ray.remote(
-            num_cpus=1,
+            num_cpus=num_cpus,
             num_gpus=num_gpus,
             max_restarts=0,
             max_task_retries=0,
@@ -79,11 +89,11 @@ class RayPool:
         self._calls: dict[Any, int] = {}
         self._polls: dict[Any, int] = {}
         self._made = 0
-        self._starts = StartCounter(workers)
+        self._starts = StartCounter(self.size)
 
     def idle(self, wanted: int) -> list[int]:
         """Starts missing workers; returns the numbers of those that are ready and have no unit."""
-        while len(self._actors) < min(self._count, len(self._units) + wanted):
+        while len(self._actors) < min(self.size, len(self._units) + wanted):
             self._made += 1
             actor = self._actor_class.remote(self._make_worker)
             self._actors[self._made] = actor
@@ -126,14 +136,26 @@ class RayPool:
         if self._owns_cluster:
             self._ray.shutdown()
 
-    def _refuse_missing_gpus(self, num_gpus: float) -> None:
-        have = self._ray.cluster_resources().get('GPU', 0)
-        if have < num_gpus:
-            self._leave_cluster()
+    def _room(self, num_cpus: int, num_gpus: float) -> int:
+        """Returns the number of actors for which the cluster has room.
+
+        Raises:
+            TinyBevError: it has none for a single one.
+        """
+        have = self._ray.cluster_resources()
+        cpus, gpus = have.get('CPU', 0), have.get('GPU', 0)
+        if cpus >= num_cpus and gpus >= num_gpus:
+            return int(min(cpus / num_cpus, gpus / num_gpus if num_gpus else cpus))
+        self._leave_cluster()
+        if gpus < num_gpus:
             raise TinyBevError(
-                f'number of GPUs in the Ray cluster is {have:g}; expected at least {num_gpus:g}, '
+                f'number of GPUs in the Ray cluster is {gpus:g}; expected at least {num_gpus:g}, '
                 'or the device cpu'
             )
+        raise TinyBevError(
+            f'number of CPUs in the Ray cluster is {cpus:g}; expected at least {num_cpus}, the '
+            'num_threads of a worker'
+        )
 
     def _take_answer(self, call: Any) -> list[PoolEvent]:
         number = self._calls.pop(call)
@@ -147,6 +169,8 @@ class RayPool:
             self._ready.add(number)
             self._starts.ready()
             return []
+        if isinstance(answer, Died):
+            return self._remove(number, answer.reason)
         del self._units[number]
         return [answer]
 
@@ -164,14 +188,18 @@ class RayPool:
 
     def _poll(self, number: int) -> None:
         if number not in self._polls.values():
-            self._polls[self._actors[number].progress.remote()] = number
+            actor = self._actors[number]
+            # In a thread of its own; else it would wait for the end of the unit.
+            call = actor.progress.options(concurrency_group=_PROGRESS).remote()
+            self._polls[call] = number
 
     def _remove(self, number: int, reason: str) -> list[PoolEvent]:
         self._ray.kill(self._actors.pop(number))
         self._polls = {call: each for call, each in self._polls.items() if each != number}
-        if number not in self._ready:
-            self._starts.died(reason)
-        self._ready.discard(number)
+        if number in self._ready:
+            self._ready.discard(number)
+        else:
+            self.size = self._starts.died(reason, self.size, len(self._ready))
         return [Died(self._units.pop(number, None), reason)]
 
 
@@ -193,7 +221,7 @@ class _RayWorker:
             return describe(error)
         return None
 
-    def run(self, unit: Unit) -> Finished | Failed:
+    def run(self, unit: Unit) -> Finished | Failed | Died:
         """Computes a unit."""
         with self._lock:
             self._unit, self._frames = unit, 0

@@ -6,7 +6,7 @@
 # writing, software distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
 # WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the License for the specific
 # language governing permissions and limitations under the License.
-"""Rows of a run, kept until its file is written."""
+"""Results of the frames of a run, collected until their file is written."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from tiny_bev_ros.messages.occupancy_values import occupancy_values
 if TYPE_CHECKING:
     from tiny_bev_ros.detector_result import DetectorResult
     from tiny_bev_ros.extraction.frame_outputs import ExtractedFrame
+    from tiny_bev_ros.models.heads.detection import Detections
 
 
 @dataclass
@@ -70,11 +71,10 @@ class DetectionRows:
         """Adds the detections of a frame.
 
         Raises:
-            TinyBevError: there is no detection head, or a box or score is not finite.
+            TinyBevError: the results have no detections, or a box or score is not finite.
         """
         result = frame.result
-        if result.heads.detections is None:
-            raise TinyBevError('results have no detections; expected those of the detection head')
+        required_detections(result)
         boxes, scores = result.boxes, result.scores
         if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
             raise TinyBevError('detections hold NaN or Inf; expected finite numbers')
@@ -108,8 +108,28 @@ def stored_drivable(result: DetectorResult) -> np.ndarray:
     """Returns the (h,w) uint8 drivable area: 0 for road to 100 for other ground, 255 unknown.
 
     Raises:
-        TinyBevError: there is no head of the drivable area.
+        TinyBevError: the results have no drivable area.
+    """
+    return occupancy_values(required_drivable(result), result.observed).view(np.uint8)
+
+
+def required_drivable(result: DetectorResult) -> np.ndarray:
+    """Returns the drivable area of results.
+
+    Raises:
+        TinyBevError: the results have none.
     """
     if result.drivable is None:
         raise TinyBevError('results have no drivable area; expected that of the drivable head')
-    return occupancy_values(result.drivable, result.observed).view(np.uint8)
+    return result.drivable
+
+
+def required_detections(result: DetectorResult) -> Detections:
+    """Returns the detections of results.
+
+    Raises:
+        TinyBevError: the results have none.
+    """
+    if result.heads.detections is None:
+        raise TinyBevError('results have no detections; expected those of the detection head')
+    return result.heads.detections

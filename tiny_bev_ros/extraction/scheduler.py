@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 from tiny_bev_ros.errors import TinyBevError
@@ -23,10 +23,12 @@ from tiny_bev_ros.extraction.pool_events import (
     Progress,
     WorkerPool,
 )
-from tiny_bev_ros.extraction.work_units import Run, Survey, Unit, plan_runs
+from tiny_bev_ros.extraction.work_units import Run, Survey, Unit, plan_runs, with_mounting
 
 # Longest wait for an event, so that Ctrl-C and plain lines of progress come in time.
 _WAIT_S = 1.0
+# Number of waiting runs for each worker, below which another bag is surveyed.
+_RUNS_AHEAD = 2
 
 
 class Outcome(NamedTuple):
@@ -60,10 +62,20 @@ class ProgressListener(Protocol):
         """Shows a line; `failed` if a unit was put aside."""
         ...
 
+    def refresh(self, uncounted: int, units: Collection[str]) -> None:
+        """Notes the state, at least once a second.
+
+        Args:
+            uncounted: number of bags whose frames are not planned yet.
+            units: keys of the units that are being computed.
+        """
+        ...
+
 
 class Scheduler:
-    """Drives a pool: surveys first, then runs, each worker on the bag that it has open.
+    """Drives a pool: each worker computes runs of the bag that it has open.
 
+    Another bag is surveyed where few runs wait: surveys of all bags before any run take hours.
     A unit that fails, or whose worker dies, is tried again as often as the retries allow, then put
     aside. Other units are not affected.
 
@@ -89,7 +101,7 @@ class Scheduler:
         self._bags: dict[int, str] = {}  # name of the open bag, by worker
 
     def outcomes(self, surveys: Iterable[Survey]) -> Iterator[Outcome]:
-        """Runs all units that are not finished; yields the outcome of each unit.
+        """Runs all units of this machine that are not finished; yields the outcome of each unit.
 
         Args:
             surveys: surveys of all bags.
@@ -97,19 +109,26 @@ class Scheduler:
         Raises:
             TinyBevError: the workers cannot start, or nothing can be written.
         """
-        for survey in surveys:
+        for survey in self._folder.shard.select(surveys):
             if self._folder.is_done(survey):
                 yield from self._finish(survey, self._folder.result(survey))
             else:
                 self._surveys.append(survey)
         while self._surveys or self._runs or self._workers:
             self._assign()
+            self._listener.refresh(self._uncounted(), list(self._workers))
             for event in self._pool.wait(_WAIT_S):
                 yield from self._handle(event)
-            self._listener.advance(0)
+
+    def _uncounted(self) -> int:
+        """Returns the number of bags that are not surveyed yet."""
+        return len(self._surveys) + sum(key.endswith('/survey') for key in self._workers)
+
+    def _waiting_runs(self) -> int:
+        return sum(map(len, self._runs.values()))
 
     def _assign(self) -> None:
-        waiting = len(self._surveys) + sum(map(len, self._runs.values()))
+        waiting = len(self._surveys) + self._waiting_runs()
         if not waiting:
             return
         for worker in self._pool.idle(waiting):
@@ -122,7 +141,7 @@ class Scheduler:
             self._pool.start(worker, unit)
 
     def _next_unit(self, worker: int) -> Unit | None:
-        if self._surveys:
+        if self._surveys and self._waiting_runs() < _RUNS_AHEAD * self._pool.size:
             return self._surveys.popleft()
         if not self._runs:
             return None
@@ -132,7 +151,7 @@ class Scheduler:
         run = self._runs[name].popleft()
         if not self._runs[name]:
             del self._runs[name]
-        return run
+        return with_mounting(run, self._folder.result(Survey(run.path, run.name)))
 
     def _next_bag(self) -> str:
         """Returns the first bag that no worker has open, else the one with most runs left."""
@@ -151,7 +170,7 @@ class Scheduler:
             self._release(event.unit)
             yield from self._retry(event.unit, event.reason, event.retry)
         elif event.unit is None:
-            self._listener.warn(f'{event.reason}, without a unit; another worker starts')
+            self._listener.warn(f'{event.reason}, without a unit')
         elif self._folder.is_done(event.unit):  # Its worker died after the commit.
             del self._bags[self._workers[event.unit.key]]
             yield from self._complete(event.unit, self._folder.result(event.unit))
@@ -202,8 +221,6 @@ class Scheduler:
                 yield from self._plan(run)
 
     def _plan(self, run: Run) -> Iterator[Outcome]:
-        if not self._folder.shard.takes(run):
-            return
         if self._folder.is_done(run):
             self._listener.plan(0, finished=run.size)
             yield from self._finish(run, self._folder.result(run))

@@ -46,11 +46,14 @@ class SupervisedPool:
     Args:
         make_worker: factory of a worker, called once in each process.
         workers: number of processes.
+
+    Attributes:
+        size: largest number of processes.
     """
 
     def __init__(self, make_worker: WorkerFactory, workers: int) -> None:
         self._make_worker = make_worker
-        self._count = workers
+        self.size = workers
         self._processes: dict[int, _WorkerProcess] = {}
         self._made = 0
         self._starts = StartCounter(workers)
@@ -58,7 +61,7 @@ class SupervisedPool:
     def idle(self, wanted: int) -> list[int]:
         """Starts missing workers; returns the numbers of those that are ready and have no unit."""
         busy = sum(each.unit is not None for each in self._processes.values())
-        while len(self._processes) < min(self._count, busy + wanted):
+        while len(self._processes) < min(self.size, busy + wanted):
             self._made += 1
             self._processes[self._made] = _WorkerProcess(self._make_worker)
         return [n for n, each in self._processes.items() if each.ready and each.unit is None]
@@ -98,6 +101,10 @@ class SupervisedPool:
             return []
         if isinstance(message, str):
             raise start_error(message)
+        if isinstance(message, Died):
+            worker.process.kill()
+            self._remove(number)
+            return [message]
         if not isinstance(message, Progress):
             worker.unit = None
         return [message]
@@ -106,7 +113,8 @@ class SupervisedPool:
         worker = self._processes.pop(number)
         reason = worker.end_reason()
         if not worker.ready:
-            self._starts.died(reason)
+            ready = sum(each.ready for each in self._processes.values())
+            self.size = self._starts.died(reason, self.size, ready)
         return [Died(worker.unit, reason)]
 
 

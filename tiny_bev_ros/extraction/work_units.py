@@ -14,10 +14,9 @@ import hashlib
 import os
 import re
 import unicodedata
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -63,7 +62,8 @@ class Run:
         number: number of the run in its bag, from 0.
         first: index of its first frame among the extracted frames of the bag.
         count: number of its frames.
-        mounting: state of the estimated mounting before the first frame; None without an estimate.
+        mounting: state of the estimated mounting before the first frame; None without an estimate,
+            and until `with_mounting` adds it.
     """
 
     path: str
@@ -109,7 +109,7 @@ WorkerFactory = Callable[[], Worker]
 
 @dataclass(frozen=True)
 class Shard:
-    """Part of the runs that one of several machines takes.
+    """Part of the bags that one of several machines takes.
 
     Attributes:
         index: number of the machine, from 1.
@@ -124,13 +124,14 @@ class Shard:
         """Text for file names."""
         return f'{self.index}-of-{self.count}'
 
-    def takes(self, run: Run) -> bool:
-        """True where the run belongs to this machine.
+    def select(self, surveys: Iterable[Survey]) -> list[Survey]:
+        """Returns the bags of this machine: every `count`-th one, sorted by path.
 
-        Each machine takes every `count`-th run of each bag. The first one depends on the bag, as
-        bags of a single run would otherwise all belong to machine 1.
+        A bag belongs to one machine, so that no other one surveys it. All machines must be given
+        equal bags.
         """
-        return (run.number + zlib.crc32(run.name.encode())) % self.count == self.index - 1
+        ordered = sorted(surveys, key=lambda survey: survey.path)
+        return ordered[self.index - 1 :: self.count]
 
 
 SINGLE = Shard()
@@ -141,25 +142,30 @@ def part_name(number: int) -> str:
     return f'part-{number:05d}'
 
 
-def plan_surveys(paths: Iterable[str | Path]) -> list[Survey]:
+def plan_surveys(
+    paths: Iterable[str | Path], known: Mapping[str, str] | None = None
+) -> list[Survey]:
     """Plans the first units of bags; a bag that is given twice is taken once.
 
     Args:
         paths: bags, folders or files.
+        known: folder names by path of the bags that an output has; they keep their names, which
+            no other bag gets.
     """
+    known = known or {}
     bags = list(dict.fromkeys(str(Path(path).resolve()) for path in paths))
-    names = _folder_names(bags)
-    return [Survey(path, names[path]) for path in bags]
+    names = _folder_names([path for path in bags if path not in known], known.values())
+    return [Survey(path, known.get(path) or names[path]) for path in bags]
 
 
 def plan_runs(survey: Survey, result: Mapping[str, Any]) -> list[Run]:
-    """Plans the runs of a bag.
+    """Plans the runs of a bag, without the states of the mounting, which may be large.
 
     Args:
         survey: survey of the bag.
         result: its result.
     """
-    count, states = result['count'], result.get('mounting')
+    count = result['count']
     return [
         Run(
             survey.path,
@@ -167,27 +173,42 @@ def plan_runs(survey: Survey, result: Mapping[str, Any]) -> list[Run]:
             number,
             first,
             min(RUN_FRAMES, count - first),
-            states[number] if states else None,
         )
         for number, first in enumerate(range(0, count, RUN_FRAMES))
     ]
 
 
-def _folder_names(paths: list[str]) -> dict[str, str]:
+def with_mounting(run: Run, result: Mapping[str, Any]) -> Run:
+    """Returns a run with the state of the mounting before it.
+
+    Args:
+        run: run of a bag.
+        result: result of the survey of the bag.
+    """
+    states = result.get('mounting')
+    return replace(run, mounting=states[run.number]) if states else run
+
+
+def _folder_names(paths: list[str], taken: Iterable[str] = ()) -> dict[str, str]:
     """Returns a unique folder name for each path, whatever the order of the paths.
+
+    Args:
+        paths: bags that need a name.
+        taken: names of other bags.
 
     A name is the base name of the path, with as many of its parent folders as make it unique.
     Names that are still equal, because special characters were replaced, get a hash of the path.
     """
+    others = Counter(name.casefold() for name in taken)
     depths = dict.fromkeys(paths, 1)
     names = {path: _safe_name(path, 1) for path in paths}
     for _ in range(max((len(Path(path).parts) for path in paths), default=0)):
-        used = Counter(name.casefold() for name in names.values())
+        used = others + Counter(name.casefold() for name in names.values())
         alike = [path for path in paths if used[names[path].casefold()] > 1]
         for path in alike:
             depths[path] += 1
             names[path] = _safe_name(path, depths[path])
-    used = Counter(name.casefold() for name in names.values())
+    used = others + Counter(name.casefold() for name in names.values())
     for path in paths:
         if used[names[path].casefold()] > 1:
             digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:10]

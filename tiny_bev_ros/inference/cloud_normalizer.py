@@ -105,7 +105,7 @@ class CloudNormalizer:
             nothing.
 
     Attributes:
-        tracker: estimates the mounting; None where it is given, or nothing is changed.
+        tracker: estimator of the mounting; None where it is given, or nothing is changed.
 
     Raises:
         TinyBevError: the height is neither 'auto' nor within 10 m.
@@ -140,7 +140,7 @@ class CloudNormalizer:
             self.tracker.reset()
 
     def restore(self, fields: Mapping[str, Any] | None) -> None:
-        """Goes on from a state of `MountingTracker.to_dict`; None is that before any cloud.
+        """Continues from a state of `MountingTracker.to_dict`; None for that before any cloud.
 
         Raises:
             TinyBevError: there is a state, but nothing is estimated.

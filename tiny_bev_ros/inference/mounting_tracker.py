@@ -104,18 +104,8 @@ class MountingTracker:
         self._applied: MountingEstimate | None = None
         self._since = 0
 
-    @property
-    def needs_cloud(self) -> bool:
-        """True if `update` would look at the points of the next cloud."""
-        return len(self._recent) < _WINDOW or self._since + 1 >= _INTERVAL
-
-    def skip(self) -> None:
-        """Counts the next cloud without its points, which `needs_cloud` does not ask for."""
-        assert not self.needs_cloud
-        self._since += 1
-
     def to_dict(self) -> dict[str, Any]:
-        """Returns everything that later clouds depend on, as exact values for JSON."""
+        """Returns the whole state as exact values that JSON can hold."""
         return {
             'recent': [astuple(estimate) for estimate in self._recent],
             'applied': None if self._applied is None else astuple(self._applied),
@@ -126,7 +116,7 @@ class MountingTracker:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> MountingTracker:
-        """Returns a tracker that goes on where `to_dict` was called."""
+        """Returns a tracker that continues from a state of `to_dict`."""
         tracker, applied = cls(), fields['applied']
         tracker._recent.extend(MountingEstimate(*each) for each in fields['recent'])
         tracker._applied = None if applied is None else MountingEstimate(*applied)
@@ -147,9 +137,8 @@ class MountingTracker:
         Args:
             points: (N,3+) float32 x, y, z in metres, finite.
         """
-        is_needed = self.needs_cloud
         self._since += 1
-        if is_needed:
+        if len(self._recent) < _WINDOW or self._since >= _INTERVAL:
             estimate = estimate_mounting(points)
             if estimate is not None:
                 self._recent.append(estimate)

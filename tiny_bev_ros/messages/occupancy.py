@@ -23,7 +23,7 @@ from tiny_bev_ros.messages.tensor_labels import TensorLabels
 def encode_drivable(
     drivable: np.ndarray, labels: TensorLabels, height: float, known: np.ndarray | None = None
 ) -> OccupancyGrid:
-    """Encodes the drivable area: 0 for road surface to 100 for anything else, and UNKNOWN.
+    """Encodes the drivable area: 0 for road surface to 100 for anything else, -1 for unknown.
 
     Rows and columns of the message are those of the BEV features, x forward and y left.
 

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import numpy as np
 
-UNKNOWN = -1
+_UNKNOWN = -1
 
 
 def occupancy_values(drivable: np.ndarray, known: np.ndarray | None = None) -> np.ndarray:
-    """Returns (h,w) int8 values: 0 for road surface to 100 for anything else, and UNKNOWN.
+    """Returns (h,w) int8 values: 0 for road surface to 100 for anything else, -1 for unknown.
 
     Args:
         drivable: (h,w) float32 probability of road surface.
@@ -24,5 +24,5 @@ def occupancy_values(drivable: np.ndarray, known: np.ndarray | None = None) -> n
     """
     values = np.rint((1 - drivable) * 100).astype(np.int8)
     if known is not None:
-        values[~known] = UNKNOWN
+        values[~known] = _UNKNOWN
     return values

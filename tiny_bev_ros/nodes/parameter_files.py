@@ -77,6 +77,25 @@ def read_parameters(
     return start.values
 
 
+def refuse_foreign_files(node: str, files: Sequence[str | Path]) -> None:
+    """Refuses files without a section that applies to a node, for programs that start no others.
+
+    A node takes its defaults then, as the file may be for other nodes.
+
+    Args:
+        node: name of the node, in the default namespace.
+        files: paths.
+
+    Raises:
+        TinyBevError: all sections of a file are of other names or namespaces, or the file cannot
+            be read.
+    """
+    for path in files:
+        sections = ParameterSections()
+        sections.add_file(path)
+        sections.refuse_foreign(node, path)
+
+
 def _typed(name: str, value: Any) -> Given:
     try:
         return Given.of(value)

@@ -100,6 +100,14 @@ class ParameterSections:
         """Adds a parameter of the command line, `-p name:=value`."""
         self._sections.setdefault('/**', _Section()).find(name).put(given)
 
+    def refuse_foreign(self, node: str, path: str | Path) -> None:
+        """Raises TinyBevError when these sections, those of a file, are all of other nodes."""
+        if self._sections and not any(_matches(pattern, node) for pattern in self._sections):
+            raise TinyBevError(
+                f'{path} has parameters of {", ".join(self._sections)}; expected some of '
+                f'/{node} or of /**'
+            )
+
     def of_node(self, node: str) -> dict[str, Given]:
         """Returns the parameters of a node in the default namespace, by name."""
         found: dict[str, Given] = {}
@@ -232,8 +240,8 @@ class _Reader:
         return Given.of(read_scalar(event.value))
 
     def _error(self, key: Any, found: str, expected: str) -> TinyBevError:
-        place = '' if key is None else f', line {_line(key)},'
-        return TinyBevError(f'{self._path}{place} has {found}; expected {expected}')
+        position = '' if key is None else f', line {_line(key)},'
+        return TinyBevError(f'{self._path}{position} has {found}; expected {expected}')
 
 
 def read_scalar(text: str) -> bool | int | float | str:

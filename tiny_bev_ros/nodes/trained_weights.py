@@ -23,12 +23,13 @@ from tiny_bev_ros.resources import CHECKPOINTS
 def trained_defaults(path: str | Path) -> dict[str, Any]:
     """Returns the values that a parameter file for these weights holds, by name.
 
-    The grid has the extent of that of a Detector.
+    The grid has the extent of that of a Detector. Paths are absolute, for processes that run in
+    other folders.
 
     Raises:
         TinyBevError: the file cannot be read, or has no metadata.
     """
-    path = Path(path).expanduser()
+    path = Path(path).expanduser().absolute()
     metadata = read_metadata(path)
     signature = inspect.signature(build_detector).parameters.values()
     network = {each.name: each.default for each in signature} | metadata.network

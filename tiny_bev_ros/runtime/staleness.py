@@ -13,11 +13,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tiny_bev_ros.messages.message_fields import Stamp
+from tiny_bev_ros.runtime.stamp_order import StampJump, StampOrder
 from tiny_bev_ros.runtime.stats import InputStats
 
 NO_CLOCK = 'use_sim_time is true, but nothing was received on /clock'
-# Largest distance of the first input of a bag's next round from the first stamp of the bag.
-_MAX_MISSED_NS = 5 * 10**9
 
 
 class StaleInputError(Exception):
@@ -48,9 +47,7 @@ class StalenessCheck:
         self.max_age_ms = 0.0
         self.unknown_age_reason = ''
         self._now_ns, self._stats = now_ns, stats
-        self._last_ns: int | None = None
-        # Starts of a recording: the lowest stamp, and the last one after a leap ahead.
-        self._lowest_ns = self._leap_ns = 0
+        self._order = StampOrder()
 
     @property
     def clock_is_missing(self) -> bool:
@@ -66,14 +63,9 @@ class StalenessCheck:
         Raises:
             StaleInputError: the conditions of `check`.
         """
-        stamp_ns = to_nanoseconds(stamp)
-        if self._last_ns is None:
-            self._lowest_ns = self._leap_ns = stamp_ns
-        elif stamp_ns < self._last_ns:
-            self._count_jump(stamp_ns, self._last_ns)
-        elif stamp_ns > self._last_ns + _MAX_MISSED_NS:
-            self._leap_ns = stamp_ns
-        self._last_ns = stamp_ns
+        jump = self._order.add(to_nanoseconds(stamp))
+        if jump is not None:
+            self._count_jump(jump)
         self.check(stamp)
 
     def check(self, stamp: Stamp) -> None:
@@ -122,14 +114,9 @@ class StalenessCheck:
             return (now_ns - stamp_ns) / 1e6
         return None
 
-    def _count_jump(self, stamp_ns: int, last_ns: int) -> None:
-        back_s = (last_ns - stamp_ns) / 1e9
-        if stamp_ns <= self._lowest_ns or any(
-            # A slow node takes only some inputs, so the first ones of a round may be missed.
-            start <= stamp_ns <= start + min(_MAX_MISSED_NS, (last_ns - start) // 2)
-            for start in (self._lowest_ns, self._leap_ns)
-        ):
-            self._lowest_ns = min(self._lowest_ns, stamp_ns)
+    def _count_jump(self, jump: StampJump) -> None:
+        back_s = jump.back_ns / 1e9
+        if jump.is_restart:
             self._stats.count_restart(
                 f'stamp jumped back by {back_s:.3f} s to the first one: a bag or a simulation '
                 'started over; further restarts are counted in diagnostics only'

@@ -28,7 +28,7 @@ from tiny_bev_ros.models.heads.score_calibration import ScoreCalibration
 
 REFINEMENT = 'refinement'
 # Lowest score of the objects that the second stage takes, as it may raise scores.
-MIN_CANDIDATE_SCORE = 0.005
+MIN_CANDIDATE_SCORE = 0.02
 # Exponent of the quality in the final score; that of the first score is the rest to 1.
 _QUALITY_EXPONENT = 0.7
 # Distances of scores from 0 and 1 at which logits end.

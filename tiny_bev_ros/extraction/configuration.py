@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 the tiny_bev_ros authors
+# Licensed under the Apache License, Version 2.0 (the "License"); you may not use this file except
+# in compliance with the License. You may obtain a copy of the License at
+# http://www.apache.org/licenses/LICENSE-2.0 Unless required by applicable law or agreed to in
+# writing, software distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the License for the specific
+# language governing permissions and limitations under the License.
+"""Configuration of an extraction: parameters of the workers, and the manifest."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Iterator, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import tiny_bev_ros
+from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.extraction.durable_files import sha256
+from tiny_bev_ros.extraction.frame_outputs import OutputOptions
+from tiny_bev_ros.extraction.work_units import RUN_FRAMES, Survey
+from tiny_bev_ros.inference.precision import dtype_name, requested_dtype
+from tiny_bev_ros.models.device import resolve_device
+from tiny_bev_ros.nodes.model_factory import CHECKPOINTS
+from tiny_bev_ros.nodes.parameter_definitions.messages_io import OUTPUT
+from tiny_bev_ros.nodes.parameter_definitions.networks import DRIVABLE_AREA, WEIGHTS
+from tiny_bev_ros.nodes.parameter_definitions.operation import (
+    DIAGNOSTICS,
+    LIFECYCLE,
+    LOWER_PRECISION,
+)
+from tiny_bev_ros.nodes.parameter_files import read_parameters, refuse_foreign_files
+from tiny_bev_ros.resources import config_file
+
+_NODE = 'pipeline_node'
+# Parameters that have no effect here, or whose effect the manifest holds in another entry: the
+# weights by their SHA-256, the device by its kind.
+_LEFT_OUT = {
+    *(
+        parameter.name
+        for group in (WEIGHTS, OUTPUT, DRIVABLE_AREA, LOWER_PRECISION, LIFECYCLE, DIAGNOSTICS)
+        for parameter in group
+    ),
+    *CHECKPOINTS.values(),
+    'bev_image.channel',
+    'device',
+    'input_reliability',
+    'max_age_ms',
+    'memory_budget_mb',
+    'memory_fallback.allow_cpu',
+}
+# Libraries on whose version the last bits of results depend.
+_LIBRARIES = ('numba', 'numpy', 'torch')
+
+
+def read_values(options: argparse.Namespace) -> dict[str, Any]:
+    """Returns the parameters of pipeline_node that the arguments of the program give.
+
+    Raises:
+        TinyBevError: a file or a value is wrong.
+    """
+    preset = [config_file(f'grids/{options.grid}.yaml')] if options.grid else []
+    files = [*options.params_file, *preset]
+    given: dict[str, Any] = {}
+    if options.region:
+        x_low, x_high, y_low, y_high = options.region
+        given |= {'output_roi.x_range': [x_low, x_high], 'output_roi.y_range': [y_low, y_high]}
+    refuse_foreign_files(_NODE, options.params_file)
+    values = read_parameters(_NODE, files, given, weights=options.weights)
+    return {
+        **values,
+        # Workers of a cluster have other working folders.
+        **{name: _absolute(values[name]) for name in CHECKPOINTS.values()},
+        'device': _resolved_device(values['device'], options.executor),
+        # Results must not depend on the number of workers, so each computes with one thread.
+        'num_threads': values['num_threads'] or 1,
+    }
+
+
+def make_manifest(
+    options: argparse.Namespace,
+    values: dict[str, Any],
+    outputs: OutputOptions,
+    surveys: Sequence[Survey],
+) -> dict[str, Any]:
+    """Returns everything that determines the outputs.
+
+    Raises:
+        TinyBevError: a weight file cannot be read.
+    """
+    return {
+        'version': tiny_bev_ros.__version__,
+        'libraries': dict(_library_versions(outputs)),
+        'device': torch.device(values['device']).type,
+        'compute_dtype': _compute_dtype(values),
+        'parameters': {name: each for name, each in values.items() if name not in _LEFT_OUT},
+        'weights': {
+            name: _weights_digest(values[name]) for name in CHECKPOINTS.values() if values[name]
+        },
+        'outputs': {
+            'what': list(outputs.what),
+            'format': outputs.format,
+            'dtype': outputs.dtype,
+        },
+        'topic': options.topic,
+        'every': options.every,
+        'frames_of_a_run': RUN_FRAMES,
+        'bags': {survey.name: found for survey in surveys if (found := describe_bag(survey.path))},
+    }
+
+
+def describe_bag(path: str) -> dict[str, Any] | None:
+    """Returns path of a bag, and sizes and times of its files: a changed bag differs in them.
+
+    None where they cannot be read: the survey of this bag reports the reason.
+    """
+    bag = Path(path)
+    try:
+        files = sorted(bag.iterdir()) if bag.is_dir() else [bag]
+        stats = {file.name: file.stat() for file in files if file.is_file()}
+    except OSError:
+        return None
+    return {
+        'path': path,
+        'files': {
+            name: {'bytes': each.st_size, 'mtime_ns': each.st_mtime_ns}
+            for name, each in stats.items()
+        },
+    }
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).expanduser().absolute()) if path else ''
+
+
+def _resolved_device(name: str, executor: str) -> str:
+    """Returns the device of all workers: `auto` is decided here, once for all of them.
+
+    A GPU by name may be one of the Ray cluster, which this machine need not have.
+
+    Raises:
+        TinyBevError: the device is unknown, or does not work here and is used here.
+    """
+    if executor == 'ray' and re.fullmatch(r'cuda(:[0-9]+)?', name):
+        return name
+    device = resolve_device(name)
+    return device.type if name == 'auto' else name
+
+
+def _compute_dtype(values: dict[str, Any]) -> str:
+    """Returns the name of the compute dtype; auto where only the Ray cluster knows it."""
+    device, precision = torch.device(values['device']), str(values['backbone.precision'])
+    if device.type == 'cuda' and not torch.cuda.is_available():
+        return precision
+    return dtype_name(requested_dtype(precision, device))
+
+
+def _library_versions(outputs: OutputOptions) -> Iterator[tuple[str, Any]]:
+    """Yields the versions of libraries that determine results or files; None without one."""
+    for name in _LIBRARIES:
+        yield name, _version(name)
+    if outputs.format == 'parquet':
+        yield 'pyarrow', _version('pyarrow')
+    if outputs.format != 'mcap':
+        yield 'safetensors', _version('safetensors')
+    else:
+        from tiny_bev_ros.messages.detections import vision_msgs
+
+        # Packages of ROS need not have metadata; with this one there is one more topic.
+        yield 'vision_msgs', vision_msgs() is not None
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _weights_digest(path: str) -> str:
+    try:
+        return sha256(Path(path))
+    except OSError as error:
+        raise TinyBevError(f'weights are {path} ({error.strerror}); expected a file') from None
