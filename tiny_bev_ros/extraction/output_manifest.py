@@ -255,7 +255,8 @@ def _remove_outputs(folder: OutputFolder, bag: str) -> None:
 
     Markers go first: where this is interrupted, none of them stands for a file that is gone.
     """
-    root, removed = folder.path, []
+    root = folder.path
+    removed: list[Path] = []
     for patterns in (_MARKER_FILES, _OUTPUT_FILES):
         files = list(_files(folder, patterns, bag))
         for path in files:
