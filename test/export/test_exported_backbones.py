@@ -33,7 +33,6 @@ from tiny_bev_ros.inference.loaded_models import LoadedModels
 from tiny_bev_ros.models import list_backbones
 
 
-
 @pytest.fixture(scope='module', params=list_backbones())
 def models(request: pytest.FixtureRequest) -> LoadedModels:
     return small_models(request.param)

@@ -51,8 +51,7 @@ def calibration_images(models: LoadedModels) -> list[Tensor]:
     assert models.pfn is not None
     grid, values = centred_grid(models, _SIZE), models.pfn.point_values
     clouds = [
-        simulated_points(_FIRST_SEED + index, values, lidar)
-        for index, lidar in enumerate(_LIDARS)
+        simulated_points(_FIRST_SEED + index, values, lidar) for index, lidar in enumerate(_LIDARS)
     ]
     return make_pseudo_images(models, grid, clouds)
 
