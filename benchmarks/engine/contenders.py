@@ -86,6 +86,7 @@ def builders(
         'ONNX Runtime int8': lambda: OnnxRuntime(quantized(), threads),
         'OpenVINO float32': lambda: OpenVino(exported(), threads),
         'OpenVINO bfloat16': lambda: OpenVino(exported(), threads, 'bfloat16'),
+        'OpenVINO int8': lambda: OpenVino(quantized(), threads),
         POINTPILLARS: lambda: PointPillarsBackbone().eval(),
         **{name: partial(engine, *options) for name, options in _ENGINES.items()},
     }

@@ -33,7 +33,7 @@ from tiny_bev_ros.inference.loaded_models import LoadedModels
 _FIRST_SEED = 400_000
 # Sensors of calibration, none of them that of the evaluation.
 _LIDARS = ('hdl64', 'vlp16', 'os1_128', 'hdl32', 'mid360', 'os1_64')
-# Rows and columns of the calibrated maps, around the sensor.
+# Rows and columns of the maps of calibration.
 _SIZE = (256, 256)
 # Percentage of the values of a map within its range: rare large values are clipped, as they would
 # make the steps of all others coarse.
@@ -42,14 +42,15 @@ _PERCENTILE = 99.999
 _QUANTIZED = ('Conv', 'Relu', 'Resize', 'Add')
 
 
-def calibration_images(models: LoadedModels) -> list[Tensor]:
+def calibration_images(models: LoadedModels, size: tuple[int, int] = _SIZE) -> list[Tensor]:
     """Makes pseudo-images (1,C,H,W) of simulated clouds, by the pillar feature net of the models.
 
     Args:
         models: all networks of the weights.
+        size: rows and columns of the maps, around the sensor.
     """
     assert models.pfn is not None
-    grid, values = centred_grid(models, _SIZE), models.pfn.point_values
+    grid, values = centred_grid(models, size), models.pfn.point_values
     clouds = [
         simulated_points(_FIRST_SEED + index, values, lidar) for index, lidar in enumerate(_LIDARS)
     ]
