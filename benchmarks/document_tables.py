@@ -27,6 +27,7 @@ _PEERS = {
     'ONNX Runtime int8': 'ONNX Runtime, int8',
     'OpenVINO float32': 'OpenVINO, float32',
     'OpenVINO bfloat16': 'OpenVINO, bfloat16',
+    'OpenVINO int8': 'OpenVINO, int8',
     POINTPILLARS: 'backbone of PointPillars (OpenPCDet, mmdetection3d)',
 }
 _ENGINES = {

@@ -29,9 +29,10 @@ from tqdm import tqdm
 from benchmarks.engine.benchmark_inputs import CPU
 from benchmarks.engine.contenders import build
 from benchmarks.engine.detection_costs import MAPS, MIN_SCORES
-from benchmarks.engine.peers import export_onnx
+from benchmarks.engine.peers import export_int8, export_onnx
 from benchmarks.timing import interleaved
 from tiny_bev_ros.export.exported_runtimes import OnnxRuntime, OpenVino
+from tiny_bev_ros.export.int8_quantization import calibration_images
 from tiny_bev_ros.inference.fast_nms import fast_nms
 from tiny_bev_ros.inference.head_runner import HeadOutputs
 from tiny_bev_ros.inference.loaded_models import LoadedModels
@@ -140,18 +141,27 @@ def detectors(map_name: str, threads: int, folder: Path) -> dict[str, Callable[[
     """
     models = load_models(map_name)
     assert models.grid is not None
-    network, example = DetectionNetwork(models).eval(), _zeros(models, models.grid.shape)
+    shape = models.grid.shape
+    network, example = DetectionNetwork(models).eval(), _zeros(models, shape)
 
     def path() -> Path:
         return export_onnx(network, example, folder / f'{map_name}.onnx')
 
+    def quantized() -> Path:
+        calibration = partial(calibration_images, models, shape)
+        return export_int8(path(), calibration, folder / f'{map_name}_int8.onnx')
+
     return {
         'eager': lambda: PeerDetector(models, network),
         'ONNX Runtime float32': lambda: PeerDetector(models, OnnxRuntime(path(), threads).outputs),
+        'ONNX Runtime int8': lambda: PeerDetector(
+            models, OnnxRuntime(quantized(), threads).outputs
+        ),
         'OpenVINO float32': lambda: PeerDetector(models, OpenVino(path(), threads).outputs),
         'OpenVINO bfloat16': lambda: PeerDetector(
             models, OpenVino(path(), threads, 'bfloat16').outputs
         ),
+        'OpenVINO int8': lambda: PeerDetector(models, OpenVino(quantized(), threads).outputs),
         'engine float32': lambda: EngineDetector(models, 'float32', threads),
         'engine bfloat16': lambda: EngineDetector(models, 'bfloat16', threads),
     }

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from tiny_bev_ros.export.exported_parts import ExportedPart
 from tiny_bev_ros.export.exported_runtimes import require_package
+from tiny_bev_ros.export.int8_quantization import quantize
 from tiny_bev_ros.export.onnx_files import write_onnx
 
 Contender = Callable[[Tensor], Tensor]
@@ -91,33 +92,4 @@ def export_int8(plain: Path, calibration: Callable[[], list[Tensor]], path: Path
         calibration: returns pseudo-images, whose activations set the scales.
         path: .onnx file to write.
     """
-    import onnxruntime
-    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    if path.exists():
-        return path
-    onnxruntime.set_default_logger_severity(3)
-    prepared = path.with_suffix('.prepared.onnx')
-    quant_pre_process(plain, prepared, skip_symbolic_shape=True)
-    quantize_static(
-        prepared,
-        path,
-        _Reader(calibration()),
-        quant_format=QuantFormat.QDQ,
-        activation_type=QuantType.QUInt8,
-        weight_type=QuantType.QInt8,
-        per_channel=True,
-    )
-    return path
-
-
-class _Reader:
-    """Calibration data reader; without a base class, as onnxruntime is imported only on demand."""
-
-    def __init__(self, images: list[Tensor]) -> None:
-        self._rest = iter(images)
-
-    def get_next(self) -> dict[str, Any] | None:
-        image = next(self._rest, None)
-        return None if image is None else {'x': image.numpy()}
+    return path if path.exists() else quantize(plain, calibration(), path)

@@ -28,7 +28,7 @@ import torch
 from small_models import small_models, small_weights
 
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.export import export, exported_runtimes, onnx_files, parity
+from tiny_bev_ros.export import export, exported_runtimes, onnx_files, parity, simulated_inputs
 from tiny_bev_ros.export.export_report import ExportReport
 from tiny_bev_ros.export.exported_parts import MEANINGS, backbone_part, build_parts
 from tiny_bev_ros.export.torch_program import METADATA, write_torch_program
@@ -164,4 +164,4 @@ def test_the_help_has_examples(monkeypatch, capsys):
 
 
 def test_a_time_of_zero_is_added_for_nets_with_time():
-    assert not np.any(parity.simulated_points(0, 5)[:, 4])
+    assert not np.any(simulated_inputs.simulated_points(0, 5)[:, 4])

@@ -13,6 +13,8 @@ Examples:
       backbone.onnx, backbone_heads.onnx and pfn.onnx, for ONNX Runtime and TensorRT
   export --target openvino --weights build/train/weights.safetensors --output build/openvino
       the same networks of your own training, for OpenVINO, with weights in float16
+  export --target openvino --precision int8 --weights street --output build/openvino
+      backbone and heads quantised to int8, as backbone_int8 and backbone_heads_int8
   export --target torch --weights street --output build/torch
       programs of torch.export, for PyTorch without this package
   export --target autoware --weights street --output tiny_bev
@@ -43,6 +45,8 @@ _TARGETS = {
     'torch': 'torch_program',
     'autoware': 'autoware_bundle',
 }
+# Targets that take another precision than float32.
+_QUANTIZING = ('onnx', 'openvino')
 
 
 def main() -> int:
@@ -51,6 +55,7 @@ def main() -> int:
     output = Path(options.output)
     target = import_module(f'tiny_bev_ros.export.{_TARGETS[options.target]}')
     try:
+        _check_precision(options)
         output.mkdir(parents=True, exist_ok=True)
         # A folder of its own until parity is checked, so that no wrong file is left.
         with TemporaryDirectory(dir=output, prefix='.export-') as folder:
@@ -62,6 +67,14 @@ def main() -> int:
     notes = _left_out_cameras(find_weights(options.weights))
     print('\n'.join([*report.lines(), *notes, '', *(f'written: {path}' for path in written)]))
     return 0
+
+
+def _check_precision(options: argparse.Namespace) -> None:
+    if options.precision != 'float32' and options.target not in _QUANTIZING:
+        raise TinyBevError(
+            f'precision is {options.precision}; expected float32 with target {options.target}, '
+            f'as {" and ".join(_QUANTIZING)} alone are quantised'
+        )
 
 
 def _move(file: Path, folder: Path, output: Path) -> Path:
@@ -94,6 +107,13 @@ def _parser() -> argparse.ArgumentParser:
     add('--target', required=True, choices=list(_TARGETS), help='runtime of the files')
     add('--weights', required=True, help='name of shipped weights, or a file of train')
     add('--output', required=True, help='folder of the files; it is made where it is missing')
+    add(
+        '--precision',
+        default='float32',
+        choices=['float32', 'int8'],
+        help='int8 quantises backbone and heads of the targets onnx and openvino, by simulated '
+        'clouds (default: float32)',
+    )
     autoware_options.add_arguments(parser.add_argument_group('options of --target autoware'))
     return parser
 

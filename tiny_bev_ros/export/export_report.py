@@ -21,7 +21,8 @@ class ParityRow(NamedTuple):
 
     Attributes:
         name: compared file or output, with its size where that matters.
-        error: largest absolute error over the largest magnitude of the output.
+        error: largest absolute error over the largest magnitude of the output; with int8 weights
+            the norm of the errors over the norm of the output.
         tolerance: largest error that is accepted.
     """
 
@@ -47,7 +48,7 @@ class ExportReport:
     def lines(self) -> list[str]:
         """Returns the table of parity, then the notes."""
         width = max((len(row.name) for row in self.rows), default=0)
-        table = [f'{"compared with PyTorch":<{width}}  largest error  tolerance'] + [
-            f'{row.name:<{width}}  {row.error:>13.1e}  {row.tolerance:>9g}' for row in self.rows
+        table = [f'{"compared with PyTorch":<{width}}  relative error  tolerance'] + [
+            f'{row.name:<{width}}  {row.error:>14.1e}  {row.tolerance:>9g}' for row in self.rows
         ]
         return [*(table if self.rows else []), *self.notes]

@@ -12,15 +12,21 @@ from __future__ import annotations
 
 import argparse
 import warnings
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.export.export_report import ExportReport, ParityRow
 from tiny_bev_ros.export.exported_parts import MEANINGS, ExportedPart, build_parts, describe
 from tiny_bev_ros.export.exported_runtimes import OnnxRuntime, require_package
-from tiny_bev_ros.export.parity import TOLERANCES, check_parity, parity_cases
+from tiny_bev_ros.export.int8_quantization import calibration_images, quantize
+from tiny_bev_ros.export.parity import check_parity, parity_cases
 from tiny_bev_ros.inference.loaded_models import LoadedModels
 from tiny_bev_ros.optional_imports import one_line
 from tiny_bev_ros.resources import find_weights
@@ -30,11 +36,25 @@ from tiny_bev_ros.resources import find_weights
 OPSET = 17
 
 
+class OnnxForm(NamedTuple):
+    """Form in which a part is written.
+
+    Attributes:
+        name: name of the file, without suffix.
+        write: writes the part as ONNX file at a path, which it returns.
+        number_format: format of the weights; None for that of the target.
+    """
+
+    name: str
+    write: Callable[[ExportedPart, Path], Path]
+    number_format: str | None
+
+
 def export(options: argparse.Namespace, folder: Path) -> ExportReport:
     """Exports the networks of a weight file and compares them in ONNX Runtime.
 
     Args:
-        options: options of the program; ``weights`` is read.
+        options: options of the program; ``weights`` and ``precision`` are read.
         folder: folder of the files.
 
     Raises:
@@ -44,11 +64,13 @@ def export(options: argparse.Namespace, folder: Path) -> ExportReport:
     models = LoadedModels.from_file(weights)
     files: list[Path] = []
     rows: list[ParityRow] = []
+    images = images_for(options.precision, models)
     for part in build_parts(models, describe(weights, models)):
-        path = write_onnx(part, folder / f'{part.name}.onnx')
+        form = form_of(part, images)
+        path = form.write(part, folder / f'{form.name}.onnx')
         cases = parity_cases(part, models)
         run = OnnxRuntime(path, threads=1).outputs
-        rows += check_parity(part, path.name, run, cases, TOLERANCES['float32'])
+        rows += check_parity(part, path.name, run, cases, form.number_format or 'float32')
         files.append(path)
     return ExportReport(files, rows, left_out_notes(models))
 
@@ -58,6 +80,35 @@ def left_out_notes(models: LoadedModels) -> list[str]:
     if models.refinement is None:
         return []
     return ['second stage: left out, as it takes the points near each object']
+
+
+def images_for(precision: str, models: LoadedModels) -> list[Tensor]:
+    """Returns the pseudo-images that calibrate a precision; none for float32."""
+    return calibration_images(models) if precision == 'int8' else []
+
+
+def form_of(part: ExportedPart, images: Sequence[Tensor]) -> OnnxForm:
+    """Returns the form of a part: int8 with calibration images, but for the PFN."""
+    if images and 'pseudo_image' in part.inputs:
+        return OnnxForm(f'{part.name}_int8', partial(write_int8, images=images), 'int8')
+    return OnnxForm(part.name, write_onnx, None)
+
+
+def write_int8(part: ExportedPart, path: Path, images: Sequence[Tensor]) -> Path:
+    """Writes a part as ONNX file with convolutions in int8; returns its path. See `quantize`.
+
+    Args:
+        part: part to export, with one input.
+        path: .onnx file.
+        images: inputs whose activations set the scales.
+
+    Raises:
+        TinyBevError: onnx or onnxruntime cannot be used.
+    """
+    with TemporaryDirectory() as folder:
+        plain = write_onnx(part, Path(folder) / 'float32.onnx')
+        quantize(plain, images, path)
+    return _describe_file(part, path)
 
 
 def write_onnx(part: ExportedPart, path: Path) -> Path:
@@ -70,7 +121,7 @@ def write_onnx(part: ExportedPart, path: Path) -> Path:
     Raises:
         TinyBevError: onnx cannot be used, or lacks an operator of the network.
     """
-    onnx = require_package('onnx')
+    require_package('onnx')
     try:
         _trace(part, path)
     except Exception as error:  # raised for operators that ONNX lacks, of any type
@@ -78,13 +129,7 @@ def write_onnx(part: ExportedPart, path: Path) -> Path:
             f'{path.name} cannot be written ({one_line(error)}); expected a network with '
             f'operators of ONNX {OPSET}'
         ) from error
-    model = onnx.load(path)
-    for value in (*model.graph.input, *model.graph.output):
-        value.doc_string = MEANINGS.get(value.name, '')
-    onnx.helper.set_model_props(model, dict(part.metadata))
-    onnx.save(model, path)
-    onnx.checker.check_model(str(path), full_check=True)
-    return path
+    return _describe_file(part, path)
 
 
 def _trace(part: ExportedPart, path: Path) -> None:
@@ -101,3 +146,15 @@ def _trace(part: ExportedPart, path: Path) -> None:
             output_names=list(part.outputs),
             dynamic_axes={name: dict(axes) for name, axes in part.axes.items()},
         )
+
+
+def _describe_file(part: ExportedPart, path: Path) -> Path:
+    """Adds meanings and metadata to an ONNX file and checks the file; returns its path."""
+    onnx = require_package('onnx')
+    model = onnx.load(path)
+    for value in (*model.graph.input, *model.graph.output):
+        value.doc_string = MEANINGS.get(value.name, '')
+    onnx.helper.set_model_props(model, dict(part.metadata))
+    onnx.save(model, path)
+    onnx.checker.check_model(str(path), full_check=True)
+    return path

@@ -6,19 +6,20 @@
 # writing, software distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
 # WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the License for the specific
 # language governing permissions and limitations under the License.
-"""Target `openvino`: networks as OpenVINO IR with weights in float16."""
+"""Target `openvino`: networks as OpenVINO IR with weights in float16 or int8."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tiny_bev_ros.export.export_report import ExportReport, ParityRow
 from tiny_bev_ros.export.exported_parts import ExportedPart, build_parts, describe
 from tiny_bev_ros.export.exported_runtimes import OpenVino, require_package
-from tiny_bev_ros.export.onnx_files import left_out_notes, write_onnx
-from tiny_bev_ros.export.parity import TOLERANCES, check_parity, parity_cases
+from tiny_bev_ros.export.onnx_files import form_of, images_for, left_out_notes, write_onnx
+from tiny_bev_ros.export.parity import check_parity, parity_cases
 from tiny_bev_ros.inference.loaded_models import LoadedModels
 from tiny_bev_ros.resources import find_weights
 
@@ -27,7 +28,7 @@ def export(options: argparse.Namespace, folder: Path) -> ExportReport:
     """Exports the networks of a weight file and compares them in OpenVINO, computing in float32.
 
     Args:
-        options: options of the program; ``weights`` is read.
+        options: options of the program; ``weights`` and ``precision`` are read.
         folder: folder of the files.
 
     Raises:
@@ -37,17 +38,22 @@ def export(options: argparse.Namespace, folder: Path) -> ExportReport:
     models = LoadedModels.from_file(weights)
     files: list[Path] = []
     rows: list[ParityRow] = []
+    images = images_for(options.precision, models)
     for part in build_parts(models, describe(weights, models)):
-        path = write_openvino(part, folder / f'{part.name}.xml')
+        form = form_of(part, images)
+        path = write_openvino(part, folder / f'{form.name}.xml', form.write)
+        cases = parity_cases(part, models)
         run = OpenVino(path, threads=1).outputs
-        rows += check_parity(
-            part, path.name, run, parity_cases(part, models), TOLERANCES['float16']
-        )
+        rows += check_parity(part, path.name, run, cases, form.number_format or 'float16')
         files += [path, path.with_suffix('.bin')]
     return ExportReport(files, rows, left_out_notes(models))
 
 
-def write_openvino(part: ExportedPart, path: Path) -> Path:
+def write_openvino(
+    part: ExportedPart,
+    path: Path,
+    write: Callable[[ExportedPart, Path], Path] = write_onnx,
+) -> Path:
     """Writes a part as OpenVINO IR, an .xml and a .bin file; returns the path of the former.
 
     It goes by way of ONNX, so that names and axes are those of the ONNX file.
@@ -55,13 +61,14 @@ def write_openvino(part: ExportedPart, path: Path) -> Path:
     Args:
         part: part to export.
         path: .xml file.
+        write: writes the part as ONNX file.
 
     Raises:
         TinyBevError: openvino or onnx cannot be used.
     """
     openvino = require_package('openvino')
     with TemporaryDirectory() as folder:
-        model = openvino.convert_model(write_onnx(part, Path(folder) / 'network.onnx'))
+        model = openvino.convert_model(write(part, Path(folder) / 'network.onnx'))
         for key, value in part.metadata.items():
             model.set_rt_info(value, ['tiny_bev_ros', key])
         openvino.save_model(model, path, compress_to_fp16=True)

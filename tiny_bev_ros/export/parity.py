@@ -10,11 +10,9 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
@@ -22,21 +20,22 @@ from torch.nn.utils.rnn import pad_sequence
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.export.export_report import ParityRow
 from tiny_bev_ros.export.exported_parts import ExportedPart
+from tiny_bev_ros.export.simulated_inputs import (
+    centred_grid,
+    make_pseudo_images,
+    simulated_points,
+)
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.inference.loaded_models import LoadedModels
-from tiny_bev_ros.inference.pillar_runner import PillarRunner
 from tiny_bev_ros.models.pillars import pillarize
 from tiny_bev_ros.optional_imports import one_line
-from tiny_bev_ros.sim import LIDARS, ego_pose, scan, street, street_plan
 
-# Largest error relative to the largest magnitude, by the number format of the weights.
-TOLERANCES = {'float32': 1e-4, 'float16': 1e-2}
+# Largest accepted error by the number format of the weights; see `check_parity`.
+TOLERANCES = {'float32': 1e-4, 'float16': 1e-2, 'int8': 0.25}
 # Frames, rows and columns of the compared maps: windows, strides and batches of other remainders
 # than in the traced size.
 SIZES = ((1, 64, 80), (2, 97, 51))
-# Least side of a cell in metres: maps of fewer metres would lie inside the innermost ring of the
-# simulated LiDAR.
-_MIN_CELL = 0.2
+_TINY = torch.finfo(torch.float32).tiny
 
 
 class ParityCase(NamedTuple):
@@ -61,11 +60,13 @@ def parity_cases(part: ExportedPart, models: LoadedModels) -> list[ParityCase]:
         part: exported part.
         models: all networks of the weights.
     """
+    assert models.pfn is not None
     if part.name == 'pfn':
-        return [_pillar_case(models, _grid(models, SIZES[0]))]
+        return [_pillar_case(models, centred_grid(models, SIZES[0][1:]))]
     cases = []
     for batch, rows, cols in SIZES:
-        image = _pseudo_images(models, _grid(models, (batch, rows, cols)), batch)
+        clouds = [simulated_points(seed, models.pfn.point_values) for seed in range(batch)]
+        image = torch.cat(make_pseudo_images(models, centred_grid(models, (rows, cols)), clouds))
         found = part.network(image)
         wanted = (found,) if isinstance(found, Tensor) else tuple(found)
         cases.append(ParityCase(f'{batch} x {rows} x {cols}', (image,), wanted))
@@ -77,16 +78,19 @@ def check_parity(
     file: str,
     run: Callable[..., Sequence[Tensor]],
     cases: Iterable[ParityCase],
-    tolerance: float,
+    number_format: str,
 ) -> list[ParityRow]:
     """Compares an exported network with PyTorch.
+
+    The error of an output is its largest error over its largest magnitude; with int8 weights the
+    norm of its errors over its norm, as single errors are large where a map has a steep edge.
 
     Args:
         part: exported part.
         file: name of its file, for the table and errors.
         run: exported network, from the inputs of a case to all outputs.
         cases: comparisons; see `parity_cases`.
-        tolerance: largest accepted error.
+        number_format: format of the weights, a key of TOLERANCES.
 
     Returns:
         One row for each output and case.
@@ -95,6 +99,10 @@ def check_parity(
         TinyBevError: an error is above the tolerance, an output has another shape, or the network
             cannot compute an input.
     """
+    tolerance = TOLERANCES[number_format]
+    measure, unit = relative_error, 'largest value'
+    if number_format == 'int8':
+        measure, unit = relative_norm, 'norm'
     rows = []
     for case in cases:
         try:
@@ -105,11 +113,11 @@ def check_parity(
                 'maps of any size'
             ) from None
         for name, got, wanted in zip(part.outputs, found, case.wanted, strict=True):
-            row = ParityRow(f'{file} {name} {case.size}', relative_error(got, wanted), tolerance)
+            row = ParityRow(f'{file} {name} {case.size}', measure(got, wanted), tolerance)
             if not row.error <= tolerance:  # also where it is NaN
                 raise TinyBevError(
-                    f'error of {row.name} is {row.error:.1e} of its largest value; expected at '
-                    f'most {tolerance:g}'
+                    f'error of {row.name} is {row.error:.1e} of its {unit}; expected at most '
+                    f'{tolerance:g}'
                 )
             rows.append(row)
     return rows
@@ -119,40 +127,15 @@ def relative_error(got: Tensor, wanted: Tensor) -> float:
     """Returns the largest error over the largest magnitude; infinity for another shape."""
     if got.shape != wanted.shape:
         return float('inf')
-    scale = wanted.abs().amax().clamp(min=torch.finfo(torch.float32).tiny)
+    scale = wanted.abs().amax().clamp(min=_TINY)
     return float((got.float() - wanted).abs().amax() / scale)
 
 
-@functools.lru_cache(maxsize=4)
-def simulated_points(seed: int, values: int) -> np.ndarray:
-    """Simulates a sweep of a street.
-
-    Args:
-        seed: number of the street.
-        values: number of values of a point, 4 or 5; a time is 0.
-
-    Returns:
-        (N, values) float32 x, y, z, intensity(, time).
-    """
-    sweep = scan(street(seed).at(0.0), LIDARS['vlp16'], ego_pose(street_plan(seed), 0.0), seed)
-    return np.pad(sweep.points, [(0, 0), (0, values - sweep.points.shape[1])])
-
-
-def _grid(models: LoadedModels, size: tuple[int, int, int]) -> BevGrid:
-    """Grid with the sensor in its middle, of cells that are large enough to hold points."""
-    assert models.grid is not None
-    cell, (_, rows, cols) = max(models.grid.resolution, _MIN_CELL), size
-    x_low, y_low = -(cols // 2) * cell, -(rows // 2) * cell
-    ranges = (x_low, x_low + cols * cell), (y_low, y_low + rows * cell)
-    return BevGrid(*ranges, models.grid.z_range, cell)
-
-
-def _pseudo_images(models: LoadedModels, grid: BevGrid, batch: int) -> Tensor:
-    assert models.pfn is not None
-    runner = PillarRunner(models.pfn, grid, torch.device('cpu'))
-    clouds = [simulated_points(seed, models.pfn.point_values) for seed in range(batch)]
-    # A copy, as tensors of inference mode cannot be recorded.
-    return torch.cat([runner.scatter(runner.pillars(cloud)).clone() for cloud in clouds])
+def relative_norm(got: Tensor, wanted: Tensor) -> float:
+    """Returns the norm of the errors over the norm of the output; infinity for another shape."""
+    if got.shape != wanted.shape:
+        return float('inf')
+    return float((got.float() - wanted).norm() / wanted.norm().clamp(min=_TINY))
 
 
 def _pillar_case(models: LoadedModels, grid: BevGrid) -> ParityCase:

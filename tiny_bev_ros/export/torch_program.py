@@ -23,7 +23,7 @@ from tiny_bev_ros.export.export_report import ExportReport, ParityRow
 from tiny_bev_ros.export.exported_parts import ExportedPart, build_parts, describe
 from tiny_bev_ros.export.exported_runtimes import TorchProgram
 from tiny_bev_ros.export.onnx_files import left_out_notes
-from tiny_bev_ros.export.parity import TOLERANCES, check_parity, parity_cases
+from tiny_bev_ros.export.parity import check_parity, parity_cases
 from tiny_bev_ros.inference.loaded_models import LoadedModels
 from tiny_bev_ros.optional_imports import one_line
 from tiny_bev_ros.resources import find_weights
@@ -49,7 +49,7 @@ def export(options: argparse.Namespace, folder: Path) -> ExportReport:
         path = write_torch_program(part, folder / f'{part.name}.pt2')
         cases = parity_cases(part, models)
         run = TorchProgram(path).outputs
-        rows += check_parity(part, path.name, run, cases, TOLERANCES['float32'])
+        rows += check_parity(part, path.name, run, cases, 'float32')
         files.append(path)
     return ExportReport(files, rows, left_out_notes(models))
 

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 the tiny_bev_ros authors
+# Licensed under the Apache License, Version 2.0 (the "License"); you may not use this file except
+# in compliance with the License. You may obtain a copy of the License at
+# http://www.apache.org/licenses/LICENSE-2.0 Unless required by applicable law or agreed to in
+# writing, software distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the License for the specific
+# language governing permissions and limitations under the License.
+"""Accuracy of exported networks by the sets and metrics of `evaluate`, without second stage.
+
+Exports shipped weights in each precision, runs backbone and heads in each runtime, and writes the
+table of docs/export.md:
+
+scripts/with_env.sh python -m experiments.export_accuracy --data path/to/data
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+from argparse import Namespace
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.document_tables import replace_tables
+from benchmarks.tables import as_table
+from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.export import onnx_files, openvino_files
+from tiny_bev_ros.export.exported_detector import use_exported
+from tiny_bev_ros.export.exported_runtimes import ExportedNetwork, OnnxRuntime, OpenVino
+from tiny_bev_ros.resources import find_weights
+from tiny_bev_ros.training.evaluation import Score
+from tiny_bev_ros.training.evaluation_run import (
+    build_evaluation_detector,
+    evaluate,
+    load_min_scores,
+)
+from tiny_bev_ros.training.evaluation_sets import open_set, title_of
+from tiny_bev_ros.training.nuscenes_argoverse import MissingDataError
+from tiny_bev_ros.whole_number import whole_number
+
+_PAGE = Path(__file__).parents[1] / 'docs/export.md'
+_SETS, _LIDAR = ('sim', 'kitti'), 'vlp32'
+_MEASURES = (('vehicle', 0.5), ('vehicle', 0.7), ('pedestrian', 0.25), ('cyclist', 0.5))
+REFERENCE = 'this package, float32'
+Networks = dict[str, Callable[[], ExportedNetwork]]
+
+
+def exported_networks(weights: str, folder: Path) -> Networks:
+    """Exports weights as the program does; returns a function per runtime and precision.
+
+    Args:
+        weights: name of shipped weights, or a file of train.
+        folder: folder of the files.
+
+    Raises:
+        TinyBevError: a package is missing, or a file differs too much from PyTorch.
+    """
+    networks: Networks = {}
+    for precision, end in (('float32', ''), ('int8', '_int8')):
+        options = Namespace(weights=weights, precision=precision)
+        onnx_files.export(options, folder)
+        openvino_files.export(options, folder)
+        path = folder / f'backbone_heads{end}'
+        networks[f'ONNX Runtime, {precision}'] = lambda path=path: OnnxRuntime(
+            path.with_suffix('.onnx'), threads=1
+        )
+        networks[f'OpenVINO, {precision}'] = lambda path=path: OpenVino(
+            path.with_suffix('.xml'), threads=1
+        )
+    return networks
+
+
+def measure(
+    weights: str, networks: Networks, streets: int, data: Path | None
+) -> list[dict[str, Any]]:
+    """Evaluates each network on each set; a set without data is left out with a line.
+
+    Args:
+        weights: weights of the networks.
+        networks: see `exported_networks`.
+        streets: number of simulated streets.
+        data: folder of recorded data; None for none.
+
+    Returns:
+        One row for each set and network: 'set', 'title', 'frames', 'network', 'figures' by name.
+    """
+    min_scores, rows = load_min_scores(weights), []
+    for name in _SETS:
+        try:
+            frames = open_set(name, streets, _LIDAR, data)
+        except MissingDataError as error:
+            print(f'export_accuracy: {name} left out: {error}', file=sys.stderr)
+            continue
+        kept = list(frames.frames)
+        for network in (REFERENCE, *networks):
+            detector = build_evaluation_detector(weights, frames.ahead, second_stage=False)
+            if network in networks:
+                use_exported(detector, networks[network]())
+            figures = _figures(evaluate(detector, kept, len(kept), min_scores, network).score)
+            rows.append(
+                {
+                    'set': name,
+                    'title': title_of(name, _LIDAR),
+                    'frames': len(kept),
+                    'network': network,
+                    'figures': figures,
+                }
+            )
+    return rows
+
+
+def _figures(score: Score) -> dict[str, float]:
+    figures = {
+        f'{kind}, BEV {min_iou:g}': 100
+        * score.rankings['visible', kind, 'bev', min_iou].average_precision()
+        for kind, min_iou in _MEASURES
+    }
+    if score.areas:
+        figures['drivable IoU'] = 100 * score.drivable_iou
+    return figures
+
+
+def table(weights: str, rows: list[dict[str, Any]]) -> str:
+    """Renders the rows as Markdown, with date and digest of the weights."""
+    digest = hashlib.sha256(find_weights(weights).read_bytes()).hexdigest()
+    sets = {row['set']: f'{row["title"]}: {row["frames"]} frames' for row in rows}
+    names = list(dict.fromkeys(name for row in rows for name in row['figures']))
+    cells = [
+        [
+            row['set'],
+            row['network'],
+            *(f'{row["figures"][name]:.1f}' if name in row['figures'] else '' for name in names),
+        ]
+        for row in rows
+    ]
+    described = '; '.join(f'`{name}`, {title}' for name, title in sets.items())
+    return (
+        f'Average precision and IoU in percent, on {date.today().isoformat()}, weights of SHA-256 '
+        f'`{digest[:16]}`, PyTorch {torch.__version__}. Sets: {described}.\n\n'
+        f'{as_table(["set", "computed by", *names], cells)}'
+    )
+
+
+def main() -> int:
+    """Runs the program; returns its exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
+    parser.add_argument('--weights', default='street', help='weights (default: street)')
+    parser.add_argument(
+        '--frames', type=whole_number(1), default=60, help='simulated streets (default: 60)'
+    )
+    parser.add_argument('--data', type=Path, help='folder with kitti/ (default: no KITTI)')
+    parser.add_argument('--output', default='build/export_accuracy', help='folder of the files')
+    parser.add_argument('--document', type=Path, default=_PAGE, help='page with the table')
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    folder = Path(options.output)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        networks = exported_networks(options.weights, folder)
+        rows = measure(options.weights, networks, options.frames, options.data)
+        (folder / 'accuracy.json').write_text(json.dumps(rows, indent=1))
+        replace_tables(options.document, {'accuracy': table(options.weights, rows)})
+    except (OSError, TinyBevError) as error:
+        print(f'export_accuracy: {error}', file=sys.stderr)
+        return 1
+    print(f'written: {options.document}')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
