@@ -29,12 +29,14 @@ def reports_errors(
         others: errors that are reported beside TinyBevError.
     """
 
+    reported: tuple[type[Exception], ...] = (TinyBevError, *others)
+
     def decorate(main: Callable[[], int]) -> Callable[[], int]:
         @functools.wraps(main)
         def reporting() -> int:
             try:
                 return main()
-            except (TinyBevError, *others) as error:
+            except reported as error:
                 print(f'{name}: {error}', file=sys.stderr)
                 return 1
             except KeyboardInterrupt:
