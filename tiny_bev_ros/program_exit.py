@@ -28,7 +28,6 @@ def reports_errors(
         name: name of the executable, with which the line begins.
         others: errors that are reported beside TinyBevError.
     """
-
     reported: tuple[type[Exception], ...] = (TinyBevError, *others)
 
     def decorate(main: Callable[[], int]) -> Callable[[], int]:

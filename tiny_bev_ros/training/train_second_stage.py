@@ -36,7 +36,6 @@ from tiny_bev_ros.program_exit import reports_errors
 from tiny_bev_ros.resources import find_weights
 from tiny_bev_ros.source_commit import commit_of_source
 from tiny_bev_ros.training.box_sample_files import SampleSource, read_samples, write_samples
-from tiny_bev_ros.training.evaluation_run import map_reach
 from tiny_bev_ros.training.second_stage import SecondStageTrainer
 from tiny_bev_ros.training.train import WEIGHTS, frame_source
 from tiny_bev_ros.training.training_config import TrainConfig, read_config
@@ -64,7 +63,7 @@ def train_second_stage(config: TrainConfig, weights: Path, folder: Path, command
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
     frame = frame_source(dataclasses.replace(config, seed=config.seed + _SEED_OFFSET))
     settings = config.second_stage
-    source = SampleSource(weights, frame, map_reach(weights), settings, config.seed)
+    source = SampleSource(weights, frame, settings, config.seed)
     write_samples(source, folder / 'samples', _sample_origin(config, digest))
     samples = read_samples(folder / 'samples', settings)
     head = SecondStageTrainer(settings, samples, folder, config.seed).run()
