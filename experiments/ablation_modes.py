@@ -35,6 +35,7 @@ from tiny_bev_ros.training.average_precision import Ranking
 from tiny_bev_ros.training.camera_dataset import CameraFrames, CameraSamples, make_camera_sample
 from tiny_bev_ros.training.dataset import Batch, Sample, collate
 from tiny_bev_ros.training.labelled_frame import MIN_POINTS, Frame
+from tiny_bev_ros.training.reliability import MIN_SCORE
 from tiny_bev_ros.training.simulated_camera import CLASSES, GRID, CameraFrame
 from tiny_bev_ros.training.trainable_detector import TrainableDetector, build_network
 from tiny_bev_ros.training.trainer import Trainer
@@ -46,8 +47,6 @@ CONFIG = read_config(Path(__file__).parents[1] / 'config/training/fusion.yaml')
 MIN_IOU = (0.5, 0.25, 0.5)
 # Seeds of the frames for evaluation begin here, those for training at 0.
 EVAL_SEED = 1_000_000
-# Detections of lower scores are dropped.
-_MIN_SCORE = 0.05
 
 
 class ModeDetector(TrainableDetector):
@@ -169,7 +168,7 @@ def detect(model: ModeDetector, frame: CameraFrame, unplugged: bool = False) -> 
     head = cast(DetectionHead, model.network.heads['detection'])
     outputs = head(features[-1:])
     grid = GRID.strided(CONFIG.crop.stride)
-    return decode(outputs, grid, (_MIN_SCORE,) * len(CLASSES), head.calibration)[0]
+    return decode(outputs, grid, (MIN_SCORE,) * len(CLASSES), head.calibration)[0]
 
 
 @dataclass

@@ -47,6 +47,7 @@ from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.inference.precision import dtype_for
 from tiny_bev_ros.models.checkpoint.metadata import save_weights
 from tiny_bev_ros.models.heads.detection import Detections
+from tiny_bev_ros.program_exit import reports_errors
 from tiny_bev_ros.training.camera_dataset import CameraFrames
 from tiny_bev_ros.training.simulated_camera import CLASSES, GRID, CameraFrame
 from tiny_bev_ros.training.train import describe
@@ -239,6 +240,7 @@ def run(options: argparse.Namespace) -> None:
     print(f'written: {folder}/fusion.md and fusion.png')
 
 
+@reports_errors('fusion_ablation')
 def main() -> int:
     """Runs the program; returns its exit code."""
     parser = argparse.ArgumentParser(prog='fusion_ablation', description=__doc__.splitlines()[0])
@@ -256,13 +258,7 @@ def main() -> int:
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
-    try:
-        run(options)
-    except TinyBevError as error:
-        print(f'fusion_ablation: {error}', file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    run(options)
     return 0
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.document_tables import replace_tables
-from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.program_exit import reports_errors
 from tiny_bev_ros.training.evaluation_report import (
     VISIBLE,
     accuracy_table,
@@ -61,18 +61,15 @@ def _without(objects: str, result: dict[str, Any]) -> dict[str, Any]:
     return {**result, 'average_precision': rows}
 
 
+@reports_errors('model_card', OSError, ValueError)
 def main() -> int:
     """Runs the program; returns its exit code."""
     parser = argparse.ArgumentParser(prog='model_card', description=(__doc__ or '').split('\n')[0])
     parser.add_argument('evaluation', help='evaluation.json of evaluate --sets all')
     parser.add_argument('--document', default=str(_CARD), help='path of the model card')
     options = parser.parse_args()
-    try:
-        evaluation = json.loads(Path(options.evaluation).read_text())
-        replace_tables(Path(options.document), card_tables(evaluation))
-    except (OSError, ValueError, TinyBevError) as error:
-        print(f'model_card: {error}', file=sys.stderr)
-        return 1
+    evaluation = json.loads(Path(options.evaluation).read_text())
+    replace_tables(Path(options.document), card_tables(evaluation))
     print(f'written: {options.document}')
     return 0
 

@@ -62,6 +62,7 @@ RULES = {
     'grid.py': (*ROS, 'torch', 'tiny_bev_ros.models', *ABOVE_MODELS, *TOP),
     'resources.py': (*ROS, 'torch', 'tiny_bev_ros.models', *ABOVE_MODELS, *TOP),
     'errors.py': (*ROS, 'torch', 'tiny_bev_ros.models', *ABOVE_MODELS, *TOP),
+    'program_exit.py': (*ROS, 'torch', 'tiny_bev_ros.models', *ABOVE_MODELS, *TOP),
     'models': (*ROS, *ABOVE_MODELS, *TOP),
     'messages': ('rclpy', 'launch', 'launch_ros', *TOP),
     'inference': ('rclpy', 'launch', 'launch_ros', *TOP),

@@ -36,6 +36,8 @@ from tiny_bev_ros.export.autoware_networks import HEAD_OUTPUTS
 from tiny_bev_ros.export.autoware_options import AutowareOptions, add_arguments
 from tiny_bev_ros.export.autoware_parameters import read_parameters
 from tiny_bev_ros.export.export_report import ExportReport
+from tiny_bev_ros.export.exported_parts import describe
+from tiny_bev_ros.inference.loaded_models import LoadedModels
 from tiny_bev_ros.models import TinyBEVBackbone, seeded
 from tiny_bev_ros.models.bev_detector import build_detector
 from tiny_bev_ros.models.checkpoint.metadata import CheckpointMetadata, save_weights
@@ -165,11 +167,19 @@ def test_large_vehicles_become_trucks_and_trailers(folder: Path):
 def test_metadata_has_origin_and_licence(folder: Path):
     metadata = yaml.safe_load((folder / 'deploy_metadata.yaml').read_text())
     assert metadata['version'] == 'v4.1'
-    assert metadata['tiny_bev_ros']['license'] == 'Apache-2.0'
+    assert metadata['tiny_bev_ros']['licence'] == 'Apache-2.0'
     assert {'version', 'commit'} < set(metadata['tiny_bev_ros'])
     content = Path(weights_file('street')).read_bytes()
     assert metadata['weights']['sha256'] == hashlib.sha256(content).hexdigest()
     assert json.dumps(metadata['onnx'])
+
+
+def test_networks_name_their_weights_as_those_of_other_exports(folder: Path):
+    weights = Path(weights_file('street'))
+    wanted = describe(weights, LoadedModels.from_file(weights))
+    for name in FILES[:2]:
+        model = onnx.load(folder / name)
+        assert {each.key: each.value for each in model.metadata_props} == wanted
 
 
 def dimensions(value: Any) -> list[Any]:

@@ -11,12 +11,11 @@
 from __future__ import annotations
 
 import sys
-import types
 from typing import Any
 
 import pytest
 import torch
-from geometry_msgs.msg import Quaternion, Transform, TransformStamped, Vector3
+from acted_tf import ExtrapolationError, Pose, act_tf
 from rclpy.time import Time
 
 from tiny_bev_ros.errors import TinyBevError
@@ -28,58 +27,20 @@ TURNED = (0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0)
 NODE: Any = object()
 
 
-def transform_of(pose: tuple[float, ...]) -> TransformStamped:
-    at, turn = Vector3(x=pose[0], y=pose[1], z=pose[2]), Quaternion()
-    turn.x, turn.y, turn.z, turn.w = pose[3:]
-    return TransformStamped(transform=Transform(translation=at, rotation=turn))
-
-
-class TransformError(Exception):
-    pass
-
-
-class ExtrapolationError(TransformError):
-    pass
-
-
-class Buffer:
-    """TF buffer that knows `cam` in `lidar` at 5 s, and another latest transform."""
-
-    cleared = 0
-
-    def clear(self) -> None:
-        self.cleared += 1
-
-    def lookup_transform(self, target: str, source: str, time: Time) -> TransformStamped:
-        if (target, source) != ('lidar', 'cam'):
-            raise TransformError(f'"{source}" does not exist. \nsecond line')
-        if time.nanoseconds == 5 * 10**9 + 6:
-            return transform_of(AHEAD)
-        if time.nanoseconds == 0:
-            return transform_of(TURNED)
-        raise ExtrapolationError('would require extrapolation into the future')
-
-
-class Listener:
-    def __init__(self, buffer: Buffer, node: Any) -> None:
-        assert isinstance(buffer, Buffer)
-        assert node is NODE
-        LISTENING.append(self)
-
-    def unregister(self) -> None:
-        LISTENING.remove(self)
-
-
-LISTENING: list[Listener] = []
+def pose_of_camera(target: str, source: str, time: Time) -> Pose | None:
+    """Knows `cam` in `lidar` at 5 s, and another latest transform."""
+    if (target, source) != ('lidar', 'cam'):
+        return None
+    if time.nanoseconds == 5 * 10**9 + 6:
+        return AHEAD
+    if time.nanoseconds == 0:
+        return TURNED
+    raise ExtrapolationError('would require extrapolation into the future')
 
 
 @pytest.fixture
-def tf2(monkeypatch: pytest.MonkeyPatch) -> None:
-    module: Any = types.ModuleType('tf2_ros')
-    module.Buffer, module.TransformListener = Buffer, Listener
-    module.TransformException = TransformError
-    module.ExtrapolationException = ExtrapolationError
-    monkeypatch.setitem(sys.modules, 'tf2_ros', module)
+def tf2(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    return act_tf(monkeypatch, pose_of_camera)
 
 
 @pytest.fixture
@@ -89,7 +50,8 @@ def no_tf2(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_tf_gives_the_transform_of_the_stamp_or_else_the_latest(tf2):
     provider = ExtrinsicsProvider(NODE, {'front': None})
-    assert len(LISTENING) == 1
+    (listener,) = tf2
+    assert listener.node is NODE
     assert torch.equal(
         provider.lookup('front', 'lidar', 'cam', (5, 6)), extrinsics_from_pose(AHEAD)
     )
@@ -97,7 +59,7 @@ def test_tf_gives_the_transform_of_the_stamp_or_else_the_latest(tf2):
         provider.lookup('front', 'lidar', 'cam', (7, 0)), extrinsics_from_pose(TURNED)
     )
     provider.destroy()
-    assert not LISTENING
+    assert not tf2
 
 
 def test_moving_transforms_are_dropped_when_a_bag_begins_again(tf2):
@@ -127,7 +89,7 @@ def test_an_unknown_frame_is_an_error_of_one_line(tf2):
 def test_a_pose_that_is_given_needs_no_tf(tf2):
     given = torch.tensor(IDENTITY_EXTRINSICS, dtype=torch.float64)
     provider = ExtrinsicsProvider(NODE, {'front': given})
-    assert not LISTENING
+    assert not tf2
     assert provider.lookup('front', 'any', 'frame', (0, 0)) is given
     provider.destroy()
 

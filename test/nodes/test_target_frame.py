@@ -20,9 +20,10 @@ from typing import Any
 import numpy as np
 import pytest
 import rclpy
-from geometry_msgs.msg import Quaternion, Transform, TransformStamped, Vector3
+from acted_tf import Pose, act_tf
 from node_bench import process, status_of
 from rclpy.parameter import Parameter
+from rclpy.time import Time
 
 from tiny_bev_ros.messages.point_cloud import encode_cloud
 from tiny_bev_ros.nodes.pfn_node import PfnNode
@@ -31,47 +32,19 @@ from tiny_bev_ros.nodes.target_frame import CloudTransform
 
 NUMBERS = itertools.count()
 # Sensors in base_link: 1 m ahead and 2 m up, upside down and level; x, y, z, qx, qy, qz, qw.
-POSES = {
+POSES: dict[str, Pose] = {
     'hanging': (1.0, 0.5, 2.0, 1.0, 0.0, 0.0, 0.0),
     'level': (1.0, 0.5, 2.0, 0.0, 0.0, math.sin(math.pi / 4), math.cos(math.pi / 4)),
 }
-LISTENERS: list[Any] = []
 
 
-class TransformError(Exception):
-    pass
-
-
-class ExtrapolationError(TransformError):
-    pass
-
-
-class Buffer:
-    def lookup_transform(self, target: str, source: str, time: Any) -> TransformStamped:
-        if target != 'base_link' or source not in POSES:
-            raise TransformError(f'"{source}" does not exist. \nsecond line')
-        pose = POSES[source]
-        turn = Quaternion()
-        turn.x, turn.y, turn.z, turn.w = pose[3:]
-        at = Vector3(x=pose[0], y=pose[1], z=pose[2])
-        return TransformStamped(transform=Transform(translation=at, rotation=turn))
-
-
-class Listener:
-    def __init__(self, buffer: Buffer, node: Any) -> None:
-        LISTENERS.append(self)
-
-    def unregister(self) -> None:
-        LISTENERS.remove(self)
+def pose_in_base_link(target: str, source: str, time: Time) -> Pose | None:
+    return POSES.get(source) if target == 'base_link' else None
 
 
 @pytest.fixture
-def tf2(monkeypatch: pytest.MonkeyPatch) -> None:
-    module: Any = types.ModuleType('tf2_ros')
-    module.Buffer, module.TransformListener = Buffer, Listener
-    module.TransformException = TransformError
-    module.ExtrapolationException = ExtrapolationError
-    monkeypatch.setitem(sys.modules, 'tf2_ros', module)
+def tf2(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    return act_tf(monkeypatch, pose_in_base_link)
 
 
 @pytest.fixture
@@ -169,13 +142,13 @@ def test_a_missing_transform_is_counted_and_the_node_stays_up(tf2, node_with):
 
 def test_tf_is_listened_to_while_active_and_only_for_a_target_frame(tf2, node_with):
     node_with()
-    assert not LISTENERS
+    assert not tf2
     node, _ = node_with(cloud__target_frame='base_link')
-    assert len(LISTENERS) == 1
+    assert len(tf2) == 1
     node.trigger_deactivate()
-    assert not LISTENERS
+    assert not tf2
     node.trigger_activate()
-    assert len(LISTENERS) == 1
+    assert len(tf2) == 1
     node.trigger_deactivate()
 
 

@@ -27,7 +27,7 @@ from tiny_bev_ros.models import seeded
 from tiny_bev_ros.models.bev_detector import build_detector
 from tiny_bev_ros.models.checkpoint.metadata import load_weights, read_metadata, save_weights
 from tiny_bev_ros.models.heads.detection import Detections
-from tiny_bev_ros.training import box_sample_files, train_second_stage
+from tiny_bev_ros.training import box_sample_files, evaluation_run, train_second_stage
 from tiny_bev_ros.training.box_samples import (
     IGNORED,
     NOTHING,
@@ -170,7 +170,7 @@ def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         network = build_detector(**{**NETWORK, 'heads': tuple(NETWORK['heads'])}).eval()
     save_weights(tmp_path / 'base.safetensors', network, METADATA)
     monkeypatch.setattr(train_second_stage, 'frame_source', lambda config: frame)
-    monkeypatch.setattr(box_sample_files, 'Detector', FakeDetector)
+    monkeypatch.setattr(evaluation_run, 'Detector', FakeDetector)
     monkeypatch.setattr(box_sample_files, '_FRAMES', 2)
     monkeypatch.setattr(box_sample_files, '_DETECTORS', {})
     return tmp_path / 'base.safetensors'

@@ -21,6 +21,7 @@ import torch
 from tiny_bev_ros.bag.cloud_frames import read_frames
 from tiny_bev_ros.bag.reader import Bag, find_cloud_topic
 from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.program_exit import reports_errors
 from tiny_bev_ros.training.adaptation import OLD_WEIGHTS, REPORT, adapt
 from tiny_bev_ros.training.train import WEIGHTS
 from tiny_bev_ros.whole_number import whole_number
@@ -62,6 +63,7 @@ def read_runs(bag: Bag, topic: str, wanted: int) -> Iterator[list[np.ndarray]]:
         yield [frame.points[:, :4] for frame in frames]
 
 
+@reports_errors('train')
 def main() -> int:
     """Runs the train executable with `--adapt`; returns its exit code."""
     parser = argparse.ArgumentParser(prog='train', description=__doc__)
@@ -91,18 +93,12 @@ def main() -> int:
         torch.set_num_threads(options.threads)
     folder = Path(options.output)
     command = f'train --adapt {Path(options.adapt).name} --start-from {options.start_from}'
-    try:
-        with Bag(options.adapt) as bag:
-            for remark in bag.remarks:
-                print(f'train: {remark}', file=sys.stderr)
-            topic = find_cloud_topic(bag, options.topic)
-            runs = read_runs(bag, topic, options.frames)
-            print(adapt(options.start_from, runs, folder, options.steps, command))
-    except TinyBevError as error:
-        print(f'train: {error}', file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    with Bag(options.adapt) as bag:
+        for remark in bag.remarks:
+            print(f'train: {remark}', file=sys.stderr)
+        topic = find_cloud_topic(bag, options.topic)
+        runs = read_runs(bag, topic, options.frames)
+        print(adapt(options.start_from, runs, folder, options.steps, command))
     print(f'\nwritten: {folder}/{WEIGHTS}, {OLD_WEIGHTS} and {REPORT} beside it')
     return 0
 

@@ -22,11 +22,11 @@ from tqdm import tqdm
 
 from tiny_bev_ros.bag.reader import CLOUD_TYPE, BagMessage, write_bag
 from tiny_bev_ros.bag.street_camera import CAMERA_TOPICS, StreetCamera
-from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.messages.detections import encode_detection_boxes
 from tiny_bev_ros.messages.point_cloud import encode_cloud
 from tiny_bev_ros.messages.tensor import TensorLabels
 from tiny_bev_ros.models.heads.detection import Detections
+from tiny_bev_ros.program_exit import reports_errors
 from tiny_bev_ros.sim import LIDARS, ego_pose, scan, street, street_plan
 from tiny_bev_ros.training.labelled_frame import MIN_POINTS
 from tiny_bev_ros.whole_number import whole_number
@@ -84,6 +84,7 @@ def make_street_bag(
     write_bag(path, topics, sweeps(count, seed, camera))
 
 
+@reports_errors('make_street_bag')
 def main() -> int:
     """Entry point of the make_street_bag executable; returns its exit code."""
     parser = argparse.ArgumentParser(prog='make_street_bag', description=__doc__)
@@ -99,13 +100,7 @@ def main() -> int:
     )
     parser.add_argument('--camera', action='store_true', help='add a camera beside the LiDAR')
     options = parser.parse_args()
-    try:
-        make_street_bag(options.out, options.sweeps, options.seed, options.camera)
-    except TinyBevError as error:
-        print(f'make_street_bag: {error}', file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    make_street_bag(options.out, options.sweeps, options.seed, options.camera)
     print(f'{options.sweeps} sweeps on {TOPIC} in {options.out}')
     return 0
 

@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,17 +50,17 @@ from tiny_bev_ros.export.autoware_parameters import (
 )
 from tiny_bev_ros.export.autoware_parity import check_parity
 from tiny_bev_ros.export.export_report import ExportReport, ParityRow
-from tiny_bev_ros.export.exported_parts import ExportedPart
+from tiny_bev_ros.export.exported_parts import LICENCE, ExportedPart, describe
 from tiny_bev_ros.export.exported_runtimes import require_package
 from tiny_bev_ros.export.onnx_files import OPSET, write_onnx
 from tiny_bev_ros.grid import BevGrid
+from tiny_bev_ros.inference.loaded_models import LoadedModels
 from tiny_bev_ros.models.checkpoint.metadata import CheckpointMetadata, load_weights
 from tiny_bev_ros.models.heads.detection import check_min_scores
 from tiny_bev_ros.models.layers import check_positive_int
 from tiny_bev_ros.models.sensor_mounting import NOMINAL_HEIGHT
 from tiny_bev_ros.resources import find_weights
 from tiny_bev_ros.sim import LIDARS, ego_pose, scan, street, street_plan
-from tiny_bev_ros.source_commit import commit_of_source
 
 # Cells of the default range on each side of the origin.
 _HALF_CELLS = 256
@@ -95,12 +95,13 @@ def export(options: Options, folder: Path) -> ExportReport:
         grid, stride, options.sensor_height, options.max_voxels, options.min_scores
     )
     folder.mkdir(parents=True, exist_ok=True)
-    _write_encoder(encoder, folder / f'{ENCODER}.onnx')
-    _write_head(head, folder / f'{HEAD}.onnx', grid.shape)
+    description = describe(path, LoadedModels.from_file(path))
+    _write_encoder(encoder, folder / f'{ENCODER}.onnx', description)
+    _write_head(head, folder / f'{HEAD}.onnx', grid.shape, description)
     write_parameters(folder / MANIFEST, parameters)
     write_parameters(folder / REMAPPER, remapper())
     write_parameters(folder / COMMON, common())
-    write_yaml(folder / METADATA, _metadata(options, path, metadata, parameters))
+    write_yaml(folder / METADATA, _metadata(options, path, metadata, parameters, description))
     names = (f'{ENCODER}.onnx', f'{HEAD}.onnx', MANIFEST, REMAPPER, COMMON, METADATA)
     rows, notes = _check(options, folder, encoder, head, grid)
     return ExportReport([folder / name for name in names], rows, notes)
@@ -128,16 +129,19 @@ def _grid(options: Options, metadata: CheckpointMetadata) -> BevGrid:
     return metadata.grid(options.x_range or default, options.y_range or default)
 
 
-def _write_encoder(encoder: nn.Module, path: Path) -> None:
+def _write_encoder(encoder: nn.Module, path: Path, description: Mapping[str, str]) -> None:
     """Writes the first network; its numbers of pillars and points are dynamic."""
     example = torch.rand(_TRACED_PILLARS, MAX_POINTS, POINT_FEATURES)
     axes = {'input_features': {0: 'num_voxels', 1: 'num_max_points'}}
     axes['pillar_features'] = {0: 'num_voxels'}
     inputs = {'input_features': example}
-    write_onnx(ExportedPart(path.stem, encoder, inputs, ('pillar_features',), axes), path)
+    part = ExportedPart(path.stem, encoder, inputs, ('pillar_features',), axes, description)
+    write_onnx(part, path)
 
 
-def _write_head(head: nn.Module, path: Path, shape: tuple[int, int]) -> None:
+def _write_head(
+    head: nn.Module, path: Path, shape: tuple[int, int], description: Mapping[str, str]
+) -> None:
     """Writes the second network; its batch size, height and width are dynamic."""
     # Traced at the size of the bundle, so that a size in the trace is the right one.
     example = torch.zeros(1, PILLAR_CHANNELS, *shape)
@@ -145,7 +149,8 @@ def _write_head(head: nn.Module, path: Path, shape: tuple[int, int]) -> None:
         name: {0: 'batch_size', 2: 'H', 3: 'W'} for name in ('spatial_features', *HEAD_OUTPUTS)
     }
     inputs = {'spatial_features': example}
-    write_onnx(ExportedPart(path.stem, head, inputs, tuple(HEAD_OUTPUTS), axes), path)
+    part = ExportedPart(path.stem, head, inputs, tuple(HEAD_OUTPUTS), axes, description)
+    write_onnx(part, path)
 
 
 def _metadata(
@@ -153,18 +158,19 @@ def _metadata(
     path: Path,
     metadata: CheckpointMetadata,
     parameters: dict[str, Any],
+    description: Mapping[str, str],
 ) -> dict[str, Any]:
     """Returns the content of deploy_metadata.yaml, which the node does not read."""
     return {
         'version': parameters['version'],
         'tiny_bev_ros': {
             'version': __version__,
-            'commit': commit_of_source(),
-            'license': 'Apache-2.0',
+            'commit': description['commit'],
+            'licence': LICENCE,
         },
         'weights': {
             'name': path.name,
-            'sha256': hashlib.sha256(path.read_bytes()).hexdigest(),
+            'sha256': description['weights_sha256'],
             'commit': str(metadata.origin.get('commit', 'unknown')),
         },
         'sensor_height': float(options.sensor_height),

@@ -24,7 +24,7 @@ import torch
 
 from tiny_bev_ros.export.autoware_networks import MAX_POINTS, POINT_FEATURES
 from tiny_bev_ros.export.autoware_parameters import COMMON, MANIFEST, read_parameters
-from tiny_bev_ros.export.exported_runtimes import require_package
+from tiny_bev_ros.export.exported_runtimes import OnnxRuntime
 from tiny_bev_ros.models.heads.box_ops import iou_bev
 
 
@@ -239,13 +239,13 @@ class EmulatedNode:
         self.model: dict[str, Any] = manifest['model_params']
         self.common = read_parameters(folder / COMMON)
         self.grid = AutowareGrid.from_parameters(self.model)
-        self._encoder = open_session(folder / manifest['encoder_onnx_path'])
-        self._head = open_session(folder / manifest['head_onnx_path'])
+        threads = torch.get_num_threads()
+        self._encoder = OnnxRuntime(folder / manifest['encoder_onnx_path'], threads)
+        self._head = OnnxRuntime(folder / manifest['head_onnx_path'], threads)
 
     def encode(self, pillars: AutowarePillars) -> np.ndarray:
         """Returns the features (V,1,32) of pillars."""
-        features: np.ndarray = self._encoder.run(None, {'input_features': pillars.features})[0]
-        return features
+        return self._encoder(torch.from_numpy(pillars.features)).numpy()
 
     def scatter(self, features: np.ndarray, cells: np.ndarray) -> np.ndarray:
         """Returns the pseudo-image (1,32,H,W) of pillar features."""
@@ -256,9 +256,9 @@ class EmulatedNode:
 
     def run_head(self, canvas: np.ndarray) -> dict[str, np.ndarray]:
         """Returns the outputs of the second network by name."""
-        names = [output.name for output in self._head.get_outputs()]
-        values = self._head.run(None, {'spatial_features': canvas})
-        return dict(zip(names, values, strict=True))
+        values = self._head.outputs(torch.from_numpy(canvas))
+        names = self._head.output_names
+        return {name: value.numpy() for name, value in zip(names, values, strict=True)}
 
     def outputs(self, points: np.ndarray, seed: int = 0) -> dict[str, np.ndarray]:
         """Returns the outputs of the networks for a cloud (N,3) float32."""
@@ -269,16 +269,3 @@ class EmulatedNode:
         """Returns the objects that the node publishes, before their classes are remapped."""
         found = decode(outputs, self.model)
         return suppress(found, self.common['post_process_params'], self.model['class_names'])
-
-
-def open_session(path: Path) -> Any:
-    """Opens an ONNX file in ONNX Runtime, on the CPU.
-
-    Raises:
-        TinyBevError: ONNX Runtime cannot be used.
-    """
-    runtime = require_package('onnxruntime')
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 3
-    return runtime.InferenceSession(str(path), options, providers=['CPUExecutionProvider'])

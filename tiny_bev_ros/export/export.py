@@ -32,10 +32,10 @@ from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.export import autoware_options
 from tiny_bev_ros.export.export_report import ExportReport
 from tiny_bev_ros.models.checkpoint.safetensors_file import read_header
+from tiny_bev_ros.program_exit import reports_errors
 from tiny_bev_ros.resources import find_weights
 
 # Modules of the targets, each with a function `export(options, folder) -> ExportReport`.
@@ -49,21 +49,18 @@ _TARGETS = {
 _QUANTIZING = ('onnx', 'openvino')
 
 
+@reports_errors('export', OSError)
 def main() -> int:
     """Runs the export executable; returns its exit code."""
     options = _parser().parse_args()
     output = Path(options.output)
     target = import_module(f'tiny_bev_ros.export.{_TARGETS[options.target]}')
-    try:
-        _check_precision(options)
-        output.mkdir(parents=True, exist_ok=True)
-        # A folder of its own until parity is checked, so that no wrong file is left.
-        with TemporaryDirectory(dir=output, prefix='.export-') as folder:
-            report: ExportReport = target.export(options, Path(folder))
-            written = [_move(file, Path(folder), output) for file in report.files]
-    except (TinyBevError, OSError) as error:
-        print(f'export: {error}', file=sys.stderr)
-        return 1
+    _check_precision(options)
+    output.mkdir(parents=True, exist_ok=True)
+    # A folder of its own until parity is checked, so that no wrong file is left.
+    with TemporaryDirectory(dir=output, prefix='.export-') as folder:
+        report: ExportReport = target.export(options, Path(folder))
+        written = [_move(file, Path(folder), output) for file in report.files]
     notes = _left_out_cameras(find_weights(options.weights))
     print('\n'.join([*report.lines(), *notes, '', *(f'written: {path}' for path in written)]))
     return 0

@@ -53,6 +53,9 @@ class OnnxRuntime(ExportedNetwork):
     Args:
         path: .onnx file.
         threads: number of threads; 0 for all cores.
+
+    Attributes:
+        output_names: names of the outputs, in the order of the file.
     """
 
     def __init__(self, path: Path, threads: int = 0) -> None:
@@ -63,6 +66,7 @@ class OnnxRuntime(ExportedNetwork):
             path, options, providers=['CPUExecutionProvider']
         )
         self._names = [each.name for each in self._session.get_inputs()]
+        self.output_names = [each.name for each in self._session.get_outputs()]
 
     def outputs(self, *inputs: Tensor) -> list[Tensor]:
         """Maps inputs, in the order of the file, to all outputs, likewise."""

@@ -35,6 +35,7 @@ from tiny_bev_ros.extraction.scheduler import Scheduler
 from tiny_bev_ros.extraction.supervised_pool import SupervisedPool
 from tiny_bev_ros.extraction.work_units import plan_surveys
 from tiny_bev_ros.nodes.model_factory import make_grid, make_output_roi
+from tiny_bev_ros.program_exit import reports_errors
 
 
 def extract(options: argparse.Namespace) -> int:
@@ -89,20 +90,15 @@ def make_pool(
     return SupervisedPool(maker, workers)
 
 
+@reports_errors('extract')
 def main() -> int:
     """Runs the extract executable; returns its exit code."""
     options = make_parser(__doc__).parse_args()
     logging.basicConfig(level=logging.WARNING, format='extract: %(message)s')
     try:
         return extract(options)
-    except TinyBevError as error:
-        print(f'extract: {error}', file=sys.stderr)
-        return 1
     except OSError as error:  # such as a full disk
-        print(f'extract: {options.output} cannot be written: {error}', file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
+        raise TinyBevError(f'{options.output} cannot be written: {error}') from error
 
 
 if __name__ == '__main__':

@@ -30,6 +30,7 @@ from tiny_bev_ros.models.heads.detection import CLASSES
 from tiny_bev_ros.models.heads.refinement import MIN_CANDIDATE_SCORE
 from tiny_bev_ros.training.augment import transform
 from tiny_bev_ros.training.box_samples import BoxSamples, join_samples, make_box_samples
+from tiny_bev_ros.training.evaluation_run import build_evaluation_detector
 from tiny_bev_ros.training.labelled_frame import Frame
 from tiny_bev_ros.training.second_stage_config import SecondStageConfig
 
@@ -44,14 +45,12 @@ class SampleSource:
     Attributes:
         weights: file of the trained networks.
         frame: function that makes labelled frame i; can be pickled.
-        reach: reach of the map to each side, in metres.
         config: settings.
         seed: seed of the augmentation.
     """
 
     weights: Path
     frame: Callable[[int], Frame]
-    reach: float
     config: SecondStageConfig
     seed: int
 
@@ -117,8 +116,8 @@ def _check_origin(path: Path, origin: dict[str, Any]) -> None:
         raise TinyBevError(f'{path} has other values; expected the same run, or a new folder')
 
 
-# Detector of this process, by its weights and reach.
-_DETECTORS: dict[tuple[Path, float], Detector] = {}
+# Detectors of this process by their weights, on the map of evaluation.
+_DETECTORS: dict[Path, Detector] = {}
 
 
 def _write_file(source: SampleSource, folder: Path, first: int) -> None:
@@ -131,13 +130,11 @@ def _write_file(source: SampleSource, folder: Path, first: int) -> None:
 
 
 def _detector(source: SampleSource) -> Detector:
-    key = source.weights, source.reach
-    if key not in _DETECTORS:
+    if source.weights not in _DETECTORS:
         if source.config.workers > 1:
             torch.set_num_threads(1)
-        around = (-source.reach, source.reach)
-        _DETECTORS[key] = Detector(source.weights, around, around, refine_boxes=False)
-    return _DETECTORS[key]
+        _DETECTORS[source.weights] = build_evaluation_detector(source.weights, second_stage=False)
+    return _DETECTORS[source.weights]
 
 
 def _make(source: SampleSource, detector: Detector, index: int) -> BoxSamples:

@@ -22,6 +22,7 @@ from typing import NamedTuple
 import torch
 
 from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.program_exit import reports_errors
 from tiny_bev_ros.resources import find_weights
 from tiny_bev_ros.sim import LIDARS
 from tiny_bev_ros.training.bootstrap import CONFIDENCE, RESAMPLES
@@ -153,25 +154,22 @@ def _draw(folder: Path, results: list[SetResult]) -> None:
         print(f'written: {target}/precision_recall.png and worst.png')
 
 
+@reports_errors('evaluate')
 def main() -> int:
     """Runs the evaluate executable; returns its exit code."""
     options = _parser().parse_args()
-    try:
-        if options.calibrate:
-            lines = calibrate(
-                options.weights, options.calibrate, options.frames or _CALIBRATION_FRAMES
-            )
-            print('\n'.join([*lines, f'written: {options.calibrate}']))
-            return 0
-        names = parse_names(options.sets or ('kitti' if options.data else 'sim'))
-        options.data = options.data or os.environ.get('TINY_BEV_DATA', '')
-        options.frames = options.frames or _FRAMES
-        results, left_out = run_sets(options, names)
-        if not results:
-            raise TinyBevError(f'no set of {", ".join(names)} was evaluated; expected one or more')
-    except TinyBevError as error:
-        print(f'evaluate: {error}', file=sys.stderr)
-        return 1
+    if options.calibrate:
+        lines = calibrate(
+            options.weights, options.calibrate, options.frames or _CALIBRATION_FRAMES
+        )
+        print('\n'.join([*lines, f'written: {options.calibrate}']))
+        return 0
+    names = parse_names(options.sets or ('kitti' if options.data else 'sim'))
+    options.data = options.data or os.environ.get('TINY_BEV_DATA', '')
+    options.frames = options.frames or _FRAMES
+    results, left_out = run_sets(options, names)
+    if not results:
+        raise TinyBevError(f'no set of {", ".join(names)} was evaluated; expected one or more')
     folder = Path(options.output)
     folder.mkdir(parents=True, exist_ok=True)
     evaluation = as_json(options, results, left_out)

@@ -30,6 +30,7 @@ from torch.utils.data import Dataset
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.models.checkpoint.metadata import CheckpointMetadata, save_weights
 from tiny_bev_ros.optional_imports import import_optional
+from tiny_bev_ros.program_exit import reports_errors
 from tiny_bev_ros.source_commit import commit_of_source
 from tiny_bev_ros.training.augment import Augmentation
 from tiny_bev_ros.training.camera_dataset import CameraFrames, CameraSamples
@@ -163,6 +164,7 @@ def describe(
     return CheckpointMetadata(network, crop.resolution, crop.z_range, origin, levelled)
 
 
+@reports_errors('train')
 def main() -> int:
     """Runs the train executable; returns its exit code."""
     parser = argparse.ArgumentParser(
@@ -191,11 +193,6 @@ def main() -> int:
     try:
         config = smoke_config() if options.smoke else read_config(options.config)
         path = train(config, Path(options.output), command, options.start_from)
-    except TinyBevError as error:
-        print(f'train: {error}', file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
     finally:
         if torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()

@@ -24,7 +24,6 @@ from typing import Any
 
 import torch
 
-from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.models.bev_detector import BevDetector, build_detector
 from tiny_bev_ros.models.checkpoint.metadata import (
     CheckpointMetadata,
@@ -33,10 +32,10 @@ from tiny_bev_ros.models.checkpoint.metadata import (
 )
 from tiny_bev_ros.models.heads.head_registry import map_heads
 from tiny_bev_ros.models.heads.refinement import REFINEMENT, RefinementHead
+from tiny_bev_ros.program_exit import reports_errors
 from tiny_bev_ros.resources import find_weights
 from tiny_bev_ros.source_commit import commit_of_source
 from tiny_bev_ros.training.box_sample_files import SampleSource, read_samples, write_samples
-from tiny_bev_ros.training.evaluation_run import map_reach
 from tiny_bev_ros.training.second_stage import SecondStageTrainer
 from tiny_bev_ros.training.train import WEIGHTS, frame_source
 from tiny_bev_ros.training.training_config import TrainConfig, read_config
@@ -64,7 +63,7 @@ def train_second_stage(config: TrainConfig, weights: Path, folder: Path, command
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
     frame = frame_source(dataclasses.replace(config, seed=config.seed + _SEED_OFFSET))
     settings = config.second_stage
-    source = SampleSource(weights, frame, map_reach(weights), settings, config.seed)
+    source = SampleSource(weights, frame, settings, config.seed)
     write_samples(source, folder / 'samples', _sample_origin(config, digest))
     samples = read_samples(folder / 'samples', settings)
     head = SecondStageTrainer(settings, samples, folder, config.seed).run()
@@ -115,6 +114,7 @@ def _sample_origin(config: TrainConfig, digest: str) -> dict[str, Any]:
     return {**values, **of_frames, 'weights': digest}
 
 
+@reports_errors('train_second_stage')
 def main() -> int:
     """Runs the train_second_stage executable; returns its exit code."""
     parser = argparse.ArgumentParser(
@@ -142,14 +142,8 @@ def main() -> int:
         f'train_second_stage --weights {Path(options.weights).name} '
         f'--config {Path(options.config).name}'
     )
-    try:
-        weights, config = find_weights(options.weights), read_config(options.config)
-        path = train_second_stage(config, weights, Path(options.output), command)
-    except TinyBevError as error:
-        print(f'train_second_stage: {error}', file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    weights, config = find_weights(options.weights), read_config(options.config)
+    path = train_second_stage(config, weights, Path(options.output), command)
     print(f'written: {path}')
     return 0
 

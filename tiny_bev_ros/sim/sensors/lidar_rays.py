@@ -111,6 +111,28 @@ def intersect(planes: np.ndarray, x: float, y: float, z: float) -> tuple[float, 
 
 
 @jit
+def reflect(
+    planes: np.ndarray, porous: np.ndarray, x: float, y: float, z: float
+) -> tuple[float, float]:
+    """Returns the distance at which a part reflects a ray, and the cosine of incidence.
+
+    The distance is infinite for a ray (x, y, z) that misses the part, or by chance passes through
+    it. A porous part reflects at a random depth.
+
+    Args:
+        planes: half-spaces of the part.
+        porous: (2,) density and depth of the part.
+        x: x of the direction, which has length 1.
+        y: y of the direction.
+        z: z of the direction.
+    """
+    near, far, cosine = intersect(planes, x, y, z)
+    if near >= far or np.random.random() > porous[0]:
+        return np.inf, cosine
+    return near + np.random.random() * min(far - near, porous[1]), cosine
+
+
+@jit
 def cast_parts(
     planes: np.ndarray,
     counts: np.ndarray,
@@ -170,15 +192,13 @@ def cast_parts(
                     continue
                 angle = elevation[beam] + tilt[column]
                 flat = math.cos(angle)
-                near, far, incidence = intersect(
+                near, incidence = reflect(
                     planes[i, : counts[i]],
+                    porous[i],
                     flat * math.cos(azimuth),
                     flat * math.sin(azimuth),
                     math.sin(angle),
                 )
-                if near >= far or np.random.random() > porous[i, 0]:
-                    continue
-                near += np.random.random() * min(far - near, porous[i, 1])
                 if near < distance[column, beam]:
                     distance[column, beam] = near
                     cosine[column, beam] = incidence

@@ -19,7 +19,7 @@ import numpy as np
 
 from tiny_bev_ros.sim.sensors.ground_rays import trace_ground
 from tiny_bev_ros.sim.sensors.half_spaces import jit
-from tiny_bev_ros.sim.sensors.lidar_rays import azimuth_span, intersect, outline
+from tiny_bev_ros.sim.sensors.lidar_rays import azimuth_span, outline, reflect
 
 # Distance in metres from which on rays are cast.
 _NEAREST = 0.05
@@ -86,10 +86,7 @@ def cast_parts(
                     continue
                 if min(slope * enter, slope * leave) > high:
                     continue
-                near, far, incidence = intersect(planes[i, : counts[i]], x, y, z)
-                if near >= far or np.random.random() > porous[i, 0]:
-                    continue
-                near += np.random.random() * min(far - near, porous[i, 1])
+                near, incidence = reflect(planes[i, : counts[i]], porous[i], x, y, z)
                 if near < distance[ray]:
                     distance[ray], cosine[ray], hit[ray] = near, incidence, i
 
