@@ -32,6 +32,7 @@ from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.export import autoware_options
 from tiny_bev_ros.export.export_report import ExportReport
 from tiny_bev_ros.models.checkpoint.safetensors_file import read_header
