@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks.tables import SPREAD, as_table, spread
@@ -103,8 +104,8 @@ def _contenders(folder: Path) -> tuple[dict[str, Callable[[list[Path]], None]], 
     def extract(*options: str) -> Callable[[list[Path]], None]:
         def run(bags: list[Path]) -> None:
             program = [sys.executable, '-m', 'tiny_bev_ros.extraction.extract', *map(str, bags)]
-            output = ['--output', str(folder / 'output'), '--overwrite', '--grid', 'around']
-            _run([*program, *output, *options])
+            with TemporaryDirectory(dir=folder) as output:  # as finished runs are not repeated
+                _run([*program, '--output', output, '--grid', 'around', *options])
 
         return run
 
