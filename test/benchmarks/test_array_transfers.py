@@ -34,9 +34,8 @@ def test_every_method_delivers_its_arrays(graph: RosGraph, tmp_path: Path, monke
     for row in rows:
         assert row['sent'] == row['count']
         assert len(row['cpu_ms'][0]) == len(row['cpu_ms'][1]) == 1
-        # Best effort may lose arrays on a busy machine.
-        minimum = row['sent'] if row['reliable'] else row['sent'] // 2
-        assert minimum <= len(row['ms']) <= row['sent'], row
+        # With keep last 1 a late reader loses arrays on a busy machine, even where it is reliable.
+        assert row['sent'] // 2 <= len(row['ms']) <= row['sent'], row
         assert min(row['ms']) > 0
 
 
