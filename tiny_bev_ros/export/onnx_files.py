@@ -22,11 +22,11 @@ import torch
 from torch import Tensor
 
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.export.export_report import ExportReport, ParityRow
-from tiny_bev_ros.export.exported_parts import MEANINGS, ExportedPart, build_parts, describe
+from tiny_bev_ros.export.checked_export import WrittenPart, export_parts
+from tiny_bev_ros.export.export_report import ExportReport
+from tiny_bev_ros.export.exported_parts import MEANINGS, ExportedPart
 from tiny_bev_ros.export.exported_runtimes import OnnxRuntime, require_package
 from tiny_bev_ros.export.int8_quantization import calibration_images, quantize
-from tiny_bev_ros.export.parity import check_parity, parity_cases
 from tiny_bev_ros.inference.loaded_models import LoadedModels
 from tiny_bev_ros.optional_imports import one_line
 from tiny_bev_ros.resources import find_weights
@@ -62,24 +62,16 @@ def export(options: argparse.Namespace, folder: Path) -> ExportReport:
     """
     weights = find_weights(options.weights)
     models = LoadedModels.from_file(weights)
-    files: list[Path] = []
-    rows: list[ParityRow] = []
     images = images_for(options.precision, models)
-    for part in build_parts(models, describe(weights, models)):
+
+    def write(part: ExportedPart) -> WrittenPart:
         form = form_of(part, images)
         path = form.write(part, folder / f'{form.name}.onnx')
-        cases = parity_cases(part, models)
-        run = OnnxRuntime(path, threads=1).outputs
-        rows += check_parity(part, path.name, run, cases, form.number_format or 'float32')
-        files.append(path)
-    return ExportReport(files, rows, left_out_notes(models))
+        return WrittenPart(
+            [path], OnnxRuntime(path, threads=1).outputs, form.number_format or 'float32'
+        )
 
-
-def left_out_notes(models: LoadedModels) -> list[str]:
-    """Returns a line for a second stage, which is not exported."""
-    if models.refinement is None:
-        return []
-    return ['second stage: left out, as it takes the points near each object']
+    return export_parts(weights, models, write)
 
 
 def images_for(precision: str, models: LoadedModels) -> list[Tensor]:

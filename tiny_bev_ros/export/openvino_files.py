@@ -15,11 +15,11 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tiny_bev_ros.export.export_report import ExportReport, ParityRow
-from tiny_bev_ros.export.exported_parts import ExportedPart, build_parts, describe
+from tiny_bev_ros.export.checked_export import WrittenPart, export_parts
+from tiny_bev_ros.export.export_report import ExportReport
+from tiny_bev_ros.export.exported_parts import ExportedPart
 from tiny_bev_ros.export.exported_runtimes import OpenVino, require_package
-from tiny_bev_ros.export.onnx_files import form_of, images_for, left_out_notes, write_onnx
-from tiny_bev_ros.export.parity import check_parity, parity_cases
+from tiny_bev_ros.export.onnx_files import form_of, images_for, write_onnx
 from tiny_bev_ros.inference.loaded_models import LoadedModels
 from tiny_bev_ros.resources import find_weights
 
@@ -36,17 +36,15 @@ def export(options: argparse.Namespace, folder: Path) -> ExportReport:
     """
     weights = find_weights(options.weights)
     models = LoadedModels.from_file(weights)
-    files: list[Path] = []
-    rows: list[ParityRow] = []
     images = images_for(options.precision, models)
-    for part in build_parts(models, describe(weights, models)):
+
+    def write(part: ExportedPart) -> WrittenPart:
         form = form_of(part, images)
         path = write_openvino(part, folder / f'{form.name}.xml', form.write)
-        cases = parity_cases(part, models)
         run = OpenVino(path, threads=1).outputs
-        rows += check_parity(part, path.name, run, cases, form.number_format or 'float16')
-        files += [path, path.with_suffix('.bin')]
-    return ExportReport(files, rows, left_out_notes(models))
+        return WrittenPart([path, path.with_suffix('.bin')], run, form.number_format or 'float16')
+
+    return export_parts(weights, models, write)
 
 
 def write_openvino(

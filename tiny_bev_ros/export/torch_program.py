@@ -19,11 +19,10 @@ from pathlib import Path
 import torch
 
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.export.export_report import ExportReport, ParityRow
-from tiny_bev_ros.export.exported_parts import ExportedPart, build_parts, describe
+from tiny_bev_ros.export.checked_export import WrittenPart, export_parts
+from tiny_bev_ros.export.export_report import ExportReport
+from tiny_bev_ros.export.exported_parts import ExportedPart
 from tiny_bev_ros.export.exported_runtimes import TorchProgram
-from tiny_bev_ros.export.onnx_files import left_out_notes
-from tiny_bev_ros.export.parity import check_parity, parity_cases
 from tiny_bev_ros.inference.loaded_models import LoadedModels
 from tiny_bev_ros.optional_imports import one_line
 from tiny_bev_ros.resources import find_weights
@@ -42,16 +41,12 @@ def export(options: argparse.Namespace, folder: Path) -> ExportReport:
         TinyBevError: a part cannot be exported, or differs too much.
     """
     weights = find_weights(options.weights)
-    models = LoadedModels.from_file(weights)
-    files: list[Path] = []
-    rows: list[ParityRow] = []
-    for part in build_parts(models, describe(weights, models)):
+
+    def write(part: ExportedPart) -> WrittenPart:
         path = write_torch_program(part, folder / f'{part.name}.pt2')
-        cases = parity_cases(part, models)
-        run = TorchProgram(path).outputs
-        rows += check_parity(part, path.name, run, cases, 'float32')
-        files.append(path)
-    return ExportReport(files, rows, left_out_notes(models))
+        return WrittenPart([path], TorchProgram(path).outputs, 'float32')
+
+    return export_parts(weights, LoadedModels.from_file(weights), write)
 
 
 def write_torch_program(part: ExportedPart, path: Path) -> Path:
