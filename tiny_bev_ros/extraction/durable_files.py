@@ -44,6 +44,8 @@ def sync_folders(files: Iterable[Path], root: Path) -> None:
 def replace_text(path: Path, text: str, new: Path) -> None:
     """Replaces a text file in one step, as other machines may write the same file meanwhile.
 
+    Its new name is durable after `sync_folders`.
+
     Args:
         path: file.
         text: content.
@@ -55,7 +57,6 @@ def replace_text(path: Path, text: str, new: Path) -> None:
         os.fsync(file.fileno())
     path.parent.mkdir(parents=True, exist_ok=True)
     new.replace(path)
-    sync(path.parent)
 
 
 def sha256(path: Path) -> str:

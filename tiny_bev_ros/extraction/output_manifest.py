@@ -169,6 +169,7 @@ def _match_manifest(folder: OutputFolder, manifest: Mapping[str, Any], overwrite
         text = json.dumps(expected, indent=1, sort_keys=True) + '\n'
         new = folder.path / PARTIAL / f'manifest-{folder.shard.label}.json'
         replace_text(folder.manifest_path, text, new)
+        sync_folders([folder.manifest_path], folder.path)
 
 
 def _read(folder: OutputFolder) -> dict[str, Any] | None:
