@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -80,6 +80,10 @@ class Pose:
     yaw: float = 0.0
     pitch: float = 0.0
     roll: float = 0.0
+
+    def headed(self, yaw: float) -> Pose:
+        """Returns the pose with another yaw."""
+        return replace(self, yaw=yaw)
 
     def rotation(self) -> tuple[Size, Size, Size]:
         """Returns the rows of the rotation from the thing's frame to the world."""

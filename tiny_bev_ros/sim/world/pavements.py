@@ -55,6 +55,9 @@ class Pavements(RoadUsers):
                     continue
                 if self.try_reserve(pose.x, pose.y, 0.4):
                     surroundings.tree(self.parts, random, pose)
+                    if side.pavement > 0 and random.random() < 0.15:  # someone under the tree
+                        yaw, far = random.uniform(0, 2 * math.pi), random.uniform(0.8, 2.0)
+                        self.person(self.ahead(pose.headed(yaw), far), 0.0)
         for x in np.arange(BEGIN, END, random.uniform(6, 30)):
             offset = side.sign * (edge + random.uniform(-0.1, 0.3))
             pose = self.stand(float(x) + random.uniform(-3, 3), offset)
@@ -116,9 +119,27 @@ class Pavements(RoadUsers):
                 near = self._turned(self.beside(pose, distance), random.uniform(0, 0.6))
                 if self.try_reserve(near.x, near.y, 0.25):
                     two_wheelers.bicycle(self.parts, random, near, -1)
-        if random.random() < 0.35:
-            offset = side.sign * (side.road + side.pavement / 2)
-            self.cyclist(self.stand(random.uniform(-40, 55), offset, 0.0), 0.0)
+        for _ in range(random.poisson(0.6)):  # cyclists of any direction, a few across
+            offset = side.sign * (side.road + random.uniform(0.3, 0.8) * side.pavement)
+            yaw = random.choice([0, math.pi]) + random.normal(0, 0.15)
+            yaw = yaw if random.random() < 0.75 else random.uniform(0, 2 * math.pi)
+            self.cyclists(self.stand(random.uniform(-40, 55), offset, yaw), 0.0)
+        for _ in range(random.poisson(0.8)):
+            self._sheltered(side)
+
+    def _sheltered(self, side: Side) -> None:
+        """Adds a roof without walls, of an awning, a canopy or a balcony, and people under it."""
+        random = self.random
+        offset = side.sign * (side.road + max(side.pavement - 0.9, 0.8))
+        pose = self.stand(random.uniform(-35, 50), offset)
+        if self._is_blocked(pose, side, 2):
+            return
+        length, depth = random.uniform(2.0, 7.0), random.uniform(1.2, 2.6)
+        for _ in range(random.integers(0, 4)):
+            along, across = random.uniform(-0.5, 0.5, 2) * (length, depth)
+            near = self.beside(self.ahead(pose, float(along)), float(across))
+            self.person(near.headed(random.uniform(0, 2 * math.pi)), 0.0)
+        surroundings.canopy(self.parts, random, pose, length, depth)
 
     def _turned(self, pose: Pose, turn: float) -> Pose:
         return Pose(pose.x, pose.y, pose.z, pose.yaw + turn + self.random.normal(0, 0.2))

@@ -87,11 +87,24 @@ class Placement:
         self.objects.append((label, position, size, pose.yaw, velocity))
 
     def vehicle(self, pose: Pose, speed: float = 0.0, large: float = 0.04) -> None:
-        """Adds a vehicle, unless the position is taken; a few cars draw a trailer."""
+        """Adds a vehicle, unless the position is taken.
+
+        A few cars draw a trailer, and beside a few that stand is someone who gets in or loads.
+        """
         kind = draw_kind(self.random, self.plan.region, large)
         size = kind.draw_size(self.random)
+        side = self.random.choice([-1, 1]) * (size[1] / 2 + self.random.uniform(0.3, 0.7))
+        near = self.beside(self.ahead(pose, self.random.uniform(-0.5, 0.4) * size[0]), side)
+        loads = (
+            not speed and self.random.random() < 0.06 and not self.is_taken(near.x, near.y, 0.3)
+        )
         if not self._reserve_along(pose, size[0]):
             return
+        if loads:
+            self.reserve(near.x, near.y, 0.35)
+            near = near.headed(self.random.uniform(0, 2 * math.pi))
+            build = partial(people.pedestrian, walks=self.random.random() < 0.3)
+            self.add(build, _PEDESTRIAN, near)
         self.add(partial(kind.build, size=size), _VEHICLE, self.leaning(pose), speed)
         if size[2] < 2.2 and self.random.random() < 0.03:
             load = TRAILER.draw_size(self.random)
@@ -119,10 +132,24 @@ class Placement:
 
     def cyclist(self, pose: Pose, speed: float) -> None:
         """Adds someone who rides a bicycle or, less often, a motorcycle, where there is room."""
-        if self.try_reserve(pose.x, pose.y, 0.9):
+        circles = [self.ahead(pose, along) for along in (0.55, -0.55)]
+        if not any(self.is_taken(each.x, each.y, 0.45) for each in circles):
+            for each in circles:
+                self.reserve(each.x, each.y, 0.45)
             motor = self.random.random() < 0.2
             build = two_wheelers.motorcyclist if motor else two_wheelers.cyclist
             self.add(build, _CYCLIST, self.leaning(pose), speed)
+
+    def cyclists(self, pose: Pose, speed: float) -> None:
+        """Adds a cyclist, or a group of two to four."""
+        self.cyclist(pose, speed)
+        if self.random.random() > 0.3:
+            return
+        for _ in range(self.random.integers(1, 4)):
+            along, across = self.random.uniform(-3.5, 3.5), self.random.uniform(0.95, 2.0)
+            near = self.beside(self.ahead(pose, along), self.random.choice([-1, 1]) * across)
+            turned = near.headed(pose.yaw + self.random.normal(0, 0.15))
+            self.cyclist(turned, speed)
 
     def ahead(self, pose: Pose, distance: float) -> Pose:
         """Returns the pose on the ground some metres ahead of another, of equal heading."""

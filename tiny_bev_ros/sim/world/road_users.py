@@ -30,7 +30,11 @@ class RoadUsers(Placement):
             sign = random.choice([-1, 1])
             offset = sign * (plan.lane - random.uniform(0.2, 0.9))
             yaw = (math.pi if sign > 0 else 0.0) + random.normal(0, 0.08)
-            self.cyclist(self.stand(random.uniform(-40, 55), offset, yaw), 4.0)
+            self.cyclists(self.stand(random.uniform(-40, 55), offset, yaw), 4.0)
+        for _ in range(random.poisson(0.7)):  # cyclists who cross the road, turn or wait
+            offset = random.uniform(-1, 1) * (plan.lane + 2)
+            yaw = random.uniform(0, 2 * math.pi)
+            self.cyclists(self.stand(random.uniform(8, 50), offset, yaw), 0.0)
         if random.random() < 0.35:  # people who cross the road
             for _ in range(random.integers(1, 4)):
                 pose = self.stand(

@@ -182,6 +182,20 @@ def pole(parts: PartList, random: np.random.Generator, pose: Pose) -> None:
         parts.box((0.2, 0, random.uniform(0.7, 1.2)), (0.35, 0.35, 0.55), METAL)
 
 
+def canopy(
+    parts: PartList, random: np.random.Generator, pose: Pose, length: float, depth: float
+) -> None:
+    """Adds an awning, a canopy or a balcony: a thing above the heads of people."""
+    parts.stand(pose)
+    material = Material(random.uniform(0.1, 0.6), dropout=random.uniform(0.0, 0.1))
+    height, thick = random.uniform(2.15, 3.2), random.choice([0.06, 0.15, 0.4, 0.9])
+    slope = random.uniform(-0.15, 0.15) if thick < 0.3 else 0.0
+    parts.box((0, 0, height + thick / 2), (length, depth, thick), material, pitch=slope)
+    if random.random() < 0.4:  # goods, or a hanging sign, under it
+        x = random.uniform(-0.4, 0.4) * length
+        parts.box((x, 0, height - 0.2), (0.7, 0.1, 0.4), material)
+
+
 def house(
     parts: PartList, random: np.random.Generator, pose: Pose, length: float, depth: float
 ) -> None:

@@ -22,7 +22,6 @@ from tiny_bev_ros.sim.world.cars import SEAT, TYRE, paint
 from tiny_bev_ros.sim.world.parts import GLASS, Material, PartList, Pose, Size
 from tiny_bev_ros.sim.world.people import Joint, cloth, head, limb
 
-_SPOKES = Material(0.25, density=0.35)
 _RIM = Material(0.2, dropout=0.05)
 
 
@@ -38,8 +37,10 @@ def bicycle(
     steel = Material(random.uniform(0.1, 0.6))
     radius = 0.34
     front, rear = length / 2 - radius, radius - length / 2
+    # Guards and reflectors close some wheels more than the spokes alone.
+    spokes = Material(0.25, density=random.uniform(0.3, 0.7))
     for x in (front, rear):
-        _spoked_wheel(parts, x, radius)
+        _spoked_wheel(parts, x, radius, spokes)
     crank, saddle, bars = (rear + 0.43, 0.3), (rear + 0.28, 0.92), (front - 0.18, 1.0)
     thick = (0.07, 0.06)
     limb(parts, crank, saddle, 0, thick, steel)
@@ -69,9 +70,14 @@ def cyclist(parts: PartList, random: np.random.Generator, pose: Pose, instance_i
     length = random.uniform(1.65, 1.9)
     _, width, _ = bicycle(parts, random, pose, instance_id, length)
     scale = random.uniform(0.92, 1.08)
-    hip, bars = (0.62 - length / 2, 0.96), (length / 2 - 0.52, 1.06)
-    height = _rider(parts, random, (hip, bars, (0.77 - length / 2, 0.28)), scale, pedals=True)
-    return length, max(width, 0.58 * scale), height
+    hip = (0.62 - length / 2, 0.96)
+    # City bicycles have bars that are high and near the rider, who sits upright.
+    upright = random.random() < 0.6
+    bars = (length / 2 - (0.66 if upright else 0.52), 1.14 if upright else 1.06)
+    lean = random.uniform(0.0, 0.3) if upright else random.uniform(0.3, 0.8)
+    joints = hip, bars, (0.77 - length / 2, 0.28)
+    wide, height = _rider(parts, random, joints, scale, lean, pedals=True)
+    return length, max(width, wide), height
 
 
 def motorcycle(
@@ -112,8 +118,9 @@ def motorcycle(
         return length, width, 1.2
     hip = (rear + 0.3, 0.9)
     feet = ((front + rear) / 2 + (0.15 if scooter else -0.05), 0.38)
-    height = _rider(parts, random, (hip, bars, feet), random.uniform(0.95, 1.08), pedals=False)
-    return length, max(width, 0.66), height
+    scale, lean = random.uniform(0.95, 1.08), random.uniform(0.05, 0.4)
+    wide, height = _rider(parts, random, (hip, bars, feet), scale, lean, pedals=False)
+    return length, max(width, wide, 0.66), height
 
 
 def motorcyclist(
@@ -141,9 +148,10 @@ def _rider(
     random: np.random.Generator,
     joints: tuple[Joint, Joint, Joint],
     scale: float,
+    lean: float,
     *,
     pedals: bool,
-) -> float:
+) -> tuple[float, float]:
     """Adds a rider to the thing that was begun.
 
     Args:
@@ -151,17 +159,17 @@ def _rider(
         random: generator of stance and clothes.
         joints: hip, hands and feet.
         scale: size relative to an adult of 1.75 m.
+        lean: angle of the back, forward from upright, in radians.
         pedals: True if one foot is below the other.
 
     Returns:
-        Height of the head's top in metres.
+        Width of the rider and height of the head's top, in metres.
     """
     hip, hands, feet = joints
     top, legs = cloth(random), cloth(random)
-    lean = random.uniform(0.1, 0.75) if pedals else random.uniform(0.05, 0.4)
-    torso = 0.52 * scale
+    torso, girth = 0.52 * scale, random.uniform(0.9, 1.25) * scale
     shoulders = (hip[0] + torso * math.sin(lean), hip[1] + torso * math.cos(lean))
-    limb(parts, hip, shoulders, 0, (0.27 * scale, 0.44 * scale), top)
+    limb(parts, hip, shoulders, 0, (0.28 * girth, 0.42 * girth), top)
     above = shoulders[1] + 0.18 * scale
     head(parts, (shoulders[0] + 0.1 * math.sin(lean), above), 1.25 * scale)
     crank = random.uniform(0, 2 * math.pi)
@@ -175,17 +183,20 @@ def _rider(
         limb(parts, knee, foot, y, (0.13, 0.13), legs)
         parts.box((foot[0] + 0.06, y, foot[1] - 0.03), (0.27, 0.1, 0.09), legs)
         elbow = ((shoulders[0] + hands[0]) / 2, (shoulders[1] + hands[1]) / 2 - 0.1)
-        limb(parts, shoulders, elbow, side * 0.25 * scale, (0.11, 0.11), top)
+        limb(parts, shoulders, elbow, side * 0.25 * girth, (0.12 * girth, 0.11), top)
         limb(parts, elbow, hands, side * 0.24 * scale, (0.09, 0.09), top)
+    if pedals and random.random() < 0.2:  # a coat over the saddle
+        x = hip[0] - 0.02
+        parts.box((x, 0, hip[1] - 0.05), (0.42, 0.4 * girth, 0.36), top, taper=(0.7, 0.9))
     if random.random() < 0.3:  # a backpack
         x, z = (hip[0] + shoulders[0]) / 2, (hip[1] + shoulders[1]) / 2 + 0.05
         parts.box((x - 0.2, 0, z), (0.18, 0.32, 0.42), cloth(random), pitch=lean)
-    return above + 0.16 * scale
+    return 0.5 * girth + 0.08, above + 0.16 * scale
 
 
-def _spoked_wheel(parts: PartList, x: float, radius: float) -> None:
+def _spoked_wheel(parts: PartList, x: float, radius: float, spokes: Material) -> None:
     """Adds a tyre of eight pieces around spokes."""
-    parts.box((x, 0, radius), (1.5 * radius, 0.05, 1.5 * radius), _SPOKES)
+    parts.box((x, 0, radius), (1.5 * radius, 0.05, 1.5 * radius), spokes)
     middle = radius - 0.03
     for index in range(8):
         angle = index * math.pi / 4
