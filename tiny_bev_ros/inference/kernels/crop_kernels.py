@@ -110,14 +110,15 @@ def select_points(
             continue
         cell = np.int64(x) * shape[1] + np.int64(y)
         for k in range(ends[cell], ends[cell + 1]):
+            # Elements one by one: a view of the row would be counted as a reference each time.
             box = listed[k]
-            frame = frames[box]
-            dx, dy = points[i, 0] - frame[0], points[i, 1] - frame[1]
-            up = points[i, 2] - frame[2]
-            along, across = dx * frame[3] + dy * frame[4], dx * frame[5] + dy * frame[6]
-            if not (abs(along) < frame[7] and abs(across) < frame[8]):
+            dx, dy = points[i, 0] - frames[box, 0], points[i, 1] - frames[box, 1]
+            up = points[i, 2] - frames[box, 2]
+            along = dx * frames[box, 3] + dy * frames[box, 4]
+            across = dx * frames[box, 5] + dy * frames[box, 6]
+            if not (abs(along) < frames[box, 7] and abs(across) < frames[box, 8]):
                 continue
-            if not (abs(up - frame[9]) < frame[10]):
+            if not (abs(up - frames[box, 9]) < frames[box, 10]):
                 continue
             slot = counts[box]
             counts[box] += 1
