@@ -156,5 +156,9 @@ def test_a_detector_in_the_frame_of_a_map_refines_alike(weights: Path, points: n
     wanted = Detector(weights, grid=near, device='cpu')(centred, SCORES)
     assert len(result.boxes) == len(wanted.boxes) > 3
     shifted = result.boxes - np.array([x + 8, y, 0, 0, 0, 0, 0], np.float32)
-    np.testing.assert_allclose(shifted, wanted.boxes, atol=0.01)
-    np.testing.assert_allclose(result.scores, wanted.scores, atol=0.01)
+    # Equal scores may change places.
+    rows = np.column_stack([shifted, result.scores, result.labels])
+    others = np.column_stack([wanted.boxes, wanted.scores, wanted.labels])
+    nearest = np.abs(rows[:, None] - others).max(axis=2).argmin(axis=1)
+    assert len(set(nearest)) == len(rows)
+    np.testing.assert_allclose(rows, others[nearest], atol=0.01)

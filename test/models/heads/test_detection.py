@@ -103,8 +103,23 @@ def test_thresholds_are_by_class_and_neighbours_are_one():
     found = decode(small, GRID, (0.5,) * 3)[0]
     assert found.scores.tolist() == pytest.approx([0.8808, 0.6225], abs=1e-3)
     assert found.boxes[0, :2].tolist() == pytest.approx([10.25, 0.25])
-    large = small._replace(log_size=size + 1)
+    large = small._replace(log_size=size + 1.3)
     assert len(decode(large, GRID, (0.5,) * 3)[0].scores) == 1
+
+
+def test_people_side_by_side_are_two_and_cells_of_one_person_are_one():
+    heatmap = torch.full((1, 3, *GRID.shape), -8.0)
+    heatmap[0, :, 20, 20], heatmap[0, :, 20, 21] = 2.0, 1.0
+    zeros = [torch.zeros(1, count, *GRID.shape) for count in (2, 1, 3, 2, 1)]
+    maps = DetectionMaps(heatmap, *zeros)
+    beside = decode(maps._replace(log_size=maps.log_size - 0.6), GRID, (0.5,) * 3)[0]
+    assert sorted(beside.labels.tolist()) == [0, 1, 1, 2]
+    people = beside.boxes[beside.labels == 1]
+    assert people[:, 0].tolist() == pytest.approx([10.25, 10.75])
+    offset = torch.zeros_like(maps.offset)
+    offset[0, 0, 20, 21] = -0.9  # both cells tell of one position
+    same = decode(maps._replace(offset=offset), GRID, (0.5,) * 3)[0]
+    assert sorted(same.labels.tolist()) == [0, 1, 2]
 
 
 def test_at_most_500_peaks_count_and_low_ones_of_another_class_push_none_out():
@@ -140,6 +155,8 @@ def test_a_map_of_any_layout_and_size_has_the_peaks_of_max_pooling(layout):
         scores = maps[:, :3].sigmoid()
         peak = scores == max_pool2d(scores, 3, stride=1, padding=1)
         assert selected.shape == (2, 3, min(500, size[0] * size[1]), 11)
+        people = selected[0, 1]
+        assert (people[:, 0] > 0).all()  # each of their cells counts
         for frame, label in ((0, 0), (1, 2)):
             found = selected[frame, label]
             found = found[found[:, 0] > 0]

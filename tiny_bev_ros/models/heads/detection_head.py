@@ -48,7 +48,9 @@ _HEATMAP_BIAS = -4.6
 # Peaks that are decoded at most; no map holds more objects.
 _MAX_PEAKS = 500
 # Largest overlap of two objects of a class, seen from above.
-_MAX_IOU = 0.15
+_MAX_IOU = 0.3
+# Classes whose objects stand apart by more than a cell; others may be in adjacent cells.
+_SINGLE = [label for label, name in enumerate(CLASSES) if name != 'pedestrian']
 # Largest logarithm of a side: a network in training may predict anything, no box exceeds 55 m.
 MAX_LOG_SIZE = 4
 
@@ -106,7 +108,8 @@ class DetectionHead(Head):
     def select(self, maps: DetectionMaps) -> Tensor:
         """Selects the best peaks of each class.
 
-        A cell is a peak where its logit is not below those of its eight neighbours.
+        A cell is a peak where its logit is not below those of its eight neighbours; of
+        pedestrians, who walk side by side, each cell is one.
 
         Returns:
             (B,K,P,11) float32: calibrated score and flat cell of a peak, and the values of the
@@ -135,9 +138,12 @@ def select_peaks(maps: DetectionMaps, calibration: ScoreCalibration) -> Tensor:
 
     Scores are computed of the selected peaks alone, as a positive scale keeps the order of logits.
     """
-    logits = maps.heatmap
-    highest = _largest_neighbour(_largest_neighbour(logits, dim=3), dim=2)
-    logits = torch.where(logits == highest, logits, -torch.inf).flatten(2)
+    logits = maps.heatmap.clone()
+    for label in _SINGLE:
+        own = maps.heatmap[:, label]
+        highest = _largest_neighbour(_largest_neighbour(own, dim=2), dim=1)
+        logits[:, label] = torch.where(own == highest, own, -torch.inf)
+    logits = logits.flatten(2)
     logits, cell = logits.topk(min(_MAX_PEAKS, logits.shape[2]), sorted=False)
     scores = torch.where(logits == -torch.inf, logits, calibration(logits))
     frame = torch.arange(len(cell), device=cell.device)[:, None, None]
