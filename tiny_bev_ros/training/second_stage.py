@@ -48,8 +48,8 @@ _OBJECTS = 0.625
 _CLASS_WEIGHTS = (1.0, 1.0, 3.0)
 # Standard deviations of the moves of boxes, in units of the residuals; fraction of the boxes that
 # are moved; factor of the shifts of small objects; fraction with a large turn, and its deviation.
-_MOVES = (0.4, 0.5, 0.4, 0.3, 0.3, 0.3, 0.23)
-_MOVED, _SMALL, _TURNED, _TURN = 0.8, 0.5, 0.12, 1.0
+_MOVES = (0.24, 0.3, 0.24, 0.18, 0.18, 0.18, 0.14)
+_MOVED, _SMALL, _TURNED, _TURN = 0.5, 0.5, 0.12, 1.0
 # Ranges of the change of size of vehicles and of the other classes.
 _SCALES = ((0.93, 1.12), (0.95, 1.05))
 # Fraction of the boxes that lose points, and least number of points that stay.
