@@ -24,8 +24,8 @@ from benchmarks.engine.peers import (
     export_onnx,
 )
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.export import exported_runtimes
-from tiny_bev_ros.export.exported_runtimes import OnnxRuntime, OpenVino
+from tiny_bev_ros.inference import exported_runtimes
+from tiny_bev_ros.inference.exported_runtimes import OnnxRuntime, OpenVino
 
 
 def test_the_backbone_of_pointpillars_is_the_published_one():

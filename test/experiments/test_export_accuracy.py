@@ -22,8 +22,8 @@ from small_models import small_weights
 from experiments import export_accuracy
 from experiments.export_accuracy import REFERENCE, main
 from tiny_bev_ros.export.exported_parts import build_parts
-from tiny_bev_ros.export.exported_runtimes import OnnxRuntime
 from tiny_bev_ros.export.onnx_files import write_onnx
+from tiny_bev_ros.inference.exported_runtimes import OnnxRuntime
 from tiny_bev_ros.inference.loaded_models import LoadedModels
 from tiny_bev_ros.training import evaluation_run
 

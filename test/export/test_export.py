@@ -28,11 +28,12 @@ import torch
 from small_models import small_models, small_weights
 
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.export import export, exported_runtimes, onnx_files, parity, simulated_inputs
+from tiny_bev_ros.export import export, onnx_files, parity, simulated_inputs
 from tiny_bev_ros.export.export_report import ExportReport
 from tiny_bev_ros.export.exported_parts import MEANINGS, backbone_part, build_parts
 from tiny_bev_ros.export.torch_program import METADATA, write_torch_program
 from tiny_bev_ros.grid import BevGrid
+from tiny_bev_ros.inference import exported_runtimes
 from tiny_bev_ros.optional_imports import OptionalModule
 from tiny_bev_ros.resources import CAMERA_WEIGHTS
 
