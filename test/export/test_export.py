@@ -71,6 +71,7 @@ def test_onnx_files_are_described(run, weights: Path, tmp_path: Path, capsys):
     assert found['weights_sha256'] == hashlib.sha256(weights.read_bytes()).hexdigest()
     assert (found['weights'], found['stride'], found['resolution_m']) == ('own', '2', '0.2')
     assert json.loads(found['z_range_m']) == [-3.0, 2.0]
+    assert found['number_format'] == 'float32'
     assert found['producer'].startswith('tiny_bev_ros ') and found['commit']
     assert 'licence' not in found  # the weights are not ours
     values = {each.name: each for each in (*model.graph.input, *model.graph.output)}

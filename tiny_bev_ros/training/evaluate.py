@@ -160,6 +160,11 @@ def main() -> int:
     """Runs the evaluate executable; returns its exit code."""
     options = _parser().parse_args()
     if options.calibrate:
+        if options.exported:
+            raise TinyBevError(
+                f'exported is {options.exported} with --calibrate; expected one of the two, as '
+                'scores are fitted before the export'
+            )
         lines = calibrate(
             options.weights, options.calibrate, options.frames or _CALIBRATION_FRAMES
         )
