@@ -108,6 +108,7 @@ def test_openvino_gets_precision_and_threads(monkeypatch, precision: str, hint: 
     assert vino.options == {
         'PERFORMANCE_HINT': 'LATENCY',
         'INFERENCE_NUM_THREADS': 2,
+        'ENABLE_CPU_PINNING': False,
         'INFERENCE_PRECISION_HINT': hint,
     }
 

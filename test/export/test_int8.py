@@ -23,6 +23,7 @@ import openvino
 import pytest
 from small_models import small_models, small_weights
 
+from tiny_bev_ros.detector import Detector
 from tiny_bev_ros.export import export, int8_quantization, parity
 
 
@@ -83,6 +84,11 @@ def test_openvino_files_are_quantised(run, tmp_path: Path):
     kinds = [op.get_element_type().get_type_name() for op in constants if len(op.shape) == 4]
     assert kinds.count('i8') == 7  # five convolutions of the backbone, one of each head
     assert any(op.get_type_name() == 'FakeQuantize' for op in model.get_ops())
+    detector = Detector(
+        tmp_path / 'own.safetensors', exported=tmp_path / 'out/backbone_heads_int8.xml'
+    )
+    assert detector(np.zeros((1, 4), np.float32)).drivable.shape == (128, 128)
+    assert detector.runner.backbone.statistics.precision == 'int8'
 
 
 def test_files_of_too_large_errors_are_refused(run, tmp_path: Path, monkeypatch, capsys):

@@ -169,7 +169,7 @@ def test_files_and_settings_that_do_not_fit_are_refused_at_the_start(weights, fi
     made = bench(PipelineNode, 63, **values, **ONE_CAMERA)
     for change, fault in (
         ({'seed': 1}, 'expected bev_features, which are fused with cameras'),
-        ({'cameras': [''], 'heads.names': ['']}, 'expected bev_features, as there are no heads'),
+        ({'cameras': [''], 'backbone.checkpoint': ''}, 'expected random, seed 1, as the weights'),
         ({'backbone.exported': 'absent.onnx'}, "backbone.exported is 'absent.onnx'; expected a"),
         ({'device': 'cuda'}, "device is 'cuda'; expected auto or cpu, on which an exported"),
     ):

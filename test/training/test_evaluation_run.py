@@ -222,6 +222,11 @@ def test_wrong_sets_are_refused(monkeypatch, capsys):
     assert "evaluate: sets has 'nowhere'; expected all, or some of sim" in capsys.readouterr().err
 
 
+def test_scores_are_not_fitted_to_an_exported_network(monkeypatch, capsys):
+    assert run_program(monkeypatch, '--calibrate', 'new', '--exported', 'x.onnx') == 1
+    assert 'exported is x.onnx with --calibrate; expected one' in capsys.readouterr().err
+
+
 def test_weights_with_a_second_stage_are_evaluated_with_and_without_it(monkeypatch):
     built = []
 

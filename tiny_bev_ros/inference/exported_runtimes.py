@@ -112,6 +112,8 @@ class OpenVino(ExportedNetwork):
         options = {
             'PERFORMANCE_HINT': 'LATENCY',
             'INFERENCE_NUM_THREADS': threads,
+            # Pinned threads of several processes, such as workers, would share the first cores.
+            'ENABLE_CPU_PINNING': False,
             'INFERENCE_PRECISION_HINT': {'float32': 'f32', 'bfloat16': 'bf16'}[precision],
         }
         model = core.read_model(path)
