@@ -162,7 +162,7 @@ def test_an_exported_network_is_compared_by_its_content(tmp_path: Path):
     assert xml['weights']['backbone.exported'] != onnx['weights']['backbone.exported']
     assert 'backbone.exported' not in xml['parameters']
     assert {'onnxruntime', 'openvino'} < xml['libraries'].keys()
-    assert xml['device'] == 'cpu'
+    assert (xml['device'], xml['compute_dtype']) == ('cpu', 'exported')
     with pytest.raises(TinyBevError, match="device is 'cuda'; expected auto or cpu"):
         manifest(tmp_path, device='cuda', **{'backbone.exported': str(files['two.onnx'])})
 

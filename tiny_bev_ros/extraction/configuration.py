@@ -157,7 +157,12 @@ def _resolved_device(values: dict[str, Any], executor: str) -> str:
 
 
 def _compute_dtype(values: dict[str, Any]) -> str:
-    """Returns the name of the compute dtype; auto where only the Ray cluster knows it."""
+    """Returns the name of the compute dtype; auto where only the Ray cluster knows it.
+
+    An exported network has its own, and its digest is compared.
+    """
+    if values[_EXPORTED]:
+        return 'exported'
     device, precision = torch.device(values['device']), str(values['backbone.precision'])
     if device.type == 'cuda' and not torch.cuda.is_available():
         return precision
