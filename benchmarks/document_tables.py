@@ -35,7 +35,13 @@ _ENGINES = {
     'engine bfloat16': '**tiny_bev_ros, bfloat16**',
 }
 _KINDS = {'sweep': 'sweeps', 'front': "camera's view"}
-_COMPARED = ('ONNX Runtime float32', 'OpenVINO float32', 'OpenVINO bfloat16')
+_COMPARED = (
+    'ONNX Runtime float32',
+    'OpenVINO float32',
+    'OpenVINO bfloat16',
+    'ONNX Runtime int8',
+    'OpenVINO int8',
+)
 Rows = list[dict[str, Any]]
 
 

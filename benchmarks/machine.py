@@ -16,6 +16,8 @@ import re
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from tiny_bev_ros.inference.cpu_flags import cpu_flags
+
 # Flags of Linux for the instructions that the contenders choose by, on x86-64 and arm64.
 _INSTRUCTIONS = (
     *('avx2', 'avx512f', 'avx512_vnni', 'avx512_bf16', 'avx512_fp16'),
@@ -48,7 +50,7 @@ def processor() -> str:
 
 def instructions() -> list[str]:
     """Returns the vector and matrix instructions of the CPU, by Linux's names."""
-    flags = (_cpuinfo('flags') or _cpuinfo('Features')).split()
+    flags = cpu_flags()
     return [name for name in _INSTRUCTIONS if name in flags]
 
 

@@ -21,7 +21,6 @@ import hashlib
 import json
 import sys
 from argparse import Namespace
-from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -32,8 +31,6 @@ from benchmarks.document_tables import replace_tables
 from benchmarks.tables import as_table
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.export import onnx_files, openvino_files
-from tiny_bev_ros.export.exported_detector import use_exported
-from tiny_bev_ros.export.exported_runtimes import ExportedNetwork, OnnxRuntime, OpenVino
 from tiny_bev_ros.resources import find_weights
 from tiny_bev_ros.training.evaluation import Score
 from tiny_bev_ros.training.evaluation_run import (
@@ -49,11 +46,12 @@ _PAGE = Path(__file__).parents[1] / 'docs/export.md'
 _SETS, _LIDAR = ('sim', 'kitti'), 'vlp32'
 _MEASURES = (('vehicle', 0.5), ('vehicle', 0.7), ('pedestrian', 0.25), ('cyclist', 0.5))
 REFERENCE = 'this package, float32'
-Networks = dict[str, Callable[[], ExportedNetwork]]
+# Exported files of backbone and heads, by the name of the network in the table.
+Networks = dict[str, Path]
 
 
 def exported_networks(weights: str, folder: Path) -> Networks:
-    """Exports weights as the program does; returns a function per runtime and precision.
+    """Exports weights as the program does; returns a file per runtime and precision.
 
     Args:
         weights: name of shipped weights, or a file of train.
@@ -67,13 +65,8 @@ def exported_networks(weights: str, folder: Path) -> Networks:
         options = Namespace(weights=weights, precision=precision)
         onnx_files.export(options, folder)
         openvino_files.export(options, folder)
-        path = folder / f'backbone_heads{end}'
-        networks[f'ONNX Runtime, {precision}'] = lambda path=path: OnnxRuntime(
-            path.with_suffix('.onnx'), threads=1
-        )
-        networks[f'OpenVINO, {precision}'] = lambda path=path: OpenVino(
-            path.with_suffix('.xml'), threads=1
-        )
+        networks[f'ONNX Runtime, {precision}'] = folder / f'backbone_heads{end}.onnx'
+        networks[f'OpenVINO, {precision}'] = folder / f'backbone_heads{end}.xml'
     return networks
 
 
@@ -100,9 +93,9 @@ def measure(
             continue
         kept = list(frames.frames)
         for network in (REFERENCE, *networks):
-            detector = build_evaluation_detector(weights, frames.ahead, second_stage=False)
-            if network in networks:
-                use_exported(detector, networks[network]())
+            detector = build_evaluation_detector(
+                weights, frames.ahead, second_stage=False, exported=networks.get(network, '')
+            )
             figures = _figures(evaluate(detector, kept, len(kept), min_scores, network).score)
             rows.append(
                 {

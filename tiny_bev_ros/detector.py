@@ -21,6 +21,7 @@ from tiny_bev_ros.detector_result import DetectorResult, GroundPoints
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.inference.cloud_normalizer import CloudNormalizer, SelfBox, restore_outputs
+from tiny_bev_ros.inference.exported_builder import device_of_exported
 from tiny_bev_ros.inference.loaded_models import LoadedModels
 from tiny_bev_ros.inference.memory_fallback import ExecutionConfig
 from tiny_bev_ros.inference.model_builder import LOGGER, Logger, build_runner
@@ -56,6 +57,9 @@ class Detector:
             are left out; () for none.
         refine_boxes: fits boxes and scores to the points, by the second stage of the weights;
             weights without one are used as they are.
+        exported: file of `ros2 run tiny_bev_ros export` for the same weights, .onnx for ONNX
+            Runtime or .xml for OpenVINO, which computes the backbone, or backbone and heads, on
+            the CPU; '' for none.
 
     Attributes:
         classes: names of the object classes.
@@ -84,12 +88,19 @@ class Detector:
         sensor_height: float | str = 'auto',
         self_box: Sequence[float] = (),
         refine_boxes: bool = True,
+        exported: str | Path = '',
     ) -> None:
         own_box = SelfBox.from_ends(self_box)
         models = LoadedModels.from_file(
-            find_weights(weights), x_range, y_range, grid, refine_boxes=refine_boxes
+            find_weights(weights),
+            x_range,
+            y_range,
+            grid,
+            refine_boxes=refine_boxes,
+            exported=exported,
         )
-        config = ExecutionConfig(resolve_device(str(device)), precision)
+        resolve = device_of_exported if exported else resolve_device
+        config = ExecutionConfig(resolve(str(device)), precision)
         levelled = models.metadata is not None and models.metadata.levelled
         self._set_up(models, config, sensor_height, levelled, own_box, LOGGER)
 
@@ -188,8 +199,10 @@ class Detector:
         cloud, levelling = self._normalizer(self._without_self(points))
         outputs = self.runner(cloud, tuple(scores))
         heads = restore_outputs(outputs.heads, levelling)
-        # A copy, as the runner overwrites its features.
-        features = outputs.features.to(torch.float32, copy=True)
+        features = None
+        if self.runner.has_features:
+            # A copy, as the runner overwrites its features.
+            features = outputs.features.to(torch.float32, copy=True)
         ground = GroundPoints(
             outputs.pillars.cells,
             self.stride,

@@ -75,7 +75,7 @@ class DetectorResult:
     Attributes:
         heads: outputs of the heads, as tensors on the CPU.
         features: (1,C,h,w) float32 BEV features on the detector's device, which may be
-            channels_last in memory.
+            channels_last in memory; None where an exported network computes the heads as well.
         grid: grid of the features and of the drivable area: rows run along y, columns along x.
         seconds: time of each stage, by the device's clock: pillars, backbone,
             heads, and refinement where the weights have a second stage.
@@ -83,7 +83,7 @@ class DetectorResult:
     """
 
     heads: HeadOutputs
-    features: torch.Tensor
+    features: torch.Tensor | None
     grid: BevGrid
     seconds: dict[str, float]
     ground: GroundPoints = field(repr=False)

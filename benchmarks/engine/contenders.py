@@ -30,8 +30,8 @@ from benchmarks.engine.peers import (
 )
 from benchmarks.timing import interleaved
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.export.exported_runtimes import OnnxRuntime, OpenVino
 from tiny_bev_ros.inference.backbone_runner import BackboneRunner
+from tiny_bev_ros.inference.exported_runtimes import OnnxRuntime, OpenVino
 from tiny_bev_ros.optional_imports import one_line
 
 POINTPILLARS = 'PointPillars backbone (OpenPCDet, mmdetection3d)'

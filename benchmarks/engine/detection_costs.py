@@ -19,6 +19,7 @@ import numpy as np
 from benchmarks.engine.benchmark_inputs import CPU
 from benchmarks.tables import as_table
 from benchmarks.timing import interleaved, median
+from tiny_bev_ros.inference.backbone_runner import BackboneRunner
 from tiny_bev_ros.inference.loaded_models import LoadedModels
 from tiny_bev_ros.inference.memory_fallback import ExecutionConfig
 from tiny_bev_ros.inference.model_builder import build_runner
@@ -50,7 +51,7 @@ def measure_detection(points: np.ndarray, threads: int, rounds: int) -> list[dic
         assert models.grid is not None
         for precision in _PRECISIONS:
             runner = build_runner(models, ExecutionConfig(CPU, precision, threads=threads))
-            assert runner.backbone is not None
+            assert isinstance(runner.backbone, BackboneRunner)
             if runner.backbone.float32_reason:
                 continue
             pillars = runner.encode_points(points)

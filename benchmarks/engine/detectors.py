@@ -31,8 +31,9 @@ from benchmarks.engine.contenders import build
 from benchmarks.engine.detection_costs import MAPS, MIN_SCORES
 from benchmarks.engine.peers import export_int8, export_onnx
 from benchmarks.timing import interleaved
-from tiny_bev_ros.export.exported_runtimes import OnnxRuntime, OpenVino
 from tiny_bev_ros.export.int8_quantization import calibration_images
+from tiny_bev_ros.inference.backbone_runner import BackboneRunner
+from tiny_bev_ros.inference.exported_runtimes import OnnxRuntime, OpenVino
 from tiny_bev_ros.inference.fast_nms import fast_nms
 from tiny_bev_ros.inference.head_runner import HeadOutputs
 from tiny_bev_ros.inference.loaded_models import LoadedModels
@@ -88,7 +89,7 @@ class EngineDetector:
         assert models.grid is not None
         config = ExecutionConfig(CPU, precision, threads=threads)
         self._runner = build_runner(models, config, shape=models.grid.shape)
-        assert self._runner.backbone is not None
+        assert isinstance(self._runner.backbone, BackboneRunner)
         self.float32_reason = self._runner.backbone.float32_reason
 
     def __call__(self, points: np.ndarray) -> HeadOutputs:

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor, nn
 
 from tiny_bev_ros.export.exported_parts import ExportedPart
-from tiny_bev_ros.export.exported_runtimes import require_package
 from tiny_bev_ros.export.int8_quantization import quantize
 from tiny_bev_ros.export.onnx_files import write_onnx
+from tiny_bev_ros.inference.exported_runtimes import require_package
 
 Contender = Callable[[Tensor], Tensor]
 

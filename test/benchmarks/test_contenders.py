@@ -27,7 +27,7 @@ from benchmarks.engine.compare import max_error
 from benchmarks.engine.peers import PointPillarsBackbone
 from tiny_bev_ros import optional_imports
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.export import exported_runtimes
+from tiny_bev_ros.inference import exported_runtimes
 
 SHAPE = (24, 16)
 IMAGE = torch.zeros(1, 64, *SHAPE)

@@ -67,8 +67,26 @@ def test_times_and_ratios_of_the_detector():
     assert '| ONNX Runtime, float32 | 90 | 90 |' in lines
     assert '| OpenVINO, bfloat16 | left out | left out |' in lines
     rows = found['ratios'].splitlines()
-    assert '| points to objects around, 1 thread, float32 | 3.0 (3.0) |  |  |' in rows
-    assert '| backbone, 2 threads, float32 |  |  |  |' in rows
+    assert '| points to objects around, 1 thread, float32 | 3.0 (3.0) |  |  |  |  |' in rows
+    assert '| backbone, 2 threads, float32 |  |  |  |  |  |' in rows
+
+
+@pytest.mark.parametrize('runtime', ['ONNX Runtime', 'OpenVINO'])
+def test_int8_has_rows_and_ratios(runtime: str):
+    result = benchmark_result.result()
+    run = result['engine']['runs'][0]  # both runs share these lists
+    for rows in (run['rows'], run['detectors'][0]['rows']):
+        own = [row for row in rows if row['contender'] == 'engine float32']
+        rows += [
+            {**row, 'contender': f'{runtime} int8', 'ms': [ms / 2 for ms in row['ms']]}
+            for row in own
+        ]
+    found = document_tables(result)
+    assert f'| {runtime}, int8 | 15 | 15 |' in found['detectors'].splitlines()
+    assert f'| {runtime}, int8 | 10 | 10 | 20 | 3e-07 |' in found['backbone'].splitlines()
+    head, _, *rows = (line.split(' | ') for line in found['ratios'].splitlines())
+    column = next(i for i, name in enumerate(head) if name.strip(' |') == f'{runtime}, int8')
+    assert [row[column].strip(' |') for row in rows] == ['0.5 (0.5)'] * 4
 
 
 def test_stages():

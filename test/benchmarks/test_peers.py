@@ -24,8 +24,8 @@ from benchmarks.engine.peers import (
     export_onnx,
 )
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.export import exported_runtimes
-from tiny_bev_ros.export.exported_runtimes import OnnxRuntime, OpenVino
+from tiny_bev_ros.inference import exported_runtimes
+from tiny_bev_ros.inference.exported_runtimes import OnnxRuntime, OpenVino
 
 
 def test_the_backbone_of_pointpillars_is_the_published_one():
@@ -84,7 +84,10 @@ class Vino:
         assert (device, name) == ('CPU', 'OPTIMIZATION_CAPABILITIES')
         return self._capabilities
 
-    def compile_model(self, path: Path, device: str, options: dict[str, Any]) -> Vino:
+    def read_model(self, path: Path) -> mock.Mock:
+        return mock.Mock(outputs=[], has_rt_info=lambda key: False)
+
+    def compile_model(self, model: Any, device: str, options: dict[str, Any]) -> Vino:
         assert device == 'CPU'
         self.options = options
         return self
@@ -105,6 +108,7 @@ def test_openvino_gets_precision_and_threads(monkeypatch, precision: str, hint: 
     assert vino.options == {
         'PERFORMANCE_HINT': 'LATENCY',
         'INFERENCE_NUM_THREADS': 2,
+        'ENABLE_CPU_PINNING': False,
         'INFERENCE_PRECISION_HINT': hint,
     }
 

@@ -21,8 +21,7 @@ from small_models import small_weights
 
 from experiments import export_accuracy
 from experiments.export_accuracy import REFERENCE, main
-from tiny_bev_ros.export.exported_parts import build_parts
-from tiny_bev_ros.export.exported_runtimes import OnnxRuntime
+from tiny_bev_ros.export.exported_parts import build_parts, describe
 from tiny_bev_ros.export.onnx_files import write_onnx
 from tiny_bev_ros.inference.loaded_models import LoadedModels
 from tiny_bev_ros.training import evaluation_run
@@ -34,11 +33,10 @@ def test_each_network_is_evaluated_and_the_page_takes_the_table(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ):
     weights = small_weights(tmp_path / 'own.safetensors')
-    _, part, _ = build_parts(LoadedModels.from_file(weights), {})
-    network = OnnxRuntime(write_onnx(part, tmp_path / 'network.onnx'), 1)
-    monkeypatch.setattr(
-        export_accuracy, 'exported_networks', lambda *_: {'exported': lambda: network}
-    )
+    models = LoadedModels.from_file(weights)
+    _, part, _ = build_parts(models, describe(weights, models))
+    network = write_onnx(part, tmp_path / 'network.onnx')
+    monkeypatch.setattr(export_accuracy, 'exported_networks', lambda *_: {'exported': network})
     monkeypatch.setattr(evaluation_run, '_MIN_MAP', 8.0)
     page = tmp_path / 'export.md'
     page.write_text(PAGE.read_text())
@@ -65,4 +63,5 @@ def test_names_of_networks_state_runtime_and_precision(tmp_path: Path, monkeypat
     assert list(networks) == [
         'ONNX Runtime, float32', 'OpenVINO, float32', 'ONNX Runtime, int8', 'OpenVINO, int8',
     ]  # fmt: skip
+    assert networks['OpenVINO, int8'] == tmp_path / 'backbone_heads_int8.xml'
     assert calls == ['float32', 'float32', 'int8', 'int8']

@@ -28,7 +28,7 @@ import onnx
 
 from tiny_bev_ros.detector import Detector
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.export import autoware_parity, exported_runtimes
+from tiny_bev_ros.export import autoware_parity
 from tiny_bev_ros.export.autoware_agreement import Agreement, add_sweep, detected, to_base_link
 from tiny_bev_ros.export.autoware_bundle import export
 from tiny_bev_ros.export.autoware_emulation import EmulatedNode
@@ -37,6 +37,7 @@ from tiny_bev_ros.export.autoware_options import AutowareOptions, add_arguments
 from tiny_bev_ros.export.autoware_parameters import read_parameters
 from tiny_bev_ros.export.export_report import ExportReport
 from tiny_bev_ros.export.exported_parts import describe
+from tiny_bev_ros.inference import exported_runtimes
 from tiny_bev_ros.inference.loaded_models import LoadedModels
 from tiny_bev_ros.models import TinyBEVBackbone, seeded
 from tiny_bev_ros.models.bev_detector import build_detector

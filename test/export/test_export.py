@@ -28,11 +28,12 @@ import torch
 from small_models import small_models, small_weights
 
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.export import export, exported_runtimes, onnx_files, parity, simulated_inputs
+from tiny_bev_ros.export import export, onnx_files, parity, simulated_inputs
 from tiny_bev_ros.export.export_report import ExportReport
 from tiny_bev_ros.export.exported_parts import MEANINGS, backbone_part, build_parts
 from tiny_bev_ros.export.torch_program import METADATA, write_torch_program
 from tiny_bev_ros.grid import BevGrid
+from tiny_bev_ros.inference import exported_runtimes
 from tiny_bev_ros.optional_imports import OptionalModule
 from tiny_bev_ros.resources import CAMERA_WEIGHTS
 
@@ -70,6 +71,7 @@ def test_onnx_files_are_described(run, weights: Path, tmp_path: Path, capsys):
     assert found['weights_sha256'] == hashlib.sha256(weights.read_bytes()).hexdigest()
     assert (found['weights'], found['stride'], found['resolution_m']) == ('own', '2', '0.2')
     assert json.loads(found['z_range_m']) == [-3.0, 2.0]
+    assert found['number_format'] == 'float32'
     assert found['producer'].startswith('tiny_bev_ros ') and found['commit']
     assert 'licence' not in found  # the weights are not ours
     values = {each.name: each for each in (*model.graph.input, *model.graph.output)}

@@ -20,7 +20,6 @@ import pytest
 from small_models import small_models
 
 from tiny_bev_ros.export.exported_parts import backbone_part
-from tiny_bev_ros.export.exported_runtimes import OnnxRuntime, TorchProgram
 from tiny_bev_ros.export.onnx_files import write_onnx
 from tiny_bev_ros.export.parity import (
     SIZES,
@@ -29,6 +28,7 @@ from tiny_bev_ros.export.parity import (
 )
 from tiny_bev_ros.export.simulated_inputs import simulated_points
 from tiny_bev_ros.export.torch_program import write_torch_program
+from tiny_bev_ros.inference.exported_runtimes import OnnxRuntime, TorchProgram
 from tiny_bev_ros.inference.loaded_models import LoadedModels
 from tiny_bev_ros.models import list_backbones
 

@@ -23,6 +23,7 @@ import openvino
 import pytest
 from small_models import small_models, small_weights
 
+from tiny_bev_ros.detector import Detector
 from tiny_bev_ros.export import export, int8_quantization, parity
 
 
@@ -54,7 +55,8 @@ def test_onnx_files_are_quantised(run, tmp_path: Path, capsys):
     assert 'backbone_heads_int8.onnx scores 2 x 97 x 51' in printed
     assert 'Collecting' not in printed  # the library's progress
     model = onnx.load(tmp_path / 'out/backbone_heads_int8.onnx')
-    assert {each.key: each.value for each in model.metadata_props}['weights'] == 'own'
+    described = {each.key: each.value for each in model.metadata_props}
+    assert (described['weights'], described['number_format']) == ('own', 'int8')
     sizes = model.graph.input[0].type.tensor_type.shape.dim
     assert [each.dim_param or each.dim_value for each in sizes] == ['batch', 8, 'height', 'width']
     by_output = {name: node for node in model.graph.node for name in node.output}
@@ -77,10 +79,16 @@ def test_openvino_files_are_quantised(run, tmp_path: Path):
     names = ('backbone_int8', 'backbone_heads_int8', 'pfn')
     assert files(tmp_path) == {f'{name}.{end}' for name in names for end in ('xml', 'bin')}
     model = openvino.Core().read_model(tmp_path / 'out/backbone_heads_int8.xml')
+    assert model.get_rt_info(['tiny_bev_ros', 'number_format']).astype(str) == 'int8'
     constants = [op for op in model.get_ops() if op.get_type_name() == 'Constant']
     kinds = [op.get_element_type().get_type_name() for op in constants if len(op.shape) == 4]
     assert kinds.count('i8') == 7  # five convolutions of the backbone, one of each head
     assert any(op.get_type_name() == 'FakeQuantize' for op in model.get_ops())
+    detector = Detector(
+        tmp_path / 'own.safetensors', exported=tmp_path / 'out/backbone_heads_int8.xml'
+    )
+    assert detector(np.zeros((1, 4), np.float32)).drivable.shape == (128, 128)
+    assert detector.runner.backbone.statistics.precision == 'int8'
 
 
 def test_files_of_too_large_errors_are_refused(run, tmp_path: Path, monkeypatch, capsys):

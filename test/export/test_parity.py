@@ -24,9 +24,9 @@ from torch import Tensor, nn
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.export.export_report import ExportReport, ParityRow
 from tiny_bev_ros.export.exported_parts import ExportedPart, backbone_part
-from tiny_bev_ros.export.exported_runtimes import OnnxRuntime
 from tiny_bev_ros.export.onnx_files import write_onnx
 from tiny_bev_ros.export.parity import check_parity, parity_cases, relative_error
+from tiny_bev_ros.inference.exported_runtimes import OnnxRuntime
 from tiny_bev_ros.inference.loaded_models import LoadedModels
 
 

@@ -150,6 +150,23 @@ def test_libraries_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert libraries['mcap'].keys() == {*common, 'vision_msgs'}
 
 
+def test_an_exported_network_is_compared_by_its_content(tmp_path: Path):
+    files = {name: tmp_path / name for name in ('one.xml', 'one.bin', 'two.onnx')}
+    for name, path in files.items():
+        path.write_text(name)
+    xml, onnx = (
+        manifest(tmp_path, **{'backbone.exported': str(files[name])})
+        for name in ('one.xml', 'two.onnx')
+    )
+    assert xml['weights'].keys() - onnx['weights'].keys() == {'backbone.exported (.bin)'}
+    assert xml['weights']['backbone.exported'] != onnx['weights']['backbone.exported']
+    assert 'backbone.exported' not in xml['parameters']
+    assert {'onnxruntime', 'openvino'} < xml['libraries'].keys()
+    assert (xml['device'], xml['compute_dtype']) == ('cpu', 'exported')
+    with pytest.raises(TinyBevError, match="device is 'cuda'; expected auto or cpu"):
+        manifest(tmp_path, device='cuda', **{'backbone.exported': str(files['two.onnx'])})
+
+
 def test_a_bag_that_cannot_be_listed_hides_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -51,9 +51,9 @@ from tiny_bev_ros.export.autoware_parameters import (
 from tiny_bev_ros.export.autoware_parity import check_parity
 from tiny_bev_ros.export.export_report import ExportReport, ParityRow
 from tiny_bev_ros.export.exported_parts import LICENCE, ExportedPart, describe
-from tiny_bev_ros.export.exported_runtimes import require_package
 from tiny_bev_ros.export.onnx_files import OPSET, write_onnx
 from tiny_bev_ros.grid import BevGrid
+from tiny_bev_ros.inference.exported_runtimes import require_package
 from tiny_bev_ros.inference.loaded_models import LoadedModels
 from tiny_bev_ros.models.checkpoint.metadata import CheckpointMetadata, load_weights
 from tiny_bev_ros.models.heads.detection import check_min_scores

@@ -24,7 +24,7 @@ import torch
 
 from tiny_bev_ros.export.autoware_networks import MAX_POINTS, POINT_FEATURES
 from tiny_bev_ros.export.autoware_parameters import COMMON, MANIFEST, read_parameters
-from tiny_bev_ros.export.exported_runtimes import OnnxRuntime
+from tiny_bev_ros.inference.exported_runtimes import OnnxRuntime
 from tiny_bev_ros.models.heads.box_ops import iou_bev
 
 

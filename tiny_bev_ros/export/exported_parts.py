@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,10 @@ class ExportedPart:
     outputs: tuple[str, ...]
     axes: Mapping[str, Mapping[int, str]]
     metadata: Mapping[str, str] = field(default_factory=dict)
+
+    def in_format(self, number_format: str) -> ExportedPart:
+        """Returns the part with the format of the weights of its file in the metadata."""
+        return replace(self, metadata={**self.metadata, 'number_format': number_format})
 
 
 def backbone_part(

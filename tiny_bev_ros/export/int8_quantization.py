@@ -21,12 +21,12 @@ from typing import Any
 
 from torch import Tensor
 
-from tiny_bev_ros.export.exported_runtimes import require_package
 from tiny_bev_ros.export.simulated_inputs import (
     centred_grid,
     make_pseudo_images,
     simulated_points,
 )
+from tiny_bev_ros.inference.exported_runtimes import require_package
 from tiny_bev_ros.inference.loaded_models import LoadedModels
 
 # Streets of calibration: seeds of evaluation begin at 0, of other fits at 500,000.

@@ -25,8 +25,8 @@ from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.export.checked_export import WrittenPart, export_parts
 from tiny_bev_ros.export.export_report import ExportReport
 from tiny_bev_ros.export.exported_parts import MEANINGS, ExportedPart
-from tiny_bev_ros.export.exported_runtimes import OnnxRuntime, require_package
 from tiny_bev_ros.export.int8_quantization import calibration_images, quantize
+from tiny_bev_ros.inference.exported_runtimes import OnnxRuntime, require_package
 from tiny_bev_ros.inference.loaded_models import LoadedModels
 from tiny_bev_ros.optional_imports import one_line
 from tiny_bev_ros.resources import find_weights
@@ -40,14 +40,16 @@ class OnnxForm(NamedTuple):
     """Form in which a part is written.
 
     Attributes:
+        part: the part, with its number format in the metadata.
         name: name of the file, without suffix.
         write: writes the part as ONNX file at a path, which it returns.
-        number_format: format of the weights; None for that of the target.
+        number_format: format of the weights.
     """
 
+    part: ExportedPart
     name: str
     write: Callable[[ExportedPart, Path], Path]
-    number_format: str | None
+    number_format: str
 
 
 def export(options: argparse.Namespace, folder: Path) -> ExportReport:
@@ -65,11 +67,9 @@ def export(options: argparse.Namespace, folder: Path) -> ExportReport:
     images = images_for(options.precision, models)
 
     def write(part: ExportedPart) -> WrittenPart:
-        form = form_of(part, images)
-        path = form.write(part, folder / f'{form.name}.onnx')
-        return WrittenPart(
-            [path], OnnxRuntime(path, threads=1).outputs, form.number_format or 'float32'
-        )
+        form = form_of(part, images, 'float32')
+        path = form.write(form.part, folder / f'{form.name}.onnx')
+        return WrittenPart([path], OnnxRuntime(path, threads=1).outputs, form.number_format)
 
     return export_parts(weights, models, write)
 
@@ -79,11 +79,18 @@ def images_for(precision: str, models: LoadedModels) -> list[Tensor]:
     return calibration_images(models) if precision == 'int8' else []
 
 
-def form_of(part: ExportedPart, images: Sequence[Tensor]) -> OnnxForm:
-    """Returns the form of a part: int8 with calibration images, but for the PFN."""
+def form_of(part: ExportedPart, images: Sequence[Tensor], plain: str) -> OnnxForm:
+    """Returns the form of a part: int8 with calibration images, but for the PFN.
+
+    Args:
+        part: part to export.
+        images: calibration images; empty for none.
+        plain: number format of the target without them.
+    """
     if images and 'pseudo_image' in part.inputs:
-        return OnnxForm(f'{part.name}_int8', partial(write_int8, images=images), 'int8')
-    return OnnxForm(part.name, write_onnx, None)
+        write = partial(write_int8, images=images)
+        return OnnxForm(part.in_format('int8'), f'{part.name}_int8', write, 'int8')
+    return OnnxForm(part.in_format(plain), part.name, write_onnx, plain)
 
 
 def write_int8(part: ExportedPart, path: Path, images: Sequence[Tensor]) -> Path:

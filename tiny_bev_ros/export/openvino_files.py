@@ -18,8 +18,12 @@ from tempfile import TemporaryDirectory
 from tiny_bev_ros.export.checked_export import WrittenPart, export_parts
 from tiny_bev_ros.export.export_report import ExportReport
 from tiny_bev_ros.export.exported_parts import ExportedPart
-from tiny_bev_ros.export.exported_runtimes import OpenVino, require_package
 from tiny_bev_ros.export.onnx_files import form_of, images_for, write_onnx
+from tiny_bev_ros.inference.exported_runtimes import (
+    METADATA_KEY,
+    OpenVino,
+    require_package,
+)
 from tiny_bev_ros.inference.loaded_models import LoadedModels
 from tiny_bev_ros.resources import find_weights
 
@@ -39,10 +43,10 @@ def export(options: argparse.Namespace, folder: Path) -> ExportReport:
     images = images_for(options.precision, models)
 
     def write(part: ExportedPart) -> WrittenPart:
-        form = form_of(part, images)
-        path = write_openvino(part, folder / f'{form.name}.xml', form.write)
+        form = form_of(part, images, 'float16')
+        path = write_openvino(form.part, folder / f'{form.name}.xml', form.write)
         run = OpenVino(path, threads=1).outputs
-        return WrittenPart([path, path.with_suffix('.bin')], run, form.number_format or 'float16')
+        return WrittenPart([path, path.with_suffix('.bin')], run, form.number_format)
 
     return export_parts(weights, models, write)
 
@@ -68,6 +72,6 @@ def write_openvino(
     with TemporaryDirectory() as folder:
         model = openvino.convert_model(write(part, Path(folder) / 'network.onnx'))
         for key, value in part.metadata.items():
-            model.set_rt_info(value, ['tiny_bev_ros', key])
+            model.set_rt_info(value, [METADATA_KEY, key])
         openvino.save_model(model, path, compress_to_fp16=True)
     return path

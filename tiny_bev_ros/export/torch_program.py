@@ -22,7 +22,7 @@ from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.export.checked_export import WrittenPart, export_parts
 from tiny_bev_ros.export.export_report import ExportReport
 from tiny_bev_ros.export.exported_parts import ExportedPart
-from tiny_bev_ros.export.exported_runtimes import TorchProgram
+from tiny_bev_ros.inference.exported_runtimes import TorchProgram
 from tiny_bev_ros.inference.loaded_models import LoadedModels
 from tiny_bev_ros.optional_imports import one_line
 from tiny_bev_ros.resources import find_weights
@@ -43,7 +43,7 @@ def export(options: argparse.Namespace, folder: Path) -> ExportReport:
     weights = find_weights(options.weights)
 
     def write(part: ExportedPart) -> WrittenPart:
-        path = write_torch_program(part, folder / f'{part.name}.pt2')
+        path = write_torch_program(part.in_format('float32'), folder / f'{part.name}.pt2')
         return WrittenPart([path], TorchProgram(path).outputs, 'float32')
 
     return export_parts(weights, LoadedModels.from_file(weights), write)

@@ -24,6 +24,7 @@ from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.extraction.durable_files import sha256
 from tiny_bev_ros.extraction.frame_outputs import OutputOptions
 from tiny_bev_ros.extraction.work_units import RUN_FRAMES, Survey
+from tiny_bev_ros.inference.exported_builder import device_of_exported
 from tiny_bev_ros.inference.precision import dtype_name, requested_dtype
 from tiny_bev_ros.models.device import resolve_device
 from tiny_bev_ros.nodes.model_factory import CHECKPOINTS
@@ -38,8 +39,9 @@ from tiny_bev_ros.nodes.parameter_files import read_parameters, refuse_foreign_f
 from tiny_bev_ros.resources import config_file
 
 _NODE = 'pipeline_node'
+_EXPORTED = 'backbone.exported'
 # Parameters that have no effect here, or whose effect the manifest holds in another entry: the
-# weights by their SHA-256, the device by its kind.
+# weights and an exported network by their SHA-256, the device by its kind.
 _LEFT_OUT = {
     *(
         parameter.name
@@ -47,6 +49,7 @@ _LEFT_OUT = {
         for parameter in group
     ),
     *CHECKPOINTS.values(),
+    _EXPORTED,
     'bev_image.channel',
     'device',
     'input_reliability',
@@ -75,8 +78,8 @@ def read_values(options: argparse.Namespace) -> dict[str, Any]:
     return {
         **values,
         # Workers of a cluster have other working folders.
-        **{name: _absolute(values[name]) for name in CHECKPOINTS.values()},
-        'device': _resolved_device(values['device'], options.executor),
+        **{name: _absolute(values[name]) for name in (*CHECKPOINTS.values(), _EXPORTED)},
+        'device': _resolved_device(values, options.executor),
         # Results must not depend on the number of workers, so each computes with one thread.
         'num_threads': values['num_threads'] or 1,
     }
@@ -95,13 +98,11 @@ def make_manifest(
     """
     return {
         'version': tiny_bev_ros.__version__,
-        'libraries': dict(_library_versions(outputs)),
+        'libraries': dict(_library_versions(outputs, values)),
         'device': torch.device(values['device']).type,
         'compute_dtype': _compute_dtype(values),
         'parameters': {name: each for name, each in values.items() if name not in _LEFT_OUT},
-        'weights': {
-            name: _weights_digest(values[name]) for name in CHECKPOINTS.values() if values[name]
-        },
+        'weights': {name: _weights_digest(path) for name, path in _weight_files(values)},
         'outputs': {
             'what': list(outputs.what),
             'format': outputs.format,
@@ -138,7 +139,7 @@ def _absolute(path: str) -> str:
     return str(Path(path).expanduser().absolute()) if path else ''
 
 
-def _resolved_device(name: str, executor: str) -> str:
+def _resolved_device(values: dict[str, Any], executor: str) -> str:
     """Returns the device of all workers: `auto` is decided here, once for all of them.
 
     A GPU by name may be one of the Ray cluster, which this machine need not have.
@@ -146,6 +147,9 @@ def _resolved_device(name: str, executor: str) -> str:
     Raises:
         TinyBevError: the device is unknown, or does not work here and is used here.
     """
+    name = str(values['device'])
+    if values[_EXPORTED]:
+        return device_of_exported(name).type
     if executor == 'ray' and re.fullmatch(r'cuda(:[0-9]+)?', name):
         return name
     device = resolve_device(name)
@@ -153,17 +157,25 @@ def _resolved_device(name: str, executor: str) -> str:
 
 
 def _compute_dtype(values: dict[str, Any]) -> str:
-    """Returns the name of the compute dtype; auto where only the Ray cluster knows it."""
+    """Returns the name of the compute dtype; auto where only the Ray cluster knows it.
+
+    An exported network has its own, and its digest is compared.
+    """
+    if values[_EXPORTED]:
+        return 'exported'
     device, precision = torch.device(values['device']), str(values['backbone.precision'])
     if device.type == 'cuda' and not torch.cuda.is_available():
         return precision
     return dtype_name(requested_dtype(precision, device))
 
 
-def _library_versions(outputs: OutputOptions) -> Iterator[tuple[str, Any]]:
+def _library_versions(outputs: OutputOptions, values: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     """Yields the versions of libraries that determine results or files; None without one."""
     for name in _LIBRARIES:
         yield name, _version(name)
+    if values[_EXPORTED]:
+        for name in ('onnxruntime', 'openvino'):
+            yield name, _version(name)
     if outputs.format == 'parquet':
         yield 'pyarrow', _version('pyarrow')
     if outputs.format != 'mcap':
@@ -180,6 +192,18 @@ def _version(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
+
+
+def _weight_files(values: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yields parameter and path of each file of weights, those of an exported network among them.
+
+    The weights of an OpenVINO file are in a second one beside it.
+    """
+    for name in (*CHECKPOINTS.values(), _EXPORTED):
+        if values[name]:
+            yield name, values[name]
+    if values[_EXPORTED].endswith('.xml'):
+        yield f'{_EXPORTED} (.bin)', str(Path(values[_EXPORTED]).with_suffix('.bin'))
 
 
 def _weights_digest(path: str) -> str:

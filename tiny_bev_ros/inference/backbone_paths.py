@@ -66,7 +66,7 @@ class FrameStatistics:
     """Path and work of the last frame.
 
     Attributes:
-        path: 'sparse' or 'dense'.
+        path: sparse or dense, or the runtime of an exported network: onnxruntime or openvino.
         active_fraction: fraction of the input's cells that were not empty; 1.0 where they were
             not counted.
         work_fraction: multiplications of the sparse path over those of the dense one, in the

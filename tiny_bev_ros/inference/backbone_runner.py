@@ -101,14 +101,8 @@ class BackboneRunner:
             TinyBevError: the pseudo-image has another shape, or no float dtype; the channels are
                 not those of the backbone, it is in train mode, or memory is short.
         """
-        if pseudo_image.ndim != 4 or not all(pseudo_image.shape):
-            raise TinyBevError(
-                f'pseudo-image has shape {tuple(pseudo_image.shape)}; expected (B, C, H, W)'
-            )
-        if not pseudo_image.is_floating_point():
-            raise TinyBevError(f'pseudo-image is {pseudo_image.dtype}; expected a float dtype')
-        shape = (pseudo_image.shape[2], pseudo_image.shape[3])
-        self._check(pseudo_image.shape[1], shape)
+        check_pseudo_image(pseudo_image, self.in_channels)
+        self._check((pseudo_image.shape[2], pseudo_image.shape[3]))
         with computing(f'a pseudo-image of {tuple(pseudo_image.shape)}', self._device):
             on_device = copy_to_device(pseudo_image, self._device)
             return self._paths.from_image(on_device.to(torch.float32))
@@ -139,7 +133,8 @@ class BackboneRunner:
         Pillars of a PillarRunner and of `decode_pillars` are valid. Invalid ones may be written
         outside of the map's memory.
         """
-        self._check(features.shape[1], shape)
+        check_channels(features.shape[1], self.in_channels)
+        self._check(shape)
         with computing(f'a map of {shape}', self._device):
             features = copy_to_device(features, self._device).to(torch.float32)
             cells = copy_to_device(cells, self._device)
@@ -196,11 +191,7 @@ class BackboneRunner:
         """
         return self._paths.overflow_reason
 
-    def _check(self, channels: int, shape: tuple[int, int]) -> None:
-        if channels != self.in_channels:
-            raise TinyBevError(
-                f'channel size is {channels}; expected {self.in_channels}, as the backbone has'
-            )
+    def _check(self, shape: tuple[int, int]) -> None:
         self._refuse_train_mode()
         if not self._paths.is_current:
             self._paths.release()  # first, as memory may not suffice for both
@@ -227,3 +218,24 @@ class BackboneRunner:
         return BackbonePaths(
             self._network, self._device, self._dtype, self._sparsity, self._threads
         )
+
+
+def check_pseudo_image(pseudo_image: Tensor, channels: int) -> None:
+    """Refuses a tensor that is no pseudo-image of so many channels.
+
+    Raises:
+        TinyBevError: it has another shape than (B,C,H,W), or no float dtype.
+    """
+    if pseudo_image.ndim != 4 or not all(pseudo_image.shape):
+        raise TinyBevError(
+            f'pseudo-image has shape {tuple(pseudo_image.shape)}; expected (B, C, H, W)'
+        )
+    if not pseudo_image.is_floating_point():
+        raise TinyBevError(f'pseudo-image is {pseudo_image.dtype}; expected a float dtype')
+    check_channels(pseudo_image.shape[1], channels)
+
+
+def check_channels(given: int, expected: int) -> None:
+    """Raises TinyBevError where the channels of an input are not those of the backbone."""
+    if given != expected:
+        raise TinyBevError(f'channel size is {given}; expected {expected}, as the backbone has')

@@ -34,3 +34,8 @@ def fast_nms(boxes: Tensor, scores: Tensor, labels: Tensor, max_iou: float) -> T
     kernels.find_corners(best, corners)
     count = kernels.suppress(best, labels[order].numpy(), np.float32(max_iou), corners, kept)
     return order[torch.from_numpy(kept[:count])]
+
+
+def compile_nms() -> None:
+    """Compiles the kernel, so that the first frame is not late."""
+    fast_nms(torch.ones(1, 7), torch.ones(1), torch.zeros(1, dtype=torch.long), 1.0)

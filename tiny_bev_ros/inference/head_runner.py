@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.inference.cuda_graph import RecordedWork, capture_on
-from tiny_bev_ros.inference.fast_nms import fast_nms
+from tiny_bev_ros.inference.fast_nms import compile_nms, fast_nms
 from tiny_bev_ros.inference.folded_module import FoldedModule
 from tiny_bev_ros.inference.memory import computing
 from tiny_bev_ros.inference.precision import dtype_for
@@ -116,8 +116,7 @@ class HeadRunner:
         Raises:
             TinyBevError: memory is short.
         """
-        box, score = torch.ones(1, 7), torch.ones(1)
-        fast_nms(box, score, torch.zeros(1, dtype=torch.long), 1.0)  # compiles it
+        compile_nms()
         if shape is not None and self._device.type == 'cuda':
             with torch.inference_mode(), computing(f'features of {shape}', self._device):
                 self._select(torch.zeros(1, self.channels, *shape, device=self._device))

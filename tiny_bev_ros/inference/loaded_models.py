@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,8 +38,10 @@ class LoadedModels:
         grid: grid of the pillars; None without a pillar feature net.
         digests: SHA-256 of the weight file of each network, by the names of the attributes
             above; 'random, seed N' for random weights, 'none' for a fusion that returns its BEV
-            input. Empty where one file of `train` holds all networks.
-        metadata: description of that one file.
+            input.
+        metadata: description of the one file of `train` that holds all networks; None without.
+        exported: file of `export` that runs in place of the backbone, or of backbone and heads;
+            None for none.
     """
 
     pfn: PillarFeatureNet | None = None
@@ -49,6 +52,7 @@ class LoadedModels:
     grid: BevGrid | None = None
     digests: dict[str, str] = field(default_factory=dict)
     metadata: CheckpointMetadata | None = None
+    exported: Path | None = None
 
     @property
     def refinement(self) -> BoxHead | None:
@@ -64,6 +68,7 @@ class LoadedModels:
         grid: BevGrid | None = None,
         *,
         refine_boxes: bool = True,
+        exported: str | Path = '',
     ) -> LoadedModels:
         """Loads pillar feature net, backbone and heads from one file of `train`.
 
@@ -73,6 +78,7 @@ class LoadedModels:
             y_range: leftward extent of the grid, in metres; None for 128 cells to either side.
             grid: the grid itself, in place of its extents.
             refine_boxes: keeps the second stage, if the file has one.
+            exported: file of `export` for the same weights; '' for none.
 
         Raises:
             TinyBevError: the file cannot be read, has no metadata of a network or does not fit
@@ -91,4 +97,13 @@ class LoadedModels:
                 f'expected {metadata.cell:g} and {list(metadata.z_range)}, as in {path}'
             )
         heads = network.heads if refine_boxes else nn.ModuleDict(map_heads(network.heads))
-        return cls(network.pfn, network.backbone, heads, grid=grid, metadata=metadata)
+        digest = hashlib.sha256(Path(path).expanduser().read_bytes()).hexdigest()
+        return cls(
+            network.pfn,
+            network.backbone,
+            heads,
+            grid=grid,
+            digests=dict.fromkeys(('pfn', 'backbone', 'heads'), digest),
+            metadata=metadata,
+            exported=Path(exported).expanduser() if exported else None,
+        )

@@ -14,6 +14,7 @@ import copy
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from typing import Protocol
 
@@ -23,6 +24,8 @@ from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.inference.backbone_memory import BackboneMemory
 from tiny_bev_ros.inference.backbone_runner import BackboneRunner
 from tiny_bev_ros.inference.camera_runner import CameraRunner
+from tiny_bev_ros.inference.exported_builder import build_exported, slow_reason
+from tiny_bev_ros.inference.exported_runners import ExportedBackbone, ExportedHeads
 from tiny_bev_ros.inference.fusion_runner import FusionRunner
 from tiny_bev_ros.inference.head_runner import HeadRunner
 from tiny_bev_ros.inference.loaded_models import LoadedModels
@@ -72,8 +75,8 @@ def build_runner(
         shape: (H,W) of the pseudo-image for which the backbone is warmed up; None where it
             is unknown; the first frame then takes longer.
         reuse: existing runners of networks, which are not built again.
-        logger: receives a line for each setting that has no effect, and one before a warm-up
-            that takes long.
+        logger: receives a line for each setting that has no effect, one for an exported network,
+            and one before a warm-up that takes long.
 
     Raises:
         TinyBevError: a setting is not allowed; the message begins with its name.
@@ -86,11 +89,16 @@ def build_runner(
         if pfn is None and models.pfn is not None and models.grid is not None:
             pfn = PillarRunner(copy.deepcopy(models.pfn), models.grid.local, config.device)
             pfn.warm_up()
+        if models.exported is not None and (
+            backbone is None or (heads is None and models.heads is not None)
+        ):
+            backbone, exported_heads = _open_exported(models, config, logger)
+            heads = exported_heads or heads
         if backbone is None and models.backbone is not None:
             backbone = _build_backbone(models.backbone, config, logger)
-            if shape is not None:
-                _announce_long_start(backbone.needed_bytes(shape), shape, logger)
-                backbone.warm_up(shape)
+        if backbone is not None and backbone is not reuse.backbone and shape is not None:
+            _announce_long_start(backbone.needed_bytes(shape), shape, logger)
+            backbone.warm_up(shape)
         if heads is None and models.heads is not None:
             networks = map_heads(models.heads)
             heads = HeadRunner(networks, config.device, config.precision, config.threads)
@@ -136,8 +144,12 @@ class ModelBuilder:
     def needed_bytes(self, config: ExecutionConfig) -> int | None:
         """Returns the device memory of the backbone; None where it cannot be sparse.
 
+        An exported network needs as much with every config.
+
         Without a backbone it returns the bytes of one value, by which precisions are compared.
         """
+        if self._models.exported is not None:
+            config = replace(config, precision='float32', sparsity='never')
         dtype = dtype_for(config.precision, config.device)
         if self._backbone is None:
             return dtype.itemsize
@@ -150,6 +162,22 @@ class ModelBuilder:
     def _backbone(self) -> BackboneMemory | None:
         backbone = self._models.backbone
         return None if backbone is None else BackboneMemory.from_backbone(backbone)
+
+
+def _open_exported(
+    models: LoadedModels, config: ExecutionConfig, logger: Logger
+) -> tuple[ExportedBackbone, ExportedHeads | None]:
+    """Opens the exported network; logs it, and the settings that have no effect on it."""
+    with _prefix('backbone.'):
+        backbone, heads, description = build_exported(models, config)
+    if heads is not None:
+        heads.warm_up()
+    logger.info(f'backbone.exported: {description}')
+    if config.sparsity != 'never':
+        logger.info('backbone.sparsity has no effect: an exported network computes every cell')
+    if reason := slow_reason(backbone):
+        logger.warning(f'backbone.exported is int8, but {reason}')
+    return backbone, heads
 
 
 def _build_backbone(network: nn.Module, config: ExecutionConfig, logger: Logger) -> BackboneRunner:

@@ -21,6 +21,7 @@ from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.inference.backbone_runner import BackboneRunner
 from tiny_bev_ros.inference.camera_runner import CameraRunner
 from tiny_bev_ros.inference.device_timer import StageTimer
+from tiny_bev_ros.inference.exported_runners import ExportedBackbone, ExportedHeads
 from tiny_bev_ros.inference.fusion_runner import FusionRunner, View
 from tiny_bev_ros.inference.head_runner import HeadOutputs, HeadRunner
 from tiny_bev_ros.inference.pillar_runner import PillarRunner
@@ -48,7 +49,8 @@ class FrameOutputs(NamedTuple):
     Attributes:
         pillars: pillars of the cloud.
         features: (1,C,h,w) BEV features on the device, as the backbone returns them, or fused
-            where there were images; overwritten by the second next pass.
+            where there were images; overwritten by the second next pass. Maps of the heads in
+            their place without `has_features`.
         heads: objects and drivable area.
         seconds: time of each stage, by the device's clock: pillars, backbone, with images
             encoder and fusion, heads where there are any, and refinement where the weights
@@ -70,7 +72,7 @@ class ModelRunner:
 
     Attributes:
         pfn: points to pillars.
-        backbone: pillars or pseudo-images to BEV features.
+        backbone: pillars or pseudo-images to BEV features, in PyTorch or as exported network.
         heads: BEV features to objects and drivable area.
         camera: images to camera features.
         fusion: BEV features and camera features to fused BEV features.
@@ -79,12 +81,17 @@ class ModelRunner:
     """
 
     pfn: PillarRunner | None = None
-    backbone: BackboneRunner | None = None
-    heads: HeadRunner | None = None
+    backbone: BackboneRunner | ExportedBackbone | None = None
+    heads: HeadRunner | ExportedHeads | None = None
     camera: CameraRunner | None = None
     fusion: FusionRunner | None = None
     grid: BevGrid | None = None
     refinement: RefinementRunner | None = None
+
+    @property
+    def has_features(self) -> bool:
+        """True unless heads are part of an exported network: there are no BEV features then."""
+        return self.backbone is not None and not isinstance(self.heads, ExportedHeads)
 
     @property
     def feature_grid(self) -> BevGrid:
@@ -139,7 +146,8 @@ class ModelRunner:
     def extract_features(self, features: Tensor, cells: Tensor, shape: tuple[int, int]) -> Tensor:
         """Computes BEV features (1,C,h,w) of pillars on a grid of (H,W); stage 'backbone'.
 
-        See `BackboneRunner.from_checked`.
+        See `BackboneRunner.from_checked`. Without `has_features`, the maps of the heads are
+        returned in place of features.
         """
         assert self.backbone is not None
         return self.backbone.from_checked(features, cells, shape)

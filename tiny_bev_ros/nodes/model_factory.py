@@ -14,6 +14,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ import torch
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.inference.cloud_normalizer import SelfBox
+from tiny_bev_ros.inference.exported_builder import device_of_exported
 from tiny_bev_ros.inference.loaded_models import LoadedModels
 from tiny_bev_ros.inference.memory_fallback import ExecutionConfig
 from tiny_bev_ros.inference.precision import dtype_name, requested_dtype
@@ -53,12 +55,13 @@ CHECKPOINTS = {
 
 def make_device(values: dict[str, Any], logger: Any) -> torch.device:
     """Returns the device of the parameters; logs it, and why `auto` is the CPU."""
-    device = resolve_device(values['device'])
+    exported = values.get('backbone.exported')
+    device = (device_of_exported if exported else resolve_device)(values['device'])
     if values['num_threads']:
         torch.set_num_threads(values['num_threads'])
-    reason = (
-        cuda_unavailable_reason() if values['device'] == 'auto' and device.type == 'cpu' else ''
-    )
+    reason = ''
+    if values['device'] == 'auto' and device.type == 'cpu':
+        reason = 'backbone.exported runs there' if exported else cuda_unavailable_reason()
     logger.info(f'device: computing on {device}' + (f', as {reason}' if reason else ''))
     return device
 
@@ -154,7 +157,9 @@ def load_models(
     digests = {part: _load(part, network, values, logger) for part, network in made.items()}
     if grid is not None:
         _check_grid(grid, values[CHECKPOINTS['pfn']])
-    return LoadedModels(**made, grid=grid, digests=digests)
+    file = values['backbone.exported'] if backbone else ''
+    exported = Path(file).expanduser() if file else None
+    return LoadedModels(**made, grid=grid, digests=digests, exported=exported)
 
 
 def _head_names(values: dict[str, Any]) -> tuple[str, ...]:
@@ -222,7 +227,9 @@ def describe(models: LoadedModels, config: ExecutionConfig, shape: tuple[int, in
     parts = [f'on {config.device}']
     if shape is not None:
         parts.append(f'grid of {shape[0]} x {shape[1]} cells')
-    if models.backbone is not None:
+    if models.exported is not None:
+        parts.append(f'exported network {models.exported}')
+    elif models.backbone is not None:
         dtype = dtype_name(requested_dtype(config.precision, config.device))
         automatic = ' (auto)' if config.precision == 'auto' else ''
         parts += [f'{dtype}{automatic}', f'sparsity {config.sparsity}']

@@ -139,6 +139,13 @@ class FeaturePublisher(OutputPublisher):
         self._tensor = self._add_tensor('bev_features', values)
         self._add('bev_image', node.create_publisher(Image, 'bev_image', QoSProfile(depth=1)))
 
+    def withhold(self, reason: str) -> None:
+        """Publishes nothing from now on, as there are no features; logs the reason."""
+        self._node.get_logger().warning(
+            f'bev_features, bev_image: nothing is published, as {reason}'
+        )
+        self._unavailable |= self.topics
+
     def publish(
         self, features: torch.Tensor, labels: TensorLabels, topics: frozenset[str]
     ) -> None:

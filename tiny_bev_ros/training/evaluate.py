@@ -93,7 +93,7 @@ def run_sets(options: argparse.Namespace, names: list[str]) -> tuple[list[SetRes
                 if frames.remark and stage is stages[0]:
                     print(f'evaluate: {frames.remark}', file=sys.stderr)
                 detector = build_evaluation_detector(
-                    options.weights, frames.ahead, stage is not False
+                    options.weights, frames.ahead, stage is not False, options.exported
                 )
                 result = evaluate(detector, frames.frames, frames.length, min_scores, name)
                 results.append(SetResult(name, stage, result))
@@ -125,6 +125,7 @@ def as_json(options: argparse.Namespace, results: list[SetResult], left_out: Val
         'weights': Path(options.weights).name,
         'sha256': hashlib.sha256(find_weights(options.weights).read_bytes()).hexdigest(),
         'date': datetime.date.today().isoformat(),
+        'exported': options.exported,
         'threads': torch.get_num_threads(),
         'confidence': CONFIDENCE,
         'resamples': RESAMPLES,
@@ -159,6 +160,11 @@ def main() -> int:
     """Runs the evaluate executable; returns its exit code."""
     options = _parser().parse_args()
     if options.calibrate:
+        if options.exported:
+            raise TinyBevError(
+                f'exported is {options.exported} with --calibrate; expected one of the two, as '
+                'scores are fitted before the export'
+            )
         lines = calibrate(
             options.weights, options.calibrate, options.frames or _CALIBRATION_FRAMES
         )
@@ -204,6 +210,13 @@ def _parser() -> argparse.ArgumentParser:
         default='on',
         choices=list(_STAGES),
         help='use of the second stage, for weights that have one (default: on)',
+    )
+    add(
+        '--exported',
+        default='',
+        metavar='FILE',
+        help='file of export for these weights, which computes in their place in ONNX Runtime '
+        '(.onnx) or OpenVINO (.xml)',
     )
     add('--output', default='build/evaluate', help='folder of JSON and figures')
     add(

@@ -47,7 +47,10 @@ def map_reach(weights: str | Path) -> float:
 
 
 def build_evaluation_detector(
-    weights: str | Path, ahead: bool = False, second_stage: bool = True
+    weights: str | Path,
+    ahead: bool = False,
+    second_stage: bool = True,
+    exported: str | Path = '',
 ) -> Detector:
     """Builds a detector for one set, without a mounting estimate of other clouds.
 
@@ -55,10 +58,11 @@ def build_evaluation_detector(
         weights: name of shipped weights, or a file of train.
         ahead: true for a map ahead of the sensor alone, to 50 m; false for one all around.
         second_stage: false to leave out the second stage of weights that have one.
+        exported: exported network of these weights that computes; '' for none.
     """
     side = map_reach(weights)
     x_range, y_range = ((0.0, side), (-side / 2, side / 2)) if ahead else ((-side, side),) * 2
-    return Detector(weights, x_range, y_range, refine_boxes=second_stage)
+    return Detector(weights, x_range, y_range, refine_boxes=second_stage, exported=exported)
 
 
 def evaluation_min_scores(network: nn.Module) -> tuple[float, ...]:

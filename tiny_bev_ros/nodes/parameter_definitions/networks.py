@@ -87,6 +87,12 @@ EXECUTION = (
         choices=SPARSITIES,
         changes='always',
     ),
+    Parameter(
+        'backbone.exported',
+        '',
+        'file of `ros2 run tiny_bev_ros export` for the same weights that computes the backbone, '
+        "or backbone and heads, on the CPU: .onnx in ONNX Runtime, .xml in OpenVINO; '' for none",
+    ),
 )
 HEADS = (
     Parameter(

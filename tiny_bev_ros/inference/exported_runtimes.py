@@ -21,21 +21,34 @@ from torch import Tensor
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.optional_imports import import_optional
 
+# Entry of `rt_info` of an OpenVINO file with the metadata of the export.
+METADATA_KEY = 'tiny_bev_ros'
+
 
 def require_package(name: str) -> Any:
-    """Imports a package that an export needs.
+    """Imports a package that exported networks need.
 
     Raises:
         TinyBevError: it cannot be used.
     """
     module, reason = import_optional(name)
     if reason:
-        raise TinyBevError(f'{reason}; expected it for this export: pip install {name}')
+        raise TinyBevError(f'{reason}; expected it for exported networks: pip install {name}')
     return module
 
 
 class ExportedNetwork(ABC):
-    """Exported network in another runtime."""
+    """Exported network in another runtime.
+
+    Attributes:
+        runtime: name of the package of the runtime.
+        output_names: names of the outputs, in the order of the file.
+        metadata: description of the network by the export; empty in files of other programs.
+    """
+
+    runtime: str
+    output_names: list[str]
+    metadata: dict[str, str]
 
     @abstractmethod
     def outputs(self, *inputs: Tensor) -> list[Tensor]:
@@ -53,10 +66,9 @@ class OnnxRuntime(ExportedNetwork):
     Args:
         path: .onnx file.
         threads: number of threads; 0 for all cores.
-
-    Attributes:
-        output_names: names of the outputs, in the order of the file.
     """
+
+    runtime = 'onnxruntime'
 
     def __init__(self, path: Path, threads: int = 0) -> None:
         onnxruntime = require_package('onnxruntime')
@@ -67,6 +79,7 @@ class OnnxRuntime(ExportedNetwork):
         )
         self._names = [each.name for each in self._session.get_inputs()]
         self.output_names = [each.name for each in self._session.get_outputs()]
+        self.metadata = dict(self._session.get_modelmeta().custom_metadata_map)
 
     def outputs(self, *inputs: Tensor) -> list[Tensor]:
         """Maps inputs, in the order of the file, to all outputs, likewise."""
@@ -86,6 +99,8 @@ class OpenVino(ExportedNetwork):
         TinyBevError: the CPU has no instructions for bfloat16, which OpenVINO would emulate.
     """
 
+    runtime = 'openvino'
+
     def __init__(self, path: Path, threads: int = 0, precision: str = 'float32') -> None:
         core = require_package('openvino').Core()
         can = core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
@@ -97,9 +112,15 @@ class OpenVino(ExportedNetwork):
         options = {
             'PERFORMANCE_HINT': 'LATENCY',
             'INFERENCE_NUM_THREADS': threads,
+            # Pinned threads of several processes, such as workers, would share the first cores.
+            'ENABLE_CPU_PINNING': False,
             'INFERENCE_PRECISION_HINT': {'float32': 'f32', 'bfloat16': 'bf16'}[precision],
         }
-        self._request = core.compile_model(path, 'CPU', options).create_infer_request()
+        model = core.read_model(path)
+        self.output_names = [min(each.names, default='') for each in model.outputs]
+        described = model.has_rt_info([METADATA_KEY])
+        self.metadata = dict(model.get_rt_info([METADATA_KEY]).value) if described else {}
+        self._request = core.compile_model(model, 'CPU', options).create_infer_request()
 
     def outputs(self, *inputs: Tensor) -> list[Tensor]:
         """Maps inputs to all outputs, in the order of the file; the next call overwrites them."""
@@ -115,8 +136,11 @@ class TorchProgram(ExportedNetwork):
         path: .pt2 file of torch.export.
     """
 
+    runtime = 'torch'
+
     def __init__(self, path: Path) -> None:
         self._run = torch.export.load(path).module()
+        self.output_names, self.metadata = [], {}
 
     @torch.no_grad()
     def outputs(self, *inputs: Tensor) -> list[Tensor]:
