@@ -30,8 +30,10 @@ import torch
 
 from tiny_bev_ros.detector import Detector
 from tiny_bev_ros.models.checkpoint.metadata import read_metadata
+from tiny_bev_ros.models.sensor_mounting import NOMINAL_HEIGHT
 from tiny_bev_ros.resources import find_weights
 from tiny_bev_ros.sim import LIDARS
+from tiny_bev_ros.training.augment import transform
 from tiny_bev_ros.training.bootstrap import draw_frames, interval
 from tiny_bev_ros.training.evaluation import Score
 from tiny_bev_ros.training.evaluation_run import evaluate, load_min_scores
@@ -41,13 +43,13 @@ from tiny_bev_ros.training.simulated_lidar import Mountings, simulate_lidar_fram
 from tiny_bev_ros.training.train import train
 from tiny_bev_ros.training.training_config import SIM, TrainConfig, read_config
 
-# Named sets with the new sensor and another one, the height of the sensor in metres for weights
-# that were not trained on levelled clouds, and the reach of the map in metres.
+# Named sets with the new sensor and another one, the height of the sensor in metres, which weights
+# that were not trained on levelled clouds need, and the reach of the map in metres.
 NEW, OTHER = 'livox', 'sim'
-_HEIGHTS: dict[str, float | str] = {NEW: 0.5, OTHER: 'auto'}
+_HEIGHTS = {NEW: 0.5, OTHER: NOMINAL_HEIGHT}
 _REACHES = {NEW: 32.0, OTHER: 51.2}
 # First seeds of labelled sweeps, of the streets that choose settings, and of those reported.
-_LABELLED, _CHOICE, _REPORTED = 70_000, 71_000, 72_000
+_LABELLED, _CHOICE, _REPORTED = 70_000, 72_000, 73_000
 _MEASURES = (
     ('vehicle', 'bev', 0.5),
     ('vehicle', 'bev', 0.7),
@@ -80,11 +82,11 @@ def write_kitti_frame(folder: Path, name: str, frame: Frame) -> None:
 
 
 def write_sweeps(folder: Path, count: int) -> None:
-    """Writes labelled sweeps of the new sensor, each of a street of its own."""
-    chosen = SIMULATED[NEW]
+    """Writes labelled sweeps of the new sensor, raised to the nominal height, of other streets."""
+    chosen, lift = SIMULATED[NEW], _HEIGHTS[NEW] - NOMINAL_HEIGHT
     for seed in range(_LABELLED, _LABELLED + count):
         frame = simulate_lidar_frame(seed, (chosen.lidar,), chosen.mounting)
-        write_kitti_frame(folder, f'{seed:06d}', frame)
+        write_kitti_frame(folder, f'{seed:06d}', transform(frame, 0.0, z_shift=lift))
 
 
 def run_config(path: str | Path, weights: Path, data: str, steps: int) -> TrainConfig:
@@ -103,7 +105,7 @@ def run_config(path: str | Path, weights: Path, data: str, steps: int) -> TrainC
         recipe,
         data=data,
         lidars=tuple(name for name in trained_on if name in LIDARS) or recipe.lidars,
-        mountings=Mountings(levelled=True),
+        mountings=Mountings(levelled=read_metadata(weights).levelled),
         simulated_fraction=0.0 if data == SIM else recipe.simulated_fraction,
         steps=steps or recipe.steps,
     )

@@ -15,12 +15,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
 from torch import nn
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.models.bev_detector import BevDetector
 from tiny_bev_ros.models.checkpoint.loading import load_checkpoint
-from tiny_bev_ros.models.checkpoint.metadata import CheckpointMetadata, read_metadata
+from tiny_bev_ros.models.checkpoint.metadata import (
+    CheckpointMetadata,
+    load_weights,
+    read_metadata,
+)
 from tiny_bev_ros.models.checkpoint.safetensors_file import read_header
 from tiny_bev_ros.models.heads.refinement import REFINEMENT
 from tiny_bev_ros.models.heads.score_calibration import ScoreCalibration
@@ -88,6 +93,24 @@ def load_start_weights(
             file=sys.stderr,
         )
     return StartWeights(path.name, info['pfn'].digest)
+
+
+@torch.no_grad()
+def mix_start_weights(network: nn.Module, weights: str | Path, fraction: float) -> None:
+    """Moves trained weights back towards those with which the training started.
+
+    Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022. Parts that the file lacks
+    and fits of scores stay.
+
+    Args:
+        network: network whose weights are changed.
+        weights: name of shipped weights, or a file of `train`.
+        fraction: fraction of the weights of the file in the result.
+    """
+    old = load_weights(find_weights(weights))[0].state_dict()
+    for name, tensor in network.state_dict().items():
+        if name in old and tensor.is_floating_point() and '.calibration.' not in name:
+            tensor.lerp_(old[name].to(tensor.device), fraction)
 
 
 def _check_structure(name: str, metadata: CheckpointMetadata, config: TrainConfig) -> None:

@@ -38,7 +38,11 @@ from tiny_bev_ros.training.distributed import init_distributed
 from tiny_bev_ros.training.frame_sources import frame_source
 from tiny_bev_ros.training.plots import draw_losses
 from tiny_bev_ros.training.second_stage_file import add_second_stage, load_second_stage
-from tiny_bev_ros.training.start_weights import StartWeights, load_start_weights
+from tiny_bev_ros.training.start_weights import (
+    StartWeights,
+    load_start_weights,
+    mix_start_weights,
+)
 from tiny_bev_ros.training.trainable_detector import (
     TrainableDetector,
     build_network,
@@ -103,10 +107,16 @@ def train(
         Path of the weights; None in all processes but the main one, which alone writes.
 
     Raises:
-        TinyBevError: safetensors is missing, or see `Trainer` and `load_start_weights`.
+        TinyBevError: safetensors is missing, no weights are given of which the configuration
+            keeps something, or see `Trainer` and `load_start_weights`.
     """
     if reason := import_optional('safetensors.torch').reason:  # reported before hours of training
         raise TinyBevError(f'{reason}; expected safetensors, which writes the weights')
+    if not start_from and (config.keep_second_stage or config.start_fraction):
+        raise TinyBevError(
+            'start_from is not given; expected weights, as the configuration has '
+            'keep_second_stage or start_fraction'
+        )
     context = init_distributed()
     network = build_network(config.network, config.seed)
     start = load_start_weights(start_from, network, config) if start_from else None
@@ -115,17 +125,29 @@ def train(
     trainer.run()
     if not context.is_main:
         return None
-    path, metadata = folder / WEIGHTS, describe(config, command, start)
+    average = cast(BevDetector, trainer.average.network)
+    _write_weights(folder / WEIGHTS, average, describe(config, command, start), config, start_from)
+    draw_losses(folder / LOG, folder / 'curves.png')
+    return folder / WEIGHTS
+
+
+def _write_weights(
+    path: Path,
+    network: BevDetector,
+    metadata: CheckpointMetadata,
+    config: TrainConfig,
+    start_from: str | Path | None,
+) -> None:
+    """Writes trained weights, with those parts of the weights at the start that are kept."""
     second_stage = None
     if start_from and config.keep_second_stage:
         second_stage = load_second_stage(find_weights(start_from))
-    average = cast(BevDetector, trainer.average.network)
+    if start_from and config.start_fraction:
+        mix_start_weights(network, start_from, config.start_fraction)
     if second_stage:
-        add_second_stage(path, average, metadata, *second_stage)
+        add_second_stage(path, network, metadata, *second_stage)
     else:
-        save_weights(path, average, metadata)
-    draw_losses(folder / LOG, folder / 'curves.png')
-    return path
+        save_weights(path, network, metadata)
 
 
 def describe(

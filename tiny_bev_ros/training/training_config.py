@@ -97,6 +97,8 @@ class TrainConfig:
             than 1; the average is what is written, 0 writes the last weights.
         keep_second_stage: true to write a second stage of the weights to start from into the
             result as it is, with the calibration of the scores that it takes.
+        start_fraction: fraction of the weights to start from in those that are written, so that
+            less is forgotten; below 1.
         seed: seed of weights, frames and augmentation.
         precision: compute dtype: bfloat16, float32, or auto for the faster one by the kind of
             the device.
@@ -120,6 +122,7 @@ class TrainConfig:
     warmup_fraction: float = 0.05
     ema_decay: float = 0.999
     keep_second_stage: bool = False
+    start_fraction: float = 0.0
     seed: int = 0
     precision: str = 'auto'
     workers: int = 1
@@ -148,12 +151,11 @@ class TrainConfig:
         for name in ('frames', 'steps', 'batch', 'save_every'):
             if getattr(self, name) < 1:
                 raise TinyBevError(f'{name} is {getattr(self, name)}; expected 1 or more')
-        if not 0 <= self.ema_decay < 1:
-            raise TinyBevError(f'ema_decay is {self.ema_decay}; expected from 0 to less than 1')
-        if not 0 <= self.simulated_fraction < 1:
-            raise TinyBevError(
-                f'simulated_fraction is {self.simulated_fraction}; expected from 0 to less than 1'
-            )
+        for name in ('ema_decay', 'simulated_fraction', 'start_fraction'):
+            if not 0 <= getattr(self, name) < 1:
+                raise TinyBevError(
+                    f'{name} is {getattr(self, name)}; expected from 0 to less than 1'
+                )
         if self.simulated_fraction and self.data in (SIM, SIM_CAMERA):
             raise TinyBevError(
                 f'simulated_fraction is {self.simulated_fraction}; expected 0, as data is '
@@ -170,7 +172,7 @@ class TrainConfig:
                     f'data is {self.data!r}; expected {SIM_CAMERA}, as the network has a camera'
                 )
         if self.keep_second_stage:
-            _check_keeps_second_stage(self.network)
+            _check_second_stage(self.network)
         self.crop.grid(0.0, 0.0)  # raises an error if the size is not a whole number of cells
 
 
@@ -232,7 +234,7 @@ def _value(name: str, hint: Any, value: Any) -> Any:
     return value
 
 
-def _check_keeps_second_stage(network: ModelConfig) -> None:
+def _check_second_stage(network: ModelConfig) -> None:
     if network.camera:
         reason = 'the network has a camera'
     elif 'detection' not in network.heads:
