@@ -6,9 +6,9 @@
 # writing, software distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
 # WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the License for the specific
 # language governing permissions and limitations under the License.
-"""Fine-tuning on few labelled sweeps of a LiDAR that weights were not trained on, in simulation.
+"""Training on few labelled sweeps of a LiDAR that weights were not trained on, in simulation.
 
-Writes labelled sweeps of a Livox Mid-360 at 0.5 m to a folder in KITTI's form, trains on them as
+Writes labelled sweeps of a Livox Mid-360 at 0.5 m to a folder in KITTI's form, trains on it as
 `train --start-from` does, and measures weights before and after on other streets, with this
 sensor and with another. Former weights, trained without any Livox, are in the history:
 
@@ -159,7 +159,13 @@ def main() -> None:
     add = parser.add_argument
     add('--weights', default='street', help='weights to start from (default: street)')
     add('--config', default='config/training/few_labels.yaml', help='the recipe')
-    add('--sweeps', type=int, nargs='+', default=[20, 50, 200], help='labelled; 0: simulated only')
+    add(
+        '--sweeps',
+        type=int,
+        nargs='+',
+        default=[20, 50],
+        help='number; 0: simulated alone',
+    )
     add('--steps', type=int, default=0, help='updates (default: those of the recipe)')
     add('--streets', type=int, default=30, help='for each set (default: 30)')
     add('--choose', action='store_true', help='measure on the streets that choose settings')
