@@ -17,7 +17,7 @@ import torch
 from tiny_bev_ros.models import RefinementHead, seeded
 from tiny_bev_ros.models.bev_detector import build_detector
 from tiny_bev_ros.models.checkpoint.metadata import CheckpointMetadata
-from tiny_bev_ros.training.train_second_stage import add_second_stage
+from tiny_bev_ros.training.second_stage_file import add_second_stage
 
 NETWORK = {
     'backbone': 'tiny',

@@ -114,6 +114,34 @@ def test_a_frame_has_the_points_in_the_image(folder):
     assert frame.labels.tolist() == [0, -1]
 
 
+def write_without_camera(path):
+    lines = [line for line in CALIBRATION.splitlines() if not line.startswith('P')]
+    (path / 'calib/000003.txt').write_text('\n'.join(lines))
+
+
+@pytest.mark.parametrize('around', [True, False])
+def test_without_a_camera_labels_are_on_all_sides(folder, tmp_path, around):
+    points = np.vstack([on_car(20, 3, 40), on_car(-20, 3, 40)])
+    angles = np.linspace(-np.pi, np.pi, 200)
+    ring = np.stack([9 * np.cos(angles), 9 * np.sin(angles), 0 * angles - 1.7, 0 * angles], 1)
+    points = np.vstack([points, ring if around else np.abs(ring)])
+    lines = label('Car', 20, 3, -0.9), label('Car', -20, 3, -0.9), label('Car', -60, 3, -0.9)
+    frames = folder(*lines, points=points)
+    assert frames.is_ahead()
+    assert not frames.frame('000003').whole
+
+    write_without_camera(tmp_path)
+    frame = frames.frame('000003')
+    assert not frames.is_ahead()
+    assert len(frame.points) == 280
+    assert frame.counts.tolist() == [40, 40, 0]
+    assert frame.whole == around
+    found_both = found((20, 3, 0.5), (-20, 3, 0.5), (-60, 3, 0.9))
+    assert vehicle_ap(frames, found_both) == (1.0, 2)
+    # Nothing is excused on any side.
+    assert vehicle_ap(frames, found((20, 3, 0.5), (-20, 3, 0.5), (-20, -9, 0.9)))[0] < 1
+
+
 def test_labels_are_those_of_other_tools(data_dir):
     """Boxes in the LiDAR's frame that another tool computed."""
     frames = KittiFolder(data_dir / 'kitti')

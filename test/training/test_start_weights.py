@@ -27,15 +27,16 @@ from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.models.checkpoint.metadata import load_weights, read_metadata, save_weights
 from tiny_bev_ros.resources import weights_file
 from tiny_bev_ros.training.dataset import Crop
+from tiny_bev_ros.training.second_stage_file import add_second_stage
 from tiny_bev_ros.training.simulated_lidar import Mountings
-from tiny_bev_ros.training.start_weights import load_start_weights
+from tiny_bev_ros.training.start_weights import load_start_weights, mix_start_weights
 from tiny_bev_ros.training.train import describe, train
 from tiny_bev_ros.training.train import main as train_main
-from tiny_bev_ros.training.train_second_stage import add_second_stage
 from tiny_bev_ros.training.trainable_detector import build_network
 from tiny_bev_ros.training.training_config import CameraConfig, ModelConfig, TrainConfig
 
 NETWORK = ModelConfig(pfn_channels=8, mid_channels=8, out_channels=8, heads=('detection',))
+BOTH = ('detection', 'drivable')
 SMALL = TrainConfig(
     lidars=('vlp16',),
     steps=2,
@@ -76,13 +77,24 @@ def test_a_fit_of_scores_is_not_taken_over(tmp_path):
     assert network.heads['detection'].calibration.bias.tolist() == [0, 0, 0]
 
 
+def test_weights_of_levelled_clouds_want_levelled_clouds(tmp_path):
+    path = tmp_path / 'levelled.safetensors'
+    config = replace(SMALL, data='a folder', mountings=Mountings(levelled=True))
+    network = build_network(NETWORK, 5)
+    save_weights(path, network, describe(config, 'train'))
+    load_start_weights(path, network, config)
+    with pytest.raises(TinyBevError, match='levelled is False; expected True, as in levelled'):
+        load_start_weights(path, network, replace(config, mountings=Mountings()))
+
+
 @pytest.mark.parametrize('levelled', [True, False])
 def test_weights_know_whether_their_clouds_were_levelled(tmp_path, levelled):
     config = replace(SMALL, mountings=Mountings(levelled=levelled))
     path = tmp_path / 'weights.safetensors'
     save_weights(path, build_network(NETWORK, 5), describe(config, 'train'))
     assert read_metadata(path).levelled == levelled
-    assert not describe(replace(config, data='a folder'), 'train').levelled
+    assert describe(replace(config, data='a folder'), 'train').levelled == levelled
+    assert not describe(replace(config, data='sim_camera'), 'train').levelled
 
 
 def test_absent_heads_stay_fresh_and_are_named(weights, capsys):
@@ -113,7 +125,70 @@ def test_a_second_stage_is_not_taken_over_and_named(weights, tmp_path, capsys):
     path = tmp_path / 'two_stages.safetensors'
     add_second_stage(path, *load_weights(weights), lively_second_stage(), {})
     load_start_weights(path, build_network(NETWORK, 0), SMALL)
-    line = 'train: two_stages.safetensors has a second stage, which is not taken over\n'
+    line = 'train: two_stages.safetensors has a second stage, which is not taken over; keep_s'
+    assert capsys.readouterr().err.startswith(line)
+
+
+def test_a_second_stage_is_kept_with_the_scores_that_it_takes(tmp_path, capsys):
+    network, second_stage = build_network(NETWORK, 5), lively_second_stage()
+    network.heads['detection'].calibration.scale.fill_(2.0)
+    second_stage.calibration.bias.fill_(0.5)
+    old = tmp_path / 'old.safetensors'
+    add_second_stage(old, network, describe(SMALL, 'train'), second_stage, {'commit': 'c0'})
+    path = train(replace(SMALL, keep_second_stage=True), tmp_path / 'run', 'train', old)
+    assert capsys.readouterr().err == ''
+    kept, metadata = load_weights(path)
+    assert metadata.network['heads'] == ['detection', 'refinement']
+    assert metadata.origin['second_stage'] == {'commit': 'c0'}
+    for key, value in second_stage.state_dict().items():
+        assert torch.equal(kept.heads['refinement'].state_dict()[key], value), key
+    assert kept.heads['detection'].calibration.scale.tolist() == [2, 2, 2]
+    # The networks below it are trained.
+    name = 'heads.detection.maps.weight'
+    assert not torch.equal(kept.state_dict()[name], network.state_dict()[name])
+
+
+def test_weights_without_a_second_stage_have_none_to_keep(weights, tmp_path):
+    path = train(replace(SMALL, keep_second_stage=True), tmp_path / 'run', 'train', weights)
+    assert read_metadata(path).network['heads'] == ['detection']
+
+
+def test_written_weights_hold_a_fraction_of_those_at_the_start(weights, tmp_path, capsys):
+    config = replace(SMALL, learning_rate=0.1, network=replace(NETWORK, heads=BOTH))
+    path = train(config, tmp_path / 'run', 'train', weights)
+    old, new = load_weights(weights)[0].state_dict(), load_weights(path)[0].state_dict()
+    # Written anew from the same training.
+    mixed_config = replace(config, start_fraction=0.25)
+    mixed = load_weights(train(mixed_config, tmp_path / 'run', 'train', weights))[0].state_dict()
+    name = 'heads.detection.maps.weight'
+    assert not torch.allclose(new[name], old[name], atol=1e-3)
+    for key, value in new.items():
+        if value.is_floating_point():
+            expected = 0.75 * value + 0.25 * old.get(key, value)
+            torch.testing.assert_close(mixed[key], expected, msg=key)
+
+
+@pytest.mark.parametrize('change', [{'start_fraction': 0.1}, {'keep_second_stage': True}])
+def test_nothing_is_kept_of_no_weights(tmp_path, change):
+    with pytest.raises(TinyBevError, match='start_from is not given; expected weights, as the c'):
+        train(replace(SMALL, **change), tmp_path, 'train')
+
+
+def test_a_fit_of_scores_is_not_mixed(tmp_path):
+    fitted = build_network(NETWORK, 5)
+    fitted.heads['detection'].calibration.scale.fill_(2.0)
+    save_weights(tmp_path / 'fitted.safetensors', fitted, describe(SMALL, 'train'))
+    network = build_network(NETWORK, 0)
+    mix_start_weights(network, tmp_path / 'fitted.safetensors', 0.5)
+    assert network.heads['detection'].calibration.scale.tolist() == [1, 1, 1]
+
+
+def test_heads_that_are_left_out_are_named(tmp_path, capsys):
+    both = replace(NETWORK, heads=('detection', 'drivable'))
+    path = tmp_path / 'both.safetensors'
+    save_weights(path, build_network(both, 5), describe(replace(SMALL, network=both), 'train'))
+    load_start_weights(path, build_network(NETWORK, 0), SMALL)
+    line = 'train: both.safetensors has drivable, which network.heads leaves out\n'
     assert capsys.readouterr().err == line
 
 

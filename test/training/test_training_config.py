@@ -34,9 +34,28 @@ def test_shipped_configuration_is_read():
     assert config.mountings.heights == (0.3, 2.5)
 
 
+def test_the_recipe_for_few_labels_fits_the_shipped_weights():
+    config = read_config(ROOT / 'config/training/few_labels.yaml')
+    street = read_config(ROOT / 'config/training/street.yaml')
+    assert config.network == street.network
+    assert (config.lidars, config.mountings) == (street.lidars, street.mountings)
+    assert config.keep_second_stage
+
+
 @pytest.mark.parametrize(
     ('text', 'error'),
     [
+        ('{data: folder, simulated_fraction: 1}', 'fraction is 1.0; expected from 0 to less'),
+        ('start_fraction: -0.1', 'start_fraction is -0.1; expected from 0 to less than 1'),
+        ('simulated_fraction: 0.5', 'simulated_fraction is 0.5; expected 0, as data is sim'),
+        (
+            '{keep_second_stage: true, network: {heads: [drivable]}}',
+            'keep_second_stage is True; expected False, as network.heads lacks detection',
+        ),
+        (
+            '{keep_second_stage: true, data: sim_camera, network: {camera: {}}}',
+            'keep_second_stage is True; expected False, as the network has a camera',
+        ),
         ('stepz: 3', 'stepz is unknown; expected one of data, lidars'),
         ('steps: many', "steps is 'many'; expected a whole number"),
         ('steps: 0', 'steps is 0; expected 1 or more'),

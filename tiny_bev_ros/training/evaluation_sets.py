@@ -193,4 +193,5 @@ def _open_kitti(path: Path) -> EvaluationFrames:
     if not any((path / where).is_dir() for where in ('label_2', 'training/label_2')):
         raise MissingDataError(f'{path} holds no label_2; expected a folder in the form of KITTI')
     folder = KittiFolder(path)
-    return EvaluationFrames(kitti_eval_frames(folder, _REACH), len(folder), True, folder.remark)
+    frames = kitti_eval_frames(folder, _REACH)
+    return EvaluationFrames(frames, len(folder), folder.is_ahead(), folder.remark)

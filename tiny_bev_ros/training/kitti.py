@@ -9,7 +9,8 @@
 """Folders in the form of KITTI's object benchmark (Geiger et al., CVPR 2012).
 
 ``velodyne/ID.bin`` (or ``velodyne_reduced/ID.bin``), ``label_2/ID.txt`` and ``calib/ID.txt``,
-in the folder or in ``training`` below it.
+in the folder or in ``training`` below it. A calibration without a camera states that the whole
+sweep is labelled.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ LABELS = {
 _OTHERS = ('Tram', 'Misc', 'DontCare')
 # Width and height of the images of KITTI's camera 2, which differ by a few pixels.
 IMAGE_SIZE = (1242, 375)
+# Fraction of the points above which an octant is in the view of a sensor.
+_MIN_OCTANT = 0.005
 
 
 @dataclass(frozen=True)
@@ -46,11 +49,12 @@ class Calibration:
 
     Attributes:
         to_camera: (3,4), from the LiDAR's frame to that of the rectified camera, in metres.
-        projection: (3,4), from the frame of the rectified camera to pixels.
+        projection: (3,4), from the frame of the rectified camera to pixels; None where there is
+            no camera, and objects on all sides are labelled.
     """
 
     to_camera: np.ndarray
-    projection: np.ndarray
+    projection: np.ndarray | None
 
     def camera(self, points: np.ndarray) -> np.ndarray:
         """Transforms (N,3) points in the LiDAR's frame to (N,3) x right, y down, z ahead."""
@@ -62,6 +66,7 @@ class Calibration:
 
     def pixels(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Projects (N,3) points in the LiDAR's frame to (N,2) pixels and (N,) depths in metres."""
+        assert self.projection is not None
         camera = self.camera(points)
         image = camera @ self.projection[:, :3].T + self.projection[:, 3]
         depth = image[:, 2]
@@ -173,10 +178,11 @@ class KittiFolder:
         try:
             rectification = _matrix(lines['R0_rect'], 3)
             to_camera = _matrix(lines['Tr_velo_to_cam'], 3)
-            projection = _matrix(lines['P2'], 3)
+            projection = _matrix(lines['P2'], 3) if 'P2' in lines else None
         except (KeyError, ValueError) as error:
             raise TinyBevError(
-                f'{path} lacks {error}; expected P2, R0_rect and Tr_velo_to_cam'
+                f'{path} lacks {error}; expected P2 (or none, for labels on all sides), R0_rect '
+                'and Tr_velo_to_cam'
             ) from None
         return Calibration(rectification @ to_camera, projection)
 
@@ -190,13 +196,24 @@ class KittiFolder:
             raise TinyBevError(f'{path} is no label file; expected 15 values a line') from None
 
     def frame(self, name: str) -> Frame:
-        """Reads one frame: the points in the image, as objects elsewhere are not labelled."""
+        """Reads one frame: the points in the image, as objects elsewhere are not labelled.
+
+        Without a camera, all points.
+        """
         objects = [label for label in self.objects(name) if label.kind != 'DontCare']
         points = self.points(name)
-        points = points[self.calibration(name).in_image(points[:, :3])]
+        calibration = self.calibration(name)
+        is_whole = calibration.projection is None
+        if not is_whole:
+            points = points[calibration.in_image(points[:, :3])]
         boxes = np.array([label.box for label in objects], np.float32).reshape(-1, 7)
         labels = np.array([LABELS.get(label.kind, -1) for label in objects], np.int64)
-        return Frame(points, instance_ids(boxes, points), boxes, labels)
+        ids = instance_ids(boxes, points)
+        return Frame(points, ids, boxes, labels, whole=is_whole and _is_around(points))
+
+    def is_ahead(self) -> bool:
+        """Returns True if all frames are labelled in the image of a camera alone."""
+        return all(self.calibration(name).projection is not None for name in self.names)
 
     def _labels(self, name: str) -> list[str]:
         """Returns the lines of a label file that are not blank."""
@@ -213,6 +230,12 @@ class KittiFolder:
 
 def _counted(kinds: Counter[str]) -> str:
     return ', '.join(f'{kind} ({count})' for kind, count in sorted(kinds.items()))
+
+
+def _is_around(points: np.ndarray) -> bool:
+    """Returns True for points (N,4) of a sensor without a blind octant."""
+    octants = np.floor(np.arctan2(points[:, 1], points[:, 0]) * (4 / np.pi)).astype(int) % 8
+    return bool((np.bincount(octants, minlength=8) > _MIN_OCTANT * len(points)).all())
 
 
 def _matrix(text: str, rows: int) -> np.ndarray:

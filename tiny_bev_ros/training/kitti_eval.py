@@ -15,7 +15,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from tiny_bev_ros.models.heads.detection import CLASSES
-from tiny_bev_ros.training.evaluation import Area, EvalFrame, Truth
+from tiny_bev_ros.training.evaluation import Area, EvalFrame, Square, Truth
 from tiny_bev_ros.training.kitti import IMAGE_SIZE, Calibration, KittiFolder, KittiObject
 from tiny_bev_ros.training.labelled_frame import MIN_POINTS, Frame
 
@@ -65,31 +65,33 @@ class _Unlabelled(Area):
 def kitti_eval_frames(folder: KittiFolder, reach: float = 50.0) -> Iterator[EvalFrame]:
     """Yields the frames of a KITTI folder for evaluation.
 
-    Sets of objects are the difficulties of the benchmark, and ``visible``: objects of at least
-    five points. Vans, trucks and trams, which resemble cars, and sitting people, who resemble
-    pedestrians, are not required.
+    Sets of objects are the difficulties of the benchmark, which need boxes in the image, and
+    ``visible``: objects of at least five points. Vans, trucks and trams, which resemble cars, and
+    sitting people, who resemble pedestrians, are not required.
 
     Args:
         folder: the folder.
-        reach: distance ahead in metres up to which objects have to be detected.
+        reach: distance in metres up to which objects have to be detected: ahead, or, where there
+            is no camera, along x and y.
     """
     for name in folder.names:
         frame, calibration = folder.frame(name), folder.calibration(name)
         labels = folder.objects(name)
         objects = [label for label in labels if label.kind != 'DontCare']
         areas = [label.image_box for label in labels if label.kind == 'DontCare']
-        view = _View(calibration, reach)
-        near = (
-            np.array([label.box[0] < reach for label in objects], np.bool_)
-            if objects
-            else np.zeros(0, np.bool_)
-        )
+        has_camera = calibration.projection is not None
+        boxes = np.array([label.box for label in objects]).reshape(-1, 7)
+        square = Square(reach)
+        near = boxes[:, 0] < reach if has_camera else square(boxes)
         truths = {
             level: [_kitti_truth(objects, frame, near, level, kind) for kind in CLASSES]
             for level in ('visible', 'easy', 'moderate', 'hard')
         }
-        unlabelled = _Unlabelled(calibration, np.array(areas).reshape(-1, 4))
-        yield EvalFrame(name, frame, truths, view, unlabelled)
+        if has_camera:
+            unlabelled = _Unlabelled(calibration, np.array(areas).reshape(-1, 4))
+            yield EvalFrame(name, frame, truths, _View(calibration, reach), unlabelled)
+        else:
+            yield EvalFrame(name, frame, truths, square, Area(False))
 
 
 def _kitti_truth(

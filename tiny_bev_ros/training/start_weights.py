@@ -15,18 +15,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
 from torch import nn
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.models.bev_detector import BevDetector
 from tiny_bev_ros.models.checkpoint.loading import load_checkpoint
-from tiny_bev_ros.models.checkpoint.metadata import CheckpointMetadata, read_metadata
+from tiny_bev_ros.models.checkpoint.metadata import (
+    CheckpointMetadata,
+    load_weights,
+    read_metadata,
+)
 from tiny_bev_ros.models.checkpoint.safetensors_file import read_header
 from tiny_bev_ros.models.heads.refinement import REFINEMENT
 from tiny_bev_ros.models.heads.score_calibration import ScoreCalibration
 from tiny_bev_ros.resources import find_weights
 from tiny_bev_ros.training.trainable_detector import lidar_arguments
-from tiny_bev_ros.training.training_config import TrainConfig
+from tiny_bev_ros.training.training_config import SIM_CAMERA, TrainConfig
 
 
 class StartWeights(NamedTuple):
@@ -46,8 +51,9 @@ def load_start_weights(
 ) -> StartWeights:
     """Loads weights into a network that is to be trained; absent parts keep their fresh weights.
 
-    Heads, camera encoder and fusion may be absent from the file; they are named on stderr. A
-    second stage of the file is not taken over, which is a line on stderr too.
+    Heads, camera encoder and fusion may be absent from the file; they are named on stderr, as are
+    heads of the file that the configuration leaves out. A second stage is no part of a network
+    that is trained: the configuration says whether it goes into the result.
 
     Args:
         weights: name of shipped weights, or a file of `train`.
@@ -63,18 +69,48 @@ def load_start_weights(
     _check_structure(path.stem, metadata, config)
     present, absent = _split_parts(path, network)
     info = load_checkpoint(path, present)
-    # A fit of scores belongs to the weights that it was made for.
+    # A fit of scores belongs to the weights that it was made for, and to a second stage, which
+    # takes these scores.
     for module in network.modules():
-        if isinstance(module, ScoreCalibration):
+        if isinstance(module, ScoreCalibration) and not config.keep_second_stage:
             module.reset()
     if absent:
         print(
             f'train: {path.name} has no {", ".join(absent)}; trained from random weights',
             file=sys.stderr,
         )
-    if REFINEMENT in metadata.network.get('heads', ()):
-        print(f'train: {path.name} has a second stage, which is not taken over', file=sys.stderr)
+    heads = list(metadata.network.get('heads', ()))
+    if REFINEMENT in heads and not config.keep_second_stage:
+        print(
+            f'train: {path.name} has a second stage, which is not taken over; '
+            'keep_second_stage: true keeps it as it is',
+            file=sys.stderr,
+        )
+    left_out = [name for name in heads if name not in (*config.network.heads, REFINEMENT)]
+    if left_out:
+        print(
+            f'train: {path.name} has {", ".join(left_out)}, which network.heads leaves out',
+            file=sys.stderr,
+        )
     return StartWeights(path.name, info['pfn'].digest)
+
+
+@torch.no_grad()
+def mix_start_weights(network: nn.Module, weights: str | Path, fraction: float) -> None:
+    """Moves trained weights back towards those with which the training started.
+
+    Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022. Parts that the file lacks
+    and fits of scores stay.
+
+    Args:
+        network: network whose weights are changed.
+        weights: name of shipped weights, or a file of `train`.
+        fraction: fraction of the weights of the file in the result.
+    """
+    old = load_weights(find_weights(weights))[0].state_dict()
+    for name, tensor in network.state_dict().items():
+        if name in old and tensor.is_floating_point() and '.calibration.' not in name:
+            tensor.lerp_(old[name].to(tensor.device), fraction)
 
 
 def _check_structure(name: str, metadata: CheckpointMetadata, config: TrainConfig) -> None:
@@ -86,6 +122,9 @@ def _check_structure(name: str, metadata: CheckpointMetadata, config: TrainConfi
     for key, value in own.items():
         if key != 'network.heads' and key in expected and value != expected[key]:
             raise TinyBevError(f'{key} is {value}; expected {expected[key]}, as in {name}')
+    # Frames with images have the nominal mounting.
+    if metadata.levelled and not config.mountings.levelled and config.data != SIM_CAMERA:
+        raise TinyBevError(f'mountings.levelled is False; expected True, as in {name}')
 
 
 def _split_parts(path: Path, network: BevDetector) -> tuple[Mapping[str, nn.Module], list[str]]:

@@ -18,29 +18,31 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-import numpy as np
 import torch
 from torch.utils.data import Dataset
 
 from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.models.bev_detector import BevDetector
 from tiny_bev_ros.models.checkpoint.metadata import CheckpointMetadata, save_weights
 from tiny_bev_ros.optional_imports import import_optional
 from tiny_bev_ros.program_exit import reports_errors
+from tiny_bev_ros.resources import find_weights
 from tiny_bev_ros.source_commit import commit_of_source
 from tiny_bev_ros.training.augment import Augmentation
 from tiny_bev_ros.training.camera_dataset import CameraFrames, CameraSamples
 from tiny_bev_ros.training.dataset import Crop, Crops
 from tiny_bev_ros.training.distributed import init_distributed
-from tiny_bev_ros.training.kitti import KittiFolder
-from tiny_bev_ros.training.labelled_frame import Frame
+from tiny_bev_ros.training.frame_sources import frame_source
 from tiny_bev_ros.training.plots import draw_losses
-from tiny_bev_ros.training.simulated_lidar import Mountings, simulate_lidar_frame
-from tiny_bev_ros.training.start_weights import StartWeights, load_start_weights
+from tiny_bev_ros.training.second_stage_file import add_second_stage, load_second_stage
+from tiny_bev_ros.training.start_weights import (
+    StartWeights,
+    load_start_weights,
+    mix_start_weights,
+)
 from tiny_bev_ros.training.trainable_detector import (
     TrainableDetector,
     build_network,
@@ -48,7 +50,6 @@ from tiny_bev_ros.training.trainable_detector import (
 )
 from tiny_bev_ros.training.trainer import LOG, Trainer
 from tiny_bev_ros.training.training_config import (
-    SIM,
     SIM_CAMERA,
     ModelConfig,
     TrainConfig,
@@ -56,8 +57,6 @@ from tiny_bev_ros.training.training_config import (
 )
 
 WEIGHTS = 'weights.safetensors'
-# Seed of the first simulated LiDAR frame of a run; those below are for evaluation.
-_FIRST_SEED = 1_000_000
 
 
 def smoke_config() -> TrainConfig:
@@ -93,29 +92,6 @@ def make_dataset(config: TrainConfig, count: int, folder: Path) -> Dataset:
     return Crops(source, count, config.crop, config.seed, config.augmentation, heads=heads)
 
 
-def frame_source(config: TrainConfig) -> Callable[[int], Frame]:
-    """Returns the function that makes LiDAR frame i of a run."""
-    if config.data == SIM:
-        return partial(
-            _simulated, lidars=config.lidars, mountings=config.mountings, seed=config.seed
-        )
-    folder = KittiFolder(config.data)
-    if folder.remark:
-        print(f'train: {folder.remark}', file=sys.stderr)
-    return partial(_recorded, folder=folder, seed=config.seed)
-
-
-def _simulated(index: int, lidars: tuple[str, ...], mountings: Mountings, seed: int) -> Frame:
-    return simulate_lidar_frame(_FIRST_SEED * (seed + 1) + index, lidars, mountings)
-
-
-def _recorded(index: int, folder: KittiFolder, seed: int) -> Frame:
-    """Frame i of a folder; each epoch has every frame once, in an order of its own."""
-    epoch, position = divmod(index, len(folder))
-    order = np.random.default_rng((seed, epoch)).permutation(len(folder))
-    return folder.frame(folder.names[order[position]])
-
-
 def train(
     config: TrainConfig, folder: Path, command: str, start_from: str | Path | None = None
 ) -> Path | None:
@@ -131,10 +107,16 @@ def train(
         Path of the weights; None in all processes but the main one, which alone writes.
 
     Raises:
-        TinyBevError: safetensors is missing, or see `Trainer` and `load_start_weights`.
+        TinyBevError: safetensors is missing, no weights are given of which the configuration
+            keeps something, or see `Trainer` and `load_start_weights`.
     """
     if reason := import_optional('safetensors.torch').reason:  # reported before hours of training
         raise TinyBevError(f'{reason}; expected safetensors, which writes the weights')
+    if not start_from and (config.keep_second_stage or config.start_fraction):
+        raise TinyBevError(
+            'start_from is not given; expected weights, as the configuration has '
+            'keep_second_stage or start_fraction'
+        )
     context = init_distributed()
     network = build_network(config.network, config.seed)
     start = load_start_weights(start_from, network, config) if start_from else None
@@ -143,9 +125,29 @@ def train(
     trainer.run()
     if not context.is_main:
         return None
-    save_weights(folder / WEIGHTS, trainer.average.network, describe(config, command, start))
+    average = cast(BevDetector, trainer.average.network)
+    _write_weights(folder / WEIGHTS, average, describe(config, command, start), config, start_from)
     draw_losses(folder / LOG, folder / 'curves.png')
     return folder / WEIGHTS
+
+
+def _write_weights(
+    path: Path,
+    network: BevDetector,
+    metadata: CheckpointMetadata,
+    config: TrainConfig,
+    start_from: str | Path | None,
+) -> None:
+    """Writes trained weights, with those parts of the weights at the start that are kept."""
+    second_stage = None
+    if start_from and config.keep_second_stage:
+        second_stage = load_second_stage(find_weights(start_from))
+    if start_from and config.start_fraction:
+        mix_start_weights(network, start_from, config.start_fraction)
+    if second_stage:
+        add_second_stage(path, network, metadata, *second_stage)
+    else:
+        save_weights(path, network, metadata)
 
 
 def describe(
@@ -159,7 +161,7 @@ def describe(
     }
     if start:
         origin['start_from'] = start._asdict()
-    crop, levelled = config.crop, config.data == SIM and config.mountings.levelled
+    crop, levelled = config.crop, config.data != SIM_CAMERA and config.mountings.levelled
     network = lidar_arguments(config.network)
     return CheckpointMetadata(network, crop.resolution, crop.z_range, origin, levelled)
 

@@ -24,20 +24,15 @@ from typing import Any
 
 import torch
 
-from tiny_bev_ros.models.bev_detector import BevDetector, build_detector
-from tiny_bev_ros.models.checkpoint.metadata import (
-    CheckpointMetadata,
-    load_weights,
-    save_weights,
-)
-from tiny_bev_ros.models.heads.head_registry import map_heads
-from tiny_bev_ros.models.heads.refinement import REFINEMENT, RefinementHead
+from tiny_bev_ros.models.checkpoint.metadata import load_weights
 from tiny_bev_ros.program_exit import reports_errors
 from tiny_bev_ros.resources import find_weights
 from tiny_bev_ros.source_commit import commit_of_source
 from tiny_bev_ros.training.box_sample_files import SampleSource, read_samples, write_samples
+from tiny_bev_ros.training.frame_sources import frame_source
 from tiny_bev_ros.training.second_stage import SecondStageTrainer
-from tiny_bev_ros.training.train import WEIGHTS, frame_source
+from tiny_bev_ros.training.second_stage_file import add_second_stage
+from tiny_bev_ros.training.train import WEIGHTS
 from tiny_bev_ros.training.training_config import TrainConfig, read_config
 
 # Difference of seeds between the frames of train and those of the second stage.
@@ -75,35 +70,6 @@ def train_second_stage(config: TrainConfig, weights: Path, folder: Path, command
     }
     add_second_stage(folder / WEIGHTS, network, metadata, head, origin)
     return folder / WEIGHTS
-
-
-def add_second_stage(
-    path: Path,
-    network: BevDetector,
-    metadata: CheckpointMetadata,
-    head: RefinementHead,
-    origin: dict[str, Any],
-) -> None:
-    """Writes networks and a second stage to a file.
-
-    Args:
-        path: file that is written.
-        network: trained networks; a second stage among them is replaced.
-        metadata: description of these networks.
-        head: the second stage.
-        origin: configuration, commit, command and base weights of its training.
-    """
-    heads = [*map_heads(network.heads), REFINEMENT]
-    joined = build_detector(**{**metadata.network, 'heads': tuple(heads)})
-    joined.pfn, joined.backbone = network.pfn, network.backbone
-    for name, each in {**map_heads(network.heads), REFINEMENT: head}.items():
-        joined.heads[name] = each
-    described = dataclasses.replace(
-        metadata,
-        network={**metadata.network, 'heads': heads},
-        origin={**metadata.origin, 'second_stage': origin},
-    )
-    save_weights(path, joined, described)
 
 
 def _sample_origin(config: TrainConfig, digest: str) -> dict[str, Any]:

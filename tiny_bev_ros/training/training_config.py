@@ -82,8 +82,11 @@ class TrainConfig:
     Attributes:
         data: 'sim' for simulated LiDAR frames, 'sim_camera' for simulated frames with a camera
             image, or a folder in the form of KITTI's object benchmark.
-        lidars: names of simulated sensors for 'sim', one of which is drawn for each frame.
-        mountings: range of the mountings of these sensors.
+        lidars: names of simulated sensors, one of which is drawn for each simulated frame.
+        mountings: range of the mountings of these sensors; `levelled` holds for a folder, too,
+            whose clouds are then levelled by the mounting that is estimated from them.
+        simulated_fraction: fraction of the frames of a run on a folder that are simulated
+            instead, with these sensors, so that the networks forget nothing; below 1.
         frames: number of different frames of 'sim_camera'.
         steps: number of updates of the weights.
         batch: frames of each step and process; two samples are cut from each LiDAR frame.
@@ -92,6 +95,10 @@ class TrainConfig:
         warmup_fraction: fraction of the steps in which the learning rate rises.
         ema_decay: fraction of the average of the weights that each step keeps, from 0 to less
             than 1; the average is what is written, 0 writes the last weights.
+        keep_second_stage: true to write a second stage of the weights to start from into the
+            result as it is, with the calibration of the scores that it takes.
+        start_fraction: fraction of the weights to start from in those that are written, so that
+            less is forgotten; below 1.
         seed: seed of weights, frames and augmentation.
         precision: compute dtype: bfloat16, float32, or auto for the faster one by the kind of
             the device.
@@ -106,6 +113,7 @@ class TrainConfig:
     data: str = SIM
     lidars: tuple[str, ...] = ('hdl64', 'hdl32', 'vlp16', 'os1_64', 'os1_128')
     mountings: Mountings = field(default_factory=Mountings)
+    simulated_fraction: float = 0.0
     frames: int = 2400
     steps: int = 6000
     batch: int = 2
@@ -113,6 +121,8 @@ class TrainConfig:
     weight_decay: float = 0.01
     warmup_fraction: float = 0.05
     ema_decay: float = 0.999
+    keep_second_stage: bool = False
+    start_fraction: float = 0.0
     seed: int = 0
     precision: str = 'auto'
     workers: int = 1
@@ -141,8 +151,16 @@ class TrainConfig:
         for name in ('frames', 'steps', 'batch', 'save_every'):
             if getattr(self, name) < 1:
                 raise TinyBevError(f'{name} is {getattr(self, name)}; expected 1 or more')
-        if not 0 <= self.ema_decay < 1:
-            raise TinyBevError(f'ema_decay is {self.ema_decay}; expected from 0 to less than 1')
+        for name in ('ema_decay', 'simulated_fraction', 'start_fraction'):
+            if not 0 <= getattr(self, name) < 1:
+                raise TinyBevError(
+                    f'{name} is {getattr(self, name)}; expected from 0 to less than 1'
+                )
+        if self.simulated_fraction and self.data in (SIM, SIM_CAMERA):
+            raise TinyBevError(
+                f'simulated_fraction is {self.simulated_fraction}; expected 0, as data is '
+                f'{self.data}'
+            )
         if not 0 <= self.augmentation.any_angle <= 1:
             raise TinyBevError(
                 f'augmentation.any_angle is {self.augmentation.any_angle}; expected from 0 to 1'
@@ -153,6 +171,8 @@ class TrainConfig:
                 raise TinyBevError(
                     f'data is {self.data!r}; expected {SIM_CAMERA}, as the network has a camera'
                 )
+        if self.keep_second_stage:
+            _check_second_stage(self.network)
         self.crop.grid(0.0, 0.0)  # raises an error if the size is not a whole number of cells
 
 
@@ -212,6 +232,16 @@ def _value(name: str, hint: Any, value: Any) -> Any:
     if type(value) is not hint:
         raise TinyBevError(f'{name} is {value!r}; expected {_TYPE_NAMES[hint]}')
     return value
+
+
+def _check_second_stage(network: ModelConfig) -> None:
+    if network.camera:
+        reason = 'the network has a camera'
+    elif 'detection' not in network.heads:
+        reason = 'network.heads lacks detection'
+    else:
+        return
+    raise TinyBevError(f'keep_second_stage is True; expected False, as {reason}')
 
 
 def _check_choice(name: str, value: str, known: Any) -> None:

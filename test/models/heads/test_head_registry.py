@@ -143,7 +143,8 @@ def test_a_registered_head_is_trained_and_decoded_with_the_others(names, tmp_pat
 def test_targets_are_those_of_the_labels():
     targets = compute_targets(['drivable', 'detection'], LABELS, FINE)
     assert targets['detection'].num_objects == 1
-    drivable, observed = targets['drivable']
+    drivable, observed, known = targets['drivable']
+    assert known.all()
     assert torch.equal(drivable, (torch.arange(8) >= 4).float().expand(8, 8))
     # Within two cells of the ground point in row 6, column 6.
     expected = torch.zeros(8, 8)
@@ -152,6 +153,17 @@ def test_targets_are_those_of_the_labels():
     unknown = compute_targets(['drivable'], replace(LABELS, is_drivable=None), FINE)['drivable']
     assert not unknown.drivable.any()
     assert not unknown.observed.any()
+    assert not unknown.known.any()
+
+
+def test_frames_of_unknown_roads_have_no_part_in_the_loss():
+    head, maps = head_class('drivable'), torch.randn(2, 1, 8, 8)
+    known = compute_targets(['drivable'], LABELS, FINE)
+    unknown = compute_targets(['drivable'], replace(LABELS, is_drivable=None), FINE)
+    both = head.loss(maps, stack_targets([known, unknown])['drivable'])['cross_entropy']
+    alone = head.loss(maps[:1], stack_targets([known])['drivable'])['cross_entropy']
+    torch.testing.assert_close(both, alone)
+    assert head.loss(maps[1:], stack_targets([unknown])['drivable'])['cross_entropy'] == 0
 
 
 @pytest.mark.parametrize('name', list_heads())

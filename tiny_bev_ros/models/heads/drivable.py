@@ -39,10 +39,12 @@ class DrivableTargets(NamedTuple):
     Attributes:
         drivable: (h,w) float32, 1 for road surface.
         observed: (h,w) float32, 1 where the road is known and a ground point is near.
+        known: (h,w) float32, 1 in frames whose road is known, 0 in others.
     """
 
     drivable: Tensor
     observed: Tensor
+    known: Tensor
 
 
 @register_head('drivable')
@@ -75,7 +77,7 @@ class DrivableHead(Head):
         """Computes road surface at the cell centres; all zeros if the road is unknown."""
         rows, cols = grid.shape
         if labels.is_drivable is None:
-            return DrivableTargets(torch.zeros(rows, cols), torch.zeros(rows, cols))
+            return DrivableTargets(*torch.zeros(3, rows, cols))
         x, y = np.meshgrid(
             grid.x_axis.centre(np.arange(cols)), grid.y_axis.centre(np.arange(rows))
         )
@@ -84,13 +86,16 @@ class DrivableHead(Head):
         row = torch.from_numpy(grid.y_axis.index(ground[:, 1]).astype(np.int64))
         col = torch.from_numpy(grid.x_axis.index(ground[:, 0]).astype(np.int64))
         observed = observed_cells(row.clamp(0, rows - 1), col.clamp(0, cols - 1), grid.shape)
-        return DrivableTargets(drivable, observed.float())
+        return DrivableTargets(drivable, observed.float(), torch.ones(rows, cols))
 
     @staticmethod
     def loss(maps: Tensor, targets: DrivableTargets) -> dict[str, Tensor]:
-        """Computes binary cross-entropy; unobserved cells weigh less and count as no road."""
+        """Computes binary cross-entropy; unobserved cells weigh less and count as no road.
+
+        Frames whose road is unknown do not count.
+        """
         observed = targets.observed
-        weight = observed + _UNOBSERVED_WEIGHT * (1 - observed)
+        weight = (observed + _UNOBSERVED_WEIGHT * (1 - observed)) * targets.known
         total = binary_cross_entropy_with_logits(
             maps[:, 0], targets.drivable * observed, weight, reduction='sum'
         )
