@@ -56,8 +56,8 @@ class Pavements(RoadUsers):
                 if self.try_reserve(pose.x, pose.y, 0.4):
                     surroundings.tree(self.parts, random, pose)
                     if side.pavement > 0 and random.random() < 0.15:  # someone under the tree
-                        yaw, far = random.uniform(0, 2 * math.pi), random.uniform(0.8, 2.0)
-                        self.person(self.ahead(pose.headed(yaw), far), 0.0)
+                        yaw, distance = random.uniform(0, 2 * math.pi), random.uniform(0.8, 2.0)
+                        self.person(self.ahead(pose.headed(yaw), distance), 0.0)
         for x in np.arange(BEGIN, END, random.uniform(6, 30)):
             offset = side.sign * (edge + random.uniform(-0.1, 0.3))
             pose = self.stand(float(x) + random.uniform(-3, 3), offset)
