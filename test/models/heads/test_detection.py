@@ -122,7 +122,20 @@ def test_people_side_by_side_are_two_and_cells_of_one_person_are_one():
     assert sorted(same.labels.tolist()) == [0, 1, 2]
 
 
-def test_at_most_500_peaks_count_and_low_ones_of_another_class_push_none_out():
+def test_cells_of_a_crowd_push_no_car_out_and_nonsense_no_person():
+    grid = BevGrid((0, 80), (-40, 40), (-3, 1), 0.5)
+    heatmap = torch.full((1, 3, 160, 160), -8.0)
+    heatmap[0, 1, :30, :30] = 2.0
+    heatmap[0, 0, 100, 100] = 0.5
+    zeros = [torch.zeros(1, count, 160, 160) for count in (2, 1, 3, 2, 1)]
+    crowd = DetectionMaps(heatmap, *zeros)
+    assert decode(crowd, grid, (0.5,) * 3)[0].labels.tolist().count(0) == 1
+    heatmap[0, 1, :30, :30] = torch.nan
+    heatmap[0, 1, 50, 50] = 2.0
+    assert decode(crowd, grid, (0.5,) * 3)[0].labels.tolist() == [1, 0]
+
+
+def test_at_most_500_peaks_of_each_class_count():
     grid = BevGrid((0, 80), (-40, 40), (-3, 1), 0.5)
     heatmap = torch.full((1, 3, 160, 160), -8.0)
     heatmap[0, 0, ::4, ::4] = 1.0 + torch.rand(1600).view(40, 40)
@@ -131,9 +144,9 @@ def test_at_most_500_peaks_count_and_low_ones_of_another_class_push_none_out():
     maps = DetectionMaps(heatmap, *zeros)
     assert decode(maps, grid, (0.95, 0.5, 0.5))[0].labels.tolist() == [2]
     found = decode(maps, grid, (0.5,) * 3)[0]
-    assert found.labels.tolist() == [0] * 500
+    assert found.labels.tolist() == [0] * 500 + [2]
     wanted = heatmap[0, 0].sigmoid().flatten().sort(descending=True).values[:500]
-    assert torch.equal(found.scores, wanted)
+    assert torch.equal(found.scores[:500], wanted)
 
 
 def test_equal_scores_are_in_the_order_of_classes_and_cells():

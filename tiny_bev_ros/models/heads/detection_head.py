@@ -45,12 +45,12 @@ from tiny_bev_ros.models.layers import check_positive_int, conv_block
 _NUM_REG_CHANNELS = 9
 # Initial logit of the heatmaps: objects are rare, so that scores start at one in a hundred.
 _HEATMAP_BIAS = -4.6
-# Peaks that are decoded at most; no map holds more objects.
+# Peaks of a class that are decoded at most.
 _MAX_PEAKS = 500
 # Largest overlap of two objects of a class, seen from above.
 _MAX_IOU = 0.3
-# Classes whose objects stand apart by more than a cell; others may be in adjacent cells.
-_SINGLE = [label for label, name in enumerate(CLASSES) if name != 'pedestrian']
+# Class of which each cell is decoded, as its objects may be in adjacent cells.
+_PEDESTRIAN = CLASSES.index('pedestrian')
 # Largest logarithm of a side: a network in training may predict anything, no box exceeds 55 m.
 MAX_LOG_SIZE = 4
 
@@ -138,12 +138,10 @@ def select_peaks(maps: DetectionMaps, calibration: ScoreCalibration) -> Tensor:
 
     Scores are computed of the selected peaks alone, as a positive scale keeps the order of logits.
     """
-    logits = maps.heatmap.clone()
-    for label in _SINGLE:
-        own = maps.heatmap[:, label]
-        highest = _largest_neighbour(_largest_neighbour(own, dim=2), dim=1)
-        logits[:, label] = torch.where(own == highest, own, -torch.inf)
-    logits = logits.flatten(2)
+    logits = maps.heatmap
+    highest = _largest_neighbour(_largest_neighbour(logits, dim=3), dim=2)
+    highest[:, _PEDESTRIAN] = logits[:, _PEDESTRIAN]
+    logits = torch.where(logits == highest, logits, -torch.inf).flatten(2)
     logits, cell = logits.topk(min(_MAX_PEAKS, logits.shape[2]), sorted=False)
     scores = torch.where(logits == -torch.inf, logits, calibration(logits))
     frame = torch.arange(len(cell), device=cell.device)[:, None, None]
@@ -204,7 +202,7 @@ def _best_peaks(
     lowest = np.asarray(min_scores, np.float32)[:, None]
     label, rank = np.nonzero(selected[..., 0] >= lowest)
     peaks = selected[label, rank]
-    best = np.lexsort((peaks[:, 1], label, -peaks[:, 0]))[:_MAX_PEAKS]
+    best = np.lexsort((peaks[:, 1], label, -peaks[:, 0]))
     return label[best], peaks[best]
 
 

@@ -148,8 +148,9 @@ class Placement:
         for _ in range(self.random.integers(1, 4)):
             along, across = self.random.uniform(-3.5, 3.5), self.random.uniform(0.95, 2.0)
             near = self.beside(self.ahead(pose, along), self.random.choice([-1, 1]) * across)
-            turned = near.headed(pose.yaw + self.random.normal(0, 0.15))
-            self.cyclist(turned, speed)
+            turn = self.random.normal(0, 0.15)
+            # Those who move stay in their lane.
+            self.cyclist(near.headed(pose.yaw + (0.0 if speed else turn)), speed)
 
     def ahead(self, pose: Pose, distance: float) -> Pose:
         """Returns the pose on the ground some metres ahead of another, of equal heading."""
