@@ -28,7 +28,7 @@ from tiny_bev_ros.training.frame_sources import frame_source
 from tiny_bev_ros.training.kitti import KittiFolder
 from tiny_bev_ros.training.labelled_frame import Frame, instance_ids
 from tiny_bev_ros.training.simulated_lidar import Mountings
-from tiny_bev_ros.training.training_config import TrainConfig
+from tiny_bev_ros.training.training_config import ModelConfig, TrainConfig
 
 FRAMES = 5
 
@@ -48,7 +48,9 @@ def folder(tmp_path_factory):
 
 
 def config(folder, levelled=True, **changes):
-    return TrainConfig(data=str(folder), mountings=Mountings(levelled=levelled), **changes)
+    network = ModelConfig(heads=('detection',))
+    mountings = Mountings(levelled=levelled)
+    return TrainConfig(data=str(folder), mountings=mountings, network=network, **changes)
 
 
 def test_clouds_and_boxes_of_a_folder_are_levelled(folder, capsys):
@@ -72,16 +74,21 @@ def test_each_epoch_has_every_frame_once(folder, monkeypatch):
     assert epochs[0] != epochs[1]
 
 
-@pytest.mark.parametrize(('fraction', 'kinds'), [(0.5, 'rsrsrs'), (0.25, 'rrrsrr')])
-def test_simulated_frames_are_mixed_in(folder, fraction, kinds, monkeypatch):
+@pytest.mark.parametrize('fraction', [0.5, 0.25, 0.33])
+def test_simulated_frames_are_mixed_in(folder, fraction, monkeypatch):
     calls = {'r': [], 's': []}
     monkeypatch.setattr(frame_sources, '_recorded', lambda i, **_: calls['r'].append(i) or 'r')
     monkeypatch.setattr(frame_sources, '_simulated', lambda i, **_: calls['s'].append(i) or 's')
     source = frame_source(config(folder, simulated_fraction=fraction))
-    assert ''.join(source(index) for index in range(6)) == kinds
+    kinds = [source(index) for index in range(120)]
+    for block in range(3):
+        assert kinds[40 * block : 40 * block + 40].count('s') in {13, 14, 40 * fraction}
     # None is left out, none comes twice.
+    assert kinds.count('s') == int(120 * fraction)
     for kind, numbers in calls.items():
-        assert numbers == list(range(kinds.count(kind)))
+        assert sorted(numbers) == list(range(kinds.count(kind)))
+    for step in (2, 4):  # processes that share the frames have both kinds
+        assert all(set(kinds[first::step]) == {'r', 's'} for first in range(step))
 
 
 def test_a_source_can_be_pickled(folder):

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.training.training_config import read_config
+from tiny_bev_ros.training.training_config import TrainConfig, read_config
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -98,3 +98,9 @@ def test_wrong_configurations_are_refused(tmp_path, text, error):
 def test_configurations_of_other_editors_are_read(tmp_path, encoding):
     (tmp_path / 'train.yaml').write_bytes('steps: 7\r\n'.encode(encoding))
     assert read_config(tmp_path / 'train.yaml').steps == 7
+
+
+def test_a_folder_teaches_no_drivable_area_without_simulated_frames():
+    with pytest.raises(TinyBevError, match='has drivable, for which a folder has no labels'):
+        TrainConfig(data='recordings')
+    assert TrainConfig(data='recordings', simulated_fraction=0.1).simulated_fraction == 0.1

@@ -74,6 +74,9 @@ def open_exported(path: Path, threads: int) -> ExportedNetwork:
             f"exported is '{path}'; expected a .onnx or .xml file, as "
             '`ros2 run tiny_bev_ros export` writes'
         )
+    weights = path.with_suffix('.bin')
+    if path.suffix == '.xml' and not weights.is_file():
+        raise TinyBevError(f"exported is '{path}' without '{weights.name}'; expected both")
     runtime = _RUNTIMES[path.suffix]
     try:
         require_package(runtime.runtime)

@@ -23,7 +23,6 @@ from tiny_bev_ros.inference.exported_runtimes import ExportedNetwork
 from tiny_bev_ros.inference.fast_nms import compile_nms, fast_nms
 from tiny_bev_ros.inference.head_runner import HeadOutputs
 from tiny_bev_ros.inference.memory import computing, expect_free
-from tiny_bev_ros.inference.pillar_runner import scatter_pillars
 from tiny_bev_ros.models.device import CPU
 from tiny_bev_ros.models.heads.detection import CLASSES, DetectionMaps
 from tiny_bev_ros.models.heads.detection_head import DetectionHead, select_peaks
@@ -49,6 +48,7 @@ class ExportedBackbone:
         in_channels: number of input channels.
         channels: number of channels of the BEV features.
         stride: side of an output cell, in input cells.
+        has_heads: True where the outputs are maps of heads.
         statistics: path and work of the last frame: the runtime, and every cell.
     """
 
@@ -56,8 +56,11 @@ class ExportedBackbone:
         self._network, self._sizes = network, sizes
         self.in_channels, self.channels = sizes.in_channels, sizes.channels
         self.stride = sizes.stride
+        self.has_heads = network.output_names != [FEATURES]
         self.statistics = FrameStatistics(network.runtime, 1.0, 1.0, compute_dtype(network))
         self._checked_shape: tuple[int, int] | None = None
+        # Pseudo-image of the last frame, (C,H,W), and its cells in the order of memory.
+        self._image, self._filled = torch.zeros(0), torch.zeros(0, dtype=torch.long)
 
     @torch.inference_mode()
     def __call__(self, pseudo_image: Tensor) -> Tensor:
@@ -87,7 +90,7 @@ class ExportedBackbone:
         check_channels(features.shape[1], self.in_channels)
         self._check_memory(shape)
         with computing(f'a map of {shape}', CPU):
-            return self._run(scatter_pillars((features.to(torch.float32), cells), shape))
+            return self._run(self._scatter(features.to(torch.float32), cells, shape))
 
     def warm_up(self, shape: tuple[int, int]) -> None:
         """Runs a map of (H,W), as the runtimes prepare memory and kernels for its size.
@@ -104,7 +107,18 @@ class ExportedBackbone:
         return self._sizes.bytes(shape, torch.float32, CPU, 'never')
 
     def release(self) -> None:
-        """Does nothing: the memory of a runtime is freed with the runner."""
+        """Frees the pseudo-image; the memory of the runtime is freed with the runner."""
+        self._image, self._filled = torch.zeros(0), torch.zeros(0, dtype=torch.long)
+
+    def _scatter(self, features: Tensor, cells: Tensor, shape: tuple[int, int]) -> Tensor:
+        """Writes pillars to the kept pseudo-image; clearing its last cells alone is faster."""
+        if self._image.shape != (self.in_channels, *shape):
+            self._image = torch.zeros(self.in_channels, *shape)
+        else:
+            self._image.view(self.in_channels, -1)[:, self._filled] = 0
+        self._filled = cells[:, 0] * shape[1] + cells[:, 1]
+        self._image.view(self.in_channels, -1)[:, self._filled] = features.t()
+        return self._image[None]
 
     def _run(self, pseudo_image: Tensor) -> Tensor:
         # A copy also of a single output, which the next run may overwrite.

@@ -84,7 +84,11 @@ class OnnxRuntime(ExportedNetwork):
     def outputs(self, *inputs: Tensor) -> list[Tensor]:
         """Maps inputs, in the order of the file, to all outputs, likewise."""
         named = {name: x.numpy() for name, x in zip(self._names, inputs, strict=True)}
-        return [torch.from_numpy(y) for y in self._session.run(None, named)]
+        try:
+            found = self._session.run(None, named)
+        except Exception as error:  # those of ONNX Runtime are of no other kind
+            raise RuntimeError(str(error)) from error
+        return [torch.from_numpy(y) for y in found]
 
 
 class OpenVino(ExportedNetwork):

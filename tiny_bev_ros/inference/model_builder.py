@@ -90,7 +90,7 @@ def build_runner(
             pfn = PillarRunner(copy.deepcopy(models.pfn), models.grid.local, config.device)
             pfn.warm_up()
         if models.exported is not None and (
-            backbone is None or (heads is None and models.heads is not None)
+            backbone is None or (heads is None and _has_heads(backbone))
         ):
             backbone, exported_heads = _open_exported(models, config, logger)
             heads = exported_heads or heads
@@ -113,6 +113,11 @@ def build_runner(
         if fusion is None and models.fusion is not None:
             fusion = FusionRunner(models.fusion, config.device, config.precision)
     return ModelRunner(pfn, backbone, heads, camera, fusion, models.grid, refinement)
+
+
+def _has_heads(backbone: BackboneRunner | ExportedBackbone) -> bool:
+    """Returns True for an exported network that computes the heads as well."""
+    return isinstance(backbone, ExportedBackbone) and backbone.has_heads
 
 
 class ModelBuilder:

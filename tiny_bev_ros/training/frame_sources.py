@@ -29,6 +29,8 @@ from tiny_bev_ros.training.training_config import SIM, TrainConfig
 _FIRST_SEED = 1_000_000
 # Number of clouds of a folder by which the mounting of its sensor is estimated, at most.
 _CLOUDS = 100
+# Number of successive frames that hold both kinds in their fractions.
+_BLOCK = 40
 
 
 def frame_source(config: TrainConfig) -> Callable[[int], Frame]:
@@ -50,7 +52,11 @@ def frame_source(config: TrainConfig) -> Callable[[int], Frame]:
     if not config.simulated_fraction:
         return recorded
     return partial(
-        _mixed, recorded=recorded, simulated=simulated, fraction=config.simulated_fraction
+        _mixed,
+        recorded=recorded,
+        simulated=simulated,
+        fraction=config.simulated_fraction,
+        seed=config.seed,
     )
 
 
@@ -96,9 +102,12 @@ def _mixed(
     recorded: Callable[[int], Frame],
     simulated: Callable[[int], Frame],
     fraction: float,
+    seed: int,
 ) -> Frame:
-    """Frame i of both kinds, evenly mixed."""
-    number = math.floor(index * fraction)
-    if math.floor((index + 1) * fraction) > number:
-        return simulated(number)
-    return recorded(index - number)
+    """Frame i of both kinds, mixed at random in blocks, so that each process has both."""
+    block, position = divmod(index, _BLOCK)
+    before, after = (math.floor(each * _BLOCK * fraction) for each in (block, block + 1))
+    rank = int(np.random.default_rng((seed, block)).permutation(_BLOCK)[position])
+    if rank < after - before:
+        return simulated(before + rank)
+    return recorded(block * _BLOCK - before + rank - (after - before))

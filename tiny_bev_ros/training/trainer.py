@@ -226,7 +226,9 @@ class Trainer:
         own = dict(self._settings)
         for name in ('second_stage', 'start_fraction'):  # have no effect on this training
             del own[name]
-        differing = [name for name in own if own[name] != state['config'].get(name)]
+        # A key that is younger than the checkpoint had its default.
+        saved = {**dataclasses.asdict(TrainConfig()), **state['config']}
+        differing = [name for name in own if own[name] != saved.get(name)]
         if differing:
             raise TinyBevError(
                 f'{path} is of another {", ".join(differing)}; expected the same, or a new folder'

@@ -161,6 +161,7 @@ class TrainConfig:
                 f'simulated_fraction is {self.simulated_fraction}; expected 0, as data is '
                 f'{self.data}'
             )
+        self._check_labels()
         if not 0 <= self.augmentation.any_angle <= 1:
             raise TinyBevError(
                 f'augmentation.any_angle is {self.augmentation.any_angle}; expected from 0 to 1'
@@ -174,6 +175,15 @@ class TrainConfig:
         if self.keep_second_stage:
             _check_second_stage(self.network)
         self.crop.grid(0.0, 0.0)  # raises an error if the size is not a whole number of cells
+
+    def _check_labels(self) -> None:
+        """Raises a TinyBevError for a head for which no frame of the run has labels."""
+        recorded = self.data not in (SIM, SIM_CAMERA)
+        if recorded and 'drivable' in self.network.heads and not self.simulated_fraction:
+            raise TinyBevError(
+                'network.heads has drivable, for which a folder has no labels; expected '
+                '[detection], or simulated_fraction above 0'
+            )
 
 
 def read_config(path: str | Path) -> TrainConfig:
