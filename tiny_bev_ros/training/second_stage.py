@@ -45,7 +45,7 @@ _MAX_GRADIENT_NORM = 5.0
 _WARMUP_FRACTION = 0.03
 # Fraction of the boxes of a step that are on an object, and how often those of a class are drawn.
 _OBJECTS = 0.625
-_CLASS_WEIGHTS = (1.0, 1.0, 3.0)
+_CLASS_WEIGHTS = (1.5, 1.0, 2.5)
 # Standard deviations of the moves of boxes, in units of the residuals; fraction of the boxes that
 # are moved; factor of the shifts of small objects; fraction with a large turn, and its deviation.
 _MOVES = (0.24, 0.3, 0.24, 0.18, 0.18, 0.18, 0.14)
