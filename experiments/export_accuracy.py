@@ -94,7 +94,10 @@ def measure(
         kept = list(frames.frames)
         for network in (REFERENCE, *networks):
             detector = build_evaluation_detector(
-                weights, frames.ahead, second_stage=False, exported=networks.get(network, '')
+                weights,
+                frames.ahead,
+                second_stage=False,
+                exported_network=networks.get(network, ''),
             )
             figures = _figures(evaluate(detector, kept, len(kept), min_scores, network).score)
             rows.append(

@@ -275,9 +275,7 @@ def test_a_street_is_its_seed():
         (2, 3059, 94, 36015.701278224806, 9867.837448690087),
     ],
 )
-def test_streets_of_a_seed_do_not_change_by_accident(
-    seed, parts, objects, positions, sizes
-):
+def test_streets_of_a_seed_do_not_change_by_accident(seed, parts, objects, positions, sizes):
     scene = street(seed)
     assert (len(scene.parts), len(scene.objects)) == (parts, objects)
     assert scene.parts['position'].astype(float).sum() == pytest.approx(positions, abs=1e-2)

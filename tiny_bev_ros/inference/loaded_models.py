@@ -40,8 +40,8 @@ class LoadedModels:
             above; 'random, seed N' for random weights, 'none' for a fusion that returns its BEV
             input.
         metadata: description of the one file of `train` that holds all networks; None without.
-        exported: file of `export` that runs in place of the backbone, or of backbone and heads;
-            None for none.
+        exported_network: file of `export` that runs in place of the backbone, or of backbone and
+            heads; None for none.
     """
 
     pfn: PillarFeatureNet | None = None
@@ -52,7 +52,7 @@ class LoadedModels:
     grid: BevGrid | None = None
     digests: dict[str, str] = field(default_factory=dict)
     metadata: CheckpointMetadata | None = None
-    exported: Path | None = None
+    exported_network: Path | None = None
 
     @property
     def refinement(self) -> BoxHead | None:
@@ -68,7 +68,7 @@ class LoadedModels:
         grid: BevGrid | None = None,
         *,
         refine_boxes: bool = True,
-        exported: str | Path = '',
+        exported_network: str | Path = '',
     ) -> LoadedModels:
         """Loads pillar feature net, backbone and heads from one file of `train`.
 
@@ -78,7 +78,7 @@ class LoadedModels:
             y_range: leftward extent of the grid, in metres; None for 128 cells to either side.
             grid: the grid itself, in place of its extents.
             refine_boxes: keeps the second stage, if the file has one.
-            exported: file of `export` for the same weights; '' for none.
+            exported_network: file of `export` for the same weights; '' for none.
 
         Raises:
             TinyBevError: the file cannot be read, has no metadata of a network or does not fit
@@ -105,5 +105,5 @@ class LoadedModels:
             grid=grid,
             digests=dict.fromkeys(('pfn', 'backbone', 'heads'), digest),
             metadata=metadata,
-            exported=Path(exported).expanduser() if exported else None,
+            exported_network=Path(exported_network).expanduser() if exported_network else None,
         )
