@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -22,6 +21,7 @@ from torch import Tensor, nn
 
 from tiny_bev_ros import __version__
 from tiny_bev_ros.export.exported_networks import BackboneWithHeads, PaddedPfn
+from tiny_bev_ros.file_digest import file_sha256
 from tiny_bev_ros.inference.exported_runners import FEATURES
 from tiny_bev_ros.inference.loaded_models import LoadedModels
 from tiny_bev_ros.models.heads.detection import CLASSES
@@ -138,7 +138,7 @@ def describe(weights: Path, models: LoadedModels) -> dict[str, str]:
         'producer': f'tiny_bev_ros {__version__}',
         'commit': commit_of_source(),
         'weights': weights.stem,
-        'weights_sha256': hashlib.sha256(weights.read_bytes()).hexdigest(),
+        'weights_sha256': file_sha256(weights),
         'resolution_m': str(models.grid.resolution),
         'z_range_m': json.dumps(models.grid.z_range),
         'stride': str(backbone.feature_info[-1].stride),

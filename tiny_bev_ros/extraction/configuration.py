@@ -21,9 +21,9 @@ import torch
 
 import tiny_bev_ros
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.extraction.durable_files import sha256
 from tiny_bev_ros.extraction.frame_outputs import OutputOptions
 from tiny_bev_ros.extraction.work_units import RUN_FRAMES, Survey
+from tiny_bev_ros.file_digest import file_sha256
 from tiny_bev_ros.inference.exported_builder import RUNTIMES, choose_device, open_exported
 from tiny_bev_ros.inference.exported_runners import FEATURES
 from tiny_bev_ros.inference.precision import dtype_name, requested_dtype
@@ -227,6 +227,6 @@ def _weight_files(values: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _weights_digest(path: str) -> str:
     try:
-        return sha256(Path(path))
+        return file_sha256(Path(path))
     except OSError as error:
         raise TinyBevError(f'weights are {path} ({error.strerror}); expected a file') from None

@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from torch import nn
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.models.camera.encoder import CameraEncoder
-from tiny_bev_ros.models.checkpoint.metadata import CheckpointMetadata, load_weights
+from tiny_bev_ros.models.checkpoint.metadata import CheckpointMetadata, load_weights_with_digest
 from tiny_bev_ros.models.fusion.futr import FuTrFusion
 from tiny_bev_ros.models.heads.head_registry import BoxHead, box_head, map_heads
 from tiny_bev_ros.models.pfn import PillarFeatureNet
@@ -85,7 +84,7 @@ class LoadedModels:
                 it; both a grid and extents are given; or the grid has another resolution or
                 z_range than in training.
         """
-        network, metadata = load_weights(path)
+        network, metadata, digest = load_weights_with_digest(path)
         if grid is None:
             default_x, default_y = metadata.default_ranges
             grid = metadata.grid(x_range or default_x, y_range or default_y)
@@ -97,7 +96,6 @@ class LoadedModels:
                 f'expected {metadata.cell:g} and {list(metadata.z_range)}, as in {path}'
             )
         heads = network.heads if refine_boxes else nn.ModuleDict(map_heads(network.heads))
-        digest = hashlib.sha256(Path(path).expanduser().read_bytes()).hexdigest()
         return cls(
             network.pfn,
             network.backbone,

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import hashlib
 import json
 import os
 import sys
@@ -22,6 +21,7 @@ from typing import NamedTuple
 import torch
 
 from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.file_digest import file_sha256
 from tiny_bev_ros.program_exit import reports_errors
 from tiny_bev_ros.resources import find_weights
 from tiny_bev_ros.sim import LIDARS
@@ -123,7 +123,7 @@ def as_json(options: argparse.Namespace, results: list[SetResult], left_out: Val
     """Converts an evaluation to values that JSON takes; see docs/training.md."""
     return {
         'weights': Path(options.weights).name,
-        'sha256': hashlib.sha256(find_weights(options.weights).read_bytes()).hexdigest(),
+        'sha256': file_sha256(find_weights(options.weights)),
         'date': datetime.date.today().isoformat(),
         'exported_network': options.exported_network,
         'threads': torch.get_num_threads(),
