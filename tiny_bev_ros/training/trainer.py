@@ -224,7 +224,7 @@ class Trainer:
     def _resume(self, path: Path) -> None:
         state = read_state(path, _STATE)
         own = dict(self._settings)
-        for name in ('second_stage', 'start_fraction'):  # have no effect on this training
+        for name in ('second_stage', 'start_weights_fraction'):  # have no effect on this training
             del own[name]
         differing = [name for name in own if own[name] != state['config'].get(name)]
         if differing:
