@@ -22,6 +22,7 @@ from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.models.device import copy_to_host
 from tiny_bev_ros.models.heads.detection import (
     CLASSES,
+    MAX_IOU,
     DetectionMaps,
     Detections,
     check_min_scores,
@@ -47,10 +48,8 @@ _NUM_REG_CHANNELS = 9
 _HEATMAP_BIAS = -4.6
 # Peaks that are decoded at most; no map holds more objects.
 _MAX_PEAKS = 500
-# Largest overlap of two objects of a class, seen from above.
-_MAX_IOU = 0.3
-# Classes whose objects stand apart by more than a cell; others may be in adjacent cells.
-_SINGLE = [label for label, name in enumerate(CLASSES) if name != 'pedestrian']
+# Classes of which only local maxima are decoded.
+_PEAK_CLASSES = [label for label, name in enumerate(CLASSES) if name != 'pedestrian']
 # Largest logarithm of a side: a network in training may predict anything, no box exceeds 55 m.
 MAX_LOG_SIZE = 4
 
@@ -129,17 +128,17 @@ class DetectionHead(Head):
         label, peaks = _best_peaks(selected.numpy(), options.min_scores)
         boxes = _boxes(torch.from_numpy(peaks), grid)
         scores, labels = torch.from_numpy(peaks[:, 0].copy()), torch.from_numpy(label)
-        kept = options.nms(boxes, scores, labels, _MAX_IOU)
+        kept = options.nms(boxes, scores, labels, MAX_IOU)
         return Detections(boxes[kept], scores[kept], labels[kept])
 
 
 def select_peaks(maps: DetectionMaps, calibration: ScoreCalibration) -> Tensor:
-    """Selects the best peaks of each class; see `DetectionHead.select`.
+    """Selects the best peaks of each class, and the best cells of pedestrians.
 
-    Scores are computed of the selected peaks alone, as a positive scale keeps the order of logits.
+    See `DetectionHead.select`. Scores are computed of the selected peaks alone, as a positive scale keeps the order of logits.
     """
     logits = maps.heatmap.clone()
-    for label in _SINGLE:
+    for label in _PEAK_CLASSES:
         own = maps.heatmap[:, label]
         highest = _largest_neighbour(_largest_neighbour(own, dim=2), dim=1)
         logits[:, label] = torch.where(own == highest, own, -torch.inf)
