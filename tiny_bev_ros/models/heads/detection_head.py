@@ -135,7 +135,8 @@ class DetectionHead(Head):
 def select_peaks(maps: DetectionMaps, calibration: ScoreCalibration) -> Tensor:
     """Selects the best peaks of each class, and the best cells of pedestrians.
 
-    See `DetectionHead.select`. Scores are computed of the selected peaks alone, as a positive scale keeps the order of logits.
+    See `DetectionHead.select`. Scores are computed of the selected peaks alone, as a positive
+    scale keeps the order of logits.
     """
     logits = maps.heatmap.clone()
     for label in _PEAK_CLASSES:
