@@ -134,7 +134,7 @@ def test_both_stages_are_compared():
 
 @pytest.fixture(scope='module')
 def plain(tmp_path_factory):
-    """Shipped weights without a second stage and without a fit of scores."""
+    """Shipped weights without a second stage and without a score calibration."""
     network, metadata = load_weights(weights_file('street'))
     heads = map_heads(network.heads)
     network.heads = torch.nn.ModuleDict(heads)

@@ -94,7 +94,7 @@ class Trainer:
 
     Raises:
         TinyBevError: the checkpoint in the folder is damaged, or has another configuration or
-            other weights to start from.
+            other start weights.
     """
 
     def __init__(
