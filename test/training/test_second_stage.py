@@ -36,6 +36,7 @@ from tiny_bev_ros.training.box_samples import (
     join_samples,
     make_box_samples,
 )
+from tiny_bev_ros.training.frame_sources import FrameSource
 from tiny_bev_ros.training.labelled_frame import Frame, in_box
 from tiny_bev_ros.training.second_stage import SecondStageTrainer
 from tiny_bev_ros.training.second_stage_config import SecondStageConfig
@@ -169,7 +170,7 @@ def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     with seeded(0):
         network = build_detector(**{**NETWORK, 'heads': tuple(NETWORK['heads'])}).eval()
     save_weights(tmp_path / 'base.safetensors', network, METADATA)
-    monkeypatch.setattr(train_second_stage, 'frame_source', lambda config: frame)
+    monkeypatch.setattr(train_second_stage, 'frame_source', lambda config: FrameSource(frame))
     monkeypatch.setattr(evaluation_run, 'Detector', FakeDetector)
     monkeypatch.setattr(box_sample_files, '_FRAMES', 2)
     monkeypatch.setattr(box_sample_files, '_DETECTORS', {})
