@@ -21,8 +21,8 @@ import pytest
 from ground_cloud import MID360_LIKE, ground_cloud
 
 from tiny_bev_ros.models.sensor_mounting import NOMINAL_HEIGHT
-from tiny_bev_ros.training import frame_sources
-from tiny_bev_ros.training.frame_sources import frame_source
+from tiny_bev_ros.training import frame_sources, train
+from tiny_bev_ros.training.frame_sources import FrameSource, frame_source
 from tiny_bev_ros.training.kitti import KittiFolder, write_kitti_frame
 from tiny_bev_ros.training.labelled_frame import Frame, instance_ids
 from tiny_bev_ros.training.simulated_lidar import Mountings
@@ -70,6 +70,13 @@ def test_clouds_without_ground_are_named(folder, monkeypatch):
     monkeypatch.setattr(KittiFolder, 'points', above)
     source = frame_source(config(folder))
     assert source.remarks == ('clouds are not levelled, as no ground is found in them',)
+
+
+def test_train_prints_the_remarks(tmp_path, monkeypatch, capsys):
+    source = FrameSource(lambda index: None, ('one', 'two'))
+    monkeypatch.setattr(train, 'frame_source', lambda config: source)
+    train.make_dataset(TrainConfig(), 1, tmp_path)
+    assert capsys.readouterr().err == 'train: one\ntrain: two\n'
 
 
 def test_each_epoch_has_every_frame_once(folder, monkeypatch):

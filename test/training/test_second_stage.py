@@ -164,13 +164,16 @@ class FakeDetector:
         return SimpleNamespace(heads=SimpleNamespace(detections=found_in(frame())))
 
 
+SOURCE = FrameSource(frame, ('a remark',))
+
+
 @pytest.fixture
 def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Weight file without a second stage; frames and detections are those above."""
     with seeded(0):
         network = build_detector(**{**NETWORK, 'heads': tuple(NETWORK['heads'])}).eval()
     save_weights(tmp_path / 'base.safetensors', network, METADATA)
-    monkeypatch.setattr(train_second_stage, 'frame_source', lambda config: FrameSource(frame))
+    monkeypatch.setattr(train_second_stage, 'frame_source', lambda config: SOURCE)
     monkeypatch.setattr(evaluation_run, 'Detector', FakeDetector)
     monkeypatch.setattr(box_sample_files, '_FRAMES', 2)
     monkeypatch.setattr(box_sample_files, '_DETECTORS', {})
@@ -183,8 +186,11 @@ def run(base: Path, folder: Path, **changes: Any) -> Path:
     return train_second_stage.train_second_stage(config, base, folder, 'a command')
 
 
-def test_the_new_file_has_all_networks_and_their_origin(base: Path, tmp_path: Path):
+def test_the_new_file_has_all_networks_and_their_origin(
+    base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
     path = run(base, tmp_path / 'run')
+    assert 'train_second_stage: a remark\n' in capsys.readouterr().err
     old, _ = load_weights(base)
     new, metadata = load_weights(path)
     for key, value in old.state_dict().items():
