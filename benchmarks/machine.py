@@ -12,11 +12,9 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
-from tiny_bev_ros.inference.cpu_flags import cpu_flags
+from tiny_bev_ros.inference.cpu_flags import cpu_flags, read_cpuinfo
 
 # Flags of Linux for the instructions that the contenders choose by, on x86-64 and arm64.
 _INSTRUCTIONS = (
@@ -45,7 +43,7 @@ def machine() -> dict[str, str]:
 
 def processor() -> str:
     """Returns the name of the CPU, as reported by Linux."""
-    return _cpuinfo('model name') or platform.machine()
+    return read_cpuinfo('model name') or platform.machine()
 
 
 def instructions() -> list[str]:
@@ -60,11 +58,3 @@ def package_version(name: str) -> str:
         return version(name)
     except PackageNotFoundError:
         return 'not installed'
-
-
-def _cpuinfo(key: str) -> str:
-    try:
-        match = re.search(rf'^{key}\s*: (.+)', Path('/proc/cpuinfo').read_text(), re.MULTILINE)
-    except OSError:
-        return ''
-    return match[1] if match else ''

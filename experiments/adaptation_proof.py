@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.tables import as_table
 from tiny_bev_ros.resources import find_weights
 from tiny_bev_ros.sim import LIDARS, ego_pose, scan, street, street_plan
 from tiny_bev_ros.training.adaptation import adapt
@@ -38,7 +39,8 @@ NEW, OTHER = 'mid360', 'vlp32'
 # First seeds of the streets of the drives and of the evaluation.
 _DRIVES, _STREETS = 60_000, 61_000
 _SWEEPS, _PERIOD_S, _SPEED = 3, 0.1, 8.0
-_MEASURES = (
+# Measures of the tables: class, view and IoU of a hit.
+MEASURES = (
     ('vehicle', 'bev', 0.5),
     ('vehicle', 'bev', 0.7),
     ('vehicle', '3d', 0.5),
@@ -71,19 +73,19 @@ def measure(weights: str | Path, lidar: str, streets: int) -> dict[str, float]:
     score = evaluate(build_evaluation_detector(weights), frames, streets).score
     return {
         f'{kind} {view} {iou}': score.rankings['visible', kind, view, iou].average_precision()
-        for kind, view, iou in _MEASURES
+        for kind, view, iou in MEASURES
     }
 
 
 def markdown(values: dict[str, Any]) -> str:
     """Returns the measured precisions as a table."""
-    names = [f'{kind} {view} {iou}' for kind, view, iou in _MEASURES]
-    lines = ['| sensor | weights | ' + ' | '.join(names) + ' |', '|---' * (2 + len(names)) + '|']
-    for lidar in (NEW, OTHER):
-        for weights in ('old', 'adapted'):
-            cells = ' | '.join(f'{values[lidar][weights][name]:.3f}' for name in names)
-            lines.append(f'| {lidar} | {weights} | {cells} |')
-    return '\n'.join(lines)
+    names = [f'{kind} {view} {iou}' for kind, view, iou in MEASURES]
+    rows = [
+        [lidar, weights, *(f'{values[lidar][weights][name]:.3f}' for name in names)]
+        for lidar in (NEW, OTHER)
+        for weights in ('old', 'adapted')
+    ]
+    return as_table(['sensor', 'weights', *names], rows)
 
 
 def main() -> None:

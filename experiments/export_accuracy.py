@@ -17,7 +17,6 @@ scripts/with_env.sh python -m experiments.export_accuracy --data path/to/data
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import sys
 from argparse import Namespace
@@ -31,6 +30,7 @@ from benchmarks.document_tables import replace_tables
 from benchmarks.tables import as_table
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.export import onnx_files, openvino_files
+from tiny_bev_ros.file_digest import file_sha256
 from tiny_bev_ros.resources import find_weights
 from tiny_bev_ros.training.evaluation import Score
 from tiny_bev_ros.training.evaluation_run import (
@@ -46,11 +46,11 @@ _PAGE = Path(__file__).parents[1] / 'docs/export.md'
 _SETS, _LIDAR = ('sim', 'kitti'), 'vlp32'
 _MEASURES = (('vehicle', 0.5), ('vehicle', 0.7), ('pedestrian', 0.25), ('cyclist', 0.5))
 REFERENCE = 'this package, float32'
-# Exported files of backbone and heads, by the name of the network in the table.
-Networks = dict[str, Path]
+# Files of exported backbones with heads, by the name of the network in the table.
+NetworkFiles = dict[str, Path]
 
 
-def exported_networks(weights: str, folder: Path) -> Networks:
+def export_networks(weights: str, folder: Path) -> NetworkFiles:
     """Exports weights as the program does; returns a file per runtime and precision.
 
     Args:
@@ -60,7 +60,7 @@ def exported_networks(weights: str, folder: Path) -> Networks:
     Raises:
         TinyBevError: a package is missing, or a file differs too much from PyTorch.
     """
-    networks: Networks = {}
+    networks: NetworkFiles = {}
     for precision, end in (('float32', ''), ('int8', '_int8')):
         options = Namespace(weights=weights, precision=precision)
         onnx_files.export(options, folder)
@@ -71,13 +71,13 @@ def exported_networks(weights: str, folder: Path) -> Networks:
 
 
 def measure(
-    weights: str, networks: Networks, streets: int, data: Path | None
+    weights: str, networks: NetworkFiles, streets: int, data: Path | None
 ) -> list[dict[str, Any]]:
     """Evaluates each network on each set; a set without data is left out with a line.
 
     Args:
         weights: weights of the networks.
-        networks: see `exported_networks`.
+        networks: see `export_networks`.
         streets: number of simulated streets.
         data: folder of recorded data; None for none.
 
@@ -94,7 +94,10 @@ def measure(
         kept = list(frames.frames)
         for network in (REFERENCE, *networks):
             detector = build_evaluation_detector(
-                weights, frames.ahead, second_stage=False, exported=networks.get(network, '')
+                weights,
+                frames.ahead,
+                second_stage=False,
+                exported_network=networks.get(network, ''),
             )
             figures = _figures(evaluate(detector, kept, len(kept), min_scores, network).score)
             rows.append(
@@ -122,7 +125,7 @@ def _figures(score: Score) -> dict[str, float]:
 
 def table(weights: str, rows: list[dict[str, Any]]) -> str:
     """Renders the rows as Markdown, with date and digest of the weights."""
-    digest = hashlib.sha256(find_weights(weights).read_bytes()).hexdigest()
+    digest = file_sha256(find_weights(weights))
     sets = {row['set']: f'{row["title"]}: {row["frames"]} frames' for row in rows}
     names = list(dict.fromkeys(name for row in rows for name in row['figures']))
     cells = [
@@ -156,7 +159,7 @@ def main() -> int:
     folder = Path(options.output)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        networks = exported_networks(options.weights, folder)
+        networks = export_networks(options.weights, folder)
         rows = measure(options.weights, networks, options.frames, options.data)
         (folder / 'accuracy.json').write_text(json.dumps(rows, indent=1))
         replace_tables(options.document, {'accuracy': table(options.weights, rows)})

@@ -10,25 +10,26 @@
 
 Writes labelled sweeps of a Livox Mid-360 at 0.5 m to a folder in KITTI's form, trains on it as
 `train --start-from` does, and measures weights before and after on other streets, with this
-sensor and with another. Former weights, trained without any Livox, are in the history:
+sensor and with another. Weights of commit 91f0f4a are trained without any Livox:
 
-git show 91f0f4a:tiny_bev_ros/weights/street.safetensors > build/former.safetensors
-scripts/with_env.sh python -m experiments.few_labels --weights build/former.safetensors
+git show 91f0f4a:tiny_bev_ros/weights/street.safetensors > build/91f0f4a.safetensors
+scripts/with_env.sh python -m experiments.few_labels --weights build/91f0f4a.safetensors
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
+from benchmarks.tables import as_table
+from experiments.adaptation_proof import MEASURES
 from tiny_bev_ros.detector import Detector
+from tiny_bev_ros.file_digest import file_sha256
 from tiny_bev_ros.models.checkpoint.metadata import read_metadata
 from tiny_bev_ros.models.sensor_mounting import NOMINAL_HEIGHT
 from tiny_bev_ros.resources import find_weights
@@ -38,10 +39,10 @@ from tiny_bev_ros.training.bootstrap import draw_frames, interval
 from tiny_bev_ros.training.evaluation import Score
 from tiny_bev_ros.training.evaluation_run import evaluate, load_min_scores
 from tiny_bev_ros.training.evaluation_sets import SIMULATED
-from tiny_bev_ros.training.labelled_frame import Frame
+from tiny_bev_ros.training.kitti import write_kitti_frame
 from tiny_bev_ros.training.simulated_lidar import Mountings, simulate_lidar_frame
 from tiny_bev_ros.training.train import train
-from tiny_bev_ros.training.training_config import SIM, TrainConfig, read_config
+from tiny_bev_ros.training.training_config import TrainConfig, read_config
 
 # Named sets with the new sensor and another one, the height of the sensor in metres, which weights
 # that were not trained on levelled clouds need, and the reach of the map in metres.
@@ -50,35 +51,7 @@ _HEIGHTS = {NEW: 0.5, OTHER: NOMINAL_HEIGHT}
 _REACHES = {NEW: 32.0, OTHER: 51.2}
 # First seeds of labelled sweeps, of the streets that choose settings, and of those reported.
 _LABELLED, _CHOICE, _REPORTED = 70_000, 72_000, 73_000
-_MEASURES = (
-    ('vehicle', 'bev', 0.5),
-    ('vehicle', 'bev', 0.7),
-    ('vehicle', '3d', 0.5),
-    ('pedestrian', 'bev', 0.25),
-    ('cyclist', 'bev', 0.5),
-)
-_KINDS = {0: 'Car', 1: 'Pedestrian', 2: 'Cyclist', -1: 'Misc'}
-# Axes of KITTI's camera at the LiDAR; no P2, as there is no camera: labels are on all sides.
-_CALIBRATION = 'R0_rect: 1 0 0 0 1 0 0 0 1\nTr_velo_to_cam: 0 -1 0 0 0 0 -1 0 1 0 0 0\n'
 Values = dict[str, Any]
-
-
-def write_kitti_frame(folder: Path, name: str, frame: Frame) -> None:
-    """Writes a frame in KITTI's form, with the objects that have a point."""
-    parts = {'velodyne': '.bin', 'label_2': '.txt', 'calib': '.txt'}
-    paths = {part: folder / part / f'{name}{suffix}' for part, suffix in parts.items()}
-    for path in paths.values():
-        path.parent.mkdir(parents=True, exist_ok=True)
-    lines = []
-    for box, label, count in zip(frame.boxes, frame.labels, frame.counts, strict=True):
-        x, y, z, length, width, height, yaw = box
-        foot = (-y, height / 2 - z, x)
-        numbers = [0, 0, 0, 0, 0, 0, 0, height, width, length, *foot, -yaw - np.pi / 2]
-        if count:
-            lines.append(' '.join([_KINDS[label], *(f'{number:.3f}' for number in numbers)]))
-    paths['label_2'].write_text('\n'.join(lines) + '\n')
-    paths['calib'].write_text(_CALIBRATION)
-    frame.points.astype(np.float32).tofile(paths['velodyne'])
 
 
 def write_sweeps(folder: Path, count: int) -> None:
@@ -94,9 +67,9 @@ def run_config(path: str | Path, weights: Path, data: str, steps: int) -> TrainC
 
     Args:
         path: file of the recipe.
-        weights: weights with which the run starts; simulated frames have the sensors that they
+        weights: start weights; simulated frames have the sensors that they
             were trained on, at the usual mounting, so that the labels alone hold what is new.
-        data: folder of labelled sweeps; 'sim' for simulated frames alone.
+        data: folder of labelled sweeps.
         steps: number of updates of the weights; 0 for that of the recipe.
     """
     recipe = read_config(path)
@@ -106,7 +79,6 @@ def run_config(path: str | Path, weights: Path, data: str, steps: int) -> TrainC
         data=data,
         lidars=tuple(name for name in trained_on if name in LIDARS) or recipe.lidars,
         mountings=Mountings(levelled=read_metadata(weights).levelled),
-        simulated_fraction=0.0 if data == SIM else recipe.simulated_fraction,
         steps=steps or recipe.steps,
     )
 
@@ -122,7 +94,7 @@ def measure(weights: Path, name: str, first: int, streets: int) -> Score:
 def compare(before: Score, after: Score) -> Values:
     """Returns average precisions before and after, and their gain, with intervals."""
     counts, values = draw_frames(before.frames), {}
-    for kind, view, min_iou in _MEASURES:
+    for kind, view, min_iou in MEASURES:
         pair = [score.rankings['visible', kind, view, min_iou] for score in (before, after)]
         precisions = [ranking.average_precision() for ranking in pair]
         drawn = [ranking.resampled_precision(counts) for ranking in pair]
@@ -137,9 +109,8 @@ def compare(before: Score, after: Score) -> Values:
 
 def markdown(rows: list[Values]) -> str:
     """Renders measured precisions as a table: before, after, and the interval of the gain."""
-    names = [f'{kind} {view} {min_iou}' for kind, view, min_iou in _MEASURES]
-    lines = ['| labelled sweeps | steps | set | ' + ' | '.join(names) + ' |']
-    lines.append('|---' * (3 + len(names)) + '|')
+    names = [f'{kind} {view} {min_iou}' for kind, view, min_iou in MEASURES]
+    lines = []
     for row in rows:
         for name in (NEW, OTHER):
             cells = []
@@ -149,22 +120,22 @@ def markdown(rows: list[Values]) -> str:
                     f'{each["before"][0]:.3f} to {each["after"][0]:.3f}, '
                     f'{gain:+.3f} ({low:+.2f} to {high:+.2f})'
                 )
-            lines.append(f'| {row["sweeps"]} | {row["steps"]} | {name} | {" | ".join(cells)} |')
-    return '\n'.join(lines)
+            lines.append([str(row['sweeps']), str(row['steps']), name, *cells])
+    return as_table(['labelled sweeps', 'steps', 'set', *names], lines)
 
 
 def main() -> None:
     """Trains and measures; prints a table and writes it as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
     add = parser.add_argument
-    add('--weights', default='street', help='weights to start from (default: street)')
+    add('--weights', default='street', help='start weights (default: street)')
     add('--config', default='config/training/few_labels.yaml', help='the recipe')
     add(
         '--sweeps',
         type=int,
         nargs='+',
         default=[20, 50],
-        help='number; 0: simulated alone',
+        help='number of labelled sweeps of each run (default: 20 50)',
     )
     add('--steps', type=int, default=0, help='updates (default: those of the recipe)')
     add('--streets', type=int, default=30, help='for each set (default: 30)')
@@ -178,9 +149,9 @@ def main() -> None:
     rows: list[Values] = []
     for sweeps in options.sweeps:
         data = folder / f'sweeps_{sweeps}'
-        if sweeps and not data.exists():
+        if not data.exists():
             write_sweeps(data, sweeps)
-        config = run_config(options.config, weights, str(data) if sweeps else SIM, options.steps)
+        config = run_config(options.config, weights, str(data), options.steps)
         path = train(config, folder / f'run_{sweeps}', 'experiments.few_labels', weights)
         assert path is not None
         rows.append({'sweeps': sweeps, 'steps': config.steps})
@@ -188,8 +159,12 @@ def main() -> None:
             after = measure(path, name, first, options.streets)
             rows[-1][name] = compare(before[name], after)
         print(markdown(rows[-1:]), flush=True)
-    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
-    values = {'sha256': digest, 'first_street': first, 'streets': options.streets, 'rows': rows}
+    values = {
+        'sha256': file_sha256(weights),
+        'first_street': first,
+        'streets': options.streets,
+        'rows': rows,
+    }
     (folder / 'few_labels.json').write_text(json.dumps(values, indent=1))
     print(f'\n{markdown(rows)}')
 

@@ -61,6 +61,7 @@ INFERENCE = 'tiny_bev_ros.inference'
 RULES = {
     'grid.py': (*ROS, 'torch', 'tiny_bev_ros.models', *ABOVE_MODELS, *TOP),
     'resources.py': (*ROS, 'torch', 'tiny_bev_ros.models', *ABOVE_MODELS, *TOP),
+    'file_digest.py': (*ROS, 'torch', 'tiny_bev_ros.models', *ABOVE_MODELS, *TOP),
     'errors.py': (*ROS, 'torch', 'tiny_bev_ros.models', *ABOVE_MODELS, *TOP),
     'program_exit.py': (*ROS, 'torch', 'tiny_bev_ros.models', *ABOVE_MODELS, *TOP),
     'models': (*ROS, *ABOVE_MODELS, *TOP),

@@ -21,12 +21,11 @@ from tiny_bev_ros.detector_result import DetectorResult, GroundPoints
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.inference.cloud_normalizer import CloudNormalizer, SelfBox, restore_outputs
-from tiny_bev_ros.inference.exported_builder import device_of_exported
+from tiny_bev_ros.inference.exported_builder import choose_device
 from tiny_bev_ros.inference.loaded_models import LoadedModels
 from tiny_bev_ros.inference.memory_fallback import ExecutionConfig
 from tiny_bev_ros.inference.model_builder import LOGGER, Logger, build_runner
 from tiny_bev_ros.inference.mounting_tracker import MountingState, MountingTracker
-from tiny_bev_ros.models.device import resolve_device
 from tiny_bev_ros.models.heads.detection import CLASSES
 from tiny_bev_ros.models.observed_ground import height_samples
 from tiny_bev_ros.resources import find_weights
@@ -57,9 +56,9 @@ class Detector:
             are left out; () for none.
         refine_boxes: fits boxes and scores to the points, by the second stage of the weights;
             weights without one are used as they are.
-        exported: file of `ros2 run tiny_bev_ros export` for the same weights, .onnx for ONNX
-            Runtime or .xml for OpenVINO, which computes the backbone, or backbone and heads, on
-            the CPU; '' for none.
+        exported_network: file of `ros2 run tiny_bev_ros export` for the same weights, that runs
+            in place of the backbone, or of backbone and heads, on the CPU: .onnx in ONNX Runtime,
+            .xml in OpenVINO; '' for none.
 
     Attributes:
         classes: names of the object classes.
@@ -88,7 +87,7 @@ class Detector:
         sensor_height: float | str = 'auto',
         self_box: Sequence[float] = (),
         refine_boxes: bool = True,
-        exported: str | Path = '',
+        exported_network: str | Path = '',
     ) -> None:
         own_box = SelfBox.from_ends(self_box)
         models = LoadedModels.from_file(
@@ -97,10 +96,9 @@ class Detector:
             y_range,
             grid,
             refine_boxes=refine_boxes,
-            exported=exported,
+            exported_network=exported_network,
         )
-        resolve = device_of_exported if exported else resolve_device
-        config = ExecutionConfig(resolve(str(device)), precision)
+        config = ExecutionConfig(choose_device(str(device), exported_network), precision)
         levelled = models.metadata is not None and models.metadata.levelled
         self._set_up(models, config, sensor_height, levelled, own_box, LOGGER)
 
@@ -200,7 +198,7 @@ class Detector:
         outputs = self.runner(cloud, tuple(scores))
         heads = restore_outputs(outputs.heads, levelling)
         features = None
-        if self.runner.has_features:
+        if outputs.features is not None:
             # A copy, as the runner overwrites its features.
             features = outputs.features.to(torch.float32, copy=True)
         ground = GroundPoints(

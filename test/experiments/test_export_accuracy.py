@@ -36,7 +36,7 @@ def test_each_network_is_evaluated_and_the_page_takes_the_table(
     models = LoadedModels.from_file(weights)
     _, part, _ = build_parts(models, describe(weights, models))
     network = write_onnx(part, tmp_path / 'network.onnx')
-    monkeypatch.setattr(export_accuracy, 'exported_networks', lambda *_: {'exported': network})
+    monkeypatch.setattr(export_accuracy, 'export_networks', lambda *_: {'exported': network})
     monkeypatch.setattr(evaluation_run, '_MIN_MAP', 8.0)
     page = tmp_path / 'export.md'
     page.write_text(PAGE.read_text())
@@ -59,7 +59,7 @@ def test_names_of_networks_state_runtime_and_precision(tmp_path: Path, monkeypat
             'export',
             lambda options, folder: calls.append(options.precision),
         )
-    networks = export_accuracy.exported_networks('street', tmp_path)
+    networks = export_accuracy.export_networks('street', tmp_path)
     assert list(networks) == [
         'ONNX Runtime, float32', 'OpenVINO, float32', 'ONNX Runtime, int8', 'OpenVINO, int8',
     ]  # fmt: skip

@@ -27,8 +27,8 @@ from tiny_bev_ros.export.parity import (
     parity_cases,
 )
 from tiny_bev_ros.export.simulated_inputs import simulated_points
-from tiny_bev_ros.export.torch_program import write_torch_program
-from tiny_bev_ros.inference.exported_runtimes import OnnxRuntime, TorchProgram
+from tiny_bev_ros.export.torch_program import load_torch_program, write_torch_program
+from tiny_bev_ros.inference.exported_runtimes import OnnxRuntime
 from tiny_bev_ros.inference.loaded_models import LoadedModels
 from tiny_bev_ros.models import list_backbones
 
@@ -51,7 +51,7 @@ def test_a_backbone_exports_to_a_program_of_torch(models: LoadedModels, tmp_path
     part = backbone_part(models.backbone, 8)
     path = write_torch_program(part, tmp_path / 'backbone.pt2')
     cases = parity_cases(part, models)
-    rows = check_parity(part, path.name, TorchProgram(path).outputs, cases, 'float32')
+    rows = check_parity(part, path.name, load_torch_program(path), cases, 'float32')
     # Windows of transformer fill a map of 32 x 40 cells without padding.
     assert [row.name.split(' ', 2)[2] for row in rows] == ['1 x 64 x 80', '2 x 97 x 51']
 

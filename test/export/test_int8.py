@@ -85,7 +85,7 @@ def test_openvino_files_are_quantised(run, tmp_path: Path):
     assert kinds.count('i8') == 7  # five convolutions of the backbone, one of each head
     assert any(op.get_type_name() == 'FakeQuantize' for op in model.get_ops())
     detector = Detector(
-        tmp_path / 'own.safetensors', exported=tmp_path / 'out/backbone_heads_int8.xml'
+        tmp_path / 'own.safetensors', exported_network=tmp_path / 'out/backbone_heads_int8.xml'
     )
     assert detector(np.zeros((1, 4), np.float32)).drivable.shape == (128, 128)
     assert detector.runner.backbone.statistics.precision == 'int8'

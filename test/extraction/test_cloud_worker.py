@@ -242,15 +242,3 @@ def test_a_run_without_frames_fails(
         extraction(first)
     assert not extraction.folder.is_done(first)
     assert extraction(second)['frames'] == 1
-
-
-def test_features_that_an_exported_network_lacks_are_refused(tmp_path: Path, frames, monkeypatch):
-    monkeypatch.setattr(StubDetector, 'runner', SimpleNamespace(has_features=False), raising=False)
-    values = read_parameters('pipeline_node', [], {'backbone.exported': 'heads.onnx'})
-    outputs = OutputOptions(('detections', 'features'))
-    factory = CloudWorkerFactory(values, '', 1, outputs, OutputFolder(tmp_path / 'out'))
-    with pytest.raises(TinyBevError) as caught:
-        factory()
-    assert str(caught.value).startswith(
-        "what is detections,features, but parameter backbone.exported is 'heads.onnx', which"
-    )

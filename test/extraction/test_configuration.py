@@ -17,7 +17,9 @@ require_packages('rosbags')
 import shutil
 from argparse import Namespace
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -26,7 +28,12 @@ import yaml
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.extraction import configuration
-from tiny_bev_ros.extraction.configuration import describe_bag, make_manifest, read_values
+from tiny_bev_ros.extraction.configuration import (
+    check_exported_network,
+    describe_bag,
+    make_manifest,
+    read_values,
+)
 from tiny_bev_ros.extraction.extract_options import make_parser
 from tiny_bev_ros.extraction.frame_outputs import OutputOptions
 from tiny_bev_ros.extraction.work_units import Survey
@@ -50,7 +57,7 @@ def manifest(
 def test_parameters_without_effect_are_not_compared(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(configuration, 'resolve_device', lambda _: torch.device('cpu'))
+    monkeypatch.setattr(configuration, 'choose_device', lambda *_: torch.device('cpu'))
     plain = manifest(tmp_path, weights='street')
     same = {
         'device': 'cpu',
@@ -116,7 +123,7 @@ def test_device_and_dtype_of_auto_are_decided_once(
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
     found = []
     for device, dtype in zip(devices, dtypes, strict=True):
-        monkeypatch.setattr(configuration, 'resolve_device', lambda _, device=device: device)
+        monkeypatch.setattr(configuration, 'choose_device', lambda *_, device=device: device)
         monkeypatch.setattr(configuration, 'requested_dtype', lambda *_, dtype=dtype: dtype)
         assert read_values(options('--executor', executor))['device'] == device.type
         words = ('--executor', executor)
@@ -155,16 +162,41 @@ def test_an_exported_network_is_compared_by_its_content(tmp_path: Path):
     for name, path in files.items():
         path.write_text(name)
     xml, onnx = (
-        manifest(tmp_path, **{'backbone.exported': str(files[name])})
+        manifest(tmp_path, **{'backbone.exported_network': str(files[name])})
         for name in ('one.xml', 'two.onnx')
     )
-    assert xml['weights'].keys() - onnx['weights'].keys() == {'backbone.exported (.bin)'}
-    assert xml['weights']['backbone.exported'] != onnx['weights']['backbone.exported']
-    assert 'backbone.exported' not in xml['parameters']
-    assert {'onnxruntime', 'openvino'} < xml['libraries'].keys()
-    assert (xml['device'], xml['compute_dtype']) == ('cpu', 'exported')
+    assert xml['weights'].keys() - onnx['weights'].keys() == {'backbone.exported_network (.bin)'}
+    assert (
+        xml['weights']['backbone.exported_network'] != onnx['weights']['backbone.exported_network']
+    )
+    assert 'backbone.exported_network' not in xml['parameters']
+    assert xml['libraries'].keys() ^ onnx['libraries'].keys() == {'onnxruntime', 'openvino'}
+    assert 'openvino' in xml['libraries']
+    assert (xml['device'], xml['compute_dtype']) == ('cpu', None)
     with pytest.raises(TinyBevError, match="device is 'cuda'; expected auto or cpu"):
-        manifest(tmp_path, device='cuda', **{'backbone.exported': str(files['two.onnx'])})
+        manifest(tmp_path, device='cuda', **{'backbone.exported_network': str(files['two.onnx'])})
+
+
+@pytest.mark.parametrize(
+    ('outputs', 'what', 'refused'),
+    [
+        (['scores', 'boxes'], ('detections', 'features'), True),
+        (['bev_features'], ('detections', 'features'), False),
+        (['scores', 'boxes'], ('detections',), False),
+    ],
+)
+def test_features_that_an_exported_network_lacks_are_refused(
+    monkeypatch: pytest.MonkeyPatch, outputs: list[str], what: tuple[str, ...], refused: bool
+):
+    network = SimpleNamespace(output_names=outputs)
+    monkeypatch.setattr(configuration, 'open_exported', lambda path, threads: network)
+    values = {'backbone.exported_network': 'heads.onnx'}
+    expected = (
+        '--what is detections,features; expected no features, as backbone.exported_network '
+        'computes the heads as well'
+    )
+    with pytest.raises(TinyBevError, match=expected) if refused else nullcontext():
+        check_exported_network(OutputOptions(what), values)
 
 
 def test_a_bag_that_cannot_be_listed_hides_no_other(

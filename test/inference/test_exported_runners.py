@@ -89,7 +89,9 @@ def files(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
 def test_an_export_finds_the_objects_of_the_detector(street_files, name: str, refine: bool):
     points = simulated_points(3, 4, 'hdl64')
     wanted = Detector('street', *STREET, refine_boxes=refine)(points, MIN_SCORES)
-    exported = Detector('street', *STREET, refine_boxes=refine, exported=street_files(name))
+    exported = Detector(
+        'street', *STREET, refine_boxes=refine, exported_network=street_files(name)
+    )
     found = exported(points, MIN_SCORES)
     assert len(wanted.scores) > 2
     assert np.array_equal(found.label_ids, wanted.label_ids)
@@ -108,7 +110,9 @@ def test_an_export_finds_the_objects_of_the_detector(street_files, name: str, re
 def test_openvino_computes_what_onnx_runtime_computes(street_files):
     points = simulated_points(3, 4, 'hdl64')
     names = ('backbone_heads.onnx', 'backbone_heads.xml')
-    first, second = (Detector('street', *STREET, exported=street_files(name)) for name in names)
+    first, second = (
+        Detector('street', *STREET, exported_network=street_files(name)) for name in names
+    )
     pillars = first.runner.encode_points(points)[:2]
     maps = [each.runner.extract_features(*pillars, each.grid.shape) for each in (first, second)]
     # OpenVINO files hold weights in float16.
@@ -122,7 +126,7 @@ def test_the_second_stage_gets_the_candidates_and_first_scores_of_pytorch(street
     points = simulated_points(3, 4, 'hdl64')
     candidates = []
     for exported in ('', street_files('backbone_heads.onnx')):
-        runner = Detector('street', *STREET, exported=exported).runner
+        runner = Detector('street', *STREET, exported_network=exported).runner
         pillars = runner.encode_points(points)
         features = runner.extract_features(pillars.features, pillars.cells, runner.grid.shape)
         # The scores of reported objects do not matter.
@@ -138,7 +142,7 @@ def test_the_second_stage_gets_the_candidates_and_first_scores_of_pytorch(street
 
 
 def test_heads_that_are_not_wanted_are_left_out(weights: Path, files: dict[str, Path]):
-    models = LoadedModels.from_file(weights, *SMALL, exported=files['backbone_heads'])
+    models = LoadedModels.from_file(weights, *SMALL, exported_network=files['backbone_heads'])
     assert models.heads is not None
     heads = torch.nn.ModuleDict({'drivable': models.heads['drivable']})
     runner = build_runner(replace(models, heads=heads), ExecutionConfig(CPU, threads=1))
@@ -152,7 +156,7 @@ def test_pseudo_images_of_a_batch(weights: Path, files: dict[str, Path]):
     images = torch.rand(2, 8, 12, 20, generator=torch.Generator().manual_seed(0))
     config = ExecutionConfig(CPU, threads=1)
     wanted = build_runner(models, config).extract_features_dense(images).clone()
-    exported = replace(models, exported=files['backbone'])
+    exported = replace(models, exported_network=files['backbone'])
     runner = build_runner(exported, config)
     for image in (images, images.double(), images.to(memory_format=torch.channels_last)):
         found = runner.extract_features_dense(image)
@@ -175,7 +179,7 @@ def test_pseudo_images_of_a_batch(weights: Path, files: dict[str, Path]):
 
 
 def test_maps_beyond_the_free_memory_are_refused(weights, files, monkeypatch):
-    models = LoadedModels.from_file(weights, *SMALL, exported=files['backbone'])
+    models = LoadedModels.from_file(weights, *SMALL, exported_network=files['backbone'])
     runner = build_runner(models, ExecutionConfig(CPU, threads=1))
     monkeypatch.setattr('tiny_bev_ros.inference.memory.free_bytes', lambda device: 1000)
     with pytest.raises(TinyBevError, match='map of 64 x 64 cells takes'):
@@ -183,7 +187,7 @@ def test_maps_beyond_the_free_memory_are_refused(weights, files, monkeypatch):
 
 
 def test_no_setting_needs_less_memory(weights, files):
-    models = LoadedModels.from_file(weights, *SMALL, exported=files['backbone'])
+    models = LoadedModels.from_file(weights, *SMALL, exported_network=files['backbone'])
     builder = ModelBuilder(models, lambda: (32, 32))
     config = ExecutionConfig(CPU)
     needs = {
@@ -203,8 +207,8 @@ def test_the_runtime_gets_the_threads(weights, files, monkeypatch, threads: int)
             given.append(threads)
             super().__init__(path, threads)
 
-    monkeypatch.setitem(exported_builder._RUNTIMES, '.onnx', Noted)
-    models = LoadedModels.from_file(weights, *SMALL, exported=files['backbone'])
+    monkeypatch.setitem(exported_builder.RUNTIMES, '.onnx', Noted)
+    models = LoadedModels.from_file(weights, *SMALL, exported_network=files['backbone'])
     build_runner(models, ExecutionConfig(CPU, threads=threads))
     assert given == [threads or torch.get_num_threads()]
 
@@ -212,13 +216,16 @@ def test_the_runtime_gets_the_threads(weights, files, monkeypatch, threads: int)
 @pytest.mark.parametrize(
     ('path', 'message'),
     [
-        ('absent.onnx', "backbone.exported is 'absent.onnx'; expected a .onnx or .xml file"),
-        (__file__, f"backbone.exported is '{__file__}'; expected a .onnx or .xml file"),
+        (
+            'absent.onnx',
+            "backbone.exported_network is 'absent.onnx'; expected a .onnx or .xml file",
+        ),
+        (__file__, f"backbone.exported_network is '{__file__}'; expected a .onnx or .xml file"),
     ],
 )
 def test_a_path_without_an_export_is_refused(weights: Path, path: str, message: str):
     with pytest.raises(TinyBevError) as caught:
-        Detector(weights, *SMALL, exported=path)
+        Detector(weights, *SMALL, exported_network=path)
     assert str(caught.value).startswith(message)
 
 
@@ -226,17 +233,17 @@ def test_a_broken_file_is_refused(weights: Path, tmp_path: Path):
     path = tmp_path / 'broken.onnx'
     path.write_bytes(b'none')
     with pytest.raises(TinyBevError, match=r"broken\.onnx', which onnxruntime cannot read \("):
-        Detector(weights, *SMALL, exported=path)
+        Detector(weights, *SMALL, exported_network=path)
 
 
 def test_a_missing_runtime_is_named(weights, files, monkeypatch):
     missing = OptionalModule(None, 'onnxruntime is not installed')
     monkeypatch.setattr(exported_runtimes, 'import_optional', lambda name: missing)
     with pytest.raises(TinyBevError) as caught:
-        Detector(weights, *SMALL, exported=files['backbone'])
+        Detector(weights, *SMALL, exported_network=files['backbone'])
     assert str(caught.value) == (
-        f"backbone.exported is '{files['backbone']}', but onnxruntime is not installed; expected "
-        'it for exported networks: pip install onnxruntime'
+        f"backbone.exported_network is '{files['backbone']}', but onnxruntime is not installed; "
+        'expected it for exported networks: pip install onnxruntime'
     )
 
 
@@ -245,14 +252,14 @@ def test_other_weights_are_refused(files, tmp_path: Path, name: str):
     other = save_with_second_stage(tmp_path / 'other.safetensors', seed=1)
     own = LoadedModels.from_file(other).digests['backbone']
     with pytest.raises(TinyBevError) as caught:
-        Detector(other, *SMALL, exported=files[name])
+        Detector(other, *SMALL, exported_network=files[name])
     assert f'expected {own[:12]}, as the weights of the backbone: export' in str(caught.value)
 
 
 def test_files_without_a_digest_are_refused(weights: Path, tmp_path: Path):
     path = write_onnx(replace(parts_of(weights)['backbone'], metadata={}), tmp_path / 'x.onnx')
     with pytest.raises(TinyBevError, match='made from weights of SHA-256 unknown; expected'):
-        Detector(weights, *SMALL, exported=path)
+        Detector(weights, *SMALL, exported_network=path)
 
 
 @pytest.mark.parametrize(
@@ -266,7 +273,7 @@ def test_other_settings_than_cpu_and_float32_are_refused(
     weights, files, options: dict[str, Any], message: str
 ):
     with pytest.raises(TinyBevError) as caught:
-        Detector(weights, *SMALL, exported=files['backbone'], **options)
+        Detector(weights, *SMALL, exported_network=files['backbone'], **options)
     assert str(caught.value).startswith(message)
 
 
@@ -274,12 +281,14 @@ def test_other_settings_than_cpu_and_float32_are_refused(
     ('name', 'change', 'message'),
     [
         ('backbone_heads', {'heads': None}, 'expected bev_features, as there are no heads'),
-        ('backbone_heads', {'fusion': torch.nn.Identity()}, 'which are fused with cameras'),
+        ('backbone_heads', {'fusion': torch.nn.Identity()}, 'as cameras are fused with them'),
         ('pfn', {}, 'with the outputs pillar_features; expected bev_features'),
     ],
 )
 def test_missing_outputs_are_refused(weights, files, name: str, change: Any, message: str):
-    models = replace(LoadedModels.from_file(weights, *SMALL, exported=files[name]), **change)
+    models = replace(
+        LoadedModels.from_file(weights, *SMALL, exported_network=files[name]), **change
+    )
     with pytest.raises(TinyBevError) as caught:
         build_runner(models, ExecutionConfig(CPU))
     assert message in str(caught.value)
@@ -287,17 +296,20 @@ def test_missing_outputs_are_refused(weights, files, name: str, change: Any, mes
 
 def test_a_head_that_the_file_lacks_is_refused(weights, files, monkeypatch):
     monkeypatch.setitem(exported_builder.HEAD_MAPS, 'drivable', ('lanes',))
-    with pytest.raises(TinyBevError, match='expected scores, boxes, lanes, of the heads'):
-        Detector(weights, *SMALL, exported=files['backbone_heads'])
+    with pytest.raises(TinyBevError, match='expected scores, boxes, lanes, as the heads need'):
+        Detector(weights, *SMALL, exported_network=files['backbone_heads'])
+    monkeypatch.delitem(exported_builder.HEAD_MAPS, 'drivable')
+    with pytest.raises(TinyBevError, match=r'heads are .*drivable.* expected some of detection$'):
+        Detector(weights, *SMALL, exported_network=files['backbone_heads'])
 
 
 def test_network_and_settings_without_effect_are_logged(weights, files, caplog):
     caplog.set_level(logging.INFO, 'tiny_bev_ros')
-    models = LoadedModels.from_file(weights, *SMALL, exported=files['backbone_heads'])
+    models = LoadedModels.from_file(weights, *SMALL, exported_network=files['backbone_heads'])
     build_runner(models, ExecutionConfig(CPU, threads=1))
     assert caplog.messages == [
-        f'backbone.exported: {files["backbone_heads"]} (backbone and heads in onnxruntime, '
-        'float32, threads 1)',
+        f'backbone.exported_network: {files["backbone_heads"]} (backbone and heads in '
+        'onnxruntime, float32, threads 1)',
         'backbone.sparsity has no effect: an exported network computes every cell',
     ]
 
@@ -314,14 +326,14 @@ def test_network_and_settings_without_effect_are_logged(weights, files, caplog):
 )
 def test_int8_without_instructions_is_logged(weights, tmp_path, monkeypatch, caplog, line, slow):
     path = write_onnx(parts_of(weights)['backbone'].in_format('int8'), tmp_path / 'x.onnx')
-    models = LoadedModels.from_file(weights, *SMALL, exported=path)
+    models = LoadedModels.from_file(weights, *SMALL, exported_network=path)
     read = Path.read_text
 
     def read_text(path: Path, *args: Any, **keywords: Any) -> str:
         return line if str(path) == '/proc/cpuinfo' else read(path, *args, **keywords)
 
     monkeypatch.setattr(Path, 'read_text', read_text)
-    assert cpu_flags.lacks_int8() == slow
+    assert cpu_flags.lacks_int8_products() == slow
     runner = build_runner(models, ExecutionConfig(CPU, threads=1))
     assert runner.backbone.statistics.precision == 'int8'
-    assert ('it may be slower and less exact' in caplog.text) == slow
+    assert ('the network may be slower and less exact' in caplog.text) == slow

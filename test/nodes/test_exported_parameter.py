@@ -6,7 +6,7 @@
 # writing, software distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
 # WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the License for the specific
 # language governing permissions and limitations under the License.
-"""Parameter backbone.exported: results of the nodes and of extract, refusals, diagnostics."""
+"""Parameter backbone.exported_network: results of nodes and of extract, refusals, diagnostics."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_objects_of_the_node_are_those_of_the_detector(
     street_files, bench, tmp_path: Path, name: str, capfd
 ):
     points = simulated_points(3, 4, 'hdl64')
-    made = bench(PipelineNode, 60, **STREET, **{'backbone.exported': street_files[name]})
+    made = bench(PipelineNode, 60, **STREET, **{'backbone.exported_network': street_files[name]})
     boxes: list[Any] = []
     made.other.create_subscription(Float32MultiArray, 'detection_boxes', boxes.append, 10)
     node = made.node
@@ -120,12 +120,17 @@ def test_objects_of_the_node_are_those_of_the_detector(
     assert f'{configured}{street_files[name]}' in log
     has_features = name == 'backbone'
     assert ('bev_features' in node._features.subscribed()) == has_features
-    withheld = 'bev_features, bev_image: nothing is published, as backbone.exported computes'
+    withheld = (
+        'bev_features, bev_image: nothing is published, as backbone.exported_network computes'
+    )
     assert (withheld in log) != has_features
 
     # Other weights and precisions are refused, and the node goes on.
     refused = made.change(backbone__precision='bfloat16')
-    assert "backbone.precision is 'bfloat16'; expected float32 with backbone.exported" in refused
+    assert (
+        "backbone.precision is 'bfloat16'; expected float32 with backbone.exported_network"
+        in refused
+    )
     other = save_with_second_stage(tmp_path / 'other.safetensors')
     assert made.change(backbone__checkpoint=str(other)) != ''
     assert made.change(backbone__sparsity='never') == ''
@@ -139,7 +144,7 @@ def test_other_weights_of_the_heads_are_refused_where_the_file_has_heads(
     weights, files, bench, tmp_path: Path
 ):
     checkpoints = {f'{part}.checkpoint': str(weights) for part in ('pfn', 'backbone', 'heads')}
-    values = SMALL | NETWORK | checkpoints | {'backbone.exported': files['backbone_heads']}
+    values = SMALL | NETWORK | checkpoints | {'backbone.exported_network': files['backbone_heads']}
     made = bench(PipelineNode, 61, **values)
     assert made.node.start(), made.node.fault
     other = save_with_second_stage(tmp_path / 'other.safetensors', seed=1)
@@ -150,7 +155,10 @@ def test_other_weights_of_the_heads_are_refused_where_the_file_has_heads(
 
 
 def test_features_of_backbone_node_are_those_of_pytorch(weights, files, bench):
-    checkpoint = {'backbone.checkpoint': str(weights), 'backbone.exported': files['backbone']}
+    checkpoint = {
+        'backbone.checkpoint': str(weights),
+        'backbone.exported_network': files['backbone'],
+    }
     own = {name: value for name, value in NETWORK.items() if not name.startswith('pfn')}
     made = bench(BackboneNode, 62, device='cpu', **own, **checkpoint)
     made.channels = 8
@@ -165,12 +173,15 @@ def test_features_of_backbone_node_are_those_of_pytorch(weights, files, bench):
 
 def test_files_and_settings_that_do_not_fit_are_refused_at_the_start(weights, files, bench):
     checkpoints = {f'{part}.checkpoint': str(weights) for part in ('pfn', 'backbone', 'heads')}
-    values = SMALL | NETWORK | checkpoints | {'backbone.exported': files['backbone_heads']}
+    values = SMALL | NETWORK | checkpoints | {'backbone.exported_network': files['backbone_heads']}
     made = bench(PipelineNode, 63, **values, **ONE_CAMERA)
     for change, fault in (
-        ({'seed': 1}, 'expected bev_features, which are fused with cameras'),
+        ({'seed': 1}, 'expected bev_features, as cameras are fused with them'),
         ({'cameras': [''], 'backbone.checkpoint': ''}, 'expected random, seed 1, as the weights'),
-        ({'backbone.exported': 'absent.onnx'}, "backbone.exported is 'absent.onnx'; expected a"),
+        (
+            {'backbone.exported_network': 'absent.onnx'},
+            "backbone.exported_network is 'absent.onnx'; expected a",
+        ),
         ({'device': 'cuda'}, "device is 'cuda'; expected auto or cpu, on which an exported"),
     ):
         assert made.change(**{name.replace('.', '__'): x for name, x in change.items()}) == ''
@@ -184,7 +195,7 @@ def test_extract_has_the_results_of_the_exported_network(weights, files):
         'grid.y_range': [-8.0, 8.0],
         'device': 'auto',
         'num_threads': 1,
-        'backbone.exported': files['backbone_heads'],
+        'backbone.exported_network': files['backbone_heads'],
     }
     log = Recorder()
     threads = torch.get_num_threads()
@@ -195,10 +206,10 @@ def test_extract_has_the_results_of_the_exported_network(weights, files):
         )
     finally:
         torch.set_num_threads(threads)
-    assert log.lines[0] == 'device: computing on cpu, as backbone.exported runs there'
+    assert log.lines[0] == 'device: computing on cpu, as backbone.exported_network runs there'
     points = np.random.default_rng(0).uniform([0, -8, -3, 0], [16, 8, 1, 1], (500, 4))
     found = detector.detect_local(points.astype(np.float32))
-    own = Detector(weights, (0, 16), (-8, 8), exported=files['backbone_heads'])
+    own = Detector(weights, (0, 16), (-8, 8), exported_network=files['backbone_heads'])
     wanted = own(points.astype(np.float32))
     assert len(wanted.boxes) > 3
     np.testing.assert_allclose(found.boxes, wanted.boxes, atol=1e-4)

@@ -31,10 +31,10 @@ from tiny_bev_ros.training.adaptation import (
     MixedFrames,
     adapt,
     adaptation_config,
-    mix_weights,
 )
 from tiny_bev_ros.training.dataset import Crop
 from tiny_bev_ros.training.simulated_lidar import Mountings
+from tiny_bev_ros.training.start_weights import mix_weights
 from tiny_bev_ros.training.train import WEIGHTS, describe
 from tiny_bev_ros.training.trainable_detector import build_network
 from tiny_bev_ros.training.training_config import ModelConfig, TrainConfig
@@ -112,7 +112,7 @@ def test_weights_are_adapted_and_the_old_ones_kept(weights, tmp_path, monkeypatc
 def test_adapted_weights_are_mixed_with_the_old_ones():
     old, network = build_network(SMALL.network, 5), build_network(SMALL.network, 6)
     before = network.pfn.linear.weight.clone()
-    mix_weights(network, old, 0.7)
+    mix_weights(network, old, 0.3)
     expected = 0.7 * before + 0.3 * old.pfn.linear.weight
     torch.testing.assert_close(network.pfn.linear.weight, expected)
 

@@ -134,7 +134,7 @@ def test_both_stages_are_compared():
 
 @pytest.fixture(scope='module')
 def plain(tmp_path_factory):
-    """Shipped weights without a second stage and without a fit of scores."""
+    """Shipped weights without a second stage and without a score calibration."""
     network, metadata = load_weights(weights_file('street'))
     heads = map_heads(network.heads)
     network.heads = torch.nn.ModuleDict(heads)
@@ -223,8 +223,8 @@ def test_wrong_sets_are_refused(monkeypatch, capsys):
 
 
 def test_scores_are_not_fitted_to_an_exported_network(monkeypatch, capsys):
-    assert run_program(monkeypatch, '--calibrate', 'new', '--exported', 'x.onnx') == 1
-    assert 'exported is x.onnx with --calibrate; expected one' in capsys.readouterr().err
+    assert run_program(monkeypatch, '--calibrate', 'new', '--exported-network', 'x.onnx') == 1
+    assert '--exported-network is x.onnx with --calibrate; expected one' in capsys.readouterr().err
 
 
 def test_weights_with_a_second_stage_are_evaluated_with_and_without_it(monkeypatch):
@@ -243,13 +243,15 @@ def test_weights_with_a_second_stage_are_evaluated_with_and_without_it(monkeypat
     result = Result(scored(), [3.0] * 4)
     monkeypatch.setattr(evaluate_module, 'evaluate', lambda *arguments: result)
     options = Namespace(weights='street', second_stage='both', frames=4, lidar='vlp32', data='')
-    options.exported = 'x.onnx'
+    options.exported_network = 'x.onnx'
     results, left_out = run_sets(options, ['sim', 'real'])
     assert not left_out
     names = [(each.name, each.second_stage) for each in results]
     each_twice = [(name, on) for name in ('sim', *RECORDED) for on in (True, False)]
     assert names == [*each_twice, ('real', True), ('real', False)]
-    assert built == [{'refine_boxes': on, 'exported': 'x.onnx'} for on in (True, False)] * 4
+    assert (
+        built == [{'refine_boxes': on, 'exported_network': 'x.onnx'} for on in (True, False)] * 4
+    )
     assert results[-1].result.score.rankings['visible', 'vehicle', 'bev', 0.5].positives == 24
     options.second_stage = 'off'
     assert {each.second_stage for each in run_sets(options, ['sim'])[0]} == {False}
@@ -288,7 +290,7 @@ def test_a_remark_on_a_set_is_printed_once(monkeypatch, capsys):
     result = Result(scored(), [3.0] * 4)
     monkeypatch.setattr(evaluate_module, 'evaluate', lambda *arguments: result)
     options = Namespace(weights='street', second_stage='both', frames=4, lidar='vlp32', data='.')
-    options.exported = ''
+    options.exported_network = ''
     assert len(run_sets(options, ['kitti'])[0]) == 2
     lines = capsys.readouterr().err.splitlines()
     assert lines.count('evaluate: label_2 has 2 files without a cloud') == 1

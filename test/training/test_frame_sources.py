@@ -15,17 +15,15 @@ from optional_packages import require_packages
 require_packages('numba', 'safetensors')
 
 import pickle
-from functools import partial
 
 import numpy as np
 import pytest
 from ground_cloud import MID360_LIKE, ground_cloud
 
-from experiments.few_labels import write_kitti_frame
 from tiny_bev_ros.models.sensor_mounting import NOMINAL_HEIGHT
-from tiny_bev_ros.training import frame_sources
-from tiny_bev_ros.training.frame_sources import frame_source
-from tiny_bev_ros.training.kitti import KittiFolder
+from tiny_bev_ros.training import frame_sources, train
+from tiny_bev_ros.training.frame_sources import FrameSource, frame_source
+from tiny_bev_ros.training.kitti import KittiFolder, write_kitti_frame
 from tiny_bev_ros.training.labelled_frame import Frame, instance_ids
 from tiny_bev_ros.training.simulated_lidar import Mountings
 from tiny_bev_ros.training.training_config import ModelConfig, TrainConfig
@@ -53,16 +51,34 @@ def config(folder, levelled=True, **changes):
     return TrainConfig(data=str(folder), mountings=mountings, network=network, **changes)
 
 
-def test_clouds_and_boxes_of_a_folder_are_levelled(folder, capsys):
+def test_clouds_and_boxes_of_a_folder_are_levelled(folder):
     source = frame_source(config(folder))
-    assert 'the sensor is 0.50 m above the ground, corrected for -1.2' in capsys.readouterr().err
-    frame, raw = source(0), frame_source(config(folder, levelled=False))(0)
-    assert capsys.readouterr().err == ''
+    (line,) = source.remarks
+    assert 'the sensor is 0.50 m above the ground, corrected for -1.2' in line
+    unlevelled = frame_source(config(folder, levelled=False))
+    assert unlevelled.remarks == ()
+    frame, raw = source(0), unlevelled(0)
     lift = 0.5 - NOMINAL_HEIGHT
     np.testing.assert_allclose(frame.points[:, 2], raw.points[:, 2] + lift, atol=0.05)
     np.testing.assert_allclose(frame.boxes[:, 2], [0.25 + lift], atol=0.05)
     np.testing.assert_allclose(raw.boxes, [[-8.0, 1.0, 0.25, 4.2, 1.8, 1.5, 0.3]], atol=1e-3)
     assert frame.counts.tolist() == raw.counts.tolist()
+
+
+def test_clouds_without_ground_are_named(folder, monkeypatch):
+    def above(self, name: str) -> np.ndarray:
+        return np.array([[5.0, 0.0, 9.0, 0.0]], np.float32)
+
+    monkeypatch.setattr(KittiFolder, 'points', above)
+    source = frame_source(config(folder))
+    assert source.remarks == ('clouds are not levelled, as no ground is found in them',)
+
+
+def test_train_prints_the_remarks(tmp_path, monkeypatch, capsys):
+    source = FrameSource(lambda index: None, ('one', 'two'))
+    monkeypatch.setattr(train, 'frame_source', lambda config: source)
+    train.make_dataset(TrainConfig(), 1, tmp_path)
+    assert capsys.readouterr().err == 'train: one\ntrain: two\n'
 
 
 def test_each_epoch_has_every_frame_once(folder, monkeypatch):
@@ -93,6 +109,5 @@ def test_simulated_frames_are_mixed_in(folder, fraction, monkeypatch):
 
 def test_a_source_can_be_pickled(folder):
     source = frame_source(config(folder, simulated_fraction=0.5))
-    assert isinstance(source, partial)
     again = pickle.loads(pickle.dumps(source))
     np.testing.assert_array_equal(again(0).points, source(0).points)

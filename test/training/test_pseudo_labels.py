@@ -20,10 +20,9 @@ from steady_detector import SteadyDetector, cloud_with_cars
 
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.training.dataset import Crop, frame_labels, make_sample
-from tiny_bev_ros.training.labelled_frame import GROUND
+from tiny_bev_ros.training.labelled_frame import GROUND, is_whole
 from tiny_bev_ros.training.pseudo_labels import (
     ground_points,
-    is_whole,
     label_run,
     predicted_road,
 )

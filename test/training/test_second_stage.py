@@ -36,6 +36,7 @@ from tiny_bev_ros.training.box_samples import (
     join_samples,
     make_box_samples,
 )
+from tiny_bev_ros.training.frame_sources import FrameSource
 from tiny_bev_ros.training.labelled_frame import Frame, in_box
 from tiny_bev_ros.training.second_stage import SecondStageTrainer
 from tiny_bev_ros.training.second_stage_config import SecondStageConfig
@@ -156,11 +157,14 @@ def test_boxes_on_objects_and_on_nothing_are_needed(tmp_path: Path):
 class FakeDetector:
     """Stands for a Detector; finds the objects and as many false ones."""
 
-    def __init__(self, *_: Any, refine_boxes: bool) -> None:
-        assert not refine_boxes
+    def __init__(self, *_: Any, refine_boxes: bool, exported_network: str) -> None:
+        assert not refine_boxes and not exported_network
 
     def runner(self, points: np.ndarray, min_scores: tuple[float, ...]) -> Any:
         return SimpleNamespace(heads=SimpleNamespace(detections=found_in(frame())))
+
+
+SOURCE = FrameSource(frame, ('a remark',))
 
 
 @pytest.fixture
@@ -169,7 +173,7 @@ def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     with seeded(0):
         network = build_detector(**{**NETWORK, 'heads': tuple(NETWORK['heads'])}).eval()
     save_weights(tmp_path / 'base.safetensors', network, METADATA)
-    monkeypatch.setattr(train_second_stage, 'frame_source', lambda config: frame)
+    monkeypatch.setattr(train_second_stage, 'frame_source', lambda config: SOURCE)
     monkeypatch.setattr(evaluation_run, 'Detector', FakeDetector)
     monkeypatch.setattr(box_sample_files, '_FRAMES', 2)
     monkeypatch.setattr(box_sample_files, '_DETECTORS', {})
@@ -182,8 +186,11 @@ def run(base: Path, folder: Path, **changes: Any) -> Path:
     return train_second_stage.train_second_stage(config, base, folder, 'a command')
 
 
-def test_the_new_file_has_all_networks_and_their_origin(base: Path, tmp_path: Path):
+def test_the_new_file_has_all_networks_and_their_origin(
+    base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
     path = run(base, tmp_path / 'run')
+    assert 'train_second_stage: a remark\n' in capsys.readouterr().err
     old, _ = load_weights(base)
     new, metadata = load_weights(path)
     for key, value in old.state_dict().items():

@@ -29,7 +29,7 @@ from tiny_bev_ros.resources import weights_file
 from tiny_bev_ros.training.dataset import Crop
 from tiny_bev_ros.training.second_stage_file import add_second_stage
 from tiny_bev_ros.training.simulated_lidar import Mountings
-from tiny_bev_ros.training.start_weights import load_start_weights, mix_start_weights
+from tiny_bev_ros.training.start_weights import load_start_weights, mix_weights
 from tiny_bev_ros.training.train import describe, train
 from tiny_bev_ros.training.train import main as train_main
 from tiny_bev_ros.training.trainable_detector import build_network
@@ -65,7 +65,7 @@ def test_weights_are_loaded_and_identified(weights, capsys):
     assert capsys.readouterr().err == ''
 
 
-def test_a_fit_of_scores_is_not_taken_over(tmp_path):
+def test_a_score_calibration_is_not_taken_over(tmp_path):
     fitted = build_network(NETWORK, 5)
     calibration = fitted.heads['detection'].calibration
     calibration.scale.fill_(2.0)
@@ -148,9 +148,11 @@ def test_a_second_stage_is_kept_with_the_scores_that_it_takes(tmp_path, capsys):
     assert not torch.equal(kept.state_dict()[name], network.state_dict()[name])
 
 
-def test_weights_without_a_second_stage_have_none_to_keep(weights, tmp_path):
+def test_weights_without_a_second_stage_have_none_to_keep(weights, tmp_path, capsys):
     path = train(replace(SMALL, keep_second_stage=True), tmp_path / 'run', 'train', weights)
     assert read_metadata(path).network['heads'] == ['detection']
+    line = 'train: old.safetensors has no second stage; keep_second_stage has no effect\n'
+    assert line in capsys.readouterr().err
 
 
 def test_written_weights_hold_a_fraction_of_those_at_the_start(weights, tmp_path, capsys):
@@ -158,7 +160,7 @@ def test_written_weights_hold_a_fraction_of_those_at_the_start(weights, tmp_path
     path = train(config, tmp_path / 'run', 'train', weights)
     old, new = load_weights(weights)[0].state_dict(), load_weights(path)[0].state_dict()
     # Written anew from the same training.
-    mixed_config = replace(config, start_fraction=0.25)
+    mixed_config = replace(config, start_weights_fraction=0.25)
     mixed = load_weights(train(mixed_config, tmp_path / 'run', 'train', weights))[0].state_dict()
     name = 'heads.detection.maps.weight'
     assert not torch.allclose(new[name], old[name], atol=1e-3)
@@ -168,18 +170,17 @@ def test_written_weights_hold_a_fraction_of_those_at_the_start(weights, tmp_path
             torch.testing.assert_close(mixed[key], expected, msg=key)
 
 
-@pytest.mark.parametrize('change', [{'start_fraction': 0.1}, {'keep_second_stage': True}])
+@pytest.mark.parametrize('change', [{'start_weights_fraction': 0.1}, {'keep_second_stage': True}])
 def test_nothing_is_kept_of_no_weights(tmp_path, change):
     with pytest.raises(TinyBevError, match='start_from is not given; expected weights, as the c'):
         train(replace(SMALL, **change), tmp_path, 'train')
 
 
-def test_a_fit_of_scores_is_not_mixed(tmp_path):
+def test_a_score_calibration_is_not_mixed():
     fitted = build_network(NETWORK, 5)
     fitted.heads['detection'].calibration.scale.fill_(2.0)
-    save_weights(tmp_path / 'fitted.safetensors', fitted, describe(SMALL, 'train'))
     network = build_network(NETWORK, 0)
-    mix_start_weights(network, tmp_path / 'fitted.safetensors', 0.5)
+    mix_weights(network, fitted, 0.5)
     assert network.heads['detection'].calibration.scale.tolist() == [1, 1, 1]
 
 

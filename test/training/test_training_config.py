@@ -46,7 +46,10 @@ def test_the_recipe_for_few_labels_fits_the_shipped_weights():
     ('text', 'error'),
     [
         ('{data: folder, simulated_fraction: 1}', 'fraction is 1.0; expected from 0 to less'),
-        ('start_fraction: -0.1', 'start_fraction is -0.1; expected from 0 to less than 1'),
+        (
+            'start_weights_fraction: -0.1',
+            'start_weights_fraction is -0.1; expected from 0 to less than 1',
+        ),
         ('simulated_fraction: 0.5', 'simulated_fraction is 0.5; expected 0, as data is sim'),
         (
             '{keep_second_stage: true, network: {heads: [drivable]}}',

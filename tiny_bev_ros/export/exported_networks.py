@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.inference.exported_runners import HEAD_MAPS
 from tiny_bev_ros.models.heads.detection import DetectionMaps
 from tiny_bev_ros.models.heads.detection_head import MAX_LOG_SIZE, DetectionHead
 from tiny_bev_ros.models.heads.drivable import DrivableHead
@@ -44,9 +45,9 @@ class BackboneWithHeads(nn.Module):
         self.outputs: tuple[str, ...] = ()
         for name, head in self.heads.items():
             if isinstance(head, DetectionHead):
-                self.outputs += ('scores', 'boxes')
+                self.outputs += HEAD_MAPS['detection']
             elif isinstance(head, DrivableHead):
-                self.outputs += ('drivable',)
+                self.outputs += HEAD_MAPS['drivable']
             else:
                 raise TinyBevError(f'head is {name!r}; expected detection or drivable for export')
 

@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -22,6 +21,8 @@ from torch import Tensor, nn
 
 from tiny_bev_ros import __version__
 from tiny_bev_ros.export.exported_networks import BackboneWithHeads, PaddedPfn
+from tiny_bev_ros.file_digest import file_sha256
+from tiny_bev_ros.inference.exported_runners import FEATURES
 from tiny_bev_ros.inference.loaded_models import LoadedModels
 from tiny_bev_ros.models.heads.detection import CLASSES
 from tiny_bev_ros.resources import CAMERA_WEIGHTS, WEIGHTS, weights_file
@@ -36,9 +37,10 @@ _FEATURE_AXES = {0: 'batch', 2: 'feature_height', 3: 'feature_width'}
 MEANINGS = {
     'pseudo_image': 'pillar features scattered to their cells, 0 elsewhere; row along y, column '
     'along x',
-    'bev_features': 'BEV features',
+    FEATURES: 'BEV features',
     'scores': f'calibrated score that the centre of an object lies in the cell: '
-    f'{", ".join(CLASSES)}; objects are at local maxima of 3 x 3 cells',
+    f'{", ".join(CLASSES)}; vehicles and cyclists are at local maxima of '
+    '3 x 3 cells, pedestrians may be in adjacent cells',
     'boxes': 'offset x and y of the centre from that of the cell, in cells; z, length, width, '
     'height in metres; sine and cosine of twice the yaw; sign of the cosine of the yaw',
     'drivable': 'probability of road surface',
@@ -78,7 +80,7 @@ def backbone_part(
     backbone: nn.Module, in_channels: int, metadata: Mapping[str, str] | None = None
 ) -> ExportedPart:
     """Returns a backbone alone, from `pseudo_image` to `bev_features`."""
-    return _map_part('backbone', backbone, in_channels, ('bev_features',), metadata or {})
+    return _map_part('backbone', backbone, in_channels, (FEATURES,), metadata or {})
 
 
 def build_parts(models: LoadedModels, metadata: Mapping[str, str]) -> list[ExportedPart]:
@@ -136,7 +138,7 @@ def describe(weights: Path, models: LoadedModels) -> dict[str, str]:
         'producer': f'tiny_bev_ros {__version__}',
         'commit': commit_of_source(),
         'weights': weights.stem,
-        'weights_sha256': hashlib.sha256(weights.read_bytes()).hexdigest(),
+        'weights_sha256': file_sha256(weights),
         'resolution_m': str(models.grid.resolution),
         'z_range_m': json.dumps(models.grid.z_range),
         'stride': str(backbone.feature_info[-1].stride),

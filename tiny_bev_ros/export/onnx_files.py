@@ -43,13 +43,11 @@ class OnnxForm(NamedTuple):
         part: the part, with its number format in the metadata.
         name: name of the file, without suffix.
         write: writes the part as ONNX file at a path, which it returns.
-        number_format: format of the weights.
     """
 
     part: ExportedPart
     name: str
     write: Callable[[ExportedPart, Path], Path]
-    number_format: str
 
 
 def export(options: argparse.Namespace, folder: Path) -> ExportReport:
@@ -69,7 +67,8 @@ def export(options: argparse.Namespace, folder: Path) -> ExportReport:
     def write(part: ExportedPart) -> WrittenPart:
         form = form_of(part, images, 'float32')
         path = form.write(form.part, folder / f'{form.name}.onnx')
-        return WrittenPart([path], OnnxRuntime(path, threads=1).outputs, form.number_format)
+        run = OnnxRuntime(path, threads=1).outputs
+        return WrittenPart([path], run, form.part.metadata['number_format'])
 
     return export_parts(weights, models, write)
 
@@ -79,18 +78,18 @@ def images_for(precision: str, models: LoadedModels) -> list[Tensor]:
     return calibration_images(models) if precision == 'int8' else []
 
 
-def form_of(part: ExportedPart, images: Sequence[Tensor], plain: str) -> OnnxForm:
+def form_of(part: ExportedPart, images: Sequence[Tensor], default_format: str) -> OnnxForm:
     """Returns the form of a part: int8 with calibration images, but for the PFN.
 
     Args:
         part: part to export.
         images: calibration images; empty for none.
-        plain: number format of the target without them.
+        default_format: number format of the target without them.
     """
     if images and 'pseudo_image' in part.inputs:
         write = partial(write_int8, images=images)
-        return OnnxForm(part.in_format('int8'), f'{part.name}_int8', write, 'int8')
-    return OnnxForm(part.in_format(plain), part.name, write_onnx, plain)
+        return OnnxForm(part.in_format('int8'), f'{part.name}_int8', write)
+    return OnnxForm(part.in_format(default_format), part.name, write_onnx)
 
 
 def write_int8(part: ExportedPart, path: Path, images: Sequence[Tensor]) -> Path:

@@ -46,7 +46,8 @@ def export(options: argparse.Namespace, folder: Path) -> ExportReport:
         form = form_of(part, images, 'float16')
         path = write_openvino(form.part, folder / f'{form.name}.xml', form.write)
         run = OpenVino(path, threads=1).outputs
-        return WrittenPart([path, path.with_suffix('.bin')], run, form.number_format)
+        files = [path, path.with_suffix('.bin')]
+        return WrittenPart(files, run, form.part.metadata['number_format'])
 
     return export_parts(weights, models, write)
 

@@ -13,16 +13,17 @@ from __future__ import annotations
 import argparse
 import json
 import warnings
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.export.checked_export import WrittenPart, export_parts
 from tiny_bev_ros.export.export_report import ExportReport
 from tiny_bev_ros.export.exported_parts import ExportedPart
-from tiny_bev_ros.inference.exported_runtimes import TorchProgram
 from tiny_bev_ros.inference.loaded_models import LoadedModels
 from tiny_bev_ros.optional_imports import one_line
 from tiny_bev_ros.resources import find_weights
@@ -44,7 +45,7 @@ def export(options: argparse.Namespace, folder: Path) -> ExportReport:
 
     def write(part: ExportedPart) -> WrittenPart:
         path = write_torch_program(part.in_format('float32'), folder / f'{part.name}.pt2')
-        return WrittenPart([path], TorchProgram(path).outputs, 'float32')
+        return WrittenPart([path], load_torch_program(path), 'float32')
 
     return export_parts(weights, LoadedModels.from_file(weights), write)
 
@@ -81,3 +82,19 @@ def write_torch_program(part: ExportedPart, path: Path) -> Path:
             ) from error
         torch.export.save(program, path, extra_files={METADATA: json.dumps(dict(part.metadata))})
     return path
+
+
+def load_torch_program(path: Path) -> Callable[..., list[Tensor]]:
+    """Loads a program of torch.export; returns the function from its inputs to all outputs.
+
+    Args:
+        path: .pt2 file.
+    """
+    program = torch.export.load(path).module()
+
+    @torch.no_grad()
+    def run(*inputs: Tensor) -> list[Tensor]:
+        found = program(*inputs)
+        return [found] if isinstance(found, Tensor) else list(found)
+
+    return run

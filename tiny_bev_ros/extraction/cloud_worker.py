@@ -77,13 +77,6 @@ class CloudWorker:
         values = settings.values
         self._settings = settings
         self._detector = make_detector(values, _LOGGER)
-        what = settings.outputs.what
-        if 'features' in what and not self._detector.runner.has_features:
-            raise TinyBevError(
-                f'what is {",".join(what)}, but parameter backbone.exported is '
-                f'{values["backbone.exported"]!r}, which computes the heads as well; expected '
-                'no features, or an exported backbone'
-            )
         self._decode = partial(
             decode_cloud,
             options=make_cloud_options(values),

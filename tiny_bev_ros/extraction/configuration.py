@@ -21,13 +21,13 @@ import torch
 
 import tiny_bev_ros
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.extraction.durable_files import sha256
 from tiny_bev_ros.extraction.frame_outputs import OutputOptions
 from tiny_bev_ros.extraction.work_units import RUN_FRAMES, Survey
-from tiny_bev_ros.inference.exported_builder import device_of_exported
+from tiny_bev_ros.file_digest import file_sha256
+from tiny_bev_ros.inference.exported_builder import RUNTIMES, choose_device, open_exported
+from tiny_bev_ros.inference.exported_runners import FEATURES
 from tiny_bev_ros.inference.precision import dtype_name, requested_dtype
-from tiny_bev_ros.models.device import resolve_device
-from tiny_bev_ros.nodes.model_factory import CHECKPOINTS
+from tiny_bev_ros.nodes.model_factory import CHECKPOINTS, parameter_context
 from tiny_bev_ros.nodes.parameter_definitions.messages_io import OUTPUT
 from tiny_bev_ros.nodes.parameter_definitions.networks import DRIVABLE_AREA, WEIGHTS
 from tiny_bev_ros.nodes.parameter_definitions.operation import (
@@ -39,7 +39,7 @@ from tiny_bev_ros.nodes.parameter_files import read_parameters, refuse_foreign_f
 from tiny_bev_ros.resources import config_file
 
 _NODE = 'pipeline_node'
-_EXPORTED = 'backbone.exported'
+_EXPORTED = 'backbone.exported_network'
 # Parameters that have no effect here, or whose effect the manifest holds in another entry: the
 # weights and an exported network by their SHA-256, the device by its kind.
 _LEFT_OUT = {
@@ -83,6 +83,27 @@ def read_values(options: argparse.Namespace) -> dict[str, Any]:
         # Results must not depend on the number of workers, so each computes with one thread.
         'num_threads': values['num_threads'] or 1,
     }
+
+
+def check_exported_network(outputs: OutputOptions, values: dict[str, Any]) -> None:
+    """Checks that there are BEV features, if they are asked for.
+
+    Args:
+        outputs: outputs that are written.
+        values: parameters of pipeline_node, by name.
+
+    Raises:
+        TinyBevError: an exported network computes the heads as well, or cannot be opened.
+    """
+    if 'features' not in outputs.what or not values[_EXPORTED]:
+        return
+    with parameter_context('backbone.'):
+        network = open_exported(Path(values[_EXPORTED]), threads=1)
+    if network.output_names != [FEATURES]:
+        raise TinyBevError(
+            f'--what is {",".join(outputs.what)}; expected no features, as '
+            f'{_EXPORTED} computes the heads as well'
+        )
 
 
 def make_manifest(
@@ -148,21 +169,20 @@ def _resolved_device(values: dict[str, Any], executor: str) -> str:
         TinyBevError: the device is unknown, or does not work here and is used here.
     """
     name = str(values['device'])
-    if values[_EXPORTED]:
-        return device_of_exported(name).type
-    if executor == 'ray' and re.fullmatch(r'cuda(:[0-9]+)?', name):
+    elsewhere = executor == 'ray' and not values[_EXPORTED]
+    if elsewhere and re.fullmatch(r'cuda(:[0-9]+)?', name):
         return name
-    device = resolve_device(name)
+    device = choose_device(name, values[_EXPORTED])
     return device.type if name == 'auto' else name
 
 
-def _compute_dtype(values: dict[str, Any]) -> str:
+def _compute_dtype(values: dict[str, Any]) -> str | None:
     """Returns the name of the compute dtype; auto where only the Ray cluster knows it.
 
-    An exported network has its own, and its digest is compared.
+    None with an exported network, which has its own, and whose digest is compared.
     """
     if values[_EXPORTED]:
-        return 'exported'
+        return None
     device, precision = torch.device(values['device']), str(values['backbone.precision'])
     if device.type == 'cuda' and not torch.cuda.is_available():
         return precision
@@ -173,9 +193,8 @@ def _library_versions(outputs: OutputOptions, values: dict[str, Any]) -> Iterato
     """Yields the versions of libraries that determine results or files; None without one."""
     for name in _LIBRARIES:
         yield name, _version(name)
-    if values[_EXPORTED]:
-        for name in ('onnxruntime', 'openvino'):
-            yield name, _version(name)
+    if runtime := RUNTIMES.get(Path(values[_EXPORTED]).suffix):
+        yield runtime.runtime, _version(runtime.runtime)
     if outputs.format == 'parquet':
         yield 'pyarrow', _version('pyarrow')
     if outputs.format != 'mcap':
@@ -208,6 +227,6 @@ def _weight_files(values: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _weights_digest(path: str) -> str:
     try:
-        return sha256(Path(path))
+        return file_sha256(Path(path))
     except OSError as error:
         raise TinyBevError(f'weights are {path} ({error.strerror}); expected a file') from None

@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -57,12 +56,3 @@ def replace_text(path: Path, text: str, new: Path) -> None:
         os.fsync(file.fileno())
     path.parent.mkdir(parents=True, exist_ok=True)
     new.replace(path)
-
-
-def sha256(path: Path) -> str:
-    """Returns the SHA-256 of a file in hexadecimal digits; the file is read in chunks."""
-    digest = hashlib.sha256()
-    with path.open('rb') as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()

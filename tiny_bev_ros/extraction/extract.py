@@ -24,7 +24,11 @@ from typing import Any
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.extraction.cloud_worker import CloudWorkerFactory
-from tiny_bev_ros.extraction.configuration import make_manifest, read_values
+from tiny_bev_ros.extraction.configuration import (
+    check_exported_network,
+    make_manifest,
+    read_values,
+)
 from tiny_bev_ros.extraction.extract_options import make_parser
 from tiny_bev_ros.extraction.frame_outputs import OutputOptions, check_heads, check_packages
 from tiny_bev_ros.extraction.output_manifest import known_bags, open_output
@@ -55,6 +59,7 @@ def extract(options: argparse.Namespace) -> int:
     outputs = OutputOptions(what, options.format, options.dtype, roi)
     check_heads(outputs, values['heads.names'])
     check_packages(outputs)
+    check_exported_network(outputs, values)
     surveys = plan_surveys(options.bags, known_bags(options.output))
     summary, progress = Summary(), ExtractionProgress()
     manifest = make_manifest(options, values, outputs, surveys)

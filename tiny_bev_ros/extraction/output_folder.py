@@ -23,8 +23,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.extraction.durable_files import replace_text, sha256, sync, sync_folders
+from tiny_bev_ros.extraction.durable_files import replace_text, sync, sync_folders
 from tiny_bev_ros.extraction.work_units import SINGLE, Shard, Survey, Unit
+from tiny_bev_ros.file_digest import file_sha256
 
 MARKERS = 'runs'
 PARTIAL = '.partial'
@@ -108,7 +109,7 @@ class OutputFolder:
         for source in sorted(each for each in partial_folder.rglob('*') if each.is_file()):
             sync(source)
             name = source.relative_to(partial_folder).as_posix()
-            files[name] = {'sha256': sha256(source), 'bytes': source.stat().st_size}
+            files[name] = {'sha256': file_sha256(source), 'bytes': source.stat().st_size}
         for name in files:
             target = self.path / name
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -192,7 +193,7 @@ class OutputFolder:
                 return f'{name} is absent'
             if (size := path.stat().st_size) != expected['bytes']:
                 return f'{name} has {size} bytes; expected {expected["bytes"]}'
-            if sha256(path) != expected['sha256']:
+            if file_sha256(path) != expected['sha256']:
                 return f'{name} has another SHA-256'
         return ''
 

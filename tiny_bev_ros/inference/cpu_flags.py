@@ -19,15 +19,20 @@ _INT8_FLAGS = ('avx512_vnni', 'avx_vnni', 'amx_int8', 'asimddp', 'i8mm')
 
 def cpu_flags() -> frozenset[str]:
     """Returns the names of all instruction sets of the CPU; none where they are unknown."""
+    return frozenset((read_cpuinfo('flags') or read_cpuinfo('Features')).split())
+
+
+def read_cpuinfo(key: str) -> str:
+    """Returns the first value of a key of /proc/cpuinfo; '' where it is unknown."""
     try:
         text = Path('/proc/cpuinfo').read_text()
     except OSError:
-        return frozenset()
-    match = re.search(r'^(?:flags|Features)\s*: (.+)', text, re.MULTILINE)
-    return frozenset(match[1].split()) if match else frozenset()
+        return ''
+    match = re.search(rf'^{key}\s*: (.+)', text, re.MULTILINE)
+    return match[1] if match else ''
 
 
-def lacks_int8() -> bool:
+def lacks_int8_products() -> bool:
     """Returns True if the CPU is known to have no instructions for products of int8."""
     flags = cpu_flags()
     return bool(flags) and flags.isdisjoint(_INT8_FLAGS)

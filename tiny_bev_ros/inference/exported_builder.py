@@ -17,7 +17,7 @@ import torch
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.inference.backbone_memory import BackboneMemory
-from tiny_bev_ros.inference.cpu_flags import lacks_int8
+from tiny_bev_ros.inference.cpu_flags import lacks_int8_products
 from tiny_bev_ros.inference.exported_runners import (
     FEATURES,
     HEAD_MAPS,
@@ -34,23 +34,29 @@ from tiny_bev_ros.inference.exported_runtimes import (
 )
 from tiny_bev_ros.inference.loaded_models import LoadedModels
 from tiny_bev_ros.inference.memory_fallback import ExecutionConfig
-from tiny_bev_ros.models.device import CPU
+from tiny_bev_ros.models.device import CPU, resolve_device
 from tiny_bev_ros.models.heads.head_registry import map_heads
 from tiny_bev_ros.optional_imports import one_line
 
-_RUNTIMES: dict[str, type[OnnxRuntime] | type[OpenVino]] = {
+RUNTIMES: dict[str, type[OnnxRuntime] | type[OpenVino]] = {
     '.onnx': OnnxRuntime,
     '.xml': OpenVino,
 }
 _DIGEST_LENGTH, _SHOWN_LENGTH = 64, 12
 
 
-def device_of_exported(name: str) -> torch.device:
-    """Returns the CPU, on which exported networks run, for the name of a device.
+def choose_device(name: str, exported_network: str | Path | None = '') -> torch.device:
+    """Returns the device of a name: see `resolve_device`; the CPU with an exported network.
+
+    Args:
+        name: auto, cpu, cuda or cuda:N.
+        exported_network: file of an exported network; '' or None for none.
 
     Raises:
-        TinyBevError: the name is another than auto or cpu.
+        TinyBevError: the device is unknown, does not work, or cannot run an exported network.
     """
+    if not exported_network:
+        return resolve_device(name)
     if name not in ('auto', 'cpu'):
         raise TinyBevError(
             f'device is {name!r}; expected auto or cpu, on which an exported network runs'
@@ -67,36 +73,38 @@ def open_exported(path: Path, threads: int) -> ExportedNetwork:
 
     Raises:
         TinyBevError: there is no such file, the runtime is not installed, or it cannot read the
-            file; the message begins with 'exported'.
+            file; the message begins with 'exported_network'.
     """
-    if path.suffix not in _RUNTIMES or not path.is_file():
+    if path.suffix not in RUNTIMES or not path.is_file():
         raise TinyBevError(
-            f"exported is '{path}'; expected a .onnx or .xml file, as "
+            f"exported_network is '{path}'; expected a .onnx or .xml file, as "
             '`ros2 run tiny_bev_ros export` writes'
         )
     weights = path.with_suffix('.bin')
     if path.suffix == '.xml' and not weights.is_file():
-        raise TinyBevError(f"exported is '{path}' without '{weights.name}'; expected both")
-    runtime = _RUNTIMES[path.suffix]
+        raise TinyBevError(
+            f"exported network is '{path}' without '{weights.name}'; expected both files"
+        )
+    runtime = RUNTIMES[path.suffix]
     try:
         require_package(runtime.runtime)
         return runtime(path, threads)
     except TinyBevError as error:
-        raise TinyBevError(f"exported is '{path}', but {error}") from None
+        raise TinyBevError(f"exported_network is '{path}', but {error}") from None
     except Exception as error:  # runtimes raise errors of any kind
         raise TinyBevError(
-            f"exported is '{path}', which {runtime.runtime} cannot read ({one_line(error)}); "
-            'expected a file as `ros2 run tiny_bev_ros export` writes'
+            f"exported_network is '{path}', which {runtime.runtime} cannot read "
+            f'({one_line(error)}); expected a file as `ros2 run tiny_bev_ros export` writes'
         ) from None
 
 
 def build_exported(
     models: LoadedModels, config: ExecutionConfig
 ) -> tuple[ExportedBackbone, ExportedHeads | None, str]:
-    """Opens the exported network of some models, in place of their backbone or also of the heads.
+    """Opens the exported network that replaces the backbone, or backbone and heads.
 
     Args:
-        models: networks, `exported` among them.
+        models: networks, `exported_network` among them.
         config: device, precision and threads.
 
     Returns:
@@ -106,49 +114,58 @@ def build_exported(
         TinyBevError: the device is not the CPU, the precision is not float32, the network cannot
             be opened, was made from other weights, or lacks outputs.
     """
-    assert models.exported is not None and models.backbone is not None
-    device_of_exported(str(config.device))
+    assert models.exported_network is not None and models.backbone is not None
+    choose_device(str(config.device), models.exported_network)
     if config.precision != 'float32':
         raise TinyBevError(
-            f'precision is {config.precision!r}; expected float32 with backbone.exported, as the '
-            'file has a precision of its own'
+            f'precision is {config.precision!r}; expected float32 with '
+            'backbone.exported_network, as the file has a precision of its own'
         )
     threads = config.threads or torch.get_num_threads()
-    network = open_exported(models.exported, threads)
+    network = open_exported(models.exported_network, threads)
     heads = None
     if network.output_names != [FEATURES]:
         heads = _heads_of(network, models)
     parts = ['backbone'] if heads is None else ['backbone', 'heads']
     _check_weights(network, models, parts)
     described = ', '.join([network.runtime, compute_dtype(network), f'threads {threads}'])
-    line = f'{models.exported} ({" and ".join(parts)} in {described})'
+    line = f'{models.exported_network} ({" and ".join(parts)} in {described})'
     return ExportedBackbone(network, BackboneMemory.from_backbone(models.backbone)), heads, line
 
 
-def slow_reason(backbone: ExportedBackbone) -> str:
-    """Returns the reason for which an int8 network is slow on this CPU; '' for none."""
-    if backbone.statistics.precision != 'int8' or not lacks_int8():
+def int8_warning(backbone: ExportedBackbone) -> str:
+    """Returns a warning of an int8 network on a CPU without int8 products; '' for none."""
+    if backbone.statistics.precision != 'int8' or not lacks_int8_products():
         return ''
-    return 'the CPU lacks VNNI or dot products of int8: it may be slower and less exact'
+    return (
+        'the CPU has no int8 dot products (VNNI, asimddp): the network may be slower and less '
+        'exact'
+    )
 
 
 def _heads_of(network: ExportedNetwork, models: LoadedModels) -> ExportedHeads:
     """Returns the heads of a network that has them, with those of the models.
 
     Raises:
-        TinyBevError: BEV features are needed, or outputs of a head are missing.
+        TinyBevError: BEV features are needed, outputs of a head are missing, or exported
+            networks have no such head.
     """
     names = list(map_heads(models.heads)) if models.heads is not None else []
     found = network.output_names
     if not set(found) <= set(MAP_CHANNELS):
         raise _outputs_error(models, found, [FEATURES])
     if models.fusion is not None:
-        raise _outputs_error(models, found, [FEATURES], ', which are fused with cameras')
+        raise _outputs_error(models, found, [FEATURES], ', as cameras are fused with them')
     if not names:
         raise _outputs_error(models, found, [FEATURES], ', as there are no heads')
-    needed = [output for name in names for output in HEAD_MAPS.get(name, (name,))]
+    if not set(names) <= set(HEAD_MAPS):
+        raise TinyBevError(
+            f'heads are {", ".join(names)} with backbone.exported_network; expected some of '
+            f'{", ".join(HEAD_MAPS)}'
+        )
+    needed = [output for name in names for output in HEAD_MAPS[name]]
     if not set(needed) <= set(found):
-        raise _outputs_error(models, found, needed, ', of the heads')
+        raise _outputs_error(models, found, needed, ', as the heads need them')
     return ExportedHeads(found, names)
 
 
@@ -156,8 +173,8 @@ def _outputs_error(
     models: LoadedModels, found: Sequence[str], wanted: Sequence[str], why: str = ''
 ) -> TinyBevError:
     return TinyBevError(
-        f"exported is '{models.exported}' with the outputs {', '.join(found)}; expected "
-        f'{", ".join(wanted)}{why}'
+        f"exported_network is '{models.exported_network}' with the outputs {', '.join(found)}; "
+        f'expected {", ".join(wanted)}{why}'
     )
 
 
@@ -168,7 +185,7 @@ def _check_weights(network: ExportedNetwork, models: LoadedModels, parts: Sequen
         own = models.digests.get(part, '')
         if not made_from or made_from != own:
             raise TinyBevError(
-                f"exported is '{models.exported}', made from weights of SHA-256 "
+                f"exported_network is '{models.exported_network}', made from weights of SHA-256 "
                 f'{_shown(made_from)}; expected {_shown(own)}, as the weights of the {part}: '
                 'export them again'
             )

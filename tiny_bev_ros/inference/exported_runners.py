@@ -164,13 +164,12 @@ class ExportedHeads:
         parts = features[:1].split(list(self._widths.values()), dim=1)
         maps = dict(zip(self._widths, parts, strict=True))
         outputs = HeadOutputs()
-        for head in self._heads:
-            if head == 'detection':
-                options = DecodeOptions(min_scores, fast_nms)
-                selected = _select(maps['scores'], maps['boxes'])
-                outputs[head] = DetectionHead.finish(selected, grid, options)
-            else:
-                outputs[head] = maps['drivable'][0, 0]
+        if 'detection' in self._heads:
+            options = DecodeOptions(min_scores, fast_nms)
+            selected = _select(maps['scores'], maps['boxes'])
+            outputs['detection'] = DetectionHead.finish(selected, grid, options)
+        if 'drivable' in self._heads:
+            outputs['drivable'] = maps['drivable'][0, 0]
         return outputs
 
     def warm_up(self) -> None:

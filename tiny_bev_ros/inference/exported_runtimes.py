@@ -131,23 +131,3 @@ class OpenVino(ExportedNetwork):
         arrays = [x.numpy() for x in inputs]
         found = self._request.infer(arrays, share_inputs=True, share_outputs=True)
         return [torch.from_numpy(np.asarray(y)) for y in found.values()]
-
-
-class TorchProgram(ExportedNetwork):
-    """Exported program of PyTorch.
-
-    Args:
-        path: .pt2 file of torch.export.
-    """
-
-    runtime = 'torch'
-
-    def __init__(self, path: Path) -> None:
-        self._run = torch.export.load(path).module()
-        self.output_names, self.metadata = [], {}
-
-    @torch.no_grad()
-    def outputs(self, *inputs: Tensor) -> list[Tensor]:
-        """Maps inputs, in the order of the file, to all outputs, likewise."""
-        found = self._run(*inputs)
-        return [found] if isinstance(found, Tensor) else list(found)

@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from torch import nn
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.models.camera.encoder import CameraEncoder
-from tiny_bev_ros.models.checkpoint.metadata import CheckpointMetadata, load_weights
+from tiny_bev_ros.models.checkpoint.metadata import CheckpointMetadata, load_weights_with_digest
 from tiny_bev_ros.models.fusion.futr import FuTrFusion
 from tiny_bev_ros.models.heads.head_registry import BoxHead, box_head, map_heads
 from tiny_bev_ros.models.pfn import PillarFeatureNet
@@ -40,8 +39,8 @@ class LoadedModels:
             above; 'random, seed N' for random weights, 'none' for a fusion that returns its BEV
             input.
         metadata: description of the one file of `train` that holds all networks; None without.
-        exported: file of `export` that runs in place of the backbone, or of backbone and heads;
-            None for none.
+        exported_network: file of `export` that runs in place of the backbone, or of backbone and
+            heads; None for none.
     """
 
     pfn: PillarFeatureNet | None = None
@@ -52,7 +51,7 @@ class LoadedModels:
     grid: BevGrid | None = None
     digests: dict[str, str] = field(default_factory=dict)
     metadata: CheckpointMetadata | None = None
-    exported: Path | None = None
+    exported_network: Path | None = None
 
     @property
     def refinement(self) -> BoxHead | None:
@@ -68,7 +67,7 @@ class LoadedModels:
         grid: BevGrid | None = None,
         *,
         refine_boxes: bool = True,
-        exported: str | Path = '',
+        exported_network: str | Path = '',
     ) -> LoadedModels:
         """Loads pillar feature net, backbone and heads from one file of `train`.
 
@@ -78,14 +77,14 @@ class LoadedModels:
             y_range: leftward extent of the grid, in metres; None for 128 cells to either side.
             grid: the grid itself, in place of its extents.
             refine_boxes: keeps the second stage, if the file has one.
-            exported: file of `export` for the same weights; '' for none.
+            exported_network: file of `export` for the same weights; '' for none.
 
         Raises:
             TinyBevError: the file cannot be read, has no metadata of a network or does not fit
                 it; both a grid and extents are given; or the grid has another resolution or
                 z_range than in training.
         """
-        network, metadata = load_weights(path)
+        network, metadata, digest = load_weights_with_digest(path)
         if grid is None:
             default_x, default_y = metadata.default_ranges
             grid = metadata.grid(x_range or default_x, y_range or default_y)
@@ -97,7 +96,6 @@ class LoadedModels:
                 f'expected {metadata.cell:g} and {list(metadata.z_range)}, as in {path}'
             )
         heads = network.heads if refine_boxes else nn.ModuleDict(map_heads(network.heads))
-        digest = hashlib.sha256(Path(path).expanduser().read_bytes()).hexdigest()
         return cls(
             network.pfn,
             network.backbone,
@@ -105,5 +103,5 @@ class LoadedModels:
             grid=grid,
             digests=dict.fromkeys(('pfn', 'backbone', 'heads'), digest),
             metadata=metadata,
-            exported=Path(exported).expanduser() if exported else None,
+            exported_network=Path(exported_network).expanduser() if exported_network else None,
         )

@@ -24,7 +24,7 @@ from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.inference.backbone_memory import BackboneMemory
 from tiny_bev_ros.inference.backbone_runner import BackboneRunner
 from tiny_bev_ros.inference.camera_runner import CameraRunner
-from tiny_bev_ros.inference.exported_builder import build_exported, slow_reason
+from tiny_bev_ros.inference.exported_builder import build_exported, int8_warning
 from tiny_bev_ros.inference.exported_runners import ExportedBackbone, ExportedHeads
 from tiny_bev_ros.inference.fusion_runner import FusionRunner
 from tiny_bev_ros.inference.head_runner import HeadRunner
@@ -89,7 +89,7 @@ def build_runner(
         if pfn is None and models.pfn is not None and models.grid is not None:
             pfn = PillarRunner(copy.deepcopy(models.pfn), models.grid.local, config.device)
             pfn.warm_up()
-        if models.exported is not None and (
+        if models.exported_network is not None and (
             backbone is None or (heads is None and _has_heads(backbone))
         ):
             backbone, exported_heads = _open_exported(models, config, logger)
@@ -153,7 +153,7 @@ class ModelBuilder:
 
         Without a backbone it returns the bytes of one value, by which precisions are compared.
         """
-        if self._models.exported is not None:
+        if self._models.exported_network is not None:
             config = replace(config, precision='float32', sparsity='never')
         dtype = dtype_for(config.precision, config.device)
         if self._backbone is None:
@@ -177,11 +177,11 @@ def _open_exported(
         backbone, heads, description = build_exported(models, config)
     if heads is not None:
         heads.warm_up()
-    logger.info(f'backbone.exported: {description}')
+    logger.info(f'backbone.exported_network: {description}')
     if config.sparsity != 'never':
         logger.info('backbone.sparsity has no effect: an exported network computes every cell')
-    if reason := slow_reason(backbone):
-        logger.warning(f'backbone.exported is int8, but {reason}')
+    if warning := int8_warning(backbone):
+        logger.warning(f'backbone.exported_network is int8, but {warning}')
     return backbone, heads
 
 

@@ -49,8 +49,8 @@ class FrameOutputs(NamedTuple):
     Attributes:
         pillars: pillars of the cloud.
         features: (1,C,h,w) BEV features on the device, as the backbone returns them, or fused
-            where there were images; overwritten by the second next pass. Maps of the heads in
-            their place without `has_features`.
+            where there were images; overwritten by the second next pass. None where an exported
+            network computes the heads as well.
         heads: objects and drivable area.
         seconds: time of each stage, by the device's clock: pillars, backbone, with images
             encoder and fusion, heads where there are any, and refinement where the weights
@@ -58,7 +58,7 @@ class FrameOutputs(NamedTuple):
     """
 
     pillars: EncodedPillars
-    features: Tensor
+    features: Tensor | None
     heads: HeadOutputs
     seconds: dict[str, float]
 
@@ -136,7 +136,8 @@ class ModelRunner:
         if self.refinement is not None and outputs.detections is not None:
             outputs = self.refine(outputs, points, min_scores)
             timer.lap('refinement')
-        return FrameOutputs(pillars, features, outputs, timer.seconds())
+        shown = features if self.has_features else None
+        return FrameOutputs(pillars, shown, outputs, timer.seconds())
 
     def encode_points(self, points: np.ndarray) -> EncodedPillars:
         """Encodes a cloud as pillars; stage 'pillars'. See `PillarRunner.pillars`."""

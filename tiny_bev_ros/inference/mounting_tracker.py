@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import astuple, dataclass
 from typing import Any, NamedTuple
 
@@ -180,3 +180,15 @@ class MountingTracker:
 def _differ(one: MountingEstimate, other: MountingEstimate) -> bool:
     tilt = math.hypot(one.pitch - other.pitch, one.roll - other.roll)
     return abs(one.height - other.height) > _HEIGHT_STEP or tilt > _TILT_STEP
+
+
+def track_clouds(clouds: Iterable[np.ndarray]) -> tuple[MountingState, Levelling | None]:
+    """Returns the mounting after the clouds of one sensor, and the transform that levels them.
+
+    Args:
+        clouds: (N,3+) float32 x, y, z in metres, finite, of each cloud.
+    """
+    tracker = MountingTracker()
+    for points in clouds:
+        tracker.update(points)
+    return tracker.state, tracker.levelling

@@ -14,14 +14,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from threading import Lock
 from typing import Any
 
 import torch
 
+from tiny_bev_ros.inference.cpu_flags import cpu_flags
+
 PRECISIONS = ('float32', 'bfloat16', 'float16', 'auto')
-_CPUINFO = Path('/proc/cpuinfo')
 _ROUNDS = 3
 
 
@@ -85,10 +85,7 @@ def _cpu_has_amx() -> bool:
     supported = getattr(torch.cpu, '_is_amx_tile_supported', None)
     if supported is not None:
         return bool(supported())
-    try:  # PyTorch before 2.5
-        return 'amx_bf16' in _CPUINFO.read_text()
-    except OSError:
-        return False
+    return 'amx_bf16' in cpu_flags()  # PyTorch before 2.5
 
 
 def product_seconds(dtypes: list[torch.dtype]) -> list[float]:

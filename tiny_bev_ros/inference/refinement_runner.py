@@ -19,13 +19,9 @@ from torch.nn.utils.fusion import fuse_linear_bn_eval
 
 from tiny_bev_ros.inference.fast_nms import fast_nms
 from tiny_bev_ros.inference.point_crops import crop_points
-from tiny_bev_ros.models.heads.detection import CLASSES, Detections, check_min_scores
+from tiny_bev_ros.models.heads.detection import CLASSES, MAX_IOU, Detections, check_min_scores
 from tiny_bev_ros.models.heads.head_registry import BoxHead
 from tiny_bev_ros.models.heads.refinement import MIN_CANDIDATE_SCORE, RefinementHead
-
-# Largest overlap of two refined objects of a class, seen from above. It is larger than that of the
-# detection head, as people walk side by side.
-_MAX_IOU = 0.3
 
 
 class RefinementRunner:
@@ -86,7 +82,7 @@ class RefinementRunner:
         best = scores[kept].argsort(descending=True, stable=True)
         boxes, scores, labels = (each[kept][best] for each in (boxes, scores, labels))
         # Two boxes near one object are both fitted to it.
-        apart = fast_nms(boxes, scores, labels, _MAX_IOU)
+        apart = fast_nms(boxes, scores, labels, MAX_IOU)
         boxes, scores, labels = (each[apart] for each in (boxes, scores, labels))
         return Detections(_shifted(boxes, origin, 1), scores, labels)
 

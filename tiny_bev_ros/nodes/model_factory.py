@@ -22,7 +22,7 @@ import torch
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.inference.cloud_normalizer import SelfBox
-from tiny_bev_ros.inference.exported_builder import device_of_exported
+from tiny_bev_ros.inference.exported_builder import choose_device
 from tiny_bev_ros.inference.loaded_models import LoadedModels
 from tiny_bev_ros.inference.memory_fallback import ExecutionConfig
 from tiny_bev_ros.inference.precision import dtype_name, requested_dtype
@@ -35,7 +35,6 @@ from tiny_bev_ros.models import (
     build_backbone,
     build_heads,
     cuda_unavailable_reason,
-    resolve_device,
     seeded,
 )
 from tiny_bev_ros.models.checkpoint.loading import load_checkpoint
@@ -55,13 +54,17 @@ CHECKPOINTS = {
 
 def make_device(values: dict[str, Any], logger: Any) -> torch.device:
     """Returns the device of the parameters; logs it, and why `auto` is the CPU."""
-    exported = values.get('backbone.exported')
-    device = (device_of_exported if exported else resolve_device)(values['device'])
+    exported_network = values.get('backbone.exported_network')
+    device = choose_device(values['device'], exported_network)
     if values['num_threads']:
         torch.set_num_threads(values['num_threads'])
     reason = ''
     if values['device'] == 'auto' and device.type == 'cpu':
-        reason = 'backbone.exported runs there' if exported else cuda_unavailable_reason()
+        reason = (
+            'backbone.exported_network runs there'
+            if exported_network
+            else cuda_unavailable_reason()
+        )
     logger.info(f'device: computing on {device}' + (f', as {reason}' if reason else ''))
     return device
 
@@ -157,9 +160,9 @@ def load_models(
     digests = {part: _load(part, network, values, logger) for part, network in made.items()}
     if grid is not None:
         _check_grid(grid, values[CHECKPOINTS['pfn']])
-    file = values['backbone.exported'] if backbone else ''
-    exported = Path(file).expanduser() if file else None
-    return LoadedModels(**made, grid=grid, digests=digests, exported=exported)
+    file = values['backbone.exported_network'] if backbone else ''
+    exported_network = Path(file).expanduser() if file else None
+    return LoadedModels(**made, grid=grid, digests=digests, exported_network=exported_network)
 
 
 def _head_names(values: dict[str, Any]) -> tuple[str, ...]:
@@ -227,8 +230,8 @@ def describe(models: LoadedModels, config: ExecutionConfig, shape: tuple[int, in
     parts = [f'on {config.device}']
     if shape is not None:
         parts.append(f'grid of {shape[0]} x {shape[1]} cells')
-    if models.exported is not None:
-        parts.append(f'exported network {models.exported}')
+    if models.exported_network is not None:
+        parts.append(f'exported network {models.exported_network}')
     elif models.backbone is not None:
         dtype = dtype_name(requested_dtype(config.precision, config.device))
         automatic = ' (auto)' if config.precision == 'auto' else ''

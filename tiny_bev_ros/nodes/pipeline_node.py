@@ -79,7 +79,7 @@ class PipelineNode(BevNode):
         self._pillars = PillarPublisher(self, values, self._grid)
         self._features = FeaturePublisher(self, values, backbone.channels, self._feature_grid)
         if not networks.has_features:
-            self._features.withhold('backbone.exported computes the heads as well')
+            self._features.withhold('backbone.exported_network computes the heads as well')
         self._heads = HeadPublishers(self, values)
         self._fused: TensorTopicPublisher | None = None
         self._pillar_topics, self._head_topics = self._pillars.topics, self._heads.topics

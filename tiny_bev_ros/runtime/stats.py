@@ -61,7 +61,8 @@ class InputStats:
         time_jumps: number of inputs with an earlier stamp than the one before.
         restarts: number of these at which a bag or a simulation started over.
         points: counts of points, for clouds.
-        paths: number of frames by inference path, sparse or dense.
+        paths: number of frames by inference path: sparse, dense, or the runtime of an exported
+            network.
     """
 
     def __init__(self, logger: Any, now_ns: Callable[[], int]) -> None:
@@ -134,7 +135,7 @@ class InputStats:
             self._logger.info(reason)
 
     def count_path(self, path: str) -> None:
-        """Counts a frame by its inference path, sparse or dense."""
+        """Counts a frame by its path: sparse, dense, or the runtime of an exported network."""
         self.paths[path] += 1
 
     def _should_log(self, reason: str) -> bool:

@@ -10,12 +10,11 @@
 
 Tarvainen and Valpola, "Mean teachers are better role models", NeurIPS 2017: the average of the
 weights labels the recording anew in every round, and the weights are trained on these labels.
-Simulated frames are mixed in, so that nothing is forgotten.
+Simulated frames are mixed in, so that less is forgotten.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import shutil
@@ -25,13 +24,16 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import nn
 
 from tiny_bev_ros.detector import Detector
 from tiny_bev_ros.errors import TinyBevError
-from tiny_bev_ros.inference.cloud_normalizer import CloudNormalizer
-from tiny_bev_ros.models.checkpoint.metadata import CheckpointMetadata, load_weights, save_weights
+from tiny_bev_ros.inference.mounting_tracker import track_clouds
+from tiny_bev_ros.models.checkpoint.metadata import (
+    CheckpointMetadata,
+    load_weights,
+    load_weights_with_digest,
+    save_weights,
+)
 from tiny_bev_ros.models.heads.head_registry import list_heads
 from tiny_bev_ros.models.sensor_mounting import NOMINAL_HEIGHT
 from tiny_bev_ros.resources import find_weights
@@ -43,7 +45,7 @@ from tiny_bev_ros.training.plots import draw_losses
 from tiny_bev_ros.training.pseudo_labels import LabelledRun, label_runs
 from tiny_bev_ros.training.recorded_lidar import recorded_lidar
 from tiny_bev_ros.training.simulated_lidar import Mountings, simulate_lidar_frame
-from tiny_bev_ros.training.start_weights import StartWeights
+from tiny_bev_ros.training.start_weights import StartWeights, mix_weights
 from tiny_bev_ros.training.train import WEIGHTS, describe
 from tiny_bev_ros.training.trainable_detector import TrainableDetector
 from tiny_bev_ros.training.trainer import CHECKPOINT, LOG, Trainer
@@ -143,9 +145,9 @@ def adapt(
     if folder.exists() and any(folder.iterdir()):
         raise TinyBevError(f'output is {folder}, which is not empty; expected a new folder')
     path = find_weights(weights)
-    network, old = load_weights(path)
+    network, old, digest = load_weights_with_digest(path)
     config = adaptation_config(old, steps)
-    start = StartWeights(path.name, hashlib.sha256(path.read_bytes()).hexdigest())
+    start = StartWeights(path.name, digest)
     detector = make_detector(path, config)
     recording = [list(run) for run in runs]
     lidar = recorded_lidar([points for run in recording for points in run])
@@ -179,7 +181,7 @@ def adapt(
         frames.recorded = labelled_frames(after)
         trainer.run(until=math.ceil(steps * number / _ROUNDS))
         if number == _ROUNDS:
-            mix_weights(trainer.average.network, load_weights(path)[0], _ADAPTED)
+            mix_weights(trainer.average.network, load_weights(path)[0], 1 - _ADAPTED)
         save_weights(folder / WEIGHTS, trainer.average.network, metadata)
         after = label_runs(make_detector(folder / WEIGHTS, config), clouds)
     (folder / CHECKPOINT).unlink()  # cannot be resumed, as labels of earlier rounds are gone
@@ -187,23 +189,6 @@ def adapt(
     report = compare(before, after)
     (folder / REPORT).write_text(json.dumps(report.values, indent=1))
     return report.markdown()
-
-
-@torch.no_grad()
-def mix_weights(network: nn.Module, old: nn.Module, fraction: float) -> None:
-    """Moves the weights of a network towards old ones, so that less is forgotten.
-
-    Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022.
-
-    Args:
-        network: network whose weights are changed.
-        old: network of the same structure.
-        fraction: fraction of its own weights that the network keeps.
-    """
-    values = old.state_dict()
-    for name, tensor in network.state_dict().items():
-        if tensor.is_floating_point():
-            tensor.lerp_(values[name], 1 - fraction)
 
 
 def make_detector(path: Path, config: TrainConfig) -> Detector:
@@ -241,11 +226,10 @@ def _mounting(
     Returns:
         Function that levels a cloud, and mountings with the height of the sensor.
     """
-    normalizer, levelling = CloudNormalizer('auto', estimates=levelled), None
-    for run in recording:
-        for points in run:
-            levelling = normalizer(points).levelling
-    estimate = normalizer.state.estimate
+    if not levelled:
+        return lambda points: points, trained
+    state, levelling = track_clouds(points for run in recording for points in run)
+    estimate = state.estimate
     if estimate is None:
         return lambda points: points, trained
     heights = (max(estimate.height, 0.0),) * 2

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import hashlib
 import json
 import os
 import sys
@@ -22,6 +21,7 @@ from typing import NamedTuple
 import torch
 
 from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.file_digest import file_sha256
 from tiny_bev_ros.program_exit import reports_errors
 from tiny_bev_ros.resources import find_weights
 from tiny_bev_ros.sim import LIDARS
@@ -93,7 +93,7 @@ def run_sets(options: argparse.Namespace, names: list[str]) -> tuple[list[SetRes
                 if frames.remark and stage is stages[0]:
                     print(f'evaluate: {frames.remark}', file=sys.stderr)
                 detector = build_evaluation_detector(
-                    options.weights, frames.ahead, stage is not False, options.exported
+                    options.weights, frames.ahead, stage is not False, options.exported_network
                 )
                 result = evaluate(detector, frames.frames, frames.length, min_scores, name)
                 results.append(SetResult(name, stage, result))
@@ -123,9 +123,9 @@ def as_json(options: argparse.Namespace, results: list[SetResult], left_out: Val
     """Converts an evaluation to values that JSON takes; see docs/training.md."""
     return {
         'weights': Path(options.weights).name,
-        'sha256': hashlib.sha256(find_weights(options.weights).read_bytes()).hexdigest(),
+        'sha256': file_sha256(find_weights(options.weights)),
         'date': datetime.date.today().isoformat(),
-        'exported': options.exported,
+        'exported_network': options.exported_network,
         'threads': torch.get_num_threads(),
         'confidence': CONFIDENCE,
         'resamples': RESAMPLES,
@@ -160,10 +160,10 @@ def main() -> int:
     """Runs the evaluate executable; returns its exit code."""
     options = _parser().parse_args()
     if options.calibrate:
-        if options.exported:
+        if options.exported_network:
             raise TinyBevError(
-                f'exported is {options.exported} with --calibrate; expected one of the two, as '
-                'scores are fitted before the export'
+                f'--exported-network is {options.exported_network} with --calibrate; expected one '
+                'of the two, as scores are fitted before the export'
             )
         lines = calibrate(
             options.weights, options.calibrate, options.frames or _CALIBRATION_FRAMES
@@ -212,11 +212,11 @@ def _parser() -> argparse.ArgumentParser:
         help='use of the second stage, for weights that have one (default: on)',
     )
     add(
-        '--exported',
+        '--exported-network',
         default='',
         metavar='FILE',
-        help='file of export for these weights, which computes in their place in ONNX Runtime '
-        '(.onnx) or OpenVINO (.xml)',
+        help='exported network, a file of export for these weights, that runs in place of the '
+        'backbone, or of backbone and heads: .onnx in ONNX Runtime, .xml in OpenVINO',
     )
     add('--output', default='build/evaluate', help='folder of JSON and figures')
     add(

@@ -50,7 +50,7 @@ def build_evaluation_detector(
     weights: str | Path,
     ahead: bool = False,
     second_stage: bool = True,
-    exported: str | Path = '',
+    exported_network: str | Path = '',
 ) -> Detector:
     """Builds a detector for one set, without a mounting estimate of other clouds.
 
@@ -58,11 +58,17 @@ def build_evaluation_detector(
         weights: name of shipped weights, or a file of train.
         ahead: true for a map ahead of the sensor alone, to 50 m; false for one all around.
         second_stage: false to leave out the second stage of weights that have one.
-        exported: exported network of these weights that computes; '' for none.
+        exported_network: file of `export` for these weights, see `Detector`; '' for none.
     """
     side = map_reach(weights)
     x_range, y_range = ((0.0, side), (-side / 2, side / 2)) if ahead else ((-side, side),) * 2
-    return Detector(weights, x_range, y_range, refine_boxes=second_stage, exported=exported)
+    return Detector(
+        weights,
+        x_range,
+        y_range,
+        refine_boxes=second_stage,
+        exported_network=exported_network,
+    )
 
 
 def evaluation_min_scores(network: nn.Module) -> tuple[float, ...]:

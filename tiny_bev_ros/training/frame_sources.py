@@ -11,14 +11,13 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
-from tiny_bev_ros.inference.mounting_tracker import MountingTracker
+from tiny_bev_ros.inference.mounting_tracker import track_clouds
 from tiny_bev_ros.models.levelling import Levelling
 from tiny_bev_ros.training.kitti import KittiFolder
 from tiny_bev_ros.training.labelled_frame import Frame
@@ -33,8 +32,25 @@ _CLOUDS = 100
 _BLOCK = 40
 
 
-def frame_source(config: TrainConfig) -> Callable[[int], Frame]:
-    """Returns the function that makes LiDAR frame i of a run; it can be pickled.
+@dataclass(frozen=True)
+class FrameSource:
+    """LiDAR frames of a run by their number; it can be pickled.
+
+    Attributes:
+        make: function that makes frame i.
+        remarks: lines about a folder for the user.
+    """
+
+    make: Callable[[int], Frame]
+    remarks: tuple[str, ...] = ()
+
+    def __call__(self, index: int) -> Frame:
+        """Returns frame ``index``."""
+        return self.make(index)
+
+
+def frame_source(config: TrainConfig) -> FrameSource:
+    """Returns the source of the LiDAR frames of a run.
 
     Raises:
         TinyBevError: the folder of the run cannot be used.
@@ -43,42 +59,44 @@ def frame_source(config: TrainConfig) -> Callable[[int], Frame]:
         _simulated, lidars=config.lidars, mountings=config.mountings, seed=config.seed
     )
     if config.data == SIM:
-        return simulated
+        return FrameSource(simulated)
     folder = KittiFolder(config.data)
-    if folder.remark:
-        print(f'train: {folder.remark}', file=sys.stderr)
-    levelling = estimate_levelling(folder) if config.mountings.levelled else None
+    levelling, remark = None, ''
+    if config.mountings.levelled:
+        levelling, remark = estimate_levelling(folder)
+    remarks = tuple(line for line in (folder.remark, remark) if line)
     recorded = partial(_recorded, folder=folder, seed=config.seed, levelling=levelling)
     if not config.simulated_fraction:
-        return recorded
-    return partial(
+        return FrameSource(recorded, remarks)
+    mixed = partial(
         _mixed,
         recorded=recorded,
         simulated=simulated,
         fraction=config.simulated_fraction,
         seed=config.seed,
     )
+    return FrameSource(mixed, remarks)
 
 
-def estimate_levelling(folder: KittiFolder) -> Levelling | None:
+def estimate_levelling(folder: KittiFolder) -> tuple[Levelling | None, str]:
     """Estimates the transform that levels the clouds of a folder, all of one sensor.
 
     Returns:
-        The transform, which is also named on stderr; None where the mounting is near the nominal
-        one, or no ground is found.
+        The transform; None where the mounting is near the nominal one, or no ground is found.
+        A line about the transform, or about ground that is not found; '' for neither.
     """
-    tracker, levelling = MountingTracker(), None
-    for name in folder.names[:: math.ceil(len(folder) / _CLOUDS)]:
-        levelling = tracker.update(folder.points(name))
-    estimate = tracker.state.estimate
-    if levelling is not None and estimate is not None:
-        tilt = math.degrees(estimate.tilt) if tracker.state.tilt_corrected else 0.0
-        print(
-            f'train: clouds are levelled: the sensor is {estimate.height:.2f} m above the ground, '
-            f'corrected for {levelling.lift:+.2f} m and {tilt:.1f} degrees',
-            file=sys.stderr,
-        )
-    return levelling
+    names = folder.names[:: math.ceil(len(folder) / _CLOUDS)]
+    state, levelling = track_clouds(folder.points(name) for name in names)
+    estimate = state.estimate
+    if estimate is None:
+        return None, 'clouds are not levelled, as no ground is found in them'
+    if levelling is None:
+        return None, ''
+    tilt = math.degrees(estimate.tilt) if state.tilt_corrected else 0.0
+    return levelling, (
+        f'clouds are levelled: the sensor is {estimate.height:.2f} m above the ground, '
+        f'corrected for {levelling.lift:+.2f} m and {tilt:.1f} degrees'
+    )
 
 
 def _simulated(index: int, lidars: tuple[str, ...], mountings: Mountings, seed: int) -> Frame:
@@ -90,11 +108,7 @@ def _recorded(index: int, folder: KittiFolder, seed: int, levelling: Levelling |
     epoch, position = divmod(index, len(folder))
     order = np.random.default_rng((seed, epoch)).permutation(len(folder))
     frame = folder.frame(folder.names[order[position]])
-    if levelling is None:
-        return frame
-    # Boxes begin with x, y, z as points do; their sides and yaw stay.
-    points, boxes = levelling.points(frame.points), levelling.points(frame.boxes)
-    return replace(frame, points=points, boxes=boxes)
+    return frame if levelling is None else frame.levelled(levelling)
 
 
 def _mixed(

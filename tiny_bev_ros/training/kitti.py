@@ -24,7 +24,7 @@ import numpy as np
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.git_lfs import refuse_lfs_pointer
 from tiny_bev_ros.text_file import read_text
-from tiny_bev_ros.training.labelled_frame import Frame, instance_ids
+from tiny_bev_ros.training.labelled_frame import Frame, instance_ids, is_whole
 
 # Index into the classes of this package, by the kind of an object in label files.
 LABELS = {
@@ -37,10 +37,11 @@ LABELS = {
 }
 # Kinds of the benchmark that belong to no class of this package.
 _OTHERS = ('Tram', 'Misc', 'DontCare')
+# Kinds of written labels, by their index, and KITTI's axes at the LiDAR, without P2.
+_KINDS = {0: 'Car', 1: 'Pedestrian', 2: 'Cyclist', -1: 'Misc'}
+_WITHOUT_CAMERA = 'R0_rect: 1 0 0 0 1 0 0 0 1\nTr_velo_to_cam: 0 -1 0 0 0 0 -1 0 1 0 0 0\n'
 # Width and height of the images of KITTI's camera 2, which differ by a few pixels.
 IMAGE_SIZE = (1242, 375)
-# Fraction of the points above which an octant is in the view of a sensor.
-_MIN_OCTANT = 0.005
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,11 @@ class Calibration:
 
     to_camera: np.ndarray
     projection: np.ndarray | None
+
+    @property
+    def has_camera(self) -> bool:
+        """True where objects are labelled in the image of a camera alone."""
+        return self.projection is not None
 
     def camera(self, points: np.ndarray) -> np.ndarray:
         """Transforms (N,3) points in the LiDAR's frame to (N,3) x right, y down, z ahead."""
@@ -203,17 +209,17 @@ class KittiFolder:
         objects = [label for label in self.objects(name) if label.kind != 'DontCare']
         points = self.points(name)
         calibration = self.calibration(name)
-        is_whole = calibration.projection is None
-        if not is_whole:
+        if calibration.has_camera:
             points = points[calibration.in_image(points[:, :3])]
         boxes = np.array([label.box for label in objects], np.float32).reshape(-1, 7)
         labels = np.array([LABELS.get(label.kind, -1) for label in objects], np.int64)
         ids = instance_ids(boxes, points)
-        return Frame(points, ids, boxes, labels, whole=is_whole and _is_around(points))
+        whole = not calibration.has_camera and is_whole(points)
+        return Frame(points, ids, boxes, labels, whole=whole)
 
     def is_ahead(self) -> bool:
         """Returns True if all frames are labelled in the image of a camera alone."""
-        return all(self.calibration(name).projection is not None for name in self.names)
+        return all(self.calibration(name).has_camera for name in self.names)
 
     def _labels(self, name: str) -> list[str]:
         """Returns the lines of a label file that are not blank."""
@@ -228,14 +234,32 @@ class KittiFolder:
         return None
 
 
+def write_kitti_frame(folder: Path, name: str, frame: Frame) -> None:
+    """Writes a frame without a camera, with the objects that have a point.
+
+    Args:
+        folder: folder in KITTI's form.
+        name: name of the frame.
+        frame: frame that is labelled on all sides.
+    """
+    parts = {'velodyne': '.bin', 'label_2': '.txt', 'calib': '.txt'}
+    paths = {part: folder / part / f'{name}{suffix}' for part, suffix in parts.items()}
+    for path in paths.values():
+        path.parent.mkdir(parents=True, exist_ok=True)
+    lines = []
+    for box, label, count in zip(frame.boxes, frame.labels, frame.counts, strict=True):
+        x, y, z, length, width, height, yaw = box
+        foot = (-y, height / 2 - z, x)
+        numbers = [0, 0, 0, 0, 0, 0, 0, height, width, length, *foot, -yaw - np.pi / 2]
+        if count:
+            lines.append(' '.join([_KINDS[int(label)], *(f'{number:.3f}' for number in numbers)]))
+    paths['label_2'].write_text('\n'.join(lines) + '\n')
+    paths['calib'].write_text(_WITHOUT_CAMERA)
+    frame.points.astype(np.float32).tofile(paths['velodyne'])
+
+
 def _counted(kinds: Counter[str]) -> str:
     return ', '.join(f'{kind} ({count})' for kind, count in sorted(kinds.items()))
-
-
-def _is_around(points: np.ndarray) -> bool:
-    """Returns True for points (N,4) of a sensor without a blind octant."""
-    octants = np.floor(np.arctan2(points[:, 1], points[:, 0]) * (4 / np.pi)).astype(int) % 8
-    return bool((np.bincount(octants, minlength=8) > _MIN_OCTANT * len(points)).all())
 
 
 def _matrix(text: str, rows: int) -> np.ndarray:

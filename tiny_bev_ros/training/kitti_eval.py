@@ -79,15 +79,14 @@ def kitti_eval_frames(folder: KittiFolder, reach: float = 50.0) -> Iterator[Eval
         labels = folder.objects(name)
         objects = [label for label in labels if label.kind != 'DontCare']
         areas = [label.image_box for label in labels if label.kind == 'DontCare']
-        has_camera = calibration.projection is not None
         boxes = np.array([label.box for label in objects]).reshape(-1, 7)
         square = Square(reach)
-        near = boxes[:, 0] < reach if has_camera else square(boxes)
+        near = boxes[:, 0] < reach if calibration.has_camera else square(boxes)
         truths = {
             level: [_kitti_truth(objects, frame, near, level, kind) for kind in CLASSES]
             for level in ('visible', 'easy', 'moderate', 'hard')
         }
-        if has_camera:
+        if calibration.has_camera:
             unlabelled = _Unlabelled(calibration, np.array(areas).reshape(-1, 4))
             yield EvalFrame(name, frame, truths, _View(calibration, reach), unlabelled)
         else:

@@ -14,12 +14,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from tiny_bev_ros.models.levelling import Levelling
 from tiny_bev_ros.sim.world.terrain import Terrain
 
 # Instance id of points on the ground.
 GROUND = -2
 # Objects of fewer points are neither required nor counted as wrong where they are detected.
 MIN_POINTS = 5
+# Fraction of the azimuths, in sectors of ten degrees, from which a sweep is whole.
+_SECTORS, _WHOLE = 36, 0.9
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,12 @@ class Frame:
     road: Road | None = None
     whole: bool = False
 
+    def levelled(self, levelling: Levelling) -> Frame:
+        """Returns the frame with points and boxes transformed."""
+        # Boxes begin with x, y, z as points do; their sides and yaw stay.
+        points, boxes = levelling.points(self.points), levelling.points(self.boxes)
+        return replace(self, points=points, boxes=boxes)
+
     @property
     def counts(self) -> np.ndarray:
         """(O,) int64, number of points on each object."""
@@ -104,3 +113,10 @@ def instance_ids(boxes: np.ndarray, points: np.ndarray) -> np.ndarray:
     for index, box in enumerate(boxes):
         ids[in_box(box, points)] = index
     return ids
+
+
+def is_whole(points: np.ndarray) -> bool:
+    """Returns True if points (N,2+) lie on all sides of the sensor."""
+    azimuth = np.arctan2(points[:, 1], points[:, 0]) / (2 * np.pi) + 0.5
+    sectors = np.unique((azimuth * _SECTORS).astype(np.int64) % _SECTORS)
+    return bool(len(sectors) >= _WHOLE * _SECTORS)

@@ -20,7 +20,7 @@ from tiny_bev_ros.detector import Detector
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.sim.world.terrain import CELL, Terrain
 from tiny_bev_ros.training.fused_detections import FusedDetections, detect_flipped, recurring
-from tiny_bev_ros.training.labelled_frame import GROUND, Frame, Road, in_box
+from tiny_bev_ros.training.labelled_frame import GROUND, Frame, Road, in_box, is_whole
 
 # Fused score and fraction of flips from which a detection that recurs is a label. Others are
 # ignored: neither required nor counted as wrong.
@@ -28,8 +28,6 @@ MIN_SCORE, MIN_AGREEMENT = 0.4, 0.75
 # Points count as ground up to this height in metres above the lowest point in the cells around
 # them: side of a cell in metres, and cells to either side.
 _GROUND_HEIGHT, _GROUND_CELL, _GROUND_REACH = 0.2, 0.5, 2
-# Fraction of the azimuths, in sectors of ten degrees, from which a sweep is whole.
-_SECTORS, _WHOLE = 36, 0.9
 
 
 class LabelledRun(NamedTuple):
@@ -117,13 +115,6 @@ def ground_points(points: np.ndarray) -> np.ndarray:
         lowest = np.min([np.roll(lowest, shift, axis) for shift in shifts], axis=0)
     ground: np.ndarray = points[:, 2] < lowest[tuple(cells.T + margin)] + _GROUND_HEIGHT
     return ground
-
-
-def is_whole(points: np.ndarray) -> bool:
-    """True if the points lie on all sides of the sensor."""
-    azimuth = np.arctan2(points[:, 1], points[:, 0]) / (2 * np.pi) + 0.5
-    sectors = np.unique((azimuth * _SECTORS).astype(np.int64) % _SECTORS)
-    return bool(len(sectors) >= _WHOLE * _SECTORS)
 
 
 def predicted_road(drivable: np.ndarray, grid: BevGrid) -> Road:

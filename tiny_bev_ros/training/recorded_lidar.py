@@ -17,7 +17,7 @@ import numpy as np
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.sim import Lidar
-from tiny_bev_ros.training.pseudo_labels import is_whole
+from tiny_bev_ros.training.labelled_frame import is_whole
 
 # Points nearer than this, in metres, lie on the vehicle of the sensor.
 _LEAST_RANGE = 0.5

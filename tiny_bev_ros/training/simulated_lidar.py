@@ -178,10 +178,7 @@ def _level(frame: Frame, mounting: Mounting, random: np.random.Generator) -> Fra
     pitch, roll = np.radians(random.normal(0, _TILT_ERROR, 2)).tolist()
     height = mounting.height + random.normal(0, _HEIGHT_ERROR)
     assumed = MountingEstimate(height, mounting.pitch + pitch, mounting.roll + roll)
-    levelling = Levelling(assumed.rotation, height - NOMINAL_HEIGHT)
-    # Boxes begin with x, y, z as points do; their sides and yaw stay.
-    points, boxes = levelling.points(frame.points), levelling.points(frame.boxes)
-    return replace(frame, points=points, boxes=boxes)
+    return frame.levelled(Levelling(assumed.rotation, height - NOMINAL_HEIGHT))
 
 
 def _road(terrain: Terrain, pose: tuple[float, float, float]) -> Road:

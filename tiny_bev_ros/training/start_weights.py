@@ -6,7 +6,7 @@
 # writing, software distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
 # WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the License for the specific
 # language governing permissions and limitations under the License.
-"""Weights with which a training starts."""
+"""Start weights: the weights with which a training starts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ from tiny_bev_ros.models.bev_detector import BevDetector
 from tiny_bev_ros.models.checkpoint.loading import load_checkpoint
 from tiny_bev_ros.models.checkpoint.metadata import (
     CheckpointMetadata,
-    load_weights,
     read_metadata,
 )
 from tiny_bev_ros.models.checkpoint.safetensors_file import read_header
@@ -35,7 +34,7 @@ from tiny_bev_ros.training.training_config import SIM_CAMERA, TrainConfig
 
 
 class StartWeights(NamedTuple):
-    """Identity of the weights with which a training starts.
+    """Identity of the start weights of a training.
 
     Attributes:
         weights: name of shipped weights, or the name of the file.
@@ -53,7 +52,7 @@ def load_start_weights(
 
     Heads, camera encoder and fusion may be absent from the file; they are named on stderr, as are
     heads of the file that the configuration leaves out. A second stage is no part of a network
-    that is trained: the configuration says whether it goes into the result.
+    that is trained: `keep_second_stage` copies it into the result.
 
     Args:
         weights: name of shipped weights, or a file of `train`.
@@ -69,7 +68,7 @@ def load_start_weights(
     _check_structure(path.stem, metadata, config)
     present, absent = _split_parts(path, network)
     info = load_checkpoint(path, present)
-    # A fit of scores belongs to the weights that it was made for, and to a second stage, which
+    # A score calibration belongs to the weights that it was made for, and to a second stage, which
     # takes these scores.
     for module in network.modules():
         if isinstance(module, ScoreCalibration) and not config.keep_second_stage:
@@ -80,10 +79,15 @@ def load_start_weights(
             file=sys.stderr,
         )
     heads = list(metadata.network.get('heads', ()))
+    if REFINEMENT not in heads and config.keep_second_stage:
+        print(
+            f'train: {path.name} has no second stage; keep_second_stage has no effect',
+            file=sys.stderr,
+        )
     if REFINEMENT in heads and not config.keep_second_stage:
         print(
             f'train: {path.name} has a second stage, which is not taken over; '
-            'keep_second_stage: true keeps it as it is',
+            'keep_second_stage: true copies it',
             file=sys.stderr,
         )
     left_out = [name for name in heads if name not in (*config.network.heads, REFINEMENT)]
@@ -96,21 +100,25 @@ def load_start_weights(
 
 
 @torch.no_grad()
-def mix_start_weights(network: nn.Module, weights: str | Path, fraction: float) -> None:
-    """Moves trained weights back towards those with which the training started.
+def mix_weights(network: nn.Module, old: nn.Module, old_fraction: float) -> None:
+    """Moves trained weights back towards old ones, so that less is forgotten.
 
-    Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022. Parts that the file lacks
-    and fits of scores stay.
+    Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022. Parts that the old
+    network lacks and score calibrations stay.
 
     Args:
         network: network whose weights are changed.
-        weights: name of shipped weights, or a file of `train`.
-        fraction: fraction of the weights of the file in the result.
+        old: network with the old weights.
+        old_fraction: fraction of the old weights in the result.
     """
-    old = load_weights(find_weights(weights))[0].state_dict()
+    values = old.state_dict()
+    for prefix, module in network.named_modules():
+        if isinstance(module, ScoreCalibration):
+            for name in module.state_dict():
+                values.pop(f'{prefix}.{name}', None)
     for name, tensor in network.state_dict().items():
-        if name in old and tensor.is_floating_point() and '.calibration.' not in name:
-            tensor.lerp_(old[name].to(tensor.device), fraction)
+        if name in values and tensor.is_floating_point():
+            tensor.lerp_(values[name].to(tensor.device), old_fraction)
 
 
 def _check_structure(name: str, metadata: CheckpointMetadata, config: TrainConfig) -> None:

@@ -26,7 +26,7 @@ from torch.utils.data import Dataset
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.models.bev_detector import BevDetector
-from tiny_bev_ros.models.checkpoint.metadata import CheckpointMetadata, save_weights
+from tiny_bev_ros.models.checkpoint.metadata import CheckpointMetadata, load_weights, save_weights
 from tiny_bev_ros.optional_imports import import_optional
 from tiny_bev_ros.program_exit import reports_errors
 from tiny_bev_ros.resources import find_weights
@@ -41,7 +41,7 @@ from tiny_bev_ros.training.second_stage_file import add_second_stage, load_secon
 from tiny_bev_ros.training.start_weights import (
     StartWeights,
     load_start_weights,
-    mix_start_weights,
+    mix_weights,
 )
 from tiny_bev_ros.training.trainable_detector import (
     TrainableDetector,
@@ -89,6 +89,8 @@ def make_dataset(config: TrainConfig, count: int, folder: Path) -> Dataset:
         frames = CameraFrames(folder / 'frames', range(config.frames))
         return CameraSamples(frames, count, config.crop, config.seed, heads)
     source = frame_source(config)
+    for remark in source.remarks:
+        print(f'train: {remark}', file=sys.stderr)
     return Crops(source, count, config.crop, config.seed, config.augmentation, heads=heads)
 
 
@@ -101,7 +103,7 @@ def train(
         config: the run.
         folder: folder of the results; a checkpoint in it is resumed.
         command: command line, which is recorded in the weights.
-        start_from: weights with which the run starts, by name or path; None for random ones.
+        start_from: start weights, by name or path; None for random ones.
 
     Returns:
         Path of the weights; None in all processes but the main one, which alone writes.
@@ -112,10 +114,10 @@ def train(
     """
     if reason := import_optional('safetensors.torch').reason:  # reported before hours of training
         raise TinyBevError(f'{reason}; expected safetensors, which writes the weights')
-    if not start_from and (config.keep_second_stage or config.start_fraction):
+    if not start_from and (config.keep_second_stage or config.start_weights_fraction):
         raise TinyBevError(
             'start_from is not given; expected weights, as the configuration has '
-            'keep_second_stage or start_fraction'
+            'keep_second_stage or start_weights_fraction'
         )
     context = init_distributed()
     network = build_network(config.network, config.seed)
@@ -138,12 +140,13 @@ def _write_weights(
     config: TrainConfig,
     start_from: str | Path | None,
 ) -> None:
-    """Writes trained weights, with those parts of the weights at the start that are kept."""
+    """Writes trained weights, with those parts of the start weights that are kept."""
     second_stage = None
     if start_from and config.keep_second_stage:
         second_stage = load_second_stage(find_weights(start_from))
-    if start_from and config.start_fraction:
-        mix_start_weights(network, start_from, config.start_fraction)
+    if start_from and config.start_weights_fraction:
+        old = load_weights(find_weights(start_from))[0]
+        mix_weights(network, old, config.start_weights_fraction)
     if second_stage:
         add_second_stage(path, network, metadata, *second_stage)
     else:
@@ -180,7 +183,7 @@ def main() -> int:
     )
     source.add_argument('--smoke', action='store_true', help='train for less than a minute')
     parser.add_argument(
-        '--start-from', help='weights to start from: name of shipped weights, or a file of train'
+        '--start-from', help='start weights: name of shipped weights, or a file of train'
     )
     parser.add_argument('--output', default='build/train', help='folder (default: build/train)')
     parser.add_argument(

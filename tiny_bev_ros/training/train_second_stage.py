@@ -17,14 +17,13 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import hashlib
 import sys
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from tiny_bev_ros.models.checkpoint.metadata import load_weights
+from tiny_bev_ros.models.checkpoint.metadata import load_weights_with_digest
 from tiny_bev_ros.program_exit import reports_errors
 from tiny_bev_ros.resources import find_weights
 from tiny_bev_ros.source_commit import commit_of_source
@@ -54,9 +53,10 @@ def train_second_stage(config: TrainConfig, weights: Path, folder: Path, command
     Raises:
         TinyBevError: the file cannot be used, or the folder is of another run.
     """
-    network, metadata = load_weights(weights)
-    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    network, metadata, digest = load_weights_with_digest(weights)
     frame = frame_source(dataclasses.replace(config, seed=config.seed + _SEED_OFFSET))
+    for remark in frame.remarks:
+        print(f'train_second_stage: {remark}', file=sys.stderr)
     settings = config.second_stage
     source = SampleSource(weights, frame, settings, config.seed)
     write_samples(source, folder / 'samples', _sample_origin(config, digest))

@@ -94,7 +94,7 @@ class Trainer:
 
     Raises:
         TinyBevError: the checkpoint in the folder is damaged, or has another configuration or
-            other weights to start from.
+            other start weights.
     """
 
     def __init__(
@@ -224,7 +224,7 @@ class Trainer:
     def _resume(self, path: Path) -> None:
         state = read_state(path, _STATE)
         own = dict(self._settings)
-        for name in ('second_stage', 'start_fraction'):  # have no effect on this training
+        for name in ('second_stage', 'start_weights_fraction'):  # have no effect on this training
             del own[name]
         # A key that is younger than the checkpoint had its default.
         saved = {**dataclasses.asdict(TrainConfig()), **state['config']}

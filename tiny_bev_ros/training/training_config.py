@@ -86,7 +86,7 @@ class TrainConfig:
         mountings: range of the mountings of these sensors; `levelled` holds for a folder, too,
             whose clouds are then levelled by the mounting that is estimated from them.
         simulated_fraction: fraction of the frames of a run on a folder that are simulated
-            instead, with these sensors, so that the networks forget nothing; below 1.
+            instead, with these sensors, so that less is forgotten; below 1.
         frames: number of different frames of 'sim_camera'.
         steps: number of updates of the weights.
         batch: frames of each step and process; two samples are cut from each LiDAR frame.
@@ -95,9 +95,9 @@ class TrainConfig:
         warmup_fraction: fraction of the steps in which the learning rate rises.
         ema_decay: fraction of the average of the weights that each step keeps, from 0 to less
             than 1; the average is what is written, 0 writes the last weights.
-        keep_second_stage: true to write a second stage of the weights to start from into the
-            result as it is, with the calibration of the scores that it takes.
-        start_fraction: fraction of the weights to start from in those that are written, so that
+        keep_second_stage: true to copy the second stage of the start weights into the result, with
+            the calibration of the scores that it takes.
+        start_weights_fraction: fraction of the start weights in those that are written, so that
             less is forgotten; below 1.
         seed: seed of weights, frames and augmentation.
         precision: compute dtype: bfloat16, float32, or auto for the faster one by the kind of
@@ -122,7 +122,7 @@ class TrainConfig:
     warmup_fraction: float = 0.05
     ema_decay: float = 0.999
     keep_second_stage: bool = False
-    start_fraction: float = 0.0
+    start_weights_fraction: float = 0.0
     seed: int = 0
     precision: str = 'auto'
     workers: int = 1
@@ -151,7 +151,7 @@ class TrainConfig:
         for name in ('frames', 'steps', 'batch', 'save_every'):
             if getattr(self, name) < 1:
                 raise TinyBevError(f'{name} is {getattr(self, name)}; expected 1 or more')
-        for name in ('ema_decay', 'simulated_fraction', 'start_fraction'):
+        for name in ('ema_decay', 'simulated_fraction', 'start_weights_fraction'):
             if not 0 <= getattr(self, name) < 1:
                 raise TinyBevError(
                     f'{name} is {getattr(self, name)}; expected from 0 to less than 1'

@@ -39,6 +39,7 @@ from tiny_bev_ros.training.evaluation import simulated_eval_frame
 from tiny_bev_ros.training.evaluation_run import evaluate
 from tiny_bev_ros.training.kitti import KittiFolder
 from tiny_bev_ros.training.kitti_eval import kitti_eval_frames
+from tiny_bev_ros.training.second_stage_config import SecondStageConfig
 from tiny_bev_ros.training.simulated_camera import GRID, simulate_camera_frame
 from tiny_bev_ros.training.simulated_lidar import simulate_lidar_frame
 from tiny_bev_ros.training.training_config import TrainConfig, from_dict, read_config
@@ -67,8 +68,8 @@ def test_metadata_hold_the_training(name):
     made = from_dict(TrainConfig, origin['config'])
     length = {key: getattr(made, key) for key in LENGTH}
     assert replace(config, **length, second_stage=made.second_stage) == made
-    second = from_dict(TrainConfig, origin['second_stage']['config'])
-    assert second.second_stage == config.second_stage
+    second = origin['second_stage']['config']['second_stage']
+    assert from_dict(SecondStageConfig, second) == config.second_stage
 
 
 @pytest.mark.parametrize('name', [*WEIGHTS, CAMERA_WEIGHTS])

@@ -126,6 +126,11 @@ def load_weights(path: str | Path) -> tuple[BevDetector, CheckpointMetadata]:
         TinyBevError: the file cannot be read, has no metadata, or its tensors do not fit it; see
             `load_checkpoint`.
     """
+    return load_weights_with_digest(path)[:2]
+
+
+def load_weights_with_digest(path: str | Path) -> tuple[BevDetector, CheckpointMetadata, str]:
+    """Returns network and metadata as `load_weights`, and the SHA-256 of the file."""
     metadata = read_metadata(path)
     network_fields = dict(metadata.network)
     network_fields['heads'] = tuple(network_fields.get('heads', ()))
@@ -134,8 +139,8 @@ def load_weights(path: str | Path) -> tuple[BevDetector, CheckpointMetadata]:
     except TypeError as error:
         raise _no_metadata_error(path, error) from None
     parts = {'pfn': network.pfn, 'backbone': network.backbone, 'heads': network.heads}
-    load_checkpoint(path, parts)
-    return network.eval(), metadata
+    info = load_checkpoint(path, parts)
+    return network.eval(), metadata, info['pfn'].digest
 
 
 def _no_metadata_error(path: str | Path, error: Exception) -> TinyBevError:

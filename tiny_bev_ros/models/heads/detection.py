@@ -19,6 +19,8 @@ from tiny_bev_ros.errors import TinyBevError
 
 # Names of the classes, by the index of their heatmap.
 CLASSES = ('vehicle', 'pedestrian', 'cyclist')
+# Largest overlap of two objects of a class, seen from above.
+MAX_IOU = 0.3
 
 
 class DetectionMaps(NamedTuple):

@@ -22,6 +22,7 @@ from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.models.device import copy_to_host
 from tiny_bev_ros.models.heads.detection import (
     CLASSES,
+    MAX_IOU,
     DetectionMaps,
     Detections,
     check_min_scores,
@@ -47,8 +48,6 @@ _NUM_REG_CHANNELS = 9
 _HEATMAP_BIAS = -4.6
 # Peaks of a class that are decoded at most.
 _MAX_PEAKS = 500
-# Largest overlap of two objects of a class, seen from above.
-_MAX_IOU = 0.3
 # Class of which each cell is decoded, as its objects may be in adjacent cells.
 _PEDESTRIAN = CLASSES.index('pedestrian')
 # Largest logarithm of a side: a network in training may predict anything, no box exceeds 55 m.
@@ -129,14 +128,15 @@ class DetectionHead(Head):
         label, peaks = _best_peaks(selected.numpy(), options.min_scores)
         boxes = _boxes(torch.from_numpy(peaks), grid)
         scores, labels = torch.from_numpy(peaks[:, 0].copy()), torch.from_numpy(label)
-        kept = options.nms(boxes, scores, labels, _MAX_IOU)
+        kept = options.nms(boxes, scores, labels, MAX_IOU)
         return Detections(boxes[kept], scores[kept], labels[kept])
 
 
 def select_peaks(maps: DetectionMaps, calibration: ScoreCalibration) -> Tensor:
-    """Selects the best peaks of each class; see `DetectionHead.select`.
+    """Selects the best peaks of each class, and the best cells of pedestrians.
 
-    Scores are computed of the selected peaks alone, as a positive scale keeps the order of logits.
+    See `DetectionHead.select`. Scores are computed of the selected peaks alone, as a positive
+    scale keeps the order of logits.
     """
     logits = maps.heatmap
     highest = _largest_neighbour(_largest_neighbour(logits, dim=3), dim=2)

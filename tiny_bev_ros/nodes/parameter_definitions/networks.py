@@ -88,10 +88,11 @@ EXECUTION = (
         changes='always',
     ),
     Parameter(
-        'backbone.exported',
+        'backbone.exported_network',
         '',
-        'file of `ros2 run tiny_bev_ros export` for the same weights that computes the backbone, '
-        "or backbone and heads, on the CPU: .onnx in ONNX Runtime, .xml in OpenVINO; '' for none",
+        'exported network, a file of `ros2 run tiny_bev_ros export` for the same weights, that '
+        'runs in place of the backbone, or of backbone and heads, on the CPU: .onnx in ONNX '
+        "Runtime, .xml in OpenVINO; '' for none",
     ),
 )
 HEADS = (
