@@ -52,14 +52,19 @@ _REACHES = {NEW: 32.0, OTHER: 51.2}
 # First seeds of labelled sweeps, of the streets that choose settings, and of those reported.
 _LABELLED, _CHOICE, _REPORTED = 70_000, 72_000, 73_000
 Values = dict[str, Any]
+# Interval of a gain where there are too few frames.
+_UNKNOWN = (float('nan'),) * 2
 
 
 def write_sweeps(folder: Path, count: int) -> None:
     """Writes labelled sweeps of the new sensor, raised to the nominal height, of other streets."""
     chosen, lift = SIMULATED[NEW], _HEIGHTS[NEW] - NOMINAL_HEIGHT
+    # Renamed when it is complete: a run that was stopped begins again.
+    part = folder.with_name(f'{folder.name}.part')
     for seed in range(_LABELLED, _LABELLED + count):
         frame = simulate_lidar_frame(seed, (chosen.lidar,), chosen.mounting)
-        write_kitti_frame(folder, f'{seed:06d}', transform(frame, 0.0, z_shift=lift))
+        write_kitti_frame(part, f'{seed:06d}', transform(frame, 0.0, z_shift=lift))
+    part.rename(folder)
 
 
 def run_config(path: str | Path, weights: Path, data: str, steps: int) -> TrainConfig:
@@ -101,7 +106,7 @@ def compare(before: Score, after: Score) -> Values:
         values[f'{kind} {view} {min_iou}'] = {
             'before': [precisions[0], *(interval(drawn[0]) or (None, None))],
             'after': [precisions[1], *(interval(drawn[1]) or (None, None))],
-            'gain': [precisions[1] - precisions[0], *(interval(drawn[1] - drawn[0]) or (0, 0))],
+            'gain': [precisions[1] - precisions[0], *(interval(drawn[1] - drawn[0]) or _UNKNOWN)],
             'objects': pair[0].positives,
         }
     return values

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.document_tables import replace_tables
+from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.program_exit import reports_errors
 from tiny_bev_ros.training.evaluation_report import (
     VISIBLE,
@@ -69,6 +70,8 @@ def main() -> int:
     parser.add_argument('--document', default=str(_CARD), help='path of the model card')
     options = parser.parse_args()
     evaluation = json.loads(Path(options.evaluation).read_text())
+    if network := evaluation.get('exported_network'):
+        raise TinyBevError(f'exported_network is {network}; expected results of the weights alone')
     replace_tables(Path(options.document), card_tables(evaluation))
     print(f'written: {options.document}')
     return 0

@@ -83,7 +83,7 @@ def open_exported(path: Path, threads: int) -> ExportedNetwork:
     weights = path.with_suffix('.bin')
     if path.suffix == '.xml' and not weights.is_file():
         raise TinyBevError(
-            f"exported network is '{path}' without '{weights.name}'; expected both files"
+            f"exported_network is '{path}' without '{weights.name}'; expected both files"
         )
     runtime = RUNTIMES[path.suffix]
     try:

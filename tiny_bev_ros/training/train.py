@@ -19,7 +19,7 @@ import argparse
 import dataclasses
 import sys
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch.utils.data import Dataset
@@ -37,7 +37,11 @@ from tiny_bev_ros.training.dataset import Crop, Crops
 from tiny_bev_ros.training.distributed import init_distributed
 from tiny_bev_ros.training.frame_sources import frame_source
 from tiny_bev_ros.training.plots import draw_losses
-from tiny_bev_ros.training.second_stage_file import add_second_stage, load_second_stage
+from tiny_bev_ros.training.second_stage_file import (
+    SecondStage,
+    add_second_stage,
+    load_second_stage,
+)
 from tiny_bev_ros.training.start_weights import (
     StartWeights,
     load_start_weights,
@@ -124,33 +128,37 @@ def train(
     start = load_start_weights(start_from, network, config) if start_from else None
     dataset = make_dataset(config, config.steps * config.batch * context.world_size, folder)
     trainer = Trainer(config, dataset, folder, context, TrainableDetector(network), start)
+    # Loaded before the training, after which the file may be another.
+    kept = _load_kept(config, start_from)
     trainer.run()
     if not context.is_main:
         return None
     average = cast(BevDetector, trainer.average.network)
-    _write_weights(folder / WEIGHTS, average, describe(config, command, start), config, start_from)
+    if kept.network is not None:
+        mix_weights(average, kept.network, config.start_weights_fraction)
+    metadata = describe(config, command, start)
+    if kept.second_stage:
+        add_second_stage(folder / WEIGHTS, average, metadata, *kept.second_stage)
+    else:
+        save_weights(folder / WEIGHTS, average, metadata)
     draw_losses(folder / LOG, folder / 'curves.png')
     return folder / WEIGHTS
 
 
-def _write_weights(
-    path: Path,
-    network: BevDetector,
-    metadata: CheckpointMetadata,
-    config: TrainConfig,
-    start_from: str | Path | None,
-) -> None:
-    """Writes trained weights, with those parts of the start weights that are kept."""
-    second_stage = None
+class _Kept(NamedTuple):
+    """Parts of the start weights that the written weights take over; None for none."""
+
+    network: BevDetector | None
+    second_stage: SecondStage | None
+
+
+def _load_kept(config: TrainConfig, start_from: str | Path | None) -> _Kept:
+    network, second_stage = None, None
+    if start_from and config.start_weights_fraction:
+        network = load_weights(find_weights(start_from))[0]
     if start_from and config.keep_second_stage:
         second_stage = load_second_stage(find_weights(start_from))
-    if start_from and config.start_weights_fraction:
-        old = load_weights(find_weights(start_from))[0]
-        mix_weights(network, old, config.start_weights_fraction)
-    if second_stage:
-        add_second_stage(path, network, metadata, *second_stage)
-    else:
-        save_weights(path, network, metadata)
+    return _Kept(network, second_stage)
 
 
 def describe(
