@@ -241,7 +241,8 @@ def test_objects_of_simulated_streets_agree(folder: Path, detector: Detector):
     ]
     agreement = compare(folder, detector, clouds, '4 streets')
     assert agreement.total > 20
-    assert agreement.fraction >= 0.95, str(agreement)
+    # The node keeps one of two people within 0.5 m, and these streets have many.
+    assert agreement.fraction >= 0.9, str(agreement)
 
 
 def test_objects_of_real_sweeps_agree(folder: Path, detector: Detector, data_dir: Path):
