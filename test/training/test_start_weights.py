@@ -65,14 +65,16 @@ def test_weights_are_loaded_and_identified(weights, capsys):
     assert capsys.readouterr().err == ''
 
 
-def test_a_score_calibration_is_not_taken_over(tmp_path):
+@pytest.mark.parametrize('keeps', [False, True])  # a second stage, which the file lacks
+def test_a_score_calibration_is_not_taken_over(tmp_path, keeps):
     fitted = build_network(NETWORK, 5)
     calibration = fitted.heads['detection'].calibration
     calibration.scale.fill_(2.0)
     calibration.bias.fill_(-1.0)
     save_weights(tmp_path / 'fitted.safetensors', fitted, describe(SMALL, 'train'))
     network = build_network(NETWORK, 0)
-    load_start_weights(tmp_path / 'fitted.safetensors', network, SMALL)
+    config = replace(SMALL, keep_second_stage=keeps)
+    load_start_weights(tmp_path / 'fitted.safetensors', network, config)
     assert network.heads['detection'].calibration.scale.tolist() == [1, 1, 1]
     assert network.heads['detection'].calibration.bias.tolist() == [0, 0, 0]
 

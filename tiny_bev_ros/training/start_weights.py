@@ -68,17 +68,18 @@ def load_start_weights(
     _check_structure(path.stem, metadata, config)
     present, absent = _split_parts(path, network)
     info = load_checkpoint(path, present)
+    heads = list(metadata.network.get('heads', ()))
     # A score calibration belongs to the weights that it was made for, and to a second stage, which
     # takes these scores.
+    kept = config.keep_second_stage and REFINEMENT in heads
     for module in network.modules():
-        if isinstance(module, ScoreCalibration) and not config.keep_second_stage:
+        if isinstance(module, ScoreCalibration) and not kept:
             module.reset()
     if absent:
         print(
             f'train: {path.name} has no {", ".join(absent)}; trained from random weights',
             file=sys.stderr,
         )
-    heads = list(metadata.network.get('heads', ()))
     if REFINEMENT not in heads and config.keep_second_stage:
         print(
             f'train: {path.name} has no second stage; keep_second_stage has no effect',

@@ -81,7 +81,7 @@ class Pose:
     pitch: float = 0.0
     roll: float = 0.0
 
-    def headed(self, yaw: float) -> Pose:
+    def with_yaw(self, yaw: float) -> Pose:
         """Returns the pose with another yaw."""
         return replace(self, yaw=yaw)
 

@@ -57,7 +57,7 @@ class Pavements(RoadUsers):
                     surroundings.tree(self.parts, random, pose)
                     if side.pavement > 0 and random.random() < 0.15:  # someone under the tree
                         yaw, distance = random.uniform(0, 2 * math.pi), random.uniform(0.8, 2.0)
-                        self.person(self.ahead(pose.headed(yaw), distance), 0.0)
+                        self.person(self.ahead(pose.with_yaw(yaw), distance), 0.0)
         for x in np.arange(BEGIN, END, random.uniform(6, 30)):
             offset = side.sign * (edge + random.uniform(-0.1, 0.3))
             pose = self.stand(float(x) + random.uniform(-3, 3), offset)
@@ -125,9 +125,9 @@ class Pavements(RoadUsers):
             yaw = yaw if random.random() < 0.75 else random.uniform(0, 2 * math.pi)
             self.cyclists(self.stand(random.uniform(-40, 55), offset, yaw), 0.0)
         for _ in range(random.poisson(0.8)):
-            self._sheltered(side)
+            self._add_roof(side)
 
-    def _sheltered(self, side: Side) -> None:
+    def _add_roof(self, side: Side) -> None:
         """Adds a roof without walls, of an awning, a canopy or a balcony, and people under it."""
         random = self.random
         offset = side.sign * (side.road + max(side.pavement - 0.9, 0.8))
@@ -138,7 +138,7 @@ class Pavements(RoadUsers):
         for _ in range(random.integers(0, 4)):
             along, across = random.uniform(-0.5, 0.5, 2) * (length, depth)
             near = self.beside(self.ahead(pose, float(along)), float(across))
-            self.person(near.headed(random.uniform(0, 2 * math.pi)), 0.0)
+            self.person(near.with_yaw(random.uniform(0, 2 * math.pi)), 0.0)
         surroundings.canopy(self.parts, random, pose, length, depth)
 
     def _turned(self, pose: Pose, turn: float) -> Pose:

@@ -95,14 +95,14 @@ class Placement:
         size = kind.draw_size(self.random)
         side = self.random.choice([-1, 1]) * (size[1] / 2 + self.random.uniform(0.3, 0.7))
         near = self.beside(self.ahead(pose, self.random.uniform(-0.5, 0.4) * size[0]), side)
-        loads = (
+        has_person = (
             not speed and self.random.random() < 0.06 and not self.is_taken(near.x, near.y, 0.3)
         )
         if not self._reserve_along(pose, size[0]):
             return
-        if loads:
+        if has_person:
             self.reserve(near.x, near.y, 0.35)
-            near = near.headed(self.random.uniform(0, 2 * math.pi))
+            near = near.with_yaw(self.random.uniform(0, 2 * math.pi))
             build = partial(people.pedestrian, walks=self.random.random() < 0.3)
             self.add(build, _PEDESTRIAN, near)
         self.add(partial(kind.build, size=size), _VEHICLE, self.leaning(pose), speed)
@@ -150,7 +150,7 @@ class Placement:
             near = self.beside(self.ahead(pose, along), self.random.choice([-1, 1]) * across)
             turn = self.random.normal(0, 0.15)
             # Those who move stay in their lane.
-            self.cyclist(near.headed(pose.yaw + (0.0 if speed else turn)), speed)
+            self.cyclist(near.with_yaw(pose.yaw + (0.0 if speed else turn)), speed)
 
     def ahead(self, pose: Pose, distance: float) -> Pose:
         """Returns the pose on the ground some metres ahead of another, of equal heading."""
