@@ -56,7 +56,8 @@ def test_a_sample_is_the_part_of_a_frame_on_a_grid():
     assert targets.num_objects == required.sum()
     assert required.sum() > 3
     # Just ahead of the sensor is road, and points lie on it.
-    drivable, observed = sample.targets['drivable']
+    drivable, observed, known = sample.targets['drivable']
+    assert (known == 1).all()
     assert drivable[32, 20] == 1
     assert observed[32, 20] == 1
     assert 0.05 < observed.mean() < 1
