@@ -23,6 +23,7 @@ from argparse import Namespace
 from datetime import date
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 
@@ -31,6 +32,7 @@ from benchmarks.tables import as_table
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.export import onnx_files, openvino_files
 from tiny_bev_ros.file_digest import file_sha256
+from tiny_bev_ros.inference import precision as compute_precision
 from tiny_bev_ros.resources import find_weights
 from tiny_bev_ros.training.evaluation import Score
 from tiny_bev_ros.training.evaluation_run import (
@@ -45,7 +47,7 @@ from tiny_bev_ros.whole_number import whole_number
 _PAGE = Path(__file__).parents[1] / 'docs/export.md'
 _SETS, _LIDAR = ('sim', 'kitti'), 'vlp32'
 _MEASURES = (('vehicle', 0.5), ('vehicle', 0.7), ('pedestrian', 0.25), ('cyclist', 0.5))
-REFERENCE = 'this package, float32'
+REFERENCE, BFLOAT16 = 'this package, float32', 'this package, bfloat16'
 # Files of exported backbones with heads, by the name of the network in the table.
 NetworkFiles = dict[str, Path]
 
@@ -92,13 +94,16 @@ def measure(
             print(f'export_accuracy: {name} left out: {error}', file=sys.stderr)
             continue
         kept = list(frames.frames)
-        for network in (REFERENCE, *networks):
-            detector = build_evaluation_detector(
-                weights,
-                frames.ahead,
-                second_stage=False,
-                exported_network=networks.get(network, ''),
-            )
+        for network in (REFERENCE, BFLOAT16, *networks):
+            # Computed in bfloat16 also on a CPU that is slower with it.
+            with patch.object(compute_precision, 'reason_for_float32', lambda dtype: ''):
+                detector = build_evaluation_detector(
+                    weights,
+                    frames.ahead,
+                    second_stage=False,
+                    exported_network=networks.get(network, ''),
+                    precision='bfloat16' if network == BFLOAT16 else 'float32',
+                )
             figures = _figures(evaluate(detector, kept, len(kept), min_scores, network).score)
             rows.append(
                 {

@@ -249,9 +249,8 @@ def test_weights_with_a_second_stage_are_evaluated_with_and_without_it(monkeypat
     names = [(each.name, each.second_stage) for each in results]
     each_twice = [(name, on) for name in ('sim', *RECORDED) for on in (True, False)]
     assert names == [*each_twice, ('real', True), ('real', False)]
-    assert (
-        built == [{'refine_boxes': on, 'exported_network': 'x.onnx'} for on in (True, False)] * 4
-    )
+    given = {'precision': 'float32', 'exported_network': 'x.onnx'}
+    assert built == [{**given, 'refine_boxes': on} for on in (True, False)] * 4
     assert results[-1].result.score.rankings['visible', 'vehicle', 'bev', 0.5].positives == 24
     options.second_stage = 'off'
     assert {each.second_stage for each in run_sets(options, ['sim'])[0]} == {False}

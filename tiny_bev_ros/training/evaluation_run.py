@@ -51,6 +51,7 @@ def build_evaluation_detector(
     ahead: bool = False,
     second_stage: bool = True,
     exported_network: str | Path = '',
+    precision: str = 'float32',
 ) -> Detector:
     """Builds a detector for one set, without a mounting estimate of other clouds.
 
@@ -59,6 +60,7 @@ def build_evaluation_detector(
         ahead: true for a map ahead of the sensor alone, to 50 m; false for one all around.
         second_stage: false to leave out the second stage of weights that have one.
         exported_network: file of `export` for these weights, see `Detector`; '' for none.
+        precision: compute dtype, see `Detector`.
     """
     side = map_reach(weights)
     x_range, y_range = ((0.0, side), (-side / 2, side / 2)) if ahead else ((-side, side),) * 2
@@ -66,6 +68,7 @@ def build_evaluation_detector(
         weights,
         x_range,
         y_range,
+        precision=precision,
         refine_boxes=second_stage,
         exported_network=exported_network,
     )
