@@ -132,10 +132,7 @@ class Placement:
 
     def cyclist(self, pose: Pose, speed: float) -> None:
         """Adds someone who rides a bicycle or, less often, a motorcycle, where there is room."""
-        circles = [self.ahead(pose, along) for along in (0.55, -0.55)]
-        if not any(self.is_taken(each.x, each.y, 0.45) for each in circles):
-            for each in circles:
-                self.reserve(each.x, each.y, 0.45)
+        if self._reserve_all([self.ahead(pose, along) for along in (0.55, -0.55)], 0.45):
             motor = self.random.random() < 0.2
             build = two_wheelers.motorcyclist if motor else two_wheelers.cyclist
             self.add(build, _CYCLIST, self.leaning(pose), speed)
@@ -168,8 +165,12 @@ class Placement:
         """Reserves the ground of a vehicle; returns False where a part of it is taken."""
         count = 2 + round(length / 3)
         positions = [self.ahead(pose, far) for far in np.linspace(-0.5, 0.5, count) * (length - 2)]
-        if any(self.is_taken(each.x, each.y, 1.2) for each in positions):
+        return self._reserve_all(positions, 1.2)
+
+    def _reserve_all(self, positions: list[Pose], radius: float) -> bool:
+        """Reserves positions; returns False, without any of them, where one is taken."""
+        if any(self.is_taken(each.x, each.y, radius) for each in positions):
             return False
         for each in positions:
-            self.reserve(each.x, each.y, 1.2)
+            self.reserve(each.x, each.y, radius)
         return True
