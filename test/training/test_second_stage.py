@@ -157,8 +157,8 @@ def test_boxes_on_objects_and_on_nothing_are_needed(tmp_path: Path):
 class FakeDetector:
     """Stands for a Detector; finds the objects and as many false ones."""
 
-    def __init__(self, *_: Any, refine_boxes: bool, exported_network: str) -> None:
-        assert not refine_boxes and not exported_network
+    def __init__(self, *_: Any, precision: str, refine_boxes: bool, exported_network: str) -> None:
+        assert precision == 'float32' and not refine_boxes and not exported_network
 
     def runner(self, points: np.ndarray, min_scores: tuple[float, ...]) -> Any:
         return SimpleNamespace(heads=SimpleNamespace(detections=found_in(frame())))
