@@ -15,6 +15,7 @@ from optional_packages import require_packages
 require_packages('numba', 'safetensors')
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -32,6 +33,7 @@ from tiny_bev_ros.training.adaptation import (
     adapt,
     adaptation_config,
 )
+from tiny_bev_ros.training.augment import Augmentation
 from tiny_bev_ros.training.dataset import Crop
 from tiny_bev_ros.training.simulated_lidar import Mountings
 from tiny_bev_ros.training.start_weights import mix_weights
@@ -149,6 +151,12 @@ def test_the_configuration_is_that_of_the_weights():
     foreign = describe(SMALL, 'train')
     foreign.origin.clear()
     assert adaptation_config(foreign, 70).lidars == TrainConfig.lidars
+    assert adaptation_config(foreign, 70).augmentation == Augmentation()
+
+
+def test_frames_are_augmented_as_those_of_the_weights():
+    gentle = replace(SMALL, augmentation=Augmentation(z_jitter=0.05, rotation=0.1))
+    assert adaptation_config(describe(gentle, 'train'), 70).augmentation == gentle.augmentation
 
 
 def test_recorded_and_simulated_frames_take_turns():

@@ -39,6 +39,7 @@ from tiny_bev_ros.models.sensor_mounting import NOMINAL_HEIGHT
 from tiny_bev_ros.resources import find_weights
 from tiny_bev_ros.sim import LIDARS
 from tiny_bev_ros.training.adaptation_report import compare
+from tiny_bev_ros.training.augment import Augmentation
 from tiny_bev_ros.training.dataset import Crop, Crops
 from tiny_bev_ros.training.labelled_frame import Frame
 from tiny_bev_ros.training.plots import draw_losses
@@ -101,12 +102,12 @@ def adaptation_config(metadata: CheckpointMetadata, steps: int) -> TrainConfig:
     """
     # A second stage, which takes boxes in place of BEV features, stays as it is.
     heads = tuple(name for name in metadata.network['heads'] if name in list_heads())
-    trained_on = metadata.origin.get('config', {}).get('lidars', ())
+    config = metadata.origin.get('config', {})
+    trained_on = config.get('lidars', ())
     crop = Crop(_CROP_CELLS * metadata.cell, metadata.cell, metadata.z_range)
-    mountings = metadata.origin.get('config', {}).get('mountings', {})
     return TrainConfig(
         lidars=tuple(name for name in trained_on if name in LIDARS) or TrainConfig.lidars,
-        mountings=from_dict(Mountings, mountings, 'mountings.'),
+        mountings=from_dict(Mountings, config.get('mountings', {}), 'mountings.'),
         steps=steps,
         batch=_KINDS,
         learning_rate=3e-4,
@@ -114,6 +115,8 @@ def adaptation_config(metadata: CheckpointMetadata, steps: int) -> TrainConfig:
         workers=0,
         network=ModelConfig(**{**metadata.network, 'heads': heads}),
         crop=crop,
+        # With less than the weights were trained with, heights of other sensors are forgotten.
+        augmentation=from_dict(Augmentation, config.get('augmentation', {}), 'augmentation.'),
     )
 
 

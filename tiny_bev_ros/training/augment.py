@@ -38,7 +38,7 @@ class Augmentation:
     any_angle: float = 0.6
     rotation: float = 0.4
     scaling: float = 0.07
-    z_jitter: float = 0.08
+    z_jitter: float = 0.3
     point_dropout: float = 0.4
     part_dropout: float = 0.15
     view_crop: float = 0.25
