@@ -30,12 +30,13 @@ from small_models import small_models, small_weights
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.export import export, onnx_files, parity, simulated_inputs
 from tiny_bev_ros.export.export_report import ExportReport
-from tiny_bev_ros.export.exported_parts import MEANINGS, backbone_part, build_parts
+from tiny_bev_ros.export.exported_parts import MEANINGS, backbone_part, build_parts, describe
 from tiny_bev_ros.export.torch_program import METADATA, write_torch_program
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.inference import exported_runtimes
+from tiny_bev_ros.inference.loaded_models import LoadedModels
 from tiny_bev_ros.optional_imports import OptionalModule
-from tiny_bev_ros.resources import CAMERA_WEIGHTS
+from tiny_bev_ros.resources import CAMERA_WEIGHTS, weights_file
 
 NAMES = ('backbone', 'backbone_heads', 'pfn')
 
@@ -47,8 +48,8 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, weights: Path, tmp_path: Path):
-    def run(target: str) -> int:
-        words = ['export', '--target', target, '--weights', str(weights)]
+    def run(target: str, *more: str) -> int:
+        words = ['export', '--target', target, '--weights', str(weights), *more]
         monkeypatch.setattr(sys, 'argv', [*words, '--output', str(tmp_path / 'out')])
         return export.main()
 
@@ -74,11 +75,26 @@ def test_onnx_files_are_described(run, weights: Path, tmp_path: Path, capsys):
     assert found['number_format'] == 'float32'
     assert found['producer'].startswith('tiny_bev_ros ') and found['commit']
     assert 'licence' not in found  # the weights are not ours
+    assert 'levelled_ground_z_m' not in found
     values = {each.name: each for each in (*model.graph.input, *model.graph.output)}
     assert list(values) == ['pseudo_image', 'scores', 'boxes', 'drivable']
     assert all(each.doc_string == MEANINGS[name] for name, each in values.items())
     sizes = values['pseudo_image'].type.tensor_type.shape.dim
     assert [each.dim_param or each.dim_value for each in sizes] == ['batch', 8, 'height', 'width']
+
+
+def test_files_of_levelled_weights_tell_where_the_ground_is():
+    shipped = Path(weights_file('street'))
+    found = describe(shipped, LoadedModels.from_file(shipped))
+    assert (found['levelled_ground_z_m'], found['licence']) == ('-1.73', 'Apache-2.0')
+
+
+@pytest.mark.parametrize('target', ['onnx', 'openvino', 'torch'])
+def test_options_of_a_bundle_are_refused_with_other_targets(run, tmp_path, capsys, target):
+    assert run(target, '--x-range', '0', '51.2') == 1
+    expected = f'export: --x-range is [0.0, 51.2] with target {target}; expected it with target '
+    assert capsys.readouterr().err.startswith(expected)
+    assert not (tmp_path / 'out').exists()
 
 
 def test_openvino_files_hold_float16(run, tmp_path: Path):

@@ -42,7 +42,7 @@ def test_a_backbone_exports_to_onnx(models: LoadedModels, tmp_path: Path):
     part = backbone_part(models.backbone, 8)
     path = write_onnx(part, tmp_path / 'backbone.onnx')
     cases = parity_cases(part, models)
-    rows = check_parity(part, path.name, OnnxRuntime(path, 1).outputs, cases, 'float32')
+    rows = check_parity(part, path.name, OnnxRuntime(path, 1).outputs, cases)
     assert len(rows) == len(SIZES) == 2
     assert part.inputs['pseudo_image'].shape[2:] not in [size[1:] for size in SIZES]
 
@@ -51,7 +51,7 @@ def test_a_backbone_exports_to_a_program_of_torch(models: LoadedModels, tmp_path
     part = backbone_part(models.backbone, 8)
     path = write_torch_program(part, tmp_path / 'backbone.pt2')
     cases = parity_cases(part, models)
-    rows = check_parity(part, path.name, load_torch_program(path), cases, 'float32')
+    rows = check_parity(part, path.name, load_torch_program(path), cases)
     # Windows of transformer fill a map of 32 x 40 cells without padding.
     assert [row.name.split(' ', 2)[2] for row in rows] == ['1 x 64 x 80', '2 x 97 x 51']
 

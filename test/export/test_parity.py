@@ -52,7 +52,7 @@ def models() -> LoadedModels:
 def compare(part: ExportedPart, models: LoadedModels, folder: Path) -> list[ParityRow]:
     path = write_onnx(part, folder / 'backbone.onnx')
     run = OnnxRuntime(path, 1).outputs
-    return check_parity(part, path.name, run, parity_cases(part, models), 'float32')
+    return check_parity(part, path.name, run, parity_cases(part, models))
 
 
 def test_a_frozen_number_is_found_at_another_size(models: LoadedModels, tmp_path: Path):
@@ -74,7 +74,7 @@ def test_values_that_are_no_numbers_are_refused(models: LoadedModels):
     part = backbone_part(nn.Identity(), 8)
     cases = parity_cases(part, models)
     with pytest.raises(TinyBevError, match='is nan of its largest value'):
-        check_parity(part, 'x', lambda x: [x * torch.nan], cases, 'float32')
+        check_parity(part, 'x', lambda x: [x * torch.nan], cases)
     assert relative_error(torch.zeros(2), torch.zeros(3)) == float('inf')
     assert relative_error(torch.zeros(3), torch.zeros(3)) == 0.0
 

@@ -49,7 +49,7 @@ MIN_SCORES = (0.3, 0.2, 0.1)
 def parts_of(weights: Path) -> dict[str, ExportedPart]:
     models = LoadedModels.from_file(weights)
     parts = build_parts(models, describe(weights, models))
-    return {part.name: part.in_format('float32') for part in parts}
+    return {part.name: part for part in parts}
 
 
 @pytest.fixture(scope='module')
@@ -325,7 +325,9 @@ def test_network_and_settings_without_effect_are_logged(weights, files, caplog):
     ],
 )
 def test_int8_without_instructions_is_logged(weights, tmp_path, monkeypatch, caplog, line, slow):
-    path = write_onnx(parts_of(weights)['backbone'].in_format('int8'), tmp_path / 'x.onnx')
+    path = write_onnx(
+        replace(parts_of(weights)['backbone'], number_format='int8'), tmp_path / 'x.onnx'
+    )
     models = LoadedModels.from_file(weights, *SMALL, exported_network=path)
     read = Path.read_text
 

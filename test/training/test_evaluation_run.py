@@ -14,6 +14,7 @@ from optional_packages import require_packages
 
 require_packages('numba', 'safetensors')
 
+import hashlib
 import json
 import sys
 from argparse import Namespace
@@ -33,7 +34,7 @@ from tiny_bev_ros.training import calibrate as calibrate_module
 from tiny_bev_ros.training import evaluate as evaluate_module
 from tiny_bev_ros.training import evaluation_run
 from tiny_bev_ros.training.calibrate import calibrate
-from tiny_bev_ros.training.evaluate import main, run_sets
+from tiny_bev_ros.training.evaluate import as_json, main, run_sets
 from tiny_bev_ros.training.evaluation import Score, simulated_eval_frame
 from tiny_bev_ros.training.evaluation_report import (
     accuracy_table,
@@ -225,6 +226,16 @@ def test_wrong_sets_are_refused(monkeypatch, capsys):
 def test_scores_are_not_fitted_to_an_exported_network(monkeypatch, capsys):
     assert run_program(monkeypatch, '--calibrate', 'new', '--exported-network', 'x.onnx') == 1
     assert '--exported-network is x.onnx with --calibrate; expected one' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('names', [['x.onnx'], ['x.xml', 'x.bin'], []])
+def test_an_exported_network_is_recorded_by_its_content(tmp_path, names):
+    for name in names:
+        (tmp_path / name).write_bytes(name.encode())
+    network = str(tmp_path / names[0]) if names else ''
+    options = Namespace(weights='street', lidar='vlp32', exported_network=network)
+    expected = {name: hashlib.sha256(name.encode()).hexdigest() for name in names}
+    assert as_json(options, [], {})['exported_network'] == expected
 
 
 def test_weights_with_a_second_stage_are_evaluated_with_and_without_it(monkeypatch):

@@ -40,6 +40,7 @@ from tiny_bev_ros.training.frame_sources import FrameSource
 from tiny_bev_ros.training.labelled_frame import Frame, in_box
 from tiny_bev_ros.training.second_stage import SecondStageTrainer
 from tiny_bev_ros.training.second_stage_config import SecondStageConfig
+from tiny_bev_ros.training.simulated_lidar import Mountings
 from tiny_bev_ros.training.training_config import TrainConfig, from_dict
 
 CONFIG = SecondStageConfig(frames=4, steps=40, batch=32, workers=1)
@@ -205,6 +206,13 @@ def test_the_new_file_has_all_networks_and_their_origin(
     assert detector.runner.refinement is not None
     again = run(path, tmp_path / 'again')  # replaces the second stage
     assert read_metadata(again).network['heads'] == metadata.network['heads']
+
+
+def test_clouds_are_levelled_as_the_networks_expect(base: Path, tmp_path: Path):
+    with pytest.raises(
+        TinyBevError, match=r'levelled is True; expected False, as in base\.safetensors'
+    ):
+        run(base, tmp_path / 'run', mountings=Mountings(levelled=True))
 
 
 def test_samples_that_are_there_are_not_made_again(base: Path, tmp_path: Path):

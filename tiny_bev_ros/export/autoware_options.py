@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.models.heads.detection import CLASSES
 from tiny_bev_ros.models.sensor_mounting import NOMINAL_HEIGHT
 
@@ -75,6 +76,23 @@ def add_arguments(parser: argparse._ActionsContainer) -> None:
         default=defaults.min_scores,
         help='lowest scores of reported objects (default: 0.3 each)',
     )
+
+
+def check_target(options: argparse.Namespace) -> None:
+    """Checks that another target than Autoware has none of the options of a bundle.
+
+    Raises:
+        TinyBevError: an option has no effect on the target.
+    """
+    if options.target == 'autoware':
+        return
+    for name, value in asdict(AutowareOptions()).items():
+        given = getattr(options, name)
+        if name != 'weights' and given != value:
+            raise TinyBevError(
+                f'--{name.replace("_", "-")} is {given} with target {options.target}; expected it '
+                'with target autoware alone'
+            )
 
 
 # Options in Python, or of a program with `add_arguments` and `weights`.

@@ -26,14 +26,14 @@ class WrittenPart(NamedTuple):
     """Files of one part.
 
     Attributes:
+        part: the part as it was written, with the format of its weights.
         files: written files; the first one names the part in the report.
         run: computes the outputs of the files for inputs of the part.
-        number_format: format of the weights, by which `check_parity` chooses the tolerance.
     """
 
+    part: ExportedPart
     files: Sequence[Path]
     run: Callable[..., Sequence[Tensor]]
-    number_format: str
 
 
 def export_parts(
@@ -55,7 +55,7 @@ def export_parts(
         written = write(part)
         cases = parity_cases(part, models)
         name = written.files[0].name
-        rows += check_parity(part, name, written.run, cases, written.number_format)
+        rows += check_parity(written.part, name, written.run, cases)
         files += written.files
     return ExportReport(files, rows, _left_out_notes(models))
 

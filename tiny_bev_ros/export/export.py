@@ -57,6 +57,7 @@ def main() -> int:
     output = Path(options.output)
     target = import_module(f'tiny_bev_ros.export.{_TARGETS[options.target]}')
     _check_precision(options)
+    autoware_options.check_target(options)
     output.mkdir(parents=True, exist_ok=True)
     # A folder of its own until parity is checked, so that no wrong file is left.
     with TemporaryDirectory(dir=output, prefix='.export-') as folder:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,9 @@ from tiny_bev_ros.export.exported_networks import BackboneWithHeads, PaddedPfn
 from tiny_bev_ros.file_digest import file_sha256
 from tiny_bev_ros.inference.exported_runners import FEATURES
 from tiny_bev_ros.inference.loaded_models import LoadedModels
+from tiny_bev_ros.models.checkpoint.metadata import read_metadata
 from tiny_bev_ros.models.heads.detection import CLASSES
+from tiny_bev_ros.models.sensor_mounting import NOMINAL_HEIGHT
 from tiny_bev_ros.resources import CAMERA_WEIGHTS, WEIGHTS, weights_file
 from tiny_bev_ros.source_commit import commit_of_source
 
@@ -61,7 +63,8 @@ class ExportedPart:
         inputs: example inputs by name, in the order of the arguments; their sizes are traced.
         outputs: names of the outputs.
         axes: names of the axes whose size may change, by index, for inputs and outputs.
-        metadata: description of the network, for the file.
+        metadata: description of the weights.
+        number_format: format of the weights in the file.
     """
 
     name: str
@@ -70,10 +73,12 @@ class ExportedPart:
     outputs: tuple[str, ...]
     axes: Mapping[str, Mapping[int, str]]
     metadata: Mapping[str, str] = field(default_factory=dict)
+    number_format: str = 'float32'
 
-    def in_format(self, number_format: str) -> ExportedPart:
-        """Returns the part with the format of the weights of its file in the metadata."""
-        return replace(self, metadata={**self.metadata, 'number_format': number_format})
+    @property
+    def description(self) -> dict[str, str]:
+        """Metadata of the file, with the number format."""
+        return {**self.metadata, 'number_format': self.number_format}
 
 
 def backbone_part(
@@ -126,7 +131,10 @@ def _map_part(
 
 
 def describe(weights: Path, models: LoadedModels) -> dict[str, str]:
-    """Returns the metadata of all files of an export, as texts; a licence for shipped weights.
+    """Returns the metadata of all files of an export, as texts.
+
+    Weights that take levelled clouds have the height of the ground in these; shipped weights have
+    a licence.
 
     Args:
         weights: weight file.
@@ -144,6 +152,8 @@ def describe(weights: Path, models: LoadedModels) -> dict[str, str]:
         'stride': str(backbone.feature_info[-1].stride),
         'classes': json.dumps(CLASSES),
     }
+    if read_metadata(weights).levelled:
+        metadata['levelled_ground_z_m'] = str(-NOMINAL_HEIGHT)
     if str(weights) in [weights_file(name) for name in (*WEIGHTS, CAMERA_WEIGHTS)]:
         metadata['licence'] = LICENCE
     return metadata

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -68,7 +69,7 @@ def export(options: argparse.Namespace, folder: Path) -> ExportReport:
         form = form_of(part, images, 'float32')
         path = form.write(form.part, folder / f'{form.name}.onnx')
         run = OnnxRuntime(path, threads=1).outputs
-        return WrittenPart([path], run, form.part.metadata['number_format'])
+        return WrittenPart(form.part, [path], run)
 
     return export_parts(weights, models, write)
 
@@ -88,8 +89,8 @@ def form_of(part: ExportedPart, images: Sequence[Tensor], default_format: str) -
     """
     if images and 'pseudo_image' in part.inputs:
         write = partial(write_int8, images=images)
-        return OnnxForm(part.in_format('int8'), f'{part.name}_int8', write)
-    return OnnxForm(part.in_format(default_format), part.name, write_onnx)
+        return OnnxForm(replace(part, number_format='int8'), f'{part.name}_int8', write)
+    return OnnxForm(replace(part, number_format=default_format), part.name, write_onnx)
 
 
 def write_int8(part: ExportedPart, path: Path, images: Sequence[Tensor]) -> Path:
@@ -152,7 +153,7 @@ def _describe_file(part: ExportedPart, path: Path) -> Path:
     model = onnx.load(path)
     for value in (*model.graph.input, *model.graph.output):
         value.doc_string = MEANINGS.get(value.name, '')
-    onnx.helper.set_model_props(model, dict(part.metadata))
+    onnx.helper.set_model_props(model, part.description)
     onnx.save(model, path)
     onnx.checker.check_model(str(path), full_check=True)
     return path

@@ -47,7 +47,7 @@ def export(options: argparse.Namespace, folder: Path) -> ExportReport:
         path = write_openvino(form.part, folder / f'{form.name}.xml', form.write)
         run = OpenVino(path, threads=1).outputs
         files = [path, path.with_suffix('.bin')]
-        return WrittenPart(files, run, form.part.metadata['number_format'])
+        return WrittenPart(form.part, files, run)
 
     return export_parts(weights, models, write)
 
@@ -72,7 +72,7 @@ def write_openvino(
     openvino = require_package('openvino')
     with TemporaryDirectory() as folder:
         model = openvino.convert_model(write(part, Path(folder) / 'network.onnx'))
-        for key, value in part.metadata.items():
+        for key, value in part.description.items():
             model.set_rt_info(value, [METADATA_KEY, key])
         openvino.save_model(model, path, compress_to_fp16=True)
     return path

@@ -78,7 +78,6 @@ def check_parity(
     file: str,
     run: Callable[..., Sequence[Tensor]],
     cases: Iterable[ParityCase],
-    number_format: str,
 ) -> list[ParityRow]:
     """Compares an exported network with PyTorch.
 
@@ -86,11 +85,10 @@ def check_parity(
     norm of its errors over its norm, as single errors are large where a map has a steep edge.
 
     Args:
-        part: exported part.
+        part: exported part, whose number format is a key of TOLERANCES.
         file: name of its file, for the table and errors.
         run: exported network, from the inputs of a case to all outputs.
         cases: comparisons; see `parity_cases`.
-        number_format: format of the weights, a key of TOLERANCES.
 
     Returns:
         One row for each output and case.
@@ -99,9 +97,9 @@ def check_parity(
         TinyBevError: an error is above the tolerance, an output has another shape, or the network
             cannot compute an input.
     """
-    tolerance = TOLERANCES[number_format]
+    tolerance = TOLERANCES[part.number_format]
     measure, unit = relative_error, 'largest value'
-    if number_format == 'int8':
+    if part.number_format == 'int8':
         measure, unit = relative_norm, 'norm'
     rows = []
     for case in cases:

@@ -44,8 +44,8 @@ def export(options: argparse.Namespace, folder: Path) -> ExportReport:
     weights = find_weights(options.weights)
 
     def write(part: ExportedPart) -> WrittenPart:
-        path = write_torch_program(part.in_format('float32'), folder / f'{part.name}.pt2')
-        return WrittenPart([path], load_torch_program(path), 'float32')
+        path = write_torch_program(part, folder / f'{part.name}.pt2')
+        return WrittenPart(part, [path], load_torch_program(path))
 
     return export_parts(weights, LoadedModels.from_file(weights), write)
 
@@ -80,7 +80,7 @@ def write_torch_program(part: ExportedPart, path: Path) -> Path:
                 f'{path.name} cannot be written ({one_line(error)}); expected a network without '
                 'conditions on the size or the values of its input'
             ) from error
-        torch.export.save(program, path, extra_files={METADATA: json.dumps(dict(part.metadata))})
+        torch.export.save(program, path, extra_files={METADATA: json.dumps(part.description)})
     return path
 
 

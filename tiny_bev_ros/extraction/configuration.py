@@ -24,7 +24,12 @@ from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.extraction.frame_outputs import OutputOptions
 from tiny_bev_ros.extraction.work_units import RUN_FRAMES, Survey
 from tiny_bev_ros.file_digest import file_sha256
-from tiny_bev_ros.inference.exported_builder import RUNTIMES, choose_device, open_exported
+from tiny_bev_ros.inference.exported_builder import (
+    RUNTIMES,
+    choose_device,
+    exported_files,
+    open_exported,
+)
 from tiny_bev_ros.inference.exported_runners import FEATURES
 from tiny_bev_ros.inference.precision import dtype_name, requested_dtype
 from tiny_bev_ros.nodes.model_factory import CHECKPOINTS, parameter_context
@@ -221,8 +226,8 @@ def _weight_files(values: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for name in (*CHECKPOINTS.values(), _EXPORTED):
         if values[name]:
             yield name, values[name]
-    if values[_EXPORTED].endswith('.xml'):
-        yield f'{_EXPORTED} (.bin)', str(Path(values[_EXPORTED]).with_suffix('.bin'))
+    for file in exported_files(Path(values[_EXPORTED]))[1:]:
+        yield f'{_EXPORTED} ({file.suffix})', str(file)
 
 
 def _weights_digest(path: str) -> str:

@@ -64,6 +64,11 @@ def choose_device(name: str, exported_network: str | Path | None = '') -> torch.
     return CPU
 
 
+def exported_files(path: Path) -> list[Path]:
+    """Returns the files of an exported network: an .onnx file, or an .xml and a .bin file."""
+    return [path, path.with_suffix('.bin')] if path.suffix == '.xml' else [path]
+
+
 def open_exported(path: Path, threads: int) -> ExportedNetwork:
     """Opens an exported network in the runtime of its suffix.
 
@@ -80,11 +85,11 @@ def open_exported(path: Path, threads: int) -> ExportedNetwork:
             f"exported_network is '{path}'; expected a .onnx or .xml file, as "
             '`ros2 run tiny_bev_ros export` writes'
         )
-    weights = path.with_suffix('.bin')
-    if path.suffix == '.xml' and not weights.is_file():
-        raise TinyBevError(
-            f"exported_network is '{path}' without '{weights.name}'; expected both files"
-        )
+    for file in exported_files(path):
+        if not file.is_file():
+            raise TinyBevError(
+                f"exported_network is '{path}' without '{file.name}'; expected both files"
+            )
     runtime = RUNTIMES[path.suffix]
     try:
         require_package(runtime.runtime)

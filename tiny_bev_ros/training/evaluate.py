@@ -22,6 +22,7 @@ import torch
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.file_digest import file_sha256
+from tiny_bev_ros.inference.exported_builder import exported_files
 from tiny_bev_ros.program_exit import reports_errors
 from tiny_bev_ros.resources import find_weights
 from tiny_bev_ros.sim import LIDARS
@@ -125,7 +126,7 @@ def as_json(options: argparse.Namespace, results: list[SetResult], left_out: Val
         'weights': Path(options.weights).name,
         'sha256': file_sha256(find_weights(options.weights)),
         'date': datetime.date.today().isoformat(),
-        'exported_network': options.exported_network,
+        'exported_network': _digests(options.exported_network),
         'threads': torch.get_num_threads(),
         'confidence': CONFIDENCE,
         'resamples': RESAMPLES,
@@ -140,6 +141,12 @@ def as_json(options: argparse.Namespace, results: list[SetResult], left_out: Val
         ],
         'left_out': left_out,
     }
+
+
+def _digests(exported_network: str) -> dict[str, str]:
+    """Returns the SHA-256 of the files of an exported network, by name; empty without one."""
+    files = exported_files(Path(exported_network)) if exported_network else []
+    return {file.name: file_sha256(file) for file in files}
 
 
 def _draw(folder: Path, results: list[SetResult]) -> None:

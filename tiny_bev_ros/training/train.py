@@ -172,9 +172,8 @@ def describe(
     }
     if start:
         origin['start_from'] = start._asdict()
-    crop, levelled = config.crop, config.data != SIM_CAMERA and config.mountings.levelled
-    network = lidar_arguments(config.network)
-    return CheckpointMetadata(network, crop.resolution, crop.z_range, origin, levelled)
+    network, crop = lidar_arguments(config.network), config.crop
+    return CheckpointMetadata(network, crop.resolution, crop.z_range, origin, config.levelled)
 
 
 @reports_errors('train')

@@ -23,6 +23,7 @@ from typing import Any
 
 import torch
 
+from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.models.checkpoint.metadata import load_weights_with_digest
 from tiny_bev_ros.program_exit import reports_errors
 from tiny_bev_ros.resources import find_weights
@@ -51,9 +52,15 @@ def train_second_stage(config: TrainConfig, weights: Path, folder: Path, command
         Path of the new file.
 
     Raises:
-        TinyBevError: the file cannot be used, or the folder is of another run.
+        TinyBevError: the file cannot be used, clouds are levelled in the configuration or for the
+            networks alone, or the folder is of another run.
     """
     network, metadata, digest = load_weights_with_digest(weights)
+    if config.levelled != metadata.levelled:
+        raise TinyBevError(
+            f'mountings.levelled is {config.levelled}; expected {metadata.levelled}, as '
+            f'in {weights.name}'
+        )
     frame = frame_source(dataclasses.replace(config, seed=config.seed + _SEED_OFFSET))
     for remark in frame.remarks:
         print(f'train_second_stage: {remark}', file=sys.stderr)

@@ -132,6 +132,11 @@ class TrainConfig:
     augmentation: Augmentation = field(default_factory=Augmentation)
     second_stage: SecondStageConfig = field(default_factory=SecondStageConfig)
 
+    @property
+    def levelled(self) -> bool:
+        """True for a run on levelled clouds; frames with images have the nominal mounting."""
+        return self.data != SIM_CAMERA and self.mountings.levelled
+
     def __post_init__(self) -> None:
         """Checks the values beyond their types.
 
