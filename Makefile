@@ -4,7 +4,7 @@
 # make build        .venv and the package in install/, which the targets above make as well
 # make params       writes config/params.yaml, its schema and docs/parameters.md from their source
 # make docs         builds the documentation in build/docs; warnings are errors
-# make bench        inference, transport and extraction, beside peers (THREADS="1 2" ONLY=engine|transport|extraction)
+# make bench        inference, transport and extraction, beside peers (THREADS="1 2" ONLY=engine|detectors|transport|extraction)
 # make gpu-check    parity and times on an NVIDIA GPU, some minutes; writes gpu_report.md
 # make faults       injects faults into running nodes, writes the table of docs/operations.md (20 min)
 # make soak         a node under good and bad input for MINUTES=30; fails if memory grows

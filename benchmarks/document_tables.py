@@ -46,15 +46,26 @@ Rows = list[dict[str, Any]]
 
 
 def document_tables(result: dict[str, Any]) -> dict[str, str]:
-    """Renders what docs/benchmarks.md has of the engine, by the name of its marks."""
-    machine, engine = result['machine'], result['engine']
-    return {
-        'machine': f'Measured {", ".join(f"{key} {value}" for key, value in machine.items())}.',
-        'backbone': _backbone(engine['runs']),
-        'detectors': _detectors(engine['runs']),
-        'ratios': _ratios(engine['runs']),
-        'stages': _stages(engine['runs'][0]['detection']),
-    }
+    """Renders what docs/benchmarks.md has of the measured parts, by the name of its marks."""
+    values = ', '.join(f'{key} {value}' for key, value in result['machine'].items())
+    machine, tables = f'Measured {values}.', {}
+    if 'engine' in result:
+        runs = result['engine']['runs']
+        tables |= {
+            'backbone_machine': machine,
+            'backbone': _backbone(runs),
+            'backbone_ratios': _ratios([('backbone', run, _sweeps(run)) for run in runs]),
+        }
+    if 'detectors' in result:
+        runs = result['detectors']['runs']
+        maps = [(each['map'], run, each['rows']) for run in runs for each in run['maps']]
+        tables |= {
+            'detectors_machine': machine,
+            'detectors': _detectors(runs),
+            'detectors_ratios': _ratios(maps),
+            'stages': _stages(runs[0]['detection']),
+        }
+    return tables
 
 
 def replace_tables(document: Path, tables: dict[str, str]) -> None:
@@ -91,26 +102,29 @@ def _backbone(runs: list[dict[str, Any]]) -> str:
 def _detectors(runs: list[dict[str, Any]]) -> str:
     columns, left_out = {}, {}
     for run in runs:
-        for each in run['detectors']:
+        for each in run['maps']:
             columns[_column(each['map'], run)] = each['rows']
             left_out.update(each['left_out'])
     return _times(columns, left_out)
 
 
-def _ratios(runs: list[dict[str, Any]]) -> str:
-    """Renders how many times faster the engine is: the median over the inputs, and the worst."""
+def _sweeps(run: dict[str, Any]) -> Rows:
+    return select_kind(run['rows'], kinds(run['rows'])[0])
+
+
+def _ratios(subjects: list[tuple[str, dict[str, Any], Rows]]) -> str:
+    """Renders how many times faster the engine is: the median over the inputs, and the worst.
+
+    Args:
+        subjects: name of what is computed, its run, and its rows.
+    """
     table = []
-    for run in runs:
-        first = kinds(run['rows'])[0]
-        subjects = {'backbone': select_kind(run['rows'], first)}
-        for each in run['detectors']:
-            subjects[f'points to objects {each["map"]}'] = each['rows']
-        for subject, rows in subjects.items():
-            by_name = by_contender(rows)
-            for own in _ENGINES.keys() & by_name.keys():
-                label = f'{_column(subject, run)}, {own.removeprefix("engine ")}'
-                cells = [_ratio(by_name.get(peer, []), by_name[own]) for peer in _COMPARED]
-                table.append([label, *cells])
+    for subject, run, rows in subjects:
+        by_name = by_contender(rows)
+        for own in _ENGINES.keys() & by_name.keys():
+            label = f'{_column(subject, run)}, {own.removeprefix("engine ")}'
+            cells = [_ratio(by_name.get(peer, []), by_name[own]) for peer in _COMPARED]
+            table.append([label, *cells])
     return as_table(['median (worst)', *[_PEERS[peer] for peer in _COMPARED]], sorted(table))
 
 

@@ -49,7 +49,10 @@ def markdown(result: dict[str, Any]) -> str:
     machine = ', '.join(f'{key} {value}' for key, value in result['machine'].items())
     parts = ['# Benchmark', machine]
     if 'engine' in result:
-        parts += _engine(result['engine'])
+        parts += [_METHOD, *_engine(result['engine'])]
+    if 'detectors' in result:
+        parts += [] if 'engine' in result else [_METHOD]
+        parts += _detectors(result['detectors'])
     if 'transport' in result:
         parts += transport_tables(result['transport'])
     if 'extraction' in result:
@@ -58,10 +61,10 @@ def markdown(result: dict[str, Any]) -> str:
 
 
 def _engine(result: dict[str, Any]) -> list[str]:
-    parts = [_METHOD, *[f'- {line}' for line in result['left_out']]]
+    parts = [f'- {line}' for line in result['left_out']]
     parts += ['## Inputs', _inputs(result['runs'][0]['rows'])]
     for run in result['runs']:
-        threads = f'{run["threads"]} thread{"s" if run["threads"] > 1 else ""}'
+        threads = _threads(run)
         parts.append(f'## One pseudo-image of 496 x 432 to features, {threads}')
         parts.append(f'FMA peak: {run["fma_peak"] / 1e9:.1f} billion per second.')
         for kind in kinds(run['rows']):
@@ -73,11 +76,6 @@ def _engine(result: dict[str, Any]) -> list[str]:
             parts.append(f'{untuned_sentence(run["untuned"])} ({result["alone_input"]}).')
         parts += [f'## PointCloud2 to features, {threads} ({result["alone_input"]})']
         parts += _end_to_end(run['end_to_end'])
-        parts += [f'## Objects and drivable area, {threads} ({result["alone_input"]}), median ms']
-        parts += [detection_table(run['detection'])]
-        parts += [f'## Points to objects and drivable area, {threads}', _DETECTORS]
-        for each in run['detectors']:
-            parts += _detectors(each)
     threads = f'threads {result["runs"][0]["threads"]}'
     parts += [f'## Backbones, {threads} ({result["alone_input"]})']
     parts += [backbone_table(result['backbones'])]
@@ -94,6 +92,22 @@ def _engine(result: dict[str, Any]) -> list[str]:
     )
     parts.append(_sweep_scaling(scaling['range']))
     return parts
+
+
+def _detectors(result: dict[str, Any]) -> list[str]:
+    parts = [f'- {line}' for line in result['left_out']]
+    for run in result['runs']:
+        threads = _threads(run)
+        parts += [f'## Objects and drivable area, {threads} ({result["alone_input"]}), median ms']
+        parts += [detection_table(run['detection'])]
+        parts += [f'## Points to objects and drivable area, {threads}', _DETECTORS]
+        for each in run['maps']:
+            parts += _map(each)
+    return parts
+
+
+def _threads(run: dict[str, Any]) -> str:
+    return f'{run["threads"]} thread{"s" if run["threads"] > 1 else ""}'
 
 
 def kinds(rows: list[dict[str, Any]]) -> list[str]:
@@ -148,7 +162,7 @@ def _contenders(rows: list[dict[str, Any]], run: dict[str, Any], result: dict[st
     return as_table(head, [*table, *_left_out(run['left_out'], len(head))])
 
 
-def _detectors(result: dict[str, Any]) -> list[str]:
+def _map(result: dict[str, Any]) -> list[str]:
     rows, head, table = result['rows'], ['', 'median ms', SPREAD, 'peak memory, MB'], []
     for name, own_rows in by_contender(rows).items():
         times = spread([ms for row in own_rows for ms in row['ms']], '.1f')

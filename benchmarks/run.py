@@ -46,13 +46,15 @@ from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.optional_imports import import_optional, one_line
 from tiny_bev_ros.runtime.process import configure_malloc
 
-PARTS = ('engine', 'transport', 'extraction')
+PARTS = ('engine', 'detectors', 'transport', 'extraction')
+# Parts whose tables are in a document.
+_DOCUMENTED = ('engine', 'detectors')
 
 
 def measure_engine(
     points: dict[str, np.ndarray], one: str, options: argparse.Namespace, scratch: Path
 ) -> dict[str, Any]:
-    """Measures the engine and its peers.
+    """Measures the engine and its peers on backbones.
 
     Args:
         points: clouds (N,4) float32 by label.
@@ -67,7 +69,6 @@ def measure_engine(
     example = next(image for _, image in pseudo_images({one: points[one]}))
     image = scratch / 'image.npy'
     np.save(image, example.numpy())
-    sweeps = of_kind(points, one)
     runs: list[dict[str, Any]] = []
     for threads in options.threads:
         torch.set_num_threads(threads)
@@ -82,23 +83,15 @@ def measure_engine(
                 'rows': rows,
                 'left_out': left_out,
                 'end_to_end': measure_end_to_end(points[one], network, threads, options.rounds),
-                'detection': measure_detection(points[one], threads, options.rounds),
-                'detectors': measure_detectors(sweeps, threads, options.rounds, scratch),
                 'untuned': untuned_eager(image, scratch, threads, options.rounds),
             }
         )
     threads = options.threads[0]
     torch.set_num_threads(threads)
     names = list(dict.fromkeys(row['contender'] for row in runs[0]['rows']))
-    memory, left_out_memory = peak_memory(names, image, scratch, threads)
-    cloud = scratch / 'points.npy'
-    np.save(cloud, points[one])
-    for each in runs[0]['detectors']:
-        names = list(dict.fromkeys(row['contender'] for row in each['rows']))
-        each['memory'], missing = peak_memory(names, cloud, scratch, threads, each['map'])
-        left_out_memory += missing
+    memory, left_out = peak_memory(names, image, scratch, threads)
     return {
-        'left_out': left_out_memory,
+        'left_out': left_out,
         'alone_input': one,
         'dense_multiplications': multiplications(network, KITTI.shape),
         'runs': runs,
@@ -107,6 +100,32 @@ def measure_engine(
         'fusion': measure_fusion(threads, options.rounds),
         'scaling': measure_scaling(network, points[one], threads, max(options.rounds // 2, 1)),
     }
+
+
+def measure_shipped(
+    points: dict[str, np.ndarray], one: str, options: argparse.Namespace, scratch: Path
+) -> dict[str, Any]:
+    """Measures the shipped weights from points to objects, and their peers; see measure_engine."""
+    sweeps = of_kind(points, one)
+    runs: list[dict[str, Any]] = []
+    for threads in options.threads:
+        torch.set_num_threads(threads)
+        runs.append(
+            {
+                'threads': threads,
+                'detection': measure_detection(points[one], threads, options.rounds),
+                'maps': measure_detectors(sweeps, threads, options.rounds, scratch),
+            }
+        )
+    threads, left_out = options.threads[0], []
+    torch.set_num_threads(threads)
+    cloud = scratch / 'points.npy'
+    np.save(cloud, points[one])
+    for each in runs[0]['maps']:
+        names = list(dict.fromkeys(row['contender'] for row in each['rows']))
+        each['memory'], missing = peak_memory(names, cloud, scratch, threads, each['map'])
+        left_out += missing
+    return {'left_out': left_out, 'alone_input': one, 'runs': runs}
 
 
 def of_kind(points: dict[str, np.ndarray], one: str) -> dict[str, np.ndarray]:
@@ -163,9 +182,10 @@ def main() -> None:
     parser.add_argument('--only', choices=PARTS, help='run one part instead of all')
     parser.add_argument('--document', default='', help='Markdown file whose tables are replaced')
     options = parser.parse_args()
-    if options.document and options.only not in (None, 'engine'):
+    if options.document and options.only not in (None, *_DOCUMENTED):
         parser.error(
-            f'--document is given with --only {options.only}; expected the engine as well'
+            f'--document is given with --only {options.only}; expected '
+            f'{" or ".join(_DOCUMENTED)}, or all parts'
         )
     warnings.filterwarnings('ignore', category=DeprecationWarning)
     logging.getLogger().setLevel(logging.ERROR)  # The quantizer warns about its own steps.
@@ -186,6 +206,9 @@ def main() -> None:
             result['engine'] = measure_engine(points, one, options, Path(scratch))
         plot_contenders(result['engine']['runs'], folder / 'contenders.png')
         plot_scaling(result['engine']['scaling'], folder / 'scaling.png')
+    if options.only in (None, 'detectors'):
+        with tempfile.TemporaryDirectory() as scratch:
+            result['detectors'] = measure_shipped(points, one, options, Path(scratch))
     if options.only in (None, 'transport'):
         result['transport'] = try_transport(points, one, options, folder)
     if options.only in (None, 'extraction'):

@@ -57,7 +57,7 @@ def test_times_of_the_backbone():
     assert '| **tiny_bev_ros, float32** | 20 | 20 | 40 | 3e-07 |' in lines
     assert '| torch.compile | left out | left out | left out |  |' in lines
     assert 'torch.compile is left out: RuntimeError: no compiler.' in lines
-    assert tables()['machine'] == 'Measured cores 2.'
+    assert tables()['backbone_machine'] == 'Measured cores 2.'
 
 
 def test_times_and_ratios_of_the_detector():
@@ -66,16 +66,27 @@ def test_times_and_ratios_of_the_detector():
     assert lines[0] == '|  | around, 1 thread | around, 2 threads |'
     assert '| ONNX Runtime, float32 | 90 | 90 |' in lines
     assert '| OpenVINO, bfloat16 | left out | left out |' in lines
-    rows = found['ratios'].splitlines()
-    assert '| points to objects around, 1 thread, float32 | 3.0 (3.0) |  |  |  |  |' in rows
+    rows = found['detectors_ratios'].splitlines()
+    assert '| around, 1 thread, float32 | 3.0 (3.0) |  |  |  |  |' in rows
+    rows = found['backbone_ratios'].splitlines()
     assert '| backbone, 2 threads, float32 |  |  |  |  |  |' in rows
+
+
+@pytest.mark.parametrize('part', ['engine', 'detectors'])
+def test_a_part_alone_has_the_tables_of_its_own(part: str):
+    whole = benchmark_result.result()
+    found = document_tables({'machine': whole['machine'], part: whole[part]})
+    assert ('backbone_ratios' in found) == (part == 'engine')
+    assert ('detectors_ratios' in found) == (part == 'detectors')
+    assert found.items() < tables().items()
 
 
 @pytest.mark.parametrize('runtime', ['ONNX Runtime', 'OpenVINO'])
 def test_int8_has_rows_and_ratios(runtime: str):
     result = benchmark_result.result()
-    run = result['engine']['runs'][0]  # both runs share these lists
-    for rows in (run['rows'], run['detectors'][0]['rows']):
+    # Both runs share these lists.
+    backbones, shipped = (result[part]['runs'][0] for part in ('engine', 'detectors'))
+    for rows in (backbones['rows'], shipped['maps'][0]['rows']):
         own = [row for row in rows if row['contender'] == 'engine float32']
         rows += [
             {**row, 'contender': f'{runtime} int8', 'ms': [ms / 2 for ms in row['ms']]}
@@ -84,9 +95,10 @@ def test_int8_has_rows_and_ratios(runtime: str):
     found = document_tables(result)
     assert f'| {runtime}, int8 | 15 | 15 |' in found['detectors'].splitlines()
     assert f'| {runtime}, int8 | 10 | 10 | 20 | 3e-07 |' in found['backbone'].splitlines()
-    head, _, *rows = (line.split(' | ') for line in found['ratios'].splitlines())
-    column = next(i for i, name in enumerate(head) if name.strip(' |') == f'{runtime}, int8')
-    assert [row[column].strip(' |') for row in rows] == ['0.5 (0.5)'] * 4
+    for part in ('backbone', 'detectors'):
+        head, _, *rows = (line.split(' | ') for line in found[f'{part}_ratios'].splitlines())
+        column = next(i for i, name in enumerate(head) if name.strip(' |') == f'{runtime}, int8')
+        assert [row[column].strip(' |') for row in rows] == ['0.5 (0.5)'] * 2
 
 
 def test_stages():
