@@ -213,6 +213,11 @@ def test_the_runtime_gets_the_threads(weights, files, monkeypatch, threads: int)
     assert given == [threads or torch.get_num_threads()]
 
 
+def test_idle_threads_of_onnx_runtime_do_not_spin(files):
+    options = exported_runtimes.OnnxRuntime(files['backbone'], 2)._session.get_session_options()
+    assert options.get_session_config_entry('session.force_spinning_stop') == '1'
+
+
 @pytest.mark.parametrize(
     ('path', 'message'),
     [
