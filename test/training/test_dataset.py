@@ -14,12 +14,14 @@ from optional_packages import require_packages
 
 require_packages('numba')
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from tiny_bev_ros.grid import BevGrid
-from tiny_bev_ros.training.augment import Augmentation
+from tiny_bev_ros.training.augment import Augmentation, mirror
 from tiny_bev_ros.training.camera_dataset import CameraFrames, CameraSamples, make_camera_sample
 from tiny_bev_ros.training.dataset import Crop, Crops, collate, make_sample, repeat_targets
 from tiny_bev_ros.training.labelled_frame import MIN_POINTS
@@ -61,6 +63,20 @@ def test_a_sample_is_the_part_of_a_frame_on_a_grid():
     assert drivable[32, 20] == 1
     assert observed[32, 20] == 1
     assert 0.05 < observed.mean() < 1
+
+
+def test_boxes_that_are_not_exact_are_not_learnt():
+    frame = simulate_lidar_frame(7, ('hdl64',))
+    grid = BevGrid((0, 32), (-16, 16), (-3, 2), 0.25)
+    exact, predicted = (
+        make_sample(each, grid, 2, ['detection']).targets['detection']
+        for each in (frame, replace(mirror(frame), exact_boxes=False))
+    )
+    assert exact.box_mask.any()
+    assert not predicted.box_mask.any()
+    assert predicted.num_objects == exact.num_objects
+    # The grid is symmetric.
+    torch.testing.assert_close(predicted.heatmap, exact.heatmap.flip(1))
 
 
 def test_crops_are_equal_in_every_run():

@@ -39,6 +39,10 @@ def test_objects_that_agree_are_labels():
         assert centres == pytest.approx([-6 + 0.5 * step, 8 + 0.5 * step], abs=0.1)
         labels = frame_labels(frame, frame.points, frame.instance_ids == GROUND)
         assert not labels.ignored.any()
+        # They teach where objects are, not their boxes.
+        sample = make_sample(frame, Crop(16.0, 0.25).ahead(), 2, ['detection'])
+        assert sample.targets['detection'].num_objects == 1
+        assert not sample.targets['detection'].box_mask.any()
 
 
 def test_objects_that_disagree_are_ignored():

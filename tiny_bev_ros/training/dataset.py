@@ -144,6 +144,7 @@ def frame_labels(frame: Frame, points: np.ndarray, ground: np.ndarray) -> FrameL
         frame.labels[known],
         frame.counts[known] < MIN_POINTS,
         None if frame.road is None else frame.road.drivable_at,
+        frame.exact_boxes,
     )
 
 

@@ -67,6 +67,7 @@ class Frame:
             one.
         road: the drivable area; None where it is unknown.
         whole: true for a full sweep of the sensor that is labelled on all sides.
+        exact_boxes: false for boxes that were predicted: they only tell where objects are.
     """
 
     points: np.ndarray
@@ -75,6 +76,7 @@ class Frame:
     labels: np.ndarray
     road: Road | None = None
     whole: bool = False
+    exact_boxes: bool = True
 
     def levelled(self, levelling: Levelling) -> Frame:
         """Returns the frame with points and boxes transformed."""

@@ -85,7 +85,9 @@ def make_frame(
 ) -> Frame:
     """Makes the labelled frame of a cloud.
 
-    Objects that are no label have no points in the frame, and so are ignored.
+    Objects that are no label have no points in the frame, and so are ignored. Labels tell where
+    objects are, not their extents, as a network that learnt its own boxes would repeat its errors
+    (Liu et al., "Unbiased Teacher for Semi-Supervised Object Detection", ICLR 2021).
 
     Args:
         points: (N,4) float32.
@@ -100,7 +102,9 @@ def make_frame(
         ids[in_box(detections.boxes[index], points, 0.1)] = index
     road = None if drivable is None else predicted_road(drivable, detector.feature_grid)
     labels = detections.labels
-    return Frame(points, ids, detections.boxes, labels, road, whole=is_whole(points))
+    return Frame(
+        points, ids, detections.boxes, labels, road, whole=is_whole(points), exact_boxes=False
+    )
 
 
 def ground_points(points: np.ndarray) -> np.ndarray:

@@ -91,13 +91,19 @@ class DetectionHead(Head):
 
     @staticmethod
     def targets(labels: FrameLabels, grid: BevGrid) -> DetectionTargets:
-        """Computes the targets of the labelled objects; see `make_targets`."""
-        return make_targets(
+        """Computes the targets of the labelled objects; see `make_targets`.
+
+        No cell learns the box of an object whose box is not exact.
+        """
+        targets = make_targets(
             torch.from_numpy(labels.boxes),
             torch.from_numpy(labels.labels),
             torch.from_numpy(labels.ignored),
             grid,
         )
+        if labels.exact_boxes:
+            return targets
+        return targets._replace(box_mask=torch.zeros_like(targets.box_mask))
 
     @staticmethod
     def loss(maps: DetectionMaps, targets: DetectionTargets) -> dict[str, Tensor]:

@@ -47,6 +47,7 @@ class FrameLabels:
             they are detected.
         is_drivable: function of x and y in metres, arrays of equal shape, that returns a bool
             array, true on road surface; None where the road is unknown.
+        exact_boxes: false for boxes that only tell where objects are.
     """
 
     points: np.ndarray
@@ -55,6 +56,7 @@ class FrameLabels:
     labels: np.ndarray
     ignored: np.ndarray
     is_drivable: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
+    exact_boxes: bool = True
 
 
 @dataclass(frozen=True)
