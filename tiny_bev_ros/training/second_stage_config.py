@@ -33,7 +33,7 @@ class SecondStageConfig:
     frames: int = 3000
     rotated: float = 0.6
     scaling: tuple[float, ...] = (-0.07, 0.1)
-    steps: int = 4000
+    steps: int = 16000
     batch: int = 256
     learning_rate: float = 2e-3
     weight_decay: float = 1e-3
