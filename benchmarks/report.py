@@ -95,7 +95,7 @@ def _engine(result: dict[str, Any]) -> list[str]:
 
 
 def _detectors(result: dict[str, Any]) -> list[str]:
-    parts = [f'- {line}' for line in result['left_out']]
+    parts: list[str] = []
     for run in result['runs']:
         threads = _threads(run)
         parts += [f'## Objects and drivable area, {threads} ({result["alone_input"]}), median ms']
@@ -103,7 +103,7 @@ def _detectors(result: dict[str, Any]) -> list[str]:
         parts += [f'## Points to objects and drivable area, {threads}', _DETECTORS]
         for each in run['maps']:
             parts += _map(each)
-    return parts
+    return parts + [f'- {line}' for line in result['left_out']]
 
 
 def _threads(run: dict[str, Any]) -> str:

@@ -54,7 +54,7 @@ _DOCUMENTED = ('engine', 'detectors')
 def measure_engine(
     points: dict[str, np.ndarray], one: str, options: argparse.Namespace, scratch: Path
 ) -> dict[str, Any]:
-    """Measures the engine and its peers on backbones.
+    """Measures the engine and its peers on backbones, and the costs of cameras and larger maps.
 
     Args:
         points: clouds (N,4) float32 by label.
@@ -102,7 +102,7 @@ def measure_engine(
     }
 
 
-def measure_shipped(
+def measure_shipped_weights(
     points: dict[str, np.ndarray], one: str, options: argparse.Namespace, scratch: Path
 ) -> dict[str, Any]:
     """Measures the shipped weights from points to objects, and their peers; see measure_engine."""
@@ -208,7 +208,7 @@ def main() -> None:
         plot_scaling(result['engine']['scaling'], folder / 'scaling.png')
     if options.only in (None, 'detectors'):
         with tempfile.TemporaryDirectory() as scratch:
-            result['detectors'] = measure_shipped(points, one, options, Path(scratch))
+            result['detectors'] = measure_shipped_weights(points, one, options, Path(scratch))
     if options.only in (None, 'transport'):
         result['transport'] = try_transport(points, one, options, folder)
     if options.only in (None, 'extraction'):

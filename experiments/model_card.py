@@ -71,7 +71,9 @@ def main() -> int:
     options = parser.parse_args()
     evaluation = json.loads(Path(options.evaluation).read_text())
     if network := evaluation.get('exported_network'):
-        raise TinyBevError(f'exported_network is {network}; expected results of the weights alone')
+        raise TinyBevError(
+            f'exported_network is {", ".join(network)}; expected results of the weights alone'
+        )
     replace_tables(Path(options.document), card_tables(evaluation))
     print(f'written: {options.document}')
     return 0

@@ -6,7 +6,7 @@
 # writing, software distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
 # WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the License for the specific
 # language governing permissions and limitations under the License.
-"""Accuracy per millisecond of backbones and sizes of cells, each after an equally short training.
+"""Accuracy and time of backbones and sizes of cells, each after an equally short training.
 
 Trains each candidate from random weights by the recipe of the shipped ones, measures it on other
 streets, and at the end times all of them in turn on the same frames. The candidates that are
@@ -61,7 +61,7 @@ class Candidate:
     Attributes:
         backbone: name in the registry of backbones.
         cell: side of a pillar, in metres.
-        mid_channels: number of channels in the backbone.
+        mid_channels: number of channels inside the backbone.
     """
 
     backbone: str

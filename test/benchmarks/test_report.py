@@ -46,6 +46,7 @@ def test_points_to_boxes():
     text = markdown(result())
     part = text[text.index('## Points to objects and drivable area, 1 thread') :]
     assert '### around, 512 x 512 cells (2 inputs: sweep)' in part
+    assert '- Peak memory of OpenVINO is left out: no memory' in part
     assert lines_of(part, 'ONNX Runtime float32')[0] == (
         '| ONNX Runtime float32 | 90.0 | 60.0..120.0 | 300 |'
     )

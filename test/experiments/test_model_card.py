@@ -80,6 +80,11 @@ def test_the_model_card_takes_the_tables(tmp_path, monkeypatch, capsys):
     assert '| sim | visible | vehicle | 9 | 0.900 (0.80-1.00) |' in text
     assert main() == 0
     assert card.read_text() == text
+    exported = {**EVALUATION, 'exported_network': {'x.xml': 'ab' * 32, 'x.bin': 'cd' * 32}}
+    evaluation.write_text(json.dumps(exported))
+    assert main() == 1
+    assert 'exported_network is x.xml, x.bin; expected' in capsys.readouterr().err
+    evaluation.write_text(json.dumps(EVALUATION))
     card.write_text('# Nothing to replace')
     assert main() == 1
     assert 'has no marks of evaluation' in capsys.readouterr().err

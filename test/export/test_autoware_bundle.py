@@ -177,7 +177,9 @@ def test_metadata_has_origin_and_licence(folder: Path):
 
 def test_networks_name_their_weights_as_those_of_other_exports(folder: Path):
     weights = Path(weights_file('street'))
-    wanted = describe(weights, LoadedModels.from_file(weights))
+    wanted = describe(weights, LoadedModels.from_file(weights)) | {'number_format': 'float32'}
+    # The ground of the bundle's clouds is at z = 0.
+    del wanted['levelled_ground_z_m']
     for name in FILES[:2]:
         model = onnx.load(folder / name)
         assert {each.key: each.value for each in model.metadata_props} == wanted

@@ -90,9 +90,22 @@ def test_files_of_levelled_weights_tell_where_the_ground_is():
 
 
 @pytest.mark.parametrize('target', ['onnx', 'openvino', 'torch'])
-def test_options_of_a_bundle_are_refused_with_other_targets(run, tmp_path, capsys, target):
-    assert run(target, '--x-range', '0', '51.2') == 1
-    expected = f'export: --x-range is [0.0, 51.2] with target {target}; expected it with target '
+@pytest.mark.parametrize(
+    ('option', 'shown'),
+    [
+        ('--x-range 0 51.2', '(0.0, 51.2)'),
+        ('--y-range -8 8', '(-8.0, 8.0)'),
+        ('--sensor-height 2', '2.0'),
+        ('--max-voxels 9', '9'),
+        ('--min-scores 0.3 0.3 0.2', '(0.3, 0.3, 0.2)'),
+    ],
+)
+def test_options_of_a_bundle_are_refused_with_other_targets(
+    run, tmp_path, capsys, target, option, shown
+):
+    assert run(target, *option.split()) == 1
+    name = option.split()[0]
+    expected = f'export: {name} is {shown} with target {target}; expected this option with target '
     assert capsys.readouterr().err.startswith(expected)
     assert not (tmp_path / 'out').exists()
 

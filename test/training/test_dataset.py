@@ -70,13 +70,23 @@ def test_boxes_that_are_not_exact_are_not_learnt():
     grid = BevGrid((0, 32), (-16, 16), (-3, 2), 0.25)
     exact, predicted = (
         make_sample(each, grid, 2, ['detection']).targets['detection']
-        for each in (frame, replace(mirror(frame), exact_boxes=False))
+        for each in (frame, mirror(replace(frame, exact_boxes=False)))
     )
     assert exact.box_mask.any()
     assert not predicted.box_mask.any()
     assert predicted.num_objects == exact.num_objects
     # The grid is symmetric.
     torch.testing.assert_close(predicted.heatmap, exact.heatmap.flip(1))
+    crops = Crops(
+        lambda _: replace(frame, exact_boxes=False),
+        4,
+        Crop(),
+        0,
+        Augmentation(),
+        heads=['detection'],
+    )
+    samples = [sample for index in range(4) for sample in crops[index]]
+    assert not any(sample.targets['detection'].box_mask.any() for sample in samples)
 
 
 def test_crops_are_equal_in_every_run():

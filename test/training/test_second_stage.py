@@ -208,11 +208,17 @@ def test_the_new_file_has_all_networks_and_their_origin(
     assert read_metadata(again).network['heads'] == metadata.network['heads']
 
 
-def test_clouds_are_levelled_as_the_networks_expect(base: Path, tmp_path: Path):
+@pytest.mark.parametrize('wanted', [True, False])
+def test_clouds_are_levelled_as_the_networks_expect(base: Path, tmp_path: Path, wanted: bool):
+    network, metadata = load_weights(base)
+    save_weights(base, network, dataclasses.replace(metadata, levelled=wanted))
     with pytest.raises(
-        TinyBevError, match=r'levelled is True; expected False, as in base\.safetensors'
+        TinyBevError,
+        match=rf'levelled is {not wanted}; expected {wanted}, as in base\.safetensors',
     ):
-        run(base, tmp_path / 'run', mountings=Mountings(levelled=True))
+        run(base, tmp_path / 'run', mountings=Mountings(levelled=not wanted))
+    path = run(base, tmp_path / 'run', mountings=Mountings(levelled=wanted))
+    assert read_metadata(path).levelled is wanted
 
 
 def test_samples_that_are_there_are_not_made_again(base: Path, tmp_path: Path):

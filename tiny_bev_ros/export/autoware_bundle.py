@@ -50,7 +50,7 @@ from tiny_bev_ros.export.autoware_parameters import (
 )
 from tiny_bev_ros.export.autoware_parity import check_parity
 from tiny_bev_ros.export.export_report import ExportReport, ParityRow
-from tiny_bev_ros.export.exported_parts import LICENCE, ExportedPart, describe
+from tiny_bev_ros.export.exported_parts import GROUND_Z, LICENCE, ExportedPart, describe
 from tiny_bev_ros.export.onnx_files import OPSET, write_onnx
 from tiny_bev_ros.grid import BevGrid
 from tiny_bev_ros.inference.exported_runtimes import require_package
@@ -96,6 +96,8 @@ def export(options: Options, folder: Path) -> ExportReport:
     )
     folder.mkdir(parents=True, exist_ok=True)
     description = describe(path, LoadedModels.from_file(path))
+    # The bundle takes clouds whose ground is at z = 0.
+    description.pop(GROUND_Z, None)
     _write_encoder(encoder, folder / f'{ENCODER}.onnx', description)
     _write_head(head, folder / f'{HEAD}.onnx', grid.shape, description)
     write_parameters(folder / MANIFEST, parameters)

@@ -88,10 +88,11 @@ def check_target(options: argparse.Namespace) -> None:
         return
     for name, value in asdict(AutowareOptions()).items():
         given = getattr(options, name)
+        given = tuple(given) if isinstance(given, list) else given
         if name != 'weights' and given != value:
             raise TinyBevError(
-                f'--{name.replace("_", "-")} is {given} with target {options.target}; expected it '
-                'with target autoware alone'
+                f'--{name.replace("_", "-")} is {given} with target {options.target}; expected '
+                'this option with target autoware alone'
             )
 
 

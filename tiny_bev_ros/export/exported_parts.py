@@ -30,6 +30,8 @@ from tiny_bev_ros.models.sensor_mounting import NOMINAL_HEIGHT
 from tiny_bev_ros.resources import CAMERA_WEIGHTS, WEIGHTS, weights_file
 from tiny_bev_ros.source_commit import commit_of_source
 
+# Key of the z of the ground, in metres.
+GROUND_Z = 'levelled_ground_z_m'
 # Licence of shipped weights; others are their owner's.
 LICENCE = 'Apache-2.0'
 # Sizes while a network is recorded; parity is measured at others.
@@ -133,8 +135,8 @@ def _map_part(
 def describe(weights: Path, models: LoadedModels) -> dict[str, str]:
     """Returns the metadata of all files of an export, as texts.
 
-    Weights that take levelled clouds have the height of the ground in these; shipped weights have
-    a licence.
+    GROUND_Z, the z of the ground in levelled clouds, is that of weights that take these alone, and
+    the licence that of shipped weights alone.
 
     Args:
         weights: weight file.
@@ -153,7 +155,7 @@ def describe(weights: Path, models: LoadedModels) -> dict[str, str]:
         'classes': json.dumps(CLASSES),
     }
     if read_metadata(weights).levelled:
-        metadata['levelled_ground_z_m'] = str(-NOMINAL_HEIGHT)
+        metadata[GROUND_Z] = str(-NOMINAL_HEIGHT)
     if str(weights) in [weights_file(name) for name in (*WEIGHTS, CAMERA_WEIGHTS)]:
         metadata['licence'] = LICENCE
     return metadata

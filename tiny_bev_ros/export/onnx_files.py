@@ -41,7 +41,7 @@ class OnnxForm(NamedTuple):
     """Form in which a part is written.
 
     Attributes:
-        part: the part, with its number format in the metadata.
+        part: the part, with the number format of the file.
         name: name of the file, without suffix.
         write: writes the part as ONNX file at a path, which it returns.
     """

@@ -85,7 +85,7 @@ def open_exported(path: Path, threads: int) -> ExportedNetwork:
             f"exported_network is '{path}'; expected a .onnx or .xml file, as "
             '`ros2 run tiny_bev_ros export` writes'
         )
-    for file in exported_files(path):
+    for file in exported_files(path)[1:]:
         if not file.is_file():
             raise TinyBevError(
                 f"exported_network is '{path}' without '{file.name}'; expected both files"

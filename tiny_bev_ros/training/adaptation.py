@@ -99,6 +99,9 @@ def adaptation_config(metadata: CheckpointMetadata, steps: int) -> TrainConfig:
     Args:
         metadata: metadata of the weights.
         steps: number of updates of the weights.
+
+    Raises:
+        TinyBevError: mountings or augmentation of the weights have unknown keys or wrong types.
     """
     # A second stage, which takes boxes in place of BEV features, stays as it is.
     heads = tuple(name for name in metadata.network['heads'] if name in list_heads())

@@ -85,9 +85,9 @@ def make_frame(
 ) -> Frame:
     """Makes the labelled frame of a cloud.
 
-    Objects that are no label have no points in the frame, and so are ignored. Labels tell where
-    objects are, not their extents, as a network that learnt its own boxes would repeat its errors
-    (Liu et al., "Unbiased Teacher for Semi-Supervised Object Detection", ICLR 2021).
+    Objects that are no label have no points in the frame, and so are ignored. Labels tell in which
+    cell an object is, but not its box, as scores do not tell how well a predicted box fits (Liu et
+    al., "Unbiased Teacher for Semi-Supervised Object Detection", ICLR 2021).
 
     Args:
         points: (N,4) float32.

@@ -52,8 +52,8 @@ def train_second_stage(config: TrainConfig, weights: Path, folder: Path, command
         Path of the new file.
 
     Raises:
-        TinyBevError: the file cannot be used, clouds are levelled in the configuration or for the
-            networks alone, or the folder is of another run.
+        TinyBevError: the file cannot be used, ``mountings.levelled`` differs from that of the
+            weights, or the folder is of another run.
     """
     network, metadata, digest = load_weights_with_digest(weights)
     if config.levelled != metadata.levelled:
