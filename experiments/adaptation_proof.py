@@ -94,7 +94,7 @@ def main() -> None:
     parser.add_argument('--weights', default='street', help='weights to adapt (default: street)')
     parser.add_argument('--drives', type=int, default=67, help='runs of 3 sweeps (default: 67)')
     parser.add_argument('--steps', type=int, default=300, help='updates (default: 300)')
-    parser.add_argument('--streets', type=int, default=30, help='for each sensor (default: 30)')
+    parser.add_argument('--streets', type=int, default=90, help='for each sensor (default: 90)')
     parser.add_argument('--output', default='build/adaptation_proof', help='new folder')
     options = parser.parse_args()
     torch.set_num_threads(1)

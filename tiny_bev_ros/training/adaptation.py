@@ -59,7 +59,7 @@ _TEACHER = 'teacher.safetensors'
 # with the sensors that the weights were trained on.
 _KINDS = 3
 # Fraction of the adapted weights in those that are written; the rest are the old ones.
-_ADAPTED = 0.7
+_ADAPTED = 0.6
 # Number of times that the recording is labelled for training.
 _ROUNDS = 2
 # Cells of a crop, and of the map on which clouds are labelled, to each side of the sensor.
