@@ -82,6 +82,7 @@ class Bench:
         self.node = node_class(
             context=self.contexts[0], namespace=namespace, parameter_overrides=overrides
         )
+        self.node._timer.cancel()  # `status_of` alone takes the counts since the last status
         self.other = rclpy.create_node('other', context=self.contexts[1], namespace=namespace)
         self.results: list[Any] = []
         self.calls = 0

@@ -37,7 +37,7 @@ _LIDARS = ('hdl64', 'vlp16', 'os1_128', 'hdl32', 'mid360', 'os1_64')
 _SIZE = (256, 256)
 # Percentage of the values of a map within its range: rare large values are clipped, as they would
 # make the steps of all others coarse.
-_PERCENTILE = 99.999
+_PERCENTILE = 99.99
 # Operators with int8 outputs. ReLU is one with its convolution: the range begins at 0.
 _QUANTIZED = ('Conv', 'Relu', 'Resize', 'Add')
 

@@ -166,6 +166,8 @@ def _without_interrupts() -> Iterator[None]:
 
 def _work(make_worker: WorkerFactory, connection: Connection) -> None:
     """Main function of a worker process: sends an error, or None when it is ready, then events."""
+    # Threads of libraries may not have the mask of `_without_interrupts`.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     units: queue.SimpleQueue[Unit] = queue.SimpleQueue()
     threading.Thread(target=_receive_units, args=(connection, units), daemon=True).start()
     try:
