@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmarks.engine.contenders import POINTPILLARS
 from benchmarks.engine.detection_costs import stage_medians
-from benchmarks.report import by_contender, kinds, ratios, select_kind
+from benchmarks.report import by_contender, kinds, ratios, select_kind, thread_count
 from benchmarks.tables import as_table
 from benchmarks.timing import median
 from tiny_bev_ros.errors import TinyBevError
@@ -146,8 +146,7 @@ def _stages(rows: Rows) -> str:
 
 
 def _column(kind: str, run: dict[str, Any]) -> str:
-    threads = run['threads']
-    return f'{_KINDS.get(kind, kind)}, {threads} thread{"s" if threads > 1 else ""}'
+    return f'{_KINDS.get(kind, kind)}, {thread_count(run)}'
 
 
 def _times(

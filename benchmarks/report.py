@@ -48,10 +48,11 @@ def markdown(result: dict[str, Any]) -> str:
     """Renders all tables of the parts that were measured."""
     machine = ', '.join(f'{key} {value}' for key, value in result['machine'].items())
     parts = ['# Benchmark', machine]
+    if result.keys() & {'engine', 'detectors'}:
+        parts.append(_METHOD)
     if 'engine' in result:
-        parts += [_METHOD, *_engine(result['engine'])]
+        parts += _engine(result['engine'])
     if 'detectors' in result:
-        parts += [] if 'engine' in result else [_METHOD]
         parts += _detectors(result['detectors'])
     if 'transport' in result:
         parts += transport_tables(result['transport'])
@@ -64,7 +65,7 @@ def _engine(result: dict[str, Any]) -> list[str]:
     parts = [f'- {line}' for line in result['left_out']]
     parts += ['## Inputs', _inputs(result['runs'][0]['rows'])]
     for run in result['runs']:
-        threads = _threads(run)
+        threads = thread_count(run)
         parts.append(f'## One pseudo-image of 496 x 432 to features, {threads}')
         parts.append(f'FMA peak: {run["fma_peak"] / 1e9:.1f} billion per second.')
         for kind in kinds(run['rows']):
@@ -97,7 +98,7 @@ def _engine(result: dict[str, Any]) -> list[str]:
 def _detectors(result: dict[str, Any]) -> list[str]:
     parts: list[str] = []
     for run in result['runs']:
-        threads = _threads(run)
+        threads = thread_count(run)
         parts += [f'## Objects and drivable area, {threads} ({result["alone_input"]}), median ms']
         parts += [detection_table(run['detection'])]
         parts += [f'## Points to objects and drivable area, {threads}', _DETECTORS]
@@ -106,7 +107,8 @@ def _detectors(result: dict[str, Any]) -> list[str]:
     return parts + [f'- {line}' for line in result['left_out']]
 
 
-def _threads(run: dict[str, Any]) -> str:
+def thread_count(run: dict[str, Any]) -> str:
+    """Returns the number of threads of a run with its noun."""
     return f'{run["threads"]} thread{"s" if run["threads"] > 1 else ""}'
 
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from benchmarks.tables import as_table
 from tiny_bev_ros.resources import find_weights
 from tiny_bev_ros.sim import LIDARS, ego_pose, scan, street, street_plan
 from tiny_bev_ros.training.adaptation import adapt
-from tiny_bev_ros.training.evaluation import simulated_eval_frame
+from tiny_bev_ros.training.evaluation import Score, simulated_eval_frame
 from tiny_bev_ros.training.evaluation_run import build_evaluation_detector, evaluate
 from tiny_bev_ros.training.simulated_lidar import simulate_lidar_frame
 from tiny_bev_ros.training.train import WEIGHTS
@@ -70,10 +70,16 @@ def measure(weights: str | Path, lidar: str, streets: int) -> dict[str, float]:
         simulated_eval_frame(str(seed), simulate_lidar_frame(seed, (lidar,)))
         for seed in range(_STREETS, _STREETS + streets)
     )
-    score = evaluate(build_evaluation_detector(weights), frames, streets).score
+    return precisions(
+        evaluate(build_evaluation_detector(weights), frames, streets).score, MEASURES
+    )
+
+
+def precisions(score: Score, measures: Iterable[tuple[str, str, float]]) -> dict[str, float]:
+    """Returns average precisions of visible objects, by class, view and IoU."""
     return {
         f'{kind} {view} {iou}': score.rankings['visible', kind, view, iou].average_precision()
-        for kind, view, iou in MEASURES
+        for kind, view, iou in measures
     }
 
 

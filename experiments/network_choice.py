@@ -28,7 +28,7 @@ import torch
 
 from benchmarks.tables import as_table
 from benchmarks.timing import interleaved, median
-from tiny_bev_ros.training.dataset import Crop
+from experiments.adaptation_proof import precisions
 from tiny_bev_ros.training.evaluation_run import (
     build_evaluation_detector,
     evaluate,
@@ -94,9 +94,7 @@ def run_config(recipe: TrainConfig, candidate: Candidate, steps: int) -> TrainCo
         network=replace(
             recipe.network, backbone=candidate.backbone, mid_channels=candidate.mid_channels
         ),
-        crop=Crop(
-            blocks * _BLOCK * candidate.cell, candidate.cell, crop.z_range, stride=crop.stride
-        ),
+        crop=replace(crop, size=blocks * _BLOCK * candidate.cell, resolution=candidate.cell),
     )
 
 
@@ -105,11 +103,7 @@ def measure(weights: Path, streets: int) -> Values:
     frames = (SIMULATED[_SET].frame(seed) for seed in range(_STREETS, _STREETS + streets))
     detector = build_evaluation_detector(weights)
     score = evaluate(detector, frames, streets, load_min_scores(weights), _SET).score
-    values = {
-        f'{kind} {view} {iou}': score.rankings['visible', kind, view, iou].average_precision()
-        for kind, view, iou in MEASURES
-    }
-    return {**values, 'drivable area IoU': score.drivable_iou}
+    return {**precisions(score, MEASURES), 'drivable area IoU': score.drivable_iou}
 
 
 def time_detectors(weights: dict[str, Path], rounds: int) -> dict[str, float]:

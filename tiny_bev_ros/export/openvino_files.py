@@ -19,6 +19,7 @@ from tiny_bev_ros.export.checked_export import WrittenPart, export_parts
 from tiny_bev_ros.export.export_report import ExportReport
 from tiny_bev_ros.export.exported_parts import ExportedPart
 from tiny_bev_ros.export.onnx_files import form_of, images_for, write_onnx
+from tiny_bev_ros.inference.exported_builder import exported_files
 from tiny_bev_ros.inference.exported_runtimes import (
     METADATA_KEY,
     OpenVino,
@@ -46,8 +47,7 @@ def export(options: argparse.Namespace, folder: Path) -> ExportReport:
         form = form_of(part, images, 'float16')
         path = write_openvino(form.part, folder / f'{form.name}.xml', form.write)
         run = OpenVino(path, threads=1).outputs
-        files = [path, path.with_suffix('.bin')]
-        return WrittenPart(form.part, files, run)
+        return WrittenPart(form.part, exported_files(path), run)
 
     return export_parts(weights, models, write)
 
