@@ -19,7 +19,7 @@ import torch
 from tiny_bev_ros.inference import point_crops
 from tiny_bev_ros.inference.numba_support import numba_unavailable_reason
 from tiny_bev_ros.inference.point_crops import box_frames, crop_points, sample_indices
-from tiny_bev_ros.models.heads.box_crops import HEIGHT_MARGIN, MARGIN, MAX_POINTS, crop_axes
+from tiny_bev_ros.models.heads.box_crops import CROP, crop_axes
 
 needs_numba = pytest.mark.skipif(
     bool(numba_unavailable_reason()), reason=numba_unavailable_reason()
@@ -43,31 +43,46 @@ def some_boxes(count: int = 40) -> torch.Tensor:
 
 def test_crops_are_the_points_around_the_boxes():
     points, boxes = cloud(), some_boxes()
-    crops = crop_points(points, boxes, size=len(points))
+    everything = CROP._replace(object_points=len(points), surrounding_points=len(points))
+    crops = crop_points(points, boxes, everything)
     begin = 0
     for box, axes, count in zip(boxes, crop_axes(boxes), crops.counts.tolist(), strict=True):
         offset = torch.from_numpy(points[:, :3]) - box[:3]
         local = torch.cat([offset[:, :2] @ axes.T, offset[:, 2:] + box[5] / 2], 1)
         half = box[3:6] / 2
-        near = (local[:, :2].abs() < half[:2] + MARGIN).all(1)
-        near &= offset[:, 2].abs() < half[2] + HEIGHT_MARGIN
+        beyond = local[:, :2].abs() - half[:2]
+        near = (beyond < CROP.margin).all(1) & (offset[:, 2].abs() < half[2] + CROP.height_margin)
+        on_object = (beyond < CROP.object_margin).all(1) & (local[:, 2] > CROP.object_floor)
         found = crops.points[begin : begin + count]
         begin += count
         assert abs(int(near.sum()) - count) <= 1  # a point on an edge may be rounded
         if int(near.sum()) == count:
-            torch.testing.assert_close(found, local[near], atol=1e-4, rtol=1e-4)
+            wanted = torch.cat([local[near & on_object], local[near & ~on_object]])
+            torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)
     assert begin == len(crops.points) > 1000
 
 
 @needs_numba
-@pytest.mark.parametrize('size', [1, 64, 160])
-def test_both_ways_are_equal(size: int):
-    points, frames = cloud(), box_frames(some_boxes(), (MARGIN, HEIGHT_MARGIN))
-    compiled = point_crops._compiled_crop(points, frames, size)
-    plain = point_crops._plain_crop(points, frames, size)
+@pytest.mark.parametrize('sizes', [(1, 0), (64, 24), (0, 160)])
+def test_both_ways_are_equal(sizes: tuple[int, int]):
+    shape = CROP._replace(object_points=sizes[0], surrounding_points=sizes[1])
+    points, frames = cloud(), box_frames(some_boxes(), shape)
+    compiled = point_crops._compiled_crop(points, frames, shape)
+    plain = point_crops._plain_crop(points, frames, shape)
     for found, wanted in zip(compiled, plain, strict=True):
         assert np.array_equal(found, wanted)
-    assert compiled[1].max() == size
+    assert compiled[1].max() == sum(sizes)
+
+
+def test_points_on_the_ground_leave_room_for_those_of_an_object():
+    random = np.random.default_rng(2)
+    ground = np.concatenate([random.uniform(-1.2, 1.2, (5000, 2)), np.zeros((5000, 1))], 1)
+    person = random.uniform([-0.2, -0.2, 0.3], [0.2, 0.2, 1.7], (60, 3))
+    points = np.concatenate([ground, person]) + [8, 0, 0]
+    box = torch.tensor([[8.0, 0, 0.9, 0.6, 0.6, 1.8, 0]])
+    crops = crop_points(points.astype(np.float32), box)
+    assert int((crops.points[:, 2] > 0.2).sum()) == CROP.object_points
+    assert crops.counts.tolist() == [CROP.object_points + CROP.surrounding_points]
 
 
 def test_where_numba_is_missing_the_plain_way_is_taken(monkeypatch: pytest.MonkeyPatch):
@@ -81,8 +96,8 @@ def test_where_numba_is_missing_the_plain_way_is_taken(monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize('count', [0, 5, 64, 65, 5000])
 def test_a_sample_holds_each_point_once_and_from_everywhere(count: int):
-    chosen = sample_indices(count, MAX_POINTS)
-    assert len(set(chosen.tolist())) == len(chosen) == min(count, MAX_POINTS)
+    chosen = sample_indices(count, 64)
+    assert len(set(chosen.tolist())) == len(chosen) == min(count, 64)
     if count == 5000:
         quarters = np.bincount(chosen // 1250, minlength=4)
         assert quarters.min() >= 6  # 16 are expected of 64

@@ -17,39 +17,29 @@ import torch
 from torch import Tensor
 
 from tiny_bev_ros.inference.numba_support import numba_unavailable_reason
-from tiny_bev_ros.models.heads.box_crops import (
-    HEIGHT_MARGIN,
-    MARGIN,
-    MAX_POINTS,
-    BoxCrops,
-    crop_axes,
-)
+from tiny_bev_ros.models.heads.box_crops import CROP, BoxCrops, CropShape, crop_axes
 
 # Side of the cells of the map of boxes, in metres, and most cells along an axis.
 _CELL, _MAX_CELLS = 1.0, 512
 
 
-def crop_points(
-    points: np.ndarray,
-    boxes: Tensor,
-    size: int = MAX_POINTS,
-    margins: tuple[float, float] = (MARGIN, HEIGHT_MARGIN),
-) -> BoxCrops:
+def crop_points(points: np.ndarray, boxes: Tensor, shape: CropShape = CROP) -> BoxCrops:
     """Finds the points near each box, and of many a sample; equal inputs give equal crops.
+
+    The points of a box are first those of the object, then those around it.
 
     Args:
         points: (P,3) or more values float32 x, y, z, ..., finite, in the frame of the boxes.
         boxes: (N,7) float32 on the CPU; x and y relative to the sensor.
-        size: number of points that are kept of each box at most.
-        margins: distances from the sides and from bottom and top up to which points are near.
+        shape: which points are near, and how many are kept.
     """
-    frames = box_frames(boxes, margins)
+    frames = box_frames(boxes, shape)
     crop = _plain_crop if numba_unavailable_reason() else _compiled_crop
-    gathered, counts = crop(points, frames, size)
+    gathered, counts = crop(points, frames, shape)
     return BoxCrops(torch.from_numpy(gathered), torch.from_numpy(counts))
 
 
-def box_frames(boxes: Tensor, margins: tuple[float, float]) -> np.ndarray:
+def box_frames(boxes: Tensor, shape: CropShape) -> np.ndarray:
     """Computes the frames of boxes as the kernels take them.
 
     Returns:
@@ -58,24 +48,31 @@ def box_frames(boxes: Tensor, margins: tuple[float, float]) -> np.ndarray:
     """
     half = boxes[:, 3:6] / 2
     bottom = boxes[:, 2:3] - half[:, 2:]
-    reach = half[:, :2] + margins[0], half[:, 2:], half[:, 2:] + margins[1]
+    reach = half[:, :2] + shape.margin, half[:, 2:], half[:, 2:] + shape.height_margin
     return torch.cat([boxes[:, :2], bottom, crop_axes(boxes).flatten(1), *reach], 1).numpy()
 
 
 def _compiled_crop(
-    points: np.ndarray, frames: np.ndarray, size: int
+    points: np.ndarray, frames: np.ndarray, shape: CropShape
 ) -> tuple[np.ndarray, np.ndarray]:
     from tiny_bev_ros.inference.kernels import crop_kernels as kernels  # imports numba
 
-    low, side, shape = _map_of(frames)
-    selected = np.empty((len(frames), size), np.int32)
-    counts = np.zeros(len(frames), np.int64)
-    lists = kernels.list_boxes(frames, low, side, shape)
-    kernels.select_points(points, frames, low, side, shape, *lists, selected, counts)
-    np.minimum(counts, size, out=counts)
+    of_map, sizes = _map_of(frames), (shape.object_points, shape.surrounding_points)
+    selected = np.empty((len(frames), sum(sizes)), np.int32)
+    counts = np.zeros((len(frames), 2), np.int64)
+    lists = kernels.list_boxes(frames, *of_map)
+    kernels.select_points(
+        points, frames, *of_map, *lists, _object_limits(shape), selected, sizes[0], counts
+    )
+    np.minimum(counts, sizes, out=counts)
     gathered = np.empty((int(counts.sum()), 3), np.float32)
-    kernels.gather_points(points, frames, selected, counts, gathered)
-    return gathered, counts
+    kernels.gather_points(points, frames, selected, sizes[0], counts, gathered)
+    return gathered, counts.sum(axis=1)
+
+
+def _object_limits(shape: CropShape) -> tuple[np.float32, np.float32]:
+    """Returns `object_limits` of the kernel; float32, so that both ways round alike."""
+    return np.float32(shape.margin - shape.object_margin), np.float32(shape.object_floor)
 
 
 def _map_of(frames: np.ndarray) -> tuple[np.ndarray, float, tuple[int, int]]:
@@ -92,7 +89,7 @@ def _map_of(frames: np.ndarray) -> tuple[np.ndarray, float, tuple[int, int]]:
 
 
 def _plain_crop(
-    points: np.ndarray, frames: np.ndarray, size: int
+    points: np.ndarray, frames: np.ndarray, shape: CropShape
 ) -> tuple[np.ndarray, np.ndarray]:
     order = np.argsort(points[:, 0], kind='stable')
     sorted_x = points[order, 0]
@@ -106,9 +103,16 @@ def _plain_crop(
         along, across = dx * frame[3] + dy * frame[4], dx * frame[5] + dy * frame[6]
         inside = (np.abs(along) < frame[7]) & (np.abs(across) < frame[8])
         inside &= np.abs(up - frame[9]) < frame[10]
-        crop = np.stack([along, across, up], 1)[inside]
-        gathered.append(crop[sample_indices(len(crop), size)])
-        counts[box] = len(gathered[-1])
+        inset, floor = _object_limits(shape)
+        on_object = (np.abs(along) < frame[7] - inset) & (np.abs(across) < frame[8] - inset)
+        on_object &= up > floor
+        crop = np.stack([along, across, up], 1)
+        for part, size in (
+            (crop[inside & on_object], shape.object_points),
+            (crop[inside & ~on_object], shape.surrounding_points),
+        ):
+            gathered.append(part[sample_indices(len(part), size)])
+            counts[box] += len(gathered[-1])
     return np.concatenate(gathered), counts
 
 

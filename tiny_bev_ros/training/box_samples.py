@@ -18,17 +18,23 @@ import torch
 from torch import Tensor
 
 from tiny_bev_ros.inference.point_crops import box_frames, crop_points
-from tiny_bev_ros.models.heads.box_crops import HEIGHT_MARGIN, MARGIN
+from tiny_bev_ros.models.heads.box_crops import CROP, CropShape
 from tiny_bev_ros.models.heads.box_ops import iou_bev
 from tiny_bev_ros.models.heads.detection import CLASSES, Detections
 from tiny_bev_ros.training.labelled_frame import MIN_POINTS, Frame
 
 # States of a box: on an object, on none, or on an object of too few points to be required.
 OBJECT, NOTHING, IGNORED = 1, 0, -1
-# Number of points near a box that are kept, of which each step samples, and distances up to which
-# points are near: beyond those of the second stage, as boxes are moved at random.
-_STORED_POINTS = 160
-_STORED_MARGINS = (MARGIN + 0.4, HEIGHT_MARGIN + 0.3)
+# Points of a sample, of which each step takes some: more, and from farther away than those of the
+# second stage, as boxes are moved at random.
+STORED = CropShape(
+    margin=CROP.margin + 0.4,
+    height_margin=CROP.height_margin + 0.3,
+    object_margin=CROP.object_margin + 0.3,
+    object_floor=0.0,
+    object_points=144,
+    surrounding_points=80,
+)
 # Smallest IoU at which a box is on an object, and, by class, the distance in metres that suffices.
 _MIN_IOU = 0.15
 _NEAR = (1.2, 0.9, 0.9)
@@ -59,8 +65,8 @@ class BoxSamples(NamedTuple):
 def make_box_samples(frame: Frame, detections: Detections) -> BoxSamples:
     """Makes the samples of the objects that were detected in a frame."""
     boxes = detections.boxes
-    crops = crop_points(frame.points, boxes, _STORED_POINTS, _STORED_MARGINS)
-    frames = torch.from_numpy(box_frames(boxes, _STORED_MARGINS))
+    crops = crop_points(frame.points, boxes, STORED)
+    frames = torch.from_numpy(box_frames(boxes, STORED))
     frames = frames.repeat_interleave(crops.counts, 0)
     along, across, up = crops.points.split(1, 1)
     position = frames[:, :2] + along * frames[:, 3:5] + across * frames[:, 5:7]

@@ -22,13 +22,7 @@ from tqdm import tqdm
 
 from tiny_bev_ros.errors import TinyBevError
 from tiny_bev_ros.models import RefinementHead, seeded
-from tiny_bev_ros.models.heads.box_crops import (
-    HEIGHT_MARGIN,
-    MARGIN,
-    MAX_POINTS,
-    BoxCrops,
-    crop_axes,
-)
+from tiny_bev_ros.models.heads.box_crops import CROP, BoxCrops, crop_axes
 from tiny_bev_ros.models.heads.box_ops import paired_iou_bev
 from tiny_bev_ros.models.heads.box_residuals import apply_residuals, residual_targets
 from tiny_bev_ros.models.heads.detection import Detections
@@ -220,19 +214,24 @@ def _crop(points: Tensor, box: Tensor, boxes: Tensor) -> BoxCrops:
     origin = torch.cat([boxes[:, :2], (boxes[:, 2] - boxes[:, 5] / 2)[:, None]], 1)
     offset = points - origin[box]
     local = (crop_axes(boxes)[box] * offset[:, None, :2]).sum(2)
-    near = (local.abs() < (boxes[:, 3:5] / 2 + MARGIN)[box]).all(1)
+    beyond = local.abs() - (boxes[:, 3:5] / 2)[box]
     half = (boxes[:, 5] / 2)[box]
-    near &= (offset[:, 2] - half).abs() < half + HEIGHT_MARGIN
-    local, box = torch.cat([local, offset[:, 2:]], 1)[near], box[near]
-    # A random order within each box, of which the first are kept.
-    order = (box + torch.rand(len(box), dtype=torch.float64)).argsort()
-    local = local[order]
-    counts = torch.bincount(box, minlength=len(boxes))
-    thinned = (counts * torch.rand(len(boxes))).long().clamp(min=_MIN_KEPT)
-    most = torch.where(torch.rand(len(boxes)) < _THINNED, thinned, MAX_POINTS)
-    kept = counts.minimum(most).clamp(max=MAX_POINTS)
-    rank = torch.arange(len(box)) - (counts.cumsum(0) - counts)[box]
-    return BoxCrops(local[rank < kept[box]], kept)
+    near = (beyond < CROP.margin).all(1)
+    near &= (offset[:, 2] - half).abs() < half + CROP.height_margin
+    around = (beyond >= CROP.object_margin).any(1) | (offset[:, 2] <= CROP.object_floor)
+    local = torch.cat([local, offset[:, 2:]], 1)[near]
+    part = (2 * box + around)[near]
+    # A random order within each part, of which the first are kept.
+    part, order = (part + torch.rand(len(part), dtype=torch.float64)).sort()
+    part = part.long()
+    counts = torch.bincount(part, minlength=2 * len(boxes)).view(-1, 2)
+    thinned = (counts * torch.rand(len(boxes), 1)).long().clamp(min=_MIN_KEPT)
+    most = torch.where(torch.rand(len(boxes), 1) < _THINNED, thinned, counts)
+    sizes = torch.tensor([CROP.object_points, CROP.surrounding_points])
+    kept = counts.minimum(most).minimum(sizes)
+    counts, of_parts = counts.flatten(), kept.flatten()
+    rank = torch.arange(len(part)) - (counts.cumsum(0) - counts)[part]
+    return BoxCrops(local[order][rank < of_parts[part]], kept.sum(1))
 
 
 def _quality(refined: Tensor, wanted: Tensor, labels: Tensor) -> Tensor:

@@ -52,7 +52,7 @@ def test_an_untrained_second_stage_keeps_boxes():
     points, found = scene()
     boxes, scores, labels = refined(RefinementHead().eval(), points, found)
     torch.testing.assert_close(boxes, found.boxes)
-    torch.testing.assert_close(scores, found.scores**0.3 * 0.5**0.7)
+    torch.testing.assert_close(scores, torch.full_like(scores, 0.5))
     assert torch.equal(labels, found.labels)
 
 

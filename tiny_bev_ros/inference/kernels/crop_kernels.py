@@ -82,10 +82,12 @@ def select_points(
     shape: tuple[int, int],
     ends: np.ndarray,
     listed: np.ndarray,
+    object_limits: tuple[float, float],
     selected: np.ndarray,
+    first_surrounding: int,
     counts: np.ndarray,
 ) -> None:
-    """Selects the points near each box: a random sample where there are many.
+    """Selects the points near each box, on the object and around it: samples where there are many.
 
     The sample is Vitter's algorithm R ("Random Sampling with a Reservoir", 1985) with a hash in
     place of random numbers, so that equal clouds give equal samples.
@@ -98,10 +100,14 @@ def select_points(
         shape: as for `list_boxes`.
         ends: ends of the lists of boxes, from `list_boxes`.
         listed: boxes of each cell, from `list_boxes`.
-        selected: (N, K) int32; receives the indices of the selected points.
-        counts: (N,) int64, all 0; receives the number of points near each box.
+        object_limits: by how much less than near points those of the object are from the sides,
+            and from which height on, in metres.
+        selected: (N, K) int32; receives the indices of the selected points of the object, and from
+            column ``first_surrounding`` on those around it.
+        first_surrounding: number of points of the object at most.
+        counts: (N, 2) int64, all 0; receives the numbers of points of the object and around it.
     """
-    size = selected.shape[1]
+    inset, floor = object_limits
     inverse = 1.0 / side
     for i in range(len(points)):
         x = (points[i, 0] - low[0]) * inverse
@@ -120,12 +126,19 @@ def select_points(
                 continue
             if not (abs(up - frames[box, 9]) < frames[box, 10]):
                 continue
-            slot = counts[box]
-            counts[box] += 1
+            first, size, part = first_surrounding, selected.shape[1] - first_surrounding, 1
+            if (
+                up > floor
+                and abs(along) < frames[box, 7] - inset
+                and abs(across) < frames[box, 8] - inset
+            ):
+                first, size, part = 0, first_surrounding, 0
+            slot = counts[box, part]
+            counts[box, part] += 1
             if slot >= size:
                 slot = _random_slot(slot)
             if slot < size:
-                selected[box, slot] = i
+                selected[box, first + slot] = i
 
 
 @_jit
@@ -133,6 +146,7 @@ def gather_points(
     points: np.ndarray,
     frames: np.ndarray,
     selected: np.ndarray,
+    first_surrounding: int,
     counts: np.ndarray,
     gathered: np.ndarray,
 ) -> None:
@@ -142,19 +156,21 @@ def gather_points(
         points: (P, >= 3) float32 x, y, z, ...
         frames: (N, 11) float32 from `box_frames`.
         selected: (N, K) indices from `select_points`.
-        counts: (N,) int64 number of selected points of each box.
+        first_surrounding: as for `select_points`.
+        counts: (N, 2) int64 numbers of selected points of the object and around it.
         gathered: (M, 3) float32; receives the positions, box after box.
     """
     row = 0
     for box in range(len(frames)):
         frame = frames[box]
-        for k in range(counts[box]):
-            i = selected[box, k]
-            dx, dy = points[i, 0] - frame[0], points[i, 1] - frame[1]
-            gathered[row, 0] = dx * frame[3] + dy * frame[4]
-            gathered[row, 1] = dx * frame[5] + dy * frame[6]
-            gathered[row, 2] = points[i, 2] - frame[2]
-            row += 1
+        for part in range(2):
+            for k in range(counts[box, part]):
+                i = selected[box, part * first_surrounding + k]
+                dx, dy = points[i, 0] - frame[0], points[i, 1] - frame[1]
+                gathered[row, 0] = dx * frame[3] + dy * frame[4]
+                gathered[row, 1] = dx * frame[5] + dy * frame[6]
+                gathered[row, 2] = points[i, 2] - frame[2]
+                row += 1
 
 
 @_jit

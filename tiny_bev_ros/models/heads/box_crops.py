@@ -21,10 +21,33 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-# Number of points near a box that are kept at most.
-MAX_POINTS = 64
-# Distances in metres up to which points are near: from the sides of a box, from bottom and top.
-MARGIN, HEIGHT_MARGIN = 1.0, 0.8
+
+
+class CropShape(NamedTuple):
+    """Which points are near a box, and how many of them are kept.
+
+    Points on the object are sampled apart from those of its surroundings: on the ground around a
+    person near the sensor lie several times as many points as on the person.
+
+    Attributes:
+        margin: distance from the sides up to which points are near, in metres.
+        height_margin: distance below the bottom and above the top up to which points are near.
+        object_margin: distance from the sides up to which points belong to the object.
+        object_floor: height above the bottom from which on points belong to the object.
+        object_points: number of points of the object that are kept at most.
+        surrounding_points: number of the other points that are kept at most.
+    """
+
+    margin: float
+    height_margin: float
+    object_margin: float
+    object_floor: float
+    object_points: int
+    surrounding_points: int
+
+
+# Of the second stage.
+CROP = CropShape(1.0, 0.8, 0.5, 0.15, 64, 24)
 
 
 class BoxCrops(NamedTuple):
@@ -32,7 +55,7 @@ class BoxCrops(NamedTuple):
 
     Attributes:
         points: (M,3) float32 positions in the frames of the boxes, in metres.
-        counts: (N,) int64 number of points of each box, at most MAX_POINTS.
+        counts: (N,) int64 number of points of each box.
     """
 
     points: Tensor

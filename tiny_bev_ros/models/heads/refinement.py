@@ -29,8 +29,6 @@ from tiny_bev_ros.models.heads.score_calibration import ScoreCalibration
 REFINEMENT = 'refinement'
 # Lowest score of the objects that the second stage takes, as it may raise scores.
 MIN_CANDIDATE_SCORE = 0.02
-# Exponent of the quality in the final score; that of the first score is the rest to 1.
-_QUALITY_EXPONENT = 0.7
 # Distances of scores from 0 and 1 at which logits end.
 _SCORE_MARGIN = 0.002
 # Input values of a box: class, first score, distance and direction of the sensor,
@@ -96,7 +94,8 @@ class RefinementHead(BoxHead):
         """Returns the objects with changed boxes and scores, in the given order."""
         residuals, quality = self.predict(crops, detections)
         boxes = apply_residuals(detections.boxes, residuals)
-        return Detections(boxes, self.combine(detections, quality), detections.labels)
+        scores = self.calibration.of_labels(quality, detections.labels)
+        return Detections(boxes, scores, detections.labels)
 
     def predict(self, crops: BoxCrops, detections: Detections) -> RefinementOutputs:
         """Computes residuals and quality of each object; arguments as for `forward`."""
@@ -122,12 +121,6 @@ class RefinementHead(BoxHead):
         largest = values.new_zeros(len(embedded), values.shape[1])
         index = box[:, None].expand_as(values)
         return largest.scatter_reduce(0, index, values, 'amax', include_self=False)
-
-    def combine(self, detections: Detections, quality: Tensor) -> Tensor:
-        """Computes (N,) final scores of first scores and logits of the quality (N,)."""
-        first = detections.scores ** (1 - _QUALITY_EXPONENT)
-        scores = first * quality.sigmoid() ** _QUALITY_EXPONENT
-        return self.calibration.of_labels(scores.logit(eps=1e-6), detections.labels)
 
 
 def _box_values(counts: Tensor, detections: Detections) -> Tensor:
