@@ -144,7 +144,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
     add = parser.add_argument
     add('--config', default='config/training/street.yaml', help='the recipe')
-    add('--steps', type=whole_number(1), default=500, help='updates of each (default: 500)')
+    add('--steps', type=whole_number(1), default=2000, help='updates of each (default: 2000)')
     add('--streets', type=whole_number(1), default=30, help='streets (default: 30)')
     add('--rounds', type=whole_number(1), default=7, help='timed calls of each (default: 7)')
     add('--output', default='build/network_choice', help='folder')

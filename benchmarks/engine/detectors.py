@@ -16,6 +16,7 @@ contenders differ in the networks alone.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -202,7 +203,8 @@ def detection_error(outputs: HeadOutputs, expected: HeadOutputs) -> float:
     """Computes the greatest of three errors.
 
     They are the relative L2 norm of the road's probability, and of the sure objects of either
-    side the difference of scores: 1 for an object without one of its class within half a metre.
+    side the root mean square of the differences of scores: 1 for an object without one of its
+    class within half a metre.
     """
     found, wanted = outputs.detections, expected.detections
     assert found is not None and wanted is not None
@@ -212,13 +214,14 @@ def detection_error(outputs: HeadOutputs, expected: HeadOutputs) -> float:
 
 
 def _score_error(found: Detections, wanted: Detections) -> float:
-    worst = 0.0
+    squares = []
     for box, score, label in zip(*wanted, strict=True):
         near = (found.boxes[:, :2] - box[:2]).norm(dim=1) < _NEAR_M
         scores = found.scores[near & (found.labels == label)]
         if score >= _SURE:
-            worst = max(worst, float((scores - score).abs().min()) if len(scores) else 1.0)
-    return worst
+            difference = float((scores - score).abs().min()) if len(scores) else 1.0
+            squares.append(difference**2)
+    return math.sqrt(sum(squares) / len(squares)) if squares else 0.0
 
 
 def _tensors(maps: dict[str, Any]) -> Iterator[Tensor]:
