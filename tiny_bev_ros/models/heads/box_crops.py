@@ -22,7 +22,6 @@ import torch
 from torch import Tensor
 
 
-
 class CropShape(NamedTuple):
     """Which points are near a box, and how many of them are kept.
 
