@@ -35,7 +35,7 @@ class SecondStageConfig:
     scaling: tuple[float, ...] = (-0.07, 0.1)
     steps: int = 16000
     batch: int = 256
-    learning_rate: float = 2e-3
+    learning_rate: float = 1e-2
     weight_decay: float = 1e-3
     workers: int = 2
 
