@@ -30,7 +30,7 @@ class SecondStageConfig:
         workers: processes that make frames.
     """
 
-    frames: int = 3000
+    frames: int = 4000
     rotated: float = 0.6
     scaling: tuple[float, ...] = (-0.07, 0.1)
     steps: int = 16000
