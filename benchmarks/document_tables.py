@@ -140,9 +140,11 @@ def _stages(rows: Rows) -> str:
     table = []
     for name, precision in dict.fromkeys((row['map'], row['precision']) for row in rows):
         pillars = ms[name, 'float32', 'pillars']
-        features, heads = pillars + ms[name, precision, 'backbone'], ms[name, precision, 'heads']
-        table.append([f'{name}, {precision}', f'{features:.0f}', f'{heads:.0f}'])
-    return as_table(['', 'points to BEV features', 'heads in addition'], table)
+        later = [ms[name, precision, stage] for stage in ('backbone', 'heads', 'refinement')]
+        cells = (pillars + later[0], *later[1:])
+        table.append([f'{name}, {precision}', *(f'{each:.0f}' for each in cells)])
+    head = ['', 'points to BEV features', 'heads in addition', 'second stage in addition']
+    return as_table(head, table)
 
 
 def _column(kind: str, run: dict[str, Any]) -> str:

@@ -63,6 +63,8 @@ def measure_detection(points: np.ndarray, threads: int, rounds: int) -> list[dic
             work[f'{name} {precision} backbone'] = run
             heads = partial(runner.detect, run().clone(), runner.feature_grid, MIN_SCORES)
             work[f'{name} {precision} heads'] = heads
+            refine = partial(runner.refine, heads(), points, MIN_SCORES)
+            work[f'{name} {precision} refinement'] = refine
     return [
         {**dict(zip(('map', 'precision', 'stage'), key.split(), strict=True)), 'ms': ms}
         for key, ms in interleaved(work, rounds).items()
@@ -80,16 +82,16 @@ def detection_table(rows: list[dict[str, Any]]) -> str:
     table = []
     for name, precision in dict.fromkeys((row['map'], row['precision']) for row in rows):
         pillars = ms[name, 'float32', 'pillars']
-        backbone, heads = ms[name, precision, 'backbone'], ms[name, precision, 'heads']
-        features = pillars + backbone
+        later = [ms[name, precision, stage] for stage in ('backbone', 'heads', 'refinement')]
+        features = pillars + later[0]
         table.append(
             [
                 name,
                 precision,
-                *(f'{each:.1f}' for each in (pillars, backbone, heads)),
+                *(f'{each:.1f}' for each in (pillars, *later)),
                 f'{features:.1f}',
-                f'{(features + heads) / features:.2f}',
+                f'{(pillars + sum(later)) / features:.2f}',
             ]
         )
-    head = ['map', 'precision', 'pillars', 'backbone', 'heads', 'features alone']
+    head = ['map', 'precision', 'pillars', 'backbone', 'heads', 'second stage', 'features alone']
     return as_table([*head, 'time ratio with objects and area'], table)

@@ -102,4 +102,4 @@ def test_int8_has_rows_and_ratios(runtime: str):
 
 
 def test_stages():
-    assert '| around, bfloat16 | 20 | 10 |' in tables()['stages'].splitlines()
+    assert '| around, bfloat16 | 20 | 10 | 3 |' in tables()['stages'].splitlines()

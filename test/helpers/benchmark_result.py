@@ -12,6 +12,9 @@ from __future__ import annotations
 
 from typing import Any
 
+# Milliseconds of the stages from points to objects.
+STAGES = {'pillars': 4.0, 'backbone': 16.0, 'heads': 10.0, 'refinement': 3.0}
+
 
 def result() -> dict[str, Any]:
     def row(contender: str, label: str, ms: float, **more: float) -> dict[str, Any]:
@@ -61,7 +64,7 @@ def result() -> dict[str, Any]:
             {'map': name, 'precision': precision, 'stage': stage, 'ms': [ms]}
             for name in ('ahead', 'around')
             for precision in ('float32', 'bfloat16')
-            for stage, ms in (('pillars', 4.0), ('backbone', 16.0), ('heads', 10.0))
+            for stage, ms in STAGES.items()
         ],
     }
     engine = {
