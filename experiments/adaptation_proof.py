@@ -37,7 +37,7 @@ from tiny_bev_ros.training.train import WEIGHTS
 
 NEW, OTHER = 'mid360', 'vlp32'
 # First seeds of the streets of the drives and of the evaluation.
-_DRIVES, _STREETS = 60_000, 61_000
+_DRIVES, _STREETS = 60_000, 61_500
 _SWEEPS, _PERIOD_S, _SPEED = 3, 0.1, 8.0
 # Measures of the tables: class, view and IoU of a hit.
 MEASURES = (
@@ -100,7 +100,7 @@ def main() -> None:
     parser.add_argument('--weights', default='street', help='weights to adapt (default: street)')
     parser.add_argument('--drives', type=int, default=67, help='runs of 3 sweeps (default: 67)')
     parser.add_argument('--steps', type=int, default=300, help='updates (default: 300)')
-    parser.add_argument('--streets', type=int, default=90, help='for each sensor (default: 90)')
+    parser.add_argument('--streets', type=int, default=240, help='for each sensor (default: 240)')
     parser.add_argument('--output', default='build/adaptation_proof', help='new folder')
     options = parser.parse_args()
     torch.set_num_threads(1)
