@@ -45,7 +45,7 @@ class CropShape(NamedTuple):
     surrounding_points: int
 
 
-# Of the second stage.
+# Crops of the second stage.
 CROP = CropShape(1.0, 0.8, 0.5, 0.15, 64, 24)
 
 
