@@ -100,7 +100,7 @@ def test_every_form_of_the_same_points_is_the_same_cloud(
 
 # The second stage, if there is one, samples other points near a box that is rounded otherwise.
 @pytest.mark.parametrize(
-    ('refine_boxes', 'scores_within', 'boxes_within'), [(False, 1e-3, 0.01), (True, 0.05, 0.3)]
+    ('refine_boxes', 'scores_within', 'boxes_within'), [(False, 1e-3, 0.01), (True, 0.05, 0.5)]
 )
 def test_a_cloud_in_the_frame_of_a_map_is_that_of_its_sensor(
     points: np.ndarray, refine_boxes: bool, scores_within: float, boxes_within: float

@@ -202,9 +202,9 @@ def measure_detectors(
 def detection_error(outputs: HeadOutputs, expected: HeadOutputs) -> float:
     """Computes the greatest of three errors.
 
-    They are the relative L2 norm of the road's probability, and of the sure objects of either
-    side the root mean square of the differences of scores: 1 for an object without one of its
-    class within half a metre.
+    They are the relative L2 norm of the road's probability, and, for the sure objects of
+    either side, the root mean square of the differences of scores; the difference is 1 for an
+    object without one of its class within half a metre.
     """
     found, wanted = outputs.detections, expected.detections
     assert found is not None and wanted is not None

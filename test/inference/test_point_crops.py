@@ -77,7 +77,7 @@ def test_both_ways_are_equal(sizes: tuple[int, int]):
 def test_points_on_the_ground_leave_room_for_those_of_an_object():
     random = np.random.default_rng(2)
     ground = np.concatenate([random.uniform(-1.2, 1.2, (5000, 2)), np.zeros((5000, 1))], 1)
-    person = random.uniform([-0.2, -0.2, 0.3], [0.2, 0.2, 1.7], (60, 3))
+    person = random.uniform([-0.2, -0.2, 0.3], [0.2, 0.2, 1.7], (200, 3))
     points = np.concatenate([ground, person]) + np.array([8, 0, 0])
     box = torch.tensor([[8.0, 0, 0.9, 0.6, 0.6, 1.8, 0]])
     crops = crop_points(points.astype(np.float32), box)

@@ -94,13 +94,14 @@ def test_an_object_with_two_boxes_is_reported_once(points: np.ndarray):
 
 def test_boxes_in_the_frame_of_a_map_meet_points_relative_to_its_reference(points: np.ndarray):
     runner = RefinementRunner(lively_second_stage())
+    points = points[::20]  # few enough to be taken whole: boxes so far away are rounded to 4 mm
     wanted = runner(found(), points, SCORES)
     reference = (40_000.0, -8_000.0)
     shift = torch.tensor([*reference, 0, 0, 0, 0, 0])
     far = found()._replace(boxes=found().boxes + shift)
     refined = runner(far, points, SCORES, reference)
     boxes = refined.boxes - shift
-    # Positions so far away are rounded, which changes the order of scores that are nearly equal.
+    # Scores that are nearly equal may change places.
     order = torch.cdist(wanted.boxes, boxes).argmin(1)
     assert order.sort().values.tolist() == list(range(len(boxes)))
     torch.testing.assert_close(boxes[order], wanted.boxes, atol=0.05, rtol=0)

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import dataclasses
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,12 +23,19 @@ from second_stages import METADATA, NETWORK
 
 from tiny_bev_ros.detector import Detector
 from tiny_bev_ros.errors import TinyBevError
+from tiny_bev_ros.inference.point_crops import crop_points
 from tiny_bev_ros.inference.refinement_runner import RefinementRunner
 from tiny_bev_ros.models import seeded
 from tiny_bev_ros.models.bev_detector import build_detector
 from tiny_bev_ros.models.checkpoint.metadata import load_weights, read_metadata, save_weights
+from tiny_bev_ros.models.heads.box_crops import CROP
 from tiny_bev_ros.models.heads.detection import Detections
-from tiny_bev_ros.training import box_sample_files, evaluation_run, train_second_stage
+from tiny_bev_ros.training import (
+    box_sample_files,
+    evaluation_run,
+    second_stage,
+    train_second_stage,
+)
 from tiny_bev_ros.training.box_samples import (
     IGNORED,
     NOTHING,
@@ -105,6 +113,25 @@ def test_samples_know_their_objects_and_points():
     ).all()
     others = found._replace(labels=torch.ones(18, dtype=torch.long))
     assert not make_box_samples(given, others).states.any()
+
+
+def test_a_step_takes_the_points_that_inference_takes(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(second_stage, '_THINNED', 0.0)
+    # Few enough points that none is left out by chance.
+    given, found = frame(), found_in(frame())
+    given = dataclasses.replace(
+        given, points=given.points[::12], instance_ids=given.instance_ids[::12]
+    )
+    wanted, made = crop_points(given.points, found.boxes), make_box_samples(given, found)
+    crops = second_stage._crop(made.points, torch.repeat_interleave(made.counts), found.boxes)
+    assert 0 < wanted.counts.max() < CROP.surrounding_points + 16
+    assert torch.equal(crops.counts, wanted.counts)
+    ends = [0, *wanted.counts.cumsum(0).tolist()]
+    for begin, end in pairwise(ends):
+        if end > begin:
+            distance = torch.cdist(crops.points[begin:end], wanted.points[begin:end])
+            assert distance.argmin(1).sort().values.tolist() == list(range(end - begin))
+            assert distance.min(1).values.max() < 1e-3
 
 
 def test_training_fits_boxes_and_tells_objects_from_nothing(tmp_path: Path):
@@ -233,6 +260,15 @@ def test_samples_that_are_there_are_not_made_again(base: Path, tmp_path: Path):
     assert files[1].exists()
     with pytest.raises(TinyBevError, match=r'origin.json has other values; expected the same run'):
         run(base, tmp_path / 'run', seed=1)
+
+
+def test_samples_of_other_crops_are_refused(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    run(base, tmp_path / 'run')
+    monkeypatch.setattr(train_second_stage, 'STORED', STORED._replace(object_points=1))
+    with pytest.raises(TinyBevError, match=r'origin.json has other values; expected the same run'):
+        run(base, tmp_path / 'run')
 
 
 def test_wrong_settings_are_refused():

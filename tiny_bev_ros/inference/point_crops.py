@@ -95,6 +95,7 @@ def _plain_crop(
     sorted_x = points[order, 0]
     counts = np.zeros(len(frames), np.int64)
     gathered = [np.empty((0, 3), np.float32)]
+    inset, floor = _object_limits(shape)
     for box, frame in enumerate(frames):
         reach = np.hypot(frame[7], frame[8]) * np.float32(1.001)
         first, last = np.searchsorted(sorted_x, [frame[0] - reach, frame[0] + reach])
@@ -103,7 +104,6 @@ def _plain_crop(
         along, across = dx * frame[3] + dy * frame[4], dx * frame[5] + dy * frame[6]
         inside = (np.abs(along) < frame[7]) & (np.abs(across) < frame[8])
         inside &= np.abs(up - frame[9]) < frame[10]
-        inset, floor = _object_limits(shape)
         on_object = (np.abs(along) < frame[7] - inset) & (np.abs(across) < frame[8] - inset)
         on_object &= up > floor
         crop = np.stack([along, across, up], 1)

@@ -28,8 +28,8 @@ class RefinementRunner:
     """Runs the second stage on the objects of the detection head.
 
     It computes on the CPU in float32, also where the other networks run on another device: points
-    and decoded objects are on the host already, and the way to the device and back would take a
-    further wait for a network of a millisecond.
+    and decoded objects are on the host already, and the way to the device and back would be a
+    further wait for the device.
 
     Args:
         head: the second stage, which is copied.

@@ -25,14 +25,15 @@ from tiny_bev_ros.training.labelled_frame import MIN_POINTS, Frame
 
 # States of a box: on an object, on none, or on an object of too few points to be required.
 OBJECT, NOTHING, IGNORED = 1, 0, -1
-# Points of a sample, of which each step takes some: more, and from farther away than those of the
-# second stage, as boxes are moved at random.
+# Crops that are stored, of which each step takes some points: more of them, and from farther away
+# than those of the second stage, as boxes are moved at random. The floor is that of the second
+# stage: points of the ground would leave little room for those of the object.
 STORED = CropShape(
     margin=CROP.margin + 0.4,
     height_margin=CROP.height_margin + 0.3,
     object_margin=CROP.object_margin + 0.3,
-    object_floor=0.0,
-    object_points=144,
+    object_floor=CROP.object_floor,
+    object_points=192,
     surrounding_points=80,
 )
 # Smallest IoU at which a box is on an object, and, by class, the distance in metres that suffices.

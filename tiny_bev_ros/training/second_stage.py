@@ -46,7 +46,7 @@ _MOVES = (0.24, 0.3, 0.24, 0.18, 0.18, 0.18, 0.14)
 _MOVED, _SMALL, _TURNED, _TURN = 0.5, 0.5, 0.12, 1.0
 # Ranges of the change of size of vehicles and of the other classes.
 _SCALES = ((0.93, 1.12), (0.95, 1.05))
-# Fraction of the boxes that lose points, and least number of points that stay.
+# Fraction of the boxes that lose points, and least number that stays of the object and around it.
 _THINNED, _MIN_KEPT = 0.3, 3
 # Weights of the residuals in the loss.
 _WEIGHTS = (1.0, 1.0, 1.0, 0.7, 0.7, 0.7, 1.0)
@@ -220,6 +220,7 @@ def _crop(points: Tensor, box: Tensor, boxes: Tensor) -> BoxCrops:
     near &= (offset[:, 2] - half).abs() < half + CROP.height_margin
     around = (beyond >= CROP.object_margin).any(1) | (offset[:, 2] <= CROP.object_floor)
     local = torch.cat([local, offset[:, 2:]], 1)[near]
+    # Two parts of each box: its object, then what is around it.
     part = (2 * box + around)[near]
     # A random order within each part, of which the first are kept.
     part, order = (part + torch.rand(len(part), dtype=torch.float64)).sort()

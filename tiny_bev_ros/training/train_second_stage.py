@@ -29,6 +29,7 @@ from tiny_bev_ros.program_exit import reports_errors
 from tiny_bev_ros.resources import find_weights
 from tiny_bev_ros.source_commit import commit_of_source
 from tiny_bev_ros.training.box_sample_files import SampleSource, read_samples, write_samples
+from tiny_bev_ros.training.box_samples import STORED
 from tiny_bev_ros.training.frame_sources import frame_source
 from tiny_bev_ros.training.second_stage import SecondStageTrainer
 from tiny_bev_ros.training.second_stage_file import add_second_stage
@@ -84,7 +85,7 @@ def _sample_origin(config: TrainConfig, digest: str) -> dict[str, Any]:
     values = dataclasses.asdict(config)
     second_stage = values.pop('second_stage')
     of_frames = {name: second_stage[name] for name in ('rotated', 'scaling')}
-    return {**values, **of_frames, 'weights': digest}
+    return {**values, **of_frames, 'crops': STORED._asdict(), 'weights': digest}
 
 
 @reports_errors('train_second_stage')

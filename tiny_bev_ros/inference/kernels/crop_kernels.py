@@ -89,7 +89,7 @@ def select_points(
 ) -> None:
     """Selects the points near each box, on the object and around it: samples where there are many.
 
-    The sample is Vitter's algorithm R ("Random Sampling with a Reservoir", 1985) with a hash in
+    Each sample is Vitter's algorithm R ("Random Sampling with a Reservoir", 1985) with a hash in
     place of random numbers, so that equal clouds give equal samples.
 
     Args:
@@ -100,11 +100,12 @@ def select_points(
         shape: as for `list_boxes`.
         ends: ends of the lists of boxes, from `list_boxes`.
         listed: boxes of each cell, from `list_boxes`.
-        object_limits: by how much less than near points those of the object are from the sides,
-            and from which height on, in metres.
+        object_limits: distance by which the region of the object is narrower than that of the
+            near points on each side, and height above the bottom at which it begins, in metres.
         selected: (N, K) int32; receives the indices of the selected points of the object, and from
             column ``first_surrounding`` on those around it.
-        first_surrounding: number of points of the object at most.
+        first_surrounding: first column of the points around the object, which is also the number
+            of points of the object at most.
         counts: (N, 2) int64, all 0; receives the numbers of points of the object and around it.
     """
     inset, floor = object_limits

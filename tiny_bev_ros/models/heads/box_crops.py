@@ -23,16 +23,17 @@ from torch import Tensor
 
 
 class CropShape(NamedTuple):
-    """Which points are near a box, and how many of them are kept.
+    """Extents of a crop, and numbers of points that it keeps.
 
     Points on the object are sampled apart from those of its surroundings: on the ground around a
     person near the sensor lie several times as many points as on the person.
 
     Attributes:
         margin: distance from the sides up to which points are near, in metres.
-        height_margin: distance below the bottom and above the top up to which points are near.
-        object_margin: distance from the sides up to which points belong to the object.
-        object_floor: height above the bottom from which on points belong to the object.
+        height_margin: distance in metres below the bottom and above the top up to which points
+            are near.
+        object_margin: distance in metres from the sides up to which points belong to the object.
+        object_floor: height in metres above the bottom from which on points belong to the object.
         object_points: number of points of the object that are kept at most.
         surrounding_points: number of the other points that are kept at most.
     """
@@ -46,7 +47,14 @@ class CropShape(NamedTuple):
 
 
 # Crops of the second stage.
-CROP = CropShape(1.0, 0.8, 0.5, 0.15, 64, 24)
+CROP = CropShape(
+    margin=1.0,
+    height_margin=0.8,
+    object_margin=0.5,
+    object_floor=0.15,
+    object_points=64,
+    surrounding_points=24,
+)
 
 
 class BoxCrops(NamedTuple):
