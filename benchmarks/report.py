@@ -38,7 +38,8 @@ Before it was timed, each contender was checked against the eager network on one
 """
 _DETECTORS = """\
 Contenders differ in backbone and heads alone: pillars, canvas and decoding are those of this
-package, and the other runtimes have the exported network of backbone and heads.
+package, and the other runtimes have the exported network of backbone and heads. The second stage
+is left out.
 """
 _NOT_ENGINE = 'another network'
 OURS = ('folded', 'engine')
