@@ -136,12 +136,9 @@ def _ratio(peer_rows: Rows, own_rows: Rows) -> str:
 
 
 def _stages(rows: Rows) -> str:
-    ms = stage_medians(rows)
     table = []
-    for name, precision in dict.fromkeys((row['map'], row['precision']) for row in rows):
-        pillars = ms[name, 'float32', 'pillars']
-        later = [ms[name, precision, stage] for stage in ('backbone', 'heads', 'refinement')]
-        cells = (pillars + later[0], *later[1:])
+    for (name, precision), times in stage_medians(rows).items():
+        cells = (sum(times[:2]), *times[2:])
         table.append([f'{name}, {precision}', *(f'{each:.0f}' for each in cells)])
     head = ['', 'points to BEV features', 'heads in addition', 'second stage in addition']
     return as_table(head, table)

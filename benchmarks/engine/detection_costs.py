@@ -71,26 +71,31 @@ def measure_detection(points: np.ndarray, threads: int, rounds: int) -> list[dic
     ]
 
 
-def stage_medians(rows: list[dict[str, Any]]) -> dict[tuple[str, str, str], float]:
-    """Returns the median time in ms by map, precision and stage."""
-    return {(row['map'], row['precision'], row['stage']): median(row['ms']) for row in rows}
+def stage_medians(rows: list[dict[str, Any]]) -> dict[tuple[str, str], list[float]]:
+    """Returns median times in ms by map and precision: pillars, backbone, heads, second stage."""
+    ms = {(row['map'], row['precision'], row['stage']): median(row['ms']) for row in rows}
+    return {
+        # Pillars are always float32.
+        (name, precision): [
+            ms[name, 'float32', 'pillars'],
+            *(ms[name, precision, stage] for stage in ('backbone', 'heads', 'refinement')),
+        ]
+        for name, precision in dict.fromkeys(key[:2] for key in ms)
+    }
 
 
 def detection_table(rows: list[dict[str, Any]]) -> str:
     """Renders the rows as a Markdown table of medians."""
-    ms = stage_medians(rows)
     table = []
-    for name, precision in dict.fromkeys((row['map'], row['precision']) for row in rows):
-        pillars = ms[name, 'float32', 'pillars']
-        later = [ms[name, precision, stage] for stage in ('backbone', 'heads', 'refinement')]
-        features = pillars + later[0]
+    for (name, precision), times in stage_medians(rows).items():
+        features = sum(times[:2])
         table.append(
             [
                 name,
                 precision,
-                *(f'{each:.1f}' for each in (pillars, *later)),
+                *(f'{each:.1f}' for each in times),
                 f'{features:.1f}',
-                f'{(pillars + sum(later)) / features:.2f}',
+                f'{sum(times) / features:.2f}',
             ]
         )
     head = ['map', 'precision', 'pillars', 'backbone', 'heads', 'second stage', 'features alone']
